@@ -1,0 +1,3 @@
+//! Pix2Pix (image-to-image translation with conditional adversarial networks) on a small autograd tape of its own.
+
+pub mod philox;
