@@ -1,3 +1,14 @@
 //! Pix2Pix (image-to-image translation with conditional adversarial networks) on a small autograd tape of its own.
+//!
+//! A training step is recorded once on a [`tape`], [planned](plan) into one block of memory and executed again and again by a
+//! [`device`]. The [ops] know how to record themselves and their derivatives; the [networks](nn) only record ops.
 
+pub mod device;
+pub mod nn;
+pub mod ops;
 pub mod philox;
+pub mod plan;
+pub mod program;
+pub mod tape;
+pub mod tensor;
+pub mod train;

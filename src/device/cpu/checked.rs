@@ -1,0 +1,60 @@
+//! Checked runs: the same steps, with everything that could hide a mistake taken away.
+
+use super::{Cpu, CpuKernel, Real};
+use crate::philox::{Purpose, Stream};
+use crate::program::{Access, Lifetime, Step};
+use crate::tensor::BufferId;
+
+impl<T: Real> Cpu<T>
+where
+    dyn Step: CpuKernel<T>,
+{
+    /// Runs every step once, in an order drawn by `seed` among those that keep the dependencies. Transient buffers are NaN
+    /// until written and NaN again after their last use, so a value that is read too early, too late or without an owner
+    /// reaches the results.
+    ///
+    /// # Panics
+    /// When a step writes outside of its buffers.
+    pub fn execute_checked(&mut self, seed: u64) {
+        let order = self.random_order(seed);
+        let transient: Vec<BufferId> =
+            self.program.buffers.iter().filter(|(_, b)| b.lifetime == Lifetime::Transient).map(|(id, _)| id).collect();
+        for &id in &transient {
+            self.poison(id);
+        }
+        let last_use = |id: BufferId| {
+            let uses = |step: usize| {
+                self.program.steps[step].accesses.iter().filter_map(Access::tensor).any(|t| t.buffer == id)
+            };
+            order.iter().rposition(|&step| uses(step))
+        };
+        let ends: Vec<Option<usize>> = transient.iter().map(|&id| last_use(id)).collect();
+        for (position, &step) in order.iter().enumerate() {
+            self.run(step);
+            let name = self.program.steps[step].step.name();
+            assert!(self.memory.guards_intact(), "{name} (step {step}) wrote outside of its buffers");
+            for (&id, _) in transient.iter().zip(&ends).filter(|(_, end)| **end == Some(position)) {
+                self.poison(id);
+            }
+        }
+    }
+
+    fn poison(&mut self, buffer: BufferId) {
+        self.memory.buffer_mut(buffer).fill(T::nan());
+    }
+
+    fn random_order(&self, seed: u64) -> Vec<usize> {
+        let steps = self.dependencies.steps();
+        let mut draws = Stream::new(seed, Purpose::Shuffle, 0);
+        let mut waiting: Vec<usize> = (0..steps).collect();
+        let mut order = Vec::with_capacity(steps);
+        while !waiting.is_empty() {
+            let ready = |&step: &usize| !waiting.iter().any(|&other| self.dependencies.ordered(other, step));
+            let ready: Vec<usize> = waiting.iter().copied().filter(ready).collect();
+            let next = ready[draws.below(ready.len() as u32) as usize];
+            waiting.retain(|&step| step != next);
+            order.push(next);
+        }
+        order
+    }
+}

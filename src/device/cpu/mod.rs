@@ -1,0 +1,139 @@
+//! The CPU device: runs a program's steps in recorded order, each step in parallel inside itself.
+//!
+//! The one idea: everything is generic over the number type, so that the code which trains in f32 is the code whose
+//! gradients are checked by finite differences in f64. Threads are those of the rayon pool that the caller runs in.
+
+mod blocks;
+mod checked;
+mod columns;
+mod context;
+mod matmul;
+mod memory;
+mod real;
+
+pub(crate) use blocks::{BLOCK, Block, for_each_block};
+pub use columns::Geometry;
+pub(crate) use columns::{gather_big, gather_small, sum_into_big, sum_into_small};
+pub use context::{Context, View, ViewMut};
+pub use matmul::{Matrix, inside_gemm, matmul};
+pub use real::{Real, vectorized};
+
+use anyhow::{Context as _, Result};
+
+use crate::plan::{Dependencies, Plan};
+use crate::program::{Control, Program};
+use crate::tensor::Tensor;
+use memory::Memory;
+
+/// What a step does on the CPU.
+pub trait CpuKernel<T: Real> {
+    fn run(&self, context: &Context<'_, T>);
+
+    /// Elements of scratch memory that [`Context::workspace`] hands to this step.
+    fn workspace(&self) -> usize {
+        0
+    }
+}
+
+/// A program with its memory, ready to execute.
+#[derive(Debug)]
+pub struct Cpu<T> {
+    program: Program,
+    dependencies: Dependencies,
+    memory: Memory<T>,
+    workspace: Vec<T>,
+    control: Control,
+}
+
+impl<T: Real> Cpu<T>
+where
+    dyn crate::program::Step: CpuKernel<T>,
+{
+    /// Plans `program` into one arena.
+    ///
+    /// # Errors
+    /// When the system has not that much memory.
+    pub fn new(program: Program, control: Control) -> Result<Cpu<T>> {
+        let dependencies = Dependencies::of(&program);
+        let memory = Memory::arena(&program.buffers, &Plan::of(&program, &dependencies))?;
+        Ok(Cpu::with_memory(program, dependencies, memory, control))
+    }
+
+    /// Gives every buffer an allocation of its own between guards, so that [`Cpu::execute_checked`] can see what the arena
+    /// hides. For tests.
+    ///
+    /// # Errors
+    /// When the system has not that much memory.
+    pub fn checked(program: Program, control: Control) -> Result<Cpu<T>> {
+        let dependencies = Dependencies::of(&program);
+        let memory = Memory::guarded(&program.buffers)?;
+        Ok(Cpu::with_memory(program, dependencies, memory, control))
+    }
+
+    fn with_memory(program: Program, dependencies: Dependencies, memory: Memory<T>, control: Control) -> Cpu<T> {
+        let workspace = program.steps.iter().map(|s| CpuKernel::<T>::workspace(&*s.step)).max().unwrap_or(0);
+        Cpu { program, dependencies, memory, workspace: vec![T::zero(); workspace], control }
+    }
+
+    /// Runs every step once, in recorded order.
+    pub fn execute(&mut self) {
+        for index in 0..self.program.steps.len() {
+            self.run(index);
+        }
+    }
+
+    /// Runs every step once and calls `after` with its index and name when it has ended. For measurements.
+    pub fn execute_observed(&mut self, mut after: impl FnMut(usize, &'static str)) {
+        for index in 0..self.program.steps.len() {
+            self.run(index);
+            after(index, self.program.steps[index].step.name());
+        }
+    }
+
+    fn run(&mut self, index: usize) {
+        let recorded = &self.program.steps[index];
+        let context = Context::new(&recorded.accesses, &mut self.memory, &mut self.workspace, &mut self.control);
+        CpuKernel::<T>::run(&*recorded.step, &context);
+    }
+
+    /// The values of `tensor`, pixel by pixel. Those of a transient tensor may already have made room for others.
+    pub fn read(&self, tensor: Tensor) -> Vec<T> {
+        let span = &self.memory.buffer(tensor.buffer)[tensor.span()];
+        span.chunks(tensor.stride.max(1)).flat_map(|pixel| &pixel[..tensor.channels()]).copied().collect()
+    }
+
+    /// Sets the values of `tensor`, pixel by pixel.
+    pub fn write(&mut self, tensor: Tensor, values: &[T]) {
+        assert_eq!(values.len(), tensor.count(), "values for {tensor:?}");
+        let span = &mut self.memory.buffer_mut(tensor.buffer)[tensor.span()];
+        for (pixel, values) in span.chunks_mut(tensor.stride.max(1)).zip(values.chunks(tensor.channels().max(1))) {
+            pixel[..values.len()].copy_from_slice(values);
+        }
+    }
+
+    pub fn control(&self) -> Control {
+        self.control
+    }
+
+    pub fn set_control(&mut self, control: Control) {
+        self.control = control;
+    }
+
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Elements of all buffers and of the scratch memory.
+    pub fn memory_elements(&self) -> usize {
+        self.memory.elements() + self.workspace.len()
+    }
+}
+
+/// Runs `work` with `threads` threads; everything a [`Cpu`] does inside uses them.
+///
+/// # Errors
+/// When the operating system refuses the threads.
+pub fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> Result<R> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    Ok(pool.with_context(|| format!("cannot start {threads} threads; try a smaller --threads"))?.install(work))
+}

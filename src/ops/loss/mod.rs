@@ -1,0 +1,68 @@
+//! Losses, fused with their gradients: one pass over the data computes the value and what flows back from it.
+//!
+//! A loss is a [`Root`]: `tape.backward` records it, because only then is it known where its gradient goes. The value is
+//! unweighted; the gradient is that of `weight * value`.
+
+mod cpu;
+
+use std::sync::Arc;
+
+use crate::program::{Access, Destination, Step};
+use crate::tape::Root;
+use crate::tensor::Tensor;
+
+/// What the tensor is compared with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Criterion {
+    /// Mean of `(x - target)^2`. The least-squares GAN loss (Mao et al., 2017) has target 1 for real and 0 for fake.
+    Mse { target: f64 },
+    /// Mean of `|x - target|`, whose gradient is 0 where they are equal.
+    L1 { target: Tensor },
+}
+
+/// The mean of `criterion` over the elements of `of`, written to `value` (one element).
+#[derive(Clone, Copy, Debug)]
+pub struct Loss {
+    pub of: Tensor,
+    pub criterion: Criterion,
+    pub weight: f64,
+    pub value: Tensor,
+}
+
+impl Root for Loss {
+    fn of(&self) -> Tensor {
+        self.of
+    }
+
+    fn step(&self, gradient: Destination) -> Arc<dyn Step> {
+        if let Criterion::L1 { target } = self.criterion {
+            assert_eq!(target.shape, self.of.shape, "an L1 loss compares tensors of one shape");
+        }
+        assert_eq!(self.value.count(), 1, "a loss is one number");
+        Arc::new(LossGrad { loss: *self, gradient })
+    }
+}
+
+#[derive(Debug)]
+struct LossGrad {
+    loss: Loss,
+    gradient: Destination,
+}
+
+impl Step for LossGrad {
+    fn name(&self) -> &'static str {
+        match self.loss.criterion {
+            Criterion::Mse { .. } => "mse_loss",
+            Criterion::L1 { .. } => "l1_loss",
+        }
+    }
+
+    fn accesses(&self) -> Vec<Access> {
+        let target = match self.loss.criterion {
+            Criterion::Mse { .. } => None,
+            Criterion::L1 { target } => Some(Access::Read(target)),
+        };
+        let accesses = [Access::Read(self.loss.of), Access::Write(self.loss.value), self.gradient.access()];
+        accesses.into_iter().chain(target).collect()
+    }
+}

@@ -1,0 +1,194 @@
+//! A recorded program: a list of steps over buffers, the same for every device.
+//!
+//! The one idea: a step says which tensors it reads and writes. Everything else follows from that: the order that must be
+//! kept, which buffers may share memory, and what a device may hand to a kernel.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::device::cpu::CpuKernel;
+use crate::tape::Backward;
+use crate::tensor::{BufferId, Region, Shape, Tensor};
+
+/// What a step does with memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Read(Tensor),
+    /// Writes every element without looking at what was there.
+    Write(Tensor),
+    /// Reads and writes.
+    Update(Tensor),
+    /// Reads the values that change from one execution to the next ([`Control`]).
+    ReadControl,
+    /// Moves them on.
+    WriteControl,
+}
+
+impl Access {
+    pub fn tensor(&self) -> Option<Tensor> {
+        match *self {
+            Access::Read(t) | Access::Write(t) | Access::Update(t) => Some(t),
+            Access::ReadControl | Access::WriteControl => None,
+        }
+    }
+
+    pub fn writes(&self) -> bool {
+        matches!(self, Access::Write(_) | Access::Update(_) | Access::WriteControl)
+    }
+}
+
+/// The values that change from one execution of a program to the next. They never enter a step by value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Control {
+    pub seed: u64,
+    /// Executions so far, those of earlier runs included.
+    pub step: u64,
+    pub learning_rate: f64,
+}
+
+/// One kernel's worth of work over fixed tensors.
+pub trait Step: Debug + Send + Sync + CpuKernel<f32> + CpuKernel<f64> {
+    /// Of the kernel, for reports and errors.
+    fn name(&self) -> &'static str;
+
+    fn accesses(&self) -> Vec<Access>;
+
+    /// How to differentiate this step; `None` for steps that have no derivative (gradients and updates).
+    fn rule(&self) -> Option<&dyn Rule> {
+        None
+    }
+}
+
+/// The derivative of a step with one output.
+pub trait Rule {
+    fn output(&self) -> Tensor;
+
+    /// Records the steps that turn `dy`, the gradient of the output, into gradients of the inputs.
+    ///
+    /// `dy` may cover only some images of the batch; [`Backward::at`] narrows the tensors of the forward step to them.
+    fn backward(&self, dy: Tensor, backward: &mut Backward<'_>);
+}
+
+/// How a gradient is written. The tape decides, the ops obey.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Overwrite,
+    Accumulate,
+}
+
+/// Where a step writes a gradient, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Destination {
+    pub tensor: Tensor,
+    pub mode: Mode,
+}
+
+impl Destination {
+    pub fn overwrite(tensor: Tensor) -> Destination {
+        Destination { tensor, mode: Mode::Overwrite }
+    }
+
+    pub fn access(&self) -> Access {
+        match self.mode {
+            Mode::Overwrite => Access::Write(self.tensor),
+            Mode::Accumulate => Access::Update(self.tensor),
+        }
+    }
+
+    pub fn accumulates(&self) -> bool {
+        self.mode == Mode::Accumulate
+    }
+}
+
+/// Whether a buffer's values outlive one execution of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Parameters, moments, inputs, losses: what the host or the next execution looks at. Zero at first.
+    Persistent,
+    /// Lives from its first writer to its last reader; its memory may serve others before and after.
+    Transient,
+}
+
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    pub shape: Shape,
+    pub lifetime: Lifetime,
+}
+
+impl Buffer {
+    pub fn count(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// All buffers of a program, by [`BufferId`].
+#[derive(Clone, Debug, Default)]
+pub struct Buffers(Vec<Buffer>);
+
+impl Buffers {
+    /// A new buffer, and the tensor that covers it.
+    pub fn add(&mut self, shape: Shape, lifetime: Lifetime) -> Tensor {
+        self.0.push(Buffer { shape, lifetime });
+        Tensor { buffer: BufferId(self.0.len() - 1), offset: 0, shape, stride: shape[3], detached: false }
+    }
+
+    pub fn get(&self, id: BufferId) -> &Buffer {
+        &self.0[id.0]
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (BufferId, &Buffer)> {
+        self.0.iter().enumerate().map(|(i, buffer)| (BufferId(i), buffer))
+    }
+
+    /// Where `tensor` lies in its buffer. A view whose pixels are not the buffer's own (a weight in a flat parameter
+    /// buffer) is contiguous, and the buffer is one row.
+    pub fn region(&self, tensor: Tensor) -> Region {
+        let pitch = self.get(tensor.buffer).shape[3];
+        let (rows, columns) = if tensor.stride == pitch {
+            let (row, column) = (tensor.offset / pitch, tensor.offset % pitch);
+            (row..row + tensor.pixels(), column..column + tensor.channels())
+        } else {
+            (0..1, tensor.offset..tensor.offset + tensor.count())
+        };
+        Region { buffer: tensor.buffer, rows, columns }
+    }
+}
+
+/// A step with its accesses, which are asked for once.
+#[derive(Debug)]
+pub struct RecordedStep {
+    pub step: Arc<dyn Step>,
+    pub accesses: Vec<Access>,
+}
+
+impl RecordedStep {
+    /// # Panics
+    /// When what the step writes may lie between elements of another of its tensors: kernels are handed whole spans, so
+    /// such a step could not be run safely. It is a mistake in an op, never in what a user does.
+    pub fn new(step: Arc<dyn Step>) -> RecordedStep {
+        let accesses = step.accesses();
+        let tensors = || accesses.iter().enumerate().filter_map(|(i, a)| Some((i, a, a.tensor()?)));
+        for (i, access, written) in tensors().filter(|(_, access, _)| access.writes()) {
+            for (_, _, other) in tensors().filter(|&(j, _, t)| j != i && t.buffer == written.buffer) {
+                let (a, b) = (written.span(), other.span());
+                assert!(a.end <= b.start || b.end <= a.start, "{}: {access:?} reaches into {other:?}", step.name());
+            }
+        }
+        RecordedStep { step, accesses }
+    }
+}
+
+/// What a tape ends as: recorded once, planned, executed again and again.
+#[derive(Debug)]
+pub struct Program {
+    pub buffers: Buffers,
+    pub steps: Vec<RecordedStep>,
+}

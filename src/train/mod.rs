@@ -1,0 +1,3 @@
+//! Training: what a step is, and the loop around it.
+
+pub mod step;
