@@ -1,4 +1,5 @@
 //! Pix2Pix (image-to-image translation with conditional adversarial networks) on a small autograd tape of its own.
 
+pub mod checkpoint;
 pub mod config;
 pub mod philox;
