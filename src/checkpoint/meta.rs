@@ -6,7 +6,8 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::config::TrainConfig;
 
-/// The format this program writes, and the only one it reads. To be raised whenever a tensor or a key changes its meaning.
+/// The format this program writes, and the only one it reads. To be raised whenever a tensor or a key changes its
+/// meaning.
 pub const FORMAT_VERSION: u32 = 1;
 
 const VERSION_KEY: &str = "pixtape.format-version";
@@ -19,8 +20,8 @@ const CONFIG_KEY: &str = "pixtape.config";
 
 /// The position in a run, enough to go on bit for bit: every random draw is a function of the seed and the position.
 ///
-/// In the file each field is a string under `pixtape.` and its name with dashes (numbers in decimal, the config as TOML), beside
-/// `pixtape.format-version`.
+/// In the file each field is a string under `pixtape.` and its name with dashes (numbers in decimal, the config as
+/// TOML), beside `pixtape.format-version`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meta {
     /// Optimiser steps done since the start of the run.
@@ -58,7 +59,8 @@ impl Meta {
         let version: u32 = parse(strings, VERSION_KEY)?;
         ensure!(
             version == FORMAT_VERSION,
-            "is of checkpoint format {version}, and this pixtape reads format {FORMAT_VERSION} only: use the pixtape that wrote it"
+            "is of checkpoint format {version}, and this pixtape reads format {FORMAT_VERSION} \
+             only: use the pixtape that wrote it"
         );
         Ok(Meta {
             step: parse(strings, STEP_KEY)?,

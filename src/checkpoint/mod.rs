@@ -3,9 +3,9 @@
 //! The one idea: at any moment, whatever is killed, the newest file with a checkpoint's name is whole. A checkpoint is
 //! written under a name that marks it unfinished, forced to the disk, and only then renamed.
 //!
-//! Weights stand under PyTorch's names and layouts, so any safetensors reader can use them, and tensors are written and read one at
-//! a time: a full-size checkpoint (686 MB) is never in memory as a whole. What is not a tensor stands in the header's
-//! `__metadata__`, as strings, under the keys that [`Meta`] lists.
+//! Weights stand under PyTorch's names and layouts, so any safetensors reader can use them, and tensors are written and
+//! read one at a time: a full-size checkpoint (686 MB) is never in memory as a whole. What is not a tensor stands in
+//! the header's `__metadata__`, as strings, under the keys that [`Meta`] lists.
 
 mod folder;
 mod meta;

@@ -1,7 +1,7 @@
 //! Writing one checkpoint, tensor by tensor, so that a kill at any moment leaves no half file under its name.
 //!
-//! `safetensors::serialize_to_file` streams as well, but renames before the data is on the disk; with its `Metadata` for the
-//! header, the rest of the format is a length and the bytes.
+//! `safetensors::serialize_to_file` streams as well, but renames before the data is on the disk; with its `Metadata`
+//! for the header, the rest of the format is a length and the bytes.
 
 use std::{
     ffi::OsString,

@@ -9,8 +9,8 @@ use crate::config::available_threads;
 
 /// Measure a trained run on pairs: mean absolute error (L1) and PSNR
 ///
-/// Translates the inputs of all pairs and compares them with the targets. L1 is on the scale from -1 to 1 that the networks use;
-/// PSNR is in decibels, higher is better.
+/// Translates the inputs of all pairs and compares them with the targets. L1 is on the scale from -1 to 1 that the
+/// networks use; PSNR is in decibels, higher is better.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
     /// A run folder, for its newest checkpoint, or a checkpoint file.
@@ -30,6 +30,7 @@ pub struct EvaluateArgs {
     pub seed: u64,
 
     /// Threads for the arithmetic [default: all of this machine's]
-    #[arg(long, value_name = "N", default_value_t = available_threads(), hide_default_value = true, value_parser = threads())]
+    #[arg(long, value_name = "N", value_parser = threads())]
+    #[arg(default_value_t = available_threads(), hide_default_value = true)]
     pub threads: usize,
 }

@@ -1,7 +1,7 @@
 //! The command line: parse it, make one complete request of it, hand that over.
 //!
-//! Everything a user can get wrong comes back as one error and is printed once, by [`report`]. Bodies of commands write to stdout
-//! with `writeln!` and `?`, not `println!`, which panics when the reader of a pipe has gone.
+//! Everything a user can get wrong comes back as one error and is printed once, by [`report`]. Bodies of commands write
+//! to stdout with `writeln!` and `?`, not `println!`, which panics when the reader of a pipe has gone.
 
 mod evaluate;
 mod train;
@@ -41,8 +41,8 @@ Examples:
 
 /// Pix2Pix: learns to turn one kind of image into another from pairs of both
 ///
-/// Trains a generator and a discriminator against each other on pairs of images (labels and photos, maps and aerial views,
-/// edges and objects), then translates images of the first kind into the second.
+/// Trains a generator and a discriminator against each other on pairs of images (labels and photos, maps and aerial
+/// views, edges and objects), then translates images of the first kind into the second.
 #[derive(Debug, Parser)]
 #[command(version, after_long_help = EXAMPLES, after_help = "Examples: pixtape --help")]
 struct Cli {

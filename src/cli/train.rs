@@ -12,8 +12,8 @@ use crate::{
 
 /// Train on pairs of images, or on built-in synthetic facades
 ///
-/// Shows the losses as it goes and writes settings, losses, sample pictures and checkpoints into a run folder. Ctrl-C saves and
-/// ends the run; --resume goes on with it exactly where it was.
+/// Shows the losses as it goes and writes settings, losses, sample pictures and checkpoints into a run folder. Ctrl-C
+/// saves and ends the run; --resume goes on with it exactly where it was.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
     #[command(flatten)]
@@ -21,14 +21,15 @@ pub struct TrainArgs {
 
     /// Read settings from a TOML file; flags given beside it win.
     ///
-    /// Its keys are the flags without the dashes: batch = 1, image-size = "512x256", shuffle = false. Paths in it are relative to
-    /// the current folder, as on the command line. The config.toml of a run folder is such a file.
+    /// Its keys are the flags without the dashes: batch = 1, image-size = "512x256", shuffle = false. Paths in it are
+    /// relative to the current folder, as on the command line. The config.toml of a run folder is such a file.
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     config: Option<PathBuf>,
 
     /// Go on with the run in this folder from its newest checkpoint, bit for bit.
     ///
-    /// Its settings stay; only --steps, --epochs, --device, --threads, --sample-every, --save-every and --keep may be given anew.
+    /// Its settings stay; only --steps, --epochs, --device, --threads, --sample-every, --save-every and --keep may be
+    /// given anew.
     #[arg(long, value_name = "RUN", help_heading = "Run")]
     resume: Option<PathBuf>,
 }

@@ -9,8 +9,8 @@ use crate::config::available_threads;
 
 /// Translate images with a trained run
 ///
-/// Images of any size: the sides are padded to what the network needs and the result is cropped back. Each output is DIR/STEM.png,
-/// STEM being the input's name without its ending.
+/// Images of any size: the sides are padded to what the network needs and the result is cropped back. Each output is
+/// DIR/STEM.png, STEM being the input's name without its ending.
 #[derive(Debug, Args)]
 pub struct TranslateArgs {
     /// A run folder, for its newest checkpoint, or a checkpoint file.
@@ -40,6 +40,7 @@ pub struct TranslateArgs {
     pub seed: u64,
 
     /// Threads for the arithmetic [default: all of this machine's]
-    #[arg(long, value_name = "N", default_value_t = available_threads(), hide_default_value = true, value_parser = threads())]
+    #[arg(long, value_name = "N", value_parser = threads())]
+    #[arg(default_value_t = available_threads(), hide_default_value = true)]
     pub threads: usize,
 }

@@ -105,7 +105,7 @@ impl TrainOptions {
 
 /// 286 for 256 as in the paper, in proportion for other sizes.
 fn jitter_size(image: Size) -> Size {
-    let scale = |side: usize| (side.saturating_mul(286).saturating_add(128)) / 256;
+    let scale = |side: usize| (side * 286 + 128) / 256;
     Size { width: scale(image.width), height: scale(image.height) }
 }
 

@@ -1,8 +1,9 @@
 //! What a training run is: every setting, where its value comes from, and which values make sense.
 //!
-//! The one idea: settings are layers. [`TrainOptions`] holds only what somebody asked for, on the command line or in a file.
-//! The command line lies over the file, the file over the defaults (or, when a run is resumed, over the run's own settings),
-//! and what comes out is a [`TrainConfig`]: complete, checked, and kept in the run folder and in every checkpoint.
+//! The one idea: settings are layers. [`TrainOptions`] holds only what somebody asked for, on the command line or in a
+//! file. The command line lies over the file, the file over the defaults (or, when a run is resumed, over the run's own
+//! settings), and what comes out is a [`TrainConfig`]: complete, checked, and kept in the run folder and in every
+//! checkpoint.
 
 mod defaults;
 mod options;

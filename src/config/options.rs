@@ -1,4 +1,5 @@
-//! The settings of a run as a person gives them: flags, or the same names in a TOML file. The doc comments are the help text.
+//! The settings of a run as a person gives them: flags, or the same names in a TOML file. The doc comments are the help
+//! text.
 
 use std::{
     fs,
@@ -45,8 +46,8 @@ pub enum Precision {
 pub struct TrainOptions {
     /// Folder of training pairs: image files with A in the left half and B in the right half.
     ///
-    /// With subfolders, train/ is learned from and val/ (else test/) gives the sample pictures; a flat folder is all training
-    /// data. Left out: built-in synthetic facades, drawn as they are needed.
+    /// With subfolders, train/ is learned from and val/ (else test/) gives the sample pictures; a flat folder is all
+    /// training data. Left out: built-in synthetic facades, drawn as they are needed.
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     pub data: Option<PathBuf>,
 
@@ -56,19 +57,21 @@ pub struct TrainOptions {
 
     /// Size of the images the networks see, N or WIDTHxHEIGHT in pixels [default: 256 with --data, 64 without]
     ///
-    /// Other sizes are resized to it. The U-Net halves both sides floor(log2(shorter side)) times, at most 8 times, so both must be
-    /// multiples of that power of two: 64, 128, 256, 512 and 512x256 work, 200 does not. The smallest side is 32.
+    /// Other sizes are resized to it. The U-Net halves both sides floor(log2(shorter side)) times, at most 8 times, so
+    /// both must be multiples of that power of two: 64, 128, 256, 512 and 512x256 work, 200 does not. The smallest side
+    /// is 32.
     #[arg(long, value_name = "SIZE", help_heading = "Data")]
     pub image_size: Option<Size>,
 
-    /// Size to resize to before cropping to the image size; for --augment jitter only [default: 286/256 of the image size]
+    /// Size to resize to before cropping to the image size; for --augment jitter only [default: 286/256 of the image
+    /// size]
     #[arg(long, value_name = "SIZE", help_heading = "Data")]
     pub load_size: Option<Size>,
 
     /// Random changes made to a pair, both halves alike [default: flip]
     ///
-    /// none: only resized. flip: mirrored left to right half of the time. jitter: resized to the load size, cropped at a random
-    /// place to the image size, and mirrored half of the time.
+    /// none: only resized. flip: mirrored left to right half of the time. jitter: resized to the load size, cropped at
+    /// a random place to the image size, and mirrored half of the time.
     #[arg(long, help_heading = "Data")]
     pub augment: Option<Augment>,
 
@@ -88,8 +91,8 @@ pub struct TrainOptions {
 
     /// Optimiser steps in all, those before a resume included [default: no limit but --epochs]
     ///
-    /// With both --steps and --epochs the one reached first ends the run. Either one given replaces both of a settings file, or of a
-    /// run that is resumed.
+    /// With both --steps and --epochs the one reached first ends the run. Either one given replaces both of a settings
+    /// file, or of a run that is resumed.
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     pub steps: Option<u64>,
 
@@ -111,11 +114,13 @@ pub struct TrainOptions {
     #[arg(long, value_name = "WEIGHT", help_heading = "Recipe")]
     pub lambda_pixel: Option<f64>,
 
-    /// Channels of the generator's first layer; deeper layers have up to 8 times as many [default: 64 with --data, 16 without]
+    /// Channels of the generator's first layer; deeper layers have up to 8 times as many [default: 64 with --data, 16
+    /// without]
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     pub ngf: Option<usize>,
 
-    /// Channels of the discriminator's first layer; deeper layers have up to 8 times as many [default: 64 with --data, 16 without]
+    /// Channels of the discriminator's first layer; deeper layers have up to 8 times as many [default: 64 with --data,
+    /// 16 without]
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     pub ndf: Option<usize>,
 
@@ -125,14 +130,17 @@ pub struct TrainOptions {
 
     /// Start from the weights in this safetensors file instead of random ones.
     ///
-    /// Tensors have PyTorch's names and layouts, under "generator." and "discriminator."; a checkpoint of another run is such a file.
+    /// Tensors have PyTorch's names and layouts, under "generator." and "discriminator."; a checkpoint of another run
+    /// is such a file.
     #[arg(long, value_name = "FILE", help_heading = "Recipe")]
     pub init: Option<PathBuf>,
 
     /// Seed of everything random: weights, order, augmentation, dropout, built-in facades [default: 1]
     ///
     /// The same seed and number of threads give the same bits.
-    #[arg(long, value_name = "N", help_heading = "Run", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    // TOML has no larger numbers.
+    #[arg(value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
 
     /// Threads for the arithmetic [default: all of this machine's]
@@ -149,7 +157,8 @@ pub struct TrainOptions {
 
     /// Run folder, made if it is missing [default: the next free runs/NAME-N, NAME being the data folder's]
     ///
-    /// Gets config.toml (every setting), losses.csv (one row a step), samples/ (input, output and target in rows) and checkpoints/.
+    /// Gets config.toml (every setting), losses.csv (one row a step), samples/ (input, output and target in rows) and
+    /// checkpoints/.
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub out: Option<PathBuf>,
 
@@ -201,7 +210,8 @@ impl TrainOptions {
     }
 }
 
-/// `under` with the keys of `upper` laid over it. An end of the run in `upper` replaces the whole end of the run in `under`.
+/// `under` with the keys of `upper` laid over it. An end of the run in `upper` replaces the whole end of the run in
+/// `under`.
 pub(super) fn lay_over(mut under: Table, upper: Table) -> Table {
     const END: [&str; 2] = ["epochs", "steps"];
     if END.iter().any(|key| upper.contains_key(*key)) {
@@ -244,7 +254,7 @@ mod tests {
 
     #[test]
     fn file_keys_are_the_flags() {
-        let keys = "image-size = 64\nload-size = \"72x80\"\nlambda-pixel = 10\nsample-every = 5\ndevice = \"cpu\"\nshuffle = false\n";
+        let keys = "image-size = 64\nload-size = \"72x80\"\nlambda-pixel = 10\nshuffle = false\n";
         let options: TrainOptions = toml::from_str(keys).unwrap();
         assert_eq!(options.image_size, Some(Size { width: 64, height: 64 }));
         assert_eq!(options.load_size, Some(Size { width: 72, height: 80 }));

@@ -1,7 +1,7 @@
 //! What may change when a run is resumed.
 //!
-//! The run's own settings are the base. A few of them steer how long it goes on and what it writes and may be given anew; all others
-//! decide the numbers it computes, and a changed one would make it another run.
+//! The run's own settings are the base. A few of them steer how long it goes on and what it writes and may be given
+//! anew; all others decide the numbers it computes, and a changed one would make it another run.
 
 use std::path::Path;
 
@@ -33,7 +33,8 @@ impl TrainOptions {
             if before != Some(value) && !MAY_DIFFER.contains(&key.as_str()) {
                 let before = before.map_or("not given".into(), plain);
                 bail!(
-                    "--{key} {}: this run was started with --{key} {before}, which cannot change when it is resumed (only {} can)",
+                    "--{key} {}: this run was started with --{key} {before}, which cannot change when it is \
+                     resumed (only {} can)",
                     plain(value),
                     MAY_DIFFER.map(|key| format!("--{key}")).join(", ")
                 );

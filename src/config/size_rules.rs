@@ -1,7 +1,8 @@
 //! Which image sizes fit the networks.
 //!
-//! Each level of the U-Net halves both sides, down to one pixel on the shorter side where eight levels reach that far. A size
-//! fits when no halving leaves a remainder; otherwise the way up would not meet the skip connections of the way down.
+//! Each level of the U-Net halves both sides, down to one pixel on the shorter side where eight levels reach that far.
+//! A size fits when no halving leaves a remainder; otherwise the way up would not meet the skip connections of the way
+//! down.
 
 use anyhow::{Result, bail, ensure};
 
@@ -9,17 +10,14 @@ use crate::data::Size;
 
 /// Below this the discriminator, which halves four times, has nothing left to judge.
 const SMALLEST_SIDE: usize = 32;
-/// Beyond this no machine holds the activations; refusing it here keeps later sizes far from overflow.
-pub(super) const LARGEST_SIDE: usize = 16_384;
 const MOST_LEVELS: u32 = 8;
 
 /// Levels of the U-Net for images of `size`: min(8, floor(log2(shorter side))).
 ///
-/// Fails if a side is under 32 or over 16384, or is not a multiple of 2^depth; the error names the nearest sizes that work.
+/// Fails if a side is under 32 or not a multiple of 2^depth; the error names the nearest sizes that work.
 pub fn depth(size: Size) -> Result<usize> {
-    let (shorter, longer) = (size.width.min(size.height), size.width.max(size.height));
+    let shorter = size.width.min(size.height);
     ensure!(shorter >= SMALLEST_SIDE, "size {size} is too small: the smallest side is {SMALLEST_SIDE}");
-    ensure!(longer <= LARGEST_SIDE, "size {size} is too large: the largest side is {LARGEST_SIDE}");
     let levels = levels(size);
     let multiple = 1 << levels;
     if !fits(size) {
@@ -27,8 +25,8 @@ pub fn depth(size: Size) -> Result<usize> {
         let below = Size { width: down(size.width), height: down(size.height) };
         let above = next_that_fits(size);
         bail!(
-            "size {size} does not fit: the network halves it {levels} times, so both sides must be multiples of {multiple}; \
-             the nearest sizes that work are {below} and {above}"
+            "size {size} does not fit: the network halves it {levels} times, so both sides must be multiples of \
+             {multiple}; the nearest sizes that work are {below} and {above}"
         );
     }
     Ok(levels as usize)
@@ -43,7 +41,8 @@ fn fits(size: Size) -> bool {
     size.width.is_multiple_of(multiple) && size.height.is_multiple_of(multiple)
 }
 
-/// Rounds both sides up until they fit. More than one round is needed where rounding up adds a level: 200x328, 256x384, 256x512.
+/// Rounds both sides up until they fit. More than one round is needed where rounding up adds a level: 200x328, 256x384,
+/// 256x512.
 fn next_that_fits(mut size: Size) -> Size {
     while !fits(size) {
         let multiple = 1 << levels(size);
@@ -92,9 +91,8 @@ mod tests {
     }
 
     #[test]
-    fn sides_out_of_range_are_refused() {
+    fn small_sides_are_refused() {
         assert!(depth(size(31, 64)).unwrap_err().to_string().contains("smallest side is 32"));
         assert!(depth(size(0, 0)).is_err());
-        assert!(depth(size(256, usize::MAX)).is_err());
     }
 }

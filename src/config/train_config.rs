@@ -63,7 +63,8 @@ impl TrainConfig {
 
     /// Refuses values that make no sense, naming the flag and the value.
     pub(super) fn validate(&self) -> Result<()> {
-        // The upper bounds are far beyond use; they turn a slip of the finger into a clear line instead of a failed allocation.
+        // The upper bounds are far beyond use; they turn a slip of the finger into a clear line instead of a failed
+        // allocation.
         let whole_numbers: [(&str, u64, u64); 9] = [
             ("batch", self.batch as u64, 4096),
             ("ngf", self.ngf as u64, 1024),
@@ -102,8 +103,6 @@ impl TrainConfig {
                 load.width >= image.width && load.height >= image.height,
                 "--load-size {load}: must be at least the image size {image}, which is cropped out of it"
             );
-            let most = size_rules::LARGEST_SIDE;
-            ensure!(load.width.max(load.height) <= most, "--load-size {load}: the largest side is {most}");
         } else {
             ensure!(
                 load == image,
