@@ -3,6 +3,10 @@
 //! A training step is recorded once on a [`tape`], [planned](plan) into one block of memory and executed again and again by a
 //! [`device`]. The [ops] know how to record themselves and their derivatives; the [networks](nn) only record ops.
 
+pub mod checkpoint;
+pub mod cli;
+pub mod config;
+pub mod data;
 pub mod device;
 pub mod nn;
 pub mod ops;

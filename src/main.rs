@@ -1,1 +1,9 @@
-fn main() {}
+//! The `pixtape` program; all of it is in the library.
+
+use std::process::ExitCode;
+
+use pixtape::cli;
+
+fn main() -> ExitCode {
+    cli::run().unwrap_or_else(|error| cli::report(&error))
+}

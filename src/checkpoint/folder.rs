@@ -1,0 +1,142 @@
+//! The checkpoints of a run: `RUN/checkpoints/step-00000400.safetensors` and so on, of which the newest few are kept.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use super::{Meta, Tensors, save, write::UNFINISHED};
+
+/// Saves a checkpoint of the run, then removes all but the `keep` newest. Returns where it is.
+pub fn save_to_run(run: &Path, meta: &Meta, tensors: &dyn Tensors, keep: usize) -> Result<PathBuf> {
+    let folder = folder_of(run);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    remove_unfinished(&folder)?;
+    let path = folder.join(format!("step-{:08}.safetensors", meta.step));
+    save(&path, meta, tensors)?;
+    prune(&folder, keep)?;
+    Ok(path)
+}
+
+/// The run's newest checkpoint, if it has one.
+pub fn latest(run: &Path) -> Result<Option<PathBuf>> {
+    Ok(list(&folder_of(run))?.pop())
+}
+
+/// The checkpoint file that `path` means: itself, or the newest one of a run folder.
+pub fn resolve(path: &Path) -> Result<PathBuf> {
+    ensure!(path.exists(), "{} does not exist: give a run folder or a checkpoint file", path.display());
+    if !path.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    latest(path)?.ok_or_else(|| {
+        let folder = folder_of(path);
+        anyhow!(
+            "{} is not the folder of a run that has saved anything: no checkpoint in {}",
+            path.display(),
+            folder.display()
+        )
+    })
+}
+
+fn folder_of(run: &Path) -> PathBuf {
+    run.join("checkpoints")
+}
+
+/// The finished checkpoints in a folder, oldest first. A folder that is not there has none.
+fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found: Vec<(u64, PathBuf)> =
+        files(folder)?.into_iter().filter_map(|path| Some((step_in_name(&path)?, path))).collect();
+    found.sort_unstable();
+    Ok(found.into_iter().map(|(_, path)| path).collect())
+}
+
+fn step_in_name(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let read = || match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries?.map(|entry| Ok(entry?.path())).collect(),
+    };
+    read().map_err(|error: std::io::Error| anyhow!("cannot list the folder {}: {error}", folder.display()))
+}
+
+/// Removes what saves that were killed have left behind.
+fn remove_unfinished(folder: &Path) -> Result<()> {
+    remove(files(folder)?.iter().filter(|path| path.extension().is_some_and(|end| end == UNFINISHED)))
+}
+
+/// Removes all but the `keep` newest checkpoints; the newest one stays in any case.
+fn prune(folder: &Path, keep: usize) -> Result<()> {
+    let all = list(folder)?;
+    remove(all[..all.len().saturating_sub(keep.max(1))].iter())
+}
+
+fn remove<'a>(mut paths: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
+    paths.try_for_each(|path| fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixture, *};
+
+    fn save_step(run: &Path, step: u64, keep: usize) -> PathBuf {
+        save_to_run(run, &fixture::meta(step), &fixture::TwoTensors, keep).unwrap()
+    }
+
+    fn names(run: &Path) -> Vec<String> {
+        let mut names: Vec<String> = files(&folder_of(run))
+            .unwrap()
+            .iter()
+            .map(|path| path.file_name().unwrap().to_str().unwrap().to_string())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_newest_are_kept_by_step_not_by_name() {
+        let run = tempfile::tempdir().unwrap();
+        for step in [400, 99_999_999, 100_000_000] {
+            save_step(run.path(), step, 2);
+        }
+        assert_eq!(names(run.path()), ["step-100000000.safetensors", "step-99999999.safetensors"]);
+        let newest = folder_of(run.path()).join("step-100000000.safetensors");
+        assert_eq!(latest(run.path()).unwrap(), Some(newest));
+    }
+
+    #[test]
+    fn a_killed_save_is_ignored_and_swept_up_by_the_next() {
+        let run = tempfile::tempdir().unwrap();
+        let first = save_step(run.path(), 400, 2);
+        let whole = fs::read(&first).unwrap();
+        let torn = folder_of(run.path()).join(format!("step-00000800.safetensors.{UNFINISHED}"));
+        fs::write(&torn, &whole[..whole.len() / 2]).unwrap();
+        assert_eq!(latest(run.path()).unwrap(), Some(first));
+        save_step(run.path(), 1200, 2);
+        assert_eq!(names(run.path()), ["step-00000400.safetensors", "step-00001200.safetensors"]);
+    }
+
+    #[test]
+    fn a_run_means_its_newest_checkpoint_and_a_file_itself() {
+        let run = tempfile::tempdir().unwrap();
+        let error = resolve(run.path()).unwrap_err().to_string();
+        assert!(error.contains("no checkpoint in"), "{error}");
+        assert!(resolve(&run.path().join("x")).unwrap_err().to_string().contains("does not exist"));
+        let saved = save_step(run.path(), 3, 1);
+        assert_eq!(resolve(run.path()).unwrap(), saved);
+        assert_eq!(resolve(&saved).unwrap(), saved);
+    }
+
+    #[test]
+    fn saving_the_same_step_again_replaces_it() {
+        let run = tempfile::tempdir().unwrap();
+        assert_eq!(save_step(run.path(), 7, 1), save_step(run.path(), 7, 1));
+        assert_eq!(names(run.path()), ["step-00000007.safetensors"]);
+    }
+}

@@ -1,0 +1,112 @@
+//! What a checkpoint says beside its tensors: where in the run it was taken, and of which run.
+
+use std::{collections::HashMap, fmt::Display, str::FromStr};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::config::TrainConfig;
+
+/// The format this program writes, and the only one it reads. To be raised whenever a tensor or a key changes its
+/// meaning.
+pub const FORMAT_VERSION: u32 = 1;
+
+const VERSION_KEY: &str = "pixtape.format-version";
+const STEP_KEY: &str = "pixtape.step";
+const EPOCH_KEY: &str = "pixtape.epoch";
+const STEP_IN_EPOCH_KEY: &str = "pixtape.step-in-epoch";
+const SEED_KEY: &str = "pixtape.seed";
+const FINGERPRINT_KEY: &str = "pixtape.data-fingerprint";
+const CONFIG_KEY: &str = "pixtape.config";
+
+/// The position in a run, enough to go on bit for bit: every random draw is a function of the seed and the position.
+///
+/// In the file each field is a string under `pixtape.` and its name with dashes (numbers in decimal, the config as
+/// TOML), beside `pixtape.format-version`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Meta {
+    /// Optimiser steps done since the start of the run.
+    pub step: u64,
+    /// Epochs completed.
+    pub epoch: u64,
+    /// Steps done in the epoch that is under way.
+    pub step_in_epoch: u64,
+    pub seed: u64,
+    /// A number that changes with the training pairs, so that a run does not go on with others unnoticed.
+    pub data_fingerprint: u64,
+    pub config: TrainConfig,
+}
+
+impl Meta {
+    pub(super) fn to_strings(&self) -> Result<HashMap<String, String>> {
+        let pairs = [
+            (VERSION_KEY, FORMAT_VERSION.to_string()),
+            (STEP_KEY, self.step.to_string()),
+            (EPOCH_KEY, self.epoch.to_string()),
+            (STEP_IN_EPOCH_KEY, self.step_in_epoch.to_string()),
+            (SEED_KEY, self.seed.to_string()),
+            (FINGERPRINT_KEY, self.data_fingerprint.to_string()),
+            (CONFIG_KEY, self.config.to_toml()?),
+        ];
+        Ok(pairs.map(|(key, value)| (key.to_string(), value)).into())
+    }
+
+    /// The inverse of `to_strings`. The version is looked at first: nothing else of another format can be relied upon.
+    pub(super) fn from_strings(strings: &HashMap<String, String>) -> Result<Meta> {
+        ensure!(
+            strings.contains_key(VERSION_KEY),
+            "holds tensors but is not a pixtape checkpoint (weights alone go to --init)"
+        );
+        let version: u32 = parse(strings, VERSION_KEY)?;
+        ensure!(
+            version == FORMAT_VERSION,
+            "is of checkpoint format {version}, and this pixtape reads format {FORMAT_VERSION} \
+             only: use the pixtape that wrote it"
+        );
+        Ok(Meta {
+            step: parse(strings, STEP_KEY)?,
+            epoch: parse(strings, EPOCH_KEY)?,
+            step_in_epoch: parse(strings, STEP_IN_EPOCH_KEY)?,
+            seed: parse(strings, SEED_KEY)?,
+            data_fingerprint: parse(strings, FINGERPRINT_KEY)?,
+            config: TrainConfig::from_toml(text(strings, CONFIG_KEY)?).context(CONFIG_KEY)?,
+        })
+    }
+}
+
+fn text<'a>(strings: &'a HashMap<String, String>, key: &str) -> Result<&'a str> {
+    strings.get(key).map(String::as_str).ok_or_else(|| anyhow!("lacks {key} in its header: it is damaged"))
+}
+
+fn parse<T: FromStr<Err: Display>>(strings: &HashMap<String, String>, key: &str) -> Result<T> {
+    let text = text(strings, key)?;
+    text.parse().map_err(|error| anyhow!("has {key} = {text:?} in its header: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixture, *};
+
+    #[test]
+    fn strings_and_back() {
+        let meta = fixture::meta(5);
+        assert_eq!(Meta::from_strings(&meta.to_strings().unwrap()).unwrap(), meta);
+    }
+
+    #[test]
+    fn another_format_is_named_before_anything_else_is_read() {
+        let future = HashMap::from([(VERSION_KEY.to_string(), "2".to_string())]);
+        let error = Meta::from_strings(&future).unwrap_err().to_string();
+        assert!(error.contains("format 2") && error.contains("format 1"), "{error}");
+    }
+
+    #[test]
+    fn a_foreign_header_and_a_damaged_one_are_told_apart() {
+        let foreign = HashMap::from([("format".to_string(), "pt".to_string())]);
+        assert!(Meta::from_strings(&foreign).unwrap_err().to_string().contains("not a pixtape checkpoint"));
+        let mut damaged = fixture::meta(5).to_strings().unwrap();
+        damaged.insert(STEP_KEY.into(), "five".into());
+        assert!(Meta::from_strings(&damaged).unwrap_err().to_string().contains("\"five\""));
+        damaged.remove(STEP_KEY);
+        assert!(Meta::from_strings(&damaged).unwrap_err().to_string().contains("lacks pixtape.step"));
+    }
+}

@@ -1,0 +1,62 @@
+//! The state of a training run as one safetensors file.
+//!
+//! The one idea: at any moment, whatever is killed, the newest file with a checkpoint's name is whole. A checkpoint is
+//! written under a name that marks it unfinished, forced to the disk, and only then renamed.
+//!
+//! Weights stand under PyTorch's names and layouts, so any safetensors reader can use them, and tensors are written and
+//! read one at a time: a full-size checkpoint (686 MB) is never in memory as a whole. What is not a tensor stands in
+//! the header's `__metadata__`, as strings, under the keys that [`Meta`] lists.
+
+mod folder;
+mod meta;
+mod read;
+mod write;
+
+pub use folder::{latest, resolve, save_to_run};
+pub use meta::{FORMAT_VERSION, Meta};
+pub use read::Reader;
+pub use write::{Tensors, save};
+
+/// Name and shape of one f32 tensor, as PyTorch has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    pub name: String,
+    pub shape: Vec<usize>,
+}
+
+#[cfg(test)]
+mod fixture {
+    use super::{Meta, TensorSpec, Tensors};
+    use crate::config::TrainOptions;
+
+    /// Two small tensors whose values include everything f32 has to offer.
+    pub struct TwoTensors;
+
+    pub fn values(index: usize) -> Vec<f32> {
+        let signalling_nan = f32::from_bits(0x7f80_1234);
+        match index {
+            0 => vec![1.0, -0.0, f32::NAN, signalling_nan, f32::INFINITY, f32::MIN_POSITIVE / 2.0],
+            _ => (0..20_000).map(|n| n as f32 / 3.0).collect(),
+        }
+    }
+
+    impl Tensors for TwoTensors {
+        fn specs(&self) -> Vec<TensorSpec> {
+            let spec = |name: &str, shape: &[usize]| TensorSpec { name: name.into(), shape: shape.to_vec() };
+            vec![spec("generator.b.weight", &[2, 3]), spec("generator.a.weight", &[100, 50, 4])]
+        }
+
+        fn read(&self, index: usize) -> Vec<f32> {
+            values(index)
+        }
+    }
+
+    pub fn meta(step: u64) -> Meta {
+        let config = TrainOptions { epochs: Some(3), ..Default::default() }.resolve().unwrap();
+        Meta { step, epoch: 2, step_in_epoch: 17, seed: u64::MAX, data_fingerprint: 0xfeed_beef_dead_cafe, config }
+    }
+
+    pub fn bits(values: &[f32]) -> Vec<u32> {
+        values.iter().map(|value| value.to_bits()).collect()
+    }
+}

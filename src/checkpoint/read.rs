@@ -1,0 +1,177 @@
+//! Reading a safetensors file one tensor at a time. Only the header is read on opening.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use safetensors::{Dtype, tensor::Metadata};
+
+use super::{Meta, TensorSpec};
+
+/// The safetensors format's own limit.
+const LARGEST_HEADER: u64 = 100_000_000;
+
+/// An open safetensors file: a checkpoint, or weights alone.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    file: File,
+    header: Metadata,
+    /// Where in the file the tensors start, in bytes.
+    start: u64,
+}
+
+impl Reader {
+    /// Opens a file and checks that it is a whole safetensors file, without reading the tensors.
+    pub fn open(path: &Path) -> Result<Reader> {
+        let open = || -> Result<Reader> {
+            let mut file = File::open(path)?;
+            let about = file.metadata()?;
+            ensure!(about.is_file(), "it is not a file");
+            let (header, start) = read_header(&mut file, about.len())?;
+            Ok(Reader { path: path.to_path_buf(), file, header, start })
+        };
+        open().with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// Position and settings of the run. Fails if the file is not a checkpoint, or one of another format version.
+    pub fn meta(&self) -> Result<Meta> {
+        let none = Default::default();
+        Meta::from_strings(self.header.metadata().as_ref().unwrap_or(&none))
+            .with_context(|| self.path.display().to_string())
+    }
+
+    /// Names and shapes of all tensors, in the order of the file.
+    pub fn specs(&self) -> Vec<TensorSpec> {
+        let shape = |name: &str| self.header.info(name).map(|info| info.shape.clone()).unwrap_or_default();
+        self.header.offset_keys().into_iter().map(|name| TensorSpec { shape: shape(&name), name }).collect()
+    }
+
+    /// The values of one tensor, row-major. Fails if it is not there, or not f32 of the expected shape.
+    pub fn tensor(&mut self, name: &str, expected_shape: &[usize]) -> Result<Vec<f32>> {
+        let file = self.path.display();
+        let info = self
+            .header
+            .info(name)
+            .ok_or_else(|| anyhow!("{file}: tensor {name} is missing (expected with shape {expected_shape:?})"))?;
+        ensure!(
+            info.shape == expected_shape,
+            "{file}: tensor {name} has shape {:?}, expected {expected_shape:?}",
+            info.shape
+        );
+        ensure!(info.dtype == Dtype::F32, "{file}: tensor {name} is of type {}, expected F32", info.dtype);
+
+        // The header was checked against the length of the file, so this is no more than the file holds.
+        let (start, end) = info.data_offsets;
+        let mut bytes = vec![0; end - start];
+        self.file
+            .seek(SeekFrom::Start(self.start + start as u64))
+            .and_then(|_| self.file.read_exact(&mut bytes))
+            .with_context(|| format!("{file}: cannot read tensor {name}"))?;
+        Ok(bytes.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)).collect())
+    }
+}
+
+/// The header and the place where it ends, in bytes.
+fn read_header(file: &mut File, length: u64) -> Result<(Metadata, u64)> {
+    const NO_SAFETENSORS: &str = "it is not a safetensors file";
+    let mut size = [0; 8];
+    file.read_exact(&mut size).context(NO_SAFETENSORS)?;
+    let size = u64::from_le_bytes(size);
+    // The first bytes of any other format are, as a number, astronomically large.
+    ensure!(size <= LARGEST_HEADER, NO_SAFETENSORS);
+    let start = size + 8;
+    ensure!(start <= length, "it is cut short: its header alone needs {start} bytes, and the file has {length}");
+    let mut json = vec![0; size as usize];
+    file.read_exact(&mut json)?;
+    let header: Metadata = serde_json::from_slice(&json).context(NO_SAFETENSORS)?;
+    let expected = start.saturating_add(header.data_len() as u64);
+    ensure!(
+        length == expected,
+        "it is {}: its header asks for {expected} bytes, and the file has {length}",
+        if length < expected { "cut short" } else { "damaged" }
+    );
+    Ok((header, start))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{
+        super::{fixture, save},
+        *,
+    };
+
+    fn saved(folder: &Path) -> PathBuf {
+        let path = folder.join("checkpoint");
+        save(&path, &fixture::meta(5), &fixture::TwoTensors).unwrap();
+        path
+    }
+
+    #[test]
+    fn every_bit_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut reader = Reader::open(&saved(folder.path())).unwrap();
+        assert_eq!(reader.meta().unwrap(), fixture::meta(5));
+        let specs = reader.specs();
+        assert_eq!(specs, super::super::Tensors::specs(&fixture::TwoTensors));
+        for (index, spec) in specs.iter().enumerate().rev() {
+            let values = reader.tensor(&spec.name, &spec.shape).unwrap();
+            assert_eq!(fixture::bits(&values), fixture::bits(&fixture::values(index)));
+        }
+    }
+
+    #[test]
+    fn a_missing_or_misshapen_tensor_is_named_with_both_shapes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut reader = Reader::open(&saved(folder.path())).unwrap();
+        let error = reader.tensor("generator.c.weight", &[7]).unwrap_err().to_string();
+        assert!(error.contains("generator.c.weight is missing") && error.contains("[7]"), "{error}");
+        let error = reader.tensor("generator.b.weight", &[3, 2]).unwrap_err().to_string();
+        assert!(error.contains("generator.b.weight has shape [2, 3], expected [3, 2]"), "{error}");
+    }
+
+    #[test]
+    fn other_number_formats_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("half");
+        let view = safetensors::tensor::TensorView::new(Dtype::F16, vec![2], &[0; 4]).unwrap();
+        safetensors::serialize_to_file([("x", view)], None, &path).unwrap();
+        let mut reader = Reader::open(&path).unwrap();
+        assert!(reader.tensor("x", &[2]).unwrap_err().to_string().contains("of type F16"));
+        // Tensors alone are no checkpoint.
+        assert!(format!("{:#}", reader.meta().unwrap_err()).contains("not a pixtape checkpoint"));
+    }
+
+    #[test]
+    fn a_file_cut_short_anywhere_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = saved(folder.path());
+        let whole = fs::read(&path).unwrap();
+        for length in [0, 7, 8, 100, whole.len() / 2, whole.len() - 1] {
+            fs::write(&path, &whole[..length]).unwrap();
+            let error = format!("{:#}", Reader::open(&path).unwrap_err());
+            let expected = if length < 8 { "not a safetensors file" } else { "cut short" };
+            assert!(error.contains(expected), "{length} bytes: {error}");
+        }
+        fs::write(&path, [&whole[..], b"more"].concat()).unwrap();
+        assert!(format!("{:#}", Reader::open(&path).unwrap_err()).contains("damaged"));
+    }
+
+    #[test]
+    fn what_is_no_safetensors_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let garbled = [&8u64.to_le_bytes()[..], b"not json"].concat();
+        for bytes in [&b"\x89PNG\r\n\x1a\n and so on"[..], &garbled] {
+            fs::write(&path, bytes).unwrap();
+            let error = format!("{:#}", Reader::open(&path).unwrap_err());
+            assert!(error.contains("not a safetensors file"), "{error}");
+        }
+        assert!(Reader::open(folder.path()).is_err());
+    }
+}

@@ -1,0 +1,144 @@
+//! The command line: parse it, make one complete request of it, hand that over.
+//!
+//! Everything a user can get wrong comes back as one error and is printed once, by [`report`]. Bodies of commands write
+//! to stdout with `writeln!` and `?`, not `println!`, which panics when the reader of a pipe has gone.
+
+mod evaluate;
+mod train;
+mod translate;
+
+use std::{
+    io::{self, ErrorKind, Write},
+    process::ExitCode,
+};
+
+use anyhow::{Error, Result};
+use clap::{
+    Parser, Subcommand,
+    builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser},
+};
+
+pub use evaluate::EvaluateArgs;
+pub use train::TrainArgs;
+pub use translate::TranslateArgs;
+
+const EXAMPLES: &str = "\
+Examples:
+  Train on the built-in facades, about two minutes on two cores:
+    pixtape train
+
+  Train the full recipe on your own pairs, from the right half to the left:
+    pixtape train --data data/facades --direction b-to-a
+
+  Stop it with Ctrl-C, go on later, for longer:
+    pixtape train --resume runs/facades-1 --epochs 300
+
+  Translate images of any size with the newest checkpoint of a run:
+    pixtape translate runs/facades-1 labels/ sketch.png --out translated
+
+  Measure a run on the pairs of a test folder:
+    pixtape evaluate runs/facades-1 --data data/facades";
+
+/// Pix2Pix: learns to turn one kind of image into another from pairs of both
+///
+/// Trains a generator and a discriminator against each other on pairs of images (labels and photos, maps and aerial
+/// views, edges and objects), then translates images of the first kind into the second.
+#[derive(Debug, Parser)]
+#[command(version, after_long_help = EXAMPLES, after_help = "Examples: pixtape --help")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(Box<TrainArgs>),
+    Translate(TranslateArgs),
+    Evaluate(EvaluateArgs),
+}
+
+/// Does what the command line of this process says. Usage errors end the process with status 2.
+pub fn run() -> Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Train(args) => crate::train::run(&args.request()?)?,
+        Command::Translate(args) => crate::translate::run(&args)?,
+        Command::Evaluate(args) => crate::evaluate::run(&args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints an error with its causes as one line on stderr, and gives the exit status.
+///
+/// A closed pipe is no error of ours: `pixtape evaluate ... | head -1` has all it wanted.
+pub fn report(error: &Error) -> ExitCode {
+    let closed_pipe = |cause: &io::Error| cause.kind() == ErrorKind::BrokenPipe;
+    if error.chain().any(|cause| cause.downcast_ref().is_some_and(closed_pipe)) {
+        return ExitCode::SUCCESS;
+    }
+    // With stderr closed as well there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "error: {}", one_line(error));
+    ExitCode::FAILURE
+}
+
+fn one_line(error: &Error) -> String {
+    // Causes from other crates may be laid out over several lines.
+    format!("{error:#}").lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+/// `on` or `off`.
+fn on_off() -> impl TypedValueParser<Value = bool> {
+    PossibleValuesParser::new(["on", "off"]).map(|word| word == "on")
+}
+
+/// A number of threads that a machine can have.
+fn threads() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_examples_can_be_typed() {
+        let examples: Vec<&str> = EXAMPLES.lines().map(str::trim).filter(|line| line.starts_with("pixtape ")).collect();
+        assert_eq!(examples.len(), 5);
+        for example in examples {
+            Cli::try_parse_from(example.split_whitespace()).unwrap();
+        }
+    }
+
+    #[test]
+    fn every_train_flag_has_a_help_and_a_group() {
+        let command = Cli::command();
+        let train = command.find_subcommand("train").unwrap();
+        for argument in train.get_arguments().filter(|argument| argument.get_id() != "help") {
+            assert!(argument.get_help().is_some(), "{argument} has no help");
+            assert!(argument.get_help_heading().is_some(), "{argument} stands in no group");
+        }
+    }
+
+    #[test]
+    fn causes_of_several_lines_are_printed_as_one() {
+        let error = anyhow!("first\n  second\nthird").context("outer");
+        assert_eq!(one_line(&error), "outer: first second third");
+    }
+
+    #[test]
+    fn dropout_is_on_unless_switched_off() {
+        let dropout = |words: &str| match Cli::try_parse_from(words.split_whitespace()).unwrap().command {
+            Command::Translate(args) => args.dropout,
+            other => panic!("{other:?}"),
+        };
+        assert!(dropout("pixtape translate run a.png --out x"));
+        assert!(!dropout("pixtape translate run a.png --out x --dropout off"));
+    }
+}

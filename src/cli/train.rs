@@ -1,0 +1,116 @@
+//! `pixtape train`: a new run, or one to go on with.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::{
+    checkpoint::{self, Reader},
+    config::{TrainOptions, TrainRequest},
+};
+
+/// Train on pairs of images, or on built-in synthetic facades
+///
+/// Shows the losses as it goes and writes settings, losses, sample pictures and checkpoints into a run folder. Ctrl-C
+/// saves and ends the run; --resume goes on with it exactly where it was.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    options: TrainOptions,
+
+    /// Read settings from a TOML file; flags given beside it win.
+    ///
+    /// Its keys are the flags without the dashes: batch = 1, image-size = "512x256", shuffle = false. Paths in it are
+    /// relative to the current folder, as on the command line. The config.toml of a run folder is such a file.
+    #[arg(long, value_name = "FILE", help_heading = "Run")]
+    config: Option<PathBuf>,
+
+    /// Go on with the run in this folder from its newest checkpoint, bit for bit.
+    ///
+    /// Its settings stay; only --steps, --epochs, --device, --threads, --sample-every, --save-every and --keep may be
+    /// given anew.
+    #[arg(long, value_name = "RUN", help_heading = "Run")]
+    resume: Option<PathBuf>,
+}
+
+impl TrainArgs {
+    /// The command line, the settings file and (to go on with a run) its checkpoint as one complete request.
+    pub fn request(self) -> Result<TrainRequest> {
+        let options = match &self.config {
+            Some(file) => self.options.over(TrainOptions::from_file(file)?)?,
+            None => self.options,
+        };
+        match &self.resume {
+            Some(run) => resume(options, run),
+            None => Ok(TrainRequest { config: options.resolve()?, resume: None }),
+        }
+    }
+}
+
+fn resume(options: TrainOptions, run: &Path) -> Result<TrainRequest> {
+    ensure!(
+        !run.is_file(),
+        "--resume {}: give the folder of a run (--init starts a new run from the weights in a file)",
+        run.display()
+    );
+    let newest = checkpoint::resolve(run).context("--resume")?;
+    // The settings come from the checkpoint: what it holds was computed with these.
+    let saved = Reader::open(&newest)?.meta()?.config;
+    Ok(TrainRequest { config: options.resume(saved, run)?, resume: Some(newest) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::checkpoint::{Meta, TensorSpec, Tensors, save_to_run};
+
+    struct Nothing;
+    impl Tensors for Nothing {
+        fn specs(&self) -> Vec<TensorSpec> {
+            Vec::new()
+        }
+        fn read(&self, _: usize) -> Vec<f32> {
+            Vec::new()
+        }
+    }
+
+    fn args(options: TrainOptions, config: Option<PathBuf>, resume: Option<PathBuf>) -> TrainArgs {
+        TrainArgs { options, config, resume }
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("settings.toml");
+        fs::write(&file, "batch = 4\nngf = 8\n").unwrap();
+        let flags = TrainOptions { batch: Some(2), ..Default::default() };
+        let config = args(flags, Some(file), None).request().unwrap().config;
+        assert_eq!((config.batch, config.ngf), (2, 8));
+    }
+
+    #[test]
+    fn a_run_goes_on_from_its_newest_checkpoint_with_its_own_settings() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        let options = TrainOptions { batch: Some(3), out: Some(run.clone()), ..Default::default() };
+        let config = options.resolve().unwrap();
+        for step in [10, 20] {
+            let meta =
+                Meta { step, epoch: 0, step_in_epoch: step, seed: 1, data_fingerprint: 0, config: config.clone() };
+            save_to_run(&run, &meta, &Nothing, 5).unwrap();
+        }
+        let request = args(TrainOptions::default(), None, Some(run.clone())).request().unwrap();
+        assert_eq!(request.config, config);
+        let newest = request.resume.unwrap();
+        assert!(newest.ends_with("step-00000020.safetensors"), "{newest:?}");
+
+        let other = TrainOptions { batch: Some(4), ..Default::default() };
+        let error = args(other, None, Some(run)).request().unwrap_err().to_string();
+        assert!(error.starts_with("--batch 4"), "{error}");
+        let error = args(TrainOptions::default(), None, Some(newest)).request().unwrap_err().to_string();
+        assert!(error.contains("give the folder of a run"), "{error}");
+    }
+}

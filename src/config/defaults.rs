@@ -1,0 +1,186 @@
+//! The values of settings that nobody gave. Every number that may be tuned stands in one of the two tables below.
+
+use anyhow::{Result, ensure};
+
+use super::{Device, Precision, Recipe, TrainConfig, TrainOptions, available_threads, run_name};
+use crate::data::{Augment, Direction, Size};
+
+/// What a recipe prescribes, whatever the data.
+struct RecipeDefaults {
+    batch: usize,
+    lr: f64,
+    beta1: f64,
+    lambda_pixel: f64,
+    dropout: f64,
+    augment: Augment,
+}
+
+/// What depends on where the pairs come from: how large the job is.
+struct JobDefaults {
+    image_size: Size,
+    ngf: usize,
+    ndf: usize,
+    epochs: u64,
+    sample_every: u64,
+    save_every: u64,
+    keep: usize,
+}
+
+const PYTORCH_GAN: RecipeDefaults =
+    RecipeDefaults { batch: 1, lr: 2e-4, beta1: 0.5, lambda_pixel: 100.0, dropout: 0.5, augment: Augment::Flip };
+
+/// `--data`: the published recipe at its full size.
+const FULL: JobDefaults = JobDefaults {
+    image_size: Size { width: 256, height: 256 },
+    ngf: 64,
+    ndf: 64,
+    epochs: 200,
+    sample_every: 400,
+    save_every: 400,
+    keep: 2,
+};
+
+/// The built-in facades: small enough to end in about two minutes on two cores.
+const BUILT_IN: JobDefaults =
+    JobDefaults { image_size: Size { width: 64, height: 64 }, ngf: 16, ndf: 16, epochs: 20, ..FULL };
+
+impl TrainOptions {
+    /// The complete settings of a new run: these options over the defaults, checked.
+    ///
+    /// Fails, naming the flag and its value, if a value makes no sense or the run folder already holds a run.
+    pub fn resolve(self) -> Result<TrainConfig> {
+        let given = self.with_absolute_inputs()?;
+        let job = if given.data.is_some() { FULL } else { BUILT_IN };
+        let recipe = given.recipe.unwrap_or(Recipe::PytorchGan);
+        let prescribed = match recipe {
+            Recipe::PytorchGan => PYTORCH_GAN,
+        };
+
+        let image_size = given.image_size.unwrap_or(job.image_size);
+        let augment = given.augment.unwrap_or(prescribed.augment);
+        let load_size = given.load_size.unwrap_or(match augment {
+            Augment::Jitter => jitter_size(image_size),
+            Augment::None | Augment::Flip => image_size,
+        });
+        // A run that was given an end by either measure needs no other.
+        let epochs = given.epochs.or(if given.steps.is_none() { Some(job.epochs) } else { None });
+        let out = given.out.unwrap_or_else(|| run_name::next_free(given.data.as_deref()));
+        ensure!(
+            !out.join("config.toml").exists(),
+            "--out {0} already holds a run: choose another folder, or go on with --resume {0}",
+            out.display()
+        );
+
+        let config = TrainConfig {
+            data: given.data,
+            direction: given.direction.unwrap_or(Direction::AToB),
+            image_size,
+            load_size,
+            augment,
+            shuffle: given.shuffle.unwrap_or(true),
+            recipe,
+            epochs,
+            steps: given.steps,
+            batch: given.batch.unwrap_or(prescribed.batch),
+            lr: given.lr.unwrap_or(prescribed.lr),
+            beta1: given.beta1.unwrap_or(prescribed.beta1),
+            lambda_pixel: given.lambda_pixel.unwrap_or(prescribed.lambda_pixel),
+            ngf: given.ngf.unwrap_or(job.ngf),
+            ndf: given.ndf.unwrap_or(job.ndf),
+            dropout: given.dropout.unwrap_or(prescribed.dropout),
+            init: given.init,
+            seed: given.seed.unwrap_or(1),
+            threads: given.threads.unwrap_or_else(available_threads),
+            device: given.device.unwrap_or(Device::Auto),
+            precision: given.precision.unwrap_or(Precision::F32),
+            out,
+            sample_every: given.sample_every.unwrap_or(job.sample_every),
+            save_every: given.save_every.unwrap_or(job.save_every),
+            keep: given.keep.unwrap_or(job.keep),
+        };
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+/// 286 for 256 as in the paper, in proportion for other sizes.
+fn jitter_size(image: Size) -> Size {
+    let scale = |side: usize| (side * 286 + 128) / 256;
+    Size { width: scale(image.width), height: scale(image.height) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Args;
+
+    use super::*;
+
+    #[test]
+    fn data_asks_for_the_full_recipe_and_nothing_for_the_small_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let full = TrainOptions { data: Some(folder.path().to_path_buf()), ..Default::default() }.resolve().unwrap();
+        assert_eq!((full.image_size, full.ngf, full.epochs), (Size { width: 256, height: 256 }, 64, Some(200)));
+        assert_eq!(full.load_size, full.image_size);
+        let small = TrainOptions::default().resolve().unwrap();
+        assert_eq!((small.data, small.ngf), (None, 16));
+        assert_eq!((small.lr, small.lambda_pixel), (full.lr, full.lambda_pixel));
+    }
+
+    #[test]
+    fn jitter_loads_larger_in_proportion() {
+        let size = Size { width: 256, height: 512 };
+        let options = TrainOptions { image_size: Some(size), augment: Some(Augment::Jitter), ..Default::default() };
+        assert_eq!(options.resolve().unwrap().load_size, Size { width: 286, height: 572 });
+        // 64 * 286 / 256 = 71.5, rounded up.
+        assert_eq!(jitter_size(Size { width: 64, height: 32 }), Size { width: 72, height: 36 });
+    }
+
+    #[test]
+    fn an_end_in_steps_is_not_cut_short_by_default_epochs() {
+        let config = TrainOptions { steps: Some(1_000_000), ..Default::default() }.resolve().unwrap();
+        assert_eq!((config.steps, config.epochs), (Some(1_000_000), None));
+    }
+
+    #[test]
+    fn a_folder_with_a_run_is_not_started_over() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.toml"), "").unwrap();
+        let error =
+            TrainOptions { out: Some(folder.path().to_path_buf()), ..Default::default() }.resolve().unwrap_err();
+        assert!(error.to_string().contains("--resume"), "{error}");
+    }
+
+    #[test]
+    fn data_that_is_not_there_is_named() {
+        let error = TrainOptions { data: Some("no/such/folder".into()), ..Default::default() }.resolve().unwrap_err();
+        assert!(format!("{error:#}").starts_with("--data: cannot open no/such/folder"), "{error:#}");
+    }
+
+    /// The help texts state the defaults; this holds them to the tables.
+    #[test]
+    fn the_help_states_these_defaults() {
+        let command = TrainOptions::augment_args(clap::Command::new("train"));
+        let states = |flag: &str, text: String| {
+            let argument = command.get_arguments().find(|a| a.get_long() == Some(flag)).expect(flag);
+            let help = argument.get_help().expect(flag).to_string();
+            assert!(help.contains(&format!("[default: {text}")), "--{flag}: {help}");
+        };
+        let by_job = |full: &dyn std::fmt::Display, small: &dyn std::fmt::Display| {
+            format!("{full} with --data, {small} without")
+        };
+        states("image-size", by_job(&FULL.image_size, &BUILT_IN.image_size) + "]");
+        states("ngf", by_job(&FULL.ngf, &BUILT_IN.ngf) + "]");
+        states("ndf", by_job(&FULL.ndf, &BUILT_IN.ndf) + "]");
+        states("epochs", by_job(&FULL.epochs, &BUILT_IN.epochs));
+        for job in [FULL, BUILT_IN] {
+            states("sample-every", format!("{}]", job.sample_every));
+            states("save-every", format!("{}]", job.save_every));
+            states("keep", format!("{}]", job.keep));
+        }
+        states("batch", format!("{}]", PYTORCH_GAN.batch));
+        states("lr", format!("{}]", PYTORCH_GAN.lr));
+        states("beta1", format!("{}]", PYTORCH_GAN.beta1));
+        states("lambda-pixel", format!("{}]", PYTORCH_GAN.lambda_pixel));
+        states("dropout", format!("{}]", PYTORCH_GAN.dropout));
+    }
+}

@@ -1,0 +1,22 @@
+//! What a training run is: every setting, where its value comes from, and which values make sense.
+//!
+//! The one idea: settings are layers. [`TrainOptions`] holds only what somebody asked for, on the command line or in a
+//! file. The command line lies over the file, the file over the defaults (or, when a run is resumed, over the run's own
+//! settings), and what comes out is a [`TrainConfig`]: complete, checked, and kept in the run folder and in every
+//! checkpoint.
+
+mod defaults;
+mod options;
+mod resume;
+mod run_name;
+mod size_rules;
+mod train_config;
+
+pub use options::{Device, Precision, Recipe, TrainOptions};
+pub use size_rules::depth;
+pub use train_config::{TrainConfig, TrainRequest};
+
+/// The threads used when nobody says how many: as many as this machine runs at once.
+pub fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

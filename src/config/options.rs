@@ -1,0 +1,263 @@
+//! The settings of a run as a person gives them: flags, or the same names in a TOML file. The doc comments are the help
+//! text.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, anyhow};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use crate::data::{Augment, Direction, Size};
+
+/// A published system to reproduce: a network, its losses and their defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recipe {
+    /// U-Net and PatchGAN with instance norm, least-squares GAN loss and 100 x L1.
+    PytorchGan,
+}
+
+/// Where the training step is executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Device {
+    /// The GPU where it can be used, else the CPU.
+    Auto,
+    Cpu,
+    Cuda,
+}
+
+/// The number format of activations and gradients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// 32-bit floats throughout.
+    F32,
+}
+
+/// What was asked for. A field that nobody set is `None` and takes its default later.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[command(allow_negative_numbers = true)]
+pub struct TrainOptions {
+    /// Folder of training pairs: image files with A in the left half and B in the right half.
+    ///
+    /// With subfolders, train/ is learned from and val/ (else test/) gives the sample pictures; a flat folder is all
+    /// training data. Left out: built-in synthetic facades, drawn as they are needed.
+    #[arg(long, value_name = "DIR", help_heading = "Data")]
+    pub data: Option<PathBuf>,
+
+    /// Which half is the input and which the target [default: a-to-b]
+    #[arg(long, help_heading = "Data")]
+    pub direction: Option<Direction>,
+
+    /// Size of the images the networks see, N or WIDTHxHEIGHT in pixels [default: 256 with --data, 64 without]
+    ///
+    /// Other sizes are resized to it. The U-Net halves both sides floor(log2(shorter side)) times, at most 8 times, so
+    /// both must be multiples of that power of two: 64, 128, 256, 512 and 512x256 work, 200 does not. The smallest side
+    /// is 32.
+    #[arg(long, value_name = "SIZE", help_heading = "Data")]
+    pub image_size: Option<Size>,
+
+    /// Size to resize to before cropping to the image size; for --augment jitter only [default: 286/256 of the image
+    /// size]
+    #[arg(long, value_name = "SIZE", help_heading = "Data")]
+    pub load_size: Option<Size>,
+
+    /// Random changes made to a pair, both halves alike [default: flip]
+    ///
+    /// none: only resized. flip: mirrored left to right half of the time. jitter: resized to the load size, cropped at
+    /// a random place to the image size, and mirrored half of the time.
+    #[arg(long, help_heading = "Data")]
+    pub augment: Option<Augment>,
+
+    /// Draw a new order of the pairs for every epoch; false: file-name order [default: true]
+    #[arg(long, value_name = "true|false", help_heading = "Data")]
+    pub shuffle: Option<bool>,
+
+    /// The system to reproduce: networks, losses and the defaults below [default: pytorch-gan]
+    #[arg(long, help_heading = "Recipe")]
+    pub recipe: Option<Recipe>,
+
+    /// Passes over the training pairs [default: 200 with --data, 20 without; no limit when --steps is given alone]
+    ///
+    /// An epoch is floor(pairs / batch) steps; the built-in facades count 400 pairs an epoch.
+    #[arg(long, value_name = "N", help_heading = "Recipe")]
+    pub epochs: Option<u64>,
+
+    /// Optimiser steps in all, those before a resume included [default: no limit but --epochs]
+    ///
+    /// With both --steps and --epochs the one reached first ends the run. Either one given replaces both of a settings
+    /// file, or of a run that is resumed.
+    #[arg(long, value_name = "N", help_heading = "Recipe")]
+    pub steps: Option<u64>,
+
+    /// Pairs in one optimiser step [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Recipe")]
+    pub batch: Option<usize>,
+
+    /// Learning rate of Adam, for both networks [default: 0.0002]
+    #[arg(long, value_name = "RATE", help_heading = "Recipe")]
+    pub lr: Option<f64>,
+
+    /// Adam's decay of the gradient mean, from 0 to below 1 [default: 0.5]
+    ///
+    /// Lower than the usual 0.9 because the two networks pull at each other: an old gradient is soon a wrong one.
+    #[arg(long, value_name = "DECAY", help_heading = "Recipe")]
+    pub beta1: Option<f64>,
+
+    /// Weight of the pixel loss (mean absolute error) beside the GAN loss of weight 1 [default: 100]
+    #[arg(long, value_name = "WEIGHT", help_heading = "Recipe")]
+    pub lambda_pixel: Option<f64>,
+
+    /// Channels of the generator's first layer; deeper layers have up to 8 times as many [default: 64 with --data, 16
+    /// without]
+    #[arg(long, value_name = "N", help_heading = "Recipe")]
+    pub ngf: Option<usize>,
+
+    /// Channels of the discriminator's first layer; deeper layers have up to 8 times as many [default: 64 with --data,
+    /// 16 without]
+    #[arg(long, value_name = "N", help_heading = "Recipe")]
+    pub ndf: Option<usize>,
+
+    /// Share of the generator's inner activations set to zero, from 0 to below 1; its only noise [default: 0.5]
+    #[arg(long, value_name = "P", help_heading = "Recipe")]
+    pub dropout: Option<f64>,
+
+    /// Start from the weights in this safetensors file instead of random ones.
+    ///
+    /// Tensors have PyTorch's names and layouts, under "generator." and "discriminator."; a checkpoint of another run
+    /// is such a file.
+    #[arg(long, value_name = "FILE", help_heading = "Recipe")]
+    pub init: Option<PathBuf>,
+
+    /// Seed of everything random: weights, order, augmentation, dropout, built-in facades [default: 1]
+    ///
+    /// The same seed and number of threads give the same bits.
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    // TOML has no larger numbers.
+    #[arg(value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub seed: Option<u64>,
+
+    /// Threads for the arithmetic [default: all of this machine's]
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    pub threads: Option<usize>,
+
+    /// Where to compute [default: auto]
+    #[arg(long, help_heading = "Run")]
+    pub device: Option<Device>,
+
+    /// Number format of activations and gradients [default: f32]
+    #[arg(long, help_heading = "Run")]
+    pub precision: Option<Precision>,
+
+    /// Run folder, made if it is missing [default: the next free runs/NAME-N, NAME being the data folder's]
+    ///
+    /// Gets config.toml (every setting), losses.csv (one row a step), samples/ (input, output and target in rows) and
+    /// checkpoints/.
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub out: Option<PathBuf>,
+
+    /// Steps between two sample pictures; one more at the end [default: 400]
+    #[arg(long, value_name = "STEPS", help_heading = "Output")]
+    pub sample_every: Option<u64>,
+
+    /// Steps between two checkpoints; one more at the end [default: 400]
+    #[arg(long, value_name = "STEPS", help_heading = "Output")]
+    pub save_every: Option<u64>,
+
+    /// Newest checkpoints to keep; one of the full recipe takes 686 MB [default: 2]
+    #[arg(long, value_name = "N", help_heading = "Output")]
+    pub keep: Option<usize>,
+}
+
+impl TrainOptions {
+    /// Reads a settings file: TOML, the keys being the flags without their dashes.
+    pub fn from_file(path: &Path) -> Result<TrainOptions> {
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read the settings file {}", path.display()))?;
+        toml::from_str(&text).map_err(|error| {
+            let before = error.span().map_or(0, |span| span.start);
+            let line = 1 + text.bytes().take(before).filter(|byte| *byte == b'\n').count();
+            anyhow!("{}, line {line}: {}", path.display(), error.message())
+        })
+    }
+
+    /// Lays these options over `under`: a field set here wins.
+    ///
+    /// `steps` and `epochs` are one setting, the end of the run: setting either here drops both of `under`.
+    pub fn over(self, under: TrainOptions) -> Result<TrainOptions> {
+        Ok(lay_over(under.to_table()?, self.to_table()?).try_into()?)
+    }
+
+    /// The fields that are set, by their TOML names.
+    pub(super) fn to_table(&self) -> Result<Table> {
+        Table::try_from(self).context("a setting cannot be written as TOML")
+    }
+
+    /// The same options with `data` and `init` as absolute paths, so that a run can be resumed from another folder.
+    pub(super) fn with_absolute_inputs(mut self) -> Result<TrainOptions> {
+        for (flag, path) in [("data", &mut self.data), ("init", &mut self.init)] {
+            if let Some(path) = path {
+                *path = path.canonicalize().with_context(|| format!("--{flag}: cannot open {}", path.display()))?;
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// `under` with the keys of `upper` laid over it. An end of the run in `upper` replaces the whole end of the run in
+/// `under`.
+pub(super) fn lay_over(mut under: Table, upper: Table) -> Table {
+    const END: [&str; 2] = ["epochs", "steps"];
+    if END.iter().any(|key| upper.contains_key(*key)) {
+        under.retain(|key, _| !END.contains(&key));
+    }
+    under.extend(upper);
+    under
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_lies_over_the_file() {
+        let file = TrainOptions { batch: Some(4), lr: Some(1e-3), epochs: Some(7), ..Default::default() };
+        let line = TrainOptions { batch: Some(2), steps: Some(9), ..Default::default() };
+        let both = line.over(file).unwrap();
+        let expected =
+            TrainOptions { batch: Some(2), lr: Some(1e-3), steps: Some(9), epochs: None, ..Default::default() };
+        assert_eq!(both, expected);
+    }
+
+    #[test]
+    fn a_mistake_in_a_settings_file_is_one_line_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        for (text, line, word) in [
+            ("batch = 1\nlearning-rate = 1\n", "line 2", "learning-rate"),
+            ("batch = 1\n\naugment = \"sideways\"\n", "line 3", "sideways"),
+            ("batch = -1\n", "line 1", "-1"),
+            ("batch = \n", "line 1", "value"),
+            ("image-size = \"wide\"", "line 1", ""),
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = format!("{:#}", TrainOptions::from_file(&path).unwrap_err());
+            assert!(error.contains(line) && error.contains(word) && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn file_keys_are_the_flags() {
+        let keys = "image-size = 64\nload-size = \"72x80\"\nlambda-pixel = 10\nshuffle = false\n";
+        let options: TrainOptions = toml::from_str(keys).unwrap();
+        assert_eq!(options.image_size, Some(Size { width: 64, height: 64 }));
+        assert_eq!(options.load_size, Some(Size { width: 72, height: 80 }));
+        assert_eq!((options.lambda_pixel, options.shuffle), (Some(10.0), Some(false)));
+    }
+}

@@ -1,0 +1,137 @@
+//! What may change when a run is resumed.
+//!
+//! The run's own settings are the base. A few of them steer how long it goes on and what it writes and may be given
+//! anew; all others decide the numbers it computes, and a changed one would make it another run.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use toml::{Table, Value};
+
+use super::{TrainConfig, TrainOptions, options::lay_over};
+
+/// The settings that may differ from those the run was started with. Any other one must be left out or be the same.
+const MAY_DIFFER: [&str; 7] = ["steps", "epochs", "device", "threads", "sample-every", "save-every", "keep"];
+
+impl TrainOptions {
+    /// The settings with which the run in folder `run`, started with `saved`, goes on.
+    ///
+    /// Fails if an option that must not differ was given another value, naming it and both values.
+    pub fn resume(self, saved: TrainConfig, run: &Path) -> Result<TrainConfig> {
+        let mut given = self.with_absolute_inputs()?;
+        // The folder may have been moved: where it lies now is where the run goes on, however the path is spelt.
+        let saved = TrainConfig { out: run.to_path_buf(), ..saved };
+        if let Some(out) = &mut given.out
+            && is_same_place(out, run)
+        {
+            *out = run.to_path_buf();
+        }
+
+        let (given, saved) = (given.to_table()?, Table::try_from(&saved)?);
+        for (key, value) in &given {
+            let before = saved.get(key);
+            if before != Some(value) && !MAY_DIFFER.contains(&key.as_str()) {
+                let before = before.map_or("not given".into(), plain);
+                bail!(
+                    "--{key} {}: this run was started with --{key} {before}, which cannot change when it is \
+                     resumed (only {} can)",
+                    plain(value),
+                    MAY_DIFFER.map(|key| format!("--{key}")).join(", ")
+                );
+            }
+        }
+        let config: TrainConfig = lay_over(saved, given).try_into()?;
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+fn is_same_place(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// A value as it is typed behind a flag.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Args;
+
+    use super::*;
+    use crate::config::Device;
+
+    fn saved() -> TrainConfig {
+        TrainOptions { epochs: Some(3), out: Some("somewhere".into()), ..Default::default() }.resolve().unwrap()
+    }
+
+    #[test]
+    fn nothing_given_goes_on_as_before_where_the_folder_is_now() {
+        let config = TrainOptions::default().resume(saved(), Path::new("moved")).unwrap();
+        assert_eq!(config, TrainConfig { out: "moved".into(), ..saved() });
+    }
+
+    #[test]
+    fn settings_that_change_no_number_may_differ() {
+        let options = TrainOptions {
+            steps: Some(50),
+            device: Some(Device::Cpu),
+            threads: Some(3),
+            save_every: Some(5),
+            sample_every: Some(6),
+            keep: Some(7),
+            // Not allowed to differ, and does not.
+            lr: Some(2e-4),
+            ..Default::default()
+        };
+        let config = options.resume(saved(), Path::new("somewhere")).unwrap();
+        let expected = TrainConfig {
+            steps: Some(50),
+            // A new end replaces the old one.
+            epochs: None,
+            device: Device::Cpu,
+            threads: 3,
+            save_every: 5,
+            sample_every: 6,
+            keep: 7,
+            ..saved()
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn a_changed_setting_is_refused_with_both_values() {
+        let here = std::env::current_dir().unwrap();
+        let run = Path::new("somewhere");
+        let cases = [
+            (TrainOptions { lr: Some(1e-3), ..Default::default() }, ["--lr 0.001", "0.0002"]),
+            (TrainOptions { data: Some(".".into()), ..Default::default() }, ["--data", "not given"]),
+            (TrainOptions { shuffle: Some(false), ..Default::default() }, ["--shuffle false", "true"]),
+            (TrainOptions { out: Some("elsewhere".into()), ..Default::default() }, ["--out elsewhere", "somewhere"]),
+        ];
+        for (options, words) in cases {
+            let error = options.resume(saved(), run).unwrap_err().to_string();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
+        // The same folder spelt in another way is no change.
+        let options = TrainOptions { out: Some(here.clone()), ..Default::default() };
+        assert_eq!(options.resume(saved(), Path::new(".")).unwrap().out, Path::new("."));
+    }
+
+    #[test]
+    fn the_help_of_resume_lists_what_may_differ() {
+        let command = crate::cli::TrainArgs::augment_args(clap::Command::new("train"));
+        let argument = command.get_arguments().find(|argument| argument.get_long() == Some("resume")).unwrap();
+        let help = argument.get_long_help().unwrap().to_string();
+        assert!(MAY_DIFFER.iter().all(|key| help.contains(&format!("--{key}"))), "{help}");
+        assert_eq!(help.matches("--").count(), MAY_DIFFER.len(), "{help}");
+    }
+
+    #[test]
+    fn a_new_value_is_checked_too() {
+        let options = TrainOptions { keep: Some(0), ..Default::default() };
+        let error = options.resume(saved(), Path::new("somewhere")).unwrap_err().to_string();
+        assert!(error.starts_with("--keep 0"), "{error}");
+    }
+}

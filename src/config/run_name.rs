@@ -1,0 +1,39 @@
+//! Names for run folders nobody named: `runs/facades-1`, `runs/facades-2`, ...
+
+use std::path::{Path, PathBuf};
+
+/// The first `runs/NAME-N` that does not exist yet, NAME being the data folder's own name.
+pub fn next_free(data: Option<&Path>) -> PathBuf {
+    next_free_in(Path::new("runs"), data)
+}
+
+fn next_free_in(runs: &Path, data: Option<&Path>) -> PathBuf {
+    let name = match data {
+        // Only the root of a file system has no name.
+        Some(folder) => folder.file_name().map_or("run".into(), |name| name.to_string_lossy()),
+        None => "facades-builtin".into(),
+    };
+    let mut number = 1;
+    loop {
+        let folder = runs.join(format!("{name}-{number}"));
+        if !folder.exists() {
+            return folder;
+        }
+        number += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_number_is_taken() {
+        let runs = tempfile::tempdir().unwrap();
+        let name = |data: Option<&str>| next_free_in(runs.path(), data.map(Path::new));
+        assert_eq!(name(Some("../data/facades")), runs.path().join("facades-1"));
+        std::fs::create_dir(runs.path().join("facades-1")).unwrap();
+        assert_eq!(name(Some("../data/facades")), runs.path().join("facades-2"));
+        assert_eq!(name(None), runs.path().join("facades-builtin-1"));
+    }
+}
