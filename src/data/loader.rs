@@ -1,0 +1,322 @@
+//! Batches, made ahead of time on threads of their own so that the network never waits for a picture.
+//!
+//! Batch number `n` since the start of training is a pure function of the data, the configuration and `n`. So the workers
+//! need no coordination: with `w` of them, worker `k` makes the batches `k, k + w, k + 2w, ...` and the reader asks each
+//! in turn. It also means that a run can start at any position and see what it would have seen anyway.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use super::{Augment, Pairs, Size, prepare};
+use crate::philox::{Purpose, Stream};
+
+/// How pairs become batches.
+#[derive(Clone, Copy, Debug)]
+pub struct LoaderConfig {
+    /// What the network sees.
+    pub size: Size,
+    /// Pairs in a batch.
+    pub batch: usize,
+    pub augment: Augment,
+    /// A new order in every epoch, or the order of the source.
+    pub shuffle: bool,
+    pub seed: u64,
+}
+
+/// The step that comes next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    pub epoch: u64,
+    pub step_in_epoch: usize,
+}
+
+/// Inputs and targets of one step, each `[batch, height, width, 3]` in [-1, 1].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    pub epoch: u64,
+    pub step_in_epoch: usize,
+    pub input: Vec<f32>,
+    pub target: Vec<f32>,
+}
+
+/// An endless sequence of batches, epoch after epoch. Dropping it ends its threads.
+pub struct Loader {
+    workers: Vec<Worker>,
+    /// The worker whose batch comes next.
+    turn: usize,
+    steps: usize,
+    left_over: usize,
+    spent: Spent,
+}
+
+struct Worker {
+    batches: Receiver<Result<Batch>>,
+    thread: JoinHandle<()>,
+}
+
+/// Batches that the reader is done with, kept for their memory.
+type Spent = Arc<Mutex<Vec<Batch>>>;
+
+/// What a worker knows.
+struct Source {
+    pairs: Arc<dyn Pairs>,
+    config: LoaderConfig,
+    steps: usize,
+    spent: Spent,
+}
+
+impl Loader {
+    /// Starts making batches, the first of them for `from`.
+    ///
+    /// # Errors
+    /// When the batch is empty or the data does not fill one batch.
+    pub fn start(pairs: Arc<dyn Pairs>, config: LoaderConfig, from: Position) -> Result<Loader> {
+        let (len, batch) = (pairs.len(), config.batch);
+        ensure!(batch > 0, "a batch of 0 pairs trains nothing: ask for a batch of at least 1");
+        ensure!(
+            len >= batch,
+            "{len} pairs do not fill one batch of {batch}: ask for a batch of at most {len}, or add pairs"
+        );
+        let (steps, left_over) = (len / batch, len % batch);
+        // Half of the machine, since the other half computes; beyond four there is nothing left to hide.
+        let count = thread::available_parallelism().map_or(1, |cores| cores.get() / 2).clamp(1, 4);
+        let first = from.epoch * steps as u64 + from.step_in_epoch as u64;
+        let spent = Spent::default();
+        let workers = (0..count)
+            .map(|k| {
+                let source = Source { pairs: Arc::clone(&pairs), config, steps, spent: Arc::clone(&spent) };
+                // One batch waits in the channel while the worker makes the next one.
+                let (sender, batches) = sync_channel(1);
+                let run = move || source.run(first + k as u64, count, &sender);
+                let thread = thread::Builder::new().name(format!("data {k}")).spawn(run);
+                Ok(Worker { batches, thread: thread.context("cannot start a thread to load the data")? })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Loader { workers, turn: 0, steps, left_over, spent })
+    }
+
+    /// Batches in one epoch.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.steps
+    }
+
+    /// Pairs of an epoch that do not fill a last batch and are not seen in it.
+    pub fn left_over(&self) -> usize {
+        self.left_over
+    }
+
+    /// The next batch, waiting for it if need be.
+    ///
+    /// # Errors
+    /// When a pair could not be loaded. There is no batch after an error.
+    #[expect(clippy::should_implement_trait, reason = "an iterator would have to offer an end")]
+    pub fn next(&mut self) -> Result<Batch> {
+        let worker = &self.workers[self.turn];
+        self.turn = (self.turn + 1) % self.workers.len();
+        worker.batches.recv().unwrap_or_else(|_| Err(anyhow!("the data loader has stopped at an earlier error")))
+    }
+
+    /// Takes the memory of a batch back for a later one.
+    pub fn recycle(&self, batch: Batch) {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        let (channels, threads): (Vec<_>, Vec<_>) = self.workers.drain(..).map(|w| (w.batches, w.thread)).unzip();
+        // A worker ends when it finds its channel closed.
+        drop(channels);
+        for thread in threads {
+            // Its panics are caught and reported as errors; here there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Source {
+    /// Makes batch `first` and every `stride`-th after it, until the channel closes or a pair fails.
+    fn run(&self, first: u64, stride: usize, sender: &SyncSender<Result<Batch>>) {
+        let mut order = (u64::MAX, Vec::new());
+        for number in (first..).step_by(stride) {
+            let made = catch_unwind(AssertUnwindSafe(|| self.make(number, &mut order)))
+                .unwrap_or_else(|panic| Err(anyhow!("the data loader panicked: {}", words(&*panic))));
+            let failed = made.is_err();
+            if sender.send(made).is_err() || failed {
+                return;
+            }
+        }
+    }
+
+    /// Makes batch `number` since the start of training. `order` keeps an epoch and its order from one batch to the next.
+    fn make(&self, number: u64, order: &mut (u64, Vec<usize>)) -> Result<Batch> {
+        let LoaderConfig { size, batch, augment, shuffle, seed } = self.config;
+        let (epoch, step_in_epoch) = (number / self.steps as u64, (number % self.steps as u64) as usize);
+        let len = self.pairs.len();
+        if order.0 != epoch {
+            *order = (epoch, (0..len).collect());
+            if shuffle {
+                Stream::new(seed, Purpose::Shuffle, epoch).shuffle(&mut order.1);
+            }
+        }
+        let values = size.pixels() * 3;
+        let Batch { mut input, mut target, .. } = self.blank();
+        input.resize(batch * values, 0.0);
+        target.resize(batch * values, 0.0);
+        let outputs = input.chunks_exact_mut(values).zip(target.chunks_exact_mut(values));
+        for (position, (input, target)) in (step_in_epoch * batch..).zip(outputs) {
+            let index = order.1[position];
+            let pair =
+                self.pairs.pair(epoch, index).with_context(|| format!("pair {index} of epoch {epoch} failed"))?;
+            let mut stream = Stream::new(seed, Purpose::Augment, epoch * len as u64 + position as u64);
+            prepare(&pair, size, augment, &mut stream, input, target);
+        }
+        Ok(Batch { epoch, step_in_epoch, input, target })
+    }
+
+    fn blank(&self) -> Batch {
+        let spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spent.unwrap_or_else(|| Batch { epoch: 0, step_in_epoch: 0, input: Vec::new(), target: Vec::new() })
+    }
+}
+
+/// What a panic says.
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it does not say why")
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{Rgb, RgbImage};
+
+    use super::{super::Pair, *};
+
+    /// Pairs whose pictures tell epoch, index and column, and that fail where a test wants them to.
+    struct Numbers {
+        len: usize,
+        bad: Option<usize>,
+        panics: bool,
+    }
+
+    impl Pairs for Numbers {
+        fn len(&self) -> usize {
+            self.len
+        }
+
+        fn pair(&self, epoch: u64, index: usize) -> Result<Pair> {
+            if self.bad == Some(index) {
+                assert!(!self.panics, "this one is cursed");
+                return Err(anyhow!("this one is broken"));
+            }
+            let input = RgbImage::from_fn(10, 10, |x, y| Rgb([epoch as u8, index as u8, (x * 10 + y) as u8]));
+            Ok(Pair { target: input.clone(), input })
+        }
+
+        fn fingerprint(&self) -> u64 {
+            0
+        }
+    }
+
+    const CONFIG: LoaderConfig =
+        LoaderConfig { size: Size { width: 8, height: 8 }, batch: 3, augment: Augment::Jitter, shuffle: true, seed: 7 };
+
+    fn start(len: usize, config: LoaderConfig, from: Position) -> Loader {
+        Loader::start(Arc::new(Numbers { len, bad: None, panics: false }), config, from)
+            .expect("the data fills a batch")
+    }
+
+    fn take(loader: &mut Loader, count: usize) -> Vec<Batch> {
+        (0..count).map(|_| loader.next().expect("every pair is good")).collect()
+    }
+
+    /// The indices of the pairs in a batch, read back from its first pixels.
+    fn indices(batch: &Batch) -> Vec<usize> {
+        batch.input.chunks_exact(8 * 8 * 3).map(|image| ((image[1] + 1.0) * 127.5).round() as usize).collect()
+    }
+
+    #[test]
+    fn a_run_that_starts_anywhere_sees_what_the_whole_run_saw() {
+        let whole = take(&mut start(11, CONFIG, Position::default()), 12);
+        for skip in [1, 2, 3, 5, 7] {
+            let from = Position { epoch: skip / 3, step_in_epoch: skip as usize % 3 };
+            let rest = take(&mut start(11, CONFIG, from), 12 - skip as usize);
+            assert_eq!((rest[0].epoch, rest[0].step_in_epoch), (from.epoch, from.step_in_epoch));
+            assert!(rest == whole[skip as usize..], "from {from:?}");
+        }
+    }
+
+    #[test]
+    fn recycled_memory_changes_nothing() {
+        let whole = take(&mut start(11, CONFIG, Position::default()), 20);
+        let mut loader = start(11, CONFIG, Position::default());
+        for expected in &whole {
+            let batch = loader.next().expect("every pair is good");
+            assert!(batch == *expected);
+            loader.recycle(batch);
+        }
+    }
+
+    #[test]
+    fn an_epoch_shows_each_pair_once_in_an_order_of_its_own() {
+        let mut loader = start(12, CONFIG, Position::default());
+        assert_eq!((loader.steps_per_epoch(), loader.left_over()), (4, 0));
+        let mut orders: Vec<Vec<usize>> =
+            (0..3).map(|_| take(&mut loader, 4).iter().flat_map(indices).collect()).collect();
+        assert!(orders[0] != orders[1] && orders[1] != orders[2]);
+        for order in &mut orders {
+            order.sort_unstable();
+            assert_eq!(*order, (0..12).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn without_shuffle_the_order_is_that_of_the_source_and_left_over_pairs_are_left_out() {
+        let mut loader = start(8, LoaderConfig { shuffle: false, ..CONFIG }, Position::default());
+        assert_eq!((loader.steps_per_epoch(), loader.left_over()), (2, 2));
+        let batches = take(&mut loader, 3);
+        assert_eq!(batches.iter().map(indices).collect::<Vec<_>>(), [[0, 1, 2], [3, 4, 5], [0, 1, 2]]);
+        assert_eq!(batches.iter().map(|b| b.epoch).collect::<Vec<_>>(), [0, 0, 1]);
+    }
+
+    #[test]
+    fn errors_and_panics_reach_the_reader_at_their_place() {
+        for (panics, words) in [(false, "this one is broken"), (true, "this one is cursed")] {
+            let config = LoaderConfig { shuffle: false, ..CONFIG };
+            let pairs = Arc::new(Numbers { len: 12, bad: Some(7), panics });
+            let mut loader = Loader::start(pairs, config, Position::default()).expect("the data fills a batch");
+            take(&mut loader, 2);
+            let error = format!("{:#}", loader.next().expect_err("pair 7 is bad"));
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn dropping_the_loader_ends_its_threads() {
+        let pairs: Arc<dyn Pairs> = Arc::new(Numbers { len: 12, bad: None, panics: false });
+        let mut loader =
+            Loader::start(Arc::clone(&pairs), CONFIG, Position::default()).expect("the data fills a batch");
+        take(&mut loader, 1);
+        drop(loader);
+        assert_eq!(Arc::strong_count(&pairs), 1);
+    }
+
+    #[test]
+    fn refuses_a_batch_that_cannot_be_filled() {
+        for (len, batch, words) in [(2, 3, "2 pairs do not fill one batch of 3"), (2, 0, "a batch of 0")] {
+            let pairs = Arc::new(Numbers { len, bad: None, panics: false });
+            let started = Loader::start(pairs, LoaderConfig { batch, ..CONFIG }, Position::default());
+            let error = started.err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

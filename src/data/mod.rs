@@ -1,0 +1,127 @@
+//! Pairs of images, from a folder or drawn by the program, on their way to the network.
+//!
+//! A [`Pairs`] answers one question, "which picture is pair `index` of `epoch`", and answers it the same way every time.
+//! Everything after it (order, crop, flip, batch) is a function of the seed and the position, so a run that resumes at
+//! any step sees exactly the batches that an uninterrupted run would have seen.
+
+pub mod augment;
+pub mod folder;
+pub mod loader;
+pub mod size;
+pub mod synthetic;
+
+pub use augment::{prepare, resize, to_f32, to_image};
+pub use folder::{CACHE_BYTES, Dataset, Folder};
+pub use loader::{Batch, Loader, LoaderConfig, Position};
+pub use size::Size;
+pub use synthetic::{Facades, Split};
+
+use clap::ValueEnum;
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+
+/// Which side of a pair is translated into which. A is the left half of a file, B the right half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// The left half is the input, the right half the target.
+    #[value(name = "a-to-b")]
+    #[serde(rename = "a-to-b")]
+    AToB,
+    /// The right half is the input, the left half the target.
+    #[value(name = "b-to-a")]
+    #[serde(rename = "b-to-a")]
+    BToA,
+}
+
+/// How a pair is varied each time it is seen. Input and target always share every draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Augment {
+    /// Always the same picture.
+    None,
+    /// Mirrored left to right half of the time.
+    Flip,
+    /// A random crop out of the larger load size, then mirrored half of the time.
+    Jitter,
+}
+
+/// An input and the picture that it should be translated into, of equal size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    pub input: RgbImage,
+    pub target: RgbImage,
+}
+
+/// Where pairs come from.
+pub trait Pairs: Send + Sync {
+    /// Pairs in one epoch.
+    fn len(&self) -> usize;
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The pair at `index` (below [`len`](Pairs::len)) of `epoch` (from 0), at the load size. Folders ignore the epoch;
+    /// the built-in facades are new in every epoch.
+    ///
+    /// # Errors
+    /// When a file can no longer be read.
+    fn pair(&self, epoch: u64, index: usize) -> anyhow::Result<Pair>;
+
+    /// A hash of what the data is. A resumed run is refused when it differs.
+    fn fingerprint(&self) -> u64;
+}
+
+/// FNV-1a in 64 bits: a hash that is the same on every machine and in every release, which the standard library's is not.
+struct Fnv(u64);
+
+impl Fnv {
+    fn new() -> Fnv {
+        Fnv(0xCBF2_9CE4_8422_2325)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.write(&value.to_le_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fnv_gives_its_published_values() {
+        for (text, hash) in
+            [("", 0xCBF2_9CE4_8422_2325), ("a", 0xAF63_DC4C_8601_EC8C), ("foobar", 0x8594_4171_F739_67E8)]
+        {
+            let mut fnv = Fnv::new();
+            fnv.write(text.as_bytes());
+            assert_eq!(fnv.0, hash, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn options_have_one_spelling_on_the_command_line_and_in_files() {
+        #[derive(Serialize)]
+        struct Table<T> {
+            option: T,
+        }
+        fn check<T: ValueEnum + Serialize>() {
+            for option in T::value_variants() {
+                let name = option.to_possible_value().map(|value| value.get_name().to_owned());
+                let text = toml::to_string(&Table { option: option.clone() }).expect("it is a plain table");
+                assert_eq!(Some(text.trim()), name.map(|name| format!("option = \"{name}\"")).as_deref());
+            }
+        }
+        check::<Direction>();
+        check::<Augment>();
+        assert_eq!(Direction::from_str("b-to-a", false), Ok(Direction::BToA));
+    }
+}

@@ -1,0 +1,121 @@
+//! The size of a picture, as people write it: `256` for a square, `512x256` for width by height.
+
+use std::{fmt, str::FromStr};
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+/// Width and height in pixels, each from 1 to [`Size::LONGEST`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "String")]
+pub struct Size {
+    pub width: usize,
+    pub height: usize,
+}
+
+impl Size {
+    /// The longest side that can be asked for: beyond it a side is a slip of the finger.
+    pub const LONGEST: usize = 65_535;
+
+    pub fn square(side: usize) -> Size {
+        Size { width: side, height: side }
+    }
+
+    pub fn pixels(self) -> usize {
+        self.width * self.height
+    }
+
+    /// The size of an image in memory.
+    pub fn of(image: &image::RgbImage) -> Size {
+        Size { width: image.width() as usize, height: image.height() as usize }
+    }
+}
+
+impl FromStr for Size {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Size> {
+        let (width, height) = text.split_once(['x', 'X']).unwrap_or((text, text));
+        let side = |digits: &str| digits.trim().parse().ok().filter(|side| (1..=Size::LONGEST).contains(side));
+        match (side(width), side(height)) {
+            (Some(width), Some(height)) => Ok(Size { width, height }),
+            _ => bail!(
+                "`{text}` is not an image size: write a side such as 256, or WIDTHxHEIGHT such as 512x256, \
+                 each side from 1 to {}",
+                Size::LONGEST
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self.width == self.height {
+            true => write!(f, "{}", self.width),
+            false => write!(f, "{}x{}", self.width, self.height),
+        }
+    }
+}
+
+impl From<Size> for String {
+    fn from(size: Size) -> String {
+        size.to_string()
+    }
+}
+
+/// What may stand in a file: a bare number or the text of the command line.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "an image size is a number such as 256 or a text such as \"512x256\"")]
+enum Written {
+    Side(i64),
+    Text(String),
+}
+
+impl TryFrom<Written> for Size {
+    type Error = anyhow::Error;
+
+    fn try_from(written: Written) -> Result<Size> {
+        match written {
+            Written::Side(side) => side.to_string().parse(),
+            Written::Text(text) => text.parse(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_writes() {
+        for (text, width, height) in [("256", 256, 256), ("512x256", 512, 256), ("1x65535", 1, 65_535)] {
+            let size: Size = text.parse().expect(text);
+            assert_eq!(size, Size { width, height });
+            assert_eq!(size.to_string(), text);
+        }
+        assert_eq!("64X64".parse::<Size>().expect("a capital X is fine").to_string(), "64");
+    }
+
+    #[test]
+    fn refuses_what_is_no_size() {
+        for text in ["", "0", "x", "12x", "x12", "0x5", "-3", "1.5", "65536", "4x4x4", "99999999999999999999"] {
+            let message = text.parse::<Size>().expect_err(text).to_string();
+            assert!(message.contains(&format!("`{text}`")) && message.contains("512x256"), "{message}");
+        }
+    }
+
+    #[test]
+    fn stands_in_a_toml_file_as_a_text_or_a_number() {
+        #[derive(Serialize, Deserialize)]
+        struct Table {
+            size: Size,
+        }
+        let read = |text: &str| toml::from_str::<Table>(text).map(|table| table.size);
+        assert_eq!(read("size = 64"), Ok(Size::square(64)));
+        assert_eq!(read("size = \"96x64\""), Ok(Size { width: 96, height: 64 }));
+        assert!(read("size = -1").is_err());
+        assert!(read("size = 1.5").expect_err("a fraction").to_string().contains("512x256"));
+        let text = toml::to_string(&Table { size: Size { width: 96, height: 64 } }).expect("it is a plain table");
+        assert_eq!(text.trim(), "size = \"96x64\"");
+    }
+}
