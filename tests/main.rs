@@ -3,4 +3,5 @@
 mod networks;
 mod ops;
 mod support;
+mod tape;
 mod training;

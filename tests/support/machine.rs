@@ -18,8 +18,6 @@ pub trait Machine {
     fn execute(&mut self);
     fn execute_checked(&mut self, seed: u64);
     fn execute_shuffled(&mut self, seed: u64);
-    fn set_control(&mut self, control: Control);
-    fn memory_elements(&self) -> usize;
 
     fn fill(&mut self, tensor: Tensor, value: f64) {
         self.write(tensor, &vec![value; tensor.count()]);
@@ -49,14 +47,6 @@ where
 
     fn execute_shuffled(&mut self, seed: u64) {
         Cpu::execute_shuffled(self, seed);
-    }
-
-    fn set_control(&mut self, control: Control) {
-        Cpu::set_control(self, control);
-    }
-
-    fn memory_elements(&self) -> usize {
-        Cpu::memory_elements(self)
     }
 }
 
