@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use image::{DynamicImage, ImageFormat};
+use image::{DynamicImage, ImageFormat, RgbImage};
 use rayon::prelude::*;
 
 use super::{Direction, Fnv, Pair, Pairs, Size, resize};
@@ -128,7 +128,10 @@ impl Pairs for Folder {
 }
 
 /// The pictures directly in `dir`, in the order of the bytes of their names; none when there is no such folder.
-fn list(dir: &Path) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
     if !dir.is_dir() {
         return Ok(Vec::new());
     }
@@ -170,6 +173,15 @@ fn decode(path: &Path, direction: Direction, load_size: Size) -> Result<(Pair, u
         Direction::BToA => Pair { input: b, target: a },
     };
     Ok((pair, hash.0))
+}
+
+/// The picture in a file.
+///
+/// # Errors
+/// When it is not a PNG or JPEG, or is cut short; the error names the file.
+pub fn read_image(path: &Path) -> Result<RgbImage> {
+    let picture = || path.display().to_string();
+    Ok(whole_image(&fs::read(path).with_context(picture)?).with_context(picture)?.into_rgb8())
 }
 
 /// Decodes a PNG or JPEG, whatever its name says, and refuses one that is cut short.

@@ -11,7 +11,7 @@ pub mod size;
 pub mod synthetic;
 
 pub use augment::{prepare, resize, to_f32, to_image};
-pub use folder::{CACHE_BYTES, Dataset, Folder};
+pub use folder::{CACHE_BYTES, Dataset, Folder, list, read_image};
 pub use loader::{Batch, Loader, LoaderConfig, Position};
 pub use size::Size;
 pub use synthetic::{Facades, Split};
