@@ -158,11 +158,7 @@ fn decode(path: &Path, direction: Direction, load_size: Size) -> Result<(Pair, u
     hash.write(&bytes);
     let image = whole_image(&bytes).with_context(picture)?.into_rgb8();
     let (width, height) = image.dimensions();
-    ensure!(
-        width % 2 == 0 && width > 0,
-        "{}: {width}x{height} does not split into two halves of one width",
-        path.display()
-    );
+    ensure!(width % 2 == 0, "{}: {width}x{height} is no side-by-side pair, its width is odd", path.display());
     let half = |left| {
         let half = image::imageops::crop_imm(&image, left, 0, width / 2, height).to_image();
         if Size::of(&half) == load_size { half } else { resize(&half, load_size) }
@@ -301,7 +297,12 @@ mod tests {
         fs::write(dir.path().join("train/text.jpg"), "no picture").expect("a file for the test");
         let error = open(&dir, CACHE_BYTES).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error.starts_with("4 of 5 images in"), "{error}");
-        for words in ["cut.png: ", "cut.jpg: the JPEG file is cut short", "odd.png: 15x8", "text.jpg: not a PNG"] {
+        for words in [
+            "cut.png: ",
+            "cut.jpg: the JPEG file is cut short",
+            "odd.png: 15x8 is no side-by-side pair",
+            "text.jpg: not a PNG",
+        ] {
             assert!(error.contains(words), "{words} is missing: {error}");
         }
     }
