@@ -132,7 +132,7 @@ fn moments<T: Real>(x: &View<'_, T>) -> (Lanes<T>, Lanes<T>) {
             }
         },
     );
-    scale.iter_mut().for_each(|s| *s = T::one() / (*s * share + T::of(EPSILON)).sqrt());
+    scale.iter_mut().for_each(|s: &mut T| *s = T::one() / (*s * share + T::of(EPSILON)).sqrt());
     (mean, scale)
 }
 
