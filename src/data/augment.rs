@@ -79,8 +79,7 @@ pub fn resize(image: &RgbImage, size: Size) -> RgbImage {
     let source = TypedImageRef::<U8x3>::from_buffer(image.width(), image.height(), image.as_raw())
         .expect("an image holds three bytes for every pixel");
     let mut bytes = vec![0; size.pixels() * 3];
-    let mut resized =
-        TypedImage::<U8x3>::from_buffer(width, height, &mut bytes).expect("three bytes for every pixel");
+    let mut resized = TypedImage::<U8x3>::from_buffer(width, height, &mut bytes).expect("three bytes for every pixel");
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
     Resizer::new().resize_typed(&source, &mut resized, &options).expect("the whole of the source is a valid crop");
     RgbImage::from_raw(width, height, bytes).expect("three bytes for every pixel")
