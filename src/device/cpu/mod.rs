@@ -12,7 +12,6 @@ mod memory;
 mod real;
 
 pub(crate) use blocks::{BLOCK, Block, for_each_block};
-pub use columns::Geometry;
 pub(crate) use columns::{gather_big, gather_small, sum_into_big, sum_into_small};
 pub use context::{Context, View, ViewMut};
 pub use matmul::{Matrix, inside_gemm, matmul};

@@ -6,10 +6,9 @@
 
 use rayon::prelude::*;
 
-use super::{BiasGrad, Down, Up, Wgrad};
+use super::{BiasGrad, Down, Geometry, Up, Wgrad};
 use crate::device::cpu::{
-    Context, CpuKernel, Geometry, Matrix, Real, View, ViewMut, gather_big, gather_small, matmul, sum_into_big,
-    sum_into_small,
+    Context, CpuKernel, Matrix, Real, View, ViewMut, gather_big, gather_small, matmul, sum_into_big, sum_into_small,
 };
 use crate::tensor::Shape;
 

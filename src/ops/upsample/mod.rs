@@ -8,8 +8,7 @@
 
 mod cpu;
 
-use super::conv::{BiasGrad, conv};
-use crate::device::cpu::Geometry;
+use super::conv::{BiasGrad, Geometry, conv};
 use crate::program::{Access, Destination, Rule, Step};
 use crate::tape::{Backward, Tape};
 use crate::tensor::Tensor;
