@@ -5,7 +5,7 @@ use std::io::{Write, stdout};
 use anyhow::Result;
 
 use crate::cli::EvaluateArgs;
-use crate::data::{CACHE_BYTES, Dataset, Pairs, to_f32};
+use crate::data::{Folder, Pairs, to_f32};
 use crate::device::cpu::with_threads;
 use crate::metrics::{l1, psnr};
 use crate::translate::Model;
@@ -17,12 +17,7 @@ use crate::translate::Model;
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     let mut model = Model::open(&args.model, args.dropout, args.seed)?;
     let (direction, size) = (model.config().direction, model.config().image_size);
-    let Dataset { train, val, test } = Dataset::open(&args.data, direction, size, CACHE_BYTES, &|_, _| {})?;
-    let (split, pairs) = match (test, val) {
-        (Some(test), _) => ("test/", test),
-        (None, Some(val)) => ("val/", val),
-        (None, None) => ("all", train),
-    };
+    let (split, pairs) = Folder::to_evaluate(&args.data, direction, size)?;
     let sums = with_threads(args.threads, || -> Result<[f64; 2]> {
         let mut sums = [0.0; 2];
         let mut input = vec![0.0; size.pixels() * 3];

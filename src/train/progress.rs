@@ -1,6 +1,6 @@
 //! What a person sees while a run goes on: a bar on a terminal, a plain line every few seconds elsewhere.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -12,6 +12,11 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Between two drawings of the losses on the bar; the eye needs no more.
 const BAR_EVERY: Duration = Duration::from_millis(100);
+
+/// A line for whoever watches. A run goes on without them: nothing is lost when stderr is closed.
+pub fn say(line: &str) {
+    let _ = writeln!(stderr(), "{line}");
+}
 
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -57,7 +62,7 @@ impl Progress {
                 let rate = (step - self.first) as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
                 let left = Duration::from_secs_f64((self.total - step) as f64 / rate.max(1e-9));
                 let left = indicatif::HumanDuration(Duration::from_secs(left.as_secs()));
-                eprintln!("{place}  step {step}/{}  {rate:.2} it/s  ETA {left:#}  {losses}", self.total);
+                say(&format!("{place}  step {step}/{}  {rate:.2} it/s  ETA {left:#}  {losses}", self.total));
             }
         }
     }

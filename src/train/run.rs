@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{IsTerminal, Write, stderr, stdout};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use indicatif::ProgressBar;
 
 use super::interrupt;
 use super::losses::LossLog;
-use super::progress::Progress;
+use super::progress::{Progress, say};
 use super::samples;
 use super::trainer::Trainer;
 use crate::checkpoint::{Meta, Reader, save_to_run};
@@ -142,7 +142,7 @@ impl Run {
         let steps_per_epoch = self.loader.steps_per_epoch() as u64;
         let epochs = self.total.div_ceil(steps_per_epoch);
         let first = self.trainer.steps_done();
-        self.introduce(first)?;
+        self.introduce(first);
         let mut progress = Progress::new(first, self.total, epochs);
         let start = Instant::now();
         let mut saved = first;
@@ -161,7 +161,7 @@ impl Run {
                 bail!("{}", not_finite(step, saved, &self.config));
             }
             progress.step(epoch, step, losses);
-            if step % self.config.sample_every == 0 || step == self.total {
+            if step % self.config.sample_every == 0 {
                 self.losses.flush()?;
                 self.draw_samples()?;
             }
@@ -171,43 +171,48 @@ impl Run {
             }
         }
         let done = self.trainer.steps_done();
-        if done > saved {
+        // A run that is stopped before its first step is gone on with like any other.
+        if done > saved || done == 0 {
             self.save()?;
         }
         self.losses.sync()?;
+        if !self.newest_sample().exists() {
+            self.draw_samples()?;
+        }
         progress.finish();
         self.conclude(done, done - first, start.elapsed().as_secs_f64())
     }
 
     /// What is about to happen.
-    fn introduce(&self, first: u64) -> Result<()> {
+    fn introduce(&self, first: u64) {
         let config = &self.config;
         let pairs = config.data.as_ref().map_or("the built-in facades".into(), |dir| dir.display().to_string());
         let from = if first == 0 { String::new() } else { format!(", going on after step {first}") };
-        writeln!(
-            stderr(),
+        say(&format!(
             "Training {} on {pairs} at {}: {} steps of batch {} on the CPU with {} threads{from}",
             config.out.display(),
             config.image_size,
             self.total,
             config.batch,
             config.threads,
-        )?;
-        if self.loader.left_over() > 0 {
-            writeln!(
-                stderr(),
-                "Each epoch leaves out {} pairs, others each time, that do not fill a batch of {}",
-                self.loader.left_over(),
-                config.batch
-            )?;
-        }
-        Ok(())
+        ));
+        let left_over = match self.loader.left_over() {
+            0 => return,
+            1 => "1 pair".to_owned(),
+            count => format!("{count} pairs"),
+        };
+        let which = if config.shuffle { "drawn anew each time" } else { "the last in order" };
+        say(&format!("Each epoch leaves out {left_over}, {which}: the others fill its batches of {}", config.batch));
     }
 
     fn draw_samples(&mut self) -> Result<()> {
         let outputs: Vec<RgbImage> = self.samples.iter().map(|pair| self.trainer.preview(pair)).collect();
-        let name = format!("step-{:08}.png", self.trainer.steps_done());
-        samples::save(&self.config.out.join("samples").join(name), &self.samples, &outputs)
+        samples::save(&self.newest_sample(), &self.samples, &outputs)
+    }
+
+    /// Where the samples of the step just done belong.
+    fn newest_sample(&self) -> PathBuf {
+        self.config.out.join("samples").join(format!("step-{:08}.png", self.trainer.steps_done()))
     }
 
     fn save(&mut self) -> Result<()> {

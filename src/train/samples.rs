@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use image::imageops::{FilterType, replace, resize};
 use image::{Rgb, RgbImage};
 
-use crate::data::Pair;
+use crate::data::{Pair, write_png};
 
 /// Pairs in a grid.
 pub const ROWS: usize = 4;
@@ -24,7 +24,7 @@ const LEAST_SIDE: u32 = 128;
 pub fn save(path: &Path, pairs: &[Pair], outputs: &[RgbImage]) -> Result<()> {
     let rows: Vec<[&RgbImage; 3]> =
         pairs.iter().zip(outputs).map(|(pair, output)| [&pair.input, output, &pair.target]).collect();
-    grid(&rows).save(path).with_context(|| format!("cannot write {}", path.display()))
+    write_png(path, &grid(&rows))
 }
 
 fn grid(rows: &[[&RgbImage; 3]]) -> RgbImage {

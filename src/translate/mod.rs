@@ -13,7 +13,7 @@ use image::RgbImage;
 pub use model::Model;
 
 use crate::cli::TranslateArgs;
-use crate::data::{Direction, list, read_image};
+use crate::data::{Direction, list, read_image, write_png};
 use crate::device::cpu::with_threads;
 
 /// Translates every input of `args`.
@@ -29,12 +29,13 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
     let bad: Vec<String> =
         jobs.iter().filter_map(|job| read(&job.input).err()).map(|error| format!("{error:#}")).collect();
     ensure!(bad.is_empty(), "{} of {} inputs cannot be translated: {}", bad.len(), jobs.len(), bad.join("; "));
-    fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
 
     with_threads(args.threads, || {
         for (number, job) in jobs.iter().enumerate() {
             let translated = model.translate(&read(&job.input)?, number as u64)?;
-            save(&translated, &job.output)?;
+            // Not before: a checkpoint that lacks a tensor leaves no empty folder.
+            fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+            write_png(&job.output, &translated)?;
         }
         let dropout = if args.dropout { format!("on (seed {})", args.seed) } else { "off".to_owned() };
         let (count, out) = (jobs.len(), args.out.display());
@@ -97,12 +98,4 @@ fn input(path: &Path, is_pair: bool, direction: Direction) -> Result<RgbImage> {
         Direction::BToA => width / 2,
     };
     Ok(image::imageops::crop_imm(&image, left, 0, width / 2, height).to_image())
-}
-
-/// Writes beside the target first, so that a kill leaves no half of a picture under its name.
-fn save(image: &RgbImage, path: &Path) -> Result<()> {
-    let unfinished = path.with_extension("png.unfinished");
-    let cannot = || format!("cannot write {}", path.display());
-    image.save_with_format(&unfinished, image::ImageFormat::Png).with_context(cannot)?;
-    fs::rename(&unfinished, path).with_context(cannot)
 }
