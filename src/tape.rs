@@ -89,14 +89,16 @@ impl Tape {
         }
     }
 
-    /// Appends the steps that compute the gradients of the sum of `roots` with respect to `wrt`, and only those.
+    /// Appends the steps that compute the gradients of the sum of `roots` with respect to `wrt`, and only those. Returns where
+    /// each gradient will be: in the flat buffer of a parameter's gradients, else in a transient tensor of its own.
     ///
-    /// Gradients of parameters add to what earlier passes left, until an update uses them.
+    /// Gradients of parameters add to what earlier passes left, until an update uses them. Where no root depends on it the
+    /// gradient of a parameter is left as it was (zero at first), any other is set to zero.
     ///
     /// # Errors
     /// When a root does not depend on `wrt`, or when a value that a gradient needs has been overwritten since the forward
     /// pass (an update between a network's evaluation and its differentiation).
-    pub fn backward(&mut self, roots: &[&dyn Root], wrt: &[Tensor]) -> Result<()> {
+    pub fn backward(&mut self, roots: &[&dyn Root], wrt: &[Tensor]) -> Result<Vec<Tensor>> {
         let recorded = self.steps.len();
         let (reaching, live) = self.reach(wrt);
         let mut backward = Backward { tape: self, reaching, gradients: HashMap::new(), batch: None };
@@ -111,7 +113,7 @@ impl Tape {
             backward.differentiate(index);
             backward.tape.check_versions(index, before)?;
         }
-        Ok(())
+        Ok(wrt.iter().map(|&tensor| backward.gradient(tensor)).collect())
     }
 
     /// Which regions `wrt` flows into, and which steps it flows through.
@@ -217,6 +219,20 @@ impl Backward<'_> {
 
     pub fn transient(&mut self, shape: Shape) -> Tensor {
         self.tape.transient(shape)
+    }
+
+    /// The whole gradient of `tensor`, when all that flows into it has been recorded.
+    fn gradient(&mut self, tensor: Tensor) -> Tensor {
+        let region = self.tape.buffers.region(tensor);
+        let is_parameter = self.tape.parameter_gradients.contains_key(&tensor.buffer);
+        let gradient = self.gradient_of(tensor.buffer);
+        let place = Tensor { buffer: gradient.tensor.buffer, ..tensor };
+        if !is_parameter {
+            let missing = gradient.missing(&region);
+            gradient.written.extend(missing.iter().cloned());
+            self.fill(gradient_of_regions(&missing, place));
+        }
+        place
     }
 
     fn gradient_of(&mut self, buffer: BufferId) -> &mut Gradient {

@@ -39,6 +39,14 @@ where
         }
     }
 
+    /// Runs every step once, in an order drawn by `seed` among those that keep the dependencies. On an arena this shows that
+    /// the plan is right for more than the recorded order.
+    pub fn execute_shuffled(&mut self, seed: u64) {
+        for step in self.random_order(seed) {
+            self.run(step);
+        }
+    }
+
     fn poison(&mut self, buffer: BufferId) {
         self.memory.buffer_mut(buffer).fill(T::nan());
     }

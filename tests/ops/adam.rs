@@ -1,0 +1,50 @@
+//! The rows of Adam: parameters after some updates, with gradients that the host writes.
+
+use pixtape::ops::adam::{AdamOptions, adam, advance};
+use pixtape::program::Control;
+use pixtape::tape::Tape;
+
+use super::case::{AdamRow, Op, table};
+use super::{PRECISIONS, f32_tolerance, fixture};
+use crate::support::compare::{Tolerance, assert_close, assert_same_bits};
+use crate::support::machine::{Machine, Precision, arena, checked};
+use crate::support::values::values;
+
+/// Parameters after `row.steps` updates.
+fn train(name: &str, row: AdamRow, precision: Precision, check: bool) -> Vec<f64> {
+    let mut tape = Tape::new();
+    let (parameters, gradients) = tape.parameters(row.len);
+    let moments = [tape.persistent(parameters.shape), tape.persistent(parameters.shape)];
+    let options = AdamOptions { beta1: row.beta1, beta2: row.beta2, epsilon: row.eps };
+    adam(&mut tape, parameters, gradients, moments, options);
+    advance(&mut tape);
+    let control = Control { seed: 0, step: 0, learning_rate: row.lr };
+    let start = if check { checked } else { arena };
+    let mut machine: Box<dyn Machine> = start(precision, tape.finish(), control);
+    machine.write(parameters, &values(&format!("{name}.p"), row.len, 1.0));
+    for step in 0..row.steps {
+        machine.write(gradients, &values(&format!("{name}.g{step}"), row.len, 1.0));
+        if check { machine.execute_checked(step as u64) } else { machine.execute() }
+    }
+    machine.read(parameters)
+}
+
+#[test]
+fn adam_matches_pytorch() {
+    let fixture = fixture();
+    for case in table() {
+        let Op::Adam(row) = case.op else { continue };
+        let key = format!("{}/p", case.name);
+        let (expected, _) = fixture.tensor(&key);
+        for precision in PRECISIONS {
+            let tolerance = match precision {
+                Precision::F32 => f32_tolerance(&fixture, &key),
+                Precision::F64 => Tolerance::STORED_F32,
+            };
+            let what = format!("{key} in {precision:?}");
+            let parameters = train(&case.name, row, precision, true);
+            assert_close(&what, &parameters, &expected, tolerance);
+            assert_same_bits(&what, &train(&case.name, row, precision, false), &parameters);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A row of `tests/op_table.toml`: what its op takes, what it gives, and how it is recorded.
+
+use pixtape::nn::Spec;
+use pixtape::ops::conv::Geometry;
+use pixtape::ops::conv::{conv, conv_transpose};
+use pixtape::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
+use pixtape::ops::tanh::tanh;
+use pixtape::ops::upsample::upsample_conv;
+use pixtape::program::Control;
+use pixtape::tape::Tape;
+use pixtape::tensor::{Shape, Tensor};
+use serde::Deserialize;
+
+/// Scale of weights and biases; everything else has scale 1.
+pub const WEIGHT_SCALE: f64 = 0.25;
+
+/// Where the dropout rows are in their run.
+pub const CONTROL: Control = Control { seed: 7, step: 3, learning_rate: 0.0 };
+
+#[derive(Deserialize)]
+struct Table {
+    case: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+pub struct Case {
+    pub name: String,
+    #[serde(flatten)]
+    pub op: Op,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Images {
+    pub n: usize,
+    pub h: usize,
+    pub w: usize,
+}
+
+impl Images {
+    pub fn of(self, channels: usize) -> Shape {
+        [self.n, self.h, self.w, channels]
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    None,
+    Relu,
+    LeakyRelu,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct AdamRow {
+    pub len: usize,
+    pub steps: usize,
+    pub lr: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub eps: f64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Op {
+    Conv {
+        #[serde(flatten)]
+        images: Images,
+        c_in: usize,
+        c_out: usize,
+        kernel: [usize; 2],
+        stride: usize,
+        /// Top, left, bottom, right.
+        pad: [usize; 4],
+        bias: bool,
+    },
+    ConvTranspose {
+        #[serde(flatten)]
+        images: Images,
+        c_in: usize,
+        c_out: usize,
+        bias: bool,
+    },
+    NormAct {
+        #[serde(flatten)]
+        images: Images,
+        c: usize,
+        norm: bool,
+        act: Act,
+        dropout: f64,
+    },
+    Tanh {
+        #[serde(flatten)]
+        images: Images,
+        c: usize,
+    },
+    UpsampleConv {
+        #[serde(flatten)]
+        images: Images,
+        c_in: usize,
+        c_out: usize,
+    },
+    Mse {
+        #[serde(flatten)]
+        images: Images,
+        c: usize,
+        target: f64,
+        weight: f64,
+    },
+    L1 {
+        #[serde(flatten)]
+        images: Images,
+        c: usize,
+        weight: f64,
+    },
+    Adam(AdamRow),
+}
+
+/// All rows. A row that does not parse, an op that nobody knows and a name that occurs twice are failures.
+pub fn table() -> Vec<Case> {
+    let Table { case: cases } = toml::from_str(include_str!("../op_table.toml")).expect("the op table");
+    let mut names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), cases.len(), "a name occurs twice in the op table");
+    cases
+}
+
+impl Op {
+    /// Shape of the input image.
+    pub fn x(&self) -> Shape {
+        match *self {
+            Op::Conv { images, c_in, .. }
+            | Op::ConvTranspose { images, c_in, .. }
+            | Op::UpsampleConv { images, c_in, .. } => images.of(c_in),
+            Op::NormAct { images, c, .. }
+            | Op::Tanh { images, c }
+            | Op::Mse { images, c, .. }
+            | Op::L1 { images, c, .. } => images.of(c),
+            Op::Adam(_) => unreachable!("Adam has no image"),
+        }
+    }
+
+    /// Weight and bias, by the names that the reference gives them.
+    pub fn parameters(&self) -> Vec<Spec> {
+        let weight = |small, [rows, columns]: [usize; 2], big| Spec {
+            name: "w".into(),
+            shape: [small, rows, columns, big],
+            is_bias: false,
+        };
+        let bias = |wanted: bool, channels| wanted.then(|| Spec::bias("b", channels));
+        match *self {
+            Op::Conv { c_in, c_out, kernel, bias: biased, .. } => {
+                [weight(c_out, kernel, c_in)].into_iter().chain(bias(biased, c_out)).collect()
+            }
+            Op::ConvTranspose { c_in, c_out, bias: biased, .. } => {
+                [weight(c_in, [4, 4], c_out)].into_iter().chain(bias(biased, c_out)).collect()
+            }
+            Op::UpsampleConv { c_in, c_out, .. } => vec![weight(c_out, [4, 4], c_in), Spec::bias("b", c_out)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Shape of the output; none of a loss, which is a number.
+    pub fn y(&self) -> Option<Shape> {
+        match *self {
+            Op::Conv { images, c_out, kernel, stride, pad: [top, left, bottom, right], .. } => {
+                let steps = |size: usize, kernel: usize| (size - kernel) / stride + 1;
+                let h = steps(images.h + top + bottom, kernel[0]);
+                Some([images.n, h, steps(images.w + left + right, kernel[1]), c_out])
+            }
+            Op::ConvTranspose { images: Images { n, h, w }, c_out, .. }
+            | Op::UpsampleConv { images: Images { n, h, w }, c_out, .. } => Some([n, 2 * h, 2 * w, c_out]),
+            Op::NormAct { .. } | Op::Tanh { .. } => Some(self.x()),
+            Op::Mse { .. } | Op::L1 { .. } | Op::Adam(_) => None,
+        }
+    }
+
+    /// Records `y = op(x, w, b)`.
+    pub fn record(&self, tape: &mut Tape, x: Tensor, parameters: &[Tensor], y: Tensor) {
+        match *self {
+            Op::Conv { kernel, stride, pad: [top, left, ..], .. } => {
+                let geometry = Geometry { kernel, stride, pad: [top, left] };
+                conv(tape, x, parameters[0], parameters.get(1).copied(), y, geometry);
+            }
+            Op::ConvTranspose { .. } => {
+                conv_transpose(tape, x, parameters[0], parameters.get(1).copied(), y, Geometry::HALVING);
+            }
+            Op::NormAct { norm, act, dropout, .. } => {
+                let activation = match act {
+                    Act::None => Activation::Identity,
+                    Act::Relu => Activation::Relu,
+                    Act::LeakyRelu => Activation::LeakyRelu,
+                };
+                let dropout = (dropout > 0.0).then_some(Dropout { probability: dropout, layer: 2, pass: 1 });
+                norm_act(tape, x, y, NormAct { norm, activation, dropout });
+            }
+            Op::Tanh { .. } => tanh(tape, x, y),
+            Op::UpsampleConv { .. } => upsample_conv(tape, x, parameters[0], parameters[1], y),
+            Op::Mse { .. } | Op::L1 { .. } | Op::Adam(_) => unreachable!("it has no output image"),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Gradients against central differences, in f64: the one check that trusts nothing but the forward pass.
+
+use super::case::{Case, Op};
+use super::trial::{Layout, Results, Run, Trial};
+use crate::support::compare::largest;
+use crate::support::machine::Precision;
+use crate::support::values::image_values;
+
+/// Elements of each input that are moved, spread evenly over it.
+const SAMPLES: usize = 40;
+
+/// How far an input is moved each way. A central difference errs by about `STEP^2` times the third derivative and by
+/// `1e-16 / STEP` times the value.
+const STEP: f64 = 1e-5;
+
+/// Allowed error, relative to the input's largest gradient (or to 1, for gradients that are all small). Values up to 100 cost
+/// 1e-9 by rounding, third derivatives up to 100 (the norms) 2e-9 by truncation.
+const TOLERANCE: f64 = 1e-8;
+
+pub fn assert_gradients_are_slopes(case: &Case) {
+    let mut trial = Trial::new(case, Layout::Plain, Precision::F64, Run::Arena);
+    let gradients = trial.run();
+    for (name, input) in trial.inputs.clone() {
+        let gradient = &gradients[&format!("d{name}")];
+        let scale = largest(gradient).max(1.0);
+        let values = trial.get(input);
+        let stride = values.len().div_ceil(SAMPLES);
+        for element in (0..values.len()).step_by(stride) {
+            let mut objective = |distance: f64| {
+                let mut moved = values.clone();
+                moved[element] += distance;
+                trial.set(input, &moved);
+                objective(case, &trial.run())
+            };
+            let slope = (objective(STEP) - objective(-STEP)) / (2.0 * STEP);
+            let difference = (slope - gradient[element]).abs();
+            assert!(
+                difference <= TOLERANCE * scale,
+                "{}/d{name}: element {element} is {}, the slope {slope}: off by {difference:e}",
+                case.name,
+                gradient[element],
+            );
+        }
+        trial.set(input, &values);
+    }
+}
+
+/// The number whose gradients the case computes.
+fn objective(case: &Case, results: &Results) -> f64 {
+    match case.op {
+        Op::Mse { weight, .. } | Op::L1 { weight, .. } => weight * results["value"][0],
+        _ => {
+            let shape = case.op.y().expect("every other op has an output image");
+            let dy = image_values(&format!("{}.dy", case.name), shape, 1.0);
+            results["y"].iter().zip(dy).map(|(y, dy)| y * dy).sum()
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! A case on a tape, ready to run: given values in, named results out, everything else NaN.
+//!
+//! What may not be touched is watched as well: a framed trial puts every image into the middle of a wider and longer
+//! buffer and every parameter between others, and after each run the frame must hold what it held before.
+
+use std::collections::BTreeMap;
+
+use pixtape::nn::{Parameters, Spec};
+use pixtape::ops::copy::{Upstream, copy};
+use pixtape::ops::loss::{Criterion, Loss};
+use pixtape::tape::{Root, Tape};
+use pixtape::tensor::{Shape, Tensor};
+
+use super::case::{CONTROL, Case, Op, WEIGHT_SCALE};
+use crate::support::machine::{Machine, Precision, arena, checked};
+use crate::support::values::{image_values, parameter_values};
+
+/// How the case is put onto the tape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    Plain,
+    /// Images are slices of larger buffers, parameters have neighbours.
+    Framed,
+    /// The op is recorded twice over the same input, so that each input has two consumers.
+    Twice,
+    /// Only this image of the output has a gradient.
+    OneImage(usize),
+}
+
+/// How the program is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// From one arena, in recorded order.
+    Arena,
+    /// From one arena, in an order drawn by a seed.
+    Shuffled(u64),
+    /// From guarded buffers that are NaN before and after use, in an order drawn by a seed.
+    Checked(u64),
+}
+
+/// By name as in the fixture: "y", "dx", "dw", "db", "value".
+pub type Results = BTreeMap<String, Vec<f64>>;
+
+/// What surrounds a framed tensor when its gradient is looked at.
+const FRAME: f64 = 7.0;
+
+struct Output {
+    name: String,
+    tensor: Tensor,
+    frame: Vec<Tensor>,
+    /// What the frame holds after a run.
+    frame_value: f64,
+}
+
+pub struct Trial {
+    machine: Box<dyn Machine>,
+    run: Run,
+    /// The inputs that have gradients, by name, and the tensors that feed them.
+    pub inputs: Vec<(String, Tensor)>,
+    outputs: Vec<Output>,
+}
+
+/// A tensor and what lies around it in its buffer.
+struct Place {
+    whole: Tensor,
+    inner: Tensor,
+    frame: Vec<Tensor>,
+}
+
+impl Place {
+    fn new(tape: &mut Tape, shape: Shape, framed: bool) -> Place {
+        let [n, h, w, c] = shape;
+        let whole = tape.persistent(if framed { [n + 2, h, w, c + 5] } else { shape });
+        Place::within(whole, shape, framed)
+    }
+
+    /// The place of a tensor of `shape` in a buffer that was made for it.
+    fn within(whole: Tensor, [n, _, _, c]: Shape, framed: bool) -> Place {
+        if !framed {
+            return Place { whole, inner: whole, frame: Vec::new() };
+        }
+        let images = whole.batch_slice(1..1 + n);
+        let inner = images.channel_slice(3..3 + c);
+        let beside = [images.channel_slice(0..3), images.channel_slice(3 + c..5 + c)];
+        let frame = [whole.batch_slice(0..1), beside[0], beside[1], whole.batch_slice(n + 1..n + 2)];
+        Place { whole, inner, frame: frame.to_vec() }
+    }
+}
+
+/// What a recording gathers besides the tape.
+#[derive(Default)]
+struct Notes {
+    given: Vec<(Tensor, Vec<f64>)>,
+    roots: Vec<Box<dyn Root>>,
+    outputs: Vec<Output>,
+}
+
+impl Notes {
+    fn give(&mut self, tensor: Tensor, values: Vec<f64>) {
+        self.given.push((tensor, values));
+    }
+
+    /// An input image whose surroundings are NaN, so that a read beyond it shows.
+    fn give_image(&mut self, tape: &mut Tape, tag: &str, shape: Shape, framed: bool) -> Place {
+        let place = Place::new(tape, shape, framed);
+        self.give(place.whole, vec![f64::NAN; place.whole.count()]);
+        self.give(place.inner, image_values(tag, shape, 1.0));
+        place
+    }
+
+    fn output(&mut self, name: impl Into<String>, place: &Place, frame_value: f64) {
+        self.outputs.push(Output { name: name.into(), tensor: place.inner, frame: place.frame.clone(), frame_value });
+    }
+}
+
+/// Parameters that nothing uses, around each of `specs`.
+fn with_neighbours(specs: &[Spec], framed: bool) -> Vec<Spec> {
+    let neighbour = |i: usize| framed.then(|| Spec::bias(format!("neighbour{i}"), 3 + i));
+    let pairs = specs.iter().enumerate().flat_map(|(i, spec)| [neighbour(i), Some(spec.clone())]);
+    pairs.chain([neighbour(specs.len())]).flatten().collect()
+}
+
+impl Trial {
+    pub fn new(case: &Case, layout: Layout, precision: Precision, run: Run) -> Trial {
+        let framed = layout == Layout::Framed;
+        let (op, name) = (&case.op, &case.name);
+        let (mut tape, mut notes) = (Tape::new(), Notes::default());
+
+        let x = notes.give_image(&mut tape, &format!("{name}.x"), op.x(), framed);
+        let specs = op.parameters();
+        let parameters = Parameters::new(&mut tape, with_neighbours(&specs, framed));
+        let place = |wanted: &Spec| parameters.specs.iter().position(|spec| spec.name == wanted.name);
+        let places: Vec<usize> = specs.iter().filter_map(place).collect();
+        let part = |flat: Tensor, place: usize| parameters.part(flat, place);
+        for (spec, &place) in specs.iter().zip(&places) {
+            let values = parameter_values(&format!("{name}.{}", spec.name), spec, WEIGHT_SCALE);
+            notes.give(part(parameters.values, place), values);
+        }
+
+        let weights: Vec<Tensor> = places.iter().map(|&place| part(parameters.values, place)).collect();
+        for consumer in 0..if layout == Layout::Twice { 2 } else { 1 } {
+            notes.record_op(&mut tape, case, layout, &x, &weights, consumer);
+        }
+        for &part in &x.frame {
+            let gradient = tape.persistent(part.shape);
+            notes.give(gradient, vec![FRAME; gradient.count()]);
+            notes.roots.push(Box::new(Upstream { of: part, gradient }));
+        }
+        let roots: Vec<&dyn Root> = notes.roots.iter().map(|root| &**root).collect();
+        let wrt = if specs.is_empty() { vec![x.whole] } else { vec![x.whole, parameters.values] };
+        let gradients = tape.backward(&roots, &wrt).expect("the case can be differentiated");
+        let dx = Place::within(tape.persistent(x.whole.shape), op.x(), framed);
+        copy(&mut tape, gradients[0], dx.whole);
+        notes.output("dx", &dx, FRAME);
+        for (spec, &place) in specs.iter().zip(&places) {
+            let neighbours = [place.wrapping_sub(1), place + 1].into_iter().filter(|_| framed);
+            notes.outputs.push(Output {
+                name: format!("d{}", spec.name),
+                tensor: part(gradients[1], place),
+                frame: neighbours.map(|place| part(gradients[1], place)).collect(),
+                frame_value: f64::NAN,
+            });
+        }
+
+        let mut inputs = vec![("x".to_owned(), x.inner)];
+        inputs.extend(specs.iter().zip(weights).map(|(spec, tensor)| (spec.name.clone(), tensor)));
+        let mut machine = match run {
+            Run::Checked(_) => checked(precision, tape.finish(), CONTROL),
+            Run::Arena | Run::Shuffled(_) => arena(precision, tape.finish(), CONTROL),
+        };
+        notes.given.iter().for_each(|(tensor, values)| machine.write(*tensor, values));
+        Trial { machine, run, inputs, outputs: notes.outputs }
+    }
+
+    /// Sets an input for the runs to come.
+    pub fn set(&mut self, input: Tensor, values: &[f64]) {
+        self.machine.write(input, values);
+    }
+
+    pub fn get(&self, input: Tensor) -> Vec<f64> {
+        self.machine.read(input)
+    }
+
+    pub fn run(&mut self) -> Results {
+        for output in &self.outputs {
+            self.machine.fill(output.tensor, f64::NAN);
+            output.frame.iter().for_each(|&part| self.machine.fill(part, f64::NAN));
+        }
+        match self.run {
+            Run::Arena => self.machine.execute(),
+            Run::Shuffled(seed) => self.machine.execute_shuffled(seed),
+            Run::Checked(seed) => self.machine.execute_checked(seed),
+        }
+        for output in &self.outputs {
+            for x in output.frame.iter().flat_map(|&part| self.machine.read(part)) {
+                let untouched = x == output.frame_value || (x.is_nan() && output.frame_value.is_nan());
+                assert!(untouched, "{} was written outside of its slice: {x}", output.name);
+            }
+        }
+        self.outputs.iter().map(|output| (output.name.clone(), self.machine.read(output.tensor))).collect()
+    }
+}
+
+impl Notes {
+    /// Records the op, where its output is seen and where its gradient starts.
+    fn record_op(
+        &mut self,
+        tape: &mut Tape,
+        case: &Case,
+        layout: Layout,
+        x: &Place,
+        weights: &[Tensor],
+        consumer: usize,
+    ) {
+        let framed = layout == Layout::Framed;
+        let suffix = if consumer == 0 { "" } else { "_again" };
+        let Some(shape) = case.op.y() else {
+            let value = Place::new(tape, [1, 1, 1, 1], framed);
+            self.output(format!("value{suffix}"), &value, f64::NAN);
+            let (criterion, weight) = match case.op {
+                Op::Mse { target, weight, .. } => (Criterion::Mse { target }, weight),
+                Op::L1 { weight, .. } => {
+                    let target = self.give_image(tape, &format!("{}.t", case.name), case.op.x(), framed);
+                    (Criterion::L1 { target: target.inner }, weight)
+                }
+                _ => unreachable!("every op without an output image is a loss"),
+            };
+            self.roots.push(Box::new(Loss { of: x.inner, criterion, weight, value: value.inner }));
+            return;
+        };
+        let y = Place::new(tape, shape, framed);
+        self.output(format!("y{suffix}"), &y, f64::NAN);
+        case.op.record(tape, x.inner, weights, y.inner);
+        let dy = tape.persistent(shape);
+        self.give(dy, image_values(&format!("{}.dy", case.name), shape, 1.0));
+        let images = match layout {
+            Layout::OneImage(image) => image..image + 1,
+            _ => 0..shape[0],
+        };
+        let root = Upstream { of: y.inner.batch_slice(images.clone()), gradient: dy.batch_slice(images) };
+        self.roots.push(Box::new(root));
+    }
+}

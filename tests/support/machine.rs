@@ -1,0 +1,77 @@
+//! One way to run a program in f32 and in f64: values come and go as f64, which holds every f32 exactly, so that results of
+//! one precision can still be compared bit for bit.
+
+use pixtape::device::cpu::{Cpu, CpuKernel, Real};
+use pixtape::program::{Control, Program, Step};
+use pixtape::tensor::Tensor;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    F32,
+    F64,
+}
+
+/// A program with its memory.
+pub trait Machine {
+    fn write(&mut self, tensor: Tensor, values: &[f64]);
+    fn read(&self, tensor: Tensor) -> Vec<f64>;
+    fn execute(&mut self);
+    fn execute_checked(&mut self, seed: u64);
+    fn execute_shuffled(&mut self, seed: u64);
+    fn set_control(&mut self, control: Control);
+    fn memory_elements(&self) -> usize;
+
+    fn fill(&mut self, tensor: Tensor, value: f64) {
+        self.write(tensor, &vec![value; tensor.count()]);
+    }
+}
+
+impl<T: Real> Machine for Cpu<T>
+where
+    dyn Step: CpuKernel<T>,
+{
+    fn write(&mut self, tensor: Tensor, values: &[f64]) {
+        let values: Vec<T> = values.iter().map(|&x| T::of(x)).collect();
+        Cpu::write(self, tensor, &values);
+    }
+
+    fn read(&self, tensor: Tensor) -> Vec<f64> {
+        Cpu::read(self, tensor).into_iter().map(Real::widen).collect()
+    }
+
+    fn execute(&mut self) {
+        Cpu::execute(self);
+    }
+
+    fn execute_checked(&mut self, seed: u64) {
+        Cpu::execute_checked(self, seed);
+    }
+
+    fn execute_shuffled(&mut self, seed: u64) {
+        Cpu::execute_shuffled(self, seed);
+    }
+
+    fn set_control(&mut self, control: Control) {
+        Cpu::set_control(self, control);
+    }
+
+    fn memory_elements(&self) -> usize {
+        Cpu::memory_elements(self)
+    }
+}
+
+/// `program` in one arena, as it trains.
+pub fn arena(precision: Precision, program: Program, control: Control) -> Box<dyn Machine> {
+    match precision {
+        Precision::F32 => Box::new(Cpu::<f32>::new(program, control).expect("memory")),
+        Precision::F64 => Box::new(Cpu::<f64>::new(program, control).expect("memory")),
+    }
+}
+
+/// `program` with a guarded allocation for each buffer.
+pub fn checked(precision: Precision, program: Program, control: Control) -> Box<dyn Machine> {
+    match precision {
+        Precision::F32 => Box::new(Cpu::<f32>::checked(program, control).expect("memory")),
+        Precision::F64 => Box::new(Cpu::<f64>::checked(program, control).expect("memory")),
+    }
+}

@@ -1,0 +1,75 @@
+//! A training step in the state that the reference starts from: parameters and pictures by name.
+
+use pixtape::nn::{Parameters, PatchGan, UNet};
+use pixtape::ops::adam::AdamOptions;
+use pixtape::program::Control;
+use pixtape::tensor::Tensor;
+use pixtape::train::step::{StepOptions, TrainingStep};
+
+use crate::support::machine::Machine;
+use crate::support::values::{image_values, parameter_values};
+
+/// Scale of all parameters.
+pub const PARAMETER_SCALE: f64 = 1.0 / 8.0;
+
+pub const CONTROL: Control = Control { seed: 7, step: 0, learning_rate: 2e-4 };
+
+/// The recipe's step for one square pair a batch, at `width` channels in both networks.
+pub fn options(size: usize, width: usize, dropout: f64) -> StepOptions {
+    let depth = size.ilog2().min(8) as usize;
+    StepOptions {
+        generator: UNet { input_channels: 3, output_channels: 3, width, depth, dropout },
+        discriminator: PatchGan { input_channels: 6, width },
+        batch: 1,
+        height: size,
+        width: size,
+        pixel_weight: 100.0,
+        adam: AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 },
+    }
+}
+
+/// What the host has to know of a recorded step once the program is with a device.
+pub struct Handles {
+    pub generator: Parameters,
+    pub discriminator: Parameters,
+    pub input: Tensor,
+    pub target: Tensor,
+    pub losses: Tensor,
+}
+
+pub fn record(options: &StepOptions) -> (pixtape::program::Program, Handles) {
+    let TrainingStep { program, generator, discriminator, input, target, losses, .. } =
+        TrainingStep::record(options).expect("the step can be recorded");
+    (program, Handles { generator, discriminator, input, target, losses })
+}
+
+/// Sets every parameter of a network by its name.
+pub fn load(machine: &mut dyn Machine, owner: &str, parameters: &Parameters) {
+    for (index, spec) in parameters.specs.iter().enumerate() {
+        let values = parameter_values(&format!("{owner}.{}", spec.name), spec, PARAMETER_SCALE);
+        machine.write(parameters.part(parameters.values, index), &values);
+    }
+}
+
+impl Handles {
+    pub fn networks(&self) -> [(&'static str, &Parameters); 2] {
+        [("generator", &self.generator), ("discriminator", &self.discriminator)]
+    }
+
+    pub fn load(&self, machine: &mut dyn Machine) {
+        self.networks().into_iter().for_each(|(owner, parameters)| load(machine, owner, parameters));
+    }
+
+    /// Writes the pictures of a step.
+    pub fn show(&self, machine: &mut dyn Machine, step: usize) {
+        for (role, tensor) in [("input", self.input), ("target", self.target)] {
+            machine.write(tensor, &image_values(&format!("trace.{role}.{step}"), tensor.shape, 1.0));
+        }
+    }
+
+    /// All that training changes: parameters, moments and the last losses.
+    pub fn everything(&self, machine: &dyn Machine) -> Vec<f64> {
+        let networks = self.networks().into_iter().flat_map(|(_, p)| [p.values, p.moments[0], p.moments[1]]);
+        networks.chain([self.losses]).flat_map(|tensor| machine.read(tensor)).collect()
+    }
+}
