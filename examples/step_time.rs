@@ -82,7 +82,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
     if options.by_step {
         print_steps(&cpu, &times, options.steps);
     }
-    println!("{{\"peak_mb\": {:.0}, \"planned_mb\": {}}}", peak_mb(), cpu.memory_elements() * 4 >> 20);
+    println!("{{\"peak_mb\": {:.0}, \"planned_mb\": {}}}", peak_mb(), (cpu.memory_elements() * 4) >> 20);
     Ok(())
 }
 

@@ -39,10 +39,6 @@ impl Dependencies {
     pub fn ordered(&self, earlier: usize, later: usize) -> bool {
         self.ancestors[later].contains(earlier)
     }
-
-    pub fn steps(&self) -> usize {
-        self.ancestors.len()
-    }
 }
 
 /// An access in the form in which conflicts are found.

@@ -191,4 +191,6 @@ impl RecordedStep {
 pub struct Program {
     pub buffers: Buffers,
     pub steps: Vec<RecordedStep>,
+    /// How many of the steps, from the first on, an execution runs. Those behind them run on demand, over the same buffers.
+    pub main: usize,
 }

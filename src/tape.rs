@@ -48,6 +48,8 @@ pub struct Tape {
     steps: Vec<RecordedStep>,
     /// Gradients of parameters, by parameter buffer. They gather over several backward passes until an update uses them.
     parameter_gradients: HashMap<BufferId, Gradient>,
+    /// Where the steps on demand begin.
+    main: Option<usize>,
 }
 
 impl Tape {
@@ -158,8 +160,14 @@ impl Tape {
         Ok(())
     }
 
+    /// Says that the steps recorded from here on run on demand only, between two executions.
+    pub fn begin_on_demand(&mut self) {
+        self.main = Some(self.steps.len());
+    }
+
     pub fn finish(self) -> Program {
-        Program { buffers: self.buffers, steps: self.steps }
+        let main = self.main.unwrap_or(self.steps.len());
+        Program { buffers: self.buffers, steps: self.steps, main }
     }
 }
 

@@ -17,7 +17,7 @@ pub struct EvaluateArgs {
     #[arg(value_name = "RUN_OR_CHECKPOINT")]
     pub model: PathBuf,
 
-    /// Folder of side-by-side pairs: its test/ is used, else its val/, else the folder itself.
+    /// Folder of side-by-side pairs: its test/ is used, else its val/, else its train/, else the folder itself.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
 

@@ -42,7 +42,7 @@ const FULL: JobDefaults = JobDefaults {
 
 /// The built-in facades: small enough to end in about two minutes on two cores.
 const BUILT_IN: JobDefaults =
-    JobDefaults { image_size: Size { width: 64, height: 64 }, ngf: 16, ndf: 16, epochs: 20, ..FULL };
+    JobDefaults { image_size: Size { width: 128, height: 128 }, ngf: 16, ndf: 16, epochs: 10, ..FULL };
 
 impl TrainOptions {
     /// The complete settings of a new run: these options over the defaults, checked.

@@ -55,7 +55,7 @@ pub struct TrainOptions {
     #[arg(long, help_heading = "Data")]
     pub direction: Option<Direction>,
 
-    /// Size of the images the networks see, N or WIDTHxHEIGHT in pixels [default: 256 with --data, 64 without]
+    /// Size of the images the networks see, N or WIDTHxHEIGHT in pixels [default: 256 with --data, 128 without]
     ///
     /// Other sizes are resized to it. The U-Net halves both sides floor(log2(shorter side)) times, at most 8 times, so
     /// both must be multiples of that power of two: 64, 128, 256, 512 and 512x256 work, 200 does not. The smallest side
@@ -83,7 +83,7 @@ pub struct TrainOptions {
     #[arg(long, help_heading = "Recipe")]
     pub recipe: Option<Recipe>,
 
-    /// Passes over the training pairs [default: 200 with --data, 20 without; no limit when --steps is given alone]
+    /// Passes over the training pairs [default: 200 with --data, 10 without; no limit when --steps is given alone]
     ///
     /// An epoch is floor(pairs / batch) steps; the built-in facades count 400 pairs an epoch.
     #[arg(long, value_name = "N", help_heading = "Recipe")]

@@ -4,8 +4,9 @@
 //! apart from each other no longer show the same thing, and training silently fails.
 
 use fast_image_resize::{
-    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
-    images::{Image, ImageRef},
+    FilterType, ResizeAlg, ResizeOptions, Resizer,
+    images::{TypedImage, TypedImageRef},
+    pixels::U8x3,
 };
 use image::RgbImage;
 
@@ -74,12 +75,14 @@ pub fn to_image(values: &[f32], size: Size) -> RgbImage {
 /// Resizes by bicubic convolution (Catmull-Rom), whose kernel widens with the reduction so that nothing aliases.
 pub fn resize(image: &RgbImage, size: Size) -> RgbImage {
     let (width, height) = (size.width as u32, size.height as u32);
-    let source = ImageRef::new(image.width(), image.height(), image.as_raw(), PixelType::U8x3)
+    // Typed images: the crate's dynamic ones would compile every pixel format that it knows into this one, for minutes.
+    let source = TypedImageRef::<U8x3>::from_buffer(image.width(), image.height(), image.as_raw())
         .expect("an image holds three bytes for every pixel");
-    let mut resized = Image::new(width, height, PixelType::U8x3);
+    let mut bytes = vec![0; size.pixels() * 3];
+    let mut resized = TypedImage::<U8x3>::from_buffer(width, height, &mut bytes).expect("three bytes for every pixel");
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
-    Resizer::new().resize(&source, &mut resized, &options).expect("both images hold the same kind of pixel");
-    RgbImage::from_raw(width, height, resized.into_vec()).expect("an image holds three bytes for every pixel")
+    Resizer::new().resize_typed(&source, &mut resized, &options).expect("the whole of the source is a valid crop");
+    RgbImage::from_raw(width, height, bytes).expect("three bytes for every pixel")
 }
 
 #[cfg(test)]

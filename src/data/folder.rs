@@ -10,11 +10,10 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use image::{DynamicImage, ImageFormat};
+use anyhow::{Context, Result, bail, ensure};
 use rayon::prelude::*;
 
-use super::{Direction, Fnv, Pair, Pairs, Size, resize};
+use super::{Direction, Fnv, Pair, Pairs, Size, picture::decode_whole, resize};
 
 /// How much memory the decoded pictures may take: 1 GiB, which holds 2700 pairs of 256x256. A larger data set is decoded
 /// again in every epoch.
@@ -51,8 +50,7 @@ impl Dataset {
         cache_bytes: usize,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Dataset> {
-        ensure!(dir.exists(), "there is no folder {}: check the path of the data", dir.display());
-        ensure!(dir.is_dir(), "{} is a file: give the folder that holds the pictures", dir.display());
+        ensure_folder(dir)?;
         let mut train = list(&dir.join("train"))?;
         if train.is_empty() {
             train = list(dir)?;
@@ -63,35 +61,7 @@ impl Dataset {
             dir.display()
         );
         let splits = [train, list(&dir.join("val"))?, list(&dir.join("test"))?];
-        let total = splits.iter().map(Vec::len).sum::<usize>();
-        let keep = load_size.pixels().saturating_mul(6).saturating_mul(total) <= cache_bytes;
-        let done = AtomicUsize::new(0);
-        let decode = |path: &PathBuf| {
-            let decoded = decode(path, direction, load_size).map(|(pair, hash)| (keep.then_some(pair), hash));
-            progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-            decoded
-        };
-        let mut bad = Vec::new();
-        let folders = splits.map(|files| {
-            let decoded: Vec<_> = files.par_iter().map(decode).collect();
-            let (mut cached, mut fingerprint) = (Vec::new(), Fnv::new());
-            for (path, decoded) in files.iter().zip(decoded) {
-                match decoded {
-                    Ok((pair, hash)) => {
-                        cached.extend(pair);
-                        fingerprint.write(path.file_name().unwrap_or_default().as_encoded_bytes());
-                        fingerprint.write_u64(hash);
-                    }
-                    Err(error) => bad.push(format!("{error:#}")),
-                }
-            }
-            Folder { files, cached, direction, load_size, fingerprint: fingerprint.0 }
-        });
-        if !bad.is_empty() {
-            let bad_of = format!("{} of {total} images in {}", bad.len(), dir.display());
-            bail!("{bad_of} cannot be used, repair or remove them:\n  {}", bad.join("\n  "));
-        }
-        let [train, val, test] = folders;
+        let [train, val, test] = open(dir, splits, direction, load_size, cache_bytes, progress)?;
         let found = |folder: Folder| (!folder.files.is_empty()).then_some(folder);
         Ok(Dataset { train, val: found(val), test: found(test) })
     }
@@ -103,6 +73,23 @@ impl Dataset {
 }
 
 impl Folder {
+    /// Opens the pairs in `dir` that a finished network is measured on, and says which these are: `dir/test`, else `dir/val`,
+    /// else `dir/train`, else those in `dir` itself. The other ones are not looked at.
+    ///
+    /// # Errors
+    /// When there are none, or naming every file that is not a good pair.
+    pub fn to_evaluate(dir: &Path, direction: Direction, load_size: Size) -> Result<(&'static str, Folder)> {
+        ensure_folder(dir)?;
+        for (name, below) in [("test/", "test"), ("val/", "val"), ("train/", "train"), ("all", "")] {
+            let files = list(&dir.join(below))?;
+            if !files.is_empty() {
+                let [folder] = open(dir, [files], direction, load_size, CACHE_BYTES, &|_, _| {})?;
+                return Ok((name, folder));
+            }
+        }
+        bail!("no images in {}: looked for .png, .jpg and .jpeg in it and in test/, val/ and train/", dir.display())
+    }
+
     /// The file of each pair, in order.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
@@ -127,8 +114,57 @@ impl Pairs for Folder {
     }
 }
 
+fn ensure_folder(dir: &Path) -> Result<()> {
+    ensure!(dir.exists(), "there is no folder {}: check the path of the data", dir.display());
+    ensure!(dir.is_dir(), "{} is a file: give the folder that holds the pictures", dir.display());
+    Ok(())
+}
+
+/// Decodes the files of each split, all of them below `dir`.
+fn open<const N: usize>(
+    dir: &Path,
+    splits: [Vec<PathBuf>; N],
+    direction: Direction,
+    load_size: Size,
+    cache_bytes: usize,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<[Folder; N]> {
+    let total = splits.iter().map(Vec::len).sum::<usize>();
+    let keep = load_size.pixels().saturating_mul(6).saturating_mul(total) <= cache_bytes;
+    let done = AtomicUsize::new(0);
+    let decode = |path: &PathBuf| {
+        let decoded = decode(path, direction, load_size).map(|(pair, hash)| (keep.then_some(pair), hash));
+        progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+        decoded
+    };
+    let mut bad = Vec::new();
+    let folders = splits.map(|files| {
+        let decoded: Vec<_> = files.par_iter().map(decode).collect();
+        let (mut cached, mut fingerprint) = (Vec::new(), Fnv::new());
+        for (path, decoded) in files.iter().zip(decoded) {
+            match decoded {
+                Ok((pair, hash)) => {
+                    cached.extend(pair);
+                    fingerprint.write(path.file_name().unwrap_or_default().as_encoded_bytes());
+                    fingerprint.write_u64(hash);
+                }
+                Err(error) => bad.push(format!("{error:#}")),
+            }
+        }
+        Folder { files, cached, direction, load_size, fingerprint: fingerprint.0 }
+    });
+    if !bad.is_empty() {
+        let bad_of = format!("{} of {total} images in {}", bad.len(), dir.display());
+        bail!("{bad_of} cannot be used, repair or remove them:\n  {}", bad.join("\n  "));
+    }
+    Ok(folders)
+}
+
 /// The pictures directly in `dir`, in the order of the bytes of their names; none when there is no such folder.
-fn list(dir: &Path) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
     if !dir.is_dir() {
         return Ok(Vec::new());
     }
@@ -153,13 +189,9 @@ fn decode(path: &Path, direction: Direction, load_size: Size) -> Result<(Pair, u
     let bytes = fs::read(path).with_context(picture)?;
     let mut hash = Fnv::new();
     hash.write(&bytes);
-    let image = whole_image(&bytes).with_context(picture)?.into_rgb8();
+    let image = decode_whole(&bytes).with_context(picture)?.into_rgb8();
     let (width, height) = image.dimensions();
-    ensure!(
-        width % 2 == 0 && width > 0,
-        "{}: {width}x{height} does not split into two halves of one width",
-        path.display()
-    );
+    ensure!(width % 2 == 0, "{}: {width}x{height} is no side-by-side pair, its width is odd", path.display());
     let half = |left| {
         let half = image::imageops::crop_imm(&image, left, 0, width / 2, height).to_image();
         if Size::of(&half) == load_size { half } else { resize(&half, load_size) }
@@ -170,39 +202,6 @@ fn decode(path: &Path, direction: Direction, load_size: Size) -> Result<(Pair, u
         Direction::BToA => Pair { input: b, target: a },
     };
     Ok((pair, hash.0))
-}
-
-/// Decodes a PNG or JPEG, whatever its name says, and refuses one that is cut short.
-fn whole_image(bytes: &[u8]) -> Result<DynamicImage> {
-    let format = image::guess_format(bytes).ok();
-    match format {
-        Some(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => {
-            // A PNG decoder misses the end by itself; a JPEG decoder fills the rest with grey.
-            ensure!(format == ImageFormat::Png || jpeg_has_an_end(bytes), "the JPEG file is cut short");
-            Ok(image::load_from_memory_with_format(bytes, format)?)
-        }
-        _ => Err(anyhow!("not a PNG or JPEG image")),
-    }
-}
-
-/// Whether a JPEG's markers lead to its end-of-image marker (ITU T.81, annex B). Looking for the marker's bytes is not
-/// enough: an embedded thumbnail has one too.
-fn jpeg_has_an_end(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    while let Some(&[first, marker]) = bytes.get(at..at + 2) {
-        at += match (first, marker) {
-            (0xFF, 0xD9) => return true,
-            // Compressed data, a byte stuffed after 0xFF in it, a restart marker, or padding before a marker.
-            (..0xFF, _) | (_, 0xFF) => 1,
-            (_, 0x00 | 0x01 | 0xD0..=0xD7) => 2,
-            // A segment: its length counts itself but not the marker.
-            _ => match bytes.get(at + 2..at + 4) {
-                Some(&[high, low]) => 2 + usize::from(u16::from_be_bytes([high, low])),
-                _ => return false,
-            },
-        };
-    }
-    false
 }
 
 #[cfg(test)]
@@ -289,7 +288,12 @@ mod tests {
         fs::write(dir.path().join("train/text.jpg"), "no picture").expect("a file for the test");
         let error = open(&dir, CACHE_BYTES).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error.starts_with("4 of 5 images in"), "{error}");
-        for words in ["cut.png: ", "cut.jpg: the JPEG file is cut short", "odd.png: 15x8", "text.jpg: not a PNG"] {
+        for words in [
+            "cut.png: ",
+            "cut.jpg: the JPEG file is cut short",
+            "odd.png: 15x8 is no side-by-side pair",
+            "text.jpg: not a PNG",
+        ] {
             assert!(error.contains(words), "{words} is missing: {error}");
         }
     }

@@ -7,12 +7,14 @@
 pub mod augment;
 pub mod folder;
 pub mod loader;
+pub mod picture;
 pub mod size;
 pub mod synthetic;
 
 pub use augment::{prepare, resize, to_f32, to_image};
-pub use folder::{CACHE_BYTES, Dataset, Folder};
+pub use folder::{CACHE_BYTES, Dataset, Folder, list};
 pub use loader::{Batch, Loader, LoaderConfig, Position};
+pub use picture::{read_image, write_png};
 pub use size::Size;
 pub use synthetic::{Facades, Split};
 

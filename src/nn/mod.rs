@@ -5,8 +5,10 @@
 
 mod parameters;
 mod patchgan;
+mod state;
 mod unet;
 
 pub use parameters::{Parameters, Spec};
 pub use patchgan::PatchGan;
+pub use state::State;
 pub use unet::UNet;

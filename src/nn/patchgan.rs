@@ -4,8 +4,7 @@
 //! one number a patch.
 
 use super::{Parameters, Spec};
-use crate::device::cpu::Geometry;
-use crate::ops::conv::conv;
+use crate::ops::conv::{Geometry, conv};
 use crate::ops::detach::detach;
 use crate::ops::norm_act::{Activation, NormAct, norm_act};
 use crate::tape::Tape;

@@ -5,8 +5,7 @@
 //! They are written straight into their halves, so the concatenation costs nothing.
 
 use super::{Parameters, Spec};
-use crate::device::cpu::Geometry;
-use crate::ops::conv::{conv, conv_transpose};
+use crate::ops::conv::{Geometry, conv, conv_transpose};
 use crate::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
 use crate::ops::tanh::tanh;
 use crate::ops::upsample::upsample_conv;

@@ -40,6 +40,9 @@ pub struct TrainingStep {
     pub target: Tensor,
     /// Four numbers, of the state before the updates: see [`Losses`].
     pub losses: Tensor,
+    /// `[1, h, w, output channels]`: what the generator now makes of the first image of `input`, once the program's steps on
+    /// demand have run.
+    pub preview: Tensor,
 }
 
 /// The losses of one step.
@@ -107,6 +110,11 @@ impl TrainingStep {
         generator.update(&mut tape, options.adam);
         discriminator.update(&mut tape, options.adam);
         advance(&mut tape);
-        Ok(TrainingStep { program: tape.finish(), generator, discriminator, input, target, losses })
+
+        tape.begin_on_demand();
+        let [_, height, width, channels] = target.shape;
+        let preview = tape.persistent([1, height, width, channels]);
+        unet.forward(&mut tape, &generator, input.batch_slice(0..1), preview, 1);
+        Ok(TrainingStep { program: tape.finish(), generator, discriminator, input, target, losses, preview })
     }
 }

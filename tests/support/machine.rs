@@ -16,6 +16,7 @@ pub trait Machine {
     fn write(&mut self, tensor: Tensor, values: &[f64]);
     fn read(&self, tensor: Tensor) -> Vec<f64>;
     fn execute(&mut self);
+    fn execute_on_demand(&mut self);
     fn execute_checked(&mut self, seed: u64);
     fn execute_shuffled(&mut self, seed: u64);
 
@@ -39,6 +40,10 @@ where
 
     fn execute(&mut self) {
         Cpu::execute(self);
+    }
+
+    fn execute_on_demand(&mut self) {
+        Cpu::execute_on_demand(self);
     }
 
     fn execute_checked(&mut self, seed: u64) {

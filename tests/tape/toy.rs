@@ -1,9 +1,8 @@
 //! Two networks of two layers each, and the halves of a training step over them, to be put together in any order.
 
-use pixtape::device::cpu::Geometry;
 use pixtape::nn::{Parameters, Spec};
 use pixtape::ops::adam::AdamOptions;
-use pixtape::ops::conv::{conv, conv_transpose};
+use pixtape::ops::conv::{Geometry, conv, conv_transpose};
 use pixtape::ops::copy::copy;
 use pixtape::ops::loss::{Criterion, Loss};
 use pixtape::ops::norm_act::{Activation, Dropout, NormAct, norm_act};

@@ -38,7 +38,7 @@ pub struct Handles {
 }
 
 pub fn record(options: &StepOptions) -> (pixtape::program::Program, Handles) {
-    let TrainingStep { program, generator, discriminator, input, target, losses } =
+    let TrainingStep { program, generator, discriminator, input, target, losses, .. } =
         TrainingStep::record(options).expect("the step can be recorded");
     (program, Handles { generator, discriminator, input, target, losses })
 }

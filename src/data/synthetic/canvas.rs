@@ -7,11 +7,19 @@ use image::{Rgb as Pixel, RgbImage};
 
 use crate::data::{Pair, Size};
 
+/// Places looked at on the way to the sun.
+const SHADOW_STEPS: usize = 8;
+
 /// Red, green and blue from 0 to 1.
 pub type Rgb = [f32; 3];
 
 pub fn mix(a: Rgb, b: Rgb, t: f32) -> Rgb {
     [0, 1, 2].map(|c| a[c] + (b[c] - a[c]) * t)
+}
+
+/// How far `x` is beyond a whole number: a pattern that repeats at every 1.
+pub fn fract(x: f32) -> f32 {
+    x - x.floor()
 }
 
 pub fn scale(a: Rgb, by: f32) -> Rgb {
@@ -122,9 +130,6 @@ pub struct Canvas {
     texels: Vec<Texel>,
 }
 
-/// Places looked at on the way to the sun.
-const SHADOW_STEPS: usize = 8;
-
 impl Canvas {
     pub fn new(size: Size) -> Canvas {
         // Small pictures need more samples for a clean edge, and can afford them.
@@ -162,53 +167,135 @@ impl Canvas {
 
     /// Lights the relief and averages the samples of every pixel: labels are the input, the lit picture the target.
     pub fn finish(&self, sun: Sun) -> Pair {
-        let (width, height) = (self.size.width as u32, self.size.height as u32);
-        let samples = self.samples as u32;
-        let share = 1.0 / (samples * samples) as f32;
-        let mut pair = Pair { input: RgbImage::new(width, height), target: RgbImage::new(width, height) };
-        for (x, y, input) in pair.input.enumerate_pixels_mut() {
-            let (mut label, mut color) = ([0; 3], [0.0; 3]);
-            for (i, j) in (0..samples).flat_map(|j| (0..samples).map(move |i| (i, j))) {
-                let (column, row) = ((x * samples + i) as usize, (y * samples + j) as usize);
-                let of_sample = self.at(column as i32, row as i32).label.color();
-                let lit = self.lit(column, row, sun);
-                for c in 0..3 {
-                    label[c] += u32::from(of_sample[c]);
-                    color[c] += lit[c];
+        let columns = self.size.width * self.samples;
+        let relief = Relief::new(self, sun);
+        let mut pair = Pair { input: self.blank(), target: self.blank() };
+        let (mut labels, mut colors) = (vec![[0; 3]; self.size.width], vec![[0.0; 3]; self.size.width]);
+        for y in 0..self.size.height {
+            labels.fill([0; 3]);
+            colors.fill([0.0; 3]);
+            for row in y * self.samples..(y + 1) * self.samples {
+                let texels = &self.texels[row * columns..(row + 1) * columns];
+                for (column, (texel, light)) in texels.iter().zip(relief.light(row)).enumerate() {
+                    let (label, color) = (texel.label.color(), if texel.lit { light } else { [1.0; 3] });
+                    for c in 0..3 {
+                        labels[column / self.samples][c] += u32::from(label[c]);
+                        colors[column / self.samples][c] += (texel.color[c] * color[c]).min(1.0);
+                    }
                 }
             }
-            *input = Pixel(label.map(|sum| (sum / (samples * samples)) as u8));
-            pair.target.put_pixel(x, y, Pixel(color.map(|sum| (sum * share * 255.0).round() as u8)));
+            let count = (self.samples * self.samples) as u32;
+            for (x, (label, color)) in labels.iter().zip(&colors).enumerate() {
+                pair.input.put_pixel(x as u32, y as u32, Pixel(label.map(|sum| (sum / count) as u8)));
+                let color = color.map(|sum| (sum / count as f32 * 255.0).round() as u8);
+                pair.target.put_pixel(x as u32, y as u32, Pixel(color));
+            }
         }
         pair
     }
 
-    /// The texel at a sample, or the nearest one inside.
-    fn at(&self, column: i32, row: i32) -> &Texel {
-        let (width, height) = ((self.size.width * self.samples) as i32, (self.size.height * self.samples) as i32);
-        &self.texels[(row.clamp(0, height - 1) * width + column.clamp(0, width - 1)) as usize]
+    fn blank(&self) -> RgbImage {
+        RgbImage::new(self.size.width as u32, self.size.height as u32)
+    }
+}
+
+/// The heights alone, continued beyond the edges, so that the way to the sun needs no checks.
+struct Relief {
+    heights: Vec<f32>,
+    /// Samples that are added on every side.
+    margin: usize,
+    columns: usize,
+    sun: Sun,
+    /// Where to look for what blocks the sun: samples across (towards the sun) and up, and how high the light is there.
+    steps: [(usize, usize, f32); SHADOW_STEPS],
+    /// One over the length that all details scale with.
+    per_unit: f32,
+}
+
+impl Relief {
+    fn new(canvas: &Canvas, sun: Sun) -> Relief {
+        let (columns, rows) = (canvas.size.width * canvas.samples, canvas.size.height * canvas.samples);
+        let reach = 4.0 * canvas.unit;
+        let steps = std::array::from_fn(|step| {
+            let way = reach * (step + 1) as f32 / SHADOW_STEPS as f32;
+            let samples = way * canvas.samples as f32;
+            ((0.6 * samples) as usize, (0.8 * samples) as usize, way * sun.steepness)
+        });
+        let margin = (reach * canvas.samples as f32) as usize + 1;
+        let mut heights = Vec::with_capacity((columns + 2 * margin) * (rows + 2 * margin));
+        for row in 0..rows + 2 * margin {
+            let inside = row.saturating_sub(margin).min(rows - 1) * columns;
+            let texels = &canvas.texels[inside..inside + columns];
+            heights.extend(std::iter::repeat_n(texels[0].height, margin));
+            heights.extend(texels.iter().map(|texel| texel.height));
+            heights.extend(std::iter::repeat_n(texels[columns - 1].height, margin));
+        }
+        Relief { heights, margin, columns, sun, steps, per_unit: 1.0 / canvas.unit }
     }
 
-    /// The colour of a sample in the light of `sun`.
-    fn lit(&self, column: usize, row: usize, sun: Sun) -> Rgb {
-        let (x, y) = (column as i32, row as i32);
-        let texel = self.at(x, y);
-        if !texel.lit {
-            return texel.color;
+    /// The heights along `row`, from as many samples `across` towards the sun and `up`; both may be negative.
+    fn along(&self, row: usize, across: isize, up: isize) -> &[f32] {
+        let across = if self.sun.side < 0.0 { -across } else { across };
+        let top = (row + self.margin).wrapping_add_signed(-up);
+        let start = (top * (self.columns + 2 * self.margin) + self.margin).wrapping_add_signed(across);
+        &self.heights[start..start + self.columns]
+    }
+
+    /// The light on every sample of a row, as factors of its colour.
+    fn light(&self, row: usize) -> impl Iterator<Item = Rgb> {
+        let here = self.along(row, 0, 0);
+        let mut blocked = vec![0.0f32; self.columns];
+        for &(across, up, rise) in &self.steps {
+            let there = self.along(row, across as isize, up as isize);
+            for ((blocked, &there), &here) in blocked.iter_mut().zip(there).zip(here) {
+                *blocked = blocked.max(there - here - rise);
+            }
         }
-        // A slope that rises away from the sun faces it.
-        let across = (self.at(x - 1, y).height - self.at(x + 1, y).height) * sun.side;
-        let along = self.at(x, y + 1).height - self.at(x, y - 1).height;
-        let edge = 1.0 + 0.16 * ((0.6 * across - along) / self.unit).clamp(-1.0, 1.0);
-        let reach = 4.0 * self.unit * self.samples as f32 / SHADOW_STEPS as f32;
-        let mut shadow = 0.0f32;
-        for step in 1..=SHADOW_STEPS {
-            let way = reach * step as f32;
-            let blocker = self.at(x + (0.6 * sun.side * way) as i32, y - (0.8 * way) as i32);
-            let over = blocker.height - texel.height - way / self.samples as f32 * sun.steepness;
-            shadow = shadow.max(over / (0.35 * self.unit));
+        let (sunny, lee) = (self.along(row, 1, 0), self.along(row, -1, 0));
+        let (above, below) = (self.along(row, 0, 1), self.along(row, 0, -1));
+        blocked.into_iter().enumerate().map(move |(x, blocked)| {
+            // A slope that rises away from the sun faces it.
+            let facing = 0.6 * (lee[x] - sunny[x]) + below[x] - above[x];
+            let edge = 1.0 + 0.16 * (facing * self.per_unit).clamp(-1.0, 1.0);
+            let shadow = (blocked * self.per_unit / 0.35).min(1.0);
+            scale(mix(self.sun.tint, self.sun.shade, shadow), edge)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUN: Sun = Sun { side: -1.0, steepness: 0.5, tint: [1.0; 3], shade: [0.5; 3] };
+
+    /// A wall with one block on it, standing 2 pixels out.
+    fn block(sun: Sun) -> RgbImage {
+        let mut canvas = Canvas::new(Size::square(64));
+        canvas.fill(Rect::new(0.0, 0.0, 64.0, 64.0), 0.0, [0.6; 3]);
+        canvas.fill(Rect::new(28.0, 28.0, 36.0, 36.0), 2.0, [0.6; 3]);
+        canvas.finish(sun).target
+    }
+
+    #[test]
+    fn shadows_fall_away_from_the_sun() {
+        for (side, lee, sunny) in [(-1.0, 36, 27), (1.0, 27, 36)] {
+            let image = block(Sun { side, ..SUN });
+            let at = |x: u32, y: u32| i32::from(image.get_pixel(x, y)[0]);
+            assert!((at(5, 5) - 153).abs() <= 1, "the open wall is {}", at(5, 5));
+            assert!(at(lee, 34) <= 80 && at(32, 36) <= 80, "in the shadow it is {} and {}", at(lee, 34), at(32, 36));
+            assert!(at(sunny, 34) >= 130, "on the sunny side it is {}", at(sunny, 34));
         }
-        let light = mix(sun.tint, sun.shade, shadow.min(1.0));
-        [0, 1, 2].map(|c| (texel.color[c] * light[c] * edge).min(1.0))
+    }
+
+    #[test]
+    fn labels_are_flat_and_cover_what_was_marked() {
+        let mut canvas = Canvas::new(Size { width: 48, height: 32 });
+        canvas.mark(Rect::new(-5.0, 10.0, 7.0, 99.0), Label::Window);
+        let pair = canvas.finish(SUN);
+        for (x, y, pixel) in pair.input.enumerate_pixels() {
+            let label = if x < 7 && y >= 10 { Label::Window } else { Label::Background };
+            assert_eq!(pixel.0, label.color(), "at {x}, {y}");
+        }
     }
 }

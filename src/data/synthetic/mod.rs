@@ -1,7 +1,7 @@
 //! Facades drawn by the program: pairs of a label map and a picture, without end and without a download.
 //!
-//! Picture `n` is a function of the seed and `n` alone. It is planned ([`plan`]), painted as a relief ([`shell`],
-//! [`openings`]) and lit ([`canvas`]); lengths are shares of the shorter side, so the same facade exists at any size.
+//! Picture `n` is a function of the seed and `n` alone. It is planned (`plan`), painted as a relief (`shell`,
+//! `openings`) and lit (`canvas`); lengths are shares of the shorter side, so the same facade exists at any size.
 
 mod canvas;
 mod grain;
@@ -78,5 +78,87 @@ impl Pairs for Facades {
         }
         hash.write_u64(self.split as u64);
         hash.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn facades(seed: u64, side: usize, split: Split) -> Facades {
+        Facades::new(seed, Size::square(side), 10, split).expect("the side is long enough")
+    }
+
+    fn pair(facades: &Facades, epoch: u64, index: usize) -> Pair {
+        facades.pair(epoch, index).expect("a drawing cannot fail")
+    }
+
+    #[test]
+    fn every_picture_is_new_and_comes_again_when_asked_for() {
+        let train = facades(1, 32, Split::Train);
+        let mut seen = HashSet::new();
+        for (epoch, index) in (0..3).flat_map(|epoch| (0..10).map(move |index| (epoch, index))) {
+            let drawn = pair(&train, epoch, index);
+            assert_eq!(drawn, pair(&train, epoch, index));
+            assert!(seen.insert(drawn.target.into_raw()), "picture {index} of epoch {epoch} was there before");
+        }
+        for other in [pair(&facades(2, 32, Split::Train), 0, 0), pair(&facades(1, 32, Split::HeldOut), 0, 0)] {
+            assert!(seen.insert(other.target.into_raw()));
+        }
+    }
+
+    #[test]
+    fn held_out_pictures_stay_the_same() {
+        let held_out = facades(1, 32, Split::HeldOut);
+        assert_eq!(pair(&held_out, 0, 3), pair(&held_out, 7, 3));
+        assert_ne!(pair(&held_out, 0, 3), pair(&held_out, 0, 4));
+    }
+
+    #[test]
+    fn draws_at_any_size() {
+        for (width, height) in [(32, 32), (33, 47), (256, 32), (32, 256), (96, 64), (131, 128)] {
+            let size = Size { width, height };
+            let facades = Facades::new(4, size, 6, Split::Train).expect("the sides are long enough");
+            for index in 0..6 {
+                let drawn = pair(&facades, 0, index);
+                assert_eq!((Size::of(&drawn.input), Size::of(&drawn.target)), (size, size));
+            }
+        }
+        assert!(Facades::new(4, Size { width: 64, height: 31 }, 6, Split::Train).is_err());
+    }
+
+    /// The reason why a small network can learn them: below a window there is glass, above the eaves there is sky.
+    #[test]
+    fn labels_tell_what_the_picture_shows() {
+        let train = facades(3, 64, Split::Train);
+        let (mut windows, mut walls) = (Vec::new(), Vec::new());
+        for index in 0..10 {
+            let Pair { input, target } = pair(&train, 0, index);
+            for (label, color) in input.pixels().zip(target.pixels()) {
+                let bright = color.0.iter().map(|&c| f64::from(c)).sum::<f64>() / 3.0;
+                match label.0 {
+                    color if color == canvas::Label::Window.color() => windows.push(bright),
+                    color if color == canvas::Label::Facade.color() => walls.push(bright),
+                    _ => {}
+                }
+            }
+        }
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        assert!(windows.len() > 1000 && walls.len() > 4000, "{} and {} pixels", windows.len(), walls.len());
+        assert!(mean(&windows) + 15.0 <= mean(&walls), "{} and {}", mean(&windows), mean(&walls));
+    }
+
+    #[test]
+    fn the_fingerprint_tells_every_setting() {
+        let of =
+            |seed, side, len, split| Facades::new(seed, Size::square(side), len, split).map(|f| f.fingerprint()).ok();
+        let base = of(1, 64, 10, Split::Train);
+        assert_eq!(base, of(1, 64, 10, Split::Train));
+        for other in [of(2, 64, 10, Split::Train), of(1, 65, 10, Split::Train), of(1, 64, 11, Split::Train)] {
+            assert_ne!(base, other);
+        }
+        assert_ne!(base, of(1, 64, 10, Split::HeldOut));
     }
 }

@@ -1,7 +1,7 @@
 //! Windows, doors and shops, with the sills, shutters, lintels and balconies that belong to them.
 
 use super::{
-    canvas::{Canvas, Label, Rect, Rgb, mix, scale},
+    canvas::{Canvas, Label, Rect, Rgb, fract, mix, scale},
     plan::{Bars, Family, Plan},
 };
 use crate::philox::Stream;
@@ -45,10 +45,12 @@ fn bay(canvas: &mut Canvas, plan: &Plan, storey: usize, column: usize, stream: &
     let [width, share] = plan.window;
     let high = ((bottom - top) * share).round().max(3.0);
     let left = (plan.columns[column] - width / 2.0).round();
-    let balcony = plan.balconies[storey];
-    let head = (top + (bottom - top - high) * if storey == 0 { 0.62 } else { 0.5 }).round();
+    let railed = plan.balconies[storey];
+    // The highest windows keep clear of the cornice, with their lintels.
+    let clear = if storey == 0 { snap(canvas, 2.4) + snap(canvas, 1.4) } else { 0.0 };
+    let head = (top + (bottom - top - high) * 0.5).round().max(top + clear);
     // A window becomes a door where there is a balcony to step on.
-    let foot = if balcony { bottom - snap(canvas, 1.2) } else { (head + high).min(bottom - snap(canvas, 1.2)) };
+    let foot = if railed { bottom - snap(canvas, 1.2) } else { (head + high).min(bottom - snap(canvas, 1.2)) };
     let area = Rect::new(left, head, left + width, foot);
     let arch = plan.arches[storey];
     let edge = snap(canvas, 0.8);
@@ -77,7 +79,7 @@ fn bay(canvas: &mut Canvas, plan: &Plan, storey: usize, column: usize, stream: &
         }
     }
     window(canvas, plan, area, arch, stream.chance(0.35));
-    if !balcony {
+    if !railed {
         let sill = Rect::new(area.left - edge, area.bottom, area.right + edge, area.bottom + edge);
         canvas.mark(sill, Label::Sill);
         canvas.fill(sill, 1.2 * unit, scale(plan.trim, 1.03));
@@ -87,8 +89,8 @@ fn bay(canvas: &mut Canvas, plan: &Plan, storey: usize, column: usize, stream: &
         shutter(canvas, plan, Rect { left: area.left - wide, right: area.left, ..area });
         shutter(canvas, plan, Rect { left: area.right, right: area.right + wide, ..area });
     }
-    if balcony {
-        self::balcony(canvas, plan, area);
+    if railed {
+        balcony(canvas, plan, area);
     }
 }
 
@@ -154,7 +156,7 @@ fn shutter(canvas: &mut Canvas, plan: &Plan, area: Rect) {
     let unit = canvas.unit;
     canvas.draw(area, |x, y, texel| {
         let rim = (x - area.left).min(area.right - x).min((y - area.top).min(area.bottom - y)) < 0.4 * unit;
-        let slat = ((y - area.top) / (1.2 * unit)).rem_euclid(1.0);
+        let slat = fract((y - area.top) / (1.2 * unit));
         let tone = if rim { 1.05 } else { 0.82 + 0.4 * slat };
         texel.color = scale(plan.paint, tone);
         (texel.height, texel.label, texel.lit) = (0.6 * unit, Label::Blind, true);
@@ -173,7 +175,7 @@ fn balcony(canvas: &mut Canvas, plan: &Plan, window: Rect) {
     let (color, period, share, rail) = if stone { (plan.trim, 1.7, 0.6, 0.8) } else { (IRON, 1.35, 0.36, 0.45) };
     let floor = area.bottom - slab;
     canvas.draw(Rect { bottom: floor, ..area }, |x, y, texel| {
-        let post = ((x - area.left) / (period * unit) - 0.3).rem_euclid(1.0) < share;
+        let post = fract((x - area.left) / (period * unit) - 0.3) < share;
         let end = (x - area.left).min(area.right - x) < rail * unit;
         if post || end || y < area.top + rail * unit || y > floor - 0.4 * unit {
             (texel.color, texel.height, texel.lit) = (color, 1.6 * unit, true);
@@ -190,14 +192,15 @@ fn door(canvas: &mut Canvas, plan: &Plan) {
     let left = (plan.columns[plan.door] - width / 2.0).round();
     let top = (storey + (plan.ground - storey) * 0.27).round();
     let area = Rect::new(left, top, left + width, plan.ground);
-    canvas.mark(area.grown(unit.round().max(1.0), 0.0), Label::Door);
-    canvas.fill(Rect { bottom: area.bottom, ..area.grown(unit.round().max(1.0), unit) }, 0.8 * unit, plan.trim);
-    canvas.mark(Rect { bottom: area.bottom, ..area.grown(unit.round().max(1.0), unit.round().max(1.0)) }, Label::Door);
+    let edge = snap(canvas, 1.0);
+    let frame = Rect { bottom: area.bottom, ..area.grown(edge, edge) };
+    canvas.mark(frame, Label::Door);
+    canvas.fill(frame, 0.8 * unit, plan.trim);
     let light = area.top + 0.24 * area.height();
     canvas.draw(area, |x, y, texel| {
         let (u, v) = ((x - area.left) / area.width(), (y - light) / (area.bottom - light));
         let gap = ((u - 0.5) * area.width()).abs() < 0.25 * unit;
-        let wing = (2.0 * u).rem_euclid(1.0);
+        let wing = fract(2.0 * u);
         let panel = (0.2..0.8).contains(&wing) && ((0.08..0.42).contains(&v) || (0.52..0.88).contains(&v));
         (texel.color, texel.height) = match (y < light - 0.5 * unit, y < light, gap) {
             (true, _, false) => (glass(plan, x, y, u, 0.5, false), -1.4 * unit),
@@ -224,9 +227,9 @@ fn shop(canvas: &mut Canvas, plan: &Plan, left: f32, right: f32) {
     let panes = (area.width() / (7.0 * unit)).round().max(1.0);
     canvas.draw(area, |x, y, texel| {
         let u = (x - area.left) / area.width();
-        let pane = (u * panes).rem_euclid(1.0);
+        let pane = fract(u * panes);
         let post = (pane - 0.5).abs() * area.width() / panes > area.width() / panes / 2.0 - 0.5 * unit;
-        let letter = ((x / (1.1 * unit)).rem_euclid(1.0) < 0.6) && (u - 0.5).abs() < 0.3;
+        let letter = (fract(x / (1.1 * unit)) < 0.6) && (u - 0.5).abs() < 0.3;
         let line = ((y - area.top) / (sign - area.top) - 0.5).abs() < 0.22;
         (texel.color, texel.height) = match (y < sign, y > riser || post) {
             (true, _) if letter && line => ([0.93, 0.86, 0.66], 1.0 * unit),
@@ -241,7 +244,7 @@ fn shop(canvas: &mut Canvas, plan: &Plan, left: f32, right: f32) {
     });
     let awning = Rect::new(area.left, sign, area.right, sign + 0.22 * area.height());
     canvas.draw(awning, |x, y, texel| {
-        let stripe = ((x - area.left) / (3.0 * unit)).rem_euclid(1.0) < 0.5;
+        let stripe = fract((x - area.left) / (3.0 * unit)) < 0.5;
         let down = (y - awning.top) / awning.height();
         let color = if stripe { mix(plan.paint, [0.75, 0.25, 0.2], 0.5) } else { [0.94, 0.92, 0.87] };
         texel.color = scale(color, 1.05 - 0.15 * down);

@@ -52,11 +52,14 @@ pub struct Plan {
     /// Width of a window, and the share of its storey that it is high.
     pub window: [f32; 2],
     pub bars: Bars,
+    /// The column that the front door stands in.
     pub door: usize,
+    /// Whether the rest of the ground floor is a shop.
     pub shop: bool,
     /// For every storey: whether it has balconies, and whether its windows are arched.
     pub balconies: Vec<bool>,
     pub arches: Vec<bool>,
+    /// How much of the sky they cover: 0 is almost nothing, 1 almost all.
     pub clouds: f32,
 }
 

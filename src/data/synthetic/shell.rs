@@ -1,7 +1,7 @@
 //! The shell of the building and what surrounds it: sky, street, roof, walls and what runs along them.
 
 use super::{
-    canvas::{Canvas, Label, Rect, Rgb, mix, scale},
+    canvas::{Canvas, Label, Rect, Rgb, Texel, fract, mix, scale},
     grain::Grain,
     plan::{Family, Plan},
 };
@@ -17,24 +17,33 @@ pub fn draw(canvas: &mut Canvas, plan: &Plan, grain: &Grain) {
 fn surroundings(canvas: &mut Canvas, plan: &Plan, grain: &Grain) {
     let unit = canvas.unit;
     let (width, height) = (canvas.size.width as f32, canvas.size.height as f32);
-    canvas.draw(Rect::new(0.0, 0.0, width, plan.ground), |x, y, texel| {
+    let [left, right] = plan.sides;
+    let beside = |top: f32| [Rect::new(0.0, top, left, plan.ground), Rect::new(right, top, width, plan.ground)];
+    let sky = |x: f32, y: f32, texel: &mut Texel| {
         let sky = mix([0.40, 0.60, 0.86], [0.83, 0.90, 0.95], y / plan.ground);
         let (u, v) = (x / (14.0 * unit), y / (6.0 * unit));
         let cloud = 0.7 * grain.smooth(u, v) + 0.3 * grain.smooth(2.3 * u + 9.0, 2.3 * v);
         texel.color = mix(sky, [0.97, 0.97, 0.98], ((cloud + plan.clouds - 0.2) * 1.4).clamp(0.0, 0.8));
-    });
-    canvas.draw(Rect::new(0.0, plan.ground - 14.0 * unit, width, plan.ground), |x, y, texel| {
+    };
+    let trees = |x: f32, y: f32, texel: &mut Texel| {
         let crown = plan.ground - (9.5 + 3.0 * grain.smooth(x / (3.0 * unit), 30.5)) * unit;
         if y > crown {
             let leaf = grain.smooth(1.3 * x / unit, 1.3 * y / unit);
             let light = 0.78 + 0.2 * leaf + 0.25 * ((plan.ground - y) / (12.0 * unit)).min(1.0);
             texel.color = scale([0.30, 0.43, 0.22], light);
         }
-    });
+    };
+    canvas.draw(Rect::new(0.0, 0.0, width, plan.eaves), sky);
+    for area in beside(plan.eaves) {
+        canvas.draw(area, sky);
+    }
+    for area in beside(plan.ground - 14.0 * unit) {
+        canvas.draw(area, trees);
+    }
     let kerb = (plan.ground + height) / 2.0;
     canvas.draw(Rect::new(0.0, plan.ground, width, height), |x, y, texel| {
         let speck = 1.0 + 0.04 * grain.smooth(x / unit, 2.0 * y / unit);
-        let slab = (x / (6.0 * unit)).rem_euclid(1.0) < 0.08;
+        let slab = fract(x / (6.0 * unit)) < 0.08;
         texel.color = match (y < kerb, y < kerb + 0.6 * unit) {
             (true, _) => scale([0.66, 0.64, 0.61], if slab { 0.88 } else { speck }),
             (_, true) => [0.78, 0.77, 0.74],
@@ -71,7 +80,7 @@ fn roof(canvas: &mut Canvas, plan: &Plan, grain: &Grain) {
             return;
         }
         let v = (y - plan.ridge) / row;
-        let (course, down) = (v.floor(), v - v.floor());
+        let (course, down) = (v.floor(), fract(v));
         let u = x / (1.8 * unit) + 0.5 * (course % 2.0);
         let tone = 1.0 + 0.07 * grain.at(u.floor() as i32, course as i32) + 0.16 * (down - 0.5);
         let light = if plan.family == Family::Stone { 0.98 } else { 1.08 };
@@ -98,9 +107,11 @@ fn wall(canvas: &mut Canvas, plan: &Plan, grain: &Grain) {
     let unit = canvas.unit;
     let [left, right] = plan.sides;
     let ground_floor = plan.floors[plan.floors.len() - 2];
+    // A course of bricks is as low as pixels allow.
+    let course = (1.1 * unit).max(2.0);
     canvas.draw(Rect::new(left, plan.eaves, right, plan.ground), |x, y, texel| {
         let (color, height) = match plan.family {
-            Family::Brick => bricks(plan.wall, (x - left) / unit, (plan.ground - y) / unit, grain),
+            Family::Brick => bricks(plan.wall, (x - left) / course, (plan.ground - y) / course, grain),
             Family::Stone => {
                 // Larger blocks with deeper joints carry the ground floor.
                 let block = if y > ground_floor { [9.0, 4.0, 0.6] } else { [7.0, 3.5, 0.3] };
@@ -121,11 +132,11 @@ fn wall(canvas: &mut Canvas, plan: &Plan, grain: &Grain) {
     canvas.fill(plinth, 0.5 * unit, mix(scale(plan.trim, 0.7), plan.wall, 0.3));
 }
 
-/// A running bond, with every length in units: colour, and height above the wall.
+/// A running bond, with every length in courses: colour, and height above the wall.
 fn bricks(wall: Rgb, x: f32, y: f32, grain: &Grain) -> (Rgb, f32) {
-    let (course, up) = ((y / 2.0).floor(), y.rem_euclid(2.0));
-    let u = x / 5.0 + 0.5 * (course % 2.0);
-    if up < 0.5 || (u - u.floor()) < 0.1 {
+    let (course, up) = (y.floor(), fract(y));
+    let u = x / 2.5 + 0.5 * (course % 2.0);
+    if up < 0.25 || fract(u) < 0.1 {
         return (mix(wall, [0.80, 0.74, 0.68], 0.45), -0.1);
     }
     (scale(wall, 1.0 + 0.10 * grain.at(u.floor() as i32, course as i32)), 0.0)
@@ -133,9 +144,9 @@ fn bricks(wall: Rgb, x: f32, y: f32, grain: &Grain) -> (Rgb, f32) {
 
 /// Cut blocks of `[width, height, joint]`.
 fn blocks(wall: Rgb, x: f32, y: f32, [width, height, joint]: [f32; 3], grain: &Grain) -> (Rgb, f32) {
-    let (course, up) = ((y / height).floor(), y.rem_euclid(height));
+    let (course, up) = ((y / height).floor(), fract(y / height) * height);
     let u = x / width + 0.5 * (course % 2.0);
-    if up < joint || (u - u.floor()) * width < joint {
+    if up < joint || fract(u) * width < joint {
         return (scale(wall, 0.84), -joint);
     }
     let tone = 0.045 * grain.at(u.floor() as i32, course as i32) + 0.02 * grain.smooth(x, y);
@@ -176,7 +187,7 @@ fn bands(canvas: &mut Canvas, plan: &Plan) {
     canvas.mark(cornice, Label::Cornice);
     canvas.draw(cornice, |x, y, texel| {
         let down = (y - cornice.top) / cornice.height();
-        let dentil = (x / (1.6 * unit)).rem_euclid(1.0) < 0.55;
+        let dentil = fract(x / (1.6 * unit)) < 0.55;
         let (height, tone) = match (down < 0.5, dentil) {
             (true, _) => (2.0, 1.0),
             (_, true) => (1.4, 0.97),

@@ -9,7 +9,7 @@ impl<T: Real> Cpu<T>
 where
     dyn Step: CpuKernel<T>,
 {
-    /// Runs every step once, in an order drawn by `seed` among those that keep the dependencies. Transient buffers are NaN
+    /// Runs every step of the main part once, in an order drawn by `seed` among those that keep the dependencies. Transient buffers are NaN
     /// until written and NaN again after their last use, so a value that is read too early, too late or without an owner
     /// reaches the results.
     ///
@@ -52,7 +52,7 @@ where
     }
 
     fn random_order(&self, seed: u64) -> Vec<usize> {
-        let steps = self.dependencies.steps();
+        let steps = self.program.main;
         let mut draws = Stream::new(seed, Purpose::Shuffle, 0);
         let mut waiting: Vec<usize> = (0..steps).collect();
         let mut order = Vec::with_capacity(steps);

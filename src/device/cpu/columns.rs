@@ -8,39 +8,7 @@
 use rayon::prelude::*;
 
 use super::{Real, View, ViewMut};
-
-/// How the small grid meets the big grid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Geometry {
-    /// Rows and columns of the kernel.
-    pub kernel: [usize; 2],
-    pub stride: usize,
-    /// Zeros in front of the first row and the first column of the big grid. What lies behind the last ones follows from
-    /// the sizes of the grids.
-    pub pad: [usize; 2],
-}
-
-impl Geometry {
-    /// The convolution of the encoder and of the discriminator, and in the other direction that of the decoder.
-    pub const HALVING: Geometry = Geometry { kernel: [4, 4], stride: 2, pad: [1, 1] };
-
-    pub fn taps(&self) -> usize {
-        self.kernel[0] * self.kernel[1]
-    }
-
-    /// The row (`axis` 0) or column (`axis` 1) of the big grid that `tap` of small `q` meets, if it is not padding.
-    #[inline(always)]
-    fn big(&self, axis: usize, q: usize, tap: usize, size: usize) -> Option<usize> {
-        (q * self.stride + tap).checked_sub(self.pad[axis]).filter(|&p| p < size)
-    }
-
-    /// The row or column of the small grid whose `tap` meets big `p`, if there is one.
-    #[inline(always)]
-    fn small(&self, axis: usize, p: usize, tap: usize, size: usize) -> Option<usize> {
-        let offset = (p + self.pad[axis]).checked_sub(tap)?;
-        Some(offset / self.stride).filter(|&q| offset % self.stride == 0 && q < size)
-    }
-}
+use crate::ops::conv::Geometry;
 
 /// Rows of pixels handled by one task: enough work to be worth a thread.
 fn rows_per_task(row_elements: usize) -> usize {
@@ -99,7 +67,7 @@ pub(crate) fn sum_into_big<T: Real>(
     bias: Option<&[T]>,
     accumulate: bool,
 ) {
-    let [_, height, width, channels] = big.shape;
+    let channels = big.channels();
     for_each_row(big, |n, ph, pw, pixel| {
         start_sum(pixel, bias, accumulate);
         for_each_small(ph, pw, small, geometry, |tap, qh, qw| {
@@ -108,9 +76,6 @@ pub(crate) fn sum_into_big<T: Real>(
             pixel.iter_mut().zip(column).for_each(|(sum, &x)| *sum += x);
         });
     });
-    debug_assert!(
-        columns.len() <= big.shape[0] * small[0] * small[1] * geometry.taps() * channels || height * width == 0
-    );
 }
 
 /// Adds the rows of `columns[[n, ph, pw], [c, tap]]` into the pixels of `small` that they meet.

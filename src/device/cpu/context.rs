@@ -88,6 +88,7 @@ impl<'a, T: Real> Context<'a, T> {
 
     /// Scratch memory of `count` elements with any content; once. The step asks for it by
     /// [`CpuKernel::workspace`](super::CpuKernel::workspace).
+    #[expect(clippy::mut_from_ref, reason = "handed out once, like what is written")]
     pub fn workspace(&self, count: usize) -> &mut [T] {
         self.hand_out(WORKSPACE);
         let (start, length) = self.workspace;

@@ -12,7 +12,6 @@ mod memory;
 mod real;
 
 pub(crate) use blocks::{BLOCK, Block, for_each_block};
-pub use columns::Geometry;
 pub(crate) use columns::{gather_big, gather_small, sum_into_big, sum_into_small};
 pub use context::{Context, View, ViewMut};
 pub use matmul::{Matrix, inside_gemm, matmul};
@@ -75,16 +74,23 @@ where
         Cpu { program, dependencies, memory, workspace: vec![T::zero(); workspace], control }
     }
 
-    /// Runs every step once, in recorded order.
+    /// Runs every step of the main part once, in recorded order.
     pub fn execute(&mut self) {
-        for index in 0..self.program.steps.len() {
+        for index in 0..self.program.main {
             self.run(index);
         }
     }
 
-    /// Runs every step once and calls `after` with its index and name when it has ended. For measurements.
+    /// Runs the steps that were recorded to run on demand.
+    pub fn execute_on_demand(&mut self) {
+        for index in self.program.main..self.program.steps.len() {
+            self.run(index);
+        }
+    }
+
+    /// As [`Cpu::execute`], calling `after` with the index and name of each step when it has ended. For measurements.
     pub fn execute_observed(&mut self, mut after: impl FnMut(usize, &'static str)) {
-        for index in 0..self.program.steps.len() {
+        for index in 0..self.program.main {
             self.run(index);
             after(index, self.program.steps[index].step.name());
         }

@@ -6,14 +6,18 @@
 
 use rayon::prelude::*;
 
-use super::{BiasGrad, Down, Up, Wgrad};
+use super::{BiasGrad, Down, Geometry, Up, Wgrad};
 use crate::device::cpu::{
-    Context, CpuKernel, Geometry, Matrix, Real, View, gather_big, gather_small, matmul, sum_into_big, sum_into_small,
+    Context, CpuKernel, Matrix, Real, View, ViewMut, gather_big, gather_small, matmul, sum_into_big, sum_into_small,
 };
 use crate::tensor::Shape;
 
 /// Elements of a column matrix that are worked on at once, in whole images: 16 MB of f32.
 const COLUMNS: usize = 1 << 22;
+
+/// Up to this many pixels an image, a convolution is a stream of weights. Its product is then computed with the pixels as
+/// columns: `gemm` would otherwise copy the weights into an order of its own, which costs more than using them.
+const FEW_PIXELS: usize = 64;
 
 /// How one of the three steps cuts its work.
 #[derive(Clone, Copy)]
@@ -52,6 +56,12 @@ impl Shapes {
 
     fn workspace(&self) -> usize {
         self.images() * self.columns()
+    }
+
+    /// Elements of a product with the pixels as columns, where one is made.
+    fn turned(&self) -> usize {
+        let pixels = self.small_pixels();
+        if pixels <= FEW_PIXELS && self.gathers_big() { self.images() * pixels * self.small[3] } else { 0 }
     }
 
     /// Calls `work(first image, images)` for as many images at a time as the workspace holds.
@@ -94,7 +104,8 @@ impl Down {
 
 impl<T: Real> CpuKernel<T> for Down {
     fn workspace(&self) -> usize {
-        self.shapes().workspace()
+        let shapes = self.shapes();
+        shapes.workspace() + shapes.turned()
     }
 
     fn run(&self, context: &Context<'_, T>) {
@@ -102,7 +113,7 @@ impl<T: Real> CpuKernel<T> for Down {
         let (big, weight) = (context.read(self.big), context.read(self.weight).data);
         let bias = self.bias.map(|bias| context.read(bias).data);
         let mut small = context.write(self.small.access());
-        let columns = context.workspace(shapes.workspace());
+        let (columns, turned) = context.workspace(CpuKernel::<T>::workspace(self)).split_at_mut(shapes.workspace());
         let accumulate = self.small.accumulates();
         shapes.for_each_group(|first, count| {
             let (big, mut small) = (big.images(first, count), small.images(first, count));
@@ -114,7 +125,14 @@ impl<T: Real> CpuKernel<T> for Down {
                 }
                 let wide = shapes.wide(weight);
                 let columns = Matrix::new(columns, small.pixels(), wide.columns, wide.columns);
-                matmul(small.data, small.stride, accumulate || bias.is_some(), columns, wide.transposed());
+                let accumulate = accumulate || bias.is_some();
+                if shapes.turned() > 0 {
+                    let turned = &mut turned[..small.pixels() * small.channels()];
+                    matmul(turned, small.pixels(), false, wide, columns.transposed());
+                    turn_into(&mut small, turned, accumulate);
+                } else {
+                    matmul(small.data, small.stride, accumulate, columns, wide.transposed());
+                }
             } else {
                 let tall = shapes.tall(weight);
                 matmul(columns, tall.rows, false, pixels(&big), tall.transposed());
@@ -124,8 +142,18 @@ impl<T: Real> CpuKernel<T> for Down {
     }
 }
 
+/// Writes `turned`, `[channels, pixels]`, to the pixels of `out`, or adds it.
+fn turn_into<T: Real>(out: &mut ViewMut<'_, T>, turned: &[T], accumulate: bool) {
+    let pixels = out.pixels();
+    for p in 0..pixels {
+        for (x, &value) in out.pixel(p).iter_mut().zip(turned[p..].iter().step_by(pixels)) {
+            *x = if accumulate { *x + value } else { value };
+        }
+    }
+}
+
 /// Sets or raises every pixel by `bias`, for a product to add to.
-fn add_bias<T: Real>(out: &mut crate::device::cpu::ViewMut<'_, T>, bias: &[T], accumulate: bool) {
+fn add_bias<T: Real>(out: &mut ViewMut<'_, T>, bias: &[T], accumulate: bool) {
     let (channels, stride) = (out.channels(), out.stride);
     for pixel in out.data.chunks_mut(stride) {
         if accumulate {

@@ -10,8 +10,10 @@
 //! | [`Wgrad`] | both weight gradients | pixels of the small grid |
 
 mod cpu;
+mod geometry;
 
-use crate::device::cpu::Geometry;
+pub use geometry::Geometry;
+
 use crate::program::{Access, Destination, Rule, Step};
 use crate::tape::{Backward, Tape};
 use crate::tensor::Tensor;

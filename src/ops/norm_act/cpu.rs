@@ -11,37 +11,20 @@ use crate::program::{Access, Control};
 /// Pixels summed one after the other before their sum joins the others: keeps the rounding error of long sums small.
 const RUN: usize = 64;
 
+/// One number for each channel of a block.
 type Lanes<T> = [T; BLOCK];
 
-/// Reads up to [`BLOCK`] values; the rest of the lanes are zero.
+/// The sums over pixels of what `add` adds for each, `N` sums for each channel at a time.
 #[inline(always)]
-fn load<T: Real>(values: &[T]) -> Lanes<T> {
-    let mut lanes = [T::zero(); BLOCK];
-    match values.first_chunk::<BLOCK>() {
-        Some(block) => lanes = *block,
-        None => lanes[..values.len()].copy_from_slice(values),
-    }
-    lanes
-}
-
-/// The sums over `pixels` of what `terms` makes of each, `N` sums at a time.
-#[inline(always)]
-fn sums<T: Real, const N: usize>(pixels: usize, terms: impl Fn(usize) -> [Lanes<T>; N]) -> [Lanes<T>; N] {
+fn sums<T: Real, const N: usize>(pixels: usize, mut add: impl FnMut(usize, &mut [Lanes<T>; N])) -> [Lanes<T>; N] {
     let mut total = [[T::zero(); BLOCK]; N];
     for start in (0..pixels).step_by(RUN) {
         let mut run = [[T::zero(); BLOCK]; N];
         for p in start..(start + RUN).min(pixels) {
-            let terms = terms(p);
-            for (run, terms) in run.iter_mut().zip(terms) {
-                for lane in 0..BLOCK {
-                    run[lane] += terms[lane];
-                }
-            }
+            add(p, &mut run);
         }
-        for (total, run) in total.iter_mut().zip(run) {
-            for lane in 0..BLOCK {
-                total[lane] += run[lane];
-            }
+        for (total, run) in total.as_flattened_mut().iter_mut().zip(run.as_flattened()) {
+            *total += *run;
         }
     }
     total
@@ -99,24 +82,23 @@ impl<T: Real> CpuKernel<T> for Forward {
         let outputs = [Access::Write(self.y), Access::Write(self.statistics)].map(|access| context.write(access));
         let slope = T::of(self.op.activation.slope());
         for_each_block(outputs, |task, [mut y, mut statistics]| {
+            let x = block(&x, task);
             vectorized(
                 #[inline(always)]
                 || {
-                    let x = block(&x, task);
                     let (mean, scale) =
                         if self.op.norm { moments(&x) } else { ([T::zero(); BLOCK], [T::one(); BLOCK]) };
                     statistics.pixel(0).copy_from_slice(&mean[..task.count]);
                     statistics.pixel(1).copy_from_slice(&scale[..task.count]);
                     for p in 0..pixels {
-                        let mut lanes = load(x.pixel(p));
-                        for lane in 0..BLOCK {
-                            let value = (lanes[lane] - mean[lane]) * scale[lane];
-                            lanes[lane] = if value > T::zero() { value } else { value * slope };
+                        let y = y.pixel(p);
+                        for (((y, &x), &mean), &scale) in y.iter_mut().zip(x.pixel(p)).zip(&mean).zip(&scale) {
+                            let value = (x - mean) * scale;
+                            *y = if value > T::zero() { value } else { value * slope };
                         }
-                        if let Some(mask) = mask {
-                            mask.apply(&mut lanes[..task.count], (task.image * pixels + p) * channels + task.first);
+                        if let Some(mask) = &mask {
+                            mask.apply(y, (task.image * pixels + p) * channels + task.first);
                         }
-                        y.pixel(p).copy_from_slice(&lanes[..task.count]);
                     }
                 },
             );
@@ -125,7 +107,6 @@ impl<T: Real> CpuKernel<T> for Forward {
 }
 
 /// One image's channels of a task.
-#[inline(always)]
 fn block<'a, T: Real>(view: &View<'a, T>, task: Block) -> View<'a, T> {
     let image = view.images(task.image, 1);
     let [_, height, width, _] = view.shape;
@@ -139,22 +120,19 @@ fn moments<T: Real>(x: &View<'_, T>) -> (Lanes<T>, Lanes<T>) {
     let [mut mean] = sums(
         x.pixels(),
         #[inline(always)]
-        |p| [load(x.pixel(p))],
+        |p, [sum]| sum.iter_mut().zip(x.pixel(p)).for_each(|(sum, &x)| *sum += x),
     );
     mean.iter_mut().for_each(|m| *m *= share);
     let [mut scale] = sums(
         x.pixels(),
         #[inline(always)]
-        |p| {
-            let mut lanes = load(x.pixel(p));
-            for lane in 0..BLOCK {
-                let centred = lanes[lane] - mean[lane];
-                lanes[lane] = centred * centred;
+        |p, [sum]| {
+            for ((sum, &x), &mean) in sum.iter_mut().zip(x.pixel(p)).zip(&mean) {
+                *sum += (x - mean) * (x - mean);
             }
-            [lanes]
         },
     );
-    scale.iter_mut().for_each(|s| *s = T::one() / (*s * share + T::of(EPSILON)).sqrt());
+    scale.iter_mut().for_each(|s: &mut T| *s = T::one() / (*s * share + T::of(EPSILON)).sqrt());
     (mean, scale)
 }
 
@@ -172,19 +150,21 @@ struct Reached<'a, T> {
 }
 
 impl<T: Real> Reached<'_, T> {
-    /// The normalised value, and the gradient that reaches it through dropout and activation.
+    /// Sets `value` to the normalised values of a pixel, and `gradient` to the gradients that reach them through dropout and
+    /// activation.
     #[inline(always)]
-    fn at(&self, p: usize) -> (Lanes<T>, Lanes<T>) {
-        let (mut value, mut gradient) = (load(self.x.pixel(p)), load(self.dy.pixel(p)));
+    fn at(&self, p: usize, value: &mut [T], gradient: &mut [T]) {
+        gradient.copy_from_slice(self.dy.pixel(p));
         if let Some(mask) = &self.mask {
-            mask.apply(&mut gradient[..self.x.channels()], self.first_element + p * self.channels);
+            mask.apply(gradient, self.first_element + p * self.channels);
         }
-        for lane in 0..BLOCK {
-            value[lane] = (value[lane] - self.mean[lane]) * self.scale[lane];
-            let kept = gradient[lane];
-            gradient[lane] = if value[lane] > T::zero() { kept } else { kept * self.slope };
+        let moments = self.mean.iter().zip(&self.scale);
+        for (((value, gradient), &x), (&mean, &scale)) in
+            value.iter_mut().zip(gradient).zip(self.x.pixel(p)).zip(moments)
+        {
+            *value = (x - mean) * scale;
+            *gradient = if *value > T::zero() { *gradient } else { *gradient * self.slope };
         }
-        (value, gradient)
     }
 }
 
@@ -199,41 +179,46 @@ impl<T: Real> CpuKernel<T> for Gradient {
         let slope = T::of(self.op.activation.slope());
         let share = T::of(1.0 / pixels as f64);
         for_each_block([dx], |task, [mut dx]| {
+            let saved = |row| {
+                let mut lanes = [T::zero(); BLOCK];
+                lanes[..task.count]
+                    .copy_from_slice(&statistics.pixel(2 * task.image + row)[task.first..][..task.count]);
+                lanes
+            };
+            let first_element = self.first_element + task.image * pixels * channels + task.first;
+            let (x, dy, mean, scale) = (block(&x, task), block(&dy, task), saved(0), saved(1));
+            let reached = Reached { x, dy, mean, scale, slope, mask, first_element, channels };
             vectorized(
                 #[inline(always)]
                 || {
-                    let (x, dy) = (block(&x, task), block(&dy, task));
-                    let saved = |row| load(&statistics.pixel(2 * task.image + row)[task.first..][..task.count]);
-                    let (mean, scale) = (saved(0), saved(1));
-                    // The normalised value, and the gradient that reaches it through dropout and activation.
-                    let first_element = self.first_element + task.image * pixels * channels + task.first;
-                    let reached = Reached { x, dy, mean, scale, slope, mask, first_element, channels };
+                    let mut pixel = [[T::zero(); BLOCK]; 2];
+                    let [value, gradient] = &mut pixel;
+                    let (value, gradient) = (&mut value[..task.count], &mut gradient[..task.count]);
+                    // Means over the pixels of the gradient, and of the gradient times the value.
                     let mut along = [[T::zero(); BLOCK]; 2];
                     if self.op.norm {
                         along = sums(
                             pixels,
                             #[inline(always)]
-                            |p| {
-                                let (mut value, gradient) = reached.at(p);
-                                for lane in 0..BLOCK {
-                                    value[lane] *= gradient[lane];
+                            |p, [plain, by_value]| {
+                                reached.at(p, value, gradient);
+                                let sums = plain.iter_mut().zip(by_value);
+                                for ((plain, by_value), (&g, &v)) in sums.zip(gradient.iter().zip(value.iter())) {
+                                    *plain += g;
+                                    *by_value += g * v;
                                 }
-                                [gradient, value]
                             },
                         );
-                        along.iter_mut().flatten().for_each(|sum| *sum *= share);
+                        along.as_flattened_mut().iter_mut().for_each(|sum| *sum *= share);
                     }
                     for p in 0..pixels {
-                        let (value, mut gradient) = reached.at(p);
-                        for lane in 0..BLOCK {
-                            let across = gradient[lane] - along[0][lane] - value[lane] * along[1][lane];
-                            gradient[lane] = across * scale[lane];
-                        }
-                        let row = dx.pixel(p);
-                        if accumulate {
-                            row.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
-                        } else {
-                            row.copy_from_slice(&gradient[..task.count]);
+                        reached.at(p, value, gradient);
+                        let terms = gradient.iter().zip(value.iter()).zip(along[0].iter().zip(&along[1]));
+                        for (dx, (((&g, &v), (&plain, &by_value)), &scale)) in
+                            dx.pixel(p).iter_mut().zip(terms.zip(&scale))
+                        {
+                            let across = (g - plain - v * by_value) * scale;
+                            *dx = if accumulate { *dx + across } else { across };
                         }
                     }
                 },

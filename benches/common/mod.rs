@@ -1,0 +1,28 @@
+//! What the benches share.
+
+use criterion::Criterion;
+use pixtape::config::available_threads;
+use pixtape::device::cpu::{Cpu, with_threads};
+use pixtape::philox::{Purpose, Stream};
+use pixtape::tensor::Tensor;
+
+/// Runs `benches` with as many threads as the machine has.
+pub fn run(benches: impl FnOnce(&mut Criterion) + Send) {
+    let all = || {
+        let mut criterion = Criterion::default().configure_from_args();
+        benches(&mut criterion);
+        criterion.final_summary();
+    };
+    with_threads(available_threads(), all).expect("the machine has these threads");
+}
+
+/// Draws that a large tensor repeats, so that setting up takes less time than measuring.
+const DRAWS: usize = 1 << 16;
+
+/// Fills `tensor` with draws from `low` to `high`. Zeros would not do: memory that was never written is not in memory.
+pub fn fill(cpu: &mut Cpu<f32>, tensor: Tensor, [low, high]: [f32; 2]) {
+    let mut stream = Stream::new(1, Purpose::Init, tensor.offset as u64);
+    let draws: Vec<f32> = (0..DRAWS.min(tensor.count())).map(|_| stream.range(low, high)).collect();
+    let values: Vec<f32> = draws.iter().copied().cycle().take(tensor.count()).collect();
+    cpu.write(tensor, &values);
+}

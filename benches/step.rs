@@ -1,0 +1,58 @@
+//! The whole training step: with small networks at two sizes (the larger is that of the built-in facades), and with the full
+//! ones at two sizes. Elements are steps.
+
+mod common;
+
+use std::time::Duration;
+
+use criterion::{Criterion, SamplingMode, Throughput};
+use pixtape::device::cpu::Cpu;
+use pixtape::nn::{PatchGan, UNet};
+use pixtape::ops::adam::AdamOptions;
+use pixtape::program::Control;
+use pixtape::train::step::{StepOptions, TrainingStep};
+
+fn main() {
+    common::run(|criterion| {
+        bench(criterion, 64, 16, 20);
+        bench(criterion, 128, 16, 20);
+        bench(criterion, 128, 64, 10);
+        bench(criterion, 256, 64, 10);
+    });
+}
+
+fn bench(criterion: &mut Criterion, size: usize, width: usize, samples: usize) {
+    let mut group = criterion.benchmark_group("training step");
+    group.sampling_mode(SamplingMode::Flat).sample_size(samples);
+    group
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(5))
+        .throughput(Throughput::Elements(1));
+    let mut cpu = None;
+    group.bench_function(format!("{size}x{size}, {width} channels"), |bencher| {
+        let cpu = cpu.get_or_insert_with(|| training_step(size, width));
+        bencher.iter(|| cpu.execute());
+    });
+}
+
+fn training_step(size: usize, width: usize) -> Cpu<f32> {
+    let depth = size.ilog2().min(8) as usize;
+    let TrainingStep { program, generator, discriminator, input, target, .. } = TrainingStep::record(&StepOptions {
+        generator: UNet { input_channels: 3, output_channels: 3, width, depth, dropout: 0.5 },
+        discriminator: PatchGan { input_channels: 6, width },
+        batch: 1,
+        height: size,
+        width: size,
+        pixel_weight: 100.0,
+        adam: AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 },
+    })
+    .expect("the recipe can be differentiated");
+    let mut cpu = Cpu::new(program, Control { seed: 1, step: 0, learning_rate: 2e-4 }).expect("there is enough memory");
+    for parameters in [generator, discriminator] {
+        common::fill(&mut cpu, parameters.values, [-0.03, 0.03]);
+    }
+    for image in [input, target] {
+        common::fill(&mut cpu, image, [-1.0, 1.0]);
+    }
+    cpu
+}

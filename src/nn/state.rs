@@ -1,0 +1,45 @@
+//! A network's values on their way between a device and PyTorch's names and layouts.
+
+use anyhow::Result;
+
+use super::Parameters;
+use crate::checkpoint::{Reader, TensorSpec};
+use crate::device::cpu::Cpu;
+use crate::tensor::Tensor;
+
+/// One flat buffer of a network (values or a moment) under a prefix, as a checkpoint names it.
+#[derive(Clone, Debug)]
+pub struct State<'a> {
+    pub parameters: &'a Parameters,
+    pub flat: Tensor,
+    pub prefix: &'static str,
+}
+
+impl State<'_> {
+    /// Names and PyTorch shapes of all tensors.
+    pub fn specs(&self) -> impl Iterator<Item = TensorSpec> {
+        let spec = |spec: &super::Spec| TensorSpec { name: self.name(&spec.name), shape: spec.torch_shape() };
+        self.parameters.specs.iter().map(spec)
+    }
+
+    fn name(&self, parameter: &str) -> String {
+        format!("{}.{parameter}", self.prefix)
+    }
+
+    /// The values of tensor `index` in PyTorch's layout.
+    pub fn read(&self, cpu: &Cpu<f32>, index: usize) -> Vec<f32> {
+        self.parameters.specs[index].to_torch(&cpu.read(self.parameters.part(self.flat, index)))
+    }
+
+    /// Takes all tensors from a checkpoint.
+    ///
+    /// # Errors
+    /// Naming the tensor that is missing or has another shape.
+    pub fn load(&self, cpu: &mut Cpu<f32>, reader: &mut Reader) -> Result<()> {
+        for (index, spec) in self.parameters.specs.iter().enumerate() {
+            let values = reader.tensor(&self.name(&spec.name), &spec.torch_shape())?;
+            cpu.write(self.parameters.part(self.flat, index), &spec.from_torch(&values));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,75 @@
+//! What a person sees while a run goes on: a bar on a terminal, a plain line every few seconds elsewhere.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::step::Losses;
+
+/// Between two plain lines.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Between two drawings of the losses on the bar; the eye needs no more.
+const BAR_EVERY: Duration = Duration::from_millis(100);
+
+/// A line for whoever watches. A run goes on without them: nothing is lost when stderr is closed.
+pub fn say(line: &str) {
+    let _ = writeln!(stderr(), "{line}");
+}
+
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    first: u64,
+    total: u64,
+    epochs: u64,
+    start: Instant,
+    last: Instant,
+}
+
+impl Progress {
+    /// For the steps after `done`, up to `total` steps in `epochs` epochs.
+    pub fn new(done: u64, total: u64, epochs: u64) -> Progress {
+        let bar = stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            let template = "{prefix} [{bar:24}] step {pos}/{len}  {per_sec}  ETA {eta}  {msg}";
+            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_position(done);
+            bar.reset_eta();
+            bar
+        });
+        let now = Instant::now();
+        Progress { bar, first: done, total, epochs, start: now, last: now }
+    }
+
+    /// After a step: `epoch` and `step` count from 1.
+    pub fn step(&mut self, epoch: u64, step: u64, losses: Losses) {
+        let every = if self.bar.is_some() { BAR_EVERY } else { LINE_EVERY };
+        let is_due = self.last.elapsed() >= every || step == self.total;
+        if !is_due {
+            return;
+        }
+        self.last = Instant::now();
+        let place = format!("epoch {epoch}/{}", self.epochs);
+        let losses = format!("d {:.3}  adv {:.3}  pixel {:.3}", losses.discriminator, losses.adversarial, losses.pixel);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_prefix(place);
+                bar.set_position(step);
+                bar.set_message(losses);
+            }
+            None => {
+                let rate = (step - self.first) as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
+                let left = Duration::from_secs_f64((self.total - step) as f64 / rate.max(1e-9));
+                let left = indicatif::HumanDuration(Duration::from_secs(left.as_secs()));
+                say(&format!("{place}  step {step}/{}  {rate:.2} it/s  ETA {left:#}  {losses}", self.total));
+            }
+        }
+    }
+
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish();
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! A trained generator, ready for images of any size.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use image::RgbImage;
+
+use crate::checkpoint::{Meta, Reader, resolve};
+use crate::config::TrainConfig;
+use crate::data::{Size, to_f32, to_image};
+use crate::device::cpu::Cpu;
+use crate::nn::{Parameters, State};
+use crate::program::Control;
+use crate::tape::Tape;
+use crate::tensor::Tensor;
+use crate::train::generator;
+
+/// A generator from a checkpoint. Its program is recorded for one size at a time.
+pub struct Model {
+    checkpoint: PathBuf,
+    meta: Meta,
+    dropout: bool,
+    seed: u64,
+    recorded: Option<Recorded>,
+}
+
+/// The generator recorded for one size.
+struct Recorded {
+    size: Size,
+    cpu: Cpu<f32>,
+    input: Tensor,
+    output: Tensor,
+}
+
+impl Model {
+    /// Opens the newest checkpoint of a run, or a checkpoint file.
+    ///
+    /// # Errors
+    /// When there is none, or it is not a checkpoint of this format.
+    pub fn open(run_or_checkpoint: &Path, dropout: bool, seed: u64) -> Result<Model> {
+        let checkpoint = resolve(run_or_checkpoint)?;
+        let meta = Reader::open(&checkpoint)?.meta()?;
+        Ok(Model { checkpoint, meta, dropout, seed, recorded: None })
+    }
+
+    pub fn config(&self) -> &TrainConfig {
+        &self.meta.config
+    }
+
+    /// Which weights these are.
+    pub fn describe(&self) -> String {
+        format!("weights of step {}", self.meta.step)
+    }
+
+    /// Translates one image, `[h, w, 3]` of any size. The sides are padded by their last row and column to what the network
+    /// needs, and the result is cropped back. `number` picks the dropout's draws.
+    ///
+    /// # Errors
+    /// When a tensor is missing from the checkpoint, or memory runs out.
+    pub fn translate(&mut self, image: &RgbImage, number: u64) -> Result<RgbImage> {
+        let size = Size::of(image);
+        let padded = self.padded(size)?;
+        let mut values = vec![0.0; padded.pixels() * 3];
+        to_f32(&pad(image, padded), &mut values);
+        let output = to_image(&self.generate(&values, padded, number)?, padded);
+        Ok(image::imageops::crop_imm(&output, 0, 0, image.width(), image.height()).to_image())
+    }
+
+    /// The generator's output for `input`, `[h, w, 3]` in [-1, 1] with sides that the network can take.
+    ///
+    /// # Errors
+    /// When a tensor is missing from the checkpoint, or memory runs out.
+    pub fn generate(&mut self, input: &[f32], size: Size, number: u64) -> Result<Vec<f32>> {
+        let recorded = match self.recorded.take() {
+            Some(recorded) if recorded.size == size => recorded,
+            _ => self.record(size)?,
+        };
+        let Recorded { cpu, input: place, output, .. } = self.recorded.insert(recorded);
+        cpu.set_control(Control { step: number, ..cpu.control() });
+        cpu.write(*place, input);
+        cpu.execute();
+        Ok(cpu.read(*output))
+    }
+
+    /// The next sides that the network can halve as often as it does.
+    fn padded(&self, size: Size) -> Result<Size> {
+        let multiple = 1 << generator(&self.meta.config)?.depth;
+        let up = |side: usize| side.next_multiple_of(multiple);
+        Ok(Size { width: up(size.width), height: up(size.height) })
+    }
+
+    fn record(&self, size: Size) -> Result<Recorded> {
+        let mut unet = generator(&self.meta.config)?;
+        if !self.dropout {
+            unet.dropout = 0.0;
+        }
+        let mut tape = Tape::new();
+        let parameters = Parameters::new(&mut tape, unet.specs());
+        let image = [1, size.height, size.width, 3];
+        let (input, output) = (tape.persistent(image), tape.persistent(image));
+        unet.forward(&mut tape, &parameters, input, output, 0);
+        let control = Control { seed: self.seed, step: 0, learning_rate: 0.0 };
+        let mut cpu = Cpu::new(tape.finish(), control)?;
+        let state = State { parameters: &parameters, flat: parameters.values, prefix: "generator" };
+        state.load(&mut cpu, &mut Reader::open(&self.checkpoint)?)?;
+        Ok(Recorded { size, cpu, input, output })
+    }
+}
+
+/// `image` with its last column and row repeated up to `size`.
+fn pad(image: &RgbImage, size: Size) -> RgbImage {
+    let (right, bottom) = (image.width() - 1, image.height() - 1);
+    RgbImage::from_fn(size.width as u32, size.height as u32, |x, y| *image.get_pixel(x.min(right), y.min(bottom)))
+}

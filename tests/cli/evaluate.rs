@@ -1,0 +1,89 @@
+//! `pixtape evaluate`: the distances that it prints are those of the pictures that `translate` makes.
+
+use image::RgbImage;
+use image::imageops::crop_imm;
+
+use super::scene::{Said, Scene, TINY};
+
+fn number(said: &Said, name: &str) -> f64 {
+    let line = said.stdout.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// L1 on the scale of [-1, 1], and PSNR, of two pictures in bytes.
+fn distances(a: &RgbImage, b: &RgbImage) -> [f64; 2] {
+    assert_eq!(a.dimensions(), b.dimensions());
+    let differences: Vec<f64> =
+        a.as_raw().iter().zip(b.as_raw()).map(|(a, b)| f64::from(a.abs_diff(*b)) / 127.5).collect();
+    let mean = |of: fn(f64) -> f64| differences.iter().map(|&d| of(d)).sum::<f64>() / differences.len() as f64;
+    [mean(|d| d), 10.0 * (4.0 / mean(|d| d * d)).log10()]
+}
+
+#[test]
+fn the_distances_are_those_of_the_translated_pictures() {
+    for (direction, target) in [("a-to-b", 1), ("b-to-a", 0)] {
+        let scene = Scene::new();
+        let pairs =
+            ["train/a", "train/b", "val/v", "test/x", "test/y", "test/z"].map(|name| format!("data/{name}.png"));
+        scene.draw_pairs(&pairs.each_ref().map(|name| &**name));
+        scene.run(&format!("train --data data --direction {direction} {TINY} --lr 0.01 --steps 10 --out run"));
+        for dropout in ["--dropout off", "--dropout on --seed 3"] {
+            let said = scene.run(&format!("evaluate run --data data {dropout}"));
+            assert!(said.stdout.starts_with("3 pairs (test/) of data"), "{}", said.stdout);
+            scene.run(&format!("translate run data/test --pairs --out out {dropout}"));
+            let mut sums = [0.0; 2];
+            for name in ["x", "y", "z"] {
+                let half =
+                    crop_imm(&scene.picture(&format!("data/test/{name}.png")), target * 32, 0, 32, 32).to_image();
+                let [l1, psnr] = distances(&scene.picture(&format!("out/{name}.png")), &half);
+                sums = [sums[0] + l1, sums[1] + psnr];
+            }
+            let [l1, psnr] = sums.map(|sum| sum / 3.0);
+            // A byte is at most half a step of 1 / 127.5 away from its value; the rest is the rounding of the print.
+            let close = (number(&said, "L1") - l1).abs() <= 0.5 / 127.5 + 1e-4;
+            assert!(close, "{direction} {dropout}: {} and {l1}", said.stdout);
+            assert!((number(&said, "PSNR") - psnr).abs() <= 0.1, "{direction} {dropout}: {} and {psnr}", said.stdout);
+        }
+    }
+}
+
+#[test]
+fn training_brings_the_pictures_closer() {
+    let scene = Scene::new();
+    scene.draw_pairs(&["data/a.png", "data/b.png"]);
+    scene
+        .run(&format!("train --data data {TINY} --dropout 0 --lr 0.01 --steps 60 --save-every 1 --keep 100 --out run"));
+    let before = scene.run(&format!("evaluate {} --data data", super::scene::checkpoint("run", 1)));
+    let after = scene.run("evaluate run --data data");
+    assert!(after.stdout.contains("2 pairs (all)"), "{}", after.stdout);
+    assert!(number(&after, "L1") < 0.8 * number(&before, "L1"), "{} {}", before.stdout, after.stdout);
+    assert!(number(&after, "PSNR") > number(&before, "PSNR") + 1.0, "{} {}", before.stdout, after.stdout);
+}
+
+#[test]
+fn what_is_held_out_is_found_and_dropout_is_said() {
+    let scene = Scene::new();
+    scene.run(&format!("train {TINY} --steps 1 --out run"));
+    let first = |data: &str| {
+        let said = scene.run(&format!("evaluate run --data {data} --seed 4"));
+        assert!(said.stdout.contains("dropout on (seed 4)"), "{}", said.stdout);
+        said.stdout.lines().next().unwrap().to_owned()
+    };
+    scene.draw_pairs(&["val/train/a.png", "val/val/a.png", "val/val/b.png", "held-out/test/c.png"]);
+    assert_eq!(first("val"), "2 pairs (val/) of val at 32");
+    // A folder that holds nothing to train on.
+    assert_eq!(first("held-out"), "1 pairs (test/) of held-out at 32");
+}
+
+#[test]
+fn bad_data_is_refused() {
+    let scene = Scene::new();
+    scene.run(&format!("train {TINY} --steps 1 --out run"));
+    assert!(scene.refused("evaluate run --data nowhere").contains("nowhere"));
+    scene.write("empty/notes.txt", "");
+    assert!(scene.refused("evaluate run --data empty").contains("no images in empty"));
+    scene.write("bad/test/text.png", "no picture");
+    scene.draw_pairs(&["bad/train/a.png"]);
+    assert!(scene.refused("evaluate run --data bad").contains("text.png: not a PNG"));
+    assert!(scene.refused("evaluate nowhere --data bad").contains("nowhere does not exist"));
+}

@@ -1,0 +1,226 @@
+//! What the tests share: a temporary folder to run commands in, and readers of what the commands write.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use image::{Rgb, RgbImage};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use tempfile::TempDir;
+
+/// The smallest networks that the program takes; a step is a few milliseconds.
+pub const TINY: &str = "--image-size 32 --ngf 2 --ndf 2 --threads 1";
+
+/// A learning rate that no f32 weight feels: the losses then tell the pictures apart and nothing else.
+pub const FROZEN: &str = "--lr 1e-30 --dropout 0";
+
+/// Nothing that is waited for takes nearly as long.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A temporary folder, the current one of all commands.
+pub struct Scene {
+    dir: TempDir,
+}
+
+/// What a command wrote.
+pub struct Said {
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Scene {
+    pub fn new() -> Scene {
+        Scene { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The program with the words of `line` as arguments, not started yet.
+    pub fn command(&self, line: &str) -> assert_cmd::Command {
+        let mut command = assert_cmd::cargo::cargo_bin_cmd!("pixtape");
+        command.current_dir(self.dir.path()).args(line.split_whitespace()).timeout(PATIENCE);
+        command
+    }
+
+    /// Runs a command that has to succeed.
+    pub fn run(&self, line: &str) -> Said {
+        said(&self.command(line).assert().success())
+    }
+
+    /// Runs a command that has to fail: exit status 1, one line on stderr and nothing else anywhere, every file as it was.
+    /// Returns the line.
+    pub fn refused(&self, line: &str) -> String {
+        let before = self.files();
+        let Said { stdout, stderr } = said(&self.command(line).assert().code(1));
+        assert!(stderr.starts_with("error: ") && stderr.lines().count() == 1, "{line}: {stderr}");
+        assert_eq!(stdout, "", "{line}");
+        assert!(self.files() == before, "{line}: wrote something");
+        stderr
+    }
+
+    /// Starts a command in the background.
+    pub fn start(&self, line: &str) -> Child {
+        std::process::Command::new(assert_cmd::cargo::cargo_bin!("pixtape"))
+            .current_dir(self.dir.path())
+            .args(line.split_whitespace())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Every file and folder, with contents.
+    fn files(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![self.dir.path().to_path_buf()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path.clone());
+                }
+                found.insert(path.clone(), fs::read(&path).ok());
+            }
+        }
+        found
+    }
+
+    /// The sorted names in a folder.
+    pub fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(folder)).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, contents).unwrap();
+    }
+
+    pub fn draw(&self, name: &str, picture: &RgbImage) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        picture.save(path).unwrap();
+    }
+
+    /// Draws a side-by-side pair of 32x32 pictures at each of `names`, every one another.
+    pub fn draw_pairs(&self, names: &[&str]) {
+        for (number, name) in names.iter().enumerate() {
+            self.draw(name, &pair(number as u32, 64, 32));
+        }
+    }
+
+    pub fn picture(&self, name: &str) -> RgbImage {
+        image::open(self.path(name)).unwrap().into_rgb8()
+    }
+
+    /// The rows of a run's losses, without the header.
+    pub fn rows(&self, run: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.path(run).join("losses.csv")).unwrap();
+        let (header, rows) = text.split_once('\n').unwrap();
+        assert_eq!(header, "epoch,step,d,adv,pixel");
+        assert!(text.ends_with('\n'), "the last row is cut");
+        rows.lines().map(str::to_owned).collect()
+    }
+
+    /// One column of a run's losses, as text: equal texts are equal bits.
+    pub fn column(&self, run: &str, index: usize) -> Vec<String> {
+        self.rows(run).iter().map(|row| row.split(',').nth(index).unwrap().to_owned()).collect()
+    }
+
+    pub fn checkpoint(&self, run: &str, step: u64) -> Checkpoint {
+        Checkpoint::read(&self.path(&checkpoint(run, step)))
+    }
+
+    /// Asserts that two runs did the same `steps` steps and hold the same state after them, bit for bit.
+    pub fn assert_same_run(&self, a: &str, b: &str, steps: u64) {
+        assert_eq!(self.rows(a).len() as u64, steps);
+        assert_eq!(self.rows(a), self.rows(b));
+        self.checkpoint(a, steps).assert_same(&self.checkpoint(b, steps));
+    }
+}
+
+fn said(assert: &assert_cmd::assert::Assert) -> Said {
+    let output = assert.get_output();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    Said { stdout: text(&output.stdout), stderr: text(&output.stderr) }
+}
+
+/// Where a run keeps the checkpoint of a step.
+pub fn checkpoint(run: &str, step: u64) -> String {
+    format!("{run}/checkpoints/step-{step:08}.safetensors")
+}
+
+/// Two pictures beside each other that have something to learn and differ by `number`.
+pub fn pair(number: u32, width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        let middle = width.div_ceil(2);
+        let (half, x) = (x / middle, x % middle);
+        let stripe = ((x + number * 5) / 4 + (y * (number + 1)) / 9) % 2;
+        match half {
+            0 => Rgb([(stripe * 200) as u8, (x * 4) as u8, (40 * number) as u8]),
+            _ => Rgb([(y * 5) as u8, (stripe * 120 + 60) as u8, (250 - 30 * number) as u8]),
+        }
+    })
+}
+
+/// Waits until `is_so`, looking as often as it can.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A checkpoint as any safetensors program sees it.
+pub struct Checkpoint {
+    pub tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)>,
+    /// What stands beside the tensors.
+    pub about: HashMap<String, String>,
+}
+
+impl Checkpoint {
+    pub fn read(path: &Path) -> Checkpoint {
+        let bytes = fs::read(path).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let tensor = |(name, view): (String, TensorView)| (name, (view.shape().to_vec(), view.data().to_vec()));
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        Checkpoint {
+            tensors: file.tensors().into_iter().map(tensor).collect(),
+            about: header.metadata().clone().unwrap(),
+        }
+    }
+
+    pub fn write(&self, path: &Path) {
+        let views = self
+            .tensors
+            .iter()
+            .map(|(name, (shape, data))| (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), data).unwrap()));
+        safetensors::serialize_to_file(views, Some(self.about.clone()), path).unwrap();
+    }
+
+    pub fn values(&self, name: &str) -> Vec<f32> {
+        self.tensors[name].1.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+    }
+
+    /// Asserts equal tensors, down to the bit, at the same place of the run.
+    pub fn assert_same(&self, other: &Checkpoint) {
+        assert!(self.tensors.keys().eq(other.tensors.keys()));
+        assert!(self.tensors.keys().any(|name| name.starts_with("adam.second.generator.")));
+        for (name, tensor) in &self.tensors {
+            assert!(*tensor == other.tensors[name], "{name} differs");
+        }
+        for key in ["step", "epoch", "step-in-epoch", "seed", "data-fingerprint"] {
+            let key = format!("pixtape.{key}");
+            assert_eq!(self.about[&key], other.about[&key], "{key}");
+        }
+    }
+}
