@@ -142,6 +142,29 @@ fn an_old_judgement_through_a_new_discriminator_is_refused() {
     assert!(error.contains("conv_down"), "{error}");
 }
 
+/// After an update a gradient starts anew, within one program too.
+#[test]
+fn an_update_uses_the_gradients_up() {
+    let mut toy = Toy::new();
+    let fake = toy.fake(0);
+    let judge = |toy: &mut Toy| {
+        let (on_real, on_fake) = (toy.judge(toy.target()), toy.judge(detach(fake)));
+        toy.discriminator_gradients(on_real, on_fake).expect("D's gradients");
+    };
+    judge(&mut toy);
+    toy.update_discriminator();
+    judge(&mut toy);
+    let mut both = toy.start(PRECISION);
+    both.run(1);
+
+    let mut second = discriminator_alone();
+    let values = both.read(both.discriminator.values);
+    second.machine.write(second.discriminator.values, &values);
+    second.run(1);
+    let expected = second.read(second.discriminator.gradients);
+    assert_same_bits("the second gradient", &both.read(both.discriminator.gradients), &expected);
+}
+
 /// The separate programs are right themselves: their gradients are slopes.
 #[test]
 fn gradients_are_slopes() {
