@@ -44,10 +44,7 @@ pub struct Cpu<T> {
     control: Control,
 }
 
-impl<T: Real> Cpu<T>
-where
-    dyn crate::program::Step: CpuKernel<T>,
-{
+impl<T: Real> Cpu<T> {
     /// Plans `program` into one arena.
     ///
     /// # Errors
@@ -70,7 +67,7 @@ where
     }
 
     fn with_memory(program: Program, dependencies: Dependencies, memory: Memory<T>, control: Control) -> Cpu<T> {
-        let workspace = program.steps.iter().map(|s| CpuKernel::<T>::workspace(&*s.step)).max().unwrap_or(0);
+        let workspace = program.steps.iter().map(|s| T::kernel(&*s.step).workspace()).max().unwrap_or(0);
         Cpu { program, dependencies, memory, workspace: vec![T::zero(); workspace], control }
     }
 
@@ -99,7 +96,7 @@ where
     fn run(&mut self, index: usize) {
         let recorded = &self.program.steps[index];
         let context = Context::new(&recorded.accesses, &mut self.memory, &mut self.workspace, &mut self.control);
-        CpuKernel::<T>::run(&*recorded.step, &context);
+        T::kernel(&*recorded.step).run(&context);
     }
 
     /// The values of `tensor`, pixel by pixel. Those of a transient tensor may already have made room for others.
