@@ -18,6 +18,7 @@ pub use matmul::{Matrix, inside_gemm, matmul};
 pub use real::{Real, vectorized};
 
 use anyhow::{Context as _, Result};
+use rayon::prelude::*;
 
 use crate::plan::{Dependencies, Plan};
 use crate::program::{Control, Program};
@@ -103,6 +104,11 @@ impl<T: Real> Cpu<T> {
     pub fn read(&self, tensor: Tensor) -> Vec<T> {
         let span = &self.memory.buffer(tensor.buffer)[tensor.span()];
         span.chunks(tensor.stride.max(1)).flat_map(|pixel| &pixel[..tensor.channels()]).copied().collect()
+    }
+
+    /// Whether all values of the buffer of `tensor` are finite.
+    pub fn is_finite(&self, tensor: Tensor) -> bool {
+        self.memory.buffer(tensor.buffer).par_iter().all(|value| value.is_finite())
     }
 
     /// Sets the values of `tensor`, pixel by pixel.
