@@ -42,18 +42,18 @@ impl Dependencies {
 }
 
 /// An access in the form in which conflicts are found.
-struct Touch {
+pub(crate) struct Touch {
     /// `None` for the control values.
     region: Option<Region>,
     writes: bool,
 }
 
 impl Touch {
-    fn of(access: &Access, buffers: &Buffers) -> Touch {
+    pub fn of(access: &Access, buffers: &Buffers) -> Touch {
         Touch { region: access.tensor().map(|t| buffers.region(t)), writes: access.writes() }
     }
 
-    fn conflicts(&self, other: &Touch) -> bool {
+    pub fn conflicts(&self, other: &Touch) -> bool {
         (self.writes || other.writes)
             && match (&self.region, &other.region) {
                 (Some(a), Some(b)) => a.overlaps(b),

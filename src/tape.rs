@@ -10,7 +10,8 @@ use std::sync::Arc;
 use anyhow::{Result, bail, ensure};
 
 use crate::ops::copy::Fill;
-use crate::program::{Buffers, Destination, Lifetime, Mode, Program, RecordedStep, Step};
+use crate::plan::Touch;
+use crate::program::{Access, Buffers, Destination, Lifetime, Mode, Program, RecordedStep, Step};
 use crate::tensor::{BufferId, Region, Shape, Tensor};
 
 /// Where a backward pass starts: a scalar whose gradient is one, or a tensor whose gradient is given.
@@ -97,7 +98,7 @@ impl Tape {
     ///
     /// # Errors
     /// When a root does not depend on `wrt`, or when a value that a gradient needs has been overwritten since the forward
-    /// pass (an update between a network's evaluation and its differentiation).
+    /// pass (most often by an update between a network's evaluation and its differentiation).
     pub fn backward(&mut self, roots: &[&dyn Root], wrt: &[Tensor]) -> Result<Vec<Tensor>> {
         let recorded = self.steps.len();
         let (reaching, live) = self.reach(wrt);
@@ -134,33 +135,29 @@ impl Tape {
         (reaching, live)
     }
 
-    /// The steps from `recorded` on differentiate step `forward`: nothing they read may have changed since it ran.
+    /// The steps from `recorded` on differentiate step `forward`: what it wrote, and whatever they read of what it read or
+    /// wrote, may not have changed since it ran.
     fn check_versions(&self, forward: usize, recorded: usize) -> Result<()> {
-        for step in &self.steps[recorded..] {
-            for read in step.accesses.iter().filter(|a| !a.writes()).filter_map(|a| a.tensor()) {
-                let region = self.buffers.region(read);
-                let later = &self.steps[forward + 1..recorded];
-                let clash = later.iter().find(|s| s.step.rule().is_none() && self.updates_parameters(s, &region));
-                ensure!(
-                    clash.is_none(),
-                    "{} (step {forward}) can no longer be differentiated: {} has since overwritten {read:?}, which its \
-                     gradient needs; record the forward pass again after the update",
-                    self.steps[forward].step.name(),
-                    clash.map_or("a later step", |s| s.step.name()),
-                );
-            }
+        let known = &self.steps[forward].accesses;
+        let same_memory = |a: &Access, b: &Access| a.tensor().map(|t| t.buffer) == b.tensor().map(|t| t.buffer);
+        let reads = self.steps[recorded..].iter().flat_map(|step| &step.accesses).filter(|a| !a.writes());
+        let needed = reads.filter(|read| known.iter().any(|access| same_memory(access, read)));
+        let written = known.iter().filter(|access| access.writes() && recorded < self.steps.len());
+        for access in needed.chain(written) {
+            let touch = Touch::of(access, &self.buffers);
+            let overwrites = |later: &Access| later.writes() && Touch::of(later, &self.buffers).conflicts(&touch);
+            let later = &self.steps[forward + 1..recorded];
+            let clash = later.iter().find(|step| step.accesses.iter().any(overwrites));
+            ensure!(
+                clash.is_none(),
+                "{} (step {forward}) can no longer be differentiated: {} has since overwritten {}, which its gradient \
+                 needs; record the forward pass again after that",
+                self.steps[forward].step.name(),
+                clash.map_or("a later step", |s| s.step.name()),
+                access.tensor().map_or("the step's number".to_owned(), |tensor| format!("{tensor:?}")),
+            );
         }
         Ok(())
-    }
-
-    fn updates_parameters(&self, step: &RecordedStep, region: &Region) -> bool {
-        self.parameter_gradients.contains_key(&region.buffer)
-            && step
-                .accesses
-                .iter()
-                .filter(|a| a.writes())
-                .filter_map(|a| a.tensor())
-                .any(|t| self.buffers.region(t).overlaps(region))
     }
 
     /// Says that the steps recorded from here on run on demand only, between two executions.

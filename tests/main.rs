@@ -4,4 +4,5 @@ mod cli;
 mod networks;
 mod ops;
 mod support;
+mod tape;
 mod training;

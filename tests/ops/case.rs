@@ -1,8 +1,7 @@
 //! A row of `tests/op_table.toml`: what its op takes, what it gives, and how it is recorded.
 
 use pixtape::nn::Spec;
-use pixtape::ops::conv::Geometry;
-use pixtape::ops::conv::{conv, conv_transpose};
+use pixtape::ops::conv::{Geometry, conv, conv_transpose};
 use pixtape::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
 use pixtape::ops::tanh::tanh;
 use pixtape::ops::upsample::upsample_conv;

@@ -16,10 +16,9 @@ pub trait Machine {
     fn write(&mut self, tensor: Tensor, values: &[f64]);
     fn read(&self, tensor: Tensor) -> Vec<f64>;
     fn execute(&mut self);
+    fn execute_on_demand(&mut self);
     fn execute_checked(&mut self, seed: u64);
     fn execute_shuffled(&mut self, seed: u64);
-    fn set_control(&mut self, control: Control);
-    fn memory_elements(&self) -> usize;
 
     fn fill(&mut self, tensor: Tensor, value: f64) {
         self.write(tensor, &vec![value; tensor.count()]);
@@ -43,20 +42,16 @@ where
         Cpu::execute(self);
     }
 
+    fn execute_on_demand(&mut self) {
+        Cpu::execute_on_demand(self);
+    }
+
     fn execute_checked(&mut self, seed: u64) {
         Cpu::execute_checked(self, seed);
     }
 
     fn execute_shuffled(&mut self, seed: u64) {
         Cpu::execute_shuffled(self, seed);
-    }
-
-    fn set_control(&mut self, control: Control) {
-        Cpu::set_control(self, control);
-    }
-
-    fn memory_elements(&self) -> usize {
-        Cpu::memory_elements(self)
     }
 }
 

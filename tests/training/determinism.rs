@@ -59,6 +59,25 @@ fn orders_and_memory_change_no_bit() {
     }
 }
 
+/// The preview shares the arena with the step and may be drawn between any two steps.
+#[test]
+fn previews_leave_training_alone() {
+    let train = |previews: bool| {
+        let (program, handles) = state::record(&state::options(64, 8, 0.5));
+        let mut machine = arena(Precision::F32, program, CONTROL);
+        handles.load(&mut *machine);
+        for step in 0..3 {
+            handles.show(&mut *machine, step);
+            machine.execute();
+            if previews {
+                machine.execute_on_demand();
+            }
+        }
+        handles.everything(&*machine)
+    };
+    assert_same_bits("training with previews", &train(true), &train(false));
+}
+
 /// The arena is worth having: what a step passes on within itself takes at most three quarters of its buffers' sum.
 #[test]
 fn the_arena_is_smaller_than_its_buffers() {
