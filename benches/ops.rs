@@ -1,5 +1,7 @@
 //! Every op at the shapes that it has in a step of the full recipe: 256x256, 64 channels, batch 1. The discriminator judges two
-//! images, the fake and the real one.
+//! images, the fake and the real one; its input gradients are those of the generator's pass, of the fake alone.
+//!
+//! Here a step follows itself, so it finds its weights in a cache that holds them; in training they come from memory.
 //!
 //! Throughput of a convolution is in floating-point operations (criterion calls them elements), a multiplication and an addition
 //! counted as two; that of Adam in bytes read and written; that of all others in elements of their output.
@@ -161,7 +163,8 @@ impl Layer {
 }
 
 /// The layers that halve the size, of the generator's way down and of the discriminator, and the discriminator's head.
-fn convolution_layers() -> Vec<Layer> {
+/// `judged` is the number of images that the discriminator sees.
+fn convolution_layers(judged: usize) -> Vec<Layer> {
     let halving = |name: String, images: usize, level: usize, small: usize, big: usize| {
         let side = 256 >> level;
         let [small, big] = [[side, side, small], [2 * side, 2 * side, big]];
@@ -171,11 +174,11 @@ fn convolution_layers() -> Vec<Layer> {
     let down = (1..=8).map(|i| halving(format!("down{i}"), 1, i, channels(i), channels(i - 1)));
     let judging = (1..=4).map(|i| {
         let inputs = if i == 1 { 6 } else { channels(i - 1) };
-        halving(format!("discriminator{i}"), 2, i, channels(i), inputs)
+        halving(format!("discriminator{i}"), judged, i, channels(i), inputs)
     });
     let head = Layer {
         name: "discriminator head".into(),
-        images: 2,
+        images: judged,
         small: [16, 16, 1],
         big: [16, 16, 512],
         geometry: Geometry { kernel: [4, 4], stride: 1, pad: [2, 2] },
@@ -197,9 +200,10 @@ fn transposed_layers() -> Vec<Layer> {
 }
 
 fn convolutions(criterion: &mut Criterion) {
-    let (convolutions, transposed) = (convolution_layers(), transposed_layers());
-    // Nobody asks for the gradients of the networks' inputs, but for that of the picture that the discriminator sees.
-    let inner = || convolutions.iter().filter(|layer| layer.name != "down1");
+    let (convolutions, transposed) = (convolution_layers(2), transposed_layers());
+    // Nobody asks for the gradient of the generator's input.
+    let mut inner = convolution_layers(1);
+    inner.retain(|layer| layer.name != "down1");
 
     let mut down = group(criterion, "conv_down");
     let forward = convolutions.iter().map(|layer| (layer, "fprop"));
@@ -214,7 +218,7 @@ fn convolutions(criterion: &mut Criterion) {
 
     let mut up = group(criterion, "conv_up");
     let forward = transposed.iter().map(|layer| (layer, "fprop"));
-    for (layer, pass) in forward.chain(inner().map(|layer| (layer, "dgrad"))) {
+    for (layer, pass) in forward.chain(inner.iter().map(|layer| (layer, "dgrad"))) {
         bench(&mut up, &layer.describe(pass), layer.operations(), &["conv_up"], |r| {
             let (small, weight) = (r.image(layer.small()), r.weight(layer.weight()));
             let big = Destination::overwrite(r.tape.transient(layer.big()));

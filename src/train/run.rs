@@ -150,7 +150,14 @@ impl Run {
             self.draw_samples()?;
         }
         while self.trainer.steps_done() < self.total && !interrupt::asked() {
-            let batch = self.loader.next()?;
+            let batch = match self.loader.next() {
+                Ok(batch) => batch,
+                Err(error) => {
+                    // What has been learned so far is good: only the next picture is not.
+                    self.save_once(saved)?;
+                    return Err(error);
+                }
+            };
             let losses = self.trainer.step(&batch);
             let (epoch, step) = (batch.epoch + 1, self.trainer.steps_done());
             self.loader.recycle(batch);
@@ -158,7 +165,7 @@ impl Run {
             if !losses.is_finite() {
                 self.losses.sync()?;
                 progress.finish();
-                bail!("{}", not_finite(step, saved, &self.config));
+                bail!("{}", self.not_finite(&format!("a loss of step {step} is"), saved));
             }
             progress.step(epoch, step, losses);
             if step % self.config.sample_every == 0 {
@@ -166,16 +173,12 @@ impl Run {
                 self.draw_samples()?;
             }
             if step % self.config.save_every == 0 {
-                self.save()?;
+                self.save_once(saved)?;
                 saved = step;
             }
         }
         let done = self.trainer.steps_done();
-        // A run that is stopped before its first step is gone on with like any other.
-        if done > saved || done == 0 {
-            self.save()?;
-        }
-        self.losses.sync()?;
+        self.save_once(saved)?;
         if !self.newest_sample().exists() {
             self.draw_samples()?;
         }
@@ -215,9 +218,15 @@ impl Run {
         self.config.out.join("samples").join(format!("step-{:08}.png", self.trainer.steps_done()))
     }
 
-    fn save(&mut self) -> Result<()> {
+    /// Saves a checkpoint, unless that of the step just done is the one `saved` last. A run that is stopped before its first
+    /// step gets one too, so that it is gone on with like any other.
+    fn save_once(&mut self, saved: u64) -> Result<()> {
         self.losses.sync()?;
         let step = self.trainer.steps_done();
+        if step == saved && step > 0 {
+            return Ok(());
+        }
+        ensure!(self.trainer.is_finite(), "{}", self.not_finite(&format!("a weight after step {step} is"), saved));
         let steps_per_epoch = self.loader.steps_per_epoch() as u64;
         let meta = Meta {
             step,
@@ -229,6 +238,15 @@ impl Run {
         };
         save_to_run(&self.config.out, &meta, &self.trainer, self.config.keep)?;
         Ok(())
+    }
+
+    fn not_finite(&self, what: &str, saved: u64) -> String {
+        let kept = match saved {
+            0 => "no checkpoint had been saved yet".to_owned(),
+            saved => format!("the checkpoint of step {saved} is kept"),
+        };
+        let losses = self.config.out.join("losses.csv");
+        format!("{what} not a finite number, see {}; {kept}; try a smaller --lr", losses.display())
     }
 
     /// What has happened, and where to look.
@@ -252,15 +270,4 @@ fn make_folder(config: &TrainConfig) -> Result<()> {
     fs::create_dir_all(run.join("samples")).with_context(cannot)?;
     fs::create_dir_all(run.join("checkpoints")).with_context(cannot)?;
     fs::write(run.join("config.toml"), config.to_toml()?).with_context(cannot)
-}
-
-fn not_finite(step: u64, saved: u64, config: &TrainConfig) -> String {
-    let kept = match saved {
-        0 => "no checkpoint had been saved yet".to_owned(),
-        saved => format!("the checkpoint of step {saved} is kept"),
-    };
-    format!(
-        "a loss of step {step} is not a finite number, see {}; {kept}; try a smaller --lr",
-        config.out.join("losses.csv").display()
-    )
 }

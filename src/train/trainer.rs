@@ -112,6 +112,11 @@ impl Trainer {
         Losses::new(&self.cpu.read(self.losses))
     }
 
+    /// Whether all weights and moments are finite: an update can overflow while the losses before it still were fine.
+    pub fn is_finite(&self) -> bool {
+        self.states().all(|state| self.cpu.is_finite(state.flat))
+    }
+
     /// What the generator now makes of the input of `pair`, with dropout as in training.
     pub fn preview(&mut self, pair: &Pair) -> image::RgbImage {
         let input = self.input.batch_slice(0..1);

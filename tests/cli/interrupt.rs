@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output};
 
-use super::scene::{Checkpoint, Scene, TINY, checkpoint, wait_until};
+use super::scene::{Checkpoint, Scene, TINY, checkpoint, pair, wait_until};
 
 /// A checkpoint of 10 MB: written in ten pieces and synced, which takes long enough to be hit in the middle.
 const HEAVY: &str = "--image-size 32 --ngf 16 --ndf 16 --threads 1 --keep 2";
@@ -161,27 +161,45 @@ fn ctrl_c_before_the_first_step_can_be_gone_on_from() {
     assert_eq!(scene.rows("run").len() as u64, steps + 1);
 }
 
-/// A limit on file sizes stands for a disk that is full.
-#[test]
-#[cfg(unix)]
-fn a_save_that_fails_leaves_the_checkpoint_before() {
-    let scene = Scene::new();
-    scene.run(&format!("train {TINY} --steps 2 --out run"));
-    let limited = r#"trap "" XFSZ; ulimit -f 100; exec "$@""#;
+/// Runs a command that may write no file of more than about `kilobytes`, which stands for a disk that is full. Returns its last
+/// line on stderr.
+fn fails_on_a_full_disk(scene: &Scene, kilobytes: u32, line: &str) -> String {
+    // The unit is 512 or 1024 bytes, as the shell likes.
+    let limited = format!(r#"trap "" XFSZ; ulimit -f {kilobytes}; exec "$@""#);
     let output = Command::new("sh")
-        .args(["-c", limited, "sh"])
+        .args(["-c", &limited, "sh"])
         .arg(assert_cmd::cargo::cargo_bin!("pixtape"))
-        .args(["train", "--resume", "run", "--steps", "4"])
+        .args(line.split_whitespace())
         .current_dir(scene.path(""))
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    let error = stderr.lines().last().unwrap();
+    String::from_utf8(output.stderr).unwrap().lines().last().unwrap().to_owned()
+}
+
+#[test]
+fn a_save_that_fails_leaves_the_checkpoint_before() {
+    let scene = Scene::new();
+    scene.run(&format!("train {TINY} --steps 2 --out run"));
+    let error = fails_on_a_full_disk(&scene, 100, "train --resume run --steps 4");
     assert!(error.starts_with("error: cannot save the checkpoint run/checkpoints/step-00000004"), "{error}");
     assert_eq!(scene.names("run/checkpoints"), ["step-00000002.safetensors"]);
 
     scene.run("train --resume run --steps 4");
     scene.run(&format!("train {TINY} --steps 4 --out whole"));
     scene.assert_same_run("run", "whole", 4);
+}
+
+#[test]
+fn a_picture_that_cannot_be_finished_is_not_left_half_written() {
+    let scene = Scene::new();
+    scene.run(&format!("train {TINY} --steps 2 --out run"));
+    scene.draw("x.png", &pair(1, 300, 200));
+    let error = fails_on_a_full_disk(&scene, 1, "translate run x.png --out out");
+    assert!(error.starts_with("error: cannot write out/x.png: "), "{error}");
+    assert_eq!(scene.names("out"), [""; 0]);
+
+    let error = fails_on_a_full_disk(&scene, 1, "train --resume run --steps 3 --sample-every 1");
+    assert!(error.starts_with("error: cannot write run/samples/step-00000003.png: "), "{error}");
+    assert_eq!(scene.names("run/samples"), ["step-00000000.png", "step-00000002.png"]);
 }

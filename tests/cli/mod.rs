@@ -4,6 +4,7 @@
 //! here as they would be typed.
 
 mod evaluate;
+#[cfg(unix)]
 mod interrupt;
 mod pairs;
 mod refusals;

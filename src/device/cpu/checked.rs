@@ -1,14 +1,11 @@
 //! Checked runs: the same steps, with everything that could hide a mistake taken away.
 
-use super::{Cpu, CpuKernel, Real};
+use super::{Cpu, Real};
 use crate::philox::{Purpose, Stream};
-use crate::program::{Access, Lifetime, Step};
+use crate::program::{Access, Lifetime};
 use crate::tensor::BufferId;
 
-impl<T: Real> Cpu<T>
-where
-    dyn Step: CpuKernel<T>,
-{
+impl<T: Real> Cpu<T> {
     /// Runs every step of the main part once, in an order drawn by `seed` among those that keep the dependencies. Transient buffers are NaN
     /// until written and NaN again after their last use, so a value that is read too early, too late or without an owner
     /// reaches the results.

@@ -18,6 +18,7 @@ pub use matmul::{Matrix, inside_gemm, matmul};
 pub use real::{Real, vectorized};
 
 use anyhow::{Context as _, Result};
+use rayon::prelude::*;
 
 use crate::plan::{Dependencies, Plan};
 use crate::program::{Control, Program};
@@ -44,10 +45,7 @@ pub struct Cpu<T> {
     control: Control,
 }
 
-impl<T: Real> Cpu<T>
-where
-    dyn crate::program::Step: CpuKernel<T>,
-{
+impl<T: Real> Cpu<T> {
     /// Plans `program` into one arena.
     ///
     /// # Errors
@@ -70,7 +68,7 @@ where
     }
 
     fn with_memory(program: Program, dependencies: Dependencies, memory: Memory<T>, control: Control) -> Cpu<T> {
-        let workspace = program.steps.iter().map(|s| CpuKernel::<T>::workspace(&*s.step)).max().unwrap_or(0);
+        let workspace = program.steps.iter().map(|s| T::kernel(&*s.step).workspace()).max().unwrap_or(0);
         Cpu { program, dependencies, memory, workspace: vec![T::zero(); workspace], control }
     }
 
@@ -99,13 +97,18 @@ where
     fn run(&mut self, index: usize) {
         let recorded = &self.program.steps[index];
         let context = Context::new(&recorded.accesses, &mut self.memory, &mut self.workspace, &mut self.control);
-        CpuKernel::<T>::run(&*recorded.step, &context);
+        T::kernel(&*recorded.step).run(&context);
     }
 
     /// The values of `tensor`, pixel by pixel. Those of a transient tensor may already have made room for others.
     pub fn read(&self, tensor: Tensor) -> Vec<T> {
         let span = &self.memory.buffer(tensor.buffer)[tensor.span()];
         span.chunks(tensor.stride.max(1)).flat_map(|pixel| &pixel[..tensor.channels()]).copied().collect()
+    }
+
+    /// Whether all values of the buffer of `tensor` are finite.
+    pub fn is_finite(&self, tensor: Tensor) -> bool {
+        self.memory.buffer(tensor.buffer).par_iter().all(|value| value.is_finite())
     }
 
     /// Sets the values of `tensor`, pixel by pixel.

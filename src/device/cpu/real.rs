@@ -5,10 +5,16 @@ use std::iter::Sum;
 
 use num_traits::{Float, NumAssign};
 
+use super::CpuKernel;
+use crate::program::Step;
+
 /// f32, which trains, and f64, which checks gradients.
 pub trait Real: Float + NumAssign + Default + Debug + Sum + Send + Sync + 'static {
     fn of(value: f64) -> Self;
     fn widen(self) -> f64;
+
+    /// The kernel of `step` for this number type.
+    fn kernel(step: &dyn Step) -> &dyn CpuKernel<Self>;
 }
 
 impl Real for f32 {
@@ -19,6 +25,10 @@ impl Real for f32 {
     fn widen(self) -> f64 {
         f64::from(self)
     }
+
+    fn kernel(step: &dyn Step) -> &dyn CpuKernel<f32> {
+        step
+    }
 }
 
 impl Real for f64 {
@@ -28,6 +38,10 @@ impl Real for f64 {
 
     fn widen(self) -> f64 {
         self
+    }
+
+    fn kernel(step: &dyn Step) -> &dyn CpuKernel<f64> {
+        step
     }
 }
 

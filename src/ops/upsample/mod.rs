@@ -4,7 +4,7 @@
 //! Output pixel `2y + a` of the plain composition sums kernel rows `r` over the pixels `floor((2y + a - 2 + r) / 2)` of the
 //! input, which is row `floor((a + r) / 2)` of a 3x3 neighbourhood of `y`: rows that fall together are added up beforehand
 //! (`Fold`). One convolution then computes all four phases `(a, b)` of a pixel, and `Shuffle` lays them out. The result
-//! is that of the composition with 25 of its 64 multiplications, and there is no upsampled tensor.
+//! is that of the composition with 36 of its 64 multiplications (11 of them by zeros), and there is no upsampled tensor.
 
 mod cpu;
 
