@@ -33,10 +33,10 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         Ok(sums)
     })??;
     let [l1, psnr] = sums.map(|sum| sum / pairs.len() as f64);
-    let dropout = if args.dropout { format!("on (seed {})", args.seed) } else { "off".to_owned() };
     let mut out = stdout();
-    writeln!(out, "{} pairs ({split}) of {} at {size}", pairs.len(), args.data.display())?;
-    writeln!(out, "{}, dropout {dropout}", model.describe())?;
+    let count = if pairs.len() == 1 { "1 pair".to_owned() } else { format!("{} pairs", pairs.len()) };
+    writeln!(out, "{count} ({split}) of {} at {size}", args.data.display())?;
+    writeln!(out, "{}", model.describe())?;
     writeln!(out, "L1    {l1:.4}  (mean absolute error, on a scale from -1 to 1)")?;
     writeln!(out, "PSNR  {psnr:.2} dB  (mean over the pairs)")?;
     Ok(())

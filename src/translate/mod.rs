@@ -13,6 +13,7 @@ use image::RgbImage;
 pub use model::Model;
 
 use crate::cli::TranslateArgs;
+use crate::config::is_same_place;
 use crate::data::{Direction, list, read_image, write_png};
 use crate::device::cpu::with_threads;
 
@@ -37,9 +38,8 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
             fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
             write_png(&job.output, &translated)?;
         }
-        let dropout = if args.dropout { format!("on (seed {})", args.seed) } else { "off".to_owned() };
-        let (count, out) = (jobs.len(), args.out.display());
-        writeln!(stdout(), "Translated {count} images into {out}, dropout {dropout}, {}", model.describe())?;
+        let images = if jobs.len() == 1 { "1 image".to_owned() } else { format!("{} images", jobs.len()) };
+        writeln!(stdout(), "Translated {images} into {}, {}", args.out.display(), model.describe())?;
         Ok(())
     })?
 }
@@ -71,7 +71,7 @@ fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<Job>> {
                 );
             }
             ensure!(
-                !is_same_file(&input, &output),
+                !is_same_place(&input, &output),
                 "{} would be overwritten by its own translation: choose another --out",
                 input.display()
             );
@@ -79,10 +79,6 @@ fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<Job>> {
         }
     }
     Ok(jobs)
-}
-
-fn is_same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 /// The picture to translate: the whole file, or the input half of a side-by-side pair.

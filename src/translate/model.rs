@@ -47,9 +47,13 @@ impl Model {
         &self.meta.config
     }
 
-    /// Which weights these are.
+    /// Which weights these are, and what noise they are used with.
     pub fn describe(&self) -> String {
-        format!("weights of step {}", self.meta.step)
+        let dropout = match self.dropout && self.meta.config.dropout > 0.0 {
+            true => format!("on (seed {})", self.seed),
+            false => "off".to_owned(),
+        };
+        format!("weights of step {}, dropout {dropout}", self.meta.step)
     }
 
     /// Translates one image, `[h, w, 3]` of any size. The sides are padded by their last row and column to what the network
@@ -71,9 +75,11 @@ impl Model {
     /// # Errors
     /// When a tensor is missing from the checkpoint, or memory runs out.
     pub fn generate(&mut self, input: &[f32], size: Size, number: u64) -> Result<Vec<f32>> {
-        let recorded = match self.recorded.take() {
-            Some(recorded) if recorded.size == size => recorded,
-            _ => self.record(size)?,
+        // One of another size is gone before the next is made: two would need the memory twice.
+        let fitting = self.recorded.take().filter(|recorded| recorded.size == size);
+        let recorded = match fitting {
+            Some(recorded) => recorded,
+            None => self.record(size)?,
         };
         let Recorded { cpu, input: place, output, .. } = self.recorded.insert(recorded);
         cpu.set_control(Control { step: number, ..cpu.control() });

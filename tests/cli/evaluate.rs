@@ -72,7 +72,7 @@ fn what_is_held_out_is_found_and_dropout_is_said() {
     scene.draw_pairs(&["val/train/a.png", "val/val/a.png", "val/val/b.png", "held-out/test/c.png"]);
     assert_eq!(first("val"), "2 pairs (val/) of val at 32");
     // A folder that holds nothing to train on.
-    assert_eq!(first("held-out"), "1 pairs (test/) of held-out at 32");
+    assert_eq!(first("held-out"), "1 pair (test/) of held-out at 32");
 }
 
 #[test]
