@@ -1,8 +1,11 @@
 //! The values of settings that nobody gave. Every number that may be tuned stands in one of the two tables below.
 
+use std::path::Path;
+
 use anyhow::{Result, ensure};
 
 use super::{Device, Precision, Recipe, TrainConfig, TrainOptions, available_threads, run_name};
+use crate::checkpoint::latest;
 use crate::data::{Augment, Direction, Size};
 
 /// What a recipe prescribes, whatever the data.
@@ -42,7 +45,7 @@ const FULL: JobDefaults = JobDefaults {
 
 /// The built-in facades: small enough to end in about two minutes on two cores.
 const BUILT_IN: JobDefaults =
-    JobDefaults { image_size: Size { width: 128, height: 128 }, ngf: 16, ndf: 16, epochs: 10, ..FULL };
+    JobDefaults { image_size: Size { width: 128, height: 128 }, ngf: 16, ndf: 16, epochs: 15, ..FULL };
 
 impl TrainOptions {
     /// The complete settings of a new run: these options over the defaults, checked.
@@ -65,11 +68,7 @@ impl TrainOptions {
         // A run that was given an end by either measure needs no other.
         let epochs = given.epochs.or(if given.steps.is_none() { Some(job.epochs) } else { None });
         let out = given.out.unwrap_or_else(|| run_name::next_free(given.data.as_deref()));
-        ensure!(
-            !out.join("config.toml").exists(),
-            "--out {0} already holds a run: choose another folder, or go on with --resume {0}",
-            out.display()
-        );
+        ensure_free(&out)?;
 
         let config = TrainConfig {
             data: given.data,
@@ -101,6 +100,22 @@ impl TrainOptions {
         config.validate()?;
         Ok(config)
     }
+}
+
+/// Refuses a folder that holds a run, saying what can be done about it.
+pub(crate) fn ensure_free(out: &Path) -> Result<()> {
+    let out_name = out.display();
+    // A folder that cannot be looked into is told of when it is to be made.
+    ensure!(
+        !matches!(latest(out), Ok(Some(_))),
+        "--out {out_name} already holds a run: choose another folder, or go on with --resume {out_name}"
+    );
+    ensure!(
+        !out.join("config.toml").exists(),
+        "--out {out_name} holds a run that ended before its first checkpoint, or another one that has just begun: choose \
+         another folder, or remove this one"
+    );
+    Ok(())
 }
 
 /// 286 for 256 as in the paper, in proportion for other sizes.
@@ -144,10 +159,15 @@ mod tests {
     #[test]
     fn a_folder_with_a_run_is_not_started_over() {
         let folder = tempfile::tempdir().unwrap();
+        let error = |folder: &Path| {
+            let out = Some(folder.to_path_buf());
+            TrainOptions { out, ..Default::default() }.resolve().unwrap_err().to_string()
+        };
         std::fs::write(folder.path().join("config.toml"), "").unwrap();
-        let error =
-            TrainOptions { out: Some(folder.path().to_path_buf()), ..Default::default() }.resolve().unwrap_err();
-        assert!(error.to_string().contains("--resume"), "{error}");
+        assert!(error(folder.path()).contains("before its first checkpoint"));
+        std::fs::create_dir(folder.path().join("checkpoints")).unwrap();
+        std::fs::write(folder.path().join("checkpoints/step-00000001.safetensors"), "").unwrap();
+        assert!(error(folder.path()).contains("--resume"));
     }
 
     #[test]

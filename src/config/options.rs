@@ -83,7 +83,7 @@ pub struct TrainOptions {
     #[arg(long, help_heading = "Recipe")]
     pub recipe: Option<Recipe>,
 
-    /// Passes over the training pairs [default: 200 with --data, 10 without; no limit when --steps is given alone]
+    /// Passes over the training pairs [default: 200 with --data, 15 without; no limit when --steps is given alone]
     ///
     /// An epoch is floor(pairs / batch) steps; the built-in facades count 400 pairs an epoch.
     #[arg(long, value_name = "N", help_heading = "Recipe")]

@@ -46,7 +46,8 @@ impl TrainOptions {
     }
 }
 
-fn is_same_place(a: &Path, b: &Path) -> bool {
+/// Whether two paths lead to one file or folder that exists.
+pub(crate) fn is_same_place(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 

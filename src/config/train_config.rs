@@ -52,6 +52,9 @@ pub struct TrainRequest {
     pub resume: Option<PathBuf>,
 }
 
+/// The largest number that a settings file can hold.
+const LARGEST: u64 = i64::MAX as u64;
+
 impl TrainConfig {
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).context("the settings cannot be written as TOML")
@@ -70,11 +73,11 @@ impl TrainConfig {
             ("ngf", self.ngf as u64, 1024),
             ("ndf", self.ndf as u64, 1024),
             ("threads", self.threads as u64, 1024),
-            ("keep", self.keep as u64, u64::MAX),
-            ("sample-every", self.sample_every, u64::MAX),
-            ("save-every", self.save_every, u64::MAX),
-            ("epochs", self.epochs.unwrap_or(1), u64::MAX),
-            ("steps", self.steps.unwrap_or(1), u64::MAX),
+            ("keep", self.keep as u64, LARGEST),
+            ("sample-every", self.sample_every, LARGEST),
+            ("save-every", self.save_every, LARGEST),
+            ("epochs", self.epochs.unwrap_or(1), LARGEST),
+            ("steps", self.steps.unwrap_or(1), LARGEST),
         ];
         for (flag, value, most) in whole_numbers {
             ensure!(value >= 1, "--{flag} {value}: must be at least 1");

@@ -60,7 +60,8 @@ impl Progress {
             }
             None => {
                 let rate = (step - self.first) as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
-                let left = Duration::from_secs_f64((self.total - step) as f64 / rate.max(1e-9));
+                let left = Duration::try_from_secs_f64((self.total - step) as f64 / rate.max(1e-9));
+                let left = left.unwrap_or(Duration::MAX);
                 let left = indicatif::HumanDuration(Duration::from_secs(left.as_secs()));
                 say(&format!("{place}  step {step}/{}  {rate:.2} it/s  ETA {left:#}  {losses}", self.total));
             }

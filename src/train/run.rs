@@ -3,7 +3,7 @@
 //! Everything that a step depends on is a function of the settings and the number of the step, so a run that goes on from a
 //! checkpoint computes what the uninterrupted one would have, bit for bit.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::progress::{Progress, say};
 use super::samples;
 use super::trainer::Trainer;
 use crate::checkpoint::{Meta, Reader, save_to_run};
-use crate::config::{Device, TrainConfig, TrainRequest};
+use crate::config::{Device, TrainConfig, TrainRequest, ensure_free};
 use crate::data::{CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, Pairs, Position, Size, Split, resize};
 use crate::device::cpu::with_threads;
 
@@ -53,9 +53,8 @@ impl Data {
                 (Arc::new(facades(Split::Train)?), Some(Box::new(facades(Split::HeldOut)?)))
             }
             Some(dir) => {
-                let Dataset { train, val, test } = open_folder(dir, config)?;
-                let held_out = val.or(test).map(|folder| Box::new(folder) as Box<dyn Pairs>);
-                (Arc::new(train), held_out)
+                let Dataset { train, held_out } = open_folder(dir, config)?;
+                (Arc::new(train), held_out.map(|folder| Box::new(folder) as Box<dyn Pairs>))
             }
         };
         let from: &dyn Pairs = held_out.as_deref().unwrap_or(&*train);
@@ -132,7 +131,7 @@ impl Run {
         let total = by_epochs.into_iter().chain(config.steps).min().context("neither --epochs nor --steps is given")?;
 
         // Nothing is written before everything that can be wrong with the input has been looked at.
-        make_folder(&config)?;
+        make_folder(&config, request.resume.is_none())?;
         let losses = LossLog::open(&config.out, trainer.steps_done())?;
         interrupt::catch()?;
         Ok(Run { config, trainer, loader, losses, samples: data.samples, fingerprint, total })
@@ -264,10 +263,20 @@ impl Run {
     }
 }
 
-fn make_folder(config: &TrainConfig) -> Result<()> {
+/// Makes the run folder. A new run claims it by its settings file, which only one process can be the first to write.
+fn make_folder(config: &TrainConfig, is_new: bool) -> Result<()> {
     let run = &config.out;
+    let settings = config.to_toml()?;
     let cannot = || format!("cannot write the run folder {}", run.display());
     fs::create_dir_all(run.join("samples")).with_context(cannot)?;
     fs::create_dir_all(run.join("checkpoints")).with_context(cannot)?;
-    fs::write(run.join("config.toml"), config.to_toml()?).with_context(cannot)
+    let file = run.join("config.toml");
+    if is_new {
+        ensure_free(run)?;
+        let claimed = File::create_new(&file).with_context(cannot);
+        return claimed?.write_all(settings.as_bytes()).with_context(cannot);
+    }
+    let unfinished = run.join("config.toml.unfinished");
+    fs::write(&unfinished, settings).with_context(cannot)?;
+    fs::rename(&unfinished, &file).with_context(cannot)
 }

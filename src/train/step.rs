@@ -2,7 +2,7 @@
 //!
 //! The `pytorch-gan` order: the generator is updated first, then the discriminator on the same fake picture. The
 //! discriminator has not changed in between and drops nothing out, so its judgement of the fake is the same number in both
-//! halves: one forward pass over `[fake, real]` serves them, and the step is an eighth shorter than as usually coded.
+//! halves: one forward pass over `[fake, real]` serves them, which saves one of three.
 
 use anyhow::Result;
 
