@@ -22,8 +22,8 @@ pub const CACHE_BYTES: usize = 1 << 30;
 /// The splits of one data set.
 pub struct Dataset {
     pub train: Folder,
-    pub val: Option<Folder>,
-    pub test: Option<Folder>,
+    /// Never trained on: what to look at progress with.
+    pub held_out: Option<Folder>,
 }
 
 /// One split: its pairs at the load size, in the order of the bytes of their file names.
@@ -37,9 +37,9 @@ pub struct Folder {
 }
 
 impl Dataset {
-    /// Opens `dir`. Training pairs are the pictures in `dir/train`, or in `dir` itself when there are none; `dir/val` and
-    /// `dir/test` are held out where they exist. `progress` is told how many of how many files are decoded, from several
-    /// threads. The decoded pictures are kept if all splits together take at most `cache_bytes`.
+    /// Opens `dir`. Training pairs are the pictures in `dir/train`, or in `dir` itself when there are none; those in `dir/val`,
+    /// else in `dir/test`, are held out. `progress` is told how many of how many files are decoded, from several threads. The
+    /// decoded training pictures are kept if they take at most `cache_bytes`.
     ///
     /// # Errors
     /// When there are no pictures to train on, or naming every file that is not a good pair.
@@ -60,15 +60,14 @@ impl Dataset {
             "no images in {}: looked for .png, .jpg and .jpeg in it and in train/",
             dir.display()
         );
-        let splits = [train, list(&dir.join("val"))?, list(&dir.join("test"))?];
-        let [train, val, test] = open(dir, splits, direction, load_size, cache_bytes, progress)?;
-        let found = |folder: Folder| (!folder.files.is_empty()).then_some(folder);
-        Ok(Dataset { train, val: found(val), test: found(test) })
-    }
-
-    /// What to measure progress on: the validation split, or else the test split.
-    pub fn held_out(&self) -> Option<&Folder> {
-        self.val.as_ref().or(self.test.as_ref())
+        let mut held_out = list(&dir.join("val"))?;
+        if held_out.is_empty() {
+            held_out = list(&dir.join("test"))?;
+        }
+        // Of the held-out pictures a few are looked at now and then: they are only checked.
+        let splits = [(train, cache_bytes), (held_out, 0)];
+        let [train, held_out] = open(dir, splits, direction, load_size, progress)?;
+        Ok(Dataset { train, held_out: (!held_out.files.is_empty()).then_some(held_out) })
     }
 }
 
@@ -83,16 +82,11 @@ impl Folder {
         for (name, below) in [("test/", "test"), ("val/", "val"), ("train/", "train"), ("all", "")] {
             let files = list(&dir.join(below))?;
             if !files.is_empty() {
-                let [folder] = open(dir, [files], direction, load_size, CACHE_BYTES, &|_, _| {})?;
+                let [folder] = open(dir, [(files, CACHE_BYTES)], direction, load_size, &|_, _| {})?;
                 return Ok((name, folder));
             }
         }
         bail!("no images in {}: looked for .png, .jpg and .jpeg in it and in test/, val/ and train/", dir.display())
-    }
-
-    /// The file of each pair, in order.
-    pub fn files(&self) -> &[PathBuf] {
-        &self.files
     }
 }
 
@@ -120,25 +114,24 @@ fn ensure_folder(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Decodes the files of each split, all of them below `dir`.
+/// Decodes the files of each split, all of them below `dir`, and keeps what takes at most the split's bytes.
 fn open<const N: usize>(
     dir: &Path,
-    splits: [Vec<PathBuf>; N],
+    splits: [(Vec<PathBuf>, usize); N],
     direction: Direction,
     load_size: Size,
-    cache_bytes: usize,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<[Folder; N]> {
-    let total = splits.iter().map(Vec::len).sum::<usize>();
-    let keep = load_size.pixels().saturating_mul(6).saturating_mul(total) <= cache_bytes;
+    let total = splits.iter().map(|(files, _)| files.len()).sum::<usize>();
     let done = AtomicUsize::new(0);
-    let decode = |path: &PathBuf| {
-        let decoded = decode(path, direction, load_size).map(|(pair, hash)| (keep.then_some(pair), hash));
-        progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-        decoded
-    };
     let mut bad = Vec::new();
-    let folders = splits.map(|files| {
+    let folders = splits.map(|(files, cache_bytes)| {
+        let keep = load_size.pixels().saturating_mul(6).saturating_mul(files.len()) <= cache_bytes;
+        let decode = |path: &PathBuf| {
+            let decoded = decode(path, direction, load_size).map(|(pair, hash)| (keep.then_some(pair), hash));
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+            decoded
+        };
         let decoded: Vec<_> = files.par_iter().map(decode).collect();
         let (mut cached, mut fingerprint) = (Vec::new(), Fnv::new());
         for (path, decoded) in files.iter().zip(decoded) {
@@ -257,13 +250,13 @@ mod tests {
         fs::write(dir.path().join("notes.txt"), "no picture").expect("a file for the test");
         let flat = open(&dir, CACHE_BYTES).expect("four pairs");
         assert_eq!(names(&flat.train), ["B.JPG", "a10.jpeg", "a9.png", "b.png"]);
-        assert!(flat.held_out().is_none());
+        assert!(flat.held_out.is_none());
 
         let split = open(&folder(&["train/x.png", "test/y.png", "loose.png"]), CACHE_BYTES).expect("two splits");
         assert_eq!(names(&split.train), ["x.png"]);
-        assert_eq!(split.held_out().map(names), Some(vec!["y.png"]));
+        assert_eq!(split.held_out.as_ref().map(names), Some(vec!["y.png"]));
         let both = open(&folder(&["train/x.png", "test/y.png", "val/z.png"]), CACHE_BYTES).expect("three splits");
-        assert_eq!(both.held_out().map(names), Some(vec!["z.png"]));
+        assert_eq!(both.held_out.as_ref().map(names), Some(vec!["z.png"]));
     }
 
     #[test]
