@@ -88,6 +88,10 @@ fn run(network: Network, shape: Shape, precision: Precision, how: How) -> Vec<(S
     for (index, spec) in parameters.specs.iter().enumerate() {
         let values = parameter_values(&format!("{owner}.{}", spec.name), spec, PARAMETER_SCALE);
         machine.write(parameters.part(parameters.values, index), &values);
+        // What a backward pass adds to instead of overwriting stays NaN. Only the biases that a norm cancels are not written.
+        if !(spec.is_bias && CANCELLED_BIASES.contains(&spec.name.as_str())) {
+            machine.fill(parameters.part(parameters.gradients, index), f64::NAN);
+        }
     }
     match how {
         How::Arena => machine.execute(),
@@ -101,6 +105,9 @@ fn run(network: Network, shape: Shape, precision: Precision, how: How) -> Vec<(S
     }
     results
 }
+
+/// The discriminator's biases in front of a norm: detached, so that their gradient stays zero.
+const CANCELLED_BIASES: [&str; 3] = ["model.2.bias", "model.5.bias", "model.8.bias"];
 
 #[derive(Clone, Copy, Debug)]
 enum How {

@@ -85,8 +85,8 @@ fn count(work: impl FnOnce()) -> usize {
 fn train(threads: usize) -> usize {
     let work = || {
         let (program, handles) = state::record(&state::options(64, 8, 0.5));
-        let has_product = |step: &pixtape::program::RecordedStep| step.step.name().starts_with("conv_");
-        let products: Vec<bool> = program.steps.iter().map(has_product).collect();
+        let has_product = |step: &pixtape::program::RecordedStep| step.step().name().starts_with("conv_");
+        let products: Vec<bool> = program.steps().iter().map(has_product).collect();
         assert!(products.contains(&true) && products.contains(&false));
         let mut cpu: Cpu<f32> = Cpu::new(program, CONTROL).expect("memory");
         handles.load(&mut cpu);

@@ -28,8 +28,6 @@ fn runs_repeat_to_the_bit() {
         assert_same_bits(&format!("{threads} threads"), &train(threads, 7), &train(threads, 7));
     }
     assert_ne!(train(1, 7), train(1, 8), "the seed decides about dropout");
-    let [one, two] = [1, 2].map(|threads| train(threads, 7));
-    println!("one thread and two give the same bits: {}", one == two);
 }
 
 /// The whole step, from one arena and from buffers that are NaN when they are not in use, in recorded order and in others.
@@ -82,7 +80,7 @@ fn previews_leave_training_alone() {
 #[test]
 fn the_arena_is_smaller_than_its_buffers() {
     let (program, _) = state::record(&state::options(256, 64, 0.5));
-    let transient = program.buffers.iter().filter(|(_, b)| b.lifetime == pixtape::program::Lifetime::Transient);
+    let transient = program.buffers().iter().filter(|(_, b)| b.lifetime == pixtape::program::Lifetime::Transient);
     let separate: usize = transient.map(|(_, buffer)| buffer.count()).sum();
     let plan = pixtape::plan::Plan::of(&program, &pixtape::plan::Dependencies::of(&program));
     let shared = plan.total() - plan.persistent();
