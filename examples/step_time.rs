@@ -91,7 +91,7 @@ fn print_steps(cpu: &Cpu<f32>, times: &BTreeMap<(usize, &str), Duration>, steps:
     let mut kinds: BTreeMap<&str, Duration> = BTreeMap::new();
     for (&(index, name), &time) in times {
         *kinds.entry(name).or_default() += time;
-        println!("{:8.2} ms  {:?}", ms(time), cpu.program().steps[index].step);
+        println!("{:8.2} ms  {:?}", ms(time), cpu.program().steps()[index].step());
     }
     kinds.iter().for_each(|(name, &time)| println!("{:8.2} ms  {name}", ms(time)));
 }

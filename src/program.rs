@@ -165,8 +165,8 @@ impl Buffers {
 /// A step with its accesses, which are asked for once.
 #[derive(Debug)]
 pub struct RecordedStep {
-    pub step: Arc<dyn Step>,
-    pub accesses: Vec<Access>,
+    pub(crate) step: Arc<dyn Step>,
+    pub(crate) accesses: Vec<Access>,
 }
 
 impl RecordedStep {
@@ -175,6 +175,9 @@ impl RecordedStep {
     /// such a step could not be run safely. It is a mistake in an op, never in what a user does.
     pub fn new(step: Arc<dyn Step>) -> RecordedStep {
         let accesses = step.accesses();
+        for tensor in accesses.iter().filter_map(Access::tensor) {
+            assert!(tensor.stride >= tensor.channels(), "{}: pixels of {tensor:?} overlap", step.name());
+        }
         let tensors = || accesses.iter().enumerate().filter_map(|(i, a)| Some((i, a, a.tensor()?)));
         for (i, access, written) in tensors().filter(|(_, access, _)| access.writes()) {
             for (_, _, other) in tensors().filter(|&(j, _, t)| j != i && t.buffer == written.buffer) {
@@ -184,13 +187,28 @@ impl RecordedStep {
         }
         RecordedStep { step, accesses }
     }
+
+    pub fn step(&self) -> &dyn Step {
+        &*self.step
+    }
 }
 
 /// What a tape ends as: recorded once, planned, executed again and again.
 #[derive(Debug)]
 pub struct Program {
-    pub buffers: Buffers,
-    pub steps: Vec<RecordedStep>,
+    pub(crate) buffers: Buffers,
+    pub(crate) steps: Vec<RecordedStep>,
     /// How many of the steps, from the first on, an execution runs. Those behind them run on demand, over the same buffers.
-    pub main: usize,
+    pub(crate) main: usize,
+}
+
+impl Program {
+    pub fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
+    /// In recorded order.
+    pub fn steps(&self) -> &[RecordedStep] {
+        &self.steps
+    }
 }

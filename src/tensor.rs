@@ -17,12 +17,12 @@ pub struct BufferId(pub(crate) usize);
 /// A strided view of a buffer. Element `[n, h, w, c]` lies at `offset + ((n * H + h) * W + w) * stride + c`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Tensor {
-    pub buffer: BufferId,
+    pub(crate) buffer: BufferId,
     /// Of the first element, in elements.
-    pub offset: usize,
+    pub(crate) offset: usize,
     pub shape: Shape,
     /// Elements from one pixel to the next; more than the channels where the view is a channel slice.
-    pub stride: usize,
+    pub(crate) stride: usize,
     pub(crate) detached: bool,
 }
 

@@ -128,10 +128,6 @@ impl<'a, T> View<'a, T> {
         self.shape[3]
     }
 
-    pub fn is_contiguous(&self) -> bool {
-        self.stride == self.channels() || self.pixels() <= 1
-    }
-
     /// The channels of pixel `p`.
     #[inline(always)]
     pub fn pixel(&self, p: usize) -> &'a [T] {

@@ -13,6 +13,9 @@ use crate::tensor::BufferId;
 /// Elements before and after a guarded buffer that nobody may write.
 const GUARD: usize = 64;
 
+/// What guards hold: no value that a kernel would write.
+const GUARD_VALUE: f64 = -1.640_625e30;
+
 /// Where the buffers of a program lie. Everything is zero at first, and no page is touched before it is used.
 #[derive(Debug)]
 pub struct Memory<T> {
@@ -46,8 +49,14 @@ impl<T: Real> Memory<T> {
         let mut memory = Memory { _blocks: Vec::new(), buffers: Vec::new(), elements: 0, guarded: true };
         for (_, buffer) in buffers.iter() {
             let (block, start) = zeroed(buffer.count() + 2 * GUARD)?;
-            // SAFETY: the block has two guards more than the buffer.
-            memory.buffers.push((unsafe { start.add(GUARD) }, buffer.count()));
+            // SAFETY: the block has two guards more than the buffer, and nobody else knows of it yet.
+            let (start, block_values) = unsafe {
+                (start.add(GUARD), std::slice::from_raw_parts_mut(start.as_ptr(), buffer.count() + 2 * GUARD))
+            };
+            let (front, rest) = block_values.split_at_mut(GUARD);
+            front.fill(T::of(GUARD_VALUE));
+            rest[buffer.count()..].fill(T::of(GUARD_VALUE));
+            memory.buffers.push((start, buffer.count()));
             memory._blocks.push(block);
             memory.elements += buffer.count();
         }
@@ -65,7 +74,7 @@ impl<T: Real> Memory<T> {
                         std::slice::from_raw_parts(start.as_ptr().add(count), GUARD),
                     ]
                 };
-                sides.into_iter().flatten().all(|x| *x == T::zero())
+                sides.into_iter().flatten().all(|x| *x == T::of(GUARD_VALUE))
             })
     }
 

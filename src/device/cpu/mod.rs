@@ -53,7 +53,7 @@ impl<T: Real> Cpu<T> {
     pub fn new(program: Program, control: Control) -> Result<Cpu<T>> {
         let dependencies = Dependencies::of(&program);
         let memory = Memory::arena(&program.buffers, &Plan::of(&program, &dependencies))?;
-        Ok(Cpu::with_memory(program, dependencies, memory, control))
+        Cpu::with_memory(program, dependencies, memory, control)
     }
 
     /// Gives every buffer an allocation of its own between guards, so that [`Cpu::execute_checked`] can see what the arena
@@ -64,12 +64,23 @@ impl<T: Real> Cpu<T> {
     pub fn checked(program: Program, control: Control) -> Result<Cpu<T>> {
         let dependencies = Dependencies::of(&program);
         let memory = Memory::guarded(&program.buffers)?;
-        Ok(Cpu::with_memory(program, dependencies, memory, control))
+        Cpu::with_memory(program, dependencies, memory, control)
     }
 
-    fn with_memory(program: Program, dependencies: Dependencies, memory: Memory<T>, control: Control) -> Cpu<T> {
-        let workspace = program.steps.iter().map(|s| T::kernel(&*s.step).workspace()).max().unwrap_or(0);
-        Cpu { program, dependencies, memory, workspace: vec![T::zero(); workspace], control }
+    fn with_memory(
+        program: Program,
+        dependencies: Dependencies,
+        memory: Memory<T>,
+        control: Control,
+    ) -> Result<Cpu<T>> {
+        let length = program.steps.iter().map(|s| T::kernel(&*s.step).workspace()).max().unwrap_or(0);
+        let mut workspace = Vec::new();
+        let bytes = length * size_of::<T>();
+        workspace
+            .try_reserve_exact(length)
+            .with_context(|| format!("out of memory: {} MB were refused", bytes >> 20))?;
+        workspace.resize(length, T::zero());
+        Ok(Cpu { program, dependencies, memory, workspace, control })
     }
 
     /// Runs every step of the main part once, in recorded order.
