@@ -49,8 +49,12 @@ impl Shapes {
         pixels * self.geometry.taps()
     }
 
-    /// Images whose columns are worked on at once.
+    /// Images whose columns are worked on at once. A head's products are so small that `gemm` sums the smallest of them in
+    /// another order: one image at a time, its judgement of a picture does not depend on what else is in the batch.
     fn images(&self) -> usize {
+        if !self.gathers_big() {
+            return 1;
+        }
         (COLUMNS / self.columns().max(1)).clamp(1, self.small[0].max(1))
     }
 
