@@ -1,9 +1,10 @@
 //! What a person sees while a run goes on: a bar on a terminal, a plain line every few seconds elsewhere.
 
+use std::fmt;
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::step::Losses;
 
@@ -32,8 +33,12 @@ impl Progress {
     pub fn new(done: u64, total: u64, epochs: u64) -> Progress {
         let bar = stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            let template = "{prefix} [{bar:24}] step {pos}/{len}  {per_sec}  ETA {eta}  {msg}";
-            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            let template = "{prefix} [{bar:24}] step {pos}/{len}  {rate} it/s  ETA {eta}  {msg}";
+            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            bar.set_style(style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+                // A bar that cannot be written to has no reader.
+                let _ = write!(out, "{:.2}", state.per_sec());
+            }));
             bar.set_position(done);
             bar.reset_eta();
             bar

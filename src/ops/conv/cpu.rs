@@ -25,6 +25,9 @@ struct Shapes {
     small: Shape,
     big: Shape,
     geometry: Geometry,
+    /// Whether the result is pixels. A head's products are so small that `gemm` sums the smallest of them in another order: made
+    /// for one image at a time, its judgement of a picture does not depend on what else is in the batch.
+    has_pixels_out: bool,
 }
 
 impl Shapes {
@@ -49,10 +52,9 @@ impl Shapes {
         pixels * self.geometry.taps()
     }
 
-    /// Images whose columns are worked on at once. A head's products are so small that `gemm` sums the smallest of them in
-    /// another order: one image at a time, its judgement of a picture does not depend on what else is in the batch.
+    /// Images whose columns are worked on at once.
     fn images(&self) -> usize {
-        if !self.gathers_big() {
+        if self.has_pixels_out && !self.gathers_big() {
             return 1;
         }
         (COLUMNS / self.columns().max(1)).clamp(1, self.small[0].max(1))
@@ -102,7 +104,7 @@ fn pixels<'a, T>(view: &View<'a, T>) -> Matrix<'a, T> {
 
 impl Down {
     fn shapes(&self) -> Shapes {
-        Shapes { small: self.small.tensor.shape, big: self.big.shape, geometry: self.geometry }
+        Shapes { small: self.small.tensor.shape, big: self.big.shape, geometry: self.geometry, has_pixels_out: true }
     }
 }
 
@@ -170,7 +172,7 @@ fn add_bias<T: Real>(out: &mut ViewMut<'_, T>, bias: &[T], accumulate: bool) {
 
 impl Up {
     fn shapes(&self) -> Shapes {
-        Shapes { small: self.small.shape, big: self.big.tensor.shape, geometry: self.geometry }
+        Shapes { small: self.small.shape, big: self.big.tensor.shape, geometry: self.geometry, has_pixels_out: true }
     }
 }
 
@@ -208,7 +210,7 @@ impl<T: Real> CpuKernel<T> for Up {
 
 impl Wgrad {
     fn shapes(&self) -> Shapes {
-        Shapes { small: self.small.shape, big: self.big.shape, geometry: self.geometry }
+        Shapes { small: self.small.shape, big: self.big.shape, geometry: self.geometry, has_pixels_out: false }
     }
 }
 
