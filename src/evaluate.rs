@@ -15,10 +15,10 @@ use crate::translate::Model;
 /// # Errors
 /// When the checkpoint or the data cannot be used.
 pub fn run(args: &EvaluateArgs) -> Result<()> {
-    let mut model = Model::open(&args.model, args.dropout, args.seed)?;
+    let mut model = Model::open(&args.model, args.generator.dropout, args.generator.seed)?;
     let (direction, size) = (model.config().direction, model.config().image_size);
     let (split, pairs) = Folder::to_evaluate(&args.data, direction, size)?;
-    let sums = with_threads(args.threads, || -> Result<[f64; 2]> {
+    let sums = with_threads(args.generator.threads, || -> Result<[f64; 2]> {
         let mut sums = [0.0; 2];
         let mut input = vec![0.0; size.pixels() * 3];
         let mut target = input.clone();

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args};
+use clap::Args;
 
-use super::{on_off, threads};
-use crate::config::available_threads;
+use super::GeneratorArgs;
 
 /// Measure a trained run on pairs: mean absolute error (L1) and PSNR
 ///
@@ -21,16 +20,6 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
 
-    /// Keep the generator's dropout on, as in training, or switch it off.
-    #[arg(long, value_name = "on|off", default_value = "on", value_parser = on_off(), action = ArgAction::Set)]
-    pub dropout: bool,
-
-    /// Seed of the dropout.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-
-    /// Threads for the arithmetic [default: all of this machine's]
-    #[arg(long, value_name = "N", value_parser = threads())]
-    #[arg(default_value_t = available_threads(), hide_default_value = true)]
-    pub threads: usize,
+    #[command(flatten)]
+    pub generator: GeneratorArgs,
 }

@@ -4,6 +4,7 @@
 //! to stdout with `writeln!` and `?`, not `println!`, which panics when the reader of a pipe has gone.
 
 mod evaluate;
+mod generator;
 mod train;
 mod translate;
 
@@ -19,6 +20,7 @@ use clap::{
 };
 
 pub use evaluate::EvaluateArgs;
+pub use generator::GeneratorArgs;
 pub use train::TrainArgs;
 pub use translate::TranslateArgs;
 
@@ -135,7 +137,7 @@ mod tests {
     #[test]
     fn dropout_is_on_unless_switched_off() {
         let dropout = |words: &str| match Cli::try_parse_from(words.split_whitespace()).unwrap().command {
-            Command::Translate(args) => args.dropout,
+            Command::Translate(args) => args.generator.dropout,
             other => panic!("{other:?}"),
         };
         assert!(dropout("pixtape translate run a.png --out x"));

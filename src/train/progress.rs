@@ -1,10 +1,9 @@
 //! What a person sees while a run goes on: a bar on a terminal, a plain line every few seconds elsewhere.
 
-use std::fmt;
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::step::Losses;
 
@@ -33,14 +32,8 @@ impl Progress {
     pub fn new(done: u64, total: u64, epochs: u64) -> Progress {
         let bar = stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            let template = "{prefix} [{bar:24}] step {pos}/{len}  {rate} it/s  ETA {eta}  {msg}";
-            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-            bar.set_style(style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
-                // A bar that cannot be written to has no reader.
-                let _ = write!(out, "{:.2}", state.per_sec());
-            }));
-            bar.set_position(done);
-            bar.reset_eta();
+            let template = "{prefix} [{bar:24}] step {pos}/{len}  {msg}";
+            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
         let now = Instant::now();
@@ -56,20 +49,19 @@ impl Progress {
         }
         self.last = Instant::now();
         let place = format!("epoch {epoch}/{}", self.epochs);
-        let losses = format!("d {:.3}  adv {:.3}  pixel {:.3}", losses.discriminator, losses.adversarial, losses.pixel);
+        let rate = (step - self.first) as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
+        let left = Duration::try_from_secs_f64((self.total - step) as f64 / rate.max(1e-9)).unwrap_or(Duration::MAX);
+        let left = HumanDuration(Duration::from_secs(left.as_secs()));
+        let Losses { discriminator, adversarial, pixel } = losses;
+        let news =
+            format!("{rate:.2} it/s  ETA {left:#}  d {discriminator:.3}  adv {adversarial:.3}  pixel {pixel:.3}");
         match &self.bar {
             Some(bar) => {
                 bar.set_prefix(place);
                 bar.set_position(step);
-                bar.set_message(losses);
+                bar.set_message(news);
             }
-            None => {
-                let rate = (step - self.first) as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
-                let left = Duration::try_from_secs_f64((self.total - step) as f64 / rate.max(1e-9));
-                let left = left.unwrap_or(Duration::MAX);
-                let left = indicatif::HumanDuration(Duration::from_secs(left.as_secs()));
-                say(&format!("{place}  step {step}/{}  {rate:.2} it/s  ETA {left:#}  {losses}", self.total));
-            }
+            None => say(&format!("{place}  step {step}/{}  {news}", self.total)),
         }
     }
 

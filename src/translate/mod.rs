@@ -23,7 +23,7 @@ use crate::device::cpu::with_threads;
 /// When the checkpoint or an input cannot be used (all bad inputs are named before anything is written), or an output
 /// cannot be written.
 pub fn run(args: &TranslateArgs) -> Result<()> {
-    let mut model = Model::open(&args.model, args.dropout, args.seed)?;
+    let mut model = Model::open(&args.model, args.generator.dropout, args.generator.seed)?;
     let jobs = jobs(&args.inputs, &args.out)?;
     let direction = model.config().direction;
     let read = |path: &Path| input(path, args.pairs, direction);
@@ -31,7 +31,7 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
         jobs.iter().filter_map(|job| read(&job.input).err()).map(|error| format!("{error:#}")).collect();
     ensure!(bad.is_empty(), "{} of {} inputs cannot be translated: {}", bad.len(), jobs.len(), bad.join("; "));
 
-    with_threads(args.threads, || {
+    with_threads(args.generator.threads, || {
         for (number, job) in jobs.iter().enumerate() {
             let translated = model.translate(&read(&job.input)?, number as u64)?;
             // Not before: a checkpoint that lacks a tensor leaves no empty folder.

@@ -1,0 +1,24 @@
+//! What a trained generator is used with, whatever for: its noise, and the threads that compute.
+
+use clap::{ArgAction, Args};
+
+use super::{on_off, threads};
+use crate::config::available_threads;
+
+#[derive(Debug, Args)]
+pub struct GeneratorArgs {
+    /// Keep the generator's dropout on, as in training, or switch it off.
+    ///
+    /// It is the only noise of this network: with it on, another seed gives another version of the same picture.
+    #[arg(long, value_name = "on|off", default_value = "on", value_parser = on_off(), action = ArgAction::Set)]
+    pub dropout: bool,
+
+    /// Seed of the dropout.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+
+    /// Threads for the arithmetic [default: all of this machine's]
+    #[arg(long, value_name = "N", value_parser = threads())]
+    #[arg(default_value_t = available_threads(), hide_default_value = true)]
+    pub threads: usize,
+}
