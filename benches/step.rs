@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use criterion::{Criterion, SamplingMode, Throughput};
 use pixtape::device::cpu::Cpu;
-use pixtape::nn::{PatchGan, UNet};
-use pixtape::ops::adam::AdamOptions;
 use pixtape::program::Control;
 use pixtape::train::step::{StepOptions, TrainingStep};
 
@@ -36,17 +34,9 @@ fn bench(criterion: &mut Criterion, size: usize, width: usize, samples: usize) {
 }
 
 fn training_step(size: usize, width: usize) -> Cpu<f32> {
-    let depth = size.ilog2().min(8) as usize;
-    let TrainingStep { program, generator, discriminator, input, target, .. } = TrainingStep::record(&StepOptions {
-        generator: UNet { input_channels: 3, output_channels: 3, width, depth, dropout: 0.5 },
-        discriminator: PatchGan { input_channels: 6, width },
-        batch: 1,
-        height: size,
-        width: size,
-        pixel_weight: 100.0,
-        adam: AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 },
-    })
-    .expect("the recipe can be differentiated");
+    let recorded = TrainingStep::record(&StepOptions::pytorch_gan(size, width, 0.5));
+    let TrainingStep { program, generator, discriminator, input, target, .. } =
+        recorded.expect("the recipe can be differentiated");
     let mut cpu = Cpu::new(program, Control { seed: 1, step: 0, learning_rate: 2e-4 }).expect("there is enough memory");
     for parameters in [generator, discriminator] {
         common::fill(&mut cpu, parameters.values, [-0.03, 0.03]);

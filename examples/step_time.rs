@@ -7,8 +7,6 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use pixtape::device::cpu::{Cpu, with_threads};
-use pixtape::nn::{PatchGan, UNet};
-use pixtape::ops::adam::AdamOptions;
 use pixtape::philox::{Purpose, Stream};
 use pixtape::program::Control;
 use pixtape::train::step::{StepOptions, TrainingStep};
@@ -37,17 +35,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
-    let depth = options.size.ilog2().min(8) as usize;
-    let width = options.width;
-    let recorded = TrainingStep::record(&StepOptions {
-        generator: UNet { input_channels: 3, output_channels: 3, width, depth, dropout: 0.5 },
-        discriminator: PatchGan { input_channels: 6, width },
-        batch: options.batch,
-        height: options.size,
-        width: options.size,
-        pixel_weight: 100.0,
-        adam: AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 },
-    })?;
+    let recipe = StepOptions::pytorch_gan(options.size, options.width, 0.5);
+    let recorded = TrainingStep::record(&StepOptions { batch: options.batch, ..recipe })?;
     let TrainingStep { program, generator, discriminator, input, target, .. } = recorded;
     let mut cpu: Cpu<f32> = Cpu::new(program, Control { seed: 1, step: 0, learning_rate: 2e-4 })?;
     let parameters = [generator, discriminator];

@@ -28,6 +28,23 @@ pub struct StepOptions {
     pub adam: AdamOptions,
 }
 
+impl StepOptions {
+    /// The `pytorch-gan` recipe for one RGB pair of `size` by `size` pixels, with `width` channels on the first level of both
+    /// networks.
+    pub fn pytorch_gan(size: usize, width: usize, dropout: f64) -> StepOptions {
+        let depth = size.ilog2().min(8) as usize;
+        StepOptions {
+            generator: UNet { input_channels: 3, output_channels: 3, width, depth, dropout },
+            discriminator: PatchGan { input_channels: 6, width },
+            batch: 1,
+            height: size,
+            width: size,
+            pixel_weight: 100.0,
+            adam: AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 },
+        }
+    }
+}
+
 /// A recorded training step and the tensors by which the host deals with it.
 #[derive(Debug)]
 pub struct TrainingStep {

@@ -5,6 +5,7 @@
 //! that contain products; their other tasks (gathers and sums) are counted in the run with one thread, where the same code
 //! runs on the thread that runs the steps.
 
+use pixtape::train::step::StepOptions;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -84,7 +85,7 @@ fn count(work: impl FnOnce()) -> usize {
 
 fn train(threads: usize) -> usize {
     let work = || {
-        let (program, handles) = state::record(&state::options(64, 8, 0.5));
+        let (program, handles) = state::record(&StepOptions::pytorch_gan(64, 8, 0.5));
         let has_product = |step: &pixtape::program::RecordedStep| step.step().name().starts_with("conv_");
         let products: Vec<bool> = program.steps().iter().map(has_product).collect();
         assert!(products.contains(&true) && products.contains(&false));

@@ -2,6 +2,7 @@
 
 use pixtape::device::cpu::with_threads;
 use pixtape::program::Control;
+use pixtape::train::step::StepOptions;
 
 use super::state::{self, CONTROL};
 use crate::support::compare::assert_same_bits;
@@ -10,7 +11,7 @@ use crate::support::machine::{Precision, arena, checked};
 /// Everything that training changes, after a few steps.
 fn train(threads: usize, seed: u64) -> Vec<f64> {
     let work = || {
-        let (program, handles) = state::record(&state::options(64, 8, 0.5));
+        let (program, handles) = state::record(&StepOptions::pytorch_gan(64, 8, 0.5));
         let mut machine = arena(Precision::F32, program, Control { seed, ..CONTROL });
         handles.load(&mut *machine);
         for step in 0..4 {
@@ -33,7 +34,7 @@ fn runs_repeat_to_the_bit() {
 /// The whole step, from one arena and from buffers that are NaN when they are not in use, in recorded order and in others.
 #[test]
 fn orders_and_memory_change_no_bit() {
-    let options = state::options(64, 8, 0.5);
+    let options = StepOptions::pytorch_gan(64, 8, 0.5);
     let run = |seed: Option<u64>, check: bool| {
         let (program, handles) = state::record(&options);
         let start = if check { checked } else { arena };
@@ -61,7 +62,7 @@ fn orders_and_memory_change_no_bit() {
 #[test]
 fn previews_leave_training_alone() {
     let train = |previews: bool| {
-        let (program, handles) = state::record(&state::options(64, 8, 0.5));
+        let (program, handles) = state::record(&StepOptions::pytorch_gan(64, 8, 0.5));
         let mut machine = arena(Precision::F32, program, CONTROL);
         handles.load(&mut *machine);
         for step in 0..3 {
@@ -79,7 +80,7 @@ fn previews_leave_training_alone() {
 /// The arena is worth having: what a step passes on within itself takes at most three quarters of its buffers' sum.
 #[test]
 fn the_arena_is_smaller_than_its_buffers() {
-    let (program, _) = state::record(&state::options(256, 64, 0.5));
+    let (program, _) = state::record(&StepOptions::pytorch_gan(256, 64, 0.5));
     let transient = program.buffers().iter().filter(|(_, b)| b.lifetime == pixtape::program::Lifetime::Transient);
     let separate: usize = transient.map(|(_, buffer)| buffer.count()).sum();
     let plan = pixtape::plan::Plan::of(&program, &pixtape::plan::Dependencies::of(&program));

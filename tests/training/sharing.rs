@@ -76,12 +76,12 @@ fn compare(options: StepOptions) {
 
 #[test]
 fn sharing_keeps_the_bits_of_small_networks() {
-    compare(StepOptions { batch: 2, ..state::options(64, 8, 0.5) });
-    compare(state::options(64, 8, 0.5));
-    compare(state::options(128, 8, 0.5));
+    compare(StepOptions { batch: 2, ..StepOptions::pytorch_gan(64, 8, 0.5) });
+    compare(StepOptions::pytorch_gan(64, 8, 0.5));
+    compare(StepOptions::pytorch_gan(128, 8, 0.5));
 }
 
 #[test]
 fn sharing_keeps_the_bits_of_the_full_recipe() {
-    compare(state::options(256, 64, 0.5));
+    compare(StepOptions::pytorch_gan(256, 64, 0.5));
 }

@@ -1,7 +1,6 @@
 //! A training step in the state that the reference starts from: parameters and pictures by name.
 
-use pixtape::nn::{Parameters, PatchGan, UNet};
-use pixtape::ops::adam::AdamOptions;
+use pixtape::nn::Parameters;
 use pixtape::program::Control;
 use pixtape::tensor::Tensor;
 use pixtape::train::step::{StepOptions, TrainingStep};
@@ -13,20 +12,6 @@ use crate::support::values::{image_values, parameter_values};
 pub const PARAMETER_SCALE: f64 = 1.0 / 8.0;
 
 pub const CONTROL: Control = Control { seed: 7, step: 0, learning_rate: 2e-4 };
-
-/// The recipe's step for one square pair a batch, at `width` channels in both networks.
-pub fn options(size: usize, width: usize, dropout: f64) -> StepOptions {
-    let depth = size.ilog2().min(8) as usize;
-    StepOptions {
-        generator: UNet { input_channels: 3, output_channels: 3, width, depth, dropout },
-        discriminator: PatchGan { input_channels: 6, width },
-        batch: 1,
-        height: size,
-        width: size,
-        pixel_weight: 100.0,
-        adam: AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 },
-    }
-}
 
 /// What the host has to know of a recorded step once the program is with a device.
 pub struct Handles {

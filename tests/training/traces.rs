@@ -4,6 +4,7 @@
 //! is nearly zero falls on the other side, which changes gradients by 1e-3, or Adam's first step, the sign of the gradient,
 //! goes the other way, and the norms over 2x2 maps amplify it. So f32 may stray as far as PyTorch's own f32 does.
 
+use pixtape::train::step::StepOptions;
 use serde::Deserialize;
 
 use super::state::{self, CONTROL, Handles};
@@ -50,7 +51,7 @@ struct Final {
 
 fn traces() -> Traces {
     let traces: Traces = serde_json::from_str(include_str!("../fixtures/traces.json")).expect("the traces");
-    let options = state::options(64, traces.ngf, 0.0);
+    let options = StepOptions::pytorch_gan(64, traces.ngf, 0.0);
     assert_eq!((traces.pixel_weight, traces.ndf), (options.pixel_weight, traces.ngf));
     let adam = options.adam;
     assert_eq!([traces.beta1, traces.beta2, traces.eps], [adam.beta1, adam.beta2, adam.epsilon]);
@@ -61,7 +62,7 @@ fn traces() -> Traces {
 
 /// Trains as the trace does: the losses by step, and the machine at the end.
 fn train(trace: &Trace, width: usize, precision: Precision) -> (Vec<[f64; 3]>, Box<dyn Machine>, Handles) {
-    let options = state::options(trace.size, width, trace.dropout);
+    let options = StepOptions::pytorch_gan(trace.size, width, trace.dropout);
     assert_eq!(options.generator.depth, trace.depth);
     let (program, handles) = state::record(&options);
     let mut machine = arena(precision, program, CONTROL);
