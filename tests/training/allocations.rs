@@ -5,12 +5,12 @@
 //! that contain products; their other tasks (gathers and sums) are counted in the run with one thread, where the same code
 //! runs on the thread that runs the steps.
 
-use pixtape::train::step::StepOptions;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use pixtape::device::cpu::{Cpu, inside_gemm, with_threads};
+use pixtape::train::step::StepOptions;
 
 use super::state::{self, CONTROL};
 
