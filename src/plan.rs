@@ -3,6 +3,7 @@
 //! The one idea: two buffers may share memory only when *every* order of the steps that keeps the dependencies is done with
 //! one before it starts the other. So the arena is right for any such order, and a device is free to choose one.
 
+use crate::philox::{Purpose, Stream};
 use crate::program::{Access, Buffers, Lifetime, Program};
 use crate::tensor::{BufferId, Region};
 
@@ -38,6 +39,21 @@ impl Dependencies {
     /// Whether `later` must wait for `earlier`.
     pub fn ordered(&self, earlier: usize, later: usize) -> bool {
         self.ancestors[later].contains(earlier)
+    }
+
+    /// An order of the first `steps` steps, drawn by `seed` among those that keep the dependencies. For checked runs.
+    pub(crate) fn random_order(&self, steps: usize, seed: u64) -> Vec<usize> {
+        let mut draws = Stream::new(seed, Purpose::Shuffle, 0);
+        let mut waiting: Vec<usize> = (0..steps).collect();
+        let mut order = Vec::with_capacity(steps);
+        while !waiting.is_empty() {
+            let ready = |&step: &usize| !waiting.iter().any(|&other| self.ordered(other, step));
+            let ready: Vec<usize> = waiting.iter().copied().filter(ready).collect();
+            let next = ready[draws.below(ready.len() as u32) as usize];
+            waiting.retain(|&step| step != next);
+            order.push(next);
+        }
+        order
     }
 }
 

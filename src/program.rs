@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::device::cpu::CpuKernel;
+use crate::device::cuda::CudaKernel;
 use crate::tape::Backward;
 use crate::tensor::{BufferId, Region, Shape, Tensor};
 
@@ -47,7 +48,7 @@ pub struct Control {
 }
 
 /// One kernel's worth of work over fixed tensors.
-pub trait Step: Debug + Send + Sync + CpuKernel<f32> + CpuKernel<f64> {
+pub trait Step: Debug + Send + Sync + CpuKernel<f32> + CpuKernel<f64> + CudaKernel {
     /// Of the kernel, for reports and errors.
     fn name(&self) -> &'static str;
 

@@ -46,8 +46,8 @@ mod fixture {
             vec![spec("generator.b.weight", &[2, 3]), spec("generator.a.weight", &[100, 50, 4])]
         }
 
-        fn read(&self, index: usize) -> Vec<f32> {
-            values(index)
+        fn read(&self, index: usize) -> anyhow::Result<Vec<f32>> {
+            Ok(values(index))
         }
     }
 

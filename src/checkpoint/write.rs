@@ -24,7 +24,10 @@ pub trait Tensors {
     fn specs(&self) -> Vec<TensorSpec>;
 
     /// The values of the tensor at `index` of [`specs`](Tensors::specs), row-major. Called once for each while saving.
-    fn read(&self, index: usize) -> Vec<f32>;
+    ///
+    /// # Errors
+    /// When the device that holds them has failed.
+    fn read(&self, index: usize) -> Result<Vec<f32>>;
 }
 
 /// Writes a checkpoint to `path`, replacing a file of that name in one step once the new one is safely on the disk.
@@ -56,7 +59,7 @@ fn write_file(path: &Path, meta: &Meta, tensors: &dyn Tensors) -> Result<()> {
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(&header)?;
     for (index, spec) in specs.iter().enumerate() {
-        let values = tensors.read(index);
+        let values = tensors.read(index)?;
         let expected: usize = spec.shape.iter().product();
         ensure!(
             values.len() == expected,
@@ -135,8 +138,8 @@ mod tests {
             fn specs(&self) -> Vec<TensorSpec> {
                 vec![TensorSpec { name: "x".into(), shape: vec![3] }]
             }
-            fn read(&self, _: usize) -> Vec<f32> {
-                vec![0.0; 2]
+            fn read(&self, _: usize) -> Result<Vec<f32>> {
+                Ok(vec![0.0; 2])
             }
         }
         let folder = tempfile::tempdir().unwrap();

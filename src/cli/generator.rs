@@ -4,6 +4,7 @@ use clap::{ArgAction, Args};
 
 use super::{on_off, threads};
 use crate::config::available_threads;
+use crate::device::DeviceChoice;
 
 #[derive(Debug, Args)]
 pub struct GeneratorArgs {
@@ -17,7 +18,11 @@ pub struct GeneratorArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
 
-    /// Threads for the arithmetic [default: all of this machine's]
+    /// Where to compute: auto, cpu, cuda, or cuda:N for the GPU with number N.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: DeviceChoice,
+
+    /// Threads for the arithmetic on the CPU [default: all of this machine's]
     #[arg(long, value_name = "N", value_parser = threads())]
     #[arg(default_value_t = available_threads(), hide_default_value = true)]
     pub threads: usize,

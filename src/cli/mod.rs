@@ -3,6 +3,7 @@
 //! Everything a user can get wrong comes back as one error and is printed once, by [`report`]. Bodies of commands write
 //! to stdout with `writeln!` and `?`, not `println!`, which panics when the reader of a pipe has gone.
 
+mod devices;
 mod evaluate;
 mod generator;
 mod train;
@@ -57,6 +58,8 @@ enum Command {
     Train(Box<TrainArgs>),
     Translate(TranslateArgs),
     Evaluate(EvaluateArgs),
+    /// List what this machine can compute on
+    Devices,
 }
 
 /// Does what the command line of this process says. Usage errors end the process with status 2.
@@ -65,6 +68,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Train(args) => crate::train::run(&args.request()?)?,
         Command::Translate(args) => crate::translate::run(&args)?,
         Command::Evaluate(args) => crate::evaluate::run(&args)?,
+        Command::Devices => devices::run()?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -28,8 +28,8 @@ pub struct TrainArgs {
 
     /// Go on with the run in this folder from its newest checkpoint, bit for bit.
     ///
-    /// Its settings stay; only --steps, --epochs, --device, --threads, --sample-every, --save-every and --keep may be
-    /// given anew.
+    /// Its settings stay; only --steps, --epochs, --device, --cuda-graph, --threads, --sample-every, --save-every and
+    /// --keep may be given anew. A checkpoint moves from one device to another.
     #[arg(long, value_name = "RUN", help_heading = "Run")]
     resume: Option<PathBuf>,
 }
@@ -72,8 +72,8 @@ mod tests {
         fn specs(&self) -> Vec<TensorSpec> {
             Vec::new()
         }
-        fn read(&self, _: usize) -> Vec<f32> {
-            Vec::new()
+        fn read(&self, _: usize) -> Result<Vec<f32>> {
+            Ok(Vec::new())
         }
     }
 

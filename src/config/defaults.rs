@@ -4,9 +4,10 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use super::{Device, Precision, Recipe, TrainConfig, TrainOptions, available_threads, run_name};
+use super::{Precision, Recipe, TrainConfig, TrainOptions, available_threads, run_name};
 use crate::checkpoint::latest;
 use crate::data::{Augment, Direction, Size};
+use crate::device::DeviceChoice;
 
 /// What a recipe prescribes, whatever the data.
 struct RecipeDefaults {
@@ -90,7 +91,8 @@ impl TrainOptions {
             init: given.init,
             seed: given.seed.unwrap_or(1),
             threads: given.threads.unwrap_or_else(available_threads),
-            device: given.device.unwrap_or(Device::Auto),
+            device: given.device.unwrap_or(DeviceChoice::Auto),
+            cuda_graph: given.cuda_graph.unwrap_or(true),
             precision: given.precision.unwrap_or(Precision::F32),
             out,
             sample_every: given.sample_every.unwrap_or(job.sample_every),

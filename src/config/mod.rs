@@ -13,7 +13,7 @@ mod size_rules;
 mod train_config;
 
 pub(crate) use defaults::ensure_free;
-pub use options::{Device, Precision, Recipe, TrainOptions};
+pub use options::{Precision, Recipe, TrainOptions};
 pub(crate) use resume::is_same_place;
 pub use size_rules::depth;
 pub use train_config::{TrainConfig, TrainRequest};

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use crate::data::{Augment, Direction, Size};
+use crate::device::DeviceChoice;
 
 /// A published system to reproduce: a network, its losses and their defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -19,16 +20,6 @@ use crate::data::{Augment, Direction, Size};
 pub enum Recipe {
     /// U-Net and PatchGAN with instance norm, least-squares GAN loss and 100 x L1.
     PytorchGan,
-}
-
-/// Where the training step is executed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Device {
-    /// The GPU where it can be used, else the CPU.
-    Auto,
-    Cpu,
-    Cuda,
 }
 
 /// The number format of activations and gradients.
@@ -143,13 +134,22 @@ pub struct TrainOptions {
     #[arg(value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
 
-    /// Threads for the arithmetic [default: all of this machine's]
+    /// Threads for the arithmetic on the CPU [default: all of this machine's]
     #[arg(long, value_name = "N", help_heading = "Run")]
     pub threads: Option<usize>,
 
-    /// Where to compute [default: auto]
-    #[arg(long, help_heading = "Run")]
-    pub device: Option<Device>,
+    /// Where to compute: auto, cpu, cuda, or cuda:N for the GPU with number N [default: auto]
+    ///
+    /// auto: the first GPU that can be used, else the CPU; the first line of a run says which, and why. `pixtape devices`
+    /// lists what this machine has.
+    #[arg(long, value_name = "DEVICE", help_heading = "Run")]
+    pub device: Option<DeviceChoice>,
+
+    /// Replay each training step as one CUDA graph; false: launch its kernels one by one [default: true]
+    ///
+    /// The numbers are the same. One by one is slower, and an error then names the kernel that made it.
+    #[arg(long, value_name = "true|false", help_heading = "Run")]
+    pub cuda_graph: Option<bool>,
 
     /// Number format of activations and gradients [default: f32]
     #[arg(long, help_heading = "Run")]

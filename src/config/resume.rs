@@ -11,7 +11,8 @@ use toml::{Table, Value};
 use super::{TrainConfig, TrainOptions, options::lay_over};
 
 /// The settings that may differ from those the run was started with. Any other one must be left out or be the same.
-const MAY_DIFFER: [&str; 7] = ["steps", "epochs", "device", "threads", "sample-every", "save-every", "keep"];
+const MAY_DIFFER: [&str; 8] =
+    ["steps", "epochs", "device", "cuda-graph", "threads", "sample-every", "save-every", "keep"];
 
 impl TrainOptions {
     /// The settings with which the run in folder `run`, started with `saved`, goes on.
@@ -61,7 +62,7 @@ mod tests {
     use clap::Args;
 
     use super::*;
-    use crate::config::Device;
+    use crate::device::DeviceChoice;
 
     fn saved() -> TrainConfig {
         TrainOptions { epochs: Some(3), out: Some("somewhere".into()), ..Default::default() }.resolve().unwrap()
@@ -77,7 +78,7 @@ mod tests {
     fn settings_that_change_no_number_may_differ() {
         let options = TrainOptions {
             steps: Some(50),
-            device: Some(Device::Cpu),
+            device: Some(DeviceChoice::Cpu),
             threads: Some(3),
             save_every: Some(5),
             sample_every: Some(6),
@@ -91,7 +92,7 @@ mod tests {
             steps: Some(50),
             // A new end replaces the old one.
             epochs: None,
-            device: Device::Cpu,
+            device: DeviceChoice::Cpu,
             threads: 3,
             save_every: 5,
             sample_every: 6,

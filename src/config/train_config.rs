@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Precision, Recipe, size_rules};
+use super::{Precision, Recipe, size_rules};
 use crate::data::{Augment, Direction, Size};
+use crate::device::DeviceChoice;
 
 /// Every setting of a run, resolved and checked. What each one means is said at the field of the same name in
 /// [`TrainOptions`](super::TrainOptions).
@@ -36,7 +37,10 @@ pub struct TrainConfig {
     pub init: Option<PathBuf>,
     pub seed: u64,
     pub threads: usize,
-    pub device: Device,
+    pub device: DeviceChoice,
+    /// Settings of older runs do not have it.
+    #[serde(default = "yes")]
+    pub cuda_graph: bool,
     pub precision: Precision,
     pub out: PathBuf,
     pub sample_every: u64,
@@ -50,6 +54,10 @@ pub struct TrainRequest {
     pub config: TrainConfig,
     /// The checkpoint file to go on from; `None` starts a new run.
     pub resume: Option<PathBuf>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// The largest number that a settings file can hold.

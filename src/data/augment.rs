@@ -3,6 +3,7 @@
 //! The draws of a pair are made once and used for both of its pictures: input and target that are cropped or mirrored
 //! apart from each other no longer show the same thing, and training silently fails.
 
+use anyhow::{Result, ensure};
 use fast_image_resize::{
     FilterType, ResizeAlg, ResizeOptions, Resizer,
     images::{TypedImage, TypedImageRef},
@@ -13,17 +14,26 @@ use image::RgbImage;
 use super::{Augment, Pair, Size};
 use crate::philox::Stream;
 
-/// Writes `pair` as floats in [-1, 1] to `input` and `target`, each `[size.height, size.width, 3]`.
+/// The part of a pair that the network sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub left: usize,
+    pub top: usize,
+    /// Mirrored left to right.
+    pub flip: bool,
+}
+
+/// What is cut out of `pair`, and the pair that it is cut out of.
 ///
 /// [`Augment::Jitter`] crops `size` out of the larger pair; without it (and for a pair too small to be cropped) a pair of
 /// another size is resized to `size`.
-pub fn prepare(pair: &Pair, size: Size, augment: Augment, stream: &mut Stream, input: &mut [f32], target: &mut [f32]) {
+pub fn draw(pair: Pair, size: Size, augment: Augment, stream: &mut Stream) -> (Pair, Window) {
     let have = Size::of(&pair.input);
     assert_eq!(have, Size::of(&pair.target), "a pair is two pictures of one size");
     let crop = augment == Augment::Jitter && have.width >= size.width && have.height >= size.height;
     if have != size && !crop {
         let pair = Pair { input: resize(&pair.input, size), target: resize(&pair.target, size) };
-        return prepare(&pair, size, augment, stream, input, target);
+        return draw(pair, size, augment, stream);
     }
     let mut corner = |slack: usize| match augment {
         Augment::Jitter => stream.below(slack as u32 + 1) as usize,
@@ -31,17 +41,66 @@ pub fn prepare(pair: &Pair, size: Size, augment: Augment, stream: &mut Stream, i
     };
     let (left, top) = (corner(have.width - size.width), corner(have.height - size.height));
     let flip = augment != Augment::None && stream.chance(0.5);
-    window(&pair.input, left, top, size, flip, input);
-    window(&pair.target, left, top, size, flip, target);
+    (pair, Window { left, top, flip })
 }
 
-/// Copies the window of `size` at (left, top) of `image` to `out`, mirrored if `flip`.
-fn window(image: &RgbImage, left: usize, top: usize, size: Size, flip: bool, out: &mut [f32]) {
+/// The pairs of a batch as bytes, all of one size, with what the network sees of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pictures {
+    /// `[n, height, width, 3]`.
+    pub inputs: Vec<u8>,
+    pub targets: Vec<u8>,
+    /// Of each picture; [`Window`]s lie inside of it.
+    pub size: Option<Size>,
+    pub windows: Vec<Window>,
+}
+
+impl Pictures {
+    /// Forgets all pictures and keeps their memory.
+    pub fn clear(&mut self) {
+        let Pictures { inputs, targets, size, windows } = self;
+        (inputs.clear(), targets.clear(), windows.clear());
+        *size = None;
+    }
+
+    /// # Errors
+    /// When the pair is of another size than those before it.
+    pub fn push(&mut self, pair: &Pair, window: Window) -> Result<()> {
+        let size = Size::of(&pair.input);
+        let batch = *self.size.get_or_insert(size);
+        ensure!(size == batch, "a pair of {size} pixels in a batch of {batch}: all must have the size to load at");
+        self.inputs.extend_from_slice(pair.input.as_raw());
+        self.targets.extend_from_slice(pair.target.as_raw());
+        self.windows.push(window);
+        Ok(())
+    }
+
+    /// Writes the windows of all inputs as floats in [-1, 1] to `out`, `[n, size.height, size.width, 3]`.
+    pub fn inputs_to_f32(&self, size: Size, out: &mut [f32]) {
+        self.windows_to_f32(&self.inputs, size, out);
+    }
+
+    /// The same windows of all targets.
+    pub fn targets_to_f32(&self, size: Size, out: &mut [f32]) {
+        self.windows_to_f32(&self.targets, size, out);
+    }
+
+    fn windows_to_f32(&self, bytes: &[u8], size: Size, out: &mut [f32]) {
+        let Some(have) = self.size else { return };
+        let pictures = bytes.chunks_exact(have.pixels() * 3).zip(out.chunks_exact_mut(size.pixels() * 3));
+        for ((bytes, out), &window) in pictures.zip(&self.windows) {
+            convert_window(bytes, have.width, window, size, out);
+        }
+    }
+}
+
+/// Copies the window of `size` of a picture of `width` to `out`.
+fn convert_window(bytes: &[u8], width: usize, Window { left, top, flip }: Window, size: Size, out: &mut [f32]) {
     assert_eq!(out.len(), size.pixels() * 3, "the output holds one picture of {size}");
-    let stride = image.width() as usize * 3;
+    let stride = width * 3;
     for (y, out) in out.chunks_exact_mut(size.width * 3).enumerate() {
         let start = (top + y) * stride + left * 3;
-        let row = &image.as_raw()[start..start + size.width * 3];
+        let row = &bytes[start..start + size.width * 3];
         if flip {
             for (out, pixel) in out.chunks_exact_mut(3).zip(row.rchunks_exact(3)) {
                 convert(pixel, out);
@@ -102,7 +161,11 @@ mod tests {
     fn draw(pair: &Pair, size: Size, augment: Augment, index: u64) -> [Vec<f32>; 2] {
         let mut out = [vec![f32::NAN; size.pixels() * 3], vec![f32::NAN; size.pixels() * 3]];
         let [input, target] = &mut out;
-        prepare(pair, size, augment, &mut Stream::new(5, Purpose::Augment, index), input, target);
+        let (pair, window) = super::draw(pair.clone(), size, augment, &mut Stream::new(5, Purpose::Augment, index));
+        let mut pictures = Pictures::default();
+        pictures.push(&pair, window).unwrap();
+        pictures.inputs_to_f32(size, input);
+        pictures.targets_to_f32(size, target);
         out
     }
 
@@ -145,6 +208,19 @@ mod tests {
         let [second, _] = draw(&pair, size, Augment::None, 1);
         assert_eq!(first, second);
         assert_eq!(to_image(&first, size), resize(&pair.input, size));
+    }
+
+    #[test]
+    fn a_batch_holds_pairs_of_one_size() {
+        let window = Window { left: 0, top: 0, flip: false };
+        let pair = |side| Pair { input: map(side, 4), target: map(side, 4) };
+        let mut pictures = Pictures::default();
+        pictures.push(&pair(4), window).unwrap();
+        let error = pictures.push(&pair(5), window).unwrap_err().to_string();
+        assert!(error.contains("5x4") && error.contains("a batch of 4"), "{error}");
+        pictures.clear();
+        pictures.push(&pair(5), window).unwrap();
+        assert_eq!((pictures.inputs.len(), pictures.windows.len()), (60, 1));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::{Augment, Pairs, Size, prepare};
+use super::{Augment, Pairs, Pictures, Size, draw};
 use crate::philox::{Purpose, Stream};
 
 /// How pairs become batches.
@@ -39,13 +39,12 @@ pub struct Position {
     pub step_in_epoch: usize,
 }
 
-/// Inputs and targets of one step, each `[batch, height, width, 3]` in [-1, 1].
-#[derive(Clone, Debug, PartialEq)]
+/// What one step sees.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     pub epoch: u64,
     pub step_in_epoch: usize,
-    pub input: Vec<f32>,
-    pub target: Vec<f32>,
+    pub pictures: Pictures,
 }
 
 /// An endless sequence of batches, epoch after epoch. Dropping it ends its threads.
@@ -168,24 +167,23 @@ impl Source {
                 Stream::new(seed, Purpose::Shuffle, epoch).shuffle(&mut order.1);
             }
         }
-        let values = size.pixels() * 3;
-        let Batch { mut input, mut target, .. } = self.blank();
-        input.resize(batch * values, 0.0);
-        target.resize(batch * values, 0.0);
-        let outputs = input.chunks_exact_mut(values).zip(target.chunks_exact_mut(values));
-        for (position, (input, target)) in (step_in_epoch * batch..).zip(outputs) {
+        let mut pictures = self.blank();
+        for position in step_in_epoch * batch..(step_in_epoch + 1) * batch {
             let index = order.1[position];
-            let pair =
-                self.pairs.pair(epoch, index).with_context(|| format!("pair {index} of epoch {epoch} failed"))?;
+            let failed = || format!("pair {index} of epoch {epoch} failed");
+            let pair = self.pairs.pair(epoch, index).with_context(failed)?;
             let mut stream = Stream::new(seed, Purpose::Augment, epoch * len as u64 + position as u64);
-            prepare(&pair, size, augment, &mut stream, input, target);
+            let (pair, window) = draw(pair, size, augment, &mut stream);
+            pictures.push(&pair, window).with_context(failed)?;
         }
-        Ok(Batch { epoch, step_in_epoch, input, target })
+        Ok(Batch { epoch, step_in_epoch, pictures })
     }
 
-    fn blank(&self) -> Batch {
+    fn blank(&self) -> Pictures {
         let spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        spent.unwrap_or_else(|| Batch { epoch: 0, step_in_epoch: 0, input: Vec::new(), target: Vec::new() })
+        let mut pictures = spent.map(|batch| batch.pictures).unwrap_or_default();
+        pictures.clear();
+        pictures
     }
 }
 
@@ -241,7 +239,7 @@ mod tests {
 
     /// The indices of the pairs in a batch, read back from its first pixels.
     fn indices(batch: &Batch) -> Vec<usize> {
-        batch.input.chunks_exact(8 * 8 * 3).map(|image| ((image[1] + 1.0) * 127.5).round() as usize).collect()
+        batch.pictures.inputs.chunks_exact(10 * 10 * 3).map(|image| usize::from(image[1])).collect()
     }
 
     #[test]

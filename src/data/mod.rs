@@ -11,7 +11,7 @@ pub mod picture;
 pub mod size;
 pub mod synthetic;
 
-pub use augment::{prepare, resize, to_f32, to_image};
+pub use augment::{Pictures, Window, draw, resize, to_f32, to_image};
 pub use folder::{CACHE_BYTES, Dataset, Folder, list};
 pub use loader::{Batch, Loader, LoaderConfig, Position};
 pub use picture::{read_image, write_png};

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::Parameters;
 use crate::checkpoint::{Reader, TensorSpec};
-use crate::device::cpu::Cpu;
+use crate::device::Device;
 use crate::tensor::Tensor;
 
 /// One flat buffer of a network (values or a moment) under a prefix, as a checkpoint names it.
@@ -27,18 +27,22 @@ impl State<'_> {
     }
 
     /// The values of tensor `index` in PyTorch's layout.
-    pub fn read(&self, cpu: &Cpu<f32>, index: usize) -> Vec<f32> {
-        self.parameters.specs[index].to_torch(&cpu.read(self.parameters.part(self.flat, index)))
+    ///
+    /// # Errors
+    /// When the device has failed.
+    pub fn read(&self, device: &Device, index: usize) -> Result<Vec<f32>> {
+        let values = device.read(self.parameters.part(self.flat, index))?;
+        Ok(self.parameters.specs[index].to_torch(&values))
     }
 
     /// Takes all tensors from a checkpoint.
     ///
     /// # Errors
-    /// Naming the tensor that is missing or has another shape.
-    pub fn load(&self, cpu: &mut Cpu<f32>, reader: &mut Reader) -> Result<()> {
+    /// Naming the tensor that is missing or has another shape; or when the device has failed.
+    pub fn load(&self, device: &mut Device, reader: &mut Reader) -> Result<()> {
         for (index, spec) in self.parameters.specs.iter().enumerate() {
             let values = reader.tensor(&self.name(&spec.name), &spec.torch_shape())?;
-            cpu.write(self.parameters.part(self.flat, index), &spec.from_torch(&values));
+            device.write(self.parameters.part(self.flat, index), &spec.from_torch(&values))?;
         }
         Ok(())
     }

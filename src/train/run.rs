@@ -19,8 +19,9 @@ use super::progress::{Progress, say};
 use super::samples;
 use super::trainer::Trainer;
 use crate::checkpoint::{Meta, Reader, save_to_run};
-use crate::config::{Device, TrainConfig, TrainRequest, ensure_free};
+use crate::config::{TrainConfig, TrainRequest, ensure_free};
 use crate::data::{CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, Pairs, Position, Size, Split, resize};
+use crate::device::Chosen;
 use crate::device::cpu::with_threads;
 
 /// Built-in facades in an epoch: as many as the CMP data set has for training.
@@ -32,11 +33,9 @@ const FACADES_PER_EPOCH: usize = 400;
 /// When the data, a checkpoint or the run folder cannot be used, or a loss stops being a finite number. The checkpoints
 /// that were saved until then stay.
 pub fn run(request: &TrainRequest) -> Result<()> {
-    if request.config.device == Device::Cuda {
-        bail!("--device cuda: this version has no CUDA engine yet; use --device cpu");
-    }
+    let chosen = request.config.device.choose()?;
     let data = Data::open(&request.config)?;
-    with_threads(request.config.threads, || Run::start(request, data)?.train())?
+    with_threads(request.config.threads, || Run::start(request, data, chosen)?.train())?
 }
 
 /// Pairs to learn from, and pairs to draw samples of.
@@ -85,6 +84,7 @@ fn fit(image: RgbImage, size: Size) -> RgbImage {
 
 struct Run {
     config: TrainConfig,
+    chosen: Chosen,
     trainer: Trainer,
     loader: Loader,
     losses: LossLog,
@@ -95,11 +95,11 @@ struct Run {
 }
 
 impl Run {
-    fn start(request: &TrainRequest, data: Data) -> Result<Run> {
+    fn start(request: &TrainRequest, data: Data, chosen: Chosen) -> Result<Run> {
         let config = request.config.clone();
         let steps_per_epoch = (data.train.len() / config.batch) as u64;
         let fingerprint = data.train.fingerprint();
-        let mut trainer = Trainer::new(&config)?;
+        let mut trainer = Trainer::new(&config, chosen.place)?;
         let position = match &request.resume {
             None => {
                 if let Some(file) = &config.init {
@@ -134,7 +134,7 @@ impl Run {
         make_folder(&config, request.resume.is_none())?;
         let losses = LossLog::open(&config.out, trainer.steps_done())?;
         interrupt::catch()?;
-        Ok(Run { config, trainer, loader, losses, samples: data.samples, fingerprint, total })
+        Ok(Run { config, chosen, trainer, loader, losses, samples: data.samples, fingerprint, total })
     }
 
     fn train(mut self) -> Result<()> {
@@ -157,7 +157,7 @@ impl Run {
                     return Err(error);
                 }
             };
-            let losses = self.trainer.step(&batch);
+            let losses = self.trainer.step(&batch.pictures)?;
             let (epoch, step) = (batch.epoch + 1, self.trainer.steps_done());
             self.loader.recycle(batch);
             self.losses.add(epoch, step, losses)?;
@@ -191,12 +191,12 @@ impl Run {
         let pairs = config.data.as_ref().map_or("the built-in facades".into(), |dir| dir.display().to_string());
         let from = if first == 0 { String::new() } else { format!(", going on after step {first}") };
         say(&format!(
-            "Training {} on {pairs} at {}: {} steps of batch {} on the CPU with {} threads{from}",
+            "Training {} on {pairs} at {}: {} steps of batch {} on {}{from}",
             config.out.display(),
             config.image_size,
             self.total,
             config.batch,
-            config.threads,
+            self.chosen.describe(config.threads),
         ));
         let left_over = match self.loader.left_over() {
             0 => return,
@@ -208,7 +208,8 @@ impl Run {
     }
 
     fn draw_samples(&mut self) -> Result<()> {
-        let outputs: Vec<RgbImage> = self.samples.iter().map(|pair| self.trainer.preview(pair)).collect();
+        let outputs: Vec<RgbImage> =
+            self.samples.iter().map(|pair| self.trainer.preview(pair)).collect::<Result<_>>()?;
         samples::save(&self.newest_sample(), &self.samples, &outputs)
     }
 
@@ -225,7 +226,7 @@ impl Run {
         if step == saved && step > 0 {
             return Ok(());
         }
-        ensure!(self.trainer.is_finite(), "{}", self.not_finite(&format!("a weight after step {step} is"), saved));
+        ensure!(self.trainer.is_finite()?, "{}", self.not_finite(&format!("a weight after step {step} is"), saved));
         let steps_per_epoch = self.loader.steps_per_epoch() as u64;
         let meta = Meta {
             step,

@@ -5,8 +5,8 @@ use anyhow::Result;
 use super::step::{Losses, StepOptions, TrainingStep};
 use crate::checkpoint::{Reader, TensorSpec, Tensors};
 use crate::config::{TrainConfig, depth};
-use crate::data::{Batch, Pair, to_f32, to_image};
-use crate::device::cpu::Cpu;
+use crate::data::{Pair, Pictures, to_f32, to_image};
+use crate::device::{Device, Place};
 use crate::nn::{Parameters, PatchGan, State, UNet};
 use crate::ops::adam::AdamOptions;
 use crate::program::Control;
@@ -34,7 +34,9 @@ pub fn generator(config: &TrainConfig) -> Result<UNet> {
 }
 
 pub struct Trainer {
-    cpu: Cpu<f32>,
+    device: Device,
+    /// Done, those before a resume included: what the device counts, without asking it.
+    steps: u64,
     generator: Parameters,
     discriminator: Parameters,
     input: Tensor,
@@ -45,11 +47,11 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Both networks with the initial weights of the seed.
+    /// Both networks at `place`, with the initial weights of the seed.
     ///
     /// # Errors
-    /// When the system has not that much memory.
-    pub fn new(config: &TrainConfig) -> Result<Trainer> {
+    /// When there is not that much memory, or the GPU cannot be used.
+    pub fn new(config: &TrainConfig, place: Place) -> Result<Trainer> {
         let TrainingStep { program, generator, discriminator, input, target, losses, preview } =
             TrainingStep::record(&StepOptions {
                 generator: generator(config)?,
@@ -61,22 +63,24 @@ impl Trainer {
                 adam: AdamOptions { beta1: config.beta1, beta2: BETA2, epsilon: EPSILON },
             })?;
         let control = Control { seed: config.seed, step: 0, learning_rate: config.lr };
-        let cpu = Cpu::new(program, control)?;
+        let device = Device::new(program, control, place, config.cuda_graph)?;
         let config = config.clone();
-        let mut trainer = Trainer { cpu, generator, discriminator, input, target, losses, preview, config };
-        trainer.initialise();
+        let mut trainer =
+            Trainer { device, steps: 0, generator, discriminator, input, target, losses, preview, config };
+        trainer.initialise()?;
         Ok(trainer)
     }
 
-    fn initialise(&mut self) {
+    fn initialise(&mut self) -> Result<()> {
         let mut place = 0;
         for parameters in [&self.generator, &self.discriminator] {
             for (index, spec) in parameters.specs.iter().enumerate() {
                 let values = spec.initial(self.config.seed, place);
-                self.cpu.write(parameters.part(parameters.values, index), &values);
+                self.device.write(parameters.part(parameters.values, index), &values)?;
                 place += 1;
             }
         }
+        Ok(())
     }
 
     /// Takes the weights, and nothing else, from a file.
@@ -84,8 +88,8 @@ impl Trainer {
     /// # Errors
     /// Naming the tensor that is missing or has another shape.
     pub fn load_weights(&mut self, reader: &mut Reader) -> Result<()> {
-        let Trainer { cpu, generator, discriminator, .. } = self;
-        states(generator, discriminator).take(2).try_for_each(|state| state.load(cpu, reader))
+        let Trainer { device, generator, discriminator, .. } = self;
+        states(generator, discriminator).take(2).try_for_each(|state| state.load(device, reader))
     }
 
     /// Takes weights, moments and the number of the step from a checkpoint.
@@ -93,38 +97,54 @@ impl Trainer {
     /// # Errors
     /// Naming the tensor that is missing or has another shape.
     pub fn resume(&mut self, reader: &mut Reader, step: u64) -> Result<()> {
-        let Trainer { cpu, generator, discriminator, .. } = self;
-        states(generator, discriminator).try_for_each(|state| state.load(cpu, reader))?;
-        self.cpu.set_control(Control { step, ..self.cpu.control() });
+        let Trainer { device, generator, discriminator, .. } = self;
+        states(generator, discriminator).try_for_each(|state| state.load(device, reader))?;
+        self.device.set_control(Control { step, ..self.device.control()? })?;
+        self.steps = step;
         Ok(())
     }
 
     /// Steps done, those before a resume included.
     pub fn steps_done(&self) -> u64 {
-        self.cpu.control().step
+        self.steps
     }
 
     /// One training step.
-    pub fn step(&mut self, batch: &Batch) -> Losses {
-        self.cpu.write(self.input, &batch.input);
-        self.cpu.write(self.target, &batch.target);
-        self.cpu.execute();
-        Losses::new(&self.cpu.read(self.losses))
+    ///
+    /// # Errors
+    /// When the device has failed.
+    pub fn step(&mut self, pictures: &Pictures) -> Result<Losses> {
+        self.device.show(pictures, self.input, self.target)?;
+        self.device.execute()?;
+        self.steps += 1;
+        Ok(Losses::new(&self.device.read(self.losses)?))
     }
 
     /// Whether all weights and moments are finite: an update can overflow while the losses before it still were fine.
-    pub fn is_finite(&self) -> bool {
-        self.states().all(|state| self.cpu.is_finite(state.flat))
+    ///
+    /// # Errors
+    /// When the device has failed.
+    pub fn is_finite(&mut self) -> Result<bool> {
+        let Trainer { device, generator, discriminator, .. } = self;
+        for state in states(generator, discriminator) {
+            if !device.is_finite(state.flat)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What the generator now makes of the input of `pair`, with dropout as in training.
-    pub fn preview(&mut self, pair: &Pair) -> image::RgbImage {
+    ///
+    /// # Errors
+    /// When the device has failed.
+    pub fn preview(&mut self, pair: &Pair) -> Result<image::RgbImage> {
         let input = self.input.batch_slice(0..1);
         let mut values = vec![0.0; input.count()];
         to_f32(&pair.input, &mut values);
-        self.cpu.write(input, &values);
-        self.cpu.execute_on_demand();
-        to_image(&self.cpu.read(self.preview), self.config.image_size)
+        self.device.write(input, &values)?;
+        self.device.execute_on_demand()?;
+        Ok(to_image(&self.device.read(self.preview)?, self.config.image_size))
     }
 
     fn states(&self) -> impl Iterator<Item = State<'_>> {
@@ -150,12 +170,12 @@ impl Tensors for Trainer {
         self.states().flat_map(|state| state.specs().collect::<Vec<_>>()).collect()
     }
 
-    fn read(&self, index: usize) -> Vec<f32> {
+    fn read(&self, index: usize) -> Result<Vec<f32>> {
         let mut index = index;
         for state in self.states() {
             let count = state.parameters.specs.len();
             if index < count {
-                return state.read(&self.cpu, index);
+                return state.read(&self.device, index);
             }
             index -= count;
         }

@@ -23,7 +23,7 @@ use crate::device::cpu::with_threads;
 /// When the checkpoint or an input cannot be used (all bad inputs are named before anything is written), or an output
 /// cannot be written.
 pub fn run(args: &TranslateArgs) -> Result<()> {
-    let mut model = Model::open(&args.model, args.generator.dropout, args.generator.seed)?;
+    let mut model = Model::open(&args.model, &args.generator)?;
     let jobs = jobs(&args.inputs, &args.out)?;
     let direction = model.config().direction;
     let read = |path: &Path| input(path, args.pairs, direction);

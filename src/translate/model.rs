@@ -6,9 +6,10 @@ use anyhow::Result;
 use image::RgbImage;
 
 use crate::checkpoint::{Meta, Reader, resolve};
+use crate::cli::GeneratorArgs;
 use crate::config::TrainConfig;
 use crate::data::{Size, to_f32, to_image};
-use crate::device::cpu::Cpu;
+use crate::device::{Chosen, Device, Place};
 use crate::nn::{Parameters, State};
 use crate::program::Control;
 use crate::tape::Tape;
@@ -21,13 +22,14 @@ pub struct Model {
     meta: Meta,
     dropout: bool,
     seed: u64,
+    chosen: Chosen,
     recorded: Option<Recorded>,
 }
 
 /// The generator recorded for one size.
 struct Recorded {
     size: Size,
-    cpu: Cpu<f32>,
+    device: Device,
     input: Tensor,
     output: Tensor,
 }
@@ -36,24 +38,29 @@ impl Model {
     /// Opens the newest checkpoint of a run, or a checkpoint file.
     ///
     /// # Errors
-    /// When there is none, or it is not a checkpoint of this format.
-    pub fn open(run_or_checkpoint: &Path, dropout: bool, seed: u64) -> Result<Model> {
+    /// When there is none, it is not a checkpoint of this format, or the device cannot be used.
+    pub fn open(run_or_checkpoint: &Path, generator: &GeneratorArgs) -> Result<Model> {
+        let GeneratorArgs { dropout, seed, device, .. } = *generator;
         let checkpoint = resolve(run_or_checkpoint)?;
         let meta = Reader::open(&checkpoint)?.meta()?;
-        Ok(Model { checkpoint, meta, dropout, seed, recorded: None })
+        Ok(Model { checkpoint, meta, dropout, seed, chosen: device.choose()?, recorded: None })
     }
 
     pub fn config(&self) -> &TrainConfig {
         &self.meta.config
     }
 
-    /// Which weights these are, and what noise they are used with.
+    /// Which weights these are, what noise they are used with, and where.
     pub fn describe(&self) -> String {
         let dropout = match self.dropout && self.meta.config.dropout > 0.0 {
             true => format!("on (seed {})", self.seed),
             false => "off".to_owned(),
         };
-        format!("weights of step {}, dropout {dropout}", self.meta.step)
+        let device = match self.chosen.place {
+            Place::Cpu => String::new(),
+            Place::Cuda(ordinal) => format!(", on cuda:{ordinal}"),
+        };
+        format!("weights of step {}, dropout {dropout}{device}", self.meta.step)
     }
 
     /// Translates one image, `[h, w, 3]` of any size. The sides are padded by their last row and column to what the network
@@ -81,11 +88,11 @@ impl Model {
             Some(recorded) => recorded,
             None => self.record(size)?,
         };
-        let Recorded { cpu, input: place, output, .. } = self.recorded.insert(recorded);
-        cpu.set_control(Control { step: number, ..cpu.control() });
-        cpu.write(*place, input);
-        cpu.execute();
-        Ok(cpu.read(*output))
+        let Recorded { device, input: place, output, .. } = self.recorded.insert(recorded);
+        device.set_control(Control { step: number, ..device.control()? })?;
+        device.write(*place, input)?;
+        device.execute()?;
+        device.read(*output)
     }
 
     /// The next sides that the network can halve as often as it does.
@@ -106,10 +113,10 @@ impl Model {
         let (input, output) = (tape.persistent(image), tape.persistent(image));
         unet.forward(&mut tape, &parameters, input, output, 0);
         let control = Control { seed: self.seed, step: 0, learning_rate: 0.0 };
-        let mut cpu = Cpu::new(tape.finish(), control)?;
+        let mut device = Device::new(tape.finish(), control, self.chosen.place, true)?;
         let state = State { parameters: &parameters, flat: parameters.values, prefix: "generator" };
-        state.load(&mut cpu, &mut Reader::open(&self.checkpoint)?)?;
-        Ok(Recorded { size, cpu, input, output })
+        state.load(&mut device, &mut Reader::open(&self.checkpoint)?)?;
+        Ok(Recorded { size, device, input, output })
     }
 }
 

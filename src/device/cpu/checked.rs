@@ -1,7 +1,6 @@
 //! Checked runs: the same steps, with everything that could hide a mistake taken away.
 
 use super::{Cpu, Real};
-use crate::philox::{Purpose, Stream};
 use crate::program::{Access, Lifetime};
 use crate::tensor::BufferId;
 
@@ -13,7 +12,7 @@ impl<T: Real> Cpu<T> {
     /// # Panics
     /// When a step writes outside of its buffers.
     pub fn execute_checked(&mut self, seed: u64) {
-        let order = self.random_order(seed);
+        let order = self.dependencies.random_order(self.program.main, seed);
         let transient: Vec<BufferId> =
             self.program.buffers.iter().filter(|(_, b)| b.lifetime == Lifetime::Transient).map(|(id, _)| id).collect();
         for &id in &transient {
@@ -39,27 +38,12 @@ impl<T: Real> Cpu<T> {
     /// Runs every step once, in an order drawn by `seed` among those that keep the dependencies. On an arena this shows that
     /// the plan is right for more than the recorded order.
     pub fn execute_shuffled(&mut self, seed: u64) {
-        for step in self.random_order(seed) {
+        for step in self.dependencies.random_order(self.program.main, seed) {
             self.run(step);
         }
     }
 
     fn poison(&mut self, buffer: BufferId) {
         self.memory.buffer_mut(buffer).fill(T::nan());
-    }
-
-    fn random_order(&self, seed: u64) -> Vec<usize> {
-        let steps = self.program.main;
-        let mut draws = Stream::new(seed, Purpose::Shuffle, 0);
-        let mut waiting: Vec<usize> = (0..steps).collect();
-        let mut order = Vec::with_capacity(steps);
-        while !waiting.is_empty() {
-            let ready = |&step: &usize| !waiting.iter().any(|&other| self.dependencies.ordered(other, step));
-            let ready: Vec<usize> = waiting.iter().copied().filter(ready).collect();
-            let next = ready[draws.below(ready.len() as u32) as usize];
-            waiting.retain(|&step| step != next);
-            order.push(next);
-        }
-        order
     }
 }

@@ -131,6 +131,12 @@ impl<T: Real> Cpu<T> {
         }
     }
 
+    /// Lets `fill` write all of a contiguous tensor.
+    pub(super) fn write_with(&mut self, tensor: Tensor, fill: impl FnOnce(&mut [T])) {
+        assert_eq!(tensor.stride, tensor.channels(), "{tensor:?} is contiguous");
+        fill(&mut self.memory.buffer_mut(tensor.buffer)[tensor.span()]);
+    }
+
     pub fn control(&self) -> Control {
         self.control
     }

@@ -1,6 +1,7 @@
 //! Adam (Kingma and Ba, 2015) over flat buffers, and the step that ends an execution.
 
 mod cpu;
+mod cuda;
 
 use crate::program::{Access, Step};
 use crate::tape::Tape;

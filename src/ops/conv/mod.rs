@@ -10,6 +10,7 @@
 //! | [`Wgrad`] | both weight gradients | pixels of the small grid |
 
 mod cpu;
+mod cuda;
 mod geometry;
 
 pub use geometry::Geometry;

@@ -4,6 +4,7 @@
 //! unweighted; the gradient is that of `weight * value`.
 
 mod cpu;
+mod cuda;
 
 use std::sync::Arc;
 

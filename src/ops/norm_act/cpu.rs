@@ -35,19 +35,17 @@ fn sums<T: Real, const N: usize>(pixels: usize, mut add: impl FnMut(usize, &mut 
 struct Mask<T> {
     key: [u32; 2],
     words: [u32; 3],
-    /// A draw below this is dropped.
     threshold: u32,
     scale: T,
 }
 
 impl<T: Real> Mask<T> {
     fn new(dropout: Dropout, control: Control) -> Mask<T> {
-        let place = u32::from(dropout.layer) | u32::from(dropout.pass) << 16;
         Mask {
             key: key(control.seed),
-            words: [place, control.step as u32, (control.step >> 32) as u32],
-            threshold: (dropout.probability * 4_294_967_296.0).round().min(4_294_967_295.0) as u32,
-            scale: T::of(1.0 / (1.0 - dropout.probability)),
+            words: [dropout.place(), control.step as u32, (control.step >> 32) as u32],
+            threshold: dropout.threshold(),
+            scale: T::of(dropout.scale()),
         }
     }
 
@@ -185,7 +183,7 @@ impl<T: Real> CpuKernel<T> for Gradient {
                     .copy_from_slice(&statistics.pixel(2 * task.image + row)[task.first..][..task.count]);
                 lanes
             };
-            let first_element = self.first_element + task.image * pixels * channels + task.first;
+            let first_element = (self.first_image + task.image) * pixels * channels + task.first;
             let (x, dy, mean, scale) = (block(&x, task), block(&dy, task), saved(0), saved(1));
             let reached = Reached { x, dy, mean, scale, slope, mask, first_element, channels };
             vectorized(

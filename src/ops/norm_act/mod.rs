@@ -5,6 +5,7 @@
 //! the backward pass draws the same ones again.
 
 mod cpu;
+mod cuda;
 
 use crate::program::{Access, Destination, Rule, Step};
 use crate::tape::{Backward, Tape};
@@ -42,6 +43,23 @@ pub struct Dropout {
     pub pass: u16,
 }
 
+impl Dropout {
+    /// The counter word that keeps the draws of layers and passes apart.
+    pub(crate) fn place(self) -> u32 {
+        u32::from(self.layer) | u32::from(self.pass) << 16
+    }
+
+    /// A draw below this is dropped.
+    pub(crate) fn threshold(self) -> u32 {
+        (self.probability * 4_294_967_296.0).round().min(4_294_967_295.0) as u32
+    }
+
+    /// What elements that are left are multiplied by.
+    pub(crate) fn scale(self) -> f64 {
+        1.0 / (1.0 - self.probability)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NormAct {
     pub norm: bool,
@@ -76,8 +94,8 @@ pub struct Gradient {
     statistics: Tensor,
     dx: Destination,
     op: NormAct,
-    /// Place of the first element in the forward step's batch.
-    first_element: usize,
+    /// Place of the first image in the forward step's batch.
+    first_image: usize,
 }
 
 /// The access to the control values that dropout needs.
@@ -108,10 +126,9 @@ impl Rule for Forward {
     fn backward(&self, dy: Tensor, backward: &mut Backward<'_>) {
         let x = backward.at(self.x);
         let statistics = backward.at(self.statistics);
-        let [_, h, w, c] = self.x.shape;
-        let first_element = backward.first_image() * h * w * c;
+        let first_image = backward.first_image();
         if let Some(dx) = backward.destination(x) {
-            backward.push(Gradient { x, dy, statistics, dx, op: self.op, first_element });
+            backward.push(Gradient { x, dy, statistics, dx, op: self.op, first_image });
         }
     }
 }

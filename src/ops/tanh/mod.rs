@@ -1,6 +1,7 @@
 //! Hyperbolic tangent: the generator's output. Its derivative is `1 - y^2`, so only `y` is kept.
 
 mod cpu;
+mod cuda;
 
 use crate::program::{Access, Destination, Rule, Step};
 use crate::tape::{Backward, Tape};

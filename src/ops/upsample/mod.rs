@@ -7,6 +7,7 @@
 //! is that of the composition with 36 of its 64 multiplications (11 of them by zeros), and there is no upsampled tensor.
 
 mod cpu;
+mod cuda;
 
 use super::conv::{BiasGrad, Geometry, conv};
 use crate::program::{Access, Destination, Rule, Step};

@@ -1,0 +1,47 @@
+//! From `kernels/*.cu` to what the CUDA device embeds: a Rust function for every kernel, and its machine code.
+//!
+//! The functions are made from the sources, so a misspelt kernel, a missing argument or a wrong block size does not
+//! compile. The machine code needs nvcc; without it the build succeeds with a warning, and the CUDA device says what is
+//! missing when somebody asks for it.
+
+#[path = "build/bindings.rs"]
+mod bindings;
+#[path = "build/nvcc.rs"]
+mod nvcc;
+#[path = "build/scan.rs"]
+mod scan;
+
+use std::path::{Path, PathBuf};
+use std::{env, fs, process};
+
+fn main() {
+    if let Err(message) = build() {
+        // Cargo prints this in red and stops.
+        println!("cargo::error={message}");
+        process::exit(1);
+    }
+}
+
+fn build() -> Result<(), String> {
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo says no manifest folder")?);
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo says no output folder")?);
+    println!("cargo::rerun-if-changed=kernels");
+    println!("cargo::rerun-if-changed=build");
+
+    let sources = sources(&root.join("kernels"))?;
+    let scanned = sources.iter().map(|path| scan::file(path)).collect::<Result<Vec<_>, _>>()?;
+    let fatbins = nvcc::compile_all(&sources, &root, &out)?;
+    let code = bindings::generate(&scanned, fatbins.as_ref())?;
+    let place = out.join("kernels.rs");
+    fs::write(&place, code).map_err(|error| format!("cannot write {}: {error}", place.display()))
+}
+
+/// All `.cu` files of a folder, in the order of their names.
+fn sources(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let cannot = |error| format!("cannot read {}: {error}", folder.display());
+    let entries = fs::read_dir(folder).map_err(cannot)?;
+    let mut files = entries.map(|entry| Ok(entry.map_err(cannot)?.path())).collect::<Result<Vec<_>, String>>()?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "cu"));
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,116 @@
+//! Finds nvcc and has it compile the kernels.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs, thread};
+
+/// One file of machine code for each source.
+pub struct Fatbins {
+    pub files: Vec<PathBuf>,
+    /// Of nvcc, as the driver counts: 13000 is 13.0.
+    pub version: i32,
+}
+
+/// What the machine code is for, unless `PIXTAPE_CUDA_ARCHS` says otherwise: machine code of sm_80 (which every 8.x GPU
+/// runs) and of sm_90a, and PTX that newer drivers compile for newer GPUs. The list is never taken from the GPU of the
+/// machine that builds: a binary should run elsewhere too.
+const ARCHS: &str = "sm_80,sm_90a,compute_80";
+
+/// Where `tools/install-nvcc` puts it.
+const OWN_ENVIRONMENT: &str = ".venv-nvcc";
+
+/// # Errors
+/// When nvcc does not compile a kernel, or when it is missing and `PIXTAPE_REQUIRE_NVCC` asks for it.
+pub fn compile_all(sources: &[PathBuf], root: &Path, out: &Path) -> Result<Option<Fatbins>, String> {
+    for variable in ["NVCC", "CUDA_HOME", "PATH", "PIXTAPE_REQUIRE_NVCC", "PIXTAPE_CUDA_ARCHS"] {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
+    println!("cargo::rerun-if-changed={OWN_ENVIRONMENT}");
+    let Some(nvcc) = find(root)? else {
+        let how = "tools/install-nvcc fetches it; NVCC or CUDA_HOME point to one that is there";
+        if env::var_os("PIXTAPE_REQUIRE_NVCC").is_some_and(|value| value != "0") {
+            return Err(format!("nvcc was not found and PIXTAPE_REQUIRE_NVCC asks for it: {how}"));
+        }
+        println!("cargo::warning=nvcc was not found, so this build has no CUDA kernels: {how}");
+        return Ok(None);
+    };
+    let version = version(&nvcc)?;
+    let targets = targets()?;
+    let compile = |source: &PathBuf| compile(&nvcc, &targets, source, out);
+    let files = thread::scope(|scope| {
+        let running: Vec<_> = sources.iter().map(|source| scope.spawn(move || compile(source))).collect();
+        let joined = running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("a thread died".into())));
+        joined.collect::<Result<Vec<_>, _>>()
+    })?;
+    Ok(Some(Fatbins { files, version }))
+}
+
+/// `NVCC`, then `CUDA_HOME`, then the search path, then the project's own environment.
+fn find(root: &Path) -> Result<Option<PathBuf>, String> {
+    if let Some(nvcc) = env::var_os("NVCC").map(PathBuf::from) {
+        return match nvcc.is_file() {
+            true => Ok(Some(nvcc)),
+            false => Err(format!("NVCC names {}, which is not there", nvcc.display())),
+        };
+    }
+    let home = env::var_os("CUDA_HOME").map(|home| PathBuf::from(home).join("bin"));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = home.into_iter().chain(env::split_paths(&path)).chain(own_folders(root));
+    Ok(folders.map(|folder| folder.join("nvcc")).find(|nvcc| nvcc.is_file()))
+}
+
+/// Where the wheels put the compiler: `lib/python3.x/site-packages/nvidia/cu13/bin`.
+fn own_folders(root: &Path) -> Vec<PathBuf> {
+    let pythons = fs::read_dir(root.join(OWN_ENVIRONMENT).join("lib")).into_iter().flatten().flatten();
+    let nvidia = pythons.map(|python| python.path().join("site-packages/nvidia"));
+    let toolkits = nvidia.flat_map(|nvidia| fs::read_dir(nvidia).into_iter().flatten().flatten());
+    toolkits.map(|toolkit| toolkit.path().join("bin")).collect()
+}
+
+fn version(nvcc: &Path) -> Result<i32, String> {
+    let text = run(Command::new(nvcc).arg("--version"))?;
+    let numbers = text.split("release ").nth(1).and_then(|rest| rest.split([',', ' ', '\n']).next());
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<i32>().ok());
+    let mut parts = numbers.unwrap_or_default().split('.');
+    match (number(parts.next()), number(parts.next())) {
+        (Some(major), Some(minor)) => Ok(1000 * major + 10 * minor),
+        _ => Err(format!("{} --version does not say its release: {text}", nvcc.display())),
+    }
+}
+
+/// The `-gencode` values.
+fn targets() -> Result<Vec<String>, String> {
+    let wanted = env::var("PIXTAPE_CUDA_ARCHS").unwrap_or_else(|_| ARCHS.into());
+    let target = |code: &str| {
+        let number = code.strip_prefix("sm_").or(code.strip_prefix("compute_"));
+        let number = number.ok_or_else(|| format!("PIXTAPE_CUDA_ARCHS: '{code}' is neither sm_NN nor compute_NN"))?;
+        Ok(format!("arch=compute_{number},code={code}"))
+    };
+    wanted.split(',').map(|code| target(code.trim())).collect()
+}
+
+fn compile(nvcc: &Path, targets: &[String], source: &Path, out: &Path) -> Result<PathBuf, String> {
+    let stem = source.file_stem().unwrap_or(OsStr::new("kernel"));
+    let fatbin = out.join(stem).with_extension("fatbin");
+    let mut command = Command::new(nvcc);
+    // Line numbers cost nothing at run time and let profilers and compute-sanitizer name the source.
+    command.args(["--fatbin", "-std=c++20", "-O3", "-lineinfo", "-Werror", "all-warnings"]);
+    targets.iter().for_each(|target| {
+        command.args(["-gencode", target]);
+    });
+    command.arg("-o").arg(&fatbin).arg(source);
+    run(&mut command)?;
+    Ok(fatbin)
+}
+
+/// What `command` prints.
+fn run(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| format!("cannot run {:?}: {error}", command.get_program()))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(text);
+    }
+    let said = format!("{text}{}", String::from_utf8_lossy(&output.stderr));
+    Err(format!("{:?} failed: {}", command.get_program(), said.trim().replace('\n', " | ")))
+}

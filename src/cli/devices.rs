@@ -1,0 +1,39 @@
+//! `pixtape devices`: what this machine can compute on.
+
+use std::io::{Write, stdout};
+
+use anyhow::Result;
+
+use crate::config::available_threads;
+use crate::device::DeviceChoice;
+use crate::device::Place;
+use crate::device::cuda::{Info, devices};
+
+/// Prints a line for every device, and which of them `--device auto` is.
+///
+/// # Errors
+/// When nobody can be told.
+pub fn run() -> Result<()> {
+    let mut out = stdout();
+    let auto = DeviceChoice::Auto.choose()?.place;
+    let mark = |place: Place| if place == auto { "  <- auto" } else { "" };
+    let threads = available_threads();
+    writeln!(out, "cpu     {threads} threads{}", mark(Place::Cpu))?;
+    match devices() {
+        Ok(gpus) => {
+            for gpu in gpus {
+                writeln!(out, "{}{}", line(&gpu), mark(Place::Cuda(gpu.ordinal)))?;
+            }
+        }
+        Err(reason) => writeln!(out, "cuda    none: {reason:#}")?,
+    }
+    Ok(())
+}
+
+fn line(gpu: &Info) -> String {
+    let (major, minor) = gpu.capability;
+    let simulated = if gpu.is_simulated { ", simulated on the CPU" } else { "" };
+    let unusable = gpu.ensure_usable().err().map(|reason| format!(" (not usable: {reason:#})")).unwrap_or_default();
+    let memory = gpu.memory >> 20;
+    format!("cuda:{}  {}, {memory} MB, compute capability {major}.{minor}{simulated}{unusable}", gpu.ordinal, gpu.name)
+}

@@ -1,0 +1,307 @@
+//! The CUDA device: turns a program into launches once, and replays them as one CUDA graph.
+//!
+//! The one idea: addresses never change, so neither do launches. Each step says in safe code what it launches
+//! ([`CudaKernel`]); the device loads the kernels, launches them in recorded order, and has the driver keep the sequence as a
+//! graph, so that a training step costs one call.
+
+mod checked;
+mod context;
+mod control;
+mod driver;
+mod graph;
+pub mod kernels;
+mod launch;
+mod memory;
+mod pictures;
+
+pub use context::Context;
+pub use control::DeviceControl;
+pub use driver::{Info, devices, usable};
+pub use launch::{Grid, Launch, Ptr, PtrMut, blocks, int};
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg};
+use cudarc::nvrtc::Ptx;
+
+use crate::plan::{Dependencies, Plan};
+use crate::program::{Access, Control, Lifetime, Program};
+use crate::tensor::Tensor;
+use driver::explain;
+use graph::Sequence;
+use launch::Argument;
+use memory::Memory;
+use pictures::Staging;
+
+/// What a step does on CUDA.
+pub trait CudaKernel {
+    /// The launches that do it, in order.
+    fn launches(&self, context: &Context<'_>) -> Vec<Launch>;
+
+    /// Elements of scratch memory that [`Context::workspace`] hands to this step.
+    fn workspace(&self) -> usize {
+        0
+    }
+}
+
+/// How a program is executed on a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CudaOptions {
+    /// Which of the machine's GPUs.
+    pub ordinal: usize,
+    /// Replay each execution as one CUDA graph, or launch its kernels one by one.
+    pub graph: bool,
+}
+
+/// A program with its memory on a GPU, ready to execute.
+#[derive(Debug)]
+pub struct Cuda {
+    program: Program,
+    dependencies: Dependencies,
+    /// By step, its scratch memory.
+    workspaces: Vec<Option<Tensor>>,
+    stream: Arc<CudaStream>,
+    /// By place in [`kernels::KERNELS`].
+    functions: Vec<CudaFunction>,
+    memory: Memory,
+    control: CudaSlice<DeviceControl>,
+    /// Set by the kernel `all_finite`.
+    not_finite: CudaSlice<i32>,
+    staging: Option<Staging>,
+    /// What an execution launches, and what runs on demand.
+    main: Sequence,
+    on_demand: Sequence,
+    info: Info,
+}
+
+impl Cuda {
+    /// Plans `program` into one arena on the GPU.
+    ///
+    /// # Errors
+    /// When there is no such GPU, it cannot be used, or it has not that much memory.
+    pub fn new(program: Program, control: Control, options: CudaOptions) -> Result<Cuda> {
+        let mut cuda = Cuda::start(program, control, options, |stream, program, dependencies| {
+            Memory::arena(stream, &program.buffers, &Plan::of(program, dependencies))
+        })?;
+        let (main, all) = (cuda.program.main, cuda.program.steps.len());
+        cuda.main = Sequence::new((0..main).flat_map(|step| cuda.launches(step)).collect(), options.graph);
+        cuda.on_demand = Sequence::new((main..all).flat_map(|step| cuda.launches(step)).collect(), options.graph);
+        Ok(cuda)
+    }
+
+    /// Gives every buffer an allocation of its own, for [`Cuda::execute_checked`]. For tests.
+    ///
+    /// # Errors
+    /// As [`Cuda::new`].
+    pub fn checked(program: Program, control: Control, options: CudaOptions) -> Result<Cuda> {
+        Cuda::start(program, control, options, |stream, program, _| Memory::separate(stream, &program.buffers))
+    }
+
+    fn start(
+        mut program: Program,
+        control: Control,
+        options: CudaOptions,
+        memory: impl FnOnce(&Arc<CudaStream>, &Program, &Dependencies) -> Result<Memory>,
+    ) -> Result<Cuda> {
+        let (context, info) = driver::open(options.ordinal)?;
+        let workspaces = add_workspaces(&mut program);
+        for (_, buffer) in program.buffers.iter() {
+            ensure!(
+                i32::try_from(buffer.count()).is_ok(),
+                "a tensor of {} elements is too large for the CUDA kernels, which count to 2^31; a smaller --batch or \
+                 --image-size makes it smaller",
+                buffer.count()
+            );
+        }
+        let stream = context.new_stream().map_err(|error| explain("cannot make a stream", error))?;
+        let functions = load_kernels(&stream, &info)?;
+        let dependencies = Dependencies::of(&program);
+        let memory = memory(&stream, &program, &dependencies)?;
+        let upload = |error| explain("cannot write to GPU memory", error);
+        let control = stream.clone_htod(&[DeviceControl::from(control)]).map_err(upload)?;
+        let not_finite = stream.alloc_zeros(1).map_err(upload)?;
+        let (main, on_demand) = (Sequence::default(), Sequence::default());
+        Ok(Cuda {
+            program,
+            dependencies,
+            workspaces,
+            stream,
+            functions,
+            memory,
+            control,
+            not_finite,
+            staging: None,
+            main,
+            on_demand,
+            info,
+        })
+    }
+
+    /// What step `index` launches, with the memory as it is now.
+    fn launches(&self, index: usize) -> Vec<Launch> {
+        let recorded = &self.program.steps[index];
+        recorded.step.launches(&Context {
+            accesses: &recorded.accesses,
+            memory: &self.memory,
+            stream: &self.stream,
+            workspace: self.workspaces[index],
+            control: self.control.device_ptr(&self.stream).0,
+        })
+    }
+
+    /// Runs every step of the main part once, in recorded order. Returns before the GPU has done so: an error may come up
+    /// only when something is read.
+    ///
+    /// # Errors
+    /// When the driver refuses, or an earlier execution has failed.
+    pub fn execute(&mut self) -> Result<()> {
+        self.main.run(&self.stream, &self.functions)
+    }
+
+    /// Runs the steps that were recorded to run on demand.
+    ///
+    /// # Errors
+    /// As [`Cuda::execute`].
+    pub fn execute_on_demand(&mut self) -> Result<()> {
+        self.on_demand.run(&self.stream, &self.functions)
+    }
+
+    /// The values of `tensor`, pixel by pixel, once everything before has been done. Those of a transient tensor may already
+    /// have made room for others.
+    ///
+    /// # Errors
+    /// When a kernel has failed.
+    pub fn read(&self, tensor: Tensor) -> Result<Vec<f32>> {
+        let span = self.stream.clone_dtoh(&self.memory.view(tensor));
+        let span = self.done("cannot read GPU memory", span)?;
+        Ok(span.chunks(tensor.stride.max(1)).flat_map(|pixel| &pixel[..tensor.channels()]).copied().collect())
+    }
+
+    /// Sets the values of `tensor`, pixel by pixel.
+    ///
+    /// # Errors
+    /// When a kernel has failed.
+    pub fn write(&mut self, tensor: Tensor, values: &[f32]) -> Result<()> {
+        assert_eq!(values.len(), tensor.count(), "values for {tensor:?}");
+        let is_contiguous = tensor.stride == tensor.channels();
+        let mut span = Vec::new();
+        if !is_contiguous {
+            let old = self.stream.clone_dtoh(&self.memory.view(tensor));
+            span = self.done("cannot read GPU memory", old)?;
+            for (pixel, values) in span.chunks_mut(tensor.stride).zip(values.chunks(tensor.channels())) {
+                pixel[..values.len()].copy_from_slice(values);
+            }
+        }
+        let span = if is_contiguous { values } else { &span };
+        let sent = self.stream.memcpy_htod(span, &mut self.memory.view_mut(tensor));
+        self.done("cannot write to GPU memory", sent)
+    }
+
+    /// Whether all values of the buffer of `tensor` are finite.
+    ///
+    /// # Errors
+    /// When a kernel has failed.
+    pub fn is_finite(&mut self, tensor: Tensor) -> Result<bool> {
+        let count = self.program.buffers.get(tensor.buffer).count();
+        let buffer = Tensor { offset: 0, shape: [1, 1, 1, count], stride: count, ..tensor };
+        let cleared = self.stream.memset_zeros(&mut self.not_finite);
+        self.done("cannot write to GPU memory", cleared)?;
+        let values = Ptr::new(self.memory.address(&self.stream, buffer));
+        let found = PtrMut::new(self.not_finite.device_ptr(&self.stream).0);
+        let grid = blocks(count, kernels::all_finite::BLOCK);
+        let launch = kernels::all_finite(grid, values, found, 1, int(count), int(count));
+        run(&self.stream, &self.functions, &launch)?;
+        let found = self.done("cannot read GPU memory", self.stream.clone_dtoh(&self.not_finite))?;
+        Ok(found == [0])
+    }
+
+    /// # Errors
+    /// When a kernel has failed.
+    pub fn control(&self) -> Result<Control> {
+        let control = self.done("cannot read GPU memory", self.stream.clone_dtoh(&self.control))?;
+        Ok(control[0].into())
+    }
+
+    /// # Errors
+    /// When a kernel has failed.
+    pub fn set_control(&mut self, control: Control) -> Result<()> {
+        let sent = self.stream.memcpy_htod(&[DeviceControl::from(control)], &mut self.control);
+        self.done("cannot write to GPU memory", sent)
+    }
+
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The GPU.
+    pub fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// Bytes of all buffers.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory.elements() * size_of::<f32>()
+    }
+
+    /// `outcome`, or what went wrong in it or in a call before it that could not say so.
+    fn done<T>(&self, what: &str, outcome: Result<T, cudarc::driver::DriverError>) -> Result<T> {
+        let value = outcome.map_err(|error| explain(what, error))?;
+        self.stream.context().check_err().map_err(|error| explain("a CUDA kernel has failed", error))?;
+        Ok(value)
+    }
+}
+
+/// Gives each step that wants scratch memory a buffer of its own, which is planned like any other.
+fn add_workspaces(program: &mut Program) -> Vec<Option<Tensor>> {
+    let Program { buffers, steps, .. } = program;
+    let workspaces = steps.iter_mut().map(|recorded| {
+        let count = CudaKernel::workspace(&*recorded.step);
+        let workspace = (count > 0).then(|| buffers.add([1, 1, 1, count], Lifetime::Transient));
+        recorded.accesses.extend(workspace.map(Access::Write));
+        workspace
+    });
+    workspaces.collect()
+}
+
+/// Every kernel of the project, by place in [`kernels::KERNELS`].
+fn load_kernels(stream: &Arc<CudaStream>, info: &Info) -> Result<Vec<CudaFunction>> {
+    let context = stream.context();
+    let modules = kernels::MODULES.iter().map(|module| {
+        let image = match info.is_simulated {
+            // The simulator has the kernels inside and looks at no image.
+            true => Ptx::from_src(""),
+            false => Ptx::from_binary(module.fatbin.to_vec()),
+        };
+        let what = || format!("cannot load the kernels of {}.cu on {}", module.name, info.name);
+        context.load_module(image).map_err(|error| explain(&what(), error))
+    });
+    let modules = modules.collect::<Result<Vec<_>>>()?;
+    let find = |kernel: &kernels::Kernel| {
+        let function = modules[kernel.module].load_function(kernel.name);
+        function.map_err(|error| explain(&format!("cannot find the kernel {}", kernel.name), error))
+    };
+    kernels::KERNELS.iter().map(find).collect()
+}
+
+/// Puts one launch on the stream.
+fn run(stream: &Arc<CudaStream>, functions: &[CudaFunction], launch: &Launch) -> Result<()> {
+    let kernel = &kernels::KERNELS[launch.kernel];
+    let mut builder = stream.launch_builder(&functions[launch.kernel]);
+    for argument in &launch.arguments {
+        match argument {
+            Argument::Pointer(address) => builder.arg(address),
+            Argument::Int(value) => builder.arg(value),
+            Argument::Float(value) => builder.arg(value),
+            Argument::Double(value) => builder.arg(value),
+        };
+    }
+    let config =
+        LaunchConfig { grid_dim: launch.grid.dimensions(), block_dim: (kernel.block, 1, 1), shared_mem_bytes: 0 };
+    // SAFETY: number, order and types of the arguments are those of the kernel's declaration, from which the function that
+    // made the launch was generated. Pointers are spans of declared tensors in live memory of this device, and sizes come
+    // from the same tensors' shapes. That a kernel stays inside them is what the simulator's checker and compute-sanitizer
+    // watch in the tests.
+    let launched = unsafe { builder.launch(config) };
+    launched.map(drop).map_err(|error| explain(&format!("cannot launch {}", kernel.name), error))
+}

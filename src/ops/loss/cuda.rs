@@ -1,0 +1,62 @@
+//! Losses on CUDA: blocks sum runs of elements, then one block adds up the sums.
+
+use super::{Criterion, LossGrad};
+use crate::device::cuda::{Context, CudaKernel, Launch, blocks, int, kernels};
+use crate::program::Access;
+
+/// Elements that a block sums. Follows from nothing, so that a value is the same on every GPU.
+const RUN: usize = 2048;
+
+impl CudaKernel for LossGrad {
+    fn workspace(&self) -> usize {
+        self.loss.of.count().div_ceil(RUN)
+    }
+
+    fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
+        let of = self.loss.of;
+        let count = of.count();
+        let scale = (self.loss.weight / count as f64) as f32;
+        let (x, partial) = (context.read(of), context.workspace());
+        let written = partial.as_ptr();
+        let gradient = context.write(self.gradient.access());
+        let (pixels, channels, run) = (int(of.pixels()), int(of.channels()), int(RUN));
+        let (x_stride, gradient_stride) = (int(of.stride), int(self.gradient.tensor.stride));
+        let accumulate = i32::from(self.gradient.accumulates());
+        let grid = blocks(count, RUN);
+        let sums = match self.loss.criterion {
+            Criterion::Mse { target } => kernels::mse_loss(
+                grid,
+                x,
+                gradient,
+                partial,
+                pixels,
+                channels,
+                x_stride,
+                gradient_stride,
+                target as f32,
+                scale,
+                run,
+                accumulate,
+            ),
+            Criterion::L1 { target } => kernels::l1_loss(
+                grid,
+                x,
+                context.read(target),
+                gradient,
+                partial,
+                pixels,
+                channels,
+                x_stride,
+                int(target.stride),
+                gradient_stride,
+                scale,
+                run,
+                accumulate,
+            ),
+        };
+        let value = context.write(Access::Write(self.loss.value));
+        let partials = count.div_ceil(RUN);
+        let mean = kernels::loss_finish(1, written, value, int(partials), count as f64);
+        vec![sums, mean]
+    }
+}

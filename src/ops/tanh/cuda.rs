@@ -1,0 +1,36 @@
+//! Hyperbolic tangent on CUDA.
+
+use super::{Tanh, TanhGrad};
+use crate::device::cuda::{Context, CudaKernel, Launch, blocks, int, kernels};
+use crate::program::Access;
+
+impl CudaKernel for Tanh {
+    fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
+        vec![kernels::tanh_forward(
+            blocks(self.x.count(), kernels::tanh_forward::BLOCK),
+            context.read(self.x),
+            context.write(Access::Write(self.y)),
+            int(self.x.pixels()),
+            int(self.x.channels()),
+            int(self.x.stride),
+            int(self.y.stride),
+        )]
+    }
+}
+
+impl CudaKernel for TanhGrad {
+    fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
+        vec![kernels::tanh_gradient(
+            blocks(self.y.count(), kernels::tanh_gradient::BLOCK),
+            context.read(self.y),
+            context.read(self.dy),
+            context.write(self.dx.access()),
+            int(self.y.pixels()),
+            int(self.y.channels()),
+            int(self.y.stride),
+            int(self.dy.stride),
+            int(self.dx.tensor.stride),
+            i32::from(self.dx.accumulates()),
+        )]
+    }
+}
