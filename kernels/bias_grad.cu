@@ -18,8 +18,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) bias_grad(
   const bool active = channel < unsigned(channels);
 
   float total[1];
-  channel_sums(total, active ? pixels : 0, rows,
-               [&](int p, float (&sum)[1]) { sum[0] += gradient[at(p, gradient_stride, channel)]; });
+  channel_sums(total, active ? unsigned(pixels) : 0, rows,
+               [&](unsigned p, float (&sum)[1]) { sum[0] += gradient[at(p, gradient_stride, channel)]; });
   if (active && threadIdx.x < LANES) store(bias + channel, total[0], accumulate);
 }
 KERNEL(bias_grad);

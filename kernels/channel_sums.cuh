@@ -12,13 +12,13 @@ constexpr int RUN = 64;
 // The order depends on the number of pixels alone: each row of threads sums every 16th pixel, then the rows are added
 // up in order. All threads of the block must come here; those without a channel of their own bring `pixels` = 0.
 template <int N, class Add>
-__device__ __forceinline__ void channel_sums(float (&total)[N], int pixels, float (*rows)[ROWS][LANES], Add add) {
+__device__ __forceinline__ void channel_sums(float (&total)[N], unsigned pixels, float (*rows)[ROWS][LANES], Add add) {
   const int lane = threadIdx.x % LANES, row = threadIdx.x / LANES;
 #pragma unroll
   for (int i = 0; i < N; i++) total[i] = 0.0f;
-  for (int start = row; start < pixels; start += RUN * ROWS) {
+  for (unsigned start = row; start < pixels; start += RUN * ROWS) {
     float run[N] = {};
-    for (int p = start; p < min(pixels, start + RUN * ROWS); p += ROWS) add(p, run);
+    for (unsigned p = start; p < min(pixels, start + RUN * ROWS); p += ROWS) add(p, run);
 #pragma unroll
     for (int i = 0; i < N; i++) total[i] += run[i];
   }

@@ -16,6 +16,7 @@ __device__ __forceinline__ T block_sum(T value, T* sums) {
     __syncthreads();
     if (threadIdx.x < unsigned(half)) sums[threadIdx.x] += sums[threadIdx.x + half];
   }
+  __syncthreads();
   return sums[0];
 }
 

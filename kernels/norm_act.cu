@@ -15,7 +15,8 @@ constexpr float EPSILON = 1e-5f;
 
 // The part of the batch that a thread works on: one channel of one image, and the pixels first, first + step, ...
 struct Share {
-  int image, channel, first, step;
+  int image, channel;
+  unsigned first, step;
   bool active;  // whether there is such a channel
 
   __device__ __forceinline__ explicit Share(int channels) {
@@ -56,12 +57,12 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_act_forward(
 
   float mean = 0.0f, scale = 1.0f;
   if (norm) {
-    const int summed = share.active ? pixels : 0;
+    const unsigned summed = share.active ? pixels : 0;
     const float part = 1.0f / float(pixels);
     float total[1];
-    channel_sums(total, summed, rows, [&](int p, float (&sum)[1]) { sum[0] += x[at(p, x_stride, 0)]; });
+    channel_sums(total, summed, rows, [&](unsigned p, float (&sum)[1]) { sum[0] += x[at(p, x_stride, 0)]; });
     mean = total[0] * part;
-    channel_sums(total, summed, rows, [&](int p, float (&sum)[1]) {
+    channel_sums(total, summed, rows, [&](unsigned p, float (&sum)[1]) {
       const float difference = x[at(p, x_stride, 0)] - mean;
       sum[0] = fmaf(difference, difference, sum[0]);
     });
@@ -72,7 +73,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_act_forward(
     statistics[at(2 * share.image, channels, share.channel)] = mean;
     statistics[at(2 * share.image + 1, channels, share.channel)] = scale;
   }
-  for (int p = share.first; p < pixels; p += share.step) {
+  for (unsigned p = share.first; p < unsigned(pixels); p += share.step) {
     const float value = (x[at(p, x_stride, 0)] - mean) * scale;
     const float activated = value > 0.0f ? value : value * slope;
     y[at(p, y_stride, 0)] = mask.apply(activated, (first_pixel + p) * channels + share.channel);
@@ -118,7 +119,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_act_gradient(
     scale = statistics[at(2 * share.image + 1, channels, share.channel)];
   }
   // The normalised value of a pixel, and the gradient that reaches it through dropout and activation.
-  const auto reached = [&](int p, float& value, float& gradient) {
+  const auto reached = [&](unsigned p, float& value, float& gradient) {
     value = (x[at(p, x_stride, 0)] - mean) * scale;
     gradient = mask.apply(dy[at(p, dy_stride, 0)], first_drawn + size_t(p) * channels);
     if (!(value > 0.0f)) gradient *= slope;
@@ -127,7 +128,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_act_gradient(
   // Means over the pixels of the gradient, and of the gradient times the value.
   float along[2] = {0.0f, 0.0f};
   if (norm) {
-    channel_sums(along, share.active ? pixels : 0, rows, [&](int p, float (&sum)[2]) {
+    channel_sums(along, share.active ? unsigned(pixels) : 0, rows, [&](unsigned p, float (&sum)[2]) {
       float value, gradient;
       reached(p, value, gradient);
       sum[0] += gradient;
@@ -138,7 +139,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_act_gradient(
     along[1] *= part;
   }
   if (!share.active) return;
-  for (int p = share.first; p < pixels; p += share.step) {
+  for (unsigned p = share.first; p < unsigned(pixels); p += share.step) {
     float value, gradient;
     reached(p, value, gradient);
     const float across = fmaf(-value, along[1], gradient - along[0]) * scale;
