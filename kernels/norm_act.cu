@@ -30,8 +30,8 @@ struct Share {
 };
 
 // y = dropout(activation(norm(x))); x and y are [n, pixels, c], statistics [n, 2, c]: mean and 1 / standard deviation
-// (by the biased variance) of each channel of each image, 0 and 1 without norm. The activation is v > 0 ? v : v *
-// slope.
+// (by the biased variance) of each channel of each image, 0 and 1 without norm.
+// The activation is v > 0 ? v : v * slope.
 // Grid: (n * ceil(c / 32), 1) with norm, (n * ceil(c / 32), any) without.
 extern "C" __global__ void __launch_bounds__(THREADS) norm_act_forward(
     const float* __restrict__ x,
@@ -81,9 +81,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_act_forward(
 }
 KERNEL(norm_act_forward);
 
-// The gradient of the same: with v = norm(x) and g = dy through dropout and activation, dx = (g - mean(g) - v * mean(g
-// * v)) * scale, means over the pixels of an image and 0 without norm. All are [n, pixels, c], statistics [n, 2, c];
-// image 0 is image `first_image` of the forward step's batch.
+// The gradient of the same: with v = norm(x), and g = dy brought back through dropout and activation,
+// dx = (g - mean(g) - v * mean(g * v)) * scale; the means are over the pixels of an image, and 0 without norm.
+// All are [n, pixels, c], statistics [n, 2, c]; their image 0 is image `first_image` of the forward step's batch.
 // Grid: as above.
 extern "C" __global__ void __launch_bounds__(THREADS) norm_act_gradient(
     const float* __restrict__ x,
