@@ -7,8 +7,7 @@
 
 constexpr int THREADS = 256;
 
-// The sum over the block of what each thread brings, for thread 0: halves are added to halves. `sums` has THREADS
-// elements.
+// The sum over the block of what each thread brings: halves are added to halves. `sums` has THREADS elements.
 template <class T>
 __device__ __forceinline__ T block_sum(T value, T* sums) {
   sums[threadIdx.x] = value;
