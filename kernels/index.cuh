@@ -1,0 +1,34 @@
+// Where the elements of a tensor lie.
+//
+// A tensor is a pointer to its first element and, where it has pixels, the distance from one pixel to the next in
+// elements: element [n, h, w, c] lies at ((n * height + h) * width + w) * stride + c, and a slice of channels has a
+// stride larger than its channels. Elements and pixels are *counted* in 32 bits, since a buffer has at most 2^31 - 1 of
+// them, and placed in 64.
+#pragma once
+#include "prelude.cuh"
+
+// The number of this thread in a grid that is one long row of threads.
+__device__ __forceinline__ unsigned thread_index() { return blockIdx.x * blockDim.x + threadIdx.x; }
+
+// Where channel `channel` of pixel `pixel` lies.
+__device__ __forceinline__ size_t at(unsigned pixel, int stride, unsigned channel) {
+  return size_t(pixel) * size_t(stride) + channel;
+}
+
+// Where the first channel of pixel [image, row, column] lies.
+__device__ __forceinline__ size_t pixel_at(int image, int row, int column, int height, int width, int stride) {
+  return ((size_t(image) * size_t(height) + size_t(row)) * size_t(width) + size_t(column)) * size_t(stride);
+}
+
+// Whether a row or column that was computed from another grid's is one of `size`, and not padding.
+__device__ __forceinline__ bool inside(int position, int size) { return position >= 0 && position < size; }
+
+// Writes `value`, or adds it to what is there. The addition is never fused with the computation of `value`, so that all
+// compilers round alike.
+__device__ __forceinline__ void store(float* to, float value, int accumulate) {
+  if (accumulate) {
+    *to = __fadd_rn(*to, value);
+  } else {
+    *to = value;
+  }
+}

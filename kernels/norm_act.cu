@@ -1,0 +1,149 @@
+// Instance normalisation, activation and dropout in one pass, in this order, each of them optional (see
+// src/ops/norm_act).
+//
+// Blocks are 32 channels x 16 rows of threads and belong to one image. Sums over its pixels are done by every block of
+// the image's channels alike, so a grid of several rows shares out the pixels that are written and nothing else: one
+// row is best with norm, many without.
+#include "channel_sums.cuh"
+#include "philox.cuh"
+
+constexpr int THREADS = 512;
+static_assert(THREADS == LANES * ROWS, "a block is 32 channels x 16 rows of threads");
+
+// Added to the variance before its root is taken.
+constexpr float EPSILON = 1e-5f;
+
+// The part of the batch that a thread works on: one channel of one image, and the pixels first, first + step, ...
+struct Share {
+  int image, channel;
+  unsigned first, step;
+  bool active;  // whether there is such a channel
+
+  __device__ __forceinline__ explicit Share(int channels) {
+    const int groups = (channels + LANES - 1) / LANES;
+    image = blockIdx.x / groups;
+    channel = blockIdx.x % groups * LANES + threadIdx.x % LANES;
+    first = blockIdx.y * ROWS + threadIdx.x / LANES;
+    step = gridDim.y * ROWS;
+    active = channel < channels;
+  }
+};
+
+// y = dropout(activation(norm(x))); x and y are [n, pixels, c], statistics [n, 2, c]: mean and 1 / standard deviation
+// (by the biased variance) of each channel of each image, 0 and 1 without norm.
+// The activation is v > 0 ? v : v * slope.
+// Grid: (n * ceil(c / 32), 1) with norm, (n * ceil(c / 32), any) without.
+extern "C" __global__ void __launch_bounds__(THREADS) norm_act_forward(
+    const float* __restrict__ x,
+    float* __restrict__ y,
+    float* __restrict__ statistics,
+    const Control* __restrict__ control,
+    int pixels,
+    int channels,
+    int x_stride,
+    int y_stride,
+    int norm,
+    float slope,
+    int dropout,
+    int dropout_place,
+    int dropout_threshold,
+    float keep_scale) {
+  STATIC_SMEM(float, rows, [1][ROWS][LANES]);
+  const Share share(channels);
+  const Mask mask = make_mask(control, dropout, dropout_place, dropout_threshold, keep_scale);
+  const size_t first_pixel = size_t(share.image) * pixels;
+  x += first_pixel * x_stride + share.channel;
+  y += first_pixel * y_stride + share.channel;
+
+  float mean = 0.0f, scale = 1.0f;
+  if (norm) {
+    const unsigned summed = share.active ? pixels : 0;
+    const float part = 1.0f / float(pixels);
+    float total[1];
+    channel_sums(total, summed, rows, [&](unsigned p, float (&sum)[1]) { sum[0] += x[at(p, x_stride, 0)]; });
+    mean = total[0] * part;
+    channel_sums(total, summed, rows, [&](unsigned p, float (&sum)[1]) {
+      const float difference = x[at(p, x_stride, 0)] - mean;
+      sum[0] = fmaf(difference, difference, sum[0]);
+    });
+    scale = 1.0f / sqrtf(fmaf(total[0], part, EPSILON));
+  }
+  if (!share.active) return;
+  if (share.first == 0) {
+    statistics[at(2 * share.image, channels, share.channel)] = mean;
+    statistics[at(2 * share.image + 1, channels, share.channel)] = scale;
+  }
+  for (unsigned p = share.first; p < unsigned(pixels); p += share.step) {
+    const float value = (x[at(p, x_stride, 0)] - mean) * scale;
+    const float activated = value > 0.0f ? value : value * slope;
+    y[at(p, y_stride, 0)] = mask.apply(activated, (first_pixel + p) * channels + share.channel);
+  }
+}
+KERNEL(norm_act_forward);
+
+// The gradient of the same: with v = norm(x), and g = dy brought back through dropout and activation,
+// dx = (g - mean(g) - v * mean(g * v)) * scale; the means are over the pixels of an image, and 0 without norm.
+// All are [n, pixels, c], statistics [n, 2, c]; their image 0 is image `first_image` of the forward step's batch.
+// Grid: as above.
+extern "C" __global__ void __launch_bounds__(THREADS) norm_act_gradient(
+    const float* __restrict__ x,
+    const float* __restrict__ dy,
+    const float* __restrict__ statistics,
+    float* dx,
+    const Control* __restrict__ control,
+    int pixels,
+    int channels,
+    int x_stride,
+    int dy_stride,
+    int dx_stride,
+    int norm,
+    float slope,
+    int dropout,
+    int dropout_place,
+    int dropout_threshold,
+    float keep_scale,
+    int first_image,
+    int accumulate) {
+  STATIC_SMEM(float, rows, [2][ROWS][LANES]);
+  const Share share(channels);
+  const Mask mask = make_mask(control, dropout, dropout_place, dropout_threshold, keep_scale);
+  const size_t first_pixel = size_t(share.image) * pixels;
+  const size_t first_drawn = (size_t(first_image) * pixels + first_pixel) * channels + share.channel;
+  x += first_pixel * x_stride + share.channel;
+  dy += first_pixel * dy_stride + share.channel;
+  dx += first_pixel * dx_stride + share.channel;
+
+  float mean = 0.0f, scale = 1.0f;
+  if (share.active) {
+    mean = statistics[at(2 * share.image, channels, share.channel)];
+    scale = statistics[at(2 * share.image + 1, channels, share.channel)];
+  }
+  // The normalised value of a pixel, and the gradient that reaches it through dropout and activation.
+  const auto reached = [&](unsigned p, float& value, float& gradient) {
+    value = (x[at(p, x_stride, 0)] - mean) * scale;
+    gradient = mask.apply(dy[at(p, dy_stride, 0)], first_drawn + size_t(p) * channels);
+    if (!(value > 0.0f)) gradient *= slope;
+  };
+
+  // Means over the pixels of the gradient, and of the gradient times the value.
+  float along[2] = {0.0f, 0.0f};
+  if (norm) {
+    channel_sums(along, share.active ? unsigned(pixels) : 0, rows, [&](unsigned p, float (&sum)[2]) {
+      float value, gradient;
+      reached(p, value, gradient);
+      sum[0] += gradient;
+      sum[1] = fmaf(gradient, value, sum[1]);
+    });
+    const float part = 1.0f / float(pixels);
+    along[0] *= part;
+    along[1] *= part;
+  }
+  if (!share.active) return;
+  for (unsigned p = share.first; p < unsigned(pixels); p += share.step) {
+    float value, gradient;
+    reached(p, value, gradient);
+    const float across = fmaf(-value, along[1], gradient - along[0]) * scale;
+    store(dx + at(p, dx_stride, 0), across, accumulate);
+  }
+}
+KERNEL(norm_act_gradient);

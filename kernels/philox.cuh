@@ -1,0 +1,49 @@
+// Philox4x32-10 and the dropout drawn with it: the same bits as src/philox.rs and `Mask` in src/ops/norm_act/cpu.rs.
+//
+// Source: Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
+#pragma once
+#include "control.cuh"
+
+// Ten rounds of Philox4x32: four words that depend on every bit of `counter` and `key`.
+__device__ __forceinline__ uint4 philox4x32(uint4 counter, uint2 key) {
+#pragma unroll
+  for (int round = 0; round < 10; round++) {
+    const uint64_t p0 = uint64_t(0xD2511F53u) * counter.x;
+    const uint64_t p1 = uint64_t(0xCD9E8D57u) * counter.z;
+    counter = make_uint4(uint32_t(p1 >> 32) ^ counter.y ^ key.x, uint32_t(p1), uint32_t(p0 >> 32) ^ counter.w ^ key.y,
+                         uint32_t(p0));
+    key = make_uint2(key.x + 0x9E3779B9u, key.y + 0xBB67AE85u);
+  }
+  return counter;
+}
+
+// The dropout of one step: each element becomes 0 or is multiplied by 1 / (1 - p).
+struct Mask {
+  bool drops;
+  uint2 key;
+  uint32_t place;      // layer | pass << 16
+  uint2 step;          // low word first
+  uint32_t threshold;  // a draw below this is dropped
+  float scale;
+
+  // `value` after dropout, where it is element `element` of the forward step's batch.
+  __device__ __forceinline__ float apply(float value, size_t element) const {
+    if (!drops) return value;
+    const uint4 draws = philox4x32(make_uint4(uint32_t(element / 4), place, step.x, step.y), key);
+    const unsigned word = unsigned(element % 4);
+    const uint32_t draw = word == 0 ? draws.x : word == 1 ? draws.y : word == 2 ? draws.z : draws.w;
+    return draw < threshold ? 0.0f : value * scale;
+  }
+};
+
+// The mask of a step with `dropout`; `control` is not read without.
+__device__ __forceinline__ Mask make_mask(const Control* control, int dropout, int place, int threshold, float scale) {
+  if (!dropout) return Mask{};
+  const unsigned long long seed = control->seed, step = control->step;
+  return Mask{true,
+              make_uint2(uint32_t(seed), uint32_t(seed >> 32)),
+              uint32_t(place),
+              make_uint2(uint32_t(step), uint32_t(step >> 32)),
+              uint32_t(threshold),
+              scale};
+}
