@@ -17,7 +17,8 @@ pub struct Fatbins {
 /// machine that builds: a binary should run elsewhere too.
 const ARCHS: &str = "sm_80,sm_90a,compute_80";
 
-/// Where `tools/install-nvcc` puts it.
+/// Where `tools/install-nvcc` puts it. Cargo cannot be told to look out for a file that is not there yet, so the tool touches
+/// `build.rs` when it is done.
 const OWN_ENVIRONMENT: &str = ".venv-nvcc";
 
 /// # Errors
@@ -26,7 +27,6 @@ pub fn compile_all(sources: &[PathBuf], root: &Path, out: &Path) -> Result<Optio
     for variable in ["NVCC", "CUDA_HOME", "PATH", "PIXTAPE_REQUIRE_NVCC", "PIXTAPE_CUDA_ARCHS"] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
-    println!("cargo::rerun-if-changed={OWN_ENVIRONMENT}");
     let Some(nvcc) = find(root)? else {
         let how = "tools/install-nvcc fetches it; NVCC or CUDA_HOME point to one that is there";
         if env::var_os("PIXTAPE_REQUIRE_NVCC").is_some_and(|value| value != "0") {
@@ -35,6 +35,7 @@ pub fn compile_all(sources: &[PathBuf], root: &Path, out: &Path) -> Result<Optio
         println!("cargo::warning=nvcc was not found, so this build has no CUDA kernels: {how}");
         return Ok(None);
     };
+    println!("cargo::rerun-if-changed={}", nvcc.display());
     let version = version(&nvcc)?;
     let targets = targets()?;
     let compile = |source: &PathBuf| compile(&nvcc, &targets, source, out);
