@@ -38,9 +38,10 @@ pub struct Chosen {
 impl Chosen {
     /// For the line that says where a run computes; `threads` are the CPU's.
     pub fn describe(&self, threads: usize) -> String {
+        let threads = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
         match (self.place, &self.note) {
-            (Place::Cpu, None) => format!("the CPU with {threads} threads"),
-            (Place::Cpu, Some(why)) => format!("the CPU with {threads} threads ({why})"),
+            (Place::Cpu, None) => format!("the CPU with {threads}"),
+            (Place::Cpu, Some(why)) => format!("the CPU with {threads} ({why})"),
             (Place::Cuda(ordinal), name) => format!("cuda:{ordinal}, {}", name.as_deref().unwrap_or("a GPU")),
         }
     }

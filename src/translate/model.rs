@@ -9,7 +9,7 @@ use crate::checkpoint::{Meta, Reader, resolve};
 use crate::cli::GeneratorArgs;
 use crate::config::TrainConfig;
 use crate::data::{Size, to_f32, to_image};
-use crate::device::{Chosen, Device, Place};
+use crate::device::{Chosen, Device};
 use crate::nn::{Parameters, State};
 use crate::program::Control;
 use crate::tape::Tape;
@@ -50,17 +50,18 @@ impl Model {
         &self.meta.config
     }
 
-    /// Which weights these are, what noise they are used with, and where.
+    /// Where it computes.
+    pub fn chosen(&self) -> &Chosen {
+        &self.chosen
+    }
+
+    /// Which weights these are, and what noise they are used with.
     pub fn describe(&self) -> String {
         let dropout = match self.dropout && self.meta.config.dropout > 0.0 {
             true => format!("on (seed {})", self.seed),
             false => "off".to_owned(),
         };
-        let device = match self.chosen.place {
-            Place::Cpu => String::new(),
-            Place::Cuda(ordinal) => format!(", on cuda:{ordinal}"),
-        };
-        format!("weights of step {}, dropout {dropout}{device}", self.meta.step)
+        format!("weights of step {}, dropout {dropout}", self.meta.step)
     }
 
     /// Translates one image, `[h, w, 3]` of any size. The sides are padded by their last row and column to what the network
