@@ -8,7 +8,6 @@ use crate::cli::EvaluateArgs;
 use crate::data::{Folder, Pairs, to_f32};
 use crate::device::cpu::with_threads;
 use crate::metrics::{l1, psnr};
-use crate::train::say;
 use crate::translate::Model;
 
 /// Translates the inputs of a test set and prints the mean distance to its targets.
@@ -19,7 +18,6 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let mut model = Model::open(&args.model, &args.generator)?;
     let (direction, size) = (model.config().direction, model.config().image_size);
     let (split, pairs) = Folder::to_evaluate(&args.data, direction, size)?;
-    say(&format!("Computing on {}", model.chosen().describe(args.generator.threads)));
     let sums = with_threads(args.generator.threads, || -> Result<[f64; 2]> {
         let mut sums = [0.0; 2];
         let mut input = vec![0.0; size.pixels() * 3];

@@ -8,6 +8,5 @@ mod samples;
 pub mod step;
 mod trainer;
 
-pub(crate) use progress::say;
 pub use run::run;
 pub use trainer::generator;

@@ -16,7 +16,6 @@ use crate::cli::TranslateArgs;
 use crate::config::is_same_place;
 use crate::data::{Direction, list, read_image, write_png};
 use crate::device::cpu::with_threads;
-use crate::train::say;
 
 /// Translates every input of `args`.
 ///
@@ -32,7 +31,6 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
         jobs.iter().filter_map(|job| read(&job.input).err()).map(|error| format!("{error:#}")).collect();
     ensure!(bad.is_empty(), "{} of {} inputs cannot be translated: {}", bad.len(), jobs.len(), bad.join("; "));
 
-    say(&format!("Computing on {}", model.chosen().describe(args.generator.threads)));
     with_threads(args.generator.threads, || {
         for (number, job) in jobs.iter().enumerate() {
             let translated = model.translate(&read(&job.input)?, number as u64)?;

@@ -22,6 +22,7 @@ pub struct Model {
     meta: Meta,
     dropout: bool,
     seed: u64,
+    threads: usize,
     chosen: Chosen,
     recorded: Option<Recorded>,
 }
@@ -40,28 +41,24 @@ impl Model {
     /// # Errors
     /// When there is none, it is not a checkpoint of this format, or the device cannot be used.
     pub fn open(run_or_checkpoint: &Path, generator: &GeneratorArgs) -> Result<Model> {
-        let GeneratorArgs { dropout, seed, device, .. } = *generator;
+        let GeneratorArgs { dropout, seed, device, threads } = *generator;
         let checkpoint = resolve(run_or_checkpoint)?;
         let meta = Reader::open(&checkpoint)?.meta()?;
-        Ok(Model { checkpoint, meta, dropout, seed, chosen: device.choose()?, recorded: None })
+        Ok(Model { checkpoint, meta, dropout, seed, threads, chosen: device.choose()?, recorded: None })
     }
 
     pub fn config(&self) -> &TrainConfig {
         &self.meta.config
     }
 
-    /// Where it computes.
-    pub fn chosen(&self) -> &Chosen {
-        &self.chosen
-    }
-
-    /// Which weights these are, and what noise they are used with.
+    /// Which weights these are, what noise they are used with, and where.
     pub fn describe(&self) -> String {
         let dropout = match self.dropout && self.meta.config.dropout > 0.0 {
             true => format!("on (seed {})", self.seed),
             false => "off".to_owned(),
         };
-        format!("weights of step {}, dropout {dropout}", self.meta.step)
+        let place = self.chosen.describe(self.threads);
+        format!("weights of step {}, dropout {dropout}, on {place}", self.meta.step)
     }
 
     /// Translates one image, `[h, w, 3]` of any size. The sides are padded by their last row and column to what the network
