@@ -1,8 +1,12 @@
 //! The integration tests: one binary, so that they link once and share what is in `support`.
 
 mod cli;
+mod cuda;
 mod networks;
 mod ops;
 mod support;
 mod tape;
 mod training;
+
+/// Where the tests of `cuda` run: here on the simulator.
+const ON_GPU: bool = false;

@@ -8,7 +8,7 @@ use pixtape::tensor::{Shape, Tensor};
 
 use crate::support::compare::{Tolerance, assert_close, assert_same_bits, largest};
 use crate::support::fixture::Fixture;
-use crate::support::machine::{Machine, Precision, arena, checked};
+use crate::support::machine::{Engine, Machine, arena, checked};
 use crate::support::values::{from_nchw, image_values, parameter_values};
 
 /// Neither network drops out here, so nothing depends on it.
@@ -76,12 +76,12 @@ fn record(network: Network, shape: Shape) -> Recorded {
 }
 
 /// The results by name as in the fixture, in this project's layout.
-fn run(network: Network, shape: Shape, precision: Precision, how: How) -> Vec<(String, Vec<f64>)> {
+fn run(network: Network, shape: Shape, engine: Engine, how: How) -> Vec<(String, Vec<f64>)> {
     let Recorded { tape, parameters, x, dy, y, dx } = record(network, shape);
     let (prefix, owner) = network.prefixes();
     let mut machine: Box<dyn Machine> = match how {
-        How::Checked(_) => checked(precision, tape.finish(), CONTROL),
-        How::Arena | How::Shuffled(_) => arena(precision, tape.finish(), CONTROL),
+        How::Checked(_) => checked(engine, tape.finish(), CONTROL),
+        How::Arena | How::Shuffled(_) => arena(engine, tape.finish(), CONTROL),
     };
     machine.write(x, &image_values(&format!("{prefix}.x"), shape, 1.0));
     machine.write(dy, &image_values(&format!("{prefix}.dy"), dy.shape, 1.0));
@@ -136,9 +136,9 @@ fn networks_match_pytorch() {
     assert_eq!(fixture.about["parameter_scale"], PARAMETER_SCALE);
     let mut unused = fixture.names();
     for (network, shape) in networks(&fixture) {
-        for precision in [Precision::F32, Precision::F64] {
-            for (name, values) in run(network, shape, precision, How::Arena) {
-                let what = format!("{name} in {precision:?}");
+        for engine in [Engine::F32, Engine::F64] {
+            for (name, values) in run(network, shape, engine, How::Arena) {
+                let what = format!("{name} in {engine:?}");
                 unused.retain(|unused| *unused != name);
                 if let Some(noise) = fixture.about["f32_noise_of_zero_gradients"][&name].as_f64() {
                     assert!(values.iter().all(|&x| x == 0.0), "{what}: a norm cancels this bias");
@@ -147,10 +147,12 @@ fn networks_match_pytorch() {
                     continue;
                 }
                 let expected = expected(&fixture, network, &name);
-                let tolerance = match precision {
+                let tolerance = match engine {
                     // The spread is the error of one correct f32 implementation; ours sums in other orders.
-                    Precision::F32 => Tolerance { of_each: 0.0, of_largest: 3.0 * fixture.f32_spread(&name) },
-                    Precision::F64 => Tolerance::STORED_F32,
+                    Engine::F32 | Engine::Cuda => {
+                        Tolerance { of_each: 0.0, of_largest: 3.0 * fixture.f32_spread(&name) }
+                    }
+                    Engine::F64 => Tolerance::STORED_F32,
                 };
                 assert_close(&what, &values, &expected, tolerance);
             }
@@ -178,10 +180,10 @@ fn expected(fixture: &Fixture, network: Network, name: &str) -> Vec<f64> {
 fn orders_and_memory_change_no_bit() {
     let fixture = fixture();
     for (network, shape) in networks(&fixture) {
-        let expected = run(network, shape, Precision::F32, How::Arena);
+        let expected = run(network, shape, Engine::F32, How::Arena);
         for seed in 1..=4 {
             for how in [How::Checked(seed), How::Shuffled(seed)] {
-                let results = run(network, shape, Precision::F32, how);
+                let results = run(network, shape, Engine::F32, how);
                 for ((name, values), (_, expected)) in results.iter().zip(&expected) {
                     assert_same_bits(&format!("{name}, {how:?}"), values, expected);
                 }

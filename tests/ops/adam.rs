@@ -5,13 +5,14 @@ use pixtape::program::Control;
 use pixtape::tape::Tape;
 
 use super::case::{AdamRow, Op, table};
-use super::{PRECISIONS, f32_tolerance, fixture};
-use crate::support::compare::{Tolerance, assert_close, assert_same_bits};
-use crate::support::machine::{Machine, Precision, arena, checked};
+use super::checks::{fixture, tolerance};
+use crate::support::compare::{assert_close, assert_same_bits};
+use crate::support::digest;
+use crate::support::machine::{Engine, Machine, arena, checked};
 use crate::support::values::values;
 
 /// Parameters after `row.steps` updates.
-fn train(name: &str, row: AdamRow, precision: Precision, check: bool) -> Vec<f64> {
+fn train(name: &str, row: AdamRow, engine: Engine, check: bool) -> Vec<f64> {
     let mut tape = Tape::new();
     let (parameters, gradients) = tape.parameters(row.len);
     let moments = [tape.persistent(parameters.shape), tape.persistent(parameters.shape)];
@@ -20,7 +21,7 @@ fn train(name: &str, row: AdamRow, precision: Precision, check: bool) -> Vec<f64
     advance(&mut tape);
     let control = Control { seed: 0, step: 0, learning_rate: row.lr };
     let start = if check { checked } else { arena };
-    let mut machine: Box<dyn Machine> = start(precision, tape.finish(), control);
+    let mut machine: Box<dyn Machine> = start(engine, tape.finish(), control);
     machine.write(parameters, &values(&format!("{name}.p"), row.len, 1.0));
     for step in 0..row.steps {
         machine.write(gradients, &values(&format!("{name}.g{step}"), row.len, 1.0));
@@ -29,22 +30,16 @@ fn train(name: &str, row: AdamRow, precision: Precision, check: bool) -> Vec<f64
     machine.read(parameters)
 }
 
-#[test]
-fn adam_matches_pytorch() {
+pub fn matches_pytorch(engine: Engine) {
     let fixture = fixture();
     for case in table() {
         let Op::Adam(row) = case.op else { continue };
         let key = format!("{}/p", case.name);
         let (expected, _) = fixture.tensor(&key);
-        for precision in PRECISIONS {
-            let tolerance = match precision {
-                Precision::F32 => f32_tolerance(&fixture, &key),
-                Precision::F64 => Tolerance::STORED_F32,
-            };
-            let what = format!("{key} in {precision:?}");
-            let parameters = train(&case.name, row, precision, true);
-            assert_close(&what, &parameters, &expected, tolerance);
-            assert_same_bits(&what, &train(&case.name, row, precision, false), &parameters);
-        }
+        let what = format!("{key} on {engine:?}");
+        let parameters = train(&case.name, row, engine, true);
+        assert_close(&what, &parameters, &expected, tolerance(&fixture, &key, engine));
+        assert_same_bits(&what, &train(&case.name, row, engine, false), &parameters);
+        digest::note(&what, &parameters);
     }
 }

@@ -125,7 +125,29 @@ pub fn table() -> Vec<Case> {
     cases
 }
 
+/// Every row but Adam's, which has no gradient.
+pub fn differentiable() -> impl Iterator<Item = Case> {
+    table().into_iter().filter(|case| !matches!(case.op, Op::Adam(_)))
+}
+
+/// What rows may be, as [`Op::kind`] says it.
+pub const KINDS: [&str; 8] = ["conv", "conv_transpose", "norm_act", "tanh", "upsample_conv", "mse", "l1", "adam"];
+
 impl Op {
+    /// As the table names it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Op::Conv { .. } => "conv",
+            Op::ConvTranspose { .. } => "conv_transpose",
+            Op::NormAct { .. } => "norm_act",
+            Op::Tanh { .. } => "tanh",
+            Op::UpsampleConv { .. } => "upsample_conv",
+            Op::Mse { .. } => "mse",
+            Op::L1 { .. } => "l1",
+            Op::Adam(_) => "adam",
+        }
+    }
+
     /// Shape of the input image.
     pub fn x(&self) -> Shape {
         match *self {

@@ -12,7 +12,7 @@ use pixtape::tape::{Root, Tape};
 use pixtape::tensor::{Shape, Tensor};
 
 use super::case::{CONTROL, Case, Op, WEIGHT_SCALE};
-use crate::support::machine::{Machine, Precision, arena, checked};
+use crate::support::machine::{Engine, Machine, arena, checked};
 use crate::support::values::{image_values, parameter_values};
 
 /// How the case is put onto the tape.
@@ -121,7 +121,7 @@ fn with_neighbours(specs: &[Spec], framed: bool) -> Vec<Spec> {
 }
 
 impl Trial {
-    pub fn new(case: &Case, layout: Layout, precision: Precision, run: Run) -> Trial {
+    pub fn new(case: &Case, layout: Layout, engine: Engine, run: Run) -> Trial {
         let framed = layout == Layout::Framed;
         let (op, name) = (&case.op, &case.name);
         let (mut tape, mut notes) = (Tape::new(), Notes::default());
@@ -165,8 +165,8 @@ impl Trial {
         let mut inputs = vec![("x".to_owned(), x.inner)];
         inputs.extend(specs.iter().zip(weights).map(|(spec, tensor)| (spec.name.clone(), tensor)));
         let mut machine = match run {
-            Run::Checked(_) => checked(precision, tape.finish(), CONTROL),
-            Run::Arena | Run::Shuffled(_) => arena(precision, tape.finish(), CONTROL),
+            Run::Checked(_) => checked(engine, tape.finish(), CONTROL),
+            Run::Arena | Run::Shuffled(_) => arena(engine, tape.finish(), CONTROL),
         };
         notes.given.iter().for_each(|(tensor, values)| machine.write(*tensor, values));
         Trial { machine, run, inputs, outputs: notes.outputs }

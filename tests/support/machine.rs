@@ -1,14 +1,28 @@
-//! One way to run a program in f32 and in f64: values come and go as f64, which holds every f32 exactly, so that results of
-//! one precision can still be compared bit for bit.
+//! One way to run a program on the CPU in f32 and in f64 and on CUDA: values come and go as f64, which holds every f32 exactly,
+//! so that results of one engine can still be compared bit for bit.
 
 use pixtape::device::cpu::{Cpu, CpuKernel, Real};
+use pixtape::device::cuda::{Cuda, CudaOptions};
 use pixtape::program::{Control, Program, Step};
 use pixtape::tensor::Tensor;
 
+/// What executes a program, and in which numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
+pub enum Engine {
     F32,
     F64,
+    /// The first GPU, or the simulator of one, in f32. Whoever asks for it is inside of `cuda::driver::on_device`.
+    Cuda,
+}
+
+impl Engine {
+    /// The distance from 1 to the next number.
+    pub fn epsilon(self) -> f64 {
+        match self {
+            Engine::F32 | Engine::Cuda => f64::from(f32::EPSILON),
+            Engine::F64 => f64::EPSILON,
+        }
+    }
 }
 
 /// A program with its memory.
@@ -17,6 +31,7 @@ pub trait Machine {
     fn read(&self, tensor: Tensor) -> Vec<f64>;
     fn execute(&mut self);
     fn execute_on_demand(&mut self);
+    /// On memory of [`checked`].
     fn execute_checked(&mut self, seed: u64);
     fn execute_shuffled(&mut self, seed: u64);
 
@@ -55,18 +70,57 @@ where
     }
 }
 
+/// What a GPU refuses is a failure of the test, with the reason in full: a report of the checker is one.
+impl Machine for Cuda {
+    fn write(&mut self, tensor: Tensor, values: &[f64]) {
+        let values: Vec<f32> = values.iter().map(|&x| x as f32).collect();
+        done(Cuda::write(self, tensor, &values));
+    }
+
+    fn read(&self, tensor: Tensor) -> Vec<f64> {
+        done(Cuda::read(self, tensor)).into_iter().map(f64::from).collect()
+    }
+
+    fn execute(&mut self) {
+        done(Cuda::execute(self));
+    }
+
+    fn execute_on_demand(&mut self) {
+        done(Cuda::execute_on_demand(self));
+    }
+
+    fn execute_checked(&mut self, seed: u64) {
+        done(self.execute_in_random_order(seed));
+    }
+
+    fn execute_shuffled(&mut self, seed: u64) {
+        done(self.execute_in_random_order(seed));
+    }
+}
+
+#[track_caller]
+fn done<T>(outcome: anyhow::Result<T>) -> T {
+    outcome.unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// Of the first GPU. The second execution and those after it replay a graph, which so takes part in every comparison of an
+/// execution with the one before.
+pub const FIRST_GPU: CudaOptions = CudaOptions { ordinal: 0, graph: true };
+
 /// `program` in one arena, as it trains.
-pub fn arena(precision: Precision, program: Program, control: Control) -> Box<dyn Machine> {
-    match precision {
-        Precision::F32 => Box::new(Cpu::<f32>::new(program, control).expect("memory")),
-        Precision::F64 => Box::new(Cpu::<f64>::new(program, control).expect("memory")),
+pub fn arena(engine: Engine, program: Program, control: Control) -> Box<dyn Machine> {
+    match engine {
+        Engine::F32 => Box::new(Cpu::<f32>::new(program, control).expect("memory")),
+        Engine::F64 => Box::new(Cpu::<f64>::new(program, control).expect("memory")),
+        Engine::Cuda => Box::new(done(Cuda::new(program, control, FIRST_GPU))),
     }
 }
 
 /// `program` with a guarded allocation for each buffer.
-pub fn checked(precision: Precision, program: Program, control: Control) -> Box<dyn Machine> {
-    match precision {
-        Precision::F32 => Box::new(Cpu::<f32>::checked(program, control).expect("memory")),
-        Precision::F64 => Box::new(Cpu::<f64>::checked(program, control).expect("memory")),
+pub fn checked(engine: Engine, program: Program, control: Control) -> Box<dyn Machine> {
+    match engine {
+        Engine::F32 => Box::new(Cpu::<f32>::checked(program, control).expect("memory")),
+        Engine::F64 => Box::new(Cpu::<f64>::checked(program, control).expect("memory")),
+        Engine::Cuda => Box::new(done(Cuda::checked(program, control, FIRST_GPU))),
     }
 }

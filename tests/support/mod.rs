@@ -1,6 +1,7 @@
-//! What the tests share: the data of the PyTorch reference, tolerances, and one way to run a program in either precision.
+//! What the tests share: the data of the PyTorch reference, tolerances, and one way to run a program on any engine.
 
 pub mod compare;
+pub mod digest;
 pub mod fixture;
 pub mod machine;
 pub mod values;

@@ -9,7 +9,7 @@ use pixtape::tape::{Root, Tape};
 use pixtape::tensor::{Shape, Tensor};
 
 use crate::support::compare::{Tolerance, assert_close, assert_same_bits};
-use crate::support::machine::{Precision, arena, checked};
+use crate::support::machine::{Engine, arena, checked};
 use crate::support::values::values;
 
 const SHAPE: Shape = [3, 2, 2, 6];
@@ -63,7 +63,7 @@ fn check(parts: &[Part]) {
     for seed in 0..4 {
         let (program, given, consumers, of_given, of_x) = record();
         let start = if seed == 0 { arena } else { checked };
-        let mut machine = start(Precision::F64, program, CONTROL);
+        let mut machine = start(Engine::F64, program, CONTROL);
         machine.write(given, &x);
         for (i, (_, dy_of)) in consumers.iter().enumerate() {
             machine.write(*dy_of, &dy(i, dy_of.count()));

@@ -4,7 +4,7 @@ use pixtape::ops::detach::detach;
 
 use super::toy::Toy;
 use crate::support::compare::assert_same_bits;
-use crate::support::machine::Precision;
+use crate::support::machine::Engine;
 
 /// D's half on a detached picture, differentiated by both networks' parameters: nothing reaches G. Without the detach it
 /// does, so the test can tell.
@@ -22,7 +22,7 @@ fn gradients_of_the_discriminators_half_do_not_reach_the_generator() {
         };
         let wrt = [toy.discriminator.values, toy.generator.values];
         toy.tape.backward(&[&root], &wrt).expect("D's gradients");
-        let mut started = toy.start(Precision::F64);
+        let mut started = toy.start(Engine::F64);
         started.run(1);
         let gradients = [&started.generator, &started.discriminator].map(|p| started.read(p.gradients));
         (gradients, started.losses()[0])
@@ -52,7 +52,7 @@ fn gradients_of_the_generators_half_do_not_stay_in_the_discriminator() {
     let fake = toy.fake(0);
     let judged = toy.judge(fake);
     toy.generator_gradients(fake, judged).expect("G's gradients");
-    let mut started = toy.start(Precision::F64);
+    let mut started = toy.start(Engine::F64);
     started.run(1);
     assert!(started.read(started.discriminator.gradients).iter().all(|x| x.is_nan()));
     assert!(started.read(started.generator.gradients).iter().all(|x| x.is_finite()));

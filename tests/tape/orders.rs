@@ -5,9 +5,9 @@ use pixtape::ops::detach::detach;
 
 use super::toy::{Started, Toy};
 use crate::support::compare::assert_same_bits;
-use crate::support::machine::Precision;
+use crate::support::machine::Engine;
 
-const PRECISION: Precision = Precision::F64;
+const ENGINE: Engine = Engine::F64;
 
 /// G's gradients alone, of the picture of `pass`; D's parameters are `discriminator` if given.
 fn generator_alone(pass: u16, discriminator: Option<&[f64]>) -> Started {
@@ -15,7 +15,7 @@ fn generator_alone(pass: u16, discriminator: Option<&[f64]>) -> Started {
     let fake = toy.fake(pass);
     let judged = toy.judge(fake);
     toy.generator_gradients(fake, judged).expect("G's gradients");
-    let mut started = toy.start(PRECISION);
+    let mut started = toy.start(ENGINE);
     if let Some(values) = discriminator {
         started.machine.write(started.discriminator.values, values);
     }
@@ -29,7 +29,7 @@ fn discriminator_alone() -> Started {
     let fake = toy.fake(0);
     let (on_real, on_fake) = (toy.judge(toy.target()), toy.judge(detach(fake)));
     toy.discriminator_gradients(on_real, on_fake).expect("D's gradients");
-    let mut started = toy.start(PRECISION);
+    let mut started = toy.start(ENGINE);
     started.run(1);
     started
 }
@@ -39,7 +39,7 @@ fn updated(of_generator: &[f64], of_discriminator: &[f64]) -> [Vec<f64>; 2] {
     let mut toy = Toy::new();
     toy.update_generator();
     toy.update_discriminator();
-    let mut started = toy.start(PRECISION);
+    let mut started = toy.start(ENGINE);
     started.machine.write(started.generator.gradients, of_generator);
     started.machine.write(started.discriminator.gradients, of_discriminator);
     started.run(1);
@@ -49,7 +49,7 @@ fn updated(of_generator: &[f64], of_discriminator: &[f64]) -> [Vec<f64>; 2] {
 /// Compares a whole step, which has D's and G's updates, with its parts. `generator_sees` are the parameters of D with which
 /// G's gradients are computed, given D's updated ones.
 fn compare(toy: Toy, pass: u16, sees_update: bool) {
-    let mut step = toy.start(PRECISION);
+    let mut step = toy.start(ENGINE);
     step.run(3);
     let d = discriminator_alone();
     let d_gradients = d.read(d.discriminator.gradients);
@@ -154,7 +154,7 @@ fn an_update_uses_the_gradients_up() {
     judge(&mut toy);
     toy.update_discriminator();
     judge(&mut toy);
-    let mut both = toy.start(PRECISION);
+    let mut both = toy.start(ENGINE);
     both.run(1);
 
     let mut second = discriminator_alone();
@@ -200,7 +200,7 @@ fn gradients_gather_until_they_are_used() {
     let (on_real, on_fake) = (toy.judge(toy.target()), toy.judge(detach(fake)));
     toy.discriminator_gradients(on_real, on_fake).expect("D's gradients");
     toy.discriminator_gradients(on_real, on_fake).expect("D's gradients again");
-    let mut twice = toy.start(PRECISION);
+    let mut twice = toy.start(ENGINE);
     let once = discriminator_alone();
     for seed in 1..=2 {
         twice.run(seed);

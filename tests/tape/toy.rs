@@ -11,7 +11,7 @@ use pixtape::program::Control;
 use pixtape::tape::Tape;
 use pixtape::tensor::{Shape, Tensor};
 
-use crate::support::machine::{Machine, Precision, checked};
+use crate::support::machine::{Engine, Machine, checked};
 use crate::support::values::{image_values, parameter_values};
 
 pub const CONTROL: Control = Control { seed: 5, step: 0, learning_rate: 1e-2 };
@@ -109,9 +109,9 @@ impl Toy {
     }
 
     /// Ends the recording: the program in a machine, in the initial state, every gradient and loss NaN.
-    pub fn start(self, precision: Precision) -> Started {
+    pub fn start(self, engine: Engine) -> Started {
         let Toy { tape, generator, discriminator, input, target, losses } = self;
-        let mut machine = checked(precision, tape.finish(), CONTROL);
+        let mut machine = checked(engine, tape.finish(), CONTROL);
         for (owner, parameters) in [("toy.g", &generator), ("toy.d", &discriminator)] {
             for (index, spec) in parameters.specs.iter().enumerate() {
                 let values = parameter_values(&format!("{owner}.{}", spec.name), spec, 0.25);

@@ -6,13 +6,13 @@ use pixtape::train::step::StepOptions;
 
 use super::state::{self, CONTROL};
 use crate::support::compare::assert_same_bits;
-use crate::support::machine::{Precision, arena, checked};
+use crate::support::machine::{Engine, arena, checked};
 
 /// Everything that training changes, after a few steps.
 fn train(threads: usize, seed: u64) -> Vec<f64> {
     let work = || {
         let (program, handles) = state::record(&StepOptions::pytorch_gan(64, 8, 0.5));
-        let mut machine = arena(Precision::F32, program, Control { seed, ..CONTROL });
+        let mut machine = arena(Engine::F32, program, Control { seed, ..CONTROL });
         handles.load(&mut *machine);
         for step in 0..4 {
             handles.show(&mut *machine, step);
@@ -38,7 +38,7 @@ fn orders_and_memory_change_no_bit() {
     let run = |seed: Option<u64>, check: bool| {
         let (program, handles) = state::record(&options);
         let start = if check { checked } else { arena };
-        let mut machine = start(Precision::F32, program, CONTROL);
+        let mut machine = start(Engine::F32, program, CONTROL);
         handles.load(&mut *machine);
         for step in 0..2 {
             handles.show(&mut *machine, step);
@@ -63,7 +63,7 @@ fn orders_and_memory_change_no_bit() {
 fn previews_leave_training_alone() {
     let train = |previews: bool| {
         let (program, handles) = state::record(&StepOptions::pytorch_gan(64, 8, 0.5));
-        let mut machine = arena(Precision::F32, program, CONTROL);
+        let mut machine = arena(Engine::F32, program, CONTROL);
         handles.load(&mut *machine);
         for step in 0..3 {
             handles.show(&mut *machine, step);

@@ -3,5 +3,17 @@
 mod allocations;
 mod determinism;
 mod sharing;
-mod state;
-mod traces;
+pub mod state;
+pub mod traces;
+
+use crate::support::machine::Engine;
+
+#[test]
+fn ten_steps_at_64_match_pytorch() {
+    traces::check(64, &[Engine::F32, Engine::F64]);
+}
+
+#[test]
+fn ten_steps_at_256_match_pytorch() {
+    traces::check(256, &[Engine::F32, Engine::F64]);
+}

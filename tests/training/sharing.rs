@@ -14,7 +14,7 @@ use pixtape::train::step::StepOptions;
 
 use super::state::{self, CONTROL, Handles};
 use crate::support::compare::{Tolerance, assert_close, assert_same_bits};
-use crate::support::machine::{Precision, arena};
+use crate::support::machine::{Engine, arena};
 
 /// The step as usually coded, without its updates.
 fn record_unshared(options: &StepOptions) -> (Program, Handles) {
@@ -55,7 +55,7 @@ fn record_unshared(options: &StepOptions) -> (Program, Handles) {
 
 /// Losses, G's gradients and D's gradients of one step, in f32.
 fn gradients((program, handles): (Program, Handles)) -> [Vec<f64>; 3] {
-    let mut machine = arena(Precision::F32, program, CONTROL);
+    let mut machine = arena(Engine::F32, program, CONTROL);
     handles.load(&mut *machine);
     handles.show(&mut *machine, 0);
     machine.execute();

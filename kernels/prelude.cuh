@@ -1,0 +1,26 @@
+// The one header that every kernel includes. Under nvcc it is CUDA's own headers; under a host C++ compiler it is
+// cudasim, which runs the same source on the CPU (tools/cudasim).
+#pragma once
+#include <stdint.h>
+
+#ifdef __CUDACC__
+#include <cuda.h>
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+// Makes a kernel known by name. nvcc needs nothing beyond extern "C"; cudasim registers it here.
+#define KERNEL(name)
+// `T name DIMS` in shared memory. Always through this macro: cudasim cannot place, poison or bound a bare __shared__.
+#define STATIC_SMEM(T, name, DIMS) __shared__ T name DIMS
+// `T* name`, the block's dynamic shared memory, aligned to ALIGN bytes.
+#define DYN_SMEM(T, name, ALIGN) \
+    extern __shared__ __align__(ALIGN) unsigned char dynamic_shared_##name[]; \
+    T* const name = reinterpret_cast<T*>(dynamic_shared_##name)
+// For a parameter whose address is taken, as a tensor map's is.
+#define GRID_CONSTANT __grid_constant__
+#else
+#include "cudasim.hpp"
+#endif
+
+#include "ptx.cuh"

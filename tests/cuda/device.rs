@@ -1,0 +1,258 @@
+//! What the device does beside the ops of the table: pictures, masks and copies to the bit of the CPU's, what changes between
+//! two executions, sizes that a table of PyTorch's numbers would be too large for, and what is refused.
+
+use pixtape::data::{Pair, Pictures, Size, Window};
+use pixtape::device::cuda::{Cuda, CudaOptions};
+use pixtape::ops::adam::{AdamOptions, adam, advance};
+use pixtape::ops::copy::{Upstream, copy};
+use pixtape::ops::loss::{Criterion, Loss};
+use pixtape::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
+use pixtape::program::Control;
+use pixtape::tape::{Root, Tape};
+use pixtape::tensor::Tensor;
+
+use super::driver::on_device;
+use crate::support::compare::{Tolerance, assert_close, assert_same_bits};
+use crate::support::machine::{Engine, FIRST_GPU, arena};
+use crate::support::values::values;
+
+const CONTROL: Control = Control { seed: 7, step: 0, learning_rate: 1e-3 };
+
+fn cuda(tape: Tape, control: Control) -> Cuda {
+    Cuda::new(tape.finish(), control, FIRST_GPU).expect("a device")
+}
+
+/// A pair whose pictures hold every byte.
+fn pair(number: usize, width: usize, height: usize) -> Pair {
+    let picture = |factor: usize| {
+        let bytes = (0..3 * width * height).map(|i| (i * factor + 31 * number) as u8).collect();
+        image::RgbImage::from_raw(width as u32, height as u32, bytes).expect("three bytes a pixel")
+    };
+    Pair { input: picture(1), target: picture(7) }
+}
+
+#[test]
+fn pictures_are_the_cpus_to_the_bit() {
+    on_device(|| {
+        let (n, size) = (3, Size { width: 9, height: 7 });
+        let mut tape = Tape::new();
+        let wide = |tape: &mut Tape, channels: usize| tape.persistent([n, size.height, size.width, channels]);
+        let (inputs, targets) = (wide(&mut tape, 5), wide(&mut tape, 4));
+        let (input, target) = (inputs.channel_slice(1..4), targets.channel_slice(0..3));
+        let mut device = cuda(tape, CONTROL);
+        // The second batch comes from larger pictures, the third from pictures just as large as the window.
+        for (width, height) in [(13, 11), (20, 17), (9, 7)] {
+            let mut pictures = Pictures::default();
+            for image in 0..n {
+                let (left, top) = ((width - size.width) * image / 2, (height - size.height) * (image + 1) / 3);
+                let window = Window { left, top, flip: image % 2 == 1 };
+                pictures.push(&pair(image, width, height), window).expect("pairs of one size");
+            }
+            for whole in [inputs, targets] {
+                device.write(whole, &vec![f32::NAN; whole.count()]).expect("memory");
+            }
+            device.show(&pictures, input, target).expect("pictures");
+            let mut expected = [vec![0.0; input.count()], vec![0.0; target.count()]];
+            pictures.inputs_to_f32(size, &mut expected[0]);
+            pictures.targets_to_f32(size, &mut expected[1]);
+            for (tensor, expected) in [(input, &expected[0]), (target, &expected[1])] {
+                let shown = device.read(tensor).expect("pictures");
+                assert!(shown.iter().map(|x| x.to_bits()).eq(expected.iter().map(|x| x.to_bits())), "{width}x{height}");
+            }
+            for beside in [inputs.channel_slice(0..1), inputs.channel_slice(4..5), targets.channel_slice(3..4)] {
+                assert!(device.read(beside).expect("memory").iter().all(|x| x.is_nan()), "written beside the picture");
+            }
+        }
+    });
+}
+
+#[test]
+fn one_number_that_is_none_is_found_anywhere() {
+    on_device(|| {
+        let mut tape = Tape::new();
+        let [before, tensor, after] = [64, 601, 64].map(|count| tape.persistent([1, 1, 1, count]));
+        let mut device = cuda(tape, CONTROL);
+        for neighbour in [before, after] {
+            device.write(neighbour, &vec![f32::NAN; neighbour.count()]).expect("memory");
+        }
+        let mut numbers = vec![f32::MAX; tensor.count()];
+        numbers[1] = -f32::MAX;
+        numbers[2] = f32::from_bits(1);
+        device.write(tensor, &numbers).expect("memory");
+        assert!(device.is_finite(tensor).expect("an answer"));
+        for place in [0, 255, 256, 511, 512, 600] {
+            for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut numbers = numbers.clone();
+                numbers[place] = bad;
+                device.write(tensor, &numbers).expect("memory");
+                assert!(!device.is_finite(tensor).expect("an answer"), "{bad} at {place}");
+            }
+        }
+        // A slice means its whole buffer.
+        assert!(!device.is_finite(tensor.channel_slice(0..1)).expect("an answer"));
+        device.write(tensor, &numbers).expect("memory");
+        assert!(device.is_finite(tensor).expect("an answer"), "the answer of before is forgotten");
+    });
+}
+
+/// Every word of the counter and of the key takes part, and each image of a batch has draws of its own.
+#[test]
+fn dropout_draws_the_bits_of_the_cpu() {
+    let positions = [(7, 3), (0x0123_4567_89AB_CDEF, 0), (1, 0x0000_0005_0000_0002), (u64::MAX, u64::MAX)];
+    let dropouts = [(0.5, 0, 0), (0.1, 3, 1), (0.875, 0xFFFF, 0xFFFF)];
+    on_device(|| {
+        for (seed, step) in positions {
+            for (probability, layer, pass) in dropouts {
+                let dropout = Some(Dropout { probability, layer, pass });
+                let run = |engine: Engine| {
+                    let shape = [3, 5, 7, 37];
+                    let mut tape = Tape::new();
+                    let [x, y, dy] = [(); 3].map(|()| tape.persistent(shape));
+                    norm_act(&mut tape, x, y, NormAct { norm: false, activation: Activation::Identity, dropout });
+                    let root = Upstream { of: y.batch_slice(1..3), gradient: dy.batch_slice(1..3) };
+                    let gradients = tape.backward(&[&root], &[x]).expect("a gradient");
+                    let dx = tape.persistent(shape);
+                    copy(&mut tape, gradients[0], dx);
+                    let mut machine = arena(engine, tape.finish(), Control { seed, step, ..CONTROL });
+                    for (tensor, name) in [(x, "dropout.x"), (dy, "dropout.dy")] {
+                        machine.write(tensor, &values(name, tensor.count(), 1.0));
+                    }
+                    machine.execute();
+                    [machine.read(y), machine.read(dx)]
+                };
+                let what = format!("seed {seed:x}, step {step:x}, {dropout:?}");
+                let ([y, dx], [expected_y, expected_dx]) = (run(Engine::Cuda), run(Engine::F32));
+                assert!(y.contains(&0.0) && y.iter().any(|&x| x != 0.0), "{what}");
+                assert_same_bits(&what, &y, &expected_y);
+                assert_same_bits(&what, &dx, &expected_dx);
+            }
+        }
+    });
+}
+
+/// Numbers that arithmetic would change.
+#[test]
+fn copies_keep_every_bit() {
+    on_device(|| {
+        let mut tape = Tape::new();
+        let [from, to] = [7, 6].map(|channels| tape.persistent([3, 7, 5, channels]));
+        let (source, place) = (from.channel_slice(2..5), to.channel_slice(3..6));
+        copy(&mut tape, source, place);
+        let mut device = cuda(tape, CONTROL);
+        let special = [0, 0x8000_0000, 1, 0x807F_FFFF, 0x7F80_0000, 0xFF80_0000, 0x7FC0_1234, 0x3F80_0001];
+        let bits: Vec<u32> = (0..source.count()).map(|i| special[i % special.len()]).collect();
+        device.write(to, &vec![7.0; to.count()]).expect("memory");
+        device.write(source, &bits.iter().copied().map(f32::from_bits).collect::<Vec<_>>()).expect("memory");
+        device.execute().expect("a copy");
+        let copied: Vec<u32> = device.read(place).expect("a copy").into_iter().map(f32::to_bits).collect();
+        assert_eq!(copied, bits);
+        assert_eq!(device.read(to.channel_slice(0..3)).expect("memory"), vec![7.0; to.count() / 2]);
+    });
+}
+
+#[test]
+fn the_control_values_come_back_and_count() {
+    on_device(|| {
+        let mut tape = Tape::new();
+        advance(&mut tape);
+        let start = Control { seed: 0x0123_4567_89AB_CDEF, step: u64::from(u32::MAX) - 1, learning_rate: 0.1 };
+        let mut device = cuda(tape, start);
+        assert_eq!(device.control().expect("control"), start);
+        for executions in 1..=4 {
+            device.execute().expect("an execution");
+            assert_eq!(device.control().expect("control"), Control { step: start.step + executions, ..start });
+        }
+        let other = Control { seed: 1, step: 2, learning_rate: 3.0 };
+        device.set_control(other).expect("control");
+        device.execute().expect("an execution");
+        assert_eq!(device.control().expect("control"), Control { step: 3, ..other });
+    });
+}
+
+/// Parameters after four updates, with another learning rate for each: a graph is captured once and must still see them.
+fn adam_of(engine: Engine, count: usize) -> Vec<f64> {
+    let mut tape = Tape::new();
+    let (parameters, gradients) = tape.parameters(count);
+    let moments = [tape.persistent(parameters.shape), tape.persistent(parameters.shape)];
+    adam(&mut tape, parameters, gradients, moments, AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 });
+    advance(&mut tape);
+    let program = tape.finish();
+    let drawn = |name: &str| values(name, count, 1.0);
+    let rate = |step: u64| Control { step, learning_rate: 0.5_f64.powi(step as i32), ..CONTROL };
+    if engine == Engine::Cuda {
+        let f32s = |name: &str| drawn(name).into_iter().map(|x| x as f32).collect::<Vec<_>>();
+        let mut device = Cuda::new(program, CONTROL, FIRST_GPU).expect("a device");
+        device.write(parameters, &f32s("adam.p")).expect("memory");
+        for step in 0..4 {
+            device.set_control(rate(step)).expect("control");
+            device.write(gradients, &f32s(&format!("adam.g{step}"))).expect("memory");
+            device.execute().expect("an update");
+        }
+        return device.read(parameters).expect("parameters").into_iter().map(f64::from).collect();
+    }
+    let mut cpu = pixtape::device::cpu::Cpu::<f64>::new(program, CONTROL).expect("memory");
+    cpu.write(parameters, &drawn("adam.p"));
+    for step in 0..4 {
+        cpu.set_control(rate(step));
+        cpu.write(gradients, &drawn(&format!("adam.g{step}")));
+        cpu.execute();
+    }
+    cpu.read(parameters)
+}
+
+/// Four steps of some roundings each, none of numbers larger than 2.
+const FOUR_UPDATES: Tolerance = Tolerance { of_each: 0.0, of_largest: 8.0 * f32::EPSILON as f64 };
+
+#[test]
+fn an_update_takes_the_learning_rate_of_its_step() {
+    on_device(|| assert_close("parameters", &adam_of(Engine::Cuda, 3), &adam_of(Engine::F64, 3), FOUR_UPDATES));
+}
+
+/// More parameters than the largest grid has threads.
+#[test]
+fn an_update_reaches_every_parameter() {
+    let count = 4096 * 256 + 259;
+    on_device(|| assert_close("parameters", &adam_of(Engine::Cuda, count), &adam_of(Engine::F64, count), FOUR_UPDATES));
+}
+
+/// Value and gradient of a loss over `count` elements.
+fn loss_of(engine: Engine, count: usize, is_l1: bool) -> [Vec<f64>; 2] {
+    let mut tape = Tape::new();
+    let [of, other] = [(); 2].map(|()| tape.persistent([1, 1, count, 1]));
+    let [value, seen] = [1, count].map(|count| tape.persistent([1, 1, count, 1]));
+    let criterion = if is_l1 { Criterion::L1 { target: other } } else { Criterion::Mse { target: 0.25 } };
+    let root: &dyn Root = &Loss { of, criterion, weight: 3.0, value };
+    let gradients = tape.backward(&[root], &[of]).expect("a gradient");
+    copy(&mut tape, gradients[0], seen);
+    let mut machine = arena(engine, tape.finish(), CONTROL);
+    machine.write(of, &values("loss.x", count, 1.0));
+    machine.write(other, &values("loss.t", count, 1.0));
+    machine.execute();
+    [value, seen].map(|tensor: Tensor| machine.read(tensor))
+}
+
+/// More runs than the last block has threads, and a last run that is not full.
+#[test]
+fn a_loss_adds_up_any_number_of_elements() {
+    let count = 2048 * 257 + 1029;
+    on_device(|| {
+        for is_l1 in [false, true] {
+            let ([value, gradient], [expected_value, expected_gradient]) =
+                (loss_of(Engine::Cuda, count, is_l1), loss_of(Engine::F64, count, is_l1));
+            // A thread adds eight terms, a block 256 such sums, pairwise; all are positive. Each term has up to three roundings.
+            let tolerance = Tolerance { of_each: 16.0 * f64::from(f32::EPSILON), of_largest: 0.0 };
+            assert_close("value", &value, &expected_value, tolerance);
+            let tolerance = Tolerance { of_each: 0.0, of_largest: 4.0 * f64::from(f32::EPSILON) };
+            assert_close("gradient", &gradient, &expected_gradient, tolerance);
+        }
+    });
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_refused() {
+    on_device(|| {
+        let options = CudaOptions { ordinal: 99, ..FIRST_GPU };
+        let error = Cuda::new(Tape::new().finish(), CONTROL, options).expect_err("no machine has a hundred GPUs");
+        assert!(format!("{error:#}").contains("cuda:0"), "{error:#}");
+    });
+}

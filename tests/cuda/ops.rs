@@ -1,0 +1,60 @@
+//! The op table on CUDA: each row against PyTorch's numbers with the tolerance of the CPU's f32, and against itself.
+//!
+//! A module for each kind of op, so that they run side by side and one can be asked for.
+
+use super::driver::on_device;
+use crate::ops::case::KINDS;
+use crate::ops::{adam, checks};
+use crate::support::machine::Engine;
+
+macro_rules! kinds {
+    ($($kind:ident),*) => {
+        const TESTED: &[&str] = &[$(stringify!($kind)),*];
+        $(mod $kind {
+            use super::*;
+
+            fn each(check: impl Fn(&crate::ops::case::Case, Engine)) {
+                on_device(|| checks::rows(stringify!($kind)).iter().for_each(|case| check(case, Engine::Cuda)));
+            }
+
+            #[test]
+            fn every_row_matches_pytorch() {
+                each(checks::matches_pytorch);
+            }
+
+            #[test]
+            fn memory_and_order_change_nothing() {
+                each(checks::memory_and_order_change_nothing);
+            }
+
+            #[test]
+            fn slices_change_nothing() {
+                each(checks::slices_change_nothing);
+            }
+
+            #[test]
+            fn gradients_of_two_consumers_add_up() {
+                each(checks::gradients_of_two_consumers_add_up);
+            }
+        })*
+    };
+}
+
+kinds!(conv, conv_transpose, norm_act, tanh, upsample_conv, mse, l1);
+
+#[test]
+fn a_gradient_of_one_image_is_its_share() {
+    on_device(|| {
+        checks::batches().iter().for_each(|case| checks::a_gradient_of_one_image_is_its_share(case, Engine::Cuda));
+    });
+}
+
+#[test]
+fn adam_matches_pytorch() {
+    on_device(|| adam::matches_pytorch(Engine::Cuda));
+}
+
+#[test]
+fn every_kind_of_op_is_here() {
+    assert!(KINDS.iter().all(|kind| TESTED.contains(kind) || *kind == "adam"));
+}

@@ -1,0 +1,19 @@
+//! The CUDA tests on a GPU: what `tests/main.rs` runs on the simulator. Without a GPU each says that it was skipped, and with
+//! `PIXTAPE_REQUIRE_GPU=1` fails.
+
+mod cuda;
+mod ops {
+    pub mod adam;
+    pub mod case;
+    pub mod checks;
+    #[expect(dead_code, reason = "finite differences, which move the inputs, are the CPU's alone")]
+    pub mod trial;
+}
+mod support;
+mod training {
+    pub mod state;
+    pub mod traces;
+}
+
+/// Where the tests of `cuda` run.
+const ON_GPU: bool = true;

@@ -1,0 +1,142 @@
+//! What every row of the table has to pass, on every engine.
+
+use super::case::{Case, Op, differentiable, table};
+use super::trial::{Layout, Results, Run, Trial};
+use crate::support::compare::{Tolerance, assert_close, assert_same_bits, largest};
+use crate::support::digest;
+use crate::support::fixture::Fixture;
+use crate::support::machine::Engine;
+use crate::support::values::from_nchw;
+
+pub fn fixture() -> Fixture {
+    Fixture::new(include_bytes!("../fixtures/ops.safetensors"))
+}
+
+/// Of a result against PyTorch's f64.
+///
+/// In f32 the spread is the error of one correct implementation, made with one order of its sums; ours have other orders.
+/// Four of them cover that, and four f32 epsilons stand in where theirs happened to be (almost) exact.
+pub fn tolerance(fixture: &Fixture, name: &str, engine: Engine) -> Tolerance {
+    match engine {
+        Engine::F64 => Tolerance::STORED_F32,
+        Engine::F32 | Engine::Cuda => {
+            let of_largest = 4.0 * (fixture.f32_spread(name) + f64::from(f32::EPSILON));
+            Tolerance { of_each: 0.0, of_largest }
+        }
+    }
+}
+
+fn run(case: &Case, layout: Layout, engine: Engine, how: Run) -> Results {
+    Trial::new(case, layout, engine, how).run()
+}
+
+pub fn matches_pytorch(case: &Case, engine: Engine) {
+    let fixture = fixture();
+    let row = format!("{}/", case.name);
+    let mut unused = fixture.names();
+    unused.retain(|key| key.starts_with(&row));
+    for (name, values) in run(case, Layout::Plain, engine, Run::Checked(1)) {
+        let key = format!("{row}{name}");
+        let what = format!("{key} on {engine:?}");
+        assert_close(&what, &values, &expected(&fixture, case, &name), tolerance(&fixture, &key, engine));
+        digest::note(&what, &values);
+        unused.retain(|name| *name != key);
+    }
+    assert!(unused.is_empty(), "results that the row does not compute: {unused:?}");
+}
+
+/// PyTorch's result in this project's layout.
+fn expected(fixture: &Fixture, case: &Case, name: &str) -> Vec<f64> {
+    let (values, shape) = fixture.tensor(&format!("{}/{name}", case.name));
+    let spec = case.op.parameters().into_iter().find(|spec| name == format!("d{}", spec.name));
+    if let Some(spec) = spec {
+        assert_eq!(shape, spec.torch_shape(), "{}/{name}", case.name);
+        return spec.from_torch(&values);
+    }
+    match shape[..] {
+        [n, c, h, w] => from_nchw(&values, [n, h, w, c]),
+        _ => values,
+    }
+}
+
+/// Memory that is shared, an order that is drawn and NaN in everything that is not in use must not show in any bit.
+pub fn memory_and_order_change_nothing(case: &Case, engine: Engine) {
+    let mut arena = Trial::new(case, Layout::Plain, engine, Run::Arena);
+    let first = arena.run();
+    assert!(first.values().flatten().all(|x| x.is_finite()), "{}", case.name);
+    let what = |how: &str, name: &str| format!("{}/{name} on {engine:?}, {how}", case.name);
+    let compare = |results: Results, how: &str| {
+        results.iter().for_each(|(name, values)| assert_same_bits(&what(how, name), values, &first[name]));
+    };
+    compare(arena.run(), "executed again");
+    for seed in 1..=3 {
+        compare(run(case, Layout::Plain, engine, Run::Checked(seed)), "checked");
+        compare(run(case, Layout::Plain, engine, Run::Shuffled(seed)), "in another order");
+    }
+}
+
+/// A tensor in a slice has the same bits as one on its own, and its neighbours are left alone.
+pub fn slices_change_nothing(case: &Case, engine: Engine) {
+    let plain = run(case, Layout::Plain, engine, Run::Arena);
+    for how in [Run::Arena, Run::Checked(1), Run::Checked(2)] {
+        for (name, values) in run(case, Layout::Framed, engine, how) {
+            let what = format!("{}/{name} on {engine:?}, framed, {how:?}", case.name);
+            assert_same_bits(&what, &values, &plain[&name]);
+        }
+    }
+}
+
+/// Two consumers: the gradients add up to twice one. Not always to the bit, as some steps add term by term to what is
+/// there; that moves a sum by a few roundings of its largest partial sum.
+pub fn gradients_of_two_consumers_add_up(case: &Case, engine: Engine) {
+    let once = run(case, Layout::Plain, engine, Run::Arena);
+    let twice = run(case, Layout::Twice, engine, Run::Checked(1));
+    for (name, values) in &once {
+        let what = format!("{}/{name} on {engine:?}, two consumers", case.name);
+        if !name.starts_with('d') {
+            assert_same_bits(&what, &twice[name], values);
+            assert_same_bits(&what, &twice[&format!("{name}_again")], values);
+            continue;
+        }
+        let doubled: Vec<f64> = values.iter().map(|x| 2.0 * x).collect();
+        let tolerance = Tolerance { of_each: 0.0, of_largest: 4.0 * engine.epsilon() };
+        assert_close(&what, &twice[name], &doubled, tolerance);
+    }
+}
+
+/// A gradient that covers one image of the batch leaves the others at zero, and the images' gradients add up to that of
+/// the batch: differentiation is linear. The batch's dropout mask is kept.
+pub fn a_gradient_of_one_image_is_its_share(case: &Case, engine: Engine) {
+    let [n, ..] = case.op.y().expect("an output image");
+    let whole = run(case, Layout::Plain, engine, Run::Arena);
+    let mut sums: Results = whole.iter().map(|(name, values)| (name.clone(), vec![0.0; values.len()])).collect();
+    for image in 0..n {
+        let parts = run(case, Layout::OneImage(image), engine, Run::Checked(1));
+        let length = parts["dx"].len() / n;
+        let others = parts["dx"].chunks(length).enumerate().filter(|(i, _)| *i != image);
+        assert_eq!(others.map(|(_, dx)| largest(dx)).fold(0.0, f64::max), 0.0, "{}: image {image}", case.name);
+        for (name, values) in parts {
+            sums.get_mut(&name).expect("same results").iter_mut().zip(values).for_each(|(sum, x)| *sum += x);
+        }
+    }
+    for (name, values) in whole.iter().filter(|(name, _)| name.starts_with('d')) {
+        // A few roundings of the largest element.
+        let tolerance = Tolerance { of_each: 0.0, of_largest: 8.0 * engine.epsilon() };
+        assert_close(&format!("{}/{name} on {engine:?}, image by image", case.name), &sums[name], values, tolerance);
+    }
+}
+
+/// The rows with an output of several images.
+pub fn batches() -> Vec<Case> {
+    let batches: Vec<Case> = differentiable().filter(|case| case.op.y().is_some_and(|[n, ..]| n > 1)).collect();
+    assert!(batches.len() >= 5, "the table has rows with more than one image");
+    batches
+}
+
+/// The rows of one kind, which are never none.
+pub fn rows(kind: &str) -> Vec<Case> {
+    let rows: Vec<Case> = table().into_iter().filter(|case| case.op.kind() == kind).collect();
+    assert!(!rows.is_empty(), "no row of kind {kind}");
+    assert!(rows.iter().all(|case| !matches!(case.op, Op::Adam(_))), "Adam has checks of its own");
+    rows
+}

@@ -1,0 +1,44 @@
+// Checks every access to global memory: bounds, initialisation, and races inside one launch. Blocks of a launch count
+// as unordered. Memory has a cell for every four bytes; an access to less splits it into four for this launch.
+//
+// A segment is what one thread does between two points of synchronisation. Segments are numbered through a launch, so
+// a number says which block it was (blocks run one after another), and the running block's table says which moment.
+#pragma once
+#include "global_memory.hpp"
+#include "happens_before.hpp"
+#include "../include/cudasim_runtime.hpp"
+#include <cstdint>
+#include <vector>
+
+namespace cudasim {
+
+enum class Access { Read, Write, Atomic };
+
+class GlobalChecker {
+  public:
+    void begin_launch(uint32_t launch);
+    void begin_block(uint32_t block);
+
+    void access(Thread* thread, const void* pointer, uint32_t bytes, Access kind, Site at);
+
+    uint64_t bytes_read = 0, bytes_written = 0;  // distinct ones, of this launch
+
+  private:
+    uint32_t segment_of(Thread* thread);
+    void access_word(Thread* thread, size_t word, uint32_t byte_mask, Access kind, Site at);
+    void split(GlobalCell& whole, GlobalCell* bytes) const;
+    void check(Thread* thread, GlobalCell& cell, uint32_t bytes, Access kind, Site at);
+    void check_writer(Thread* thread, const GlobalCell& cell, Access kind, Site at) const;
+    void check_reader(Thread* thread, const GlobalCell& cell, Access kind, Site at) const;
+    void report_bad_address(const void* pointer, uint32_t bytes, Access kind, Site at) const;
+
+    bool in_this_block(uint32_t segment) const { return segment >= first_segment_; }
+    bool ordered(uint32_t segment, Thread* thread) const;
+    std::string block_of(uint32_t segment) const;
+
+    uint32_t launch_ = 0, next_segment_ = 1, first_segment_ = 1;
+    std::vector<Moment> moments_;                           // of the running block's segments
+    std::vector<std::pair<uint32_t, uint32_t>> blocks_;     // first segment, block; in the order of execution
+};
+
+}  // namespace cudasim

@@ -1,0 +1,133 @@
+// The callbacks of -fsanitize=thread,alignment,bounds. The check build compiles kernels with these options and links
+// neither libtsan nor libubsan: every memory access of a kernel ends here.
+#include "engine.hpp"
+#include <cstring>
+
+namespace cudasim {
+
+// Accesses to a fiber's own stack are of no interest. What is neither stack nor shared is checked as global memory.
+template <Access KIND, bool MUST_ALIGN> static inline void on_access(const void* pointer, uint32_t bytes, void* code) {
+    Thread* thread = current();
+    if (!thread) return;
+    Engine& e = *engine;
+    if (!e.check || !bytes) return;
+    const Site at = site_of_code(code);
+    const size_t shared_offset = (const unsigned char*)pointer - e.window;
+    if (MUST_ALIGN && (uintptr_t)pointer % bytes) report(at, "misaligned access of %u bytes at %p", bytes, pointer);
+    if (shared_offset < WINDOW_BYTES) {
+        if (KIND == Access::Write) e.shared.write(thread, (uint32_t)shared_offset, bytes, at);
+        else e.shared.read(thread, (uint32_t)shared_offset, bytes, false, at);
+    } else if (global_memory.contains(pointer)) {
+        e.global.access(thread, pointer, bytes, KIND, at);
+    }
+}
+
+// Atomics, out of line and so never instrumented.
+uint64_t atomic_load(const void* address, unsigned bytes, Site at) {
+    Engine& e = *engine;
+    if (e.check && global_memory.contains(address)) e.global.access(current(), address, bytes, Access::Atomic, at);
+    switch (bytes) {
+        case 8: return __atomic_load_n((const uint64_t*)address, __ATOMIC_RELAXED);
+        case 4: return __atomic_load_n((const uint32_t*)address, __ATOMIC_RELAXED);
+        default: return __atomic_load_n((const uint16_t*)address, __ATOMIC_RELAXED);
+    }
+}
+
+template <class Word> static bool exchange_if_equal(void* address, uint64_t* expected, uint64_t desired) {
+    Word before = (Word)*expected;
+    const bool done = __atomic_compare_exchange_n((Word*)address, &before, (Word)desired, false, __ATOMIC_RELAXED,
+                                                  __ATOMIC_RELAXED);
+    *expected = before;
+    return done;
+}
+
+bool atomic_exchange_if_equal(void* address, unsigned bytes, uint64_t* expected, uint64_t desired) {
+    switch (bytes) {
+        case 8: return exchange_if_equal<uint64_t>(address, expected, desired);
+        case 4: return exchange_if_equal<uint32_t>(address, expected, desired);
+        default: return exchange_if_equal<uint16_t>(address, expected, desired);
+    }
+}
+
+}  // namespace cudasim
+
+using cudasim::Access;
+#define CODE __builtin_return_address(0)
+
+extern "C" {
+
+void __tsan_init() {}
+void __tsan_func_entry(void*) {}
+void __tsan_func_exit() {}
+void __tsan_vptr_update(void**, void*) {}
+void __tsan_vptr_read(void**) {}
+
+#define CALLBACKS(BYTES) \
+    void __tsan_read##BYTES(void* p) { cudasim::on_access<Access::Read, true>(p, BYTES, CODE); } \
+    void __tsan_write##BYTES(void* p) { cudasim::on_access<Access::Write, true>(p, BYTES, CODE); } \
+    void __tsan_volatile_read##BYTES(void* p) { cudasim::on_access<Access::Read, true>(p, BYTES, CODE); } \
+    void __tsan_volatile_write##BYTES(void* p) { cudasim::on_access<Access::Write, true>(p, BYTES, CODE); } \
+    void __tsan_unaligned_read##BYTES(void* p) { cudasim::on_access<Access::Read, false>(p, BYTES, CODE); } \
+    void __tsan_unaligned_write##BYTES(void* p) { cudasim::on_access<Access::Write, false>(p, BYTES, CODE); }
+CALLBACKS(1)
+CALLBACKS(2)
+CALLBACKS(4)
+CALLBACKS(8)
+CALLBACKS(16)
+#undef CALLBACKS
+
+void __tsan_read_range(void* p, size_t n) { cudasim::on_access<Access::Read, false>(p, (uint32_t)n, CODE); }
+void __tsan_write_range(void* p, size_t n) { cudasim::on_access<Access::Write, false>(p, (uint32_t)n, CODE); }
+void* __tsan_memcpy(void* to, const void* from, size_t n) {
+    cudasim::on_access<Access::Read, false>(from, (uint32_t)n, CODE);
+    cudasim::on_access<Access::Write, false>(to, (uint32_t)n, CODE);
+    return memcpy(to, from, n);
+}
+void* __tsan_memmove(void* to, const void* from, size_t n) {
+    cudasim::on_access<Access::Read, false>(from, (uint32_t)n, CODE);
+    cudasim::on_access<Access::Write, false>(to, (uint32_t)n, CODE);
+    return memmove(to, from, n);
+}
+void* __tsan_memset(void* p, int value, size_t n) {
+    cudasim::on_access<Access::Write, false>(p, (uint32_t)n, CODE);
+    return memset(p, value, n);
+}
+
+// ---- undefined behaviour, with the place and type that the compiler wrote down
+
+struct UbsanPlace {
+    const char* file;
+    uint32_t line, column;
+};
+struct UbsanType {
+    uint16_t kind, info;
+    char name[1];
+};
+struct UbsanMismatch {
+    UbsanPlace place;
+    UbsanType* type;
+    unsigned char log_alignment, kind;
+};
+struct UbsanBounds {
+    UbsanPlace place;
+    UbsanType *array, *index;
+};
+
+void __ubsan_handle_type_mismatch_v1(UbsanMismatch* mismatch, uintptr_t pointer) {
+    if (!cudasim::current()) return;
+    cudasim::report({mismatch->place.file, (int)mismatch->place.line}, "misaligned access: %s at %p needs %u bytes",
+                    mismatch->type->name, (void*)pointer, 1u << mismatch->log_alignment);
+}
+void __ubsan_handle_out_of_bounds(UbsanBounds* bounds, uintptr_t index) {
+    if (!cudasim::current()) return;
+    cudasim::report({bounds->place.file, (int)bounds->place.line}, "index %zd is out of bounds for %s", (ssize_t)index,
+                    bounds->array->name);
+}
+void __ubsan_handle_type_mismatch_v1_abort(UbsanMismatch* mismatch, uintptr_t pointer) {
+    __ubsan_handle_type_mismatch_v1(mismatch, pointer);
+}
+void __ubsan_handle_out_of_bounds_abort(UbsanBounds* bounds, uintptr_t index) {
+    __ubsan_handle_out_of_bounds(bounds, index);
+}
+
+}  // extern "C"
