@@ -1,25 +1,53 @@
 //! Where CUDA runs in these tests: on the simulator, or on a GPU if there is one.
 
+use std::env;
 use std::io::{Write, stderr};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use cudasim::{Build, Simulator};
 use pixtape::device::cuda;
 
 /// Whether a GPU that is missing is a failure.
 const REQUIRE: &str = "PIXTAPE_REQUIRE_GPU";
 
-/// Runs `test` where there is a CUDA device.
+/// The folder of another simulator than that of this build: one whose kernels have been changed (`tools/mutate-kernels`).
+const SIMULATOR: &str = "PIXTAPE_SIMULATOR";
+
+/// Runs `test` where there is a CUDA device. The simulator's schedule is the environment's (see `tools/test-simulator`), and
+/// its checker must have nothing to say.
 pub fn on_device(test: impl FnOnce()) {
-    if crate::ON_GPU {
-        if let Err(reason) = gpu() {
-            assert!(!std::env::var_os(REQUIRE).is_some_and(|value| value == "1"), "{REQUIRE}=1, but {reason}");
+    if !crate::ON_GPU {
+        let simulator = simulator();
+        test();
+        assert_eq!(simulator.take_reports(), [""; 0], "reports of the checker");
+        return;
+    }
+    match gpu() {
+        Ok(()) => test(),
+        Err(reason) => {
+            assert!(!env::var_os(REQUIRE).is_some_and(|value| value == "1"), "{REQUIRE}=1, but {reason}");
             let name = std::thread::current().name().unwrap_or("a test").to_owned();
             // Past the capture of the test harness: nobody should take a skip for a success.
             writeln!(stderr(), "SKIPPED {name}: {reason}").expect("stderr");
-            return;
         }
     }
-    test();
+}
+
+/// Where the driver of the tests on the simulator lies.
+pub fn simulator_folder() -> PathBuf {
+    env::var_os(SIMULATOR).map_or_else(|| cudasim::folder(Build::Check).to_owned(), PathBuf::from)
+}
+
+/// The driver of this process from now on: a simulator with checks.
+fn simulator() -> &'static Simulator {
+    static SIMULATOR: OnceLock<Simulator> = OnceLock::new();
+    SIMULATOR.get_or_init(|| {
+        cudasim::load(&simulator_folder()).expect("the simulator");
+        let simulator = Simulator::attach().expect("the simulator");
+        assert!(simulator.is_check_build());
+        simulator
+    })
 }
 
 /// Whether there is a GPU to run on; a simulated one is not meant.

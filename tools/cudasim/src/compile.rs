@@ -117,7 +117,8 @@ impl Compiler {
         })
     }
 
-    /// Compiles `kernels` and links them with the objects in `runtime` to `out/libcuda.so`.
+    /// Compiles `kernels` and links them with the objects in `runtime` to `out/libcuda.so`. What ends in `.o` is compiled
+    /// already.
     pub fn driver(
         &self,
         kernels: &[PathBuf],
@@ -127,8 +128,13 @@ impl Compiler {
         jobs: usize,
     ) -> Result<PathBuf, Error> {
         std::fs::create_dir_all(out).map_err(|e| Error(format!("{}: {e}", out.display())))?;
-        let objects: Vec<PathBuf> = kernels.iter().map(|kernel| out.join(format!("{}.o", stem(kernel)))).collect();
-        let units: Vec<_> = kernels.iter().zip(&objects).collect();
+        let is_object = |kernel: &Path| kernel.extension().is_some_and(|extension| extension == "o");
+        let object = |kernel: &PathBuf| match is_object(kernel) {
+            true => kernel.clone(),
+            false => out.join(format!("{}.o", stem(kernel))),
+        };
+        let objects: Vec<PathBuf> = kernels.iter().map(object).collect();
+        let units: Vec<_> = kernels.iter().zip(&objects).filter(|(kernel, _)| !is_object(kernel)).collect();
         in_parallel(jobs, units, |(kernel, object)| self.kernel(kernel, build, object))?;
 
         let library = out.join(LIBRARY);

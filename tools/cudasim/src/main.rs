@@ -7,8 +7,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cudasim path [fast|check]
     prints the folder of a simulated CUDA driver with this project's kernels
-cudasim build [fast|check] --out FOLDER FILE.cu...
-    makes one with other kernels
+cudasim build [fast|check] --out FOLDER FILE...
+    makes one with other kernels: .cu files, or .o files of the same build
 
 LD_LIBRARY_PATH=$(cargo run -q -p cudasim -- path check) PROGRAM runs a CUDA program on it.";
 
