@@ -95,7 +95,7 @@ def with_pixtape(args, folder):
         "steps": args.steps,
         "sample-every": 100 * args.steps,
     }
-    flags = [f"--{name}={value}" for name, value in settings.items()] + args.flags
+    flags = [f"--{name}={value}" for name, value in settings.items()]
     done = subprocess.run([args.pixtape, "train", *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
         sys.exit(f"pixtape train failed: {done.stdout.strip()}")
@@ -117,7 +117,6 @@ def main():
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("flags", nargs="*", help="more for pixtape train, behind --")
     args = parser.parse_args()
 
     torch.manual_seed(1)
