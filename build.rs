@@ -28,7 +28,8 @@ fn build() -> Result<(), String> {
     println!("cargo::rerun-if-changed=kernels");
     println!("cargo::rerun-if-changed=build");
 
-    let sources = sources(&root.join("kernels"))?;
+    // Cargo starts this in `root`. Paths relative to it keep the machine's folders out of the machine code.
+    let sources = sources(Path::new("kernels"))?;
     let scanned = sources.iter().map(|path| scan::file(path)).collect::<Result<Vec<_>, _>>()?;
     let fatbins = nvcc::compile_all(&sources, &root, &out)?;
     let code = bindings::generate(&scanned, fatbins.as_ref())?;

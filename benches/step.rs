@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use criterion::{Criterion, SamplingMode, Throughput};
-use pixtape::device::cpu::Cpu;
+use pixtape::device::{Device, Place};
 use pixtape::program::Control;
 use pixtape::train::step::{StepOptions, TrainingStep};
 
@@ -26,23 +26,24 @@ fn bench(criterion: &mut Criterion, size: usize, width: usize, samples: usize) {
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(5))
         .throughput(Throughput::Elements(1));
-    let mut cpu = None;
+    let mut device = None;
     group.bench_function(format!("{size}x{size}, {width} channels"), |bencher| {
-        let cpu = cpu.get_or_insert_with(|| training_step(size, width));
-        bencher.iter(|| cpu.execute());
+        let device = device.get_or_insert_with(|| training_step(size, width));
+        bencher.iter(|| device.execute().expect("the CPU works"));
     });
 }
 
-fn training_step(size: usize, width: usize) -> Cpu<f32> {
+fn training_step(size: usize, width: usize) -> Device {
     let recorded = TrainingStep::record(&StepOptions::pytorch_gan(size, width, 0.5));
     let TrainingStep { program, generator, discriminator, input, target, .. } =
         recorded.expect("the recipe can be differentiated");
-    let mut cpu = Cpu::new(program, Control { seed: 1, step: 0, learning_rate: 2e-4 }).expect("there is enough memory");
+    let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
+    let mut device = Device::new(program, control, Place::Cpu, false).expect("there is enough memory");
     for parameters in [generator, discriminator] {
-        common::fill(&mut cpu, parameters.values, [-0.03, 0.03]);
+        common::fill(&mut device, parameters.values, [-0.03, 0.03]);
     }
     for image in [input, target] {
-        common::fill(&mut cpu, image, [-1.0, 1.0]);
+        common::fill(&mut device, image, [-1.0, 1.0]);
     }
-    cpu
+    device
 }

@@ -91,27 +91,30 @@ fn targets() -> Result<Vec<String>, String> {
     wanted.split(',').map(|code| target(code.trim())).collect()
 }
 
+/// Leaves what the assembler says about each kernel (registers, shared memory, spills) beside the machine code, for
+/// `tools/check-kernels`.
 fn compile(nvcc: &Path, targets: &[String], source: &Path, out: &Path) -> Result<PathBuf, String> {
     let stem = source.file_stem().unwrap_or(OsStr::new("kernel"));
     let fatbin = out.join(stem).with_extension("fatbin");
     let mut command = Command::new(nvcc);
     // Line numbers cost nothing at run time and let profilers and compute-sanitizer name the source.
-    command.args(["--fatbin", "-std=c++20", "-O3", "-lineinfo", "-Werror", "all-warnings"]);
+    command.args(["--fatbin", "-std=c++20", "-O3", "-lineinfo", "-Werror", "all-warnings", "-Xptxas", "-v"]);
     targets.iter().for_each(|target| {
         command.args(["-gencode", target]);
     });
     command.arg("-o").arg(&fatbin).arg(source);
-    run(&mut command)?;
+    let report = run(&mut command)?;
+    let place = fatbin.with_extension("ptxas");
+    fs::write(&place, report).map_err(|error| format!("cannot write {}: {error}", place.display()))?;
     Ok(fatbin)
 }
 
-/// What `command` prints.
+/// What `command` prints, on both of its channels.
 fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| format!("cannot run {:?}: {error}", command.get_program()))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.status.success() {
-        return Ok(text);
+    let text = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+    match output.status.success() {
+        true => Ok(text),
+        false => Err(format!("{:?} failed: {}", command.get_program(), text.trim().replace('\n', " | "))),
     }
-    let said = format!("{text}{}", String::from_utf8_lossy(&output.stderr));
-    Err(format!("{:?} failed: {}", command.get_program(), said.trim().replace('\n', " | ")))
 }

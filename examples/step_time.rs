@@ -1,12 +1,14 @@
 //! Times the full recipe's training step and prints a JSON line for each: `{"ms": 123.4}`, then `{"peak_mb": ...}`.
 //!
-//!     cargo run --release --example step_time -- --steps 10 --threads 2 --batch 1 [--by-step]
+//!     cargo run --release --example step_time -- --steps 10 --threads 2 --batch 1 [--device cuda] [--by-step]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use clap::Parser;
-use pixtape::device::cpu::{Cpu, with_threads};
+use pixtape::device::cpu::with_threads;
+use pixtape::device::{Device, DeviceChoice, Place};
 use pixtape::philox::{Purpose, Stream};
 use pixtape::program::Control;
 use pixtape::train::step::{StepOptions, TrainingStep};
@@ -15,8 +17,17 @@ use pixtape::train::step::{StepOptions, TrainingStep};
 struct Options {
     #[arg(long, default_value_t = 10)]
     steps: usize,
+    /// Take no further step once this many seconds have passed.
+    #[arg(long)]
+    seconds: Option<f64>,
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    device: DeviceChoice,
+    /// Launch the kernels one by one instead of as one CUDA graph.
+    #[arg(long)]
+    no_graph: bool,
     #[arg(long, default_value_t = 1)]
     batch: usize,
     #[arg(long, default_value_t = 256)]
@@ -24,7 +35,7 @@ struct Options {
     /// Channels of the first level of both networks.
     #[arg(long, default_value_t = 64)]
     width: usize,
-    /// Also print the milliseconds that each kind of step takes.
+    /// Also print the milliseconds that each kind of step takes. A GPU launches the kernels one by one for that.
     #[arg(long)]
     by_step: bool,
 }
@@ -35,54 +46,63 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
+    ensure!(options.steps > 0, "--steps 0: there is nothing to time");
     let recipe = StepOptions::pytorch_gan(options.size, options.width, 0.5);
     let recorded = TrainingStep::record(&StepOptions { batch: options.batch, ..recipe })?;
     let TrainingStep { program, generator, discriminator, input, target, .. } = recorded;
-    let mut cpu: Cpu<f32> = Cpu::new(program, Control { seed: 1, step: 0, learning_rate: 2e-4 })?;
+    let place = options.device.choose()?.place;
+    let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
+    let mut device = Device::new(program, control, place, !options.no_graph)?;
     let parameters = [generator, discriminator];
     let all = parameters.iter().flat_map(|p| (0..p.specs.len()).map(move |index| (p, index)));
-    for (place, (parameters, index)) in all.enumerate() {
-        let values = parameters.specs[index].initial(1, place as u64);
-        cpu.write(parameters.part(parameters.values, index), &values);
+    for (number, (parameters, index)) in all.enumerate() {
+        let values = parameters.specs[index].initial(1, number as u64);
+        device.write(parameters.part(parameters.values, index), &values)?;
     }
     let mut draws = Stream::new(1, Purpose::Facade, 0);
     for image in [input, target] {
         let values: Vec<f32> = (0..image.count()).map(|_| draws.range(-1.0, 1.0)).collect();
-        cpu.write(image, &values);
+        device.write(image, &values)?;
     }
 
-    // The first step touches every page for the first time and sizes gemm's buffers.
-    cpu.execute();
-    let mut times: BTreeMap<(usize, &str), Duration> = BTreeMap::new();
-    for _ in 0..options.steps {
+    // The first step touches every page for the first time and sizes gemm's buffers; on a GPU it loads the kernels and
+    // captures the graph, which the second one is the first to replay.
+    let start = Instant::now();
+    let warm_up = if place == Place::Cpu { 1 } else { 2 };
+    for _ in 0..warm_up {
+        device.execute()?;
+        device.wait()?;
+    }
+    let mut times = vec![Duration::ZERO; device.program().steps().len()];
+    let mut done = 0;
+    while done < options.steps && options.seconds.is_none_or(|limit| done == 0 || start.elapsed().as_secs_f64() < limit)
+    {
         let start = Instant::now();
         if options.by_step {
-            let mut last = start;
-            cpu.execute_observed(|index, name| {
-                let now = Instant::now();
-                *times.entry((index, name)).or_default() += now - last;
-                last = now;
-            });
+            let step_times = device.execute_timed()?;
+            times.iter_mut().zip(step_times).for_each(|(total, time)| *total += time);
         } else {
-            cpu.execute();
+            device.execute()?;
+            device.wait()?;
         }
-        println!("{{\"ms\": {:.2}}}", start.elapsed().as_secs_f64() * 1e3);
+        println!("{{\"ms\": {:.3}}}", start.elapsed().as_secs_f64() * 1e3);
+        done += 1;
     }
     if options.by_step {
-        print_steps(&cpu, &times, options.steps);
+        print_steps(&device, &times, done);
     }
-    println!("{{\"peak_mb\": {:.0}, \"planned_mb\": {}}}", peak_mb(), (cpu.memory_elements() * 4) >> 20);
+    println!("{{\"peak_mb\": {:.0}, \"planned_mb\": {}}}", peak_mb(), device.memory_bytes() >> 20);
     Ok(())
 }
 
-fn print_steps(cpu: &Cpu<f32>, times: &BTreeMap<(usize, &str), Duration>, steps: usize) {
-    let ms = |time: Duration| time.as_secs_f64() * 1e3 / steps as f64;
+fn print_steps(device: &Device, times: &[Duration], executions: usize) {
+    let ms = |time: Duration| time.as_secs_f64() * 1e3 / executions as f64;
     let mut kinds: BTreeMap<&str, Duration> = BTreeMap::new();
-    for (&(index, name), &time) in times {
-        *kinds.entry(name).or_default() += time;
-        println!("{:8.2} ms  {:?}", ms(time), cpu.program().steps()[index].step());
+    for (recorded, &time) in device.program().steps().iter().zip(times) {
+        *kinds.entry(recorded.step().name()).or_default() += time;
+        println!("{:9.3} ms  {:?}", ms(time), recorded.step());
     }
-    kinds.iter().for_each(|(name, &time)| println!("{:8.2} ms  {name}", ms(time)));
+    kinds.iter().for_each(|(name, &time)| println!("{:9.3} ms  {name}", ms(time)));
 }
 
 /// The largest resident size of this process so far, in MB; 0 where the system does not tell.

@@ -2,7 +2,8 @@
 
 use criterion::Criterion;
 use pixtape::config::available_threads;
-use pixtape::device::cpu::{Cpu, with_threads};
+use pixtape::device::Device;
+use pixtape::device::cpu::with_threads;
 use pixtape::philox::{Purpose, Stream};
 use pixtape::tensor::Tensor;
 
@@ -20,9 +21,9 @@ pub fn run(benches: impl FnOnce(&mut Criterion) + Send) {
 const DRAWS: usize = 1 << 16;
 
 /// Fills `tensor` with draws from `low` to `high`. Zeros would not do: memory that was never written is not in memory.
-pub fn fill(cpu: &mut Cpu<f32>, tensor: Tensor, [low, high]: [f32; 2]) {
+pub fn fill(device: &mut Device, tensor: Tensor, [low, high]: [f32; 2]) {
     let mut stream = Stream::new(1, Purpose::Init, tensor.count() as u64);
     let draws: Vec<f32> = (0..DRAWS.min(tensor.count())).map(|_| stream.range(low, high)).collect();
     let values: Vec<f32> = draws.iter().copied().cycle().take(tensor.count()).collect();
-    cpu.write(tensor, &values);
+    device.write(tensor, &values).expect("the device works");
 }

@@ -9,6 +9,8 @@ pub mod cuda;
 
 pub use choice::{Chosen, DeviceChoice, Place};
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 
 use crate::data::{Pictures, Size};
@@ -64,6 +66,52 @@ impl Device {
                 Ok(())
             }
             Device::Cuda(cuda) => cuda.execute_on_demand(),
+        }
+    }
+
+    /// As [`Device::execute`], but returns when all is done, with the time that each step took. A GPU launches the steps one by
+    /// one here. For measurements.
+    ///
+    /// # Errors
+    /// As [`Device::execute`].
+    pub fn execute_timed(&mut self) -> Result<Vec<Duration>> {
+        match self {
+            Device::Cpu(cpu) => {
+                let (mut times, mut last) = (Vec::new(), Instant::now());
+                cpu.execute_observed(|_, _| {
+                    let now = Instant::now();
+                    times.push(now - last);
+                    last = now;
+                });
+                Ok(times)
+            }
+            Device::Cuda(cuda) => cuda.execute_timed(),
+        }
+    }
+
+    /// Returns when everything before has been done.
+    ///
+    /// # Errors
+    /// As [`Device::execute`].
+    pub fn wait(&self) -> Result<()> {
+        match self {
+            Device::Cpu(_) => Ok(()),
+            Device::Cuda(cuda) => cuda.wait(),
+        }
+    }
+
+    pub fn program(&self) -> &Program {
+        match self {
+            Device::Cpu(cpu) => cpu.program(),
+            Device::Cuda(cuda) => cuda.program(),
+        }
+    }
+
+    /// Bytes of all buffers and of scratch memory.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Device::Cpu(cpu) => cpu.memory_elements() * size_of::<f32>(),
+            Device::Cuda(cuda) => cuda.memory_bytes(),
         }
     }
 

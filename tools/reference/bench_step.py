@@ -1,14 +1,16 @@
-"""Times PyTorch's full training step of the `pytorch-gan` recipe on the CPU, 256x256, ngf = ndf = 64, fused Adam.
+"""Times PyTorch's full training step of the `pytorch-gan` recipe, 256x256, ngf = ndf = 64, fused Adam, on the CPU or a GPU.
 
-A configuration is a set of words joined by "-": the arithmetic (f32 or bf16 autocast), then any of
+A configuration is a set of words joined by "-": the arithmetic (f32, bf16 autocast, or on a GPU tf32), then any of
   frozen         D takes no weight gradients in the generator step (the source computes and discards them)
   paired         the discriminator step judges real and fake in one batch
   channels_last  parameters and images in NHWC memory
   compiled       torch.compile on both networks (needs a C++ compiler)
-Each configuration runs in a process of its own, so that its peak memory is its own.
+  graph          the whole step is captured once and replayed as one CUDA graph
+On the CPU each configuration runs in a process of its own, so that its peak memory is its own.
 """
 
 import argparse
+import gc
 import json
 import statistics
 import subprocess
@@ -16,20 +18,36 @@ import sys
 import time
 from pathlib import Path
 
-CONFIGS = [
-    "f32",
-    "f32-frozen",
-    "f32-frozen-paired",
-    "f32-channels_last",
-    "f32-frozen-channels_last",
-    "f32-frozen-paired-channels_last",
-    "f32-frozen-compiled",
-    "f32-frozen-channels_last-compiled",
-    "bf16",
-    "bf16-frozen",
-    "bf16-frozen-channels_last",
-    "bf16-frozen-channels_last-compiled",
-]
+CONFIGS = {
+    "cpu": [
+        "f32",
+        "f32-frozen",
+        "f32-frozen-paired",
+        "f32-channels_last",
+        "f32-frozen-channels_last",
+        "f32-frozen-paired-channels_last",
+        "f32-frozen-compiled",
+        "f32-frozen-channels_last-compiled",
+        "bf16",
+        "bf16-frozen",
+        "bf16-frozen-channels_last",
+        "bf16-frozen-channels_last-compiled",
+    ],
+    "cuda": [
+        "f32",
+        "f32-frozen-paired-channels_last-graph",
+        "tf32",
+        "tf32-channels_last",
+        "tf32-frozen-paired-channels_last-graph",
+        "bf16",
+        "bf16-channels_last",
+        "bf16-frozen-paired-channels_last",
+        "bf16-frozen-paired-channels_last-graph",
+        "bf16-frozen-paired-channels_last-compiled-graph",
+        "tf32-frozen-paired-channels_last-compiled-graph",
+        "bf16-frozen-paired-compiled-graph",
+    ],
+}
 
 
 def peak_mb():
@@ -38,25 +56,29 @@ def peak_mb():
     return int(fields["VmHWM"].split()[0]) / 1024
 
 
-def build(words, batch):
-    """A function that runs one step of the configuration on random images."""
+def build(words, device, batch, size, width):
+    """A function that runs one step of the configuration on random images and returns its loss, a tensor."""
     import torch
 
     from models import Discriminator, GeneratorUNet
     from train_step import ADAM, PIXEL_WEIGHT, discriminator_loss, generator_loss, mse_to
 
     torch.manual_seed(0)
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = words[0] == "tf32"
     layout = torch.channels_last if "channels_last" in words else torch.contiguous_format
-    generator, discriminator = GeneratorUNet(), Discriminator()
+    generator, discriminator = GeneratorUNet(ngf=width, depth=min(8, size.bit_length() - 1)), Discriminator(ndf=width)
     for network in (generator, discriminator):
-        network.to(memory_format=layout)
+        network.to(device=device, memory_format=layout)
         for name, p in network.named_parameters():
             torch.nn.init.zeros_(p) if name.endswith("bias") else torch.nn.init.normal_(p, 0.0, 0.02)
-    adam_g = torch.optim.Adam(generator.parameters(), **ADAM, fused=True)
-    adam_d = torch.optim.Adam(discriminator.parameters(), **ADAM, fused=True)
+    options = {**ADAM, "fused": True, "capturable": "graph" in words}
+    adam_g = torch.optim.Adam(generator.parameters(), **options)
+    adam_d = torch.optim.Adam(discriminator.parameters(), **options)
     if "compiled" in words:
         generator, discriminator = torch.compile(generator), torch.compile(discriminator)
-    condition, image = ((torch.rand(batch, 3, 256, 256) * 2 - 1).to(memory_format=layout) for _ in range(2))
+    images = (torch.rand(batch, 3, size, size, device=device) * 2 - 1 for _ in range(2))
+    condition, image = (values.to(memory_format=layout) for values in images)
 
     def paired_loss(fake):
         both = discriminator(torch.cat((image, fake.detach())), torch.cat((condition, condition)))
@@ -64,7 +86,7 @@ def build(words, batch):
         return 0.5 * (mse_to(real, 1.0) + mse_to(fake, 0.0))
 
     def step():
-        autocast = torch.autocast("cpu", torch.bfloat16, enabled="bf16" in words)
+        autocast = torch.autocast(device, torch.bfloat16, enabled="bf16" in words)
         adam_g.zero_grad()
         if "frozen" in words:
             discriminator.requires_grad_(False)
@@ -80,58 +102,96 @@ def build(words, batch):
             loss = paired_loss(fake) if paired else discriminator_loss(discriminator, condition, image, fake)
         loss.backward()
         adam_d.step()
-        return loss.item()
+        return loss.detach()
 
-    return step
+    return captured(step) if "graph" in words else step
 
 
-def measure(config, batch, threads, steps, warm_up):
+def captured(step):
+    """`step` as one CUDA graph. Whatever is chosen, compiled or allocated at first has to happen before the capture."""
     import torch
 
-    torch.set_num_threads(threads)
-    step = build(config.split("-"), batch)
-    for _ in range(warm_up):
-        step()
-    times = []
-    for _ in range(steps):
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        loss = step()
+
+    def replay():
+        graph.replay()
+        return loss
+
+    return replay
+
+
+def measure(config, batch, args):
+    import torch
+
+    on_gpu = args.device == "cuda"
+    torch.set_num_threads(args.threads)
+    if on_gpu:
+        torch._dynamo.reset()
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    step = build(config.split("-"), args.device, batch, args.size, args.width)
+    for _ in range(args.warm_up):
+        step().item()
+    times, begin = [], time.perf_counter()
+    while len(times) < args.steps and (not times or time.perf_counter() - begin < args.seconds):
         start = time.perf_counter()
-        step()
+        # The loss is read, as in training: the clock stops when the step has been done.
+        step().item()
         times.append((time.perf_counter() - start) * 1e3)
     return {
         "config": config,
         "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         "batch": batch,
-        "threads": threads,
+        "threads": args.threads,
         "median_ms": statistics.median(times),
         "min_ms": min(times),
         "max_ms": max(times),
-        "peak_mb": peak_mb(),
+        "peak_mb": torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_mb(),
         "ms": times,
     }
 
 
+def report(result, as_json):
+    if as_json:
+        print(json.dumps(result), flush=True)
+    else:
+        line = "{config:48} batch {batch:2} median {median_ms:7.1f} ms  min {min_ms:7.1f}  max {max_ms:7.1f}  peak {peak_mb:6.0f} MiB"
+        print(line.format(**result), flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="f32", help=f"one, several with commas, or all ({', '.join(CONFIGS)})")
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--device", choices=list(CONFIGS), default="cpu")
+    parser.add_argument("--config", default="f32", help="one, several with commas, or all of the device's")
+    parser.add_argument("--batch", default="1", help="one, or several with commas")
+    parser.add_argument("--size", type=int, default=256, help="pixels of a side")
+    parser.add_argument("--width", type=int, default=64, help="channels of the first layers")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no further step after that time")
     parser.add_argument("--warm-up", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="one JSON object per configuration and line")
+    parser.add_argument("--json", action="store_true", help="one JSON object per configuration and batch, a line each")
     args = parser.parse_args()
-    configs = CONFIGS if args.config == "all" else args.config.split(",")
-    if len(configs) > 1:
-        for config in configs:
-            options = [f"--{key.replace('_', '-')}={getattr(args, key)}" for key in ("batch", "threads", "steps", "warm_up")]
+    configs = CONFIGS[args.device] if args.config == "all" else args.config.split(",")
+    runs = [(config, int(batch)) for config in configs for batch in args.batch.split(",")]
+    if args.device == "cpu" and len(runs) > 1:
+        for config, batch in runs:
+            options = [f"--{key.replace('_', '-')}={getattr(args, key)}" for key in ("size", "width", "threads", "steps", "seconds", "warm_up")]
             json_flag = ["--json"] if args.json else []
-            subprocess.run([sys.executable, __file__, "--config", config, *options, *json_flag], check=True)
+            subprocess.run([sys.executable, __file__, "--config", config, f"--batch={batch}", *options, *json_flag], check=True)
         return
-    result = measure(configs[0], args.batch, args.threads, args.steps, args.warm_up)
-    if args.json:
-        print(json.dumps(result))
-    else:
-        line = "{config:34} median {median_ms:7.1f} ms  min {min_ms:7.1f}  max {max_ms:7.1f}  peak {peak_mb:6.0f} MiB"
-        print(line.format(**result))
+    for config, batch in runs:
+        report(measure(config, batch, args), args.json)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,7 @@ impl Cuda {
                 self.memory.free(*id);
             }
         }
-        let ended = self.stream.synchronize();
-        self.done("a CUDA kernel has failed", ended)
+        self.wait()
     }
 
     fn is_transient(&self, id: BufferId) -> bool {

@@ -13,6 +13,7 @@ pub mod kernels;
 mod launch;
 mod memory;
 mod pictures;
+mod timing;
 
 pub use context::Context;
 pub use control::DeviceControl;
@@ -165,6 +166,14 @@ impl Cuda {
     /// As [`Cuda::execute`].
     pub fn execute_on_demand(&mut self) -> Result<()> {
         self.on_demand.run(&self.stream, &self.functions)
+    }
+
+    /// Returns when the GPU has done everything before.
+    ///
+    /// # Errors
+    /// When a kernel has failed.
+    pub fn wait(&self) -> Result<()> {
+        self.done("a CUDA kernel has failed", self.stream.synchronize())
     }
 
     /// The values of `tensor`, pixel by pixel, once everything before has been done. Those of a transient tensor may already

@@ -1,0 +1,86 @@
+//! What our own launches and memory-bound kernels reach on a GPU, as JSON lines: the time from one kernel to the next, and the
+//! bandwidth of a copy and of Adam's update. Each is the median of several executions.
+//!
+//!     cargo run --release --example gpu_rates -- --device cuda
+
+use std::time::Instant;
+
+use clap::Parser;
+use pixtape::device::{Device, DeviceChoice, Place};
+use pixtape::ops::adam::{AdamOptions, adam};
+use pixtape::ops::copy::{Fill, copy};
+use pixtape::program::Control;
+use pixtape::tape::Tape;
+use pixtape::tensor::Tensor;
+
+#[derive(Parser)]
+struct Options {
+    #[arg(long, default_value = "cuda")]
+    device: DeviceChoice,
+    /// Kernels in a row, each of a single block.
+    #[arg(long, default_value_t = 1000)]
+    launches: usize,
+    /// Parameters to update and numbers to copy: those of the full recipe's two networks together.
+    #[arg(long, default_value_t = 57_171_907)]
+    elements: usize,
+    /// Executions that are timed, behind three that are not.
+    #[arg(long, default_value_t = 20)]
+    repeat: usize,
+}
+
+fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let place = options.device.choose()?.place;
+    for (name, graph) in [("one by one", false), ("in a graph", true)] {
+        let mut tape = Tape::new();
+        let tensor = tape.persistent([1, 1, 1, 32]);
+        (0..options.launches).for_each(|_| tape.push(Fill { tensor, value: 1.0 }));
+        let seconds = median(&options, place, tape, graph, &[])? / options.launches as f64;
+        println!("{{\"rate\": \"launches {name}\", \"microseconds\": {:.3}}}", seconds * 1e6);
+    }
+
+    let shape = [1, 1, 1, options.elements];
+    let mut tape = Tape::new();
+    let [from, to] = [(); 2].map(|()| tape.persistent(shape));
+    copy(&mut tape, from, to);
+    let seconds = median(&options, place, tape, true, &[from])?;
+    print_bandwidth("copy", 2 * options.elements, seconds);
+
+    let mut tape = Tape::new();
+    let tensors = [(); 4].map(|()| tape.persistent(shape));
+    let [parameters, gradients, first, second] = tensors;
+    adam(&mut tape, parameters, gradients, [first, second], AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 });
+    let seconds = median(&options, place, tape, true, &tensors)?;
+    // Parameter, gradient and both moments are read, all but the gradient written.
+    print_bandwidth("adam_update", 7 * options.elements, seconds);
+    Ok(())
+}
+
+/// Seconds that an execution of what `tape` recorded takes, with numbers other than zero in `filled`.
+fn median(options: &Options, place: Place, tape: Tape, graph: bool, filled: &[Tensor]) -> anyhow::Result<f64> {
+    let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
+    let mut device = Device::new(tape.finish(), control, place, graph)?;
+    for &tensor in filled {
+        let values: Vec<f32> = (0..tensor.count()).map(|i| (i % 1021) as f32 / 1024.0).collect();
+        device.write(tensor, &values)?;
+    }
+    let mut seconds = Vec::new();
+    for _ in 0..options.repeat.max(1) + 3 {
+        let start = Instant::now();
+        device.execute()?;
+        device.wait()?;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    let timed = &mut seconds[3..];
+    timed.sort_by(f64::total_cmp);
+    Ok(timed[timed.len() / 2])
+}
+
+fn print_bandwidth(name: &str, elements: usize, seconds: f64) {
+    let gigabytes = (elements * size_of::<f32>()) as f64 / 1e9;
+    println!(
+        "{{\"rate\": \"{name}\", \"milliseconds\": {:.4}, \"gb_per_s\": {:.1}}}",
+        seconds * 1e3,
+        gigabytes / seconds
+    );
+}

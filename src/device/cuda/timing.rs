@@ -1,0 +1,36 @@
+//! The time of every step, from events that the GPU stamps between them.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use cudarc::driver::sys::CUevent_flags;
+
+use super::driver::explain;
+use super::{Cuda, run};
+
+impl Cuda {
+    /// Runs every step of the main part once, in recorded order and launched one by one, and gives the time that each took.
+    /// For measurements.
+    ///
+    /// # Errors
+    /// As [`Cuda::execute`].
+    pub fn execute_timed(&mut self) -> Result<Vec<Duration>> {
+        let cannot = |error| explain("cannot time the kernels", error);
+        let steps = self.program.main;
+        let event = |_| self.stream.context().new_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map_err(cannot);
+        let stamps = (0..=steps).map(event).collect::<Result<Vec<_>>>()?;
+        let launches: Vec<_> = (0..steps).map(|step| self.launches(step)).collect();
+        stamps[0].record(&self.stream).map_err(cannot)?;
+        for (launches, ended) in launches.iter().zip(&stamps[1..]) {
+            launches.iter().try_for_each(|launch| run(&self.stream, &self.functions, launch))?;
+            ended.record(&self.stream).map_err(cannot)?;
+        }
+        self.wait()?;
+        let spans = stamps.iter().zip(&stamps[1..]);
+        let times = spans.map(|(start, end)| {
+            let milliseconds = start.elapsed_ms(end).map_err(cannot)?;
+            Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
+        });
+        times.collect()
+    }
+}
