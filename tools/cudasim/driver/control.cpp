@@ -31,7 +31,7 @@ CONTROL void cudasim_take_reports(void (*line)(void*, const char*), void* data) 
     {
         std::lock_guard<std::mutex> guard(streams().mutex);
         for (const auto& failed : thread.failed_streams)
-            if (const auto stream = failed.lock()) stream->failed = false;
+            if (const auto stream = failed.lock()) stream->failure(thread.id).failed = false;
         thread.failed_streams.clear();
     }
     for (const std::string& report : thread.reports) line(data, report.c_str());

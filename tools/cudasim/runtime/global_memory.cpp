@@ -154,9 +154,12 @@ std::string GlobalMemory::describe(const void* pointer, size_t bytes) const {
     std::lock_guard<std::mutex> guard(mutex_);
     const size_t offset = offset_of(pointer), end = offset + bytes;
     auto dead = freed_.upper_bound(offset);
-    if (dead != freed_.begin() && offset < std::prev(dead)->first + std::prev(dead)->second)
-        return "in memory that was freed (an allocation of " + std::to_string(std::prev(dead)->second) + " bytes, at byte " +
-               std::to_string(offset - std::prev(dead)->first) + ")";
+    if (dead != freed_.begin()) {
+        const auto [place, size] = *std::prev(dead);
+        if (offset < place + size)
+            return "at byte " + std::to_string(offset - place) + " of a " + std::to_string(size) +
+                   "-byte allocation that was freed";
+    }
     auto after = live_.upper_bound(offset);
     std::string text = "not near any allocation";
     size_t distance = SIZE_MAX;
@@ -166,8 +169,8 @@ std::string GlobalMemory::describe(const void* pointer, size_t bytes) const {
         text = std::to_string(distance) + " bytes past the end of a " + std::to_string(size) + "-byte allocation";
     }
     if (after != live_.end() && after->first - offset < distance)
-        text = std::to_string(after->first - offset) + " bytes before the beginning of a " + std::to_string(after->second) +
-               "-byte allocation";
+        text = std::to_string(after->first - offset) + " bytes before the beginning of a " +
+               std::to_string(after->second) + "-byte allocation";
     return text;
 }
 

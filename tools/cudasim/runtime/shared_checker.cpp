@@ -92,7 +92,8 @@ void SharedChecker::check_write(Thread* thread, uint32_t offset, uint32_t bytes,
         const uint32_t place = i * CELL_BYTES;
         const Moment written = {c.write_thread, c.write_clock, c.write_generation};
         if (c.copy_pending) {
-            report(at, "%s to shared offset %u while an asynchronous copy into it is under way", name_of(writer), place);
+            report(at, "%s to shared offset %u while an asynchronous copy into it is under way", name_of(writer),
+                   place);
         } else if (c.writer != Writer::Nobody && !happened_before(*engine, written, thread)) {
             report(at, "RACE: %s to shared offset %u, unordered with %s by thread %u", name_of(writer), place,
                    name_of(c.writer), c.write_thread);

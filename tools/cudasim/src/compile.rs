@@ -177,7 +177,8 @@ pub fn kernels_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     files_with_extension(folder, "cu")
 }
 
-/// Registered kernels of a source file with the first argument of their `__launch_bounds__`.
+/// Registered kernels of a source file with the first argument of their `__launch_bounds__`. Kernels whose names a macro
+/// puts together are not found.
 fn launch_bounds(source: &str) -> Vec<(&str, &str)> {
     const KEYWORD: &str = "__launch_bounds__(";
     let mut bounds = Vec::new();
@@ -188,7 +189,8 @@ fn launch_bounds(source: &str) -> Vec<(&str, &str)> {
         let declaration = &arguments[end + 1..];
         let Some(parenthesis) = declaration.find('(') else { continue };
         let name = declaration[..parenthesis].split_whitespace().last().unwrap_or("");
-        if source.contains(&format!("KERNEL({name})")) {
+        let is_identifier = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if is_identifier && source.contains(&format!("KERNEL({name})")) {
             bounds.push((name, bound.trim()));
         }
     }

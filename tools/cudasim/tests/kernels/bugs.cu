@@ -10,7 +10,7 @@
 BUG(missing_syncwarp) {
     STATIC_SMEM(float, values, [32]);
     const int t = threadIdx.x;
-    values[t] = t;
+    values[t] = t;           // HERE
     out[t] = values[t ^ 1];  // HERE
 }
 KERNEL(bug_missing_syncwarp);
