@@ -54,15 +54,26 @@ size_t GlobalMemory::allocation_count() const {
     return live_.size();
 }
 
-// The next hole behind the one used last, so that with a checker freed memory is not used again soon. Without one the
-// first hole, whose pages are likely to be there already.
+// With a checker the next free place behind the one given out last, so that freed memory is not used again soon. Without
+// one the first free place, whose pages are likely to be there already.
 size_t GlobalMemory::find_place(size_t bytes) {
-    auto start = cells_ ? holes_.lower_bound(cursor_) : holes_.begin();
-    for (auto hole = start; hole != holes_.end(); ++hole)
-        if (hole->second >= bytes) return hole->first;
-    for (auto hole = holes_.begin(); hole != start; ++hole)
-        if (hole->second >= bytes) return hole->first;
+    const size_t start = cells_ ? cursor_ : 0;
+    for (auto hole = holes_.begin(); hole != holes_.end(); ++hole) {
+        const size_t place = std::max(hole->first, start), end = hole->first + hole->second;
+        if (place < end && end - place >= bytes) return place;
+    }
+    for (const auto& [place, size] : holes_)
+        if (size >= bytes) return place;
     return 0;
+}
+
+// Takes [place, place + bytes) out of the hole that it lies in.
+void GlobalMemory::fill_hole(size_t place, size_t bytes) {
+    auto hole = std::prev(holes_.upper_bound(place));
+    const size_t begin = hole->first, end = begin + hole->second;
+    holes_.erase(hole);
+    if (begin < place) holes_[begin] = place - begin;
+    if (place + bytes < end) holes_[place + bytes] = end - place - bytes;
 }
 
 void* GlobalMemory::allocate(size_t bytes) {
@@ -71,9 +82,7 @@ void* GlobalMemory::allocate(size_t bytes) {
     if (used_ + charged > capacity_) return nullptr;
     const size_t place = find_place(needed);
     if (!place) return nullptr;
-    const size_t hole = holes_[place];
-    holes_.erase(place);
-    if (hole > needed) holes_[place + needed] = hole - needed;
+    fill_hole(place, needed);
     cursor_ = place + needed;
     used_ += charged;
     live_[place] = bytes;

@@ -70,9 +70,12 @@ fn parameters_are_those_of_the_capture() {
     assert_eq!(gpu.stream.clone_dtoh(&values).unwrap(), [6f32; 64]);
 }
 
-/// a and b branch from the origin and come back to it; each branch works on memory of its own.
-fn fork_and_join(gpu: &Gpu, all: &mut [CudaSlice<f32>; 3]) {
-    let branches = [gpu.context.new_stream().unwrap(), gpu.context.new_stream().unwrap()];
+fn two_streams(gpu: &Gpu) -> [Arc<CudaStream>; 2] {
+    [gpu.context.new_stream().unwrap(), gpu.context.new_stream().unwrap()]
+}
+
+/// Both branches leave the origin and come back to it; each branch works on memory of its own.
+fn fork_and_join(gpu: &Gpu, branches: &[Arc<CudaStream>; 2], all: &mut [CudaSlice<f32>; 3]) {
     let [shared, left, right] = all;
     scale_add(gpu, &gpu.stream, shared, 2.0, 1.0);
     let forked = gpu.stream.record_event(None).unwrap();
@@ -89,13 +92,14 @@ fn fork_and_join(gpu: &Gpu, all: &mut [CudaSlice<f32>; 3]) {
 #[test]
 fn branches_run_in_other_orders_with_the_same_result() {
     let gpu = gpu();
+    let branches = two_streams(&gpu);
     let mut orders = Vec::new();
     for schedule in
         [Schedule::Forward, Schedule::Reverse, Schedule::Random(1), Schedule::Random(2), Schedule::Random(3)]
     {
         gpu.simulator.configure(Settings { schedule, ..QUIET }).unwrap();
         let mut all = [1f32, 2.0, 3.0].map(|x| gpu.stream.clone_htod(&[x; 64]).unwrap());
-        let graph = capture(&gpu.stream, || fork_and_join(&gpu, &mut all)).unwrap();
+        let graph = capture(&gpu.stream, || fork_and_join(&gpu, &branches, &mut all)).unwrap();
         let records = gpu.recorded(|| graph.launch().unwrap());
         let results = all.map(|slice| gpu.stream.clone_dtoh(&slice).unwrap()[0]);
         assert_eq!(results, [7.0, 52.0, 52.0], "{schedule:?}");
@@ -110,7 +114,7 @@ fn branches_run_in_other_orders_with_the_same_result() {
 fn replay_order(gpu: &Gpu, schedule: Schedule) -> Vec<f32> {
     gpu.simulator.configure(Settings { schedule, ..QUIET }).unwrap();
     let mut digits = gpu.stream.clone_htod(&[0f32; 1]).unwrap();
-    let branches = [gpu.context.new_stream().unwrap(), gpu.context.new_stream().unwrap()];
+    let branches = two_streams(gpu);
     let graph = capture(&gpu.stream, || {
         let forked = gpu.stream.record_event(None).unwrap();
         for (stream, digit) in branches.iter().zip([1.0, 2.0]) {
@@ -232,8 +236,9 @@ fn a_replay_over_freed_memory_is_reported() {
 #[test]
 fn a_graph_knows_how_many_nodes_it_has() {
     let gpu = gpu();
+    let branches = two_streams(&gpu);
     let mut all = [1f32, 2.0, 3.0].map(|x| gpu.stream.clone_htod(&[x; 64]).unwrap());
-    let graph = capture(&gpu.stream, || fork_and_join(&gpu, &mut all)).unwrap();
+    let graph = capture(&gpu.stream, || fork_and_join(&gpu, &branches, &mut all)).unwrap();
     let mut count = 0;
     // SAFETY: no array of nodes is asked for.
     let result = unsafe { sys::cuGraphGetNodes(graph.cu_graph(), std::ptr::null_mut(), &mut count) };

@@ -104,10 +104,10 @@ fn a_failed_stream_stays_failed_until_its_reports_are_taken() {
     let gpu = gpu();
     let mut out = gpu.stream.alloc_zeros::<f32>(2048).unwrap();
     launch!(gpu.stream, gpu.function("bug_global_out_of_bounds"), grid(1, 32), &mut out).unwrap();
-    let failed = Err(DriverError(CUresult::CUDA_ERROR_LAUNCH_FAILED));
-    assert_eq!(gpu.stream.synchronize(), failed);
-    assert_eq!(gpu.stream.synchronize(), failed);
-    let text = failed.unwrap_err().error_string().unwrap().to_str().unwrap().to_owned();
+    let failed = DriverError(CUresult::CUDA_ERROR_LAUNCH_FAILED);
+    assert_eq!(gpu.stream.synchronize(), Err(failed));
+    assert_eq!(gpu.stream.synchronize(), Err(failed));
+    let text = failed.error_string().unwrap().to_str().unwrap().to_owned();
     assert!(text.contains("an earlier launch of this stream failed"), "{text}");
     assert_eq!(gpu.simulator.take_reports().len(), 1);
     assert_eq!(gpu.stream.synchronize(), Ok(()));

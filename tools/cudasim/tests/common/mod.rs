@@ -1,6 +1,6 @@
 //! A client of the driver: cudarc, unmodified, with the test kernels.
 
-use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, DriverError, LaunchConfig};
+use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, DriverError, LaunchArgs, LaunchConfig};
 use cudasim::{Build, LaunchRecord, Settings, Simulator};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -74,6 +74,11 @@ pub fn grid(blocks: u32, threads: u32) -> LaunchConfig {
     LaunchConfig { grid_dim: (blocks, 1, 1), block_dim: (threads, 1, 1), shared_mem_bytes: 0 }
 }
 
+pub fn launch(mut launch: LaunchArgs<'_>, config: LaunchConfig) -> Result<(), DriverError> {
+    // SAFETY: kernels of the tests; what they do wrong is what is tested, and it happens in simulated memory.
+    unsafe { launch.launch(config) }.map(|_| ())
+}
+
 /// `launch!(stream, function, config, argument...)`
 #[macro_export]
 macro_rules! launch {
@@ -82,7 +87,6 @@ macro_rules! launch {
         let function = $function;
         let mut builder = $stream.launch_builder(&function);
         $(builder.arg($argument);)*
-        // SAFETY: kernels of the tests; what they do wrong is what is tested, and it happens in simulated memory.
-        unsafe { builder.launch($config) }.map(|_| ())
+        $crate::common::launch(builder, $config)
     }};
 }

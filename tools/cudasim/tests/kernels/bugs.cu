@@ -247,7 +247,7 @@ KERNEL(ok_blocks_disjoint);
 // There is no barrier between blocks.
 BUG(read_of_other_block) {
     const int i = blockIdx.x * 64 + threadIdx.x;
-    out[i] = 1;
+    out[i] = 1;  // HERE
     __syncthreads();
     out[512 + i] = i ? out[i - 1] : 0.f;  // HERE
 }
