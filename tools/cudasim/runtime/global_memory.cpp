@@ -54,8 +54,8 @@ size_t GlobalMemory::allocation_count() const {
     return live_.size();
 }
 
-// With a checker the next free place behind the one given out last, so that freed memory is not used again soon. Without
-// one the first free place, whose pages are likely to be there already.
+// With a checker the next free place behind the one given out last, so that freed memory is not used again soon.
+// Without one the first free place, whose pages are likely to be there already.
 size_t GlobalMemory::find_place(size_t bytes) {
     const size_t start = cells_ ? cursor_ : 0;
     for (auto hole = holes_.begin(); hole != holes_.end(); ++hole) {

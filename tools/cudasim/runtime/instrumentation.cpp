@@ -41,8 +41,10 @@ template <Access KIND, bool MUST_ALIGN> static inline void on_access(const void*
     const size_t shared_offset = (const unsigned char*)pointer - e.window;
     if (MUST_ALIGN && (uintptr_t)pointer % bytes) report(at, "misaligned access of %u bytes at %p", bytes, pointer);
     if (shared_offset < WINDOW_BYTES) {
-        if (KIND == Access::Write) e.shared.write(thread, (uint32_t)shared_offset, bytes, at);
-        else e.shared.read(thread, (uint32_t)shared_offset, bytes, false, at);
+        const uint32_t offset = (uint32_t)shared_offset;
+        if (KIND == Access::Write) e.shared.write(thread, offset, bytes, at);
+        else if (!e.shared.is_harmless_read(offset, bytes, thread->linear, thread->clock, e.generation))
+            e.shared.read(thread, offset, bytes, false, at);
     } else if (global_memory.contains(pointer)) {
         const bool has_segment = thread->segment && thread->segment_generation == e.generation;
         if (KIND == Access::Read && has_segment &&
