@@ -2,13 +2,9 @@
 #include "../runtime/engine.hpp"
 #include "../runtime/wgmma.hpp"
 #include "../runtime/workers.hpp"
-#include "graph.hpp"
-#include "module.hpp"
+#include "counts.hpp"
+#include "stream.hpp"
 
-namespace cudasim {
-size_t event_count();
-size_t pinned_count();
-}  // namespace cudasim
 using namespace cudasim;
 
 #define CONTROL extern "C" __attribute__((visibility("default")))

@@ -1,6 +1,7 @@
 // Allocation, copies and fills.
 #include "../runtime/global_memory.hpp"
 #include "capture.hpp"
+#include "counts.hpp"
 #include <cstdlib>
 #include <cstring>
 #include <map>

@@ -1,7 +1,8 @@
 // Modules, kernels and their launch. A module's image is ignored: the kernels are linked into this library.
-#include "module.hpp"
 #include "../runtime/engine.hpp"
+#include "counts.hpp"
 #include "handles.hpp"
+#include "stream.hpp"
 #include <cstdio>
 #include <cstring>
 #include <unordered_map>
@@ -89,7 +90,7 @@ static std::string why_not(const Kernel& kernel, dim3 grid, dim3 block, unsigned
     return "";
 }
 
-Result occupancy(void* function, unsigned threads, size_t dynamic_shared, int* blocks) {
+static Result occupancy(void* function, unsigned threads, size_t dynamic_shared, int* blocks) {
     if (!function || !threads) return fail(INVALID_VALUE, "occupancy of no kernel or no threads");
     const size_t shared = dynamic_shared + DYNAMIC_START;
     *blocks = (int)std::min<size_t>({2048 / threads, (228u << 10) / shared, 32});

@@ -167,6 +167,8 @@ impl Compiler {
         }
         command.arg("-I").arg(self.sources.join("include"));
         command.arg("-I").arg(self.sources.join("../../kernels"));
+        // The user's own flags come last, so that -O0 -g makes kernels that a debugger can look into.
+        command.args(std::env::var("CXXFLAGS").unwrap_or_default().split_whitespace());
         command.args(["-x", "c++", "-c", "-", "-o"]).arg(object);
         succeed(&kernel.display().to_string(), output_with_input(command, &unit))
     }

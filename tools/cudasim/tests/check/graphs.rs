@@ -93,10 +93,7 @@ fn fork_and_join(gpu: &Gpu, branches: &[Arc<CudaStream>; 2], all: &mut [CudaSlic
 fn branches_run_in_other_orders_with_the_same_result() {
     let gpu = gpu();
     let branches = two_streams(&gpu);
-    let mut orders = Vec::new();
-    for schedule in
-        [Schedule::Forward, Schedule::Reverse, Schedule::Random(1), Schedule::Random(2), Schedule::Random(3)]
-    {
+    for schedule in schedules() {
         gpu.simulator.configure(Settings { schedule, ..QUIET }).unwrap();
         let mut all = [1f32, 2.0, 3.0].map(|x| gpu.stream.clone_htod(&[x; 64]).unwrap());
         let graph = capture(&gpu.stream, || fork_and_join(&gpu, &branches, &mut all)).unwrap();
@@ -104,14 +101,26 @@ fn branches_run_in_other_orders_with_the_same_result() {
         let results = all.map(|slice| gpu.stream.clone_dtoh(&slice).unwrap()[0]);
         assert_eq!(results, [7.0, 52.0, 52.0], "{schedule:?}");
         assert_eq!(records.len(), 6);
-        orders.push(replay_order(&gpu, schedule));
     }
-    orders.dedup();
-    assert!(orders.len() >= 3, "{orders:?}");
+    // The same graph without order between its branches shows that orders do differ, and that they are orders.
+    let orders: Vec<u32> = schedules().map(|schedule| replay_order(&gpu, schedule)).collect();
+    assert_eq!(orders[..2], [1324, 2413], "forward and reverse");
+    let mut random = orders[2..].to_vec();
+    random.sort();
+    random.dedup();
+    assert!(random.len() >= 3, "{orders:?}");
+    for order in random {
+        let [a, b, c, d] = [1, 2, 3, 4].map(|digit: u8| order.to_string().find((b'0' + digit) as char).unwrap());
+        assert!(a < c && b < d, "{order}");
+    }
 }
 
-/// Two branches that, without a race for the checker to see in one launch, add a digit each to one number.
-fn replay_order(gpu: &Gpu, schedule: Schedule) -> Vec<f32> {
+fn schedules() -> impl Iterator<Item = Schedule> {
+    [Schedule::Forward, Schedule::Reverse].into_iter().chain((0..12).map(Schedule::Random))
+}
+
+/// Two branches of two kernels, each of which appends its digit to one number: 1 and then 3, 2 and then 4.
+fn replay_order(gpu: &Gpu, schedule: Schedule) -> u32 {
     gpu.simulator.configure(Settings { schedule, ..QUIET }).unwrap();
     let mut digits = gpu.stream.clone_htod(&[0f32; 1]).unwrap();
     let branches = two_streams(gpu);
@@ -126,7 +135,7 @@ fn replay_order(gpu: &Gpu, schedule: Schedule) -> Vec<f32> {
     })
     .unwrap();
     graph.launch().unwrap();
-    gpu.stream.clone_dtoh(&digits).unwrap()
+    gpu.stream.clone_dtoh(&digits).unwrap()[0] as u32
 }
 
 #[test]

@@ -36,6 +36,20 @@ fn threads_do_not_see_each_other() {
 }
 
 #[test]
+fn synchronising_the_context_meets_only_the_failures_of_own_streams() {
+    let gpu = gpu();
+    let mut out = gpu.stream.alloc_zeros::<f32>(2048).unwrap();
+    launch!(gpu.stream, gpu.function("bug_blocks_overlap"), grid(4, 64), &mut out).unwrap();
+    let other = std::thread::spawn(|| {
+        let gpu = crate::gpu();
+        (gpu.context.synchronize(), gpu.simulator.take_reports())
+    });
+    assert_eq!(other.join().unwrap(), (Ok(()), vec![]));
+    assert!(gpu.context.synchronize().is_err());
+    assert_eq!(gpu.simulator.take_reports().len(), 1);
+}
+
+#[test]
 fn engines_are_as_many_as_grids_run_at_once() {
     // One after another, on many threads: an engine each would show.
     for _ in 0..32 {
