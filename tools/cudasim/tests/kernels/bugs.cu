@@ -10,7 +10,7 @@
 BUG(missing_syncwarp) {
     STATIC_SMEM(float, values, [32]);
     const int t = threadIdx.x;
-    values[t] = t;
+    values[t] = t;           // HERE
     out[t] = values[t ^ 1];  // HERE
 }
 KERNEL(bug_missing_syncwarp);
@@ -247,7 +247,7 @@ KERNEL(ok_blocks_disjoint);
 // There is no barrier between blocks.
 BUG(read_of_other_block) {
     const int i = blockIdx.x * 64 + threadIdx.x;
-    out[i] = 1;
+    out[i] = 1;  // HERE
     __syncthreads();
     out[512 + i] = i ? out[i - 1] : 0.f;  // HERE
 }
