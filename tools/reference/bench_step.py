@@ -76,7 +76,8 @@ def build(words, device, batch, size, width):
     adam_g = torch.optim.Adam(generator.parameters(), **options)
     adam_d = torch.optim.Adam(discriminator.parameters(), **options)
     if "compiled" in words:
-        generator, discriminator = torch.compile(generator), torch.compile(discriminator)
+        # Each shape is compiled for itself: the discriminator sees one batch and two.
+        generator, discriminator = (torch.compile(network, dynamic=False) for network in (generator, discriminator))
     images = (torch.rand(batch, 3, size, size, device=device) * 2 - 1 for _ in range(2))
     condition, image = (values.to(memory_format=layout) for values in images)
 
@@ -134,7 +135,7 @@ def measure(config, batch, args):
     on_gpu = args.device == "cuda"
     torch.set_num_threads(args.threads)
     if on_gpu:
-        torch._dynamo.reset()
+        torch.compiler.reset()
         gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
