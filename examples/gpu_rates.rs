@@ -36,7 +36,7 @@ fn main() -> anyhow::Result<()> {
         let tensor = tape.persistent([1, 1, 1, 32]);
         (0..options.launches).for_each(|_| tape.push(Fill { tensor, value: 1.0 }));
         let seconds = median(&options, place, tape, graph, &[])? / options.launches as f64;
-        println!("{{\"rate\": \"launches {name}\", \"microseconds\": {:.3}}}", seconds * 1e6);
+        println!("{{\"name\": \"launches {name}\", \"microseconds\": {:.3}}}", seconds * 1e6);
     }
 
     let shape = [1, 1, 1, options.elements];
@@ -79,7 +79,7 @@ fn median(options: &Options, place: Place, tape: Tape, graph: bool, filled: &[Te
 fn print_bandwidth(name: &str, elements: usize, seconds: f64) {
     let gigabytes = (elements * size_of::<f32>()) as f64 / 1e9;
     println!(
-        "{{\"rate\": \"{name}\", \"milliseconds\": {:.4}, \"gb_per_s\": {:.1}}}",
+        "{{\"name\": \"{name}\", \"milliseconds\": {:.4}, \"gb_per_s\": {:.1}}}",
         seconds * 1e3,
         gigabytes / seconds
     );

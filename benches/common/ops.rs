@@ -119,6 +119,10 @@ impl Group<'_> {
             bencher.iter_custom(|executions| (0..executions).map(|_| time_of(device, steps)).sum());
         });
     }
+
+    fn finish(self) {
+        self.group.finish();
+    }
 }
 
 /// The time that the steps called `steps` take in one execution.
@@ -221,7 +225,7 @@ fn convolutions(benches: &mut Benches<'_>) {
             r.tape.push(Down { big, weight, bias: None, small, geometry: layer.geometry });
         });
     }
-    down.group.finish();
+    down.finish();
 
     let mut up = benches.group("conv_up");
     let forward = transposed.iter().map(|layer| (layer, "fprop"));
@@ -232,7 +236,7 @@ fn convolutions(benches: &mut Benches<'_>) {
             r.tape.push(Up { small, weight, bias: None, big, geometry: layer.geometry });
         });
     }
-    up.group.finish();
+    up.finish();
 
     let mut wgrad = benches.group("conv_wgrad");
     for layer in convolutions.iter().chain(&transposed) {
@@ -242,7 +246,7 @@ fn convolutions(benches: &mut Benches<'_>) {
             r.tape.push(Wgrad { small, big, weight, geometry: layer.geometry });
         });
     }
-    wgrad.group.finish();
+    wgrad.finish();
 
     let mut bias = benches.group("bias_grad");
     let shape = [2, 128, 128, 64];
@@ -292,7 +296,7 @@ fn output_layer(benches: &mut Benches<'_>) {
             r.differentiate(y, &[x, weight, bias]);
         });
     }
-    last.group.finish();
+    last.finish();
 
     let mut output = benches.group("tanh");
     for (pass, step) in [("forward", "tanh"), ("backward", "tanh_grad")] {

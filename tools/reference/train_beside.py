@@ -2,14 +2,15 @@
 
     python train_beside.py PIXTAPE [--device cuda] [--pixtape-device cuda]
 
-Without dropout and augmentation both compute the same function. PyTorch runs in float64, which is the truth here, and in float32:
-how far its float32 strays is what float32 costs, and pixtape may stray a few times as far. Prints a row a step, then one JSON
-line; exits with 1 where pixtape strays further.
+Without dropout and augmentation both compute the same function. PyTorch runs in float64, which is the truth here, and in
+float32: how far its float32 strays is what float32 costs, and pixtape may stray a few times as far. Prints a row a step, then
+one JSON line; exits with 1 where pixtape strays further.
 """
 
 import argparse
 import csv
 import json
+import math
 import struct
 import subprocess
 import sys
@@ -36,7 +37,9 @@ def write_png(path, pixels):
     height, width, _ = pixels.shape
     rows = b"".join(b"\0" + bytes(row.flatten().tolist()) for row in pixels)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b"")
+    )
 
 
 def write_safetensors(path, tensors):
@@ -61,7 +64,9 @@ def pictures(count, size):
 
 
 def networks(args):
-    return GeneratorUNet(ngf=args.width, depth=min(8, args.size.bit_length() - 1), dropout=0.0), Discriminator(ndf=args.width)
+    return GeneratorUNet(ngf=args.width, depth=min(8, args.size.bit_length() - 1), dropout=0.0), Discriminator(
+        ndf=args.width
+    )
 
 
 def with_pytorch(args, weights, pairs, dtype):
@@ -104,9 +109,8 @@ def with_pixtape(args, folder):
 
 
 def differences(rows, truth):
-    """Per step, the largest relative difference. A NaN is infinitely far."""
-    far = [max(abs(a - b) / abs(b) for a, b in zip(*pair)) for pair in zip(rows, truth)]
-    return [x if x == x else float("inf") for x in far]
+    """Per step, the largest relative difference. What is not a number is infinitely far from one."""
+    return [max(abs(a - b) / abs(b) if math.isfinite(a) else math.inf for a, b in zip(*pair)) for pair in zip(rows, truth)]
 
 
 def main():
