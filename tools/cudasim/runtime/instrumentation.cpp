@@ -32,16 +32,16 @@ static bool is_library_data(const void* pointer) {
     return pointer >= image.begin && pointer < image.end;
 }
 
-template <Access KIND, bool MUST_ALIGN> static inline void on_access(const void* pointer, uint32_t bytes, void* code) {
+template <Access KIND, bool MUST_ALIGN> static inline void on_access(const void* pointer, uint32_t bytes, Site at) {
     Thread* thread = current();
     if (!thread) return;
     Engine& e = *engine;
     if (!e.check || !bytes) return;
-    const Site at = site_of_code(code);
     const size_t shared_offset = (const unsigned char*)pointer - e.window;
     if (MUST_ALIGN && (uintptr_t)pointer % bytes) report(at, "misaligned access of %u bytes at %p", bytes, pointer);
     if (shared_offset < WINDOW_BYTES) {
         const uint32_t offset = (uint32_t)shared_offset;
+        // An atomic update counts as a read here: it races with plain stores, and not with its like.
         if (KIND == Access::Write) e.shared.write(thread, offset, bytes, at);
         else if (!e.shared.is_harmless_read(offset, bytes, thread->linear, thread->clock, e.generation))
             e.shared.read(thread, offset, bytes, false, at);
@@ -58,8 +58,7 @@ template <Access KIND, bool MUST_ALIGN> static inline void on_access(const void*
 
 // Atomics, out of line and so never instrumented.
 uint64_t atomic_load(const void* address, unsigned bytes, Site at) {
-    Engine& e = *engine;
-    if (e.check && global_memory.contains(address)) e.global.access(current(), address, bytes, Access::Atomic, at);
+    on_access<Access::Atomic, true>(address, bytes, at);
     switch (bytes) {
         case 8: return __atomic_load_n((const uint64_t*)address, __ATOMIC_RELAXED);
         case 4: return __atomic_load_n((const uint32_t*)address, __ATOMIC_RELAXED);
@@ -86,7 +85,7 @@ bool atomic_exchange_if_equal(void* address, unsigned bytes, uint64_t* expected,
 }  // namespace cudasim
 
 using cudasim::Access;
-#define CODE __builtin_return_address(0)
+#define CODE cudasim::site_of_code(__builtin_return_address(0))
 
 extern "C" {
 

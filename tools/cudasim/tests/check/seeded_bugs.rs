@@ -23,6 +23,8 @@ const KERNELS: &[(&str, u32, u32, u32, &str)] = &[
     ("bug_misaligned_float4", 1, 8, 0, "misaligned access"),
     ("bug_shared_out_of_bounds", 1, 32, 160, "writes shared memory out of bounds"),
     ("bug_shared_uninitialised", 1, 32, 0, "reads uninitialised shared memory"),
+    ("bug_shared_atomic", 1, 64, 0, "shared"),
+    ("ok_shared_atomic", 1, 64, 0, ""),
     ("bug_local_array", 1, 32, 0, "out of bounds for 'float [4]'"),
     ("bug_global_out_of_bounds", 1, 32, 0, "past the end of a 8192-byte allocation"),
     ("bug_global_before_beginning", 1, 32, 0, "bytes before the beginning of a 8192-byte allocation"),

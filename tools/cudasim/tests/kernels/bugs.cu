@@ -229,6 +229,25 @@ BUG(not_device_memory) {
 }
 KERNEL(bug_not_device_memory);
 
+BUG(shared_atomic) {
+    STATIC_SMEM(int, count, [1]);
+    if (threadIdx.x == 0) count[0] = 0;  // HERE
+    atomicAdd(&count[0], 1);             // HERE
+    __syncthreads();
+    out[threadIdx.x] = count[0];
+}
+KERNEL(bug_shared_atomic);
+
+OK(shared_atomic) {
+    STATIC_SMEM(int, count, [1]);
+    if (threadIdx.x == 0) count[0] = 0;
+    __syncthreads();
+    atomicAdd(&count[0], 1);
+    __syncthreads();
+    out[threadIdx.x] = count[0];
+}
+KERNEL(ok_shared_atomic);
+
 // ---- global memory, between threads
 
 // Blocks of 64 threads overlap by four elements.
