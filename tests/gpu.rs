@@ -1,6 +1,10 @@
 //! The CUDA tests on a GPU: what `tests/main.rs` runs on the simulator. Without a GPU each says that it was skipped, and with
 //! `PIXTAPE_REQUIRE_GPU=1` fails.
 
+mod cli {
+    #[expect(dead_code, reason = "what only the program on the CPU is tested with")]
+    pub mod scene;
+}
 mod cuda;
 mod ops {
     pub mod adam;

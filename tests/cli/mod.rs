@@ -3,12 +3,13 @@
 //! Every test works in a temporary folder of its own, which is also the program's current folder, so commands are written
 //! here as they would be typed.
 
+mod devices;
 mod evaluate;
 #[cfg(unix)]
 mod interrupt;
 mod pairs;
 mod refusals;
 mod resume;
-mod scene;
+pub mod scene;
 mod train;
 mod translate;

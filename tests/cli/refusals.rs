@@ -57,7 +57,7 @@ fn sizes_that_do_not_fit_name_those_that_do() {
 #[test]
 fn values_out_of_range_and_what_this_version_cannot_do() {
     let scene = Scene::new();
-    refused(&scene, "--device cuda", &["--device cuda", "--device cpu"]);
+    refused(&scene, "--device cuda", &["--device cuda", "NVIDIA driver", "--device cpu"]);
     refused(&scene, "--batch 0", &["--batch 0"]);
     refused(&scene, "--lr 0", &["--lr 0"]);
     refused(&scene, "--lr -1", &["--lr -1"]);

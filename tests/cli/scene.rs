@@ -1,6 +1,7 @@
 //! What the tests share: a temporary folder to run commands in, and readers of what the commands write.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -10,6 +11,8 @@ use image::{Rgb, RgbImage};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use tempfile::TempDir;
+
+use crate::cuda::driver::simulator_folder;
 
 /// The smallest networks that the program takes; a step is a few milliseconds.
 pub const TINY: &str = "--image-size 32 --ngf 2 --ndf 2 --threads 1";
@@ -23,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A temporary folder, the current one of all commands.
 pub struct Scene {
     dir: TempDir,
+    /// Of the environment, for all commands.
+    variables: Vec<(&'static str, OsString)>,
 }
 
 /// What a command wrote.
@@ -32,8 +37,29 @@ pub struct Said {
 }
 
 impl Scene {
+    /// Where the program finds no GPU, even on a machine that has some.
     pub fn new() -> Scene {
-        Scene { dir: tempfile::tempdir().unwrap() }
+        Scene { dir: tempfile::tempdir().unwrap(), variables: vec![("CUDA_VISIBLE_DEVICES", "".into())] }
+    }
+
+    /// Where the program finds the simulator's check build for a driver.
+    pub fn simulated() -> Scene {
+        let mut scene = Scene::new();
+        scene.set("LD_LIBRARY_PATH", simulator_folder());
+        scene
+    }
+
+    /// Where the program finds what the tests of `cuda` run on.
+    pub fn on_cuda() -> Scene {
+        match crate::ON_GPU {
+            true => Scene { variables: Vec::new(), ..Scene::new() },
+            false => Scene::simulated(),
+        }
+    }
+
+    /// Sets a variable of the environment for the commands to come.
+    pub fn set(&mut self, name: &'static str, value: impl Into<OsString>) {
+        self.variables.push((name, value.into()));
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -44,6 +70,7 @@ impl Scene {
     pub fn command(&self, line: &str) -> assert_cmd::Command {
         let mut command = assert_cmd::cargo::cargo_bin_cmd!("pixtape");
         command.current_dir(self.dir.path()).args(line.split_whitespace()).timeout(PATIENCE);
+        command.envs(self.variables.iter().cloned());
         command
     }
 
@@ -68,6 +95,7 @@ impl Scene {
         std::process::Command::new(assert_cmd::cargo::cargo_bin!("pixtape"))
             .current_dir(self.dir.path())
             .args(line.split_whitespace())
+            .envs(self.variables.iter().cloned())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -3,4 +3,5 @@
 mod device;
 pub mod driver;
 mod ops;
+mod program;
 mod training;
