@@ -47,9 +47,7 @@ def main():
     source = torch.randn(int(args.copy_gb * 2**28), device=args.device)
     target = torch.empty_like(source)
     ms = milliseconds(lambda: target.copy_(source), args.device, args.repeat)
-    print(
-        json.dumps({"name": "copy, read and written", "ms": ms, "gb_per_s": 2 * source.nbytes / ms / 1e6}), flush=True
-    )
+    print(json.dumps({"name": "copy, read and written", "ms": ms, "gb_per_s": 2 * source.nbytes / ms / 1e6}), flush=True)
 
 
 if __name__ == "__main__":

@@ -192,9 +192,7 @@ def main():
                 for key in ("size", "width", "threads", "steps", "seconds", "warm_up")
             ]
             json_flag = ["--json"] if args.json else []
-            subprocess.run(
-                [sys.executable, __file__, "--config", config, f"--batch={batch}", *options, *json_flag], check=True
-            )
+            subprocess.run([sys.executable, __file__, "--config", config, f"--batch={batch}", *options, *json_flag], check=True)
         return
     for config, batch in runs:
         report(measure(config, batch, args), args.json)

@@ -64,9 +64,7 @@ def pictures(count, size):
 
 
 def networks(args):
-    return GeneratorUNet(ngf=args.width, depth=min(8, args.size.bit_length() - 1), dropout=0.0), Discriminator(
-        ndf=args.width
-    )
+    return GeneratorUNet(ngf=args.width, depth=min(8, args.size.bit_length() - 1), dropout=0.0), Discriminator(ndf=args.width)
 
 
 def with_pytorch(args, weights, pairs, dtype):
