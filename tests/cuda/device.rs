@@ -161,6 +161,30 @@ fn copies_keep_every_bit() {
     });
 }
 
+/// The second copy's gradient is added to the first one's: one addition, so the CPU's bits.
+#[test]
+fn copies_of_one_tensor_add_up_their_gradients() {
+    on_device(|| {
+        let run = |engine: Engine| {
+            let shape = [3, 7, 5, 3];
+            let mut tape = Tape::new();
+            let [x, y, z, dy, dz, dx] = [(); 6].map(|()| tape.persistent(shape));
+            copy(&mut tape, x, y);
+            copy(&mut tape, x, z);
+            let roots = [Upstream { of: y, gradient: dy }, Upstream { of: z, gradient: dz }];
+            let gradients = tape.backward(&[&roots[0], &roots[1]], &[x]).expect("a gradient");
+            copy(&mut tape, gradients[0], dx);
+            let mut machine = arena(engine, tape.finish(), CONTROL);
+            for (tensor, name) in [(x, "copies.x"), (dy, "copies.dy"), (dz, "copies.dz")] {
+                machine.write(tensor, &values(name, tensor.count(), 1.0));
+            }
+            machine.execute();
+            machine.read(dx)
+        };
+        assert_same_bits("dx", &run(Engine::Cuda), &run(Engine::F32));
+    });
+}
+
 #[test]
 fn the_control_values_come_back_and_count() {
     on_device(|| {
