@@ -21,6 +21,7 @@ fn build() -> Result<(), compile::Error> {
         println!("cargo::rerun-if-changed={}", sources.join(watched).display());
     }
     println!("cargo::rerun-if-env-changed=CXX");
+    println!("cargo::rerun-if-env-changed=CXXFLAGS");
 
     let compiler = compile::Compiler::find(&sources)?;
     let runtime = out.join("runtime");

@@ -71,7 +71,7 @@ Result check_implicit_order(const Stream& stream) {
         for (const CapturedStream& captured : capture->streams)
             if (captured.stream->kind == Stream::Kind::Blocking) {
                 invalidate(*capture);
-                return fail(STREAM_CAPTURE_IMPLICIT, "the legacy stream would wait for a stream that is being captured");
+                return fail(STREAM_CAPTURE_IMPLICIT, "the legacy stream would wait for a captured one");
             }
     return SUCCESS;
 }
@@ -79,6 +79,7 @@ Result check_implicit_order(const Stream& stream) {
 static void end(const std::shared_ptr<Capture>& capture) {
     capture->ended = true;
     for (CapturedStream& captured : capture->streams) captured.stream->capture = nullptr;
+    capture->streams.clear();
     std::erase(captures, capture);
 }
 
@@ -127,11 +128,12 @@ CUDA_API cuStreamEndCapture(void* handle, void** graph) {
     }
     if (capture->mode != CaptureMode::Relaxed && capture->thread != std::this_thread::get_id())
         return fail(STREAM_CAPTURE_WRONG_THREAD, "a capture ends on the host thread that it began on");
+    const bool joined = is_joined(*capture);
     end(capture);
     if (capture->invalid) return fail(STREAM_CAPTURE_INVALIDATED, "an earlier error has ended this capture");
-    if (!is_joined(*capture))
+    if (!joined)
         return fail(STREAM_CAPTURE_UNJOINED, "a stream that joined the capture was not joined back to its origin");
-    *graph = register_graph(capture->graph);
+    *graph = register_graph(std::move(capture->graph));
     return SUCCESS;
 }
 

@@ -2,13 +2,9 @@
 #include "../runtime/engine.hpp"
 #include "../runtime/wgmma.hpp"
 #include "../runtime/workers.hpp"
-#include "graph.hpp"
-#include "module.hpp"
+#include "counts.hpp"
+#include "stream.hpp"
 
-namespace cudasim {
-size_t event_count();
-size_t pinned_count();
-}  // namespace cudasim
 using namespace cudasim;
 
 #define CONTROL extern "C" __attribute__((visibility("default")))
@@ -31,7 +27,7 @@ CONTROL void cudasim_take_reports(void (*line)(void*, const char*), void* data) 
     {
         std::lock_guard<std::mutex> guard(streams().mutex);
         for (const auto& failed : thread.failed_streams)
-            if (const auto stream = failed.lock()) stream->failed = false;
+            if (const auto stream = failed.lock()) stream->failure(thread.id).failed = false;
         thread.failed_streams.clear();
     }
     for (const std::string& report : thread.reports) line(data, report.c_str());

@@ -16,10 +16,8 @@ static Result check_device(int device) {
 }
 
 CUDA_API cuDriverGetVersion(int* version) {
-    Machine fresh;
-    std::string error;
-    if (!machine() && !machine_from_environment(fresh, error)) return fail(INVALID_VALUE, error);
-    *version = machine() ? machine()->driver_version : fresh.driver_version;
+    if (!machine()) return fail(NOT_INITIALIZED, "cuInit has not been called");
+    *version = machine()->driver_version;
     return SUCCESS;
 }
 

@@ -1,5 +1,6 @@
 // Events: a place in a stream, or, recorded during a capture, a place in a graph.
 #include "capture.hpp"
+#include "counts.hpp"
 #include "handles.hpp"
 #include <chrono>
 

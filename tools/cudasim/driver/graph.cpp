@@ -1,4 +1,5 @@
 #include "graph.hpp"
+#include "counts.hpp"
 #include "handles.hpp"
 #include <algorithm>
 

@@ -23,7 +23,5 @@ class Graph {
 };
 
 void* register_graph(std::shared_ptr<Graph> graph);
-size_t graph_count();       // graphs
-size_t graph_exec_count();  // graphs that can be launched
 
 }  // namespace cudasim

@@ -1,6 +1,7 @@
 // Allocation, copies and fills.
 #include "../runtime/global_memory.hpp"
 #include "capture.hpp"
+#include "counts.hpp"
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -119,7 +120,8 @@ CUDA_API cuMemFree_v2(DevicePointer pointer) {
     std::unique_lock<std::mutex> lock(streams().mutex);
     if (Result refused = refuse_unsafe_call("cuMemFree")) return refused;
     streams().finish_all(lock);
-    return !pointer || global_memory.release(at(pointer)) ? SUCCESS : fail(INVALID_VALUE, "cuMemFree: no such allocation");
+    if (pointer && !global_memory.release(at(pointer))) return fail(INVALID_VALUE, "cuMemFree: no such allocation");
+    return SUCCESS;
 }
 
 CUDA_API cuMemAllocAsync(DevicePointer* pointer, size_t bytes, void* stream) {
@@ -136,7 +138,7 @@ CUDA_API cuMemFreeAsync(DevicePointer pointer, void* stream) {
         return refuse_while_capturing(*streams().find(stream));
     }
     return submit(stream, [=](Outcome& outcome) {
-        if (!global_memory.release(at(pointer))) outcome.reports.push_back("[cuMemFreeAsync] there is no such allocation");
+        if (!global_memory.release(at(pointer))) outcome.reports.push_back("[cuMemFreeAsync] no such allocation");
     });
 }
 
@@ -165,7 +167,8 @@ CUDA_API cuMemGetInfo_v2(size_t* available, size_t* total) {
     return SUCCESS;
 }
 
-// ---- copies. Pageable host memory is read at the call and written before it returns; pinned memory when the copy runs.
+// ---- copies. Pageable host memory is read at the call and written before it returns, pinned memory when the copy
+// runs.
 
 CUDA_API cuMemcpyHtoDAsync_v2(DevicePointer to, const void* from, size_t bytes, void* stream) {
     if (!bytes) return SUCCESS;

@@ -1,7 +1,8 @@
 // Modules, kernels and their launch. A module's image is ignored: the kernels are linked into this library.
-#include "module.hpp"
 #include "../runtime/engine.hpp"
+#include "counts.hpp"
 #include "handles.hpp"
+#include "stream.hpp"
 #include <cstdio>
 #include <cstring>
 #include <unordered_map>
@@ -80,15 +81,16 @@ static std::string why_not(const Kernel& kernel, dim3 grid, dim3 block, unsigned
     if (!grid.x || !grid.y || !grid.z || grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535)
         return "a grid of " + text(grid);
     if (threads > kernel.max_threads)
-        return std::to_string(threads) + " threads in a block, at most " + std::to_string(kernel.max_threads) +
-               " are permitted" + (kernel.max_threads < MOST_THREADS ? " by its __launch_bounds__" : "");
+        return std::to_string(threads) + " threads in a block; " +
+               (kernel.max_threads < MOST_THREADS ? "its __launch_bounds__ permit " : "the device permits ") +
+               std::to_string(kernel.max_threads);
     if (dynamic_shared > kernel.max_dynamic_shared)
-        return std::to_string(dynamic_shared) + " bytes of dynamic shared memory, at most " +
-               std::to_string(kernel.max_dynamic_shared) + " are permitted (cuFuncSetAttribute)";
+        return std::to_string(dynamic_shared) + " bytes of dynamic shared memory; cuFuncSetAttribute permits " +
+               std::to_string(kernel.max_dynamic_shared);
     return "";
 }
 
-Result occupancy(void* function, unsigned threads, size_t dynamic_shared, int* blocks) {
+static Result occupancy(void* function, unsigned threads, size_t dynamic_shared, int* blocks) {
     if (!function || !threads) return fail(INVALID_VALUE, "occupancy of no kernel or no threads");
     const size_t shared = dynamic_shared + DYNAMIC_START;
     *blocks = (int)std::min<size_t>({2048 / threads, (228u << 10) / shared, 32});
@@ -170,7 +172,7 @@ struct LaunchConfiguration {  // CUlaunchConfig
     unsigned attribute_count;
 };
 CUDA_API cuLaunchKernelEx(const LaunchConfiguration* c, void* function, void** parameters, void** extra) {
-    if (c->attribute_count) return fail(NOT_SUPPORTED, "cuLaunchKernelEx: attributes (clusters, ...) are not simulated");
+    if (c->attribute_count) return fail(NOT_SUPPORTED, "cuLaunchKernelEx: attributes are not simulated");
     return cuLaunchKernel(function, c->grid_x, c->grid_y, c->grid_z, c->block_x, c->block_y, c->block_z,
                           c->dynamic_shared, c->stream, parameters, extra);
 }

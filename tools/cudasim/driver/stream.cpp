@@ -10,7 +10,7 @@ Streams& streams() {
 
 std::shared_ptr<Stream> Streams::create(Stream::Kind kind) {
     std::lock_guard<std::mutex> guard(mutex);
-    streams_.push_back(std::make_shared<Stream>(kind));
+    streams_.push_back(std::make_shared<Stream>(kind, this_thread().id));
     return streams_.back();
 }
 
@@ -47,6 +47,7 @@ void Streams::add_implicit_order(Stream& stream, Task& task) {
 
 Ticket Streams::enqueue(Stream& stream, Task task, std::unique_lock<std::mutex>& lock) {
     add_implicit_order(stream, task);
+    task.thread = this_thread().id;
     stream.queue.push_back(std::move(task));
     const Ticket ticket{stream.shared_from_this(), ++stream.enqueued};
     switch (this_thread().settings.asynchrony) {
@@ -65,8 +66,8 @@ bool Streams::run_one(Stream& stream, std::unique_lock<std::mutex>& lock) {
     const Task task = std::move(stream.queue.front());
     stream.queue.pop_front();
     Outcome outcome;
-    // A stream that has failed does nothing any more.
-    if (task.work && !stream.failed) {
+    Failure& failure = stream.failure(task.thread);
+    if (task.work && !failure.failed) {
         stream.running = true;
         lock.unlock();
         task.work(outcome);
@@ -74,8 +75,8 @@ bool Streams::run_one(Stream& stream, std::unique_lock<std::mutex>& lock) {
         stream.running = false;
     }
     stream.completed++;
-    if (!outcome.reports.empty()) stream.failed = true;
-    for (std::string& line : outcome.reports) stream.reports.push_back(std::move(line));
+    if (!outcome.reports.empty()) failure.failed = true;
+    for (std::string& line : outcome.reports) failure.reports.push_back(std::move(line));
     progress_.notify_all();
     return true;
 }
@@ -107,32 +108,35 @@ void Streams::finish_all(std::unique_lock<std::mutex>& lock) {
 
 void Streams::run_some_at_random(std::unique_lock<std::mutex>& lock) {
     Random& random = this_thread().random;
+    const uint64_t me = this_thread().id;  // others' work would make the draw depend on their timing
     while (random.below(2)) {
         std::vector<std::shared_ptr<Stream>> busy;
         for (const auto& stream : streams_)
-            if (!stream->queue.empty()) busy.push_back(stream);
-        if (!legacy_->queue.empty()) busy.push_back(legacy_);
+            if (!stream->queue.empty() && stream->thread == me) busy.push_back(stream);
+        if (!legacy_->queue.empty() && legacy_->queue.front().thread == me) busy.push_back(legacy_);
         if (busy.empty()) return;
         run_one(*busy[random.below(busy.size())], lock);
     }
 }
 
 Result Streams::acknowledge(Stream& stream) {
-    if (!stream.failed) return SUCCESS;
     ThreadState& thread = this_thread();
+    Failure& failure = stream.failure(thread.id);
+    if (!failure.failed) return SUCCESS;
     thread.failed_streams.push_back(stream.weak_from_this());
     std::string text;
-    for (std::string& line : stream.reports) {
+    for (std::string& line : failure.reports) {
         text += (text.empty() ? "" : "\n") + line;
         thread.reports.push_back(std::move(line));
     }
-    stream.reports.clear();
+    failure.reports.clear();
     return fail(LAUNCH_FAILED, text.empty() ? "an earlier launch of this stream failed" : text);
 }
 
-Result Streams::acknowledge_all() {
+Result Streams::acknowledge_own() {
     Result result = acknowledge(*legacy_);
-    for (const auto& stream : streams_) result = std::max(result, acknowledge(*stream));
+    for (const auto& stream : streams_)
+        if (stream->thread == this_thread().id) result = std::max(result, acknowledge(*stream));
     return result;
 }
 
@@ -196,7 +200,7 @@ CUDA_API cuCtxSynchronize() {
     std::unique_lock<std::mutex> lock(streams().mutex);
     if (Result refused = refuse_unsafe_call("cuCtxSynchronize")) return refused;
     streams().finish_all(lock);
-    return streams().acknowledge_all();
+    return streams().acknowledge_own();
 }
 
 CUDA_API cuLaunchHostFunc(void* stream, void (*function)(void*), void* data) {

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <map>
 
 namespace cudasim {
 
@@ -25,18 +26,31 @@ typedef std::function<void(Outcome&)> Work;
 struct Task {
     std::vector<Ticket> after;  // besides the tasks before it in its stream
     Work work;                  // may be empty
+    uint64_t thread = 0;        // the host thread that enqueued it
+};
+
+// What went wrong in a stream, until somebody is told.
+struct Failure {
+    bool failed = false;  // then the stream does nothing any more
+    std::vector<std::string> reports;
 };
 
 struct Stream : std::enable_shared_from_this<Stream> {
     enum class Kind { Legacy, Blocking, NonBlocking };
-    explicit Stream(Kind kind) : kind(kind) {}
+    Stream(Kind kind, uint64_t thread) : kind(kind), thread(thread) {}
 
     const Kind kind;
+    const uint64_t thread;  // the host thread that made it
     std::deque<Task> queue;
     uint64_t enqueued = 0, completed = 0;
-    bool running = false, failed = false;
-    std::vector<std::string> reports;     // not yet seen by anybody
-    std::shared_ptr<Capture> capture;     // while it takes part in one
+    bool running = false;
+    std::shared_ptr<Capture> capture;  // while it takes part in one
+
+    // The legacy stream belongs to nobody, so each host thread has its own failures in it.
+    Failure& failure(uint64_t thread) { return failures_[kind == Kind::Legacy ? thread : 0]; }
+
+  private:
+    std::map<uint64_t, Failure> failures_;
 };
 
 // All streams, and the lock that guards every field of every stream, event and capture. Kernels run outside of it.
@@ -58,14 +72,15 @@ class Streams {
 
     // Hands the stream's reports to this thread; LAUNCH_FAILED when it has failed.
     Result acknowledge(Stream& stream);
-    Result acknowledge_all();
+    // The same for the legacy stream and all that this thread has made.
+    Result acknowledge_own();
 
   private:
     bool run_one(Stream& stream, std::unique_lock<std::mutex>& lock);
     void run_some_at_random(std::unique_lock<std::mutex>& lock);
     void add_implicit_order(Stream& stream, Task& task);
 
-    std::shared_ptr<Stream> legacy_ = std::make_shared<Stream>(Stream::Kind::Legacy);
+    std::shared_ptr<Stream> legacy_ = std::make_shared<Stream>(Stream::Kind::Legacy, 0);
     std::vector<std::shared_ptr<Stream>> streams_;
     std::condition_variable progress_;
 };

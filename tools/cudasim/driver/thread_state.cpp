@@ -1,38 +1,37 @@
 #include "thread_state.hpp"
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <thread>
 
 namespace cudasim {
 
-static std::unique_ptr<Machine> the_machine;
-static Settings first_settings;  // what the environment says
+// The environment is read once, and complained about by cuInit.
+struct Environment {
+    Machine machine;
+    Settings settings;
+    std::string error;
 
-const Machine* machine() { return the_machine.get(); }
+    Environment() {
+        // Atomics of floats would add up in another order each time, but that is as on a GPU.
+        if (!instrumented) settings.threads = std::max(1u, std::thread::hardware_concurrency());
+        if (machine_from_environment(machine, error)) settings_from_environment(settings, error);
+    }
+};
+static const Environment& environment() {
+    static const Environment once;
+    return once;
+}
+
+static std::atomic<bool> initialised{false};
+const Machine* machine() { return initialised ? &environment().machine : nullptr; }
+
+static std::atomic<uint64_t> threads_seen{0};
+ThreadState::ThreadState() : id(++threads_seen), settings(environment().settings) { random.seed(settings.seed, 0); }
 
 ThreadState& this_thread() {
     static thread_local ThreadState state;
-    static thread_local bool begun = false;
-    if (!begun) {
-        begun = true;
-        state.settings = first_settings;
-        state.random.seed(state.settings.seed, 0);
-    }
     return state;
-}
-
-static Result initialise() {
-    std::string error;
-    auto machine = std::make_unique<Machine>();
-    Settings settings;
-    if (!machine_from_environment(*machine, error) || !settings_from_environment(settings, error)) {
-        fprintf(stderr, "cudasim: %s\n", error.c_str());
-        return fail(INVALID_VALUE, error);
-    }
-    first_settings = settings;
-    the_machine = std::move(machine);
-    this_thread().settings = settings;
-    this_thread().random.seed(settings.seed, 0);
-    return SUCCESS;
 }
 
 }  // namespace cudasim
@@ -40,10 +39,11 @@ static Result initialise() {
 using namespace cudasim;
 
 CUDA_API cuInit(unsigned flags) {
-    static std::mutex mutex;
-    std::lock_guard<std::mutex> guard(mutex);
     if (flags) return fail(INVALID_VALUE, "cuInit: flags must be 0");
-    if (!machine())
-        if (Result failed = initialise()) return failed;
+    if (const std::string& error = environment().error; !error.empty()) {
+        fprintf(stderr, "cudasim: %s\n", error.c_str());
+        return fail(INVALID_VALUE, error);
+    }
+    initialised = true;
     return machine()->devices ? SUCCESS : fail(NO_DEVICE, "CUDASIM_DEVICES=0: there is no device");
 }

@@ -24,6 +24,9 @@ struct RecordBook {
 };
 
 struct ThreadState {
+    ThreadState();
+
+    const uint64_t id;  // no other thread has or will have it
     Settings settings;
     Random random;  // for what happens at random times
     std::vector<std::string> reports;

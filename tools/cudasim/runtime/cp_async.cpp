@@ -1,5 +1,6 @@
 // cp.async: copies that are visible only behind a wait. When they really happen is up to the settings; lazily means at
 // the wait, so that a kernel that forgets one reads poison.
+#include "../include/cudasim_ptx.hpp"
 #include "engine.hpp"
 #include <cstring>
 
@@ -16,7 +17,7 @@ static void land(AsyncCopy& copy) {
 void cp_async(uint32_t destination, const void* source, uint32_t bytes, uint32_t source_bytes, Site at) {
     Thread* me = current();
     const bool misplaced = destination % bytes || (source_bytes && (uintptr_t)source % bytes);
-    if (misplaced) report(at, "cp.async: source %p or shared address %u is not aligned to %u", source, destination, bytes);
+    if (misplaced) report(at, "cp.async: source %p or shared %u is not aligned to %u", source, destination, bytes);
     if (source_bytes > bytes) report(at, "cp.async: src-size %u is more than cp-size %u", source_bytes, bytes);
     if (misplaced || source_bytes > bytes || outside_shared(destination, bytes, "cp.async", at)) abandon_block();
     if (engine->check) {

@@ -13,6 +13,7 @@
 namespace cudasim {
 
 constexpr uint32_t MOST_THREADS = 1024, ALL_LANES = 0xffffffffu;
+constexpr size_t STACK_BYTES = 128 << 10;
 
 // The window of shared addresses: the first KiB is reserved as on sm_90, dynamic memory follows (descriptors hold only
 // 18 bits of an address), static memory has the upper half.
@@ -156,6 +157,9 @@ struct Engine {
     SharedChecker shared;
     GlobalChecker global;
 
+    bool is_stack(const void* pointer) const {
+        return (size_t)((const char*)pointer - stacks) < MOST_THREADS * STACK_BYTES;
+    }
     uint32_t async_agent() const { return thread_count; }  // copies by TMA are made by a thread of their own
     bool in_shared_allocation(uint32_t offset, uint32_t bytes) const {
         return (offset >= dynamic_base && offset + bytes <= dynamic_base + dynamic_bytes) ||

@@ -13,7 +13,7 @@ namespace cudasim {
 __thread Executing executing;
 __thread Engine* engine;
 
-constexpr size_t STACK_BYTES = 128 << 10, GUARD_BYTES = 4096;
+constexpr size_t GUARD_BYTES = 4096;
 
 // Saves the registers that a function must keep, and returns into another stack.
 extern "C" void cudasim_switch_stack(void** save, void* to);

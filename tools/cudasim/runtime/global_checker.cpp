@@ -43,8 +43,11 @@ std::string GlobalChecker::block_of(uint32_t segment) const {
 }
 
 void GlobalChecker::access(Thread* thread, const void* pointer, uint32_t bytes, Access kind, Site at) {
+    if (!global_memory.contains(pointer)) {
+        report(at, "%s %u bytes at %p, which is not device memory", verb(kind), bytes, pointer);
+        abandon_block();
+    }
     const size_t begin = global_memory.offset_of(pointer), end = begin + bytes;
-    if (!global_memory.contains(pointer)) return report_bad_address(pointer, bytes, kind, at);
     for (size_t word = begin / 4; word <= (end - 1) / 4; word++) {
         const size_t low = std::max(begin, word * 4) - word * 4, high = std::min(end, word * 4 + 4) - word * 4;
         const uint32_t mask = ((1u << high) - 1) & ~((1u << low) - 1);
@@ -54,10 +57,8 @@ void GlobalChecker::access(Thread* thread, const void* pointer, uint32_t bytes, 
 }
 
 void GlobalChecker::report_bad_address(const void* pointer, uint32_t bytes, Access kind, Site at) const {
-    if (global_memory.contains(pointer))
-        report(at, "%s %u bytes of global memory out of bounds: %s", verb(kind), bytes,
-               global_memory.describe(pointer, bytes).c_str());
-    else report(at, "%s %u bytes at %p, which is not device memory", verb(kind), bytes, pointer);
+    report(at, "%s %u bytes of global memory out of bounds: %s", verb(kind), bytes,
+           global_memory.describe(pointer, bytes).c_str());
 }
 
 // The bytes' cells begin where the word's stands.

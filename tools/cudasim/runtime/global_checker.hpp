@@ -21,6 +21,19 @@ class GlobalChecker {
 
     void access(Thread* thread, const void* pointer, uint32_t bytes, Access kind, Site at);
 
+    // True for the common case in which there is nothing to check: a read of whole words that this block has read and
+    // nobody has written in this launch. `segment` is that of the thread, if it has a valid one.
+    bool is_harmless_read(size_t offset, uint32_t bytes, uint32_t segment) const {
+        if ((offset | bytes) % 4) return false;
+        for (size_t word = offset / 4, end = (offset + bytes) / 4; word < end; word++) {
+            GlobalCell& cell = global_memory.cell(word);
+            if (cell.launch != launch_ || cell.writer || cell.reader < first_segment_) return false;
+            if ((cell.state & (CELL_PERSISTENT | CELL_SPLIT)) != CELL_PERSISTENT) return false;
+            cell.reader = segment;
+        }
+        return true;
+    }
+
     uint64_t bytes_read = 0, bytes_written = 0;  // distinct ones, of this launch
 
   private:

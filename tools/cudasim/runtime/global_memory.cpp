@@ -54,15 +54,26 @@ size_t GlobalMemory::allocation_count() const {
     return live_.size();
 }
 
-// The next hole behind the one used last, so that with a checker freed memory is not used again soon. Without one the
-// first hole, whose pages are likely to be there already.
+// With a checker the next free place behind the one given out last, so that freed memory is not used again soon.
+// Without one the first free place, whose pages are likely to be there already.
 size_t GlobalMemory::find_place(size_t bytes) {
-    auto start = cells_ ? holes_.lower_bound(cursor_) : holes_.begin();
-    for (auto hole = start; hole != holes_.end(); ++hole)
-        if (hole->second >= bytes) return hole->first;
-    for (auto hole = holes_.begin(); hole != start; ++hole)
-        if (hole->second >= bytes) return hole->first;
+    const size_t start = cells_ ? cursor_ : 0;
+    for (auto hole = holes_.begin(); hole != holes_.end(); ++hole) {
+        const size_t place = std::max(hole->first, start), end = hole->first + hole->second;
+        if (place < end && end - place >= bytes) return place;
+    }
+    for (const auto& [place, size] : holes_)
+        if (size >= bytes) return place;
     return 0;
+}
+
+// Takes [place, place + bytes) out of the hole that it lies in.
+void GlobalMemory::fill_hole(size_t place, size_t bytes) {
+    auto hole = std::prev(holes_.upper_bound(place));
+    const size_t begin = hole->first, end = begin + hole->second;
+    holes_.erase(hole);
+    if (begin < place) holes_[begin] = place - begin;
+    if (place + bytes < end) holes_[place + bytes] = end - place - bytes;
 }
 
 void* GlobalMemory::allocate(size_t bytes) {
@@ -71,9 +82,7 @@ void* GlobalMemory::allocate(size_t bytes) {
     if (used_ + charged > capacity_) return nullptr;
     const size_t place = find_place(needed);
     if (!place) return nullptr;
-    const size_t hole = holes_[place];
-    holes_.erase(place);
-    if (hole > needed) holes_[place + needed] = hole - needed;
+    fill_hole(place, needed);
     cursor_ = place + needed;
     used_ += charged;
     live_[place] = bytes;
@@ -154,9 +163,12 @@ std::string GlobalMemory::describe(const void* pointer, size_t bytes) const {
     std::lock_guard<std::mutex> guard(mutex_);
     const size_t offset = offset_of(pointer), end = offset + bytes;
     auto dead = freed_.upper_bound(offset);
-    if (dead != freed_.begin() && offset < std::prev(dead)->first + std::prev(dead)->second)
-        return "in memory that was freed (an allocation of " + std::to_string(std::prev(dead)->second) + " bytes, at byte " +
-               std::to_string(offset - std::prev(dead)->first) + ")";
+    if (dead != freed_.begin()) {
+        const auto [place, size] = *std::prev(dead);
+        if (offset < place + size)
+            return "at byte " + std::to_string(offset - place) + " of a " + std::to_string(size) +
+                   "-byte allocation that was freed";
+    }
     auto after = live_.upper_bound(offset);
     std::string text = "not near any allocation";
     size_t distance = SIZE_MAX;
@@ -166,8 +178,8 @@ std::string GlobalMemory::describe(const void* pointer, size_t bytes) const {
         text = std::to_string(distance) + " bytes past the end of a " + std::to_string(size) + "-byte allocation";
     }
     if (after != live_.end() && after->first - offset < distance)
-        text = std::to_string(after->first - offset) + " bytes before the beginning of a " + std::to_string(after->second) +
-               "-byte allocation";
+        text = std::to_string(after->first - offset) + " bytes before the beginning of a " +
+               std::to_string(after->second) + "-byte allocation";
     return text;
 }
 

@@ -55,6 +55,7 @@ class GlobalMemory {
 
   private:
     size_t find_place(size_t bytes);
+    void fill_hole(size_t place, size_t bytes);
     void set_shadow_state(size_t offset, size_t bytes, uint32_t per_byte_bits);
 
     mutable std::mutex mutex_;

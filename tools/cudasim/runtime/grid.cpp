@@ -2,6 +2,7 @@
 #include "engine.hpp"
 #include "workers.hpp"
 #include <cstring>
+#include <numeric>
 
 namespace cudasim {
 
@@ -118,6 +119,27 @@ static void run_block(Engine& e, uint32_t block) {
     if (!e.dead) report_unfinished(e);
 }
 
+// Which block is the i-th to run.
+class BlockOrder {
+  public:
+    explicit BlockOrder(const Launch& launch) : count_(launch.blocks()) {
+        if (launch.settings.schedule == Schedule::Reverse) {
+            first_ = count_ - 1;
+            step_ = count_ - 1;
+        } else if (launch.settings.schedule == Schedule::Random) {
+            Random random;
+            random.seed(launch.settings.seed, count_);
+            first_ = random.below(count_);
+            do step_ = 1 + random.below(count_);
+            while (std::gcd(step_, count_) != 1);
+        }
+    }
+    uint32_t operator[](uint64_t i) const { return (uint32_t)((first_ + i * step_) % count_); }
+
+  private:
+    uint64_t count_, first_ = 0, step_ = 1;  // step and count have no common divisor, so every block has its turn
+};
+
 // Takes blocks by `next` until there are none, on the calling host thread.
 static void run_blocks(Launch& launch, std::atomic<uint64_t>& next) {
     std::unique_ptr<Engine> own = pool.take();
@@ -127,12 +149,12 @@ static void run_blocks(Launch& launch, std::atomic<uint64_t>& next) {
     engine->global.begin_launch(launch.id);
     executing.block_dim = {launch.block.x, launch.block.y, launch.block.z};
     executing.grid_dim = {launch.grid.x, launch.grid.y, launch.grid.z};
-    const uint64_t count = launch.blocks();
-    const bool reverse = launch.settings.schedule == Schedule::Reverse;
-    for (uint64_t i; (i = next.fetch_add(1)) < count && !launch.abandoned;)
-        run_block(*engine, (uint32_t)(reverse ? count - 1 - i : i));
-    launch.bytes_read += engine->global.bytes_read;
-    launch.bytes_written += engine->global.bytes_written;
+    const BlockOrder order(launch);
+    for (uint64_t i; (i = next.fetch_add(1)) < launch.blocks() && !launch.abandoned;) run_block(*engine, order[i]);
+    if (engine->check) {
+        launch.bytes_read = engine->global.bytes_read;
+        launch.bytes_written = engine->global.bytes_written;
+    }
     engine->launch = nullptr;
     engine = nullptr;
     pool.give_back(std::move(own));

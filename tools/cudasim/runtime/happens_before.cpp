@@ -8,6 +8,7 @@ static uint32_t* row_of(const Thread* thread) {
 }
 
 void publish(Thread* thread, VectorClock& clock) {
+    engine->shared.keep_all_readers();
     const size_t size = engine->thread_count + 1;
     if (clock.empty()) clock.assign(size, 0);
     if (thread->has_vector_clock) {
@@ -32,8 +33,7 @@ void acquire(Thread* thread, const VectorClock& clock) {
 
 bool happened_before(const Engine& engine, Moment moment, const Thread* thread) {
     if (moment.generation < engine.generation || moment.thread == thread->linear) return true;
-    return thread->has_vector_clock &&
-           engine.vector_clocks[(size_t)thread->linear * (engine.thread_count + 1) + moment.thread] >= moment.clock;
+    return thread->has_vector_clock && row_of(thread)[moment.thread] >= moment.clock;
 }
 
 }  // namespace cudasim

@@ -1,31 +1,64 @@
 // The callbacks of -fsanitize=thread,alignment,bounds. The check build compiles kernels with these options and links
 // neither libtsan nor libubsan: every memory access of a kernel ends here.
 #include "engine.hpp"
+#include <algorithm>
 #include <cstring>
+#include <link.h>
 
 namespace cudasim {
 
-// Accesses to a fiber's own stack are of no interest. What is neither stack nor shared is checked as global memory.
-template <Access KIND, bool MUST_ALIGN> static inline void on_access(const void* pointer, uint32_t bytes, void* code) {
+// This library's own data: kernels read constants from it.
+static bool is_library_data(const void* pointer) {
+    static const struct Image {
+        const char *begin = nullptr, *end = nullptr;
+        Image() {
+            const auto visit = [](dl_phdr_info* object, size_t, void* image) { return ((Image*)image)->find(*object); };
+            dl_iterate_phdr(visit, this);
+        }
+        int find(const dl_phdr_info& object) {
+            const char *low = (const char*)UINTPTR_MAX, *high = nullptr;
+            for (int i = 0; i < object.dlpi_phnum; i++) {
+                const auto& header = object.dlpi_phdr[i];
+                if (header.p_type != PT_LOAD) continue;
+                low = std::min(low, (const char*)object.dlpi_addr + header.p_vaddr);
+                high = std::max(high, (const char*)object.dlpi_addr + header.p_vaddr + header.p_memsz);
+            }
+            if ((const char*)&instrumented < low || (const char*)&instrumented >= high) return 0;
+            begin = low;
+            end = high;
+            return 1;
+        }
+    } image;
+    return pointer >= image.begin && pointer < image.end;
+}
+
+template <Access KIND, bool MUST_ALIGN> static inline void on_access(const void* pointer, uint32_t bytes, Site at) {
     Thread* thread = current();
     if (!thread) return;
     Engine& e = *engine;
     if (!e.check || !bytes) return;
-    const Site at = site_of_code(code);
     const size_t shared_offset = (const unsigned char*)pointer - e.window;
     if (MUST_ALIGN && (uintptr_t)pointer % bytes) report(at, "misaligned access of %u bytes at %p", bytes, pointer);
     if (shared_offset < WINDOW_BYTES) {
-        if (KIND == Access::Write) e.shared.write(thread, (uint32_t)shared_offset, bytes, at);
-        else e.shared.read(thread, (uint32_t)shared_offset, bytes, false, at);
+        const uint32_t offset = (uint32_t)shared_offset;
+        // An atomic update counts as a read here: it races with plain stores, and not with its like.
+        if (KIND == Access::Write) e.shared.write(thread, offset, bytes, at);
+        else if (!e.shared.is_harmless_read(offset, bytes, thread->linear, thread->clock, e.generation))
+            e.shared.read(thread, offset, bytes, false, at);
     } else if (global_memory.contains(pointer)) {
+        const bool has_segment = thread->segment && thread->segment_generation == e.generation;
+        if (KIND == Access::Read && has_segment &&
+            e.global.is_harmless_read(global_memory.offset_of(pointer), bytes, thread->segment))
+            return;
         e.global.access(thread, pointer, bytes, KIND, at);
+    } else if (!e.is_stack(pointer) && !is_library_data(pointer)) {
+        e.global.access(thread, pointer, bytes, KIND, at);  // complains
     }
 }
 
 // Atomics, out of line and so never instrumented.
 uint64_t atomic_load(const void* address, unsigned bytes, Site at) {
-    Engine& e = *engine;
-    if (e.check && global_memory.contains(address)) e.global.access(current(), address, bytes, Access::Atomic, at);
+    on_access<Access::Atomic, true>(address, bytes, at);
     switch (bytes) {
         case 8: return __atomic_load_n((const uint64_t*)address, __ATOMIC_RELAXED);
         case 4: return __atomic_load_n((const uint32_t*)address, __ATOMIC_RELAXED);
@@ -52,7 +85,7 @@ bool atomic_exchange_if_equal(void* address, unsigned bytes, uint64_t* expected,
 }  // namespace cudasim
 
 using cudasim::Access;
-#define CODE __builtin_return_address(0)
+#define CODE cudasim::site_of_code(__builtin_return_address(0))
 
 extern "C" {
 

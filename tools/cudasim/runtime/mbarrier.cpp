@@ -44,7 +44,10 @@ void mbarrier_init(uint32_t address, uint32_t arrivals, Site at) {
     if (!arrivals || arrivals >= 1 << 20) report(at, "mbarrier.init: count %u is out of range", arrivals);
     if (engine->mbarriers.count(address)) report(at, "mbarrier.init of an mbarrier that is in use");
     engine->mbarriers[address] = Mbarrier{false, current()->linear, {}, {}};
-    if (engine->check) engine->shared.write(current(), address, 8, at);
+    if (engine->check) {
+        engine->shared.write(current(), address, 8, at);
+        engine->shared.keep_all_readers();
+    }
     store(address, {0, arrivals, arrivals, 0});
 }
 

@@ -1,5 +1,6 @@
 // ldmatrix and mma.sync: which lane holds which element is what these are about (CUTLASS mma_traits_sm80.hpp,
 // copy_traits_sm75.hpp).
+#include "../include/cudasim_ptx.hpp"
 #include "collective.hpp"
 #include <cstring>
 
@@ -19,7 +20,7 @@ void ldmatrix(uint32_t* registers, int matrices, bool transposed, uint32_t row_a
             for (int row = 0; row < 8; row++) {
                 const int lane = j * 8 + row;
                 const uint32_t address = ((LoadArgument*)warp.arguments[lane])->row_address;
-                if (address % 16) report(at, "ldmatrix: row address %u of lane %d is not 16-byte aligned", address, lane);
+                if (address % 16) report(at, "ldmatrix: row %u of lane %d is not 16-byte aligned", address, lane);
                 if (address % 16 || outside_shared(address, 16, "ldmatrix", at)) abandon_block();
                 if (engine->check) engine->shared.read(lane_thread(lane), address, 16, false, at);
                 memcpy(matrix[row], engine->window + address, 16);

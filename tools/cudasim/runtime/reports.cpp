@@ -53,7 +53,8 @@ static std::string ask_addr2line(const void* code) {
     if (FILE* pipe = popen(command, "r")) {
         while (fgets(line, sizeof line, pipe)) {
             std::string frame(line, strcspn(line, " \n"));
-            if (place.empty() && frame.find("cudasim_") == std::string::npos && frame[0] != '?') place = base_name(frame);
+            const bool known = frame[0] != '?' && frame.find("cudasim_") == std::string::npos;
+            if (place.empty() && known) place = base_name(frame);
         }
         pclose(pipe);
     }

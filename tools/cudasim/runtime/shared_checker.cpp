@@ -14,6 +14,7 @@ void SharedChecker::begin_block() {
         readers_.resize(WINDOW_BYTES / CELL_BYTES);
     }
     block_++;
+    keeps_all_readers_ = false;
 }
 
 SharedChecker::Cell& SharedChecker::cell(uint32_t index) {
@@ -25,20 +26,14 @@ SharedChecker::Cell& SharedChecker::cell(uint32_t index) {
     return cell;
 }
 
-void SharedChecker::note_reader(Thread* thread, uint32_t index, Cell& cell) {
+void SharedChecker::list_reader(Thread* thread, uint32_t index, Cell& cell) {
     const uint16_t id = (uint16_t)thread->linear;
-    if (cell.read_generation != engine->generation || (cell.read_thread == id && !cell.many_readers)) {
-        cell.read_generation = engine->generation;
-        cell.read_thread = id;
-        cell.read_clock = thread->clock;
-        cell.many_readers = false;
-        return;
-    }
     auto& readers = readers_[index];
-    if (!cell.many_readers) {
+    if (!cell.listed_readers) {
         readers.clear();
         readers.push_back({cell.read_thread, cell.read_clock});
-        cell.many_readers = true;
+        if (cell.many_readers) readers.push_back({cell.last_read_thread, cell.last_read_clock});
+        cell.many_readers = cell.listed_readers = true;
     }
     // A thread runs alone until it waits, so it rarely comes back with others in between.
     if (readers.back().first == id) readers.back().second = thread->clock;
@@ -66,24 +61,25 @@ void SharedChecker::read(Thread* thread, uint32_t offset, uint32_t bytes, bool a
             report(at, "wgmma or TMA reads shared offset %u, written by thread %u without fence.proxy.async", place,
                    c.write_thread);
         }
-        note_reader(thread, i, c);
+        if (!note_reader(c, thread->linear, thread->clock, engine->generation)) list_reader(thread, i, c);
     }
 }
 
 void SharedChecker::check_readers_before_write(Thread* thread, uint32_t index, const Cell& cell, Writer writer,
                                                Site at) {
     if (cell.read_generation != engine->generation) return;
-    const auto complain = [&](uint32_t reader) {
+    const auto complains = [&](uint32_t reader, uint32_t clock) {
+        if (happened_before(*engine, {reader, clock, cell.read_generation}, thread)) return false;
         report(at, "RACE: %s to shared offset %u, unordered with a read by thread %u", name_of(writer),
                index * CELL_BYTES, reader);
+        return true;
     };
-    if (!cell.many_readers) {
-        if (!happened_before(*engine, {cell.read_thread, cell.read_clock, cell.read_generation}, thread))
-            complain(cell.read_thread);
-        return;
+    if (cell.listed_readers) {
+        for (const auto& [reader, clock] : readers_[index])
+            if (complains(reader, clock)) return;
+    } else if (!complains(cell.read_thread, cell.read_clock) && cell.many_readers) {
+        complains(cell.last_read_thread, cell.last_read_clock);
     }
-    for (const auto& [reader, clock] : readers_[index])
-        if (!happened_before(*engine, {reader, clock, cell.read_generation}, thread)) return complain(reader);
 }
 
 void SharedChecker::check_write(Thread* thread, uint32_t offset, uint32_t bytes, Writer writer, Site at) {
@@ -92,7 +88,8 @@ void SharedChecker::check_write(Thread* thread, uint32_t offset, uint32_t bytes,
         const uint32_t place = i * CELL_BYTES;
         const Moment written = {c.write_thread, c.write_clock, c.write_generation};
         if (c.copy_pending) {
-            report(at, "%s to shared offset %u while an asynchronous copy into it is under way", name_of(writer), place);
+            report(at, "%s to shared offset %u while an asynchronous copy into it is under way", name_of(writer),
+                   place);
         } else if (c.writer != Writer::Nobody && !happened_before(*engine, written, thread)) {
             report(at, "RACE: %s to shared offset %u, unordered with %s by thread %u", name_of(writer), place,
                    name_of(c.writer), c.write_thread);
@@ -127,7 +124,7 @@ void SharedChecker::land_copy(uint32_t offset, uint32_t bytes, Writer writer, ui
         c.write_clock = clock;
         c.write_generation = engine->generation;
         c.read_generation = 0;
-        c.many_readers = false;
+        c.many_readers = c.listed_readers = false;
     }
 }
 

@@ -35,8 +35,8 @@ template <class Visit> static void walk_box(const TensorMap& map, const int* coo
     }
 }
 
-// NHWC: dimensions c, w, h, n. Walks w by its stride up to the upper corner, wraps to the lower one, then h, then n; the
-// filter's offsets are added at every pixel (CUTLASS copy_traits_sm90_im2col.hpp).
+// NHWC: dimensions c, w, h, n. Walks w by its stride up to the upper corner, wraps to the lower one, then h, then n;
+// the filter's offsets are added at every pixel (CUTLASS copy_traits_sm90_im2col.hpp).
 template <class Visit>
 static void walk_pixels(const TensorMap& map, const int* coordinates, const uint16_t* offsets, Visit visit) {
     int64_t w = coordinates[1], h = coordinates[2], n = coordinates[3];
@@ -128,9 +128,10 @@ static void complete_store(const BulkStore& store) {
     walk_box(map, store.coordinates, [&](uint32_t linear, unsigned char* destination, uint32_t bytes) {
         if (!destination) return;
         if (engine->check) engine->global.access(current(), destination, bytes, Access::Write, store.at);
-        for_each_chunk(store.source + linear, bytes, map.swizzle, [&](const void* chunk, uint32_t done, uint32_t piece) {
+        const auto move = [&](const void* chunk, uint32_t done, uint32_t piece) {
             memcpy(destination + done, chunk, piece);
-        });
+        };
+        for_each_chunk(store.source + linear, bytes, map.swizzle, move);
     });
     if (engine->check) engine->shared.end_async_read(store.source, store.bytes);
 }

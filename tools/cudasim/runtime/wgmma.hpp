@@ -25,7 +25,8 @@ struct MatrixDescriptor {
         if (!transposed)
             offset = mn % 8 * 16 * chunks + mn / 8 * stride + k / 8 * (swizzle ? 16 : leading) + k % 8 * 2;
         else if (swizzle)
-            offset = mn % 8 * 2 + mn / 8 % chunks * 16 + mn / (8 * chunks) * leading + k % 8 * 16 * chunks + k / 8 * stride;
+            offset = mn % 8 * 2 + mn / 8 % chunks * 16 + mn / (8 * chunks) * leading + k % 8 * 16 * chunks +
+                     k / 8 * stride;
         else
             offset = mn % 8 * 2 + mn / 8 * stride + k % 8 * 16 + k / 8 * leading;
         return swizzled(start + offset, swizzle);

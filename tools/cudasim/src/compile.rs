@@ -173,6 +173,8 @@ impl Compiler {
         }
         command.arg("-I").arg(self.sources.join("include"));
         command.arg("-I").arg(self.sources.join("../../kernels"));
+        // The user's own flags come last, so that -O0 -g makes kernels that a debugger can look into.
+        command.args(std::env::var("CXXFLAGS").unwrap_or_default().split_whitespace());
         command.args(["-x", "c++", "-c", "-", "-o"]).arg(object);
         succeed(&kernel.display().to_string(), output_with_input(command, &unit))
     }
@@ -183,7 +185,8 @@ pub fn kernels_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     files_with_extension(folder, "cu")
 }
 
-/// Registered kernels of a source file with the first argument of their `__launch_bounds__`.
+/// Registered kernels of a source file with the first argument of their `__launch_bounds__`. Kernels whose names a macro
+/// puts together are not found.
 fn launch_bounds(source: &str) -> Vec<(&str, &str)> {
     const KEYWORD: &str = "__launch_bounds__(";
     let mut bounds = Vec::new();
@@ -194,7 +197,8 @@ fn launch_bounds(source: &str) -> Vec<(&str, &str)> {
         let declaration = &arguments[end + 1..];
         let Some(parenthesis) = declaration.find('(') else { continue };
         let name = declaration[..parenthesis].split_whitespace().last().unwrap_or("");
-        if source.contains(&format!("KERNEL({name})")) {
+        let is_identifier = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if is_identifier && source.contains(&format!("KERNEL({name})")) {
             bounds.push((name, bound.trim()));
         }
     }

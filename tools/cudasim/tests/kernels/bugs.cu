@@ -10,7 +10,7 @@
 BUG(missing_syncwarp) {
     STATIC_SMEM(float, values, [32]);
     const int t = threadIdx.x;
-    values[t] = t;
+    values[t] = t;           // HERE
     out[t] = values[t ^ 1];  // HERE
 }
 KERNEL(bug_missing_syncwarp);
@@ -229,6 +229,25 @@ BUG(not_device_memory) {
 }
 KERNEL(bug_not_device_memory);
 
+BUG(shared_atomic) {
+    STATIC_SMEM(int, count, [1]);
+    if (threadIdx.x == 0) count[0] = 0;  // HERE
+    atomicAdd(&count[0], 1);             // HERE
+    __syncthreads();
+    out[threadIdx.x] = count[0];
+}
+KERNEL(bug_shared_atomic);
+
+OK(shared_atomic) {
+    STATIC_SMEM(int, count, [1]);
+    if (threadIdx.x == 0) count[0] = 0;
+    __syncthreads();
+    atomicAdd(&count[0], 1);
+    __syncthreads();
+    out[threadIdx.x] = count[0];
+}
+KERNEL(ok_shared_atomic);
+
 // ---- global memory, between threads
 
 // Blocks of 64 threads overlap by four elements.
@@ -247,7 +266,7 @@ KERNEL(ok_blocks_disjoint);
 // There is no barrier between blocks.
 BUG(read_of_other_block) {
     const int i = blockIdx.x * 64 + threadIdx.x;
-    out[i] = 1;
+    out[i] = 1;  // HERE
     __syncthreads();
     out[512 + i] = i ? out[i - 1] : 0.f;  // HERE
 }
