@@ -1,5 +1,6 @@
 //! The integration tests: one binary, so that they link once and share what is in `support`.
 
+mod build;
 mod cli;
 mod cuda;
 mod networks;

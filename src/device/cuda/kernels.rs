@@ -1,4 +1,38 @@
 //! The kernels of `kernels/*.cu` as functions that make [`Launch`]es; written by `build.rs` from their declarations.
+//!
+//! So a launch is checked like any call:
+//!
+//! ```
+//! use pixtape::device::cuda::{DeviceControl, Launch, PtrMut, kernels};
+//!
+//! fn launch(control: PtrMut<DeviceControl>) -> Launch {
+//!     kernels::control_advance(1, control)
+//! }
+//! ```
+//!
+//! A misspelt kernel, a missing argument and an argument of another type do not compile:
+//!
+//! ```compile_fail
+//! # use pixtape::device::cuda::{DeviceControl, Launch, PtrMut, kernels};
+//! #
+//! fn launch(control: PtrMut<DeviceControl>) -> Launch {
+//!     kernels::control_advanced(1, control)
+//! }
+//! ```
+//! ```compile_fail
+//! # use pixtape::device::cuda::{DeviceControl, Launch, PtrMut, kernels};
+//! #
+//! fn launch(control: PtrMut<DeviceControl>) -> Launch {
+//!     kernels::control_advance(1)
+//! }
+//! ```
+//! ```compile_fail
+//! # use pixtape::device::cuda::{Launch, PtrMut, kernels};
+//! #
+//! fn launch(control: PtrMut<f32>) -> Launch {
+//!     kernels::control_advance(1, control)
+//! }
+//! ```
 
 use super::control::DeviceControl;
 use super::launch::{Grid, Launch, Ptr, PtrMut};

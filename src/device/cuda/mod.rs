@@ -219,7 +219,7 @@ impl Cuda {
         let values = Ptr::new(self.memory.address(&self.stream, buffer));
         let found = PtrMut::new(self.not_finite.device_ptr(&self.stream).0);
         let grid = blocks(count, kernels::all_finite::BLOCK);
-        let launch = kernels::all_finite(grid, values, found, 1, int(count), int(count));
+        let launch = kernels::all_finite(grid, values, found, int(count));
         run(&self.stream, &self.functions, &launch)?;
         let found = self.done("cannot read GPU memory", self.stream.clone_dtoh(&self.not_finite))?;
         Ok(found == [0])
