@@ -3,6 +3,7 @@
 
 use pixtape::data::{Pair, Pictures, Size, Window};
 use pixtape::device::cuda::{Cuda, CudaOptions};
+use pixtape::nn::{Parameters, Spec};
 use pixtape::ops::adam::{AdamOptions, adam, advance};
 use pixtape::ops::conv::{Geometry, conv_transpose};
 use pixtape::ops::copy::{Upstream, copy};
@@ -194,21 +195,22 @@ fn a_transposed_convolution_has_any_geometry() {
             let geometry = Geometry { kernel: [3, 5], stride: 3, pad: [1, 2] };
             let mut tape = Tape::new();
             let (x, dx) = (tape.persistent([2, 3, 4, 5]), tape.persistent([2, 3, 4, 5]));
-            let (weights, dw) = tape.parameters(5 * 3 * 5 * 7);
-            let weight = Tensor { shape: [5, 3, 5, 7], stride: 7, ..weights };
+            let spec = Spec { name: "w".into(), shape: [5, 3, 5, 7], is_bias: false };
+            let weights = Parameters::new(&mut tape, vec![spec]);
+            let weight = weights.part(weights.values, 0);
             let [y, z, dy, dz] = [(); 4].map(|()| tape.persistent([2, 8, 11, 7]));
             for out in [y, z] {
                 conv_transpose(&mut tape, x, weight, None, out, geometry);
             }
             let roots = [Upstream { of: y, gradient: dy }, Upstream { of: z, gradient: dz }];
-            let gradients = tape.backward(&[&roots[0], &roots[1]], &[x, weights]).expect("gradients");
+            let gradients = tape.backward(&[&roots[0], &roots[1]], &[x, weights.values]).expect("gradients");
             copy(&mut tape, gradients[0], dx);
             let mut machine = arena(engine, tape.finish(), CONTROL);
-            for (tensor, name) in [(x, "up.x"), (weights, "up.w"), (dy, "up.dy"), (dz, "up.dz")] {
+            for (tensor, name) in [(x, "up.x"), (weight, "up.w"), (dy, "up.dy"), (dz, "up.dz")] {
                 machine.write(tensor, &values(name, tensor.count(), 1.0));
             }
             machine.execute();
-            [y, z, dx, dw].map(|tensor| machine.read(tensor))
+            [y, z, dx, weights.gradients].map(|tensor| machine.read(tensor))
         };
         for ((ours, theirs), name) in run(Engine::Cuda).iter().zip(run(Engine::F64)).zip(["y", "z", "dx", "dw"]) {
             // Sums of at most 176 terms, one after the other in runs; errors of so many roundings mostly cancel.
