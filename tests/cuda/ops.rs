@@ -1,4 +1,5 @@
-//! The op table on CUDA: each row against PyTorch's numbers with the tolerance of the CPU's f32, and against itself.
+//! The op table on CUDA: each row against PyTorch's numbers with the tolerance of the CPU's f32, against the CPU, and against
+//! itself.
 //!
 //! A module for each kind of op, so that they run side by side and one can be asked for.
 
@@ -20,6 +21,11 @@ macro_rules! kinds {
             #[test]
             fn every_row_matches_pytorch() {
                 each(checks::matches_pytorch);
+            }
+
+            #[test]
+            fn every_row_matches_the_cpu() {
+                each(checks::matches_the_cpu);
             }
 
             #[test]

@@ -45,6 +45,20 @@ pub fn matches_pytorch(case: &Case, engine: Engine) {
     assert!(unused.is_empty(), "results that the row does not compute: {unused:?}");
 }
 
+/// CUDA against the CPU that trains, in slices too. Either may be off by the tolerance, in directions of its own.
+pub fn matches_the_cpu(case: &Case, engine: Engine) {
+    let fixture = fixture();
+    for layout in [Layout::Plain, Layout::Framed] {
+        let cpu = run(case, layout, Engine::F32, Run::Arena);
+        for (name, values) in run(case, layout, engine, Run::Arena) {
+            let key = format!("{}/{name}", case.name);
+            let Tolerance { of_each, of_largest } = tolerance(&fixture, &key, engine);
+            let both = Tolerance { of_each: 2.0 * of_each, of_largest: 2.0 * of_largest };
+            assert_close(&format!("{key} on {engine:?} and the CPU, {layout:?}"), &values, &cpu[&name], both);
+        }
+    }
+}
+
 /// PyTorch's result in this project's layout.
 fn expected(fixture: &Fixture, case: &Case, name: &str) -> Vec<f64> {
     let (values, shape) = fixture.tensor(&format!("{}/{name}", case.name));
