@@ -13,10 +13,12 @@
 #define KERNEL(name)
 // `T name DIMS` in shared memory. Always through this macro: cudasim cannot place, poison or bound a bare __shared__.
 #define STATIC_SMEM(T, name, DIMS) __shared__ T name DIMS
+// Declared once: inside of functions it would have C linkage in some and C++ linkage in others, which nvcc refuses.
+extern __shared__ __align__(1024) unsigned char dynamic_shared_memory[];
 // `T* name`, the block's dynamic shared memory, aligned to ALIGN bytes.
 #define DYN_SMEM(T, name, ALIGN) \
-    extern __shared__ __align__(ALIGN) unsigned char dynamic_shared_##name[]; \
-    T* const name = reinterpret_cast<T*>(dynamic_shared_##name)
+    static_assert(ALIGN <= 1024); \
+    T* const name = reinterpret_cast<T*>(dynamic_shared_memory)
 // For a parameter whose address is taken, as a tensor map's is.
 #define GRID_CONSTANT __grid_constant__
 #else

@@ -1,5 +1,6 @@
-// Every PTX instruction that the kernels use, as a function. Here are the bodies for nvcc; cudasim_ptx.hpp has the
-// bodies for the CPU, in the same order. Inline assembly stands in this file and nowhere else.
+// PTX instructions as functions: copies in the background, matrix products, mbarriers, TMA. Only the simulator's own test
+// kernels use them so far. Here are the bodies for nvcc, which tools/check-kernels --ptx has assembled; cudasim_ptx.hpp
+// has the bodies for the CPU, in the same order. Inline assembly stands in this file and nowhere else.
 #pragma once
 
 #ifdef __CUDACC__
