@@ -28,7 +28,7 @@ fn build() -> Result<(), String> {
     println!("cargo::rerun-if-changed=kernels");
     println!("cargo::rerun-if-changed=build");
 
-    // Cargo starts this in `root`. Paths relative to it keep the machine's folders out of the machine code.
+    // Cargo starts this in `root`. Paths relative to it keep the machine's folders out of what nvcc says.
     let sources = sources(Path::new("kernels"))?;
     let scanned = sources.iter().map(|path| scan::file(path)).collect::<Result<Vec<_>, _>>()?;
     let fatbins = nvcc::compile_all(&sources, &root, &out)?;

@@ -1,6 +1,6 @@
 //! Finds nvcc and has it compile the kernels.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, thread};
@@ -17,6 +17,10 @@ pub struct Fatbins {
 /// machine that builds: a binary should run elsewhere too.
 const ARCHS: &str = "sm_80,sm_90a,compute_80";
 
+/// Whether profilers and compute-sanitizer should be able to name lines of the source. nvcc writes the absolute folder of the
+/// source beside the numbers, and knows no option against it, so an ordinary build has none.
+const LINE_NUMBERS: &str = "PIXTAPE_CUDA_LINE_NUMBERS";
+
 /// Where `tools/install-nvcc` puts it. Cargo cannot be told to look out for a file that is not there yet, so the tool touches
 /// `build.rs` when it is done.
 const OWN_ENVIRONMENT: &str = ".venv-nvcc";
@@ -24,12 +28,12 @@ const OWN_ENVIRONMENT: &str = ".venv-nvcc";
 /// # Errors
 /// When nvcc does not compile a kernel, or when it is missing and `PIXTAPE_REQUIRE_NVCC` asks for it.
 pub fn compile_all(sources: &[PathBuf], root: &Path, out: &Path) -> Result<Option<Fatbins>, String> {
-    for variable in ["NVCC", "CUDA_HOME", "PATH", "PIXTAPE_REQUIRE_NVCC", "PIXTAPE_CUDA_ARCHS"] {
+    for variable in ["NVCC", "CUDA_HOME", "PATH", "PIXTAPE_REQUIRE_NVCC", "PIXTAPE_CUDA_ARCHS", LINE_NUMBERS] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
     let Some(nvcc) = find(root)? else {
         let how = "tools/install-nvcc fetches it; NVCC or CUDA_HOME point to one that is there";
-        if env::var_os("PIXTAPE_REQUIRE_NVCC").is_some_and(|value| value != "0") {
+        if set("PIXTAPE_REQUIRE_NVCC").is_some_and(|value| value == "1") {
             return Err(format!("nvcc was not found and PIXTAPE_REQUIRE_NVCC asks for it: {how}"));
         }
         println!("cargo::warning=nvcc was not found, so this build has no CUDA kernels: {how}");
@@ -47,18 +51,28 @@ pub fn compile_all(sources: &[PathBuf], root: &Path, out: &Path) -> Result<Optio
     Ok(Some(Fatbins { files, version }))
 }
 
+/// A variable of the environment; an empty one counts as none.
+fn set(variable: &str) -> Option<OsString> {
+    env::var_os(variable).filter(|value| !value.is_empty())
+}
+
 /// `NVCC`, then `CUDA_HOME`, then the search path, then the project's own environment.
 fn find(root: &Path) -> Result<Option<PathBuf>, String> {
-    if let Some(nvcc) = env::var_os("NVCC").map(PathBuf::from) {
-        return match nvcc.is_file() {
-            true => Ok(Some(nvcc)),
-            false => Err(format!("NVCC names {}, which is not there", nvcc.display())),
-        };
-    }
-    let home = env::var_os("CUDA_HOME").map(|home| PathBuf::from(home).join("bin"));
     let path = env::var_os("PATH").unwrap_or_default();
-    let folders = home.into_iter().chain(env::split_paths(&path)).chain(own_folders(root));
-    Ok(folders.map(|folder| folder.join("nvcc")).find(|nvcc| nvcc.is_file()))
+    let first = |folders: &mut dyn Iterator<Item = PathBuf>, name: &Path| {
+        folders.map(|folder| folder.join(name)).find(|program| program.is_file())
+    };
+    if let Some(nvcc) = set("NVCC").map(PathBuf::from) {
+        // A name alone is one on the search path, as a shell takes it.
+        let found = match nvcc.file_name() == Some(nvcc.as_os_str()) {
+            true => first(&mut env::split_paths(&path), &nvcc),
+            false => nvcc.is_file().then(|| nvcc.clone()),
+        };
+        return found.map(Some).ok_or_else(|| format!("NVCC names {}, which is not there", nvcc.display()));
+    }
+    let home = set("CUDA_HOME").map(|home| PathBuf::from(home).join("bin"));
+    let mut folders = home.into_iter().chain(env::split_paths(&path)).chain(own_folders(root));
+    Ok(first(&mut folders, Path::new("nvcc")))
 }
 
 /// Where the wheels put the compiler: `lib/python3.x/site-packages/nvidia/cu13/bin`.
@@ -97,8 +111,10 @@ fn compile(nvcc: &Path, targets: &[String], source: &Path, out: &Path) -> Result
     let stem = source.file_stem().unwrap_or(OsStr::new("kernel"));
     let fatbin = out.join(stem).with_extension("fatbin");
     let mut command = Command::new(nvcc);
-    // Line numbers cost nothing at run time and let profilers and compute-sanitizer name the source.
-    command.args(["--fatbin", "-std=c++20", "-O3", "-lineinfo", "-Werror", "all-warnings", "-Xptxas", "-v"]);
+    command.args(["--fatbin", "-std=c++20", "-O3", "-Werror", "all-warnings", "-Xptxas", "-v"]);
+    if set(LINE_NUMBERS).is_some_and(|value| value == "1") {
+        command.arg("-lineinfo");
+    }
     targets.iter().for_each(|target| {
         command.args(["-gencode", target]);
     });

@@ -60,7 +60,7 @@ pub fn file(path: &Path) -> Result<Source, String> {
 /// # Errors
 /// A line number and what is wrong there.
 pub fn kernels(text: &str) -> Result<Vec<Kernel>, String> {
-    let text = without_comments(text);
+    let text = without_comments(text)?;
     let starts = text.match_indices(DECLARATION).map(|(at, _)| at);
     let found = starts.map(|at| {
         let line = 1 + text[..at].matches('\n').count();
@@ -79,10 +79,16 @@ pub fn kernels(text: &str) -> Result<Vec<Kernel>, String> {
     }
 }
 
-/// `text` with the comments blanked out, so that lines keep their numbers.
-fn without_comments(text: &str) -> String {
-    let blank = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
-    text.lines().map(blank).collect::<Vec<_>>().join("\n")
+/// `text` with the comments blanked out, so that lines keep their numbers. Comments begin with `//`.
+fn without_comments(text: &str) -> Result<String, String> {
+    let blank = |(index, line): (usize, &str)| {
+        let code = line.split("//").next().unwrap_or_default();
+        match code.contains("/*") {
+            true => Err(format!("{}: a comment that begins with /*", index + 1)),
+            false => Ok(code.to_owned()),
+        }
+    };
+    Ok(text.lines().enumerate().map(blank).collect::<Result<Vec<_>, _>>()?.join("\n"))
 }
 
 fn kernel(text: &str, at: usize, line: usize) -> Result<Kernel, String> {

@@ -63,6 +63,8 @@ fn what_is_not_understood_is_refused_with_its_line() {
         ("void __launch_bounds__(32)", "int __launch_bounds__(32)", ["12: ", "void"]),
         ("extern \"C\" __global__ void __launch_bounds__(32)", "__global__ void", ["1: ", "extern \"C\""]),
         ("tick(Control* control)", "tick<float>(Control* control)", ["12: ", "tick<float>"]),
+        ("float *y", "float *y /* what comes out */", ["7: ", "/*"]),
+        ("KERNEL(tick);", "/*\nKERNEL(tick);\n*/", ["13: ", "/*"]),
     ] {
         assert!(GOOD.contains(from), "{from}");
         let error = kernels(&GOOD.replacen(from, to, 1)).expect_err(to);
