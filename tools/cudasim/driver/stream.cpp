@@ -28,6 +28,8 @@ Result Streams::destroy(Stream* handle) {
     if (!stream || stream == legacy_) return fail(INVALID_HANDLE, "this is not a stream that can be destroyed");
     if (stream->capture) invalidate(*stream->capture);
     finish({stream, stream->enqueued}, lock);
+    // Nobody can ask the stream any more, so whoever destroys it gets the reports. The stream is gone all the same.
+    acknowledge(*stream);
     std::erase(streams_, stream);
     return SUCCESS;
 }

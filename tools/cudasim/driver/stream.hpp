@@ -59,6 +59,7 @@ class Streams {
     std::mutex mutex;
 
     std::shared_ptr<Stream> create(Stream::Kind kind);
+    // Runs what is left of the stream and hands its reports to this thread.
     Result destroy(Stream* stream);
     std::shared_ptr<Stream> find(void* handle);  // null when there is no such stream
     size_t count();

@@ -115,6 +115,22 @@ fn a_failed_stream_stays_failed_until_its_reports_are_taken() {
 }
 
 #[test]
+fn what_a_stream_does_last_is_reported_when_it_is_destroyed() {
+    let gpu = gpu();
+    for asynchrony in [Async::Lazy, Async::Eager] {
+        gpu.simulator.configure(with(asynchrony)).unwrap();
+        let mut out = gpu.stream.alloc_zeros::<f32>(2048).unwrap();
+        gpu.stream.synchronize().unwrap();
+        let other = gpu.context.new_stream().unwrap();
+        launch!(other, gpu.function("bug_global_out_of_bounds"), grid(1, 32), &mut out).unwrap();
+        assert!(gpu.simulator.take_reports().is_empty());
+        drop(other);
+        assert_eq!(gpu.simulator.take_reports().len(), 1);
+        assert!(gpu.simulator.take_reports().is_empty());
+    }
+}
+
+#[test]
 fn the_legacy_stream_works_and_reports_to_the_thread_that_used_it() {
     let gpu = gpu();
     let legacy = gpu.context.default_stream();
