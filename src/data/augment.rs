@@ -59,7 +59,9 @@ impl Pictures {
     /// Forgets all pictures and keeps their memory.
     pub fn clear(&mut self) {
         let Pictures { inputs, targets, size, windows } = self;
-        (inputs.clear(), targets.clear(), windows.clear());
+        inputs.clear();
+        targets.clear();
+        windows.clear();
         *size = None;
     }
 

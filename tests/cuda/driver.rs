@@ -26,7 +26,7 @@ pub fn on_device(test: impl FnOnce()) {
     match gpu() {
         Ok(()) => test(),
         Err(reason) => {
-            assert!(!env::var_os(REQUIRE).is_some_and(|value| value == "1"), "{REQUIRE}=1, but {reason}");
+            assert!(env::var_os(REQUIRE).is_none_or(|value| value != "1"), "{REQUIRE}=1, but {reason}");
             let name = std::thread::current().name().unwrap_or("a test").to_owned();
             // Past the capture of the test harness: nobody should take a skip for a success.
             writeln!(stderr(), "SKIPPED {name}: {reason}").expect("stderr");
