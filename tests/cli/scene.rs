@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use image::{Rgb, RgbImage};
 use safetensors::tensor::TensorView;
@@ -13,6 +13,9 @@ use safetensors::{Dtype, SafeTensors};
 use tempfile::TempDir;
 
 use crate::cuda::driver::simulator_folder;
+
+/// The program, for tests that run on another machine than the one that built them: there the folder of the build is not.
+const PROGRAM: &str = "PIXTAPE_PROGRAM";
 
 /// The smallest networks that the program takes; a step is a few milliseconds.
 pub const TINY: &str = "--image-size 32 --ngf 2 --ndf 2 --threads 1";
@@ -68,7 +71,7 @@ impl Scene {
 
     /// The program with the words of `line` as arguments, not started yet.
     pub fn command(&self, line: &str) -> assert_cmd::Command {
-        let mut command = assert_cmd::cargo::cargo_bin_cmd!("pixtape");
+        let mut command = assert_cmd::Command::new(program());
         command.current_dir(self.dir.path()).args(line.split_whitespace()).timeout(PATIENCE);
         command.envs(self.variables.iter().cloned());
         command
@@ -92,7 +95,7 @@ impl Scene {
 
     /// Starts a command in the background.
     pub fn start(&self, line: &str) -> Child {
-        std::process::Command::new(assert_cmd::cargo::cargo_bin!("pixtape"))
+        std::process::Command::new(program())
             .current_dir(self.dir.path())
             .args(line.split_whitespace())
             .envs(self.variables.iter().cloned())
@@ -173,6 +176,11 @@ impl Scene {
         assert_eq!(self.rows(a), self.rows(b));
         self.checkpoint(a, steps).assert_same(&self.checkpoint(b, steps));
     }
+}
+
+/// The program under test.
+fn program() -> PathBuf {
+    env::var_os(PROGRAM).map_or_else(|| assert_cmd::cargo::cargo_bin!("pixtape").to_owned(), PathBuf::from)
 }
 
 fn said(assert: &assert_cmd::assert::Assert) -> Said {

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from philox import keep_mask, values
-
 
 @dataclass
 class MaskSource:
@@ -29,6 +27,9 @@ class InjectedDropout(nn.Module):
         self.p, self.layer, self.source = p, layer, source
 
     def forward(self, x):
+        # Here, so that networks without it need no NumPy.
+        from philox import keep_mask
+
         n, c, h, w = x.shape
         s = self.source
         mask = keep_mask(s.seed, s.step, s.forward, self.layer, (n, h, w, c), self.p)
@@ -126,6 +127,8 @@ CANCELLED_BIASES = ("model.2.bias", "model.5.bias", "model.8.bias")
 
 def load_values(network, prefix, scale):
     """Sets every parameter to `values("<prefix>.<state_dict name>", shape, scale)`."""
+    from philox import values
+
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
             tensor.copy_(torch.from_numpy(values(f"{prefix}.{name}", tuple(tensor.shape), scale)))

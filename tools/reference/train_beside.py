@@ -9,6 +9,7 @@ one JSON line; exits with 1 where pixtape strays further.
 
 import argparse
 import csv
+import ctypes
 import json
 import math
 import struct
@@ -52,7 +53,9 @@ def write_safetensors(path, tensors):
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for values in tensors.values():
-            file.write(values.contiguous().numpy().tobytes())
+            # Not every PyTorch has NumPy beside it.
+            values = values.detach().to("cpu", torch.float32).contiguous()
+            file.write(ctypes.string_at(values.data_ptr(), values.numel() * values.element_size()))
 
 
 def pictures(count, size):

@@ -32,8 +32,8 @@ pub fn folder(build: Build) -> &'static Path {
     }
 }
 
-/// Compiles kernels, or takes those that are objects already, into `out/libcuda.so` and returns its path. The runtime is compiled already, so this takes as long as
-/// the kernels do.
+/// Compiles kernels, or takes those that are objects already, into `out/libcuda.so` and returns its path. The runtime is
+/// compiled already, so this takes as long as the kernels do.
 pub fn build(kernels: &[PathBuf], build: Build, out: &Path) -> Result<PathBuf, Error> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let compiler = compile::Compiler::find(Path::new(SOURCES))?;
