@@ -26,7 +26,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     config: Option<PathBuf>,
 
-    /// Go on with the run in this folder from its newest checkpoint, bit for bit.
+    /// Go on with the run in this folder from its newest checkpoint, on the same device bit for bit.
     ///
     /// Its settings stay; only --steps, --epochs, --device, --cuda-graph, --threads, --sample-every, --save-every and
     /// --keep may be given anew. A checkpoint moves from one device to another.

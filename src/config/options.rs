@@ -147,7 +147,7 @@ pub struct TrainOptions {
 
     /// Replay each training step as one CUDA graph; false: launch its kernels one by one [default: true]
     ///
-    /// The numbers are the same. One by one is slower, and an error then names the kernel that made it.
+    /// The numbers are the same. One by one is slower, and for profilers and debuggers that look at single kernels.
     #[arg(long, value_name = "true|false", help_heading = "Run")]
     pub cuda_graph: Option<bool>,
 

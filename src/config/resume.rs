@@ -1,7 +1,7 @@
 //! What may change when a run is resumed.
 //!
-//! The run's own settings are the base. A few of them steer how long it goes on and what it writes and may be given
-//! anew; all others decide the numbers it computes, and a changed one would make it another run.
+//! The run's own settings are the base. A few of them steer how long it goes on, where it computes and what it writes, and
+//! may be given anew; all others decide what it computes, and a changed one would make it another run.
 
 use std::path::Path;
 
@@ -75,10 +75,11 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_change_no_number_may_differ() {
+    fn settings_that_are_no_part_of_the_recipe_may_differ() {
         let options = TrainOptions {
             steps: Some(50),
             device: Some(DeviceChoice::Cpu),
+            cuda_graph: Some(false),
             threads: Some(3),
             save_every: Some(5),
             sample_every: Some(6),
@@ -93,6 +94,7 @@ mod tests {
             // A new end replaces the old one.
             epochs: None,
             device: DeviceChoice::Cpu,
+            cuda_graph: false,
             threads: 3,
             save_every: 5,
             sample_every: 6,

@@ -10,7 +10,7 @@ use pixtape::ops::copy::{Upstream, copy};
 use pixtape::ops::loss::{Criterion, Loss};
 use pixtape::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
 use pixtape::philox::philox4x32;
-use pixtape::program::Control;
+use pixtape::program::{Control, Program};
 use pixtape::tape::{Root, Tape};
 use pixtape::tensor::Tensor;
 
@@ -69,33 +69,39 @@ fn pictures_are_the_cpus_to_the_bit() {
     });
 }
 
+/// From one arena, where the neighbours are NaN, and from an allocation of its own, whose end is watched.
 #[test]
 fn one_number_that_is_none_is_found_anywhere() {
     on_device(|| {
-        let mut tape = Tape::new();
-        let [before, tensor, after] = [64, 601, 64].map(|count| tape.persistent([1, 1, 1, count]));
-        let mut device = cuda(tape, CONTROL);
-        for neighbour in [before, after] {
-            device.write(neighbour, &vec![f32::NAN; neighbour.count()]).expect("memory");
-        }
-        let mut numbers = vec![f32::MAX; tensor.count()];
-        numbers[1] = -f32::MAX;
-        numbers[2] = f32::from_bits(1);
-        device.write(tensor, &numbers).expect("memory");
-        assert!(device.is_finite(tensor).expect("an answer"));
-        for place in [0, 255, 256, 511, 512, 600] {
-            for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-                let mut numbers = numbers.clone();
-                numbers[place] = bad;
-                device.write(tensor, &numbers).expect("memory");
-                assert!(!device.is_finite(tensor).expect("an answer"), "{bad} at {place}");
-            }
-        }
-        // A slice means its whole buffer.
-        assert!(!device.is_finite(tensor.channel_slice(0..1)).expect("an answer"));
-        device.write(tensor, &numbers).expect("memory");
-        assert!(device.is_finite(tensor).expect("an answer"), "the answer of before is forgotten");
+        finds_what_is_not_finite(Cuda::new);
+        finds_what_is_not_finite(Cuda::checked);
     });
+}
+
+fn finds_what_is_not_finite(start: fn(Program, Control, CudaOptions) -> anyhow::Result<Cuda>) {
+    let mut tape = Tape::new();
+    let [before, tensor, after] = [64, 601, 64].map(|count| tape.persistent([1, 1, 1, count]));
+    let mut device = start(tape.finish(), CONTROL, FIRST_GPU).expect("a device");
+    for neighbour in [before, after] {
+        device.write(neighbour, &vec![f32::NAN; neighbour.count()]).expect("memory");
+    }
+    let mut numbers = vec![f32::MAX; tensor.count()];
+    numbers[1] = -f32::MAX;
+    numbers[2] = f32::from_bits(1);
+    device.write(tensor, &numbers).expect("memory");
+    assert!(device.is_finite(tensor).expect("an answer"));
+    for place in [0, 255, 256, 511, 512, 600] {
+        for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut numbers = numbers.clone();
+            numbers[place] = bad;
+            device.write(tensor, &numbers).expect("memory");
+            assert!(!device.is_finite(tensor).expect("an answer"), "{bad} at {place}");
+        }
+    }
+    // A slice means its whole buffer.
+    assert!(!device.is_finite(tensor.channel_slice(0..1)).expect("an answer"));
+    device.write(tensor, &numbers).expect("memory");
+    assert!(device.is_finite(tensor).expect("an answer"), "the answer of before is forgotten");
 }
 
 /// The draw of element 1 at layer 2 of pass 1, as a probability: the element is just about kept.

@@ -24,7 +24,7 @@ impl Cuda {
                 let count = self.program.buffers.get(id).count();
                 self.memory.allocate(&self.stream, id, count)?;
             }
-            self.launches(step).iter().try_for_each(|launch| run(&self.stream, &self.functions, launch))?;
+            self.launches(step).iter().try_for_each(|launch| run(&self.stream, &self.gpu.functions, launch))?;
             for id in uses[position].iter().filter(|id| !uses[position + 1..].iter().any(|later| later.contains(id))) {
                 self.memory.free(*id);
             }

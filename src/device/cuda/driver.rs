@@ -3,14 +3,16 @@
 //! The one idea: everything that can be missing is asked for in the order in which it can be missing, and each answer is a
 //! line that says what to do.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Error, Result, anyhow, bail, ensure};
-use cudarc::driver::{CudaContext, DriverError, result, sys};
+use cudarc::driver::{CudaContext, CudaFunction, DriverError, result, sys};
+use cudarc::nvrtc::Ptx;
 
 use super::kernels;
 
-/// What the kernels' machine code needs: `mma` and `cp.async` as of Ampere.
+/// Ampere, the oldest GPUs that machine code is made for (`build/nvcc.rs`).
 const LEAST_CAPABILITY: (i32, i32) = (8, 0);
 
 /// The driver interface that the program calls: CUDA 12.
@@ -96,7 +98,12 @@ impl Info {
         if self.is_simulated {
             return Ok(());
         }
-        let Some(compiled_by) = kernels::COMPILED_BY else {
+        self.ensure_runs(kernels::COMPILED_BY, version()?)
+    }
+
+    /// Whether kernels of nvcc `compiled_by` run on the device with a driver for CUDA `version`.
+    fn ensure_runs(&self, compiled_by: Option<i32>, version: i32) -> Result<()> {
+        let Some(compiled_by) = compiled_by else {
             bail!(
                 "this build has no CUDA kernels, because nvcc was not found when it was built: run tools/install-nvcc, \
                  or set CUDA_HOME to a CUDA toolkit, and build again"
@@ -110,7 +117,6 @@ impl Info {
             LEAST_CAPABILITY.0,
             LEAST_CAPABILITY.1
         );
-        let version = version()?;
         // Machine code of a toolkit runs on drivers of the same major version and of later ones.
         ensure!(
             version / 1000 >= compiled_by / 1000,
@@ -139,17 +145,69 @@ pub fn usable(ordinal: usize) -> Result<Info> {
     Ok(info.clone())
 }
 
-/// Device `ordinal`, ready to be used.
+/// A GPU that has been used in this process, with every kernel of the project loaded, by place in [`kernels::KERNELS`].
+#[derive(Debug)]
+pub struct Gpu {
+    pub info: Info,
+    pub functions: Vec<CudaFunction>,
+}
+
+/// Kept for the life of the process: when the last context on a GPU goes, the driver takes everything down, and the next one
+/// would wait for it to be made again.
+static GPUS: Mutex<BTreeMap<usize, Arc<Gpu>>> = Mutex::new(BTreeMap::new());
+
+/// Device `ordinal`, ready to be used, and a context on it. The context is the GPU's one; what cudarc remembers of errors in it
+/// is the caller's own.
 ///
 /// # Errors
 /// When it is not there, or not usable.
-pub fn open(ordinal: usize) -> Result<(Arc<CudaContext>, Info)> {
-    let info = usable(ordinal)?;
+pub fn open(ordinal: usize) -> Result<(Arc<CudaContext>, Arc<Gpu>)> {
+    let mut gpus = GPUS.lock().unwrap_or_else(PoisonError::into_inner);
+    let gpu = match gpus.get(&ordinal) {
+        Some(gpu) => Arc::clone(gpu),
+        None => {
+            let info = usable(ordinal)?;
+            let functions = load_kernels(&context(ordinal)?, &info)?;
+            let gpu = Arc::new(Gpu { info, functions });
+            gpus.insert(ordinal, Arc::clone(&gpu));
+            gpu
+        }
+    };
+    Ok((context(ordinal)?, gpu))
+}
+
+fn context(ordinal: usize) -> Result<Arc<CudaContext>> {
     let context = CudaContext::new(ordinal).map_err(|error| explain(&format!("cannot use cuda:{ordinal}"), error))?;
     // SAFETY: all work of this crate on a context goes through one stream, in order; without tracking, the driver is not
     // asked for an event per allocation, and graphs can be captured.
     unsafe { context.disable_event_tracking() };
-    Ok((context, info))
+    Ok(context)
+}
+
+fn load_kernels(context: &Arc<CudaContext>, info: &Info) -> Result<Vec<CudaFunction>> {
+    let load = |module: &kernels::Module| {
+        let image = match info.is_simulated {
+            // The simulator has the kernels inside and looks at no image.
+            true => Ptx::from_src(""),
+            false => Ptx::from_binary(module.fatbin.to_vec()),
+        };
+        context.load_module(image).map_err(|error| match error {
+            DriverError(sys::CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU) => anyhow!(
+                "the kernels of this build were not compiled for {} (compute capability {}.{}): name it in \
+                 PIXTAPE_CUDA_ARCHS, or leave that out, and build again",
+                info.name,
+                info.capability.0,
+                info.capability.1
+            ),
+            other => explain(&format!("cannot load the kernels of {}.cu on {}", module.name, info.name), other),
+        })
+    };
+    let modules = kernels::MODULES.iter().map(load).collect::<Result<Vec<_>>>()?;
+    let find = |kernel: &kernels::Kernel| {
+        let function = modules[kernel.module].load_function(kernel.name);
+        function.map_err(|error| explain(&format!("cannot find the kernel {}", kernel.name), error))
+    };
+    kernels::KERNELS.iter().map(find).collect()
 }
 
 /// An error of the driver as a person can read it.
@@ -158,4 +216,36 @@ pub fn explain(what: &str, error: DriverError) -> Error {
     let text = error.error_string().map(|text| text.to_string_lossy().into_owned());
     let name = name.unwrap_or_else(|_| format!("error {:?}", error.0));
     anyhow!("{what}: {} ({name})", text.unwrap_or_else(|_| "the driver does not say why".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gpu(capability: (i32, i32)) -> Info {
+        Info { ordinal: 0, name: "a GPU".into(), memory: 1 << 30, capability, is_simulated: false }
+    }
+
+    #[test]
+    fn what_keeps_kernels_from_running_is_said() {
+        let refusal = |capability, compiled_by, version| {
+            gpu(capability).ensure_runs(compiled_by, version).map_err(|error| error.to_string())
+        };
+        for (capability, compiled_by, version) in
+            [((8, 0), 13_000, 13_000), ((9, 0), 12_040, 13_020), ((12, 0), 13_010, 13_000)]
+        {
+            assert_eq!(refusal(capability, Some(compiled_by), version), Ok(()));
+        }
+        let cases = [
+            (refusal((9, 0), None, 13_000), "tools/install-nvcc"),
+            (refusal((7, 5), Some(13_000), 13_000), "a GPU has compute capability 7.5; at least 8.0"),
+            (
+                refusal((9, 0), Some(13_000), 12_080),
+                "supports CUDA 12.8, and the kernels of this build were compiled by nvcc 13.0",
+            ),
+        ];
+        for (outcome, words) in cases {
+            assert!(outcome.as_ref().is_err_and(|error| error.contains(words)), "{outcome:?}");
+        }
+    }
 }

@@ -15,25 +15,28 @@ use super::run;
 pub struct Sequence {
     launches: Vec<Launch>,
     wants_graph: bool,
+    /// Whether the launches have run before.
+    is_warm: bool,
     graph: Option<Graph>,
 }
 
 impl Sequence {
     pub fn new(launches: Vec<Launch>, wants_graph: bool) -> Sequence {
-        Sequence { launches, wants_graph, graph: None }
+        Sequence { launches, wants_graph, is_warm: false, graph: None }
     }
 
-    /// Puts all launches on the stream. The first time they go one by one, which loads the kernels; then the driver is asked to
-    /// keep the sequence.
+    /// Puts all launches on the stream. The first time they go one by one, since the driver loads a kernel when it is first used,
+    /// which cannot be captured; whoever runs them again has the driver keep the sequence.
     pub fn run(&mut self, stream: &Arc<CudaStream>, functions: &[CudaFunction]) -> Result<()> {
-        if let Some(Graph(graph)) = &self.graph {
-            return graph.launch().map_err(|error| explain("cannot replay the CUDA graph", error));
+        if !self.is_warm || !self.wants_graph || self.launches.is_empty() {
+            self.is_warm = true;
+            return self.launch(stream, functions);
         }
-        self.launch(stream, functions)?;
-        if self.wants_graph && !self.launches.is_empty() {
-            self.graph = Some(self.capture(stream, functions)?);
-        }
-        Ok(())
+        let Graph(graph) = match self.graph.take() {
+            Some(graph) => self.graph.insert(graph),
+            None => self.graph.insert(self.capture(stream, functions)?),
+        };
+        graph.launch().map_err(|error| explain("cannot replay the CUDA graph", error))
     }
 
     fn launch(&self, stream: &Arc<CudaStream>, functions: &[CudaFunction]) -> Result<()> {

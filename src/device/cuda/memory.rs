@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow};
 use cudarc::driver::{CudaSlice, CudaStream, CudaView, CudaViewMut, DevicePtr, DriverError, sys};
 
 use super::driver::explain;
@@ -106,23 +106,18 @@ fn zeroed(stream: &Arc<CudaStream>, count: usize) -> Result<CudaSlice<f32>> {
 /// # Errors
 /// When the GPU has not that much memory, saying how much is asked for and how much is free.
 fn allocate(stream: &Arc<CudaStream>, count: usize) -> Result<CudaSlice<f32>> {
-    let bytes = count.max(1) * size_of::<f32>();
-    let context = stream.context();
-    let (free, total) = context.mem_get_info().map_err(|error| explain("cannot ask for the free GPU memory", error))?;
-    let megabytes = |bytes: usize| bytes.div_ceil(1 << 20);
-    let refused = || {
-        format!(
-            "not enough GPU memory: {} MB are asked for, {} of {} MB are free; a smaller --batch or --image-size needs less",
-            megabytes(bytes),
-            free >> 20,
-            total >> 20
-        )
-    };
-    ensure!(bytes <= free, "{}", refused());
+    let count = count.max(1);
     // SAFETY: whoever allocates here writes before it is read, or zeroes all of it.
-    let block = unsafe { stream.alloc::<f32>(count.max(1)) };
+    let block = unsafe { stream.alloc::<f32>(count) };
     block.map_err(|error| match error {
-        DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY) => anyhow::anyhow!("{}", refused()),
+        DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
+            let asked = (count * size_of::<f32>()).div_ceil(1 << 20);
+            let room = match stream.context().mem_get_info() {
+                Ok((free, total)) => format!("{} of {} MB are free", free >> 20, total >> 20),
+                Err(error) => explain("nobody knows how much is free", error).to_string(),
+            };
+            anyhow!("not enough GPU memory: {asked} MB are asked for, {room}; a smaller batch or picture needs less")
+        }
         other => explain("cannot allocate GPU memory", other),
     })
 }

@@ -24,12 +24,11 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg};
-use cudarc::nvrtc::Ptx;
 
 use crate::plan::{Dependencies, Plan};
 use crate::program::{Access, Control, Lifetime, Program};
 use crate::tensor::Tensor;
-use driver::explain;
+use driver::{Gpu, explain};
 use graph::Sequence;
 use launch::Argument;
 use memory::Memory;
@@ -63,8 +62,7 @@ pub struct Cuda {
     /// By step, its scratch memory.
     workspaces: Vec<Option<Tensor>>,
     stream: Arc<CudaStream>,
-    /// By place in [`kernels::KERNELS`].
-    functions: Vec<CudaFunction>,
+    gpu: Arc<Gpu>,
     memory: Memory,
     control: CudaSlice<DeviceControl>,
     /// Set by the kernel `all_finite`.
@@ -73,7 +71,6 @@ pub struct Cuda {
     /// What an execution launches, and what runs on demand.
     main: Sequence,
     on_demand: Sequence,
-    info: Info,
 }
 
 impl Cuda {
@@ -91,7 +88,7 @@ impl Cuda {
         Ok(cuda)
     }
 
-    /// Gives every buffer an allocation of its own, for [`Cuda::execute_checked`]. For tests.
+    /// Gives every buffer an allocation of its own, for [`Cuda::execute_in_random_order`]. For tests.
     ///
     /// # Errors
     /// As [`Cuda::new`].
@@ -105,18 +102,17 @@ impl Cuda {
         options: CudaOptions,
         memory: impl FnOnce(&Arc<CudaStream>, &Program, &Dependencies) -> Result<Memory>,
     ) -> Result<Cuda> {
-        let (context, info) = driver::open(options.ordinal)?;
+        let (context, gpu) = driver::open(options.ordinal)?;
         let workspaces = add_workspaces(&mut program);
         for (_, buffer) in program.buffers.iter() {
             ensure!(
                 i32::try_from(buffer.count()).is_ok(),
-                "a tensor of {} elements is too large for the CUDA kernels, which count to 2^31; a smaller --batch or \
-                 --image-size makes it smaller",
+                "a tensor of {} elements is too large for the CUDA kernels, which count to 2^31; a smaller batch or \
+                 picture makes it smaller",
                 buffer.count()
             );
         }
         let stream = context.new_stream().map_err(|error| explain("cannot make a stream", error))?;
-        let functions = load_kernels(&stream, &info)?;
         let dependencies = Dependencies::of(&program);
         let memory = memory(&stream, &program, &dependencies)?;
         let upload = |error| explain("cannot write to GPU memory", error);
@@ -128,14 +124,13 @@ impl Cuda {
             dependencies,
             workspaces,
             stream,
-            functions,
+            gpu,
             memory,
             control,
             not_finite,
             staging: None,
             main,
             on_demand,
-            info,
         })
     }
 
@@ -157,7 +152,7 @@ impl Cuda {
     /// # Errors
     /// When the driver refuses, or an earlier execution has failed.
     pub fn execute(&mut self) -> Result<()> {
-        self.main.run(&self.stream, &self.functions)
+        self.main.run(&self.stream, &self.gpu.functions)
     }
 
     /// Runs the steps that were recorded to run on demand.
@@ -165,7 +160,7 @@ impl Cuda {
     /// # Errors
     /// As [`Cuda::execute`].
     pub fn execute_on_demand(&mut self) -> Result<()> {
-        self.on_demand.run(&self.stream, &self.functions)
+        self.on_demand.run(&self.stream, &self.gpu.functions)
     }
 
     /// Returns when the GPU has done everything before.
@@ -220,7 +215,7 @@ impl Cuda {
         let found = PtrMut::new(self.not_finite.device_ptr(&self.stream).0);
         let grid = blocks(count, kernels::all_finite::BLOCK);
         let launch = kernels::all_finite(grid, values, found, int(count));
-        run(&self.stream, &self.functions, &launch)?;
+        run(&self.stream, &self.gpu.functions, &launch)?;
         let found = self.done("cannot read GPU memory", self.stream.clone_dtoh(&self.not_finite))?;
         Ok(found == [0])
     }
@@ -245,7 +240,7 @@ impl Cuda {
 
     /// The GPU.
     pub fn info(&self) -> &Info {
-        &self.info
+        &self.gpu.info
     }
 
     /// Bytes of all buffers.
@@ -271,26 +266,6 @@ fn add_workspaces(program: &mut Program) -> Vec<Option<Tensor>> {
         workspace
     });
     workspaces.collect()
-}
-
-/// Every kernel of the project, by place in [`kernels::KERNELS`].
-fn load_kernels(stream: &Arc<CudaStream>, info: &Info) -> Result<Vec<CudaFunction>> {
-    let context = stream.context();
-    let modules = kernels::MODULES.iter().map(|module| {
-        let image = match info.is_simulated {
-            // The simulator has the kernels inside and looks at no image.
-            true => Ptx::from_src(""),
-            false => Ptx::from_binary(module.fatbin.to_vec()),
-        };
-        let what = || format!("cannot load the kernels of {}.cu on {}", module.name, info.name);
-        context.load_module(image).map_err(|error| explain(&what(), error))
-    });
-    let modules = modules.collect::<Result<Vec<_>>>()?;
-    let find = |kernel: &kernels::Kernel| {
-        let function = modules[kernel.module].load_function(kernel.name);
-        function.map_err(|error| explain(&format!("cannot find the kernel {}", kernel.name), error))
-    };
-    kernels::KERNELS.iter().map(find).collect()
 }
 
 /// Puts one launch on the stream.

@@ -55,7 +55,7 @@ impl Cuda {
             int(input.stride),
             int(target.stride),
         );
-        run(&self.stream, &self.functions, &launch)?;
+        run(&self.stream, &self.gpu.functions, &launch)?;
         self.staging = Some(staging);
         Ok(())
     }

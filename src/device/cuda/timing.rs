@@ -22,7 +22,7 @@ impl Cuda {
         let launches: Vec<_> = (0..steps).map(|step| self.launches(step)).collect();
         stamps[0].record(&self.stream).map_err(cannot)?;
         for (launches, ended) in launches.iter().zip(&stamps[1..]) {
-            launches.iter().try_for_each(|launch| run(&self.stream, &self.functions, launch))?;
+            launches.iter().try_for_each(|launch| run(&self.stream, &self.gpu.functions, launch))?;
             ended.record(&self.stream).map_err(cannot)?;
         }
         self.wait()?;
