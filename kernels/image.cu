@@ -6,7 +6,7 @@ constexpr int THREADS = 256;
 // 0..255 to [-1, 1], rounded as the CPU rounds: the same bits.
 __device__ __forceinline__ float convert(uint8_t byte) { return __fsub_rn(__fdiv_rn(float(byte), 127.5f), 1.0f); }
 
-// Cuts the same window out of both pictures of each pair. The sources are [count, source_height, source_width, 3] bytes;
+// Cuts the same window out of both pictures of a pair. The sources are [count, source_height, source_width, 3] bytes;
 // the windows are [count, 3]: left and top of the window, and whether it is mirrored.
 // The input and the target are [count, height, width, 3].
 // One thread per element of `input`, which does that of `target` too; grid: ceil(count * height * width * 3 / 256).
