@@ -1,6 +1,6 @@
 // PTX instructions as functions: copies in the background, matrix products, mbarriers, TMA. Only the simulator's own
-// test kernels use them so far. Here are the bodies for nvcc, which tools/check-kernels --ptx has assembled; cudasim_ptx.hpp
-// has the bodies for the CPU, in the same order. Inline assembly stands in this file and nowhere else.
+// test kernels use them so far. Here are the bodies for nvcc, which tools/check-kernels --ptx has assembled;
+// cudasim_ptx.hpp has the bodies for the CPU, in the same order. Inline assembly stands in this file and nowhere else.
 #pragma once
 
 #ifdef __CUDACC__
