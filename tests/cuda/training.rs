@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 
 use pixtape::device::cuda::{Cuda, CudaOptions};
+use pixtape::nn::Parameters;
+use pixtape::program::Control;
 use pixtape::train::step::StepOptions;
 
 use super::driver::on_device;
@@ -144,6 +146,42 @@ fn twenty_steps_are_the_cpus() {
 #[test]
 fn a_replayed_graph_is_its_launches_to_the_bit() {
     on_device(|| on_cuda(false).assert_same("one by one and replayed", replayed()));
+}
+
+/// Half of the run on one device and the rest on the other, from what a checkpoint holds: parameters, moments and the step. It
+/// strays from the CPU's f64 no further than either device does alone, as above.
+#[test]
+fn a_run_goes_on_on_the_other_device() {
+    on_device(|| {
+        let exact = on_cpu(Engine::F64);
+        let spread = |run: &Outcome| {
+            let losses = run.losses.iter().flatten().zip(exact.losses.iter().flatten());
+            losses.map(|(a, b)| ((a - b) / b).abs()).fold(0.0, f64::max)
+        };
+        let allowed = 3.0 * (0..8).map(|run| spread(&nudged(run))).fold(0.0, f64::max);
+        for (from, to) in [(Engine::Cuda, Engine::F32), (Engine::F32, Engine::Cuda)] {
+            let (program, handles) = record();
+            let mut first = arena(from, program, CONTROL);
+            handles.load(&mut *first);
+            let (program, handles) = record();
+            let mut second = arena(to, program, Control { step: STEPS as u64 / 2, ..CONTROL });
+            let mut losses = Vec::new();
+            for step in 0..STEPS {
+                if step == STEPS / 2 {
+                    let kept =
+                        |(_, network): (_, &Parameters)| [network.values, network.moments[0], network.moments[1]];
+                    let kept = handles.networks().into_iter().flat_map(kept);
+                    kept.for_each(|tensor| second.write(tensor, &first.read(tensor)));
+                }
+                let machine = if step < STEPS / 2 { &mut *first } else { &mut *second };
+                handles.show(machine, step);
+                machine.execute();
+                losses.push(machine.read(handles.losses));
+            }
+            let off = spread(&Outcome { losses, parameters: Vec::new() });
+            assert!(off <= allowed, "from {from:?} to {to:?}: a loss is off by {off:e} of {allowed:e}");
+        }
+    });
 }
 
 #[test]
