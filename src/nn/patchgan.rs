@@ -14,7 +14,7 @@ use crate::tensor::Tensor;
 const BLOCKS: [usize; 4] = [0, 2, 5, 8];
 
 /// The last convolution: 4x4 over one row and column of zeros more in front than behind.
-const HEAD: Geometry = Geometry { kernel: [4, 4], stride: 1, pad: [2, 2] };
+const HEAD: Geometry = Geometry { kernel: [4, 4], stride: 1, dilation: 1, pad: [2, 2] };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PatchGan {
@@ -54,7 +54,7 @@ impl PatchGan {
             // let rounding noise move it.
             let bias = if norm { detach(bias) } else { bias };
             conv(tape, from, weight, Some(bias), hidden, Geometry::HALVING);
-            norm_act(tape, hidden, out, NormAct { norm, activation: Activation::LeakyRelu, dropout: None });
+            norm_act(tape, hidden, out, None, NormAct { norm, activation: Activation::LeakyRelu, dropout: None });
             from = out;
         }
         let map = tape.transient([n, height >> BLOCKS.len(), width >> BLOCKS.len(), 1]);

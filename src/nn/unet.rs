@@ -7,7 +7,7 @@
 use super::{Parameters, Spec};
 use crate::ops::conv::{Geometry, conv, conv_transpose};
 use crate::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
-use crate::ops::tanh::tanh;
+use crate::ops::squash::tanh;
 use crate::ops::upsample::upsample_conv;
 use crate::tape::Tape;
 use crate::tensor::Tensor;
@@ -66,7 +66,7 @@ impl UNet {
         let mut layer = 0;
         let mut block = |level: usize, norm: bool, activation: Activation| {
             let drops = level >= DROPOUT_LEVEL && self.dropout > 0.0;
-            let dropout = drops.then_some(Dropout { probability: self.dropout, layer, pass });
+            let dropout = drops.then_some(Dropout { probability: self.dropout, layer, pass, first_image: 0 });
             layer += u16::from(drops);
             NormAct { norm, activation, dropout }
         };
@@ -85,14 +85,14 @@ impl UNet {
             conv(tape, from, parameters.value(&down(level)), None, hidden, Geometry::HALVING);
             // The outermost is never normalised, and neither is the innermost, which may be a single pixel.
             let norm = level > 1 && level < self.depth;
-            norm_act(tape, hidden, skip(level), block(level, norm, Activation::LeakyRelu));
+            norm_act(tape, hidden, skip(level), None, block(level, norm, Activation::LeakyRelu));
         }
         for level in (1..self.depth).rev() {
             let hidden = tape.transient(grid(level, self.channels(level)));
             let weight = parameters.value(&self.up(level));
             conv_transpose(tape, joined(level + 1), weight, None, hidden, Geometry::HALVING);
             let up = joined(level).channel_slice(0..self.channels(level));
-            norm_act(tape, hidden, up, block(level, true, Activation::Relu));
+            norm_act(tape, hidden, up, None, block(level, true, Activation::Relu));
         }
         let last = tape.transient(out.shape);
         upsample_conv(tape, joined(1), parameters.value("final.2.weight"), parameters.value("final.2.bias"), last);
