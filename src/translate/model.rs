@@ -15,7 +15,6 @@ use crate::program::Control;
 use crate::tape::Tape;
 use crate::tensor::Tensor;
 
-
 /// A generator from a checkpoint. Its program is recorded for one size at a time.
 pub struct Model {
     checkpoint: PathBuf,
