@@ -10,17 +10,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use image::RgbImage;
 use indicatif::ProgressBar;
 
 use super::interrupt;
 use super::losses::LossLog;
 use super::progress::{Progress, say};
 use super::samples;
+use super::schedule::learning_rate;
 use super::trainer::Trainer;
 use crate::checkpoint::{Meta, Reader, save_to_run};
 use crate::config::{TrainConfig, TrainRequest, ensure_free};
-use crate::data::{CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, Pairs, Position, Size, Split, resize};
+use crate::data::{
+    CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, Pairs, Picture, Position, ResizeFilter, Split,
+};
 use crate::device::Chosen;
 use crate::device::cpu::with_threads;
 
@@ -59,7 +61,8 @@ impl Data {
         let from: &dyn Pairs = held_out.as_deref().unwrap_or(&*train);
         let samples = (0..from.len().min(samples::ROWS)).map(|index| {
             let Pair { input, target } = from.pair(0, index)?;
-            Ok(Pair { input: fit(input, config.image_size), target: fit(target, config.image_size) })
+            let fit = |picture: Picture| picture.resize(config.image_size, ResizeFilter::Bicubic);
+            Ok(Pair { input: fit(input), target: fit(target) })
         });
         let samples = samples.collect::<Result<_>>()?;
         Ok(Data { train, samples })
@@ -78,10 +81,6 @@ fn open_folder(dir: &Path, config: &TrainConfig) -> Result<Dataset> {
     dataset
 }
 
-fn fit(image: RgbImage, size: Size) -> RgbImage {
-    if Size::of(&image) == size { image } else { resize(&image, size) }
-}
-
 struct Run {
     config: TrainConfig,
     chosen: Chosen,
@@ -97,12 +96,12 @@ struct Run {
 impl Run {
     fn start(request: &TrainRequest, data: Data, chosen: Chosen) -> Result<Run> {
         let config = request.config.clone();
-        let steps_per_epoch = (data.train.len() / config.batch) as u64;
+        let steps_per_epoch = (data.train.len() / config.pairs()) as u64;
         let fingerprint = data.train.fingerprint();
         let mut trainer = Trainer::new(&config, chosen.place)?;
         let position = match &request.resume {
             None => {
-                if let Some(file) = &config.init {
+                if let Some(file) = &config.start_from {
                     trainer.load_weights(&mut Reader::open(file)?)?;
                 }
                 Position { epoch: 0, step_in_epoch: 0 }
@@ -121,7 +120,7 @@ impl Run {
         };
         let loader_config = LoaderConfig {
             size: config.image_size,
-            batch: config.batch,
+            batch: config.pairs(),
             augment: config.augment,
             shuffle: config.shuffle,
             seed: config.seed,
@@ -157,8 +156,9 @@ impl Run {
                     return Err(error);
                 }
             };
-            let losses = self.trainer.step(&batch.pictures)?;
-            let (epoch, step) = (batch.epoch + 1, self.trainer.steps_done());
+            let epoch = batch.epoch + 1;
+            let losses = self.trainer.step(&batch.pictures, learning_rate(&self.config, epoch, &[]))?;
+            let step = self.trainer.steps_done();
             self.loader.recycle(batch);
             self.losses.add(epoch, step, losses)?;
             if !losses.is_finite() {
@@ -189,13 +189,16 @@ impl Run {
     fn introduce(&self, first: u64) {
         let config = &self.config;
         let pairs = config.data.as_ref().map_or("the built-in facades".into(), |dir| dir.display().to_string());
+        let batch = match config.accumulate {
+            1 => config.batch.to_string(),
+            accumulate => format!("{} x {accumulate}", config.batch),
+        };
         let from = if first == 0 { String::new() } else { format!(", going on after step {first}") };
         say(&format!(
-            "Training {} on {pairs} at {}: {} steps of batch {} on {}{from}",
+            "Training {} on {pairs} at {}: {} steps of batch {batch} on {}{from}",
             config.out.display(),
             config.image_size,
             self.total,
-            config.batch,
             self.chosen.describe(config.threads),
         ));
         let left_over = match self.loader.left_over() {
@@ -204,11 +207,11 @@ impl Run {
             count => format!("{count} pairs"),
         };
         let which = if config.shuffle { "drawn anew each time" } else { "the last in order" };
-        say(&format!("Each epoch leaves out {left_over}, {which}: the others fill its batches of {}", config.batch));
+        say(&format!("Each epoch leaves out {left_over}, {which}: the others fill its steps of {}", config.pairs()));
     }
 
     fn draw_samples(&mut self) -> Result<()> {
-        let outputs: Vec<RgbImage> =
+        let outputs: Vec<Picture> =
             self.samples.iter().map(|pair| self.trainer.preview(pair)).collect::<Result<_>>()?;
         samples::save(&self.newest_sample(), &self.samples, &outputs)
     }
