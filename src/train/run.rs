@@ -23,6 +23,7 @@ use crate::config::{TrainConfig, TrainRequest, ensure_free};
 use crate::data::{CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, Pairs, Position, Size, Split, resize};
 use crate::device::Chosen;
 use crate::device::cpu::with_threads;
+use crate::files::write_whole;
 
 /// Built-in facades in an epoch: as many as the CMP data set has for training.
 const FACADES_PER_EPOCH: usize = 400;
@@ -277,7 +278,5 @@ fn make_folder(config: &TrainConfig, is_new: bool) -> Result<()> {
         let claimed = File::create_new(&file).with_context(cannot);
         return claimed?.write_all(settings.as_bytes()).with_context(cannot);
     }
-    let unfinished = run.join("config.toml.unfinished");
-    fs::write(&unfinished, settings).with_context(cannot)?;
-    fs::rename(&unfinished, &file).with_context(cannot)
+    write_whole(&file, settings.as_bytes())
 }
