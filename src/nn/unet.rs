@@ -218,7 +218,8 @@ impl UNet {
         // Where the way up finds what the way down left, and where it puts its own.
         let halves = |level: usize| {
             let (joined, one) = (joined[level - 1], self.channels(level));
-            let (front, back) = (joined.channel_slice(0..one), joined.channel_slice(joined.channels() - one..joined.channels()));
+            let (front, back) =
+                (joined.channel_slice(0..one), joined.channel_slice(joined.channels() - one..joined.channels()));
             if self.recipe.puts_skip_first() { (front, back) } else { (back, front) }
         };
         let mut layer = 0;
@@ -271,7 +272,10 @@ impl UNet {
     }
 
     /// What follows a convolution, up to the next one.
-    #[expect(clippy::too_many_arguments, reason = "a level is told by its way and its number, and the rest is where and how")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a level is told by its way and its number, and the rest is where and how"
+    )]
     fn norm_act(
         &self,
         tape: &mut Tape,
@@ -340,7 +344,8 @@ mod tests {
         }
         assert!(!isola.contains(&"model.model.0.bias".to_owned()));
         let block_ck = names(UNet::of(Recipe::BlockCk));
-        for name in ["down_1_C64.model.0.weight", "down_8_C512.model.0.bias", "up_4_CD512.model.0.weight", "conv.bias"] {
+        for name in ["down_1_C64.model.0.weight", "down_8_C512.model.0.bias", "up_4_CD512.model.0.weight", "conv.bias"]
+        {
             assert!(block_ck.iter().any(|n| n == name), "{name} is not in {block_ck:?}");
         }
         let small = names(UNet { depth: 6, ..UNet::of(Recipe::PytorchGan) });
