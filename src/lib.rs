@@ -16,6 +16,7 @@ pub mod ops;
 pub mod philox;
 pub mod plan;
 pub mod program;
+pub mod report;
 pub mod tape;
 pub mod tensor;
 pub mod train;

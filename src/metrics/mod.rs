@@ -45,6 +45,15 @@ impl Metric {
         }
     }
 
+    /// For who does not know it.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Metric::L1 => "mean absolute error on the scale from -1 to 1; lower is better",
+            Metric::Psnr => "peak signal-to-noise ratio in dB; higher is better",
+            Metric::Ssim => "structural similarity, 1 for equal pictures; higher is better",
+        }
+    }
+
     pub fn lower_is_better(self) -> bool {
         self == Metric::L1
     }

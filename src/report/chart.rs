@@ -31,7 +31,10 @@ impl Chart<'_> {
         let place = |[at, value]: [f64; 2]| {
             let [left, right] = [LEFT, SIDES[0] - RIGHT];
             let [bottom, top] = [SIDES[1] - BOTTOM, TOP];
-            [left + (at - x[0]) / (x[1] - x[0]) * (right - left), bottom - (value - y[0]) / (y[1] - y[0]) * (bottom - top)]
+            [
+                left + (at - x[0]) / (x[1] - x[0]) * (right - left),
+                bottom - (value - y[0]) / (y[1] - y[0]) * (bottom - top),
+            ]
         };
         let line = |points: &[[f64; 2]]| -> String {
             let finite = points.iter().filter(|[_, value]| value.is_finite());
@@ -82,7 +85,8 @@ impl Chart<'_> {
         let far_out = faint.len() / 100;
         let shown = faint[far_out..faint.len() - far_out].iter().copied();
         let values = self.line.iter().map(|point| point[1]).filter(|value| value.is_finite()).chain(shown);
-        let [low, high] = values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| [low.min(value), high.max(value)]);
+        let [low, high] =
+            values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| [low.min(value), high.max(value)]);
         let room = match high - low {
             width if width > 0.0 => 0.06 * width,
             // One value, or none at all.
