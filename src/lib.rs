@@ -9,6 +9,7 @@ pub mod config;
 pub mod data;
 pub mod device;
 pub mod evaluate;
+pub mod exchange;
 pub mod metrics;
 pub mod nn;
 pub mod ops;

@@ -1,0 +1,3 @@
+mod archive;
+mod pickle;
+mod torch;
