@@ -33,8 +33,58 @@ __device__ __forceinline__ void sum_run(float* partial, int pixels, int channels
   if (threadIdx.x == 0) partial[blockIdx.x] = total;
 }
 
-// gradient = 2 * (x - target) * scale, and sums of (x - target)^2. x and gradient are [pixels, c], scale is the loss's
-// weight divided by pixels * c, partial has one element for each block. Grid: ceil(pixels * c / run).
+// What a criterion makes of one element x and its target t: the term of the sum, and in `slope` its derivative by x.
+
+// (x - t)^2
+struct Square {
+  __device__ __forceinline__ static float term(float x, float t, float& slope) {
+    const float error = x - t;
+    slope = 2.0f * error;
+    return __fmul_rn(error, error);
+  }
+};
+
+// |x - t|, with slope 0 where they are equal.
+struct Distance {
+  __device__ __forceinline__ static float term(float x, float t, float& slope) {
+    const float error = x - t;
+    slope = error == 0.0f ? 0.0f : copysignf(1.0f, error);
+    return fabsf(error);
+  }
+};
+
+// -(t ln x + (1 - t) ln(1 - x)): as in PyTorch the logarithms end at -100, and the slope's divisor at 1e-12.
+struct CrossEntropy {
+  __device__ __forceinline__ static float term(float x, float t, float& slope) {
+    slope = (x - t) / fmaxf((1.0f - x) * x, 1e-12f);
+    return (t - 1.0f) * fmaxf(log1pf(-x), -100.0f) - t * fmaxf(logf(x), -100.0f);
+  }
+};
+
+// The same of sigmoid(x). Nothing overflows: only exp(-|x|) is computed.
+struct CrossEntropyOfLogit {
+  __device__ __forceinline__ static float term(float x, float t, float& slope) {
+    const float small = expf(-fabsf(x));
+    slope = (x < 0.0f ? small : 1.0f) / (1.0f + small) - t;
+    return fmaxf(x, 0.0f) - x * t + log1pf(small);
+  }
+};
+
+// gradient = slope * scale, and sums of the criterion's terms; `target(pixel, channel)` is what x is compared with.
+template <class Criterion, class Target>
+__device__ __forceinline__ void compare(const float* x, float* gradient, float* partial, int pixels, int channels,
+                                        int x_stride, int gradient_stride, float scale, int run, int accumulate,
+                                        Target target) {
+  sum_run(partial, pixels, channels, run, [&](unsigned pixel, unsigned channel) {
+    float slope;
+    const float term = Criterion::term(x[at(pixel, x_stride, channel)], target(pixel, channel), slope);
+    store(gradient + at(pixel, gradient_stride, channel), slope * scale, accumulate);
+    return term;
+  });
+}
+
+// Of (x - target)^2. x and gradient are [pixels, c], scale is the loss's weight divided by pixels * c, partial has one
+// element for each block. Grid: ceil(pixels * c / run).
 extern "C" __global__ void __launch_bounds__(THREADS) mse_loss(
     const float* __restrict__ x,
     float* gradient,
@@ -47,16 +97,48 @@ extern "C" __global__ void __launch_bounds__(THREADS) mse_loss(
     float scale,
     int run,
     int accumulate) {
-  sum_run(partial, pixels, channels, run, [&](unsigned pixel, unsigned channel) {
-    const float error = x[at(pixel, x_stride, channel)] - target;
-    store(gradient + at(pixel, gradient_stride, channel), 2.0f * error * scale, accumulate);
-    return __fmul_rn(error, error);
-  });
+  compare<Square>(x, gradient, partial, pixels, channels, x_stride, gradient_stride, scale, run, accumulate,
+                  [&](unsigned, unsigned) { return target; });
 }
 KERNEL(mse_loss);
 
-// gradient = sign(x - target) * scale, where sign(0) = 0, and sums of |x - target|. x, target and gradient are [pixels,
-// c], the rest as above. Grid: ceil(pixels * c / run).
+// Of the cross-entropy of probabilities x, the rest as above.
+extern "C" __global__ void __launch_bounds__(THREADS) bce_loss(
+    const float* __restrict__ x,
+    float* gradient,
+    float* __restrict__ partial,
+    int pixels,
+    int channels,
+    int x_stride,
+    int gradient_stride,
+    float target,
+    float scale,
+    int run,
+    int accumulate) {
+  compare<CrossEntropy>(x, gradient, partial, pixels, channels, x_stride, gradient_stride, scale, run, accumulate,
+                        [&](unsigned, unsigned) { return target; });
+}
+KERNEL(bce_loss);
+
+// Of the cross-entropy of sigmoid(x), the rest as above.
+extern "C" __global__ void __launch_bounds__(THREADS) bce_logits_loss(
+    const float* __restrict__ x,
+    float* gradient,
+    float* __restrict__ partial,
+    int pixels,
+    int channels,
+    int x_stride,
+    int gradient_stride,
+    float target,
+    float scale,
+    int run,
+    int accumulate) {
+  compare<CrossEntropyOfLogit>(x, gradient, partial, pixels, channels, x_stride, gradient_stride, scale, run, accumulate,
+                               [&](unsigned, unsigned) { return target; });
+}
+KERNEL(bce_logits_loss);
+
+// Of |x - target|. x, target and gradient are [pixels, c], the rest as above.
 extern "C" __global__ void __launch_bounds__(THREADS) l1_loss(
     const float* __restrict__ x,
     const float* __restrict__ target,
@@ -70,14 +152,29 @@ extern "C" __global__ void __launch_bounds__(THREADS) l1_loss(
     float scale,
     int run,
     int accumulate) {
-  sum_run(partial, pixels, channels, run, [&](unsigned pixel, unsigned channel) {
-    const float error = x[at(pixel, x_stride, channel)] - target[at(pixel, target_stride, channel)];
-    const float sign = error == 0.0f ? 0.0f : copysignf(1.0f, error);
-    store(gradient + at(pixel, gradient_stride, channel), sign * scale, accumulate);
-    return fabsf(error);
-  });
+  compare<Distance>(x, gradient, partial, pixels, channels, x_stride, gradient_stride, scale, run, accumulate,
+                    [&](unsigned pixel, unsigned channel) { return target[at(pixel, target_stride, channel)]; });
 }
 KERNEL(l1_loss);
+
+// Of (x - target)^2. x, target and gradient are [pixels, c], the rest as above.
+extern "C" __global__ void __launch_bounds__(THREADS) l2_loss(
+    const float* __restrict__ x,
+    const float* __restrict__ target,
+    float* gradient,
+    float* __restrict__ partial,
+    int pixels,
+    int channels,
+    int x_stride,
+    int target_stride,
+    int gradient_stride,
+    float scale,
+    int run,
+    int accumulate) {
+  compare<Square>(x, gradient, partial, pixels, channels, x_stride, gradient_stride, scale, run, accumulate,
+                  [&](unsigned pixel, unsigned channel) { return target[at(pixel, target_stride, channel)]; });
+}
+KERNEL(l2_loss);
 
 // value = the sum of `partials` elements of partial / count, added up in f64. Grid: 1.
 extern "C" __global__ void __launch_bounds__(THREADS) loss_finish(

@@ -29,12 +29,27 @@ struct Share {
   }
 };
 
-// y = dropout(activation(norm(x))); x and y are [n, pixels, c], statistics [n, 2, c]: mean and 1 / standard deviation
-// (by the biased variance) of each channel of each image, 0 and 1 without norm.
-// The activation is v > 0 ? v : v * slope.
+// The gain and bias of a channel. Without any they are 1 and -0, which change no bit of any number.
+struct Affine {
+  float gain = 1.0f, bias = -0.0f;
+
+  __device__ __forceinline__ Affine(const float* gains, const float* biases, const Share& share) {
+    if (!gains || !share.active) return;
+    gain = gains[share.channel];
+    bias = biases[share.channel];
+  }
+
+  __device__ __forceinline__ float operator()(float value) const { return fmaf(value, gain, bias); }
+};
+
+// y = dropout(activation(gain * norm(x) + bias)); x and y are [n, pixels, c], gain and bias [c] or null, statistics
+// [n, 2, c]: mean and 1 / standard deviation (by the biased variance) of each channel of each image, 0 and 1 without
+// norm. The activation is v > 0 ? v : v * slope. Image 0 is image `first_image` of the batch that dropout draws for.
 // Grid: (n * ceil(c / 32), 1) with norm, (n * ceil(c / 32), any) without.
 extern "C" __global__ void __launch_bounds__(THREADS) norm_act_forward(
     const float* __restrict__ x,
+    const float* __restrict__ gain,
+    const float* __restrict__ bias,
     float* __restrict__ y,
     float* __restrict__ statistics,
     const Control* __restrict__ control,
@@ -47,11 +62,14 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_act_forward(
     int dropout,
     int dropout_place,
     int dropout_threshold,
-    float keep_scale) {
+    float keep_scale,
+    int first_image) {
   STATIC_SMEM(float, rows, [1][ROWS][LANES]);
   const Share share(channels);
   const Mask mask = make_mask(control, dropout, dropout_place, dropout_threshold, keep_scale);
+  const Affine affine(gain, bias, share);
   const size_t first_pixel = size_t(share.image) * pixels;
+  const size_t first_drawn = (size_t(first_image) * pixels + first_pixel) * channels + share.channel;
   x += first_pixel * x_stride + share.channel;
   y += first_pixel * y_stride + share.channel;
 
@@ -74,22 +92,27 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_act_forward(
     statistics[at(2 * share.image + 1, channels, share.channel)] = scale;
   }
   for (unsigned p = share.first; p < unsigned(pixels); p += share.step) {
-    const float value = (x[at(p, x_stride, 0)] - mean) * scale;
+    const float value = affine((x[at(p, x_stride, 0)] - mean) * scale);
     const float activated = value > 0.0f ? value : value * slope;
-    y[at(p, y_stride, 0)] = mask.apply(activated, (first_pixel + p) * channels + share.channel);
+    y[at(p, y_stride, 0)] = mask.apply(activated, first_drawn + size_t(p) * channels);
   }
 }
 KERNEL(norm_act_forward);
 
 // The gradient of the same: with v = norm(x), and g = dy brought back through dropout and activation,
-// dx = (g - mean(g) - v * mean(g * v)) * scale; the means are over the pixels of an image, and 0 without norm.
-// All are [n, pixels, c], statistics [n, 2, c]; their image 0 is image `first_image` of the forward step's batch.
+// dx = (g - mean(g) - v * mean(g * v)) * scale * gain; the means are over the pixels of an image, and 0 without norm.
+// What the image adds to the gradients of gain and bias are the sums of g * v and of g: [n, c], null without affine.
+// x, dy and dx are [n, pixels, c], the rest as above.
 // Grid: as above.
 extern "C" __global__ void __launch_bounds__(THREADS) norm_act_gradient(
     const float* __restrict__ x,
     const float* __restrict__ dy,
     const float* __restrict__ statistics,
+    const float* __restrict__ gain,
+    const float* __restrict__ bias,
     float* dx,
+    float* __restrict__ gain_sums,
+    float* __restrict__ bias_sums,
     const Control* __restrict__ control,
     int pixels,
     int channels,
@@ -107,6 +130,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_act_gradient(
   STATIC_SMEM(float, rows, [2][ROWS][LANES]);
   const Share share(channels);
   const Mask mask = make_mask(control, dropout, dropout_place, dropout_threshold, keep_scale);
+  const Affine affine(gain, bias, share);
   const size_t first_pixel = size_t(share.image) * pixels;
   const size_t first_drawn = (size_t(first_image) * pixels + first_pixel) * channels + share.channel;
   x += first_pixel * x_stride + share.channel;
@@ -118,11 +142,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_act_gradient(
     mean = statistics[at(2 * share.image, channels, share.channel)];
     scale = statistics[at(2 * share.image + 1, channels, share.channel)];
   }
-  // The normalised value of a pixel, and the gradient that reaches it through dropout and activation.
+  // The normalised value of a pixel, before gain and bias, and the gradient that comes through dropout and activation.
   const auto reached = [&](unsigned p, float& value, float& gradient) {
     value = (x[at(p, x_stride, 0)] - mean) * scale;
     gradient = mask.apply(dy[at(p, dy_stride, 0)], first_drawn + size_t(p) * channels);
-    if (!(value > 0.0f)) gradient *= slope;
+    if (!(affine(value) > 0.0f)) gradient *= slope;
   };
 
   // Means over the pixels of the gradient, and of the gradient times the value.
@@ -134,6 +158,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_act_gradient(
       sum[0] += gradient;
       sum[1] = fmaf(gradient, value, sum[1]);
     });
+    if (gain_sums && share.active && share.first == 0) {
+      gain_sums[at(share.image, channels, share.channel)] = along[1];
+      bias_sums[at(share.image, channels, share.channel)] = along[0];
+    }
     const float part = 1.0f / float(pixels);
     along[0] *= part;
     along[1] *= part;
@@ -142,7 +170,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_act_gradient(
   for (unsigned p = share.first; p < unsigned(pixels); p += share.step) {
     float value, gradient;
     reached(p, value, gradient);
-    const float across = fmaf(-value, along[1], gradient - along[0]) * scale;
+    const float across = fmaf(-value, along[1], gradient - along[0]) * scale * affine.gain;
     store(dx + at(p, dx_stride, 0), across, accumulate);
   }
 }

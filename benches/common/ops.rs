@@ -18,7 +18,7 @@ use pixtape::ops::conv::{BiasGrad, Down, Geometry, Up, Wgrad};
 use pixtape::ops::copy::{Upstream, copy};
 use pixtape::ops::loss::{Criterion as Distance, Loss};
 use pixtape::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
-use pixtape::ops::tanh::tanh;
+use pixtape::ops::squash::tanh;
 use pixtape::ops::upsample::upsample_conv;
 use pixtape::program::{Control, Destination};
 use pixtape::tape::{Root, Tape};
@@ -192,7 +192,7 @@ fn convolution_layers(judged: usize) -> Vec<Layer> {
         images: judged,
         small: [16, 16, 1],
         big: [16, 16, 512],
-        geometry: Geometry { kernel: [4, 4], stride: 1, pad: [2, 2] },
+        geometry: Geometry { kernel: [4, 4], stride: 1, dilation: 1, pad: [2, 2] },
     };
     down.chain(judging).chain([head]).collect()
 }
@@ -259,7 +259,7 @@ fn convolutions(benches: &mut Benches<'_>) {
 
 fn norms(benches: &mut Benches<'_>) {
     use Activation::{LeakyRelu, Relu};
-    let dropout = Some(Dropout { probability: 0.5, layer: 0, pass: 0 });
+    let dropout = Some(Dropout { probability: 0.5, layer: 0, pass: 0, first_image: 0 });
     let layers = [
         ("down1", [1, 128, 128, 64], NormAct { norm: false, activation: LeakyRelu, dropout: None }),
         ("down2", [1, 64, 64, 128], NormAct { norm: true, activation: LeakyRelu, dropout: None }),
@@ -275,7 +275,7 @@ fn norms(benches: &mut Benches<'_>) {
         for (name, shape, op) in layers {
             group.bench(name, elements(shape), &[step], |r| {
                 let (x, y) = (r.image(shape), r.tape.transient(shape));
-                norm_act(&mut r.tape, x, y, op);
+                norm_act(&mut r.tape, x, y, None, op);
                 r.differentiate(y, &[x]);
             });
         }

@@ -4,19 +4,38 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use super::{Precision, Recipe, TrainConfig, TrainOptions, available_threads, run_name};
+use super::{Precision, TrainConfig, TrainOptions, available_threads, run_name, size_rules::default_depth};
 use crate::checkpoint::latest;
 use crate::data::{Augment, Direction, Size};
 use crate::device::DeviceChoice;
+use crate::nn::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, ReceptiveField, Recipe, Skips};
+use crate::train::schedule::LrSchedule;
+use crate::train::step::{GanLoss, PixelLoss, StepOrder};
 
 /// What a recipe prescribes, whatever the data.
+#[derive(Clone, Copy)]
 struct RecipeDefaults {
     batch: usize,
     lr: f64,
     beta1: f64,
-    lambda_pixel: f64,
-    dropout: f64,
+    lr_schedule: LrSchedule,
+    init: InitKind,
+    init_gain: f64,
     augment: Augment,
+    generator: Skips,
+    norm: Norm,
+    block_order: BlockOrder,
+    last_layer: LastLayer,
+    dropout: f64,
+    dropout_at: DropoutAt,
+    receptive_field: ReceptiveField,
+    conditional: bool,
+    halve_d: bool,
+    step_order: StepOrder,
+    gan_loss: GanLoss,
+    lambda_gan: f64,
+    pixel_loss: PixelLoss,
+    lambda_pixel: f64,
 }
 
 /// What depends on where the pairs come from: how large the job is.
@@ -30,8 +49,52 @@ struct JobDefaults {
     keep: usize,
 }
 
-const PYTORCH_GAN: RecipeDefaults =
-    RecipeDefaults { batch: 1, lr: 2e-4, beta1: 0.5, lambda_pixel: 100.0, dropout: 0.5, augment: Augment::Flip };
+const PYTORCH_GAN: RecipeDefaults = RecipeDefaults {
+    batch: 1,
+    lr: 2e-4,
+    beta1: 0.5,
+    lr_schedule: LrSchedule::Constant,
+    init: InitKind::Normal,
+    init_gain: 0.02,
+    augment: Augment::Flip,
+    generator: Skips::Unet,
+    norm: Norm::Instance,
+    block_order: BlockOrder::ConvNormActDropout,
+    last_layer: LastLayer::Resize,
+    dropout: 0.5,
+    dropout_at: DropoutAt::BothWays,
+    receptive_field: ReceptiveField::R94,
+    conditional: true,
+    halve_d: true,
+    step_order: StepOrder::GeneratorFirst,
+    gan_loss: GanLoss::Lsgan,
+    lambda_gan: 1.0,
+    pixel_loss: PixelLoss::L1,
+    lambda_pixel: 100.0,
+};
+
+const BLOCK_CK: RecipeDefaults = RecipeDefaults {
+    augment: Augment::Jitter,
+    block_order: BlockOrder::ConvNormDropoutAct,
+    last_layer: LastLayer::Transposed,
+    dropout_at: DropoutAt::Up,
+    receptive_field: ReceptiveField::Map70,
+    step_order: StepOrder::DiscriminatorFirstFresh,
+    gan_loss: GanLoss::Bce,
+    ..PYTORCH_GAN
+};
+
+const ISOLA: RecipeDefaults = RecipeDefaults {
+    augment: Augment::Jitter,
+    lr_schedule: LrSchedule::Linear,
+    block_order: BlockOrder::ActConvNormDropout,
+    last_layer: LastLayer::Transposed,
+    dropout_at: DropoutAt::UpAfterInnermost,
+    receptive_field: ReceptiveField::R70,
+    step_order: StepOrder::DiscriminatorFirst,
+    gan_loss: GanLoss::BceLogits,
+    ..PYTORCH_GAN
+};
 
 /// `--data`: the published recipe at its full size.
 const FULL: JobDefaults = JobDefaults {
@@ -48,6 +111,17 @@ const FULL: JobDefaults = JobDefaults {
 const BUILT_IN: JobDefaults =
     JobDefaults { image_size: Size { width: 128, height: 128 }, ngf: 16, ndf: 16, epochs: 15, ..FULL };
 
+/// Epochs that schedules reckon with where no number of epochs is given.
+const SCHEDULED_EPOCHS: u64 = 200;
+
+fn prescribed(recipe: Recipe) -> RecipeDefaults {
+    match recipe {
+        Recipe::PytorchGan => PYTORCH_GAN,
+        Recipe::BlockCk => BLOCK_CK,
+        Recipe::Isola => ISOLA,
+    }
+}
+
 impl TrainOptions {
     /// The complete settings of a new run: these options over the defaults, checked.
     ///
@@ -56,9 +130,7 @@ impl TrainOptions {
         let given = self.with_absolute_inputs()?;
         let job = if given.data.is_some() { FULL } else { BUILT_IN };
         let recipe = given.recipe.unwrap_or(Recipe::PytorchGan);
-        let prescribed = match recipe {
-            Recipe::PytorchGan => PYTORCH_GAN,
-        };
+        let prescribed = prescribed(recipe);
 
         let image_size = given.image_size.unwrap_or(job.image_size);
         let augment = given.augment.unwrap_or(prescribed.augment);
@@ -68,6 +140,19 @@ impl TrainOptions {
         });
         // A run that was given an end by either measure needs no other.
         let epochs = given.epochs.or(if given.steps.is_none() { Some(job.epochs) } else { None });
+        let lr_schedule = given.lr_schedule.unwrap_or(prescribed.lr_schedule);
+        let default_of = |flag: &str, value: u64| lr_schedule.uses().contains(&flag).then_some(value);
+        let scheduled = epochs.unwrap_or(SCHEDULED_EPOCHS);
+        let (constant, decay) = match lr_schedule {
+            // Of an odd number the first half is the longer one; one epoch at least decays.
+            LrSchedule::Linear => (scheduled.div_ceil(2), (scheduled / 2).max(1)),
+            _ => (0, scheduled),
+        };
+        let lr_factor = match lr_schedule {
+            LrSchedule::Step => Some(0.1),
+            LrSchedule::Plateau => Some(0.2),
+            LrSchedule::Constant | LrSchedule::Linear | LrSchedule::Cosine => None,
+        };
         let out = given.out.unwrap_or_else(|| run_name::next_free(given.data.as_deref()));
         ensure_free(&out)?;
 
@@ -82,13 +167,35 @@ impl TrainOptions {
             epochs,
             steps: given.steps,
             batch: given.batch.unwrap_or(prescribed.batch),
-            lr: given.lr.unwrap_or(prescribed.lr),
+            accumulate: given.accumulate.unwrap_or(1),
+            step_order: given.step_order.unwrap_or(prescribed.step_order),
             beta1: given.beta1.unwrap_or(prescribed.beta1),
-            lambda_pixel: given.lambda_pixel.unwrap_or(prescribed.lambda_pixel),
+            init: given.init.unwrap_or(prescribed.init),
+            init_gain: given.init_gain.unwrap_or(prescribed.init_gain),
+            start_from: given.start_from,
+            generator: given.generator.unwrap_or(prescribed.generator),
             ngf: given.ngf.unwrap_or(job.ngf),
-            ndf: given.ndf.unwrap_or(job.ndf),
+            depth: given.depth.unwrap_or_else(|| default_depth(image_size)),
+            norm: given.norm.unwrap_or(prescribed.norm),
+            block_order: given.block_order.unwrap_or(prescribed.block_order),
+            last_layer: given.last_layer.unwrap_or(prescribed.last_layer),
             dropout: given.dropout.unwrap_or(prescribed.dropout),
-            init: given.init,
+            dropout_at: given.dropout_at.unwrap_or(prescribed.dropout_at),
+            receptive_field: given.receptive_field.unwrap_or(prescribed.receptive_field),
+            conditional: given.conditional.unwrap_or(prescribed.conditional),
+            ndf: given.ndf.unwrap_or(job.ndf),
+            halve_d: given.halve_d.unwrap_or(prescribed.halve_d),
+            gan_loss: given.gan_loss.unwrap_or(prescribed.gan_loss),
+            lambda_gan: given.lambda_gan.unwrap_or(prescribed.lambda_gan),
+            pixel_loss: given.pixel_loss.unwrap_or(prescribed.pixel_loss),
+            lambda_pixel: given.lambda_pixel.unwrap_or(prescribed.lambda_pixel),
+            lr: given.lr.unwrap_or(prescribed.lr),
+            lr_schedule,
+            lr_constant_epochs: given.lr_constant_epochs.or(default_of("lr-constant-epochs", constant)),
+            lr_decay_epochs: given.lr_decay_epochs.or(default_of("lr-decay-epochs", decay)),
+            lr_step_epochs: given.lr_step_epochs.or(default_of("lr-step-epochs", 50)),
+            lr_factor: given.lr_factor.or(lr_factor),
+            lr_patience: given.lr_patience.or(default_of("lr-patience", 5)),
             seed: given.seed.unwrap_or(1),
             threads: given.threads.unwrap_or_else(available_threads),
             device: given.device.unwrap_or(DeviceChoice::Auto),

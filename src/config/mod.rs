@@ -13,9 +13,8 @@ mod size_rules;
 mod train_config;
 
 pub(crate) use defaults::ensure_free;
-pub use options::{Precision, Recipe, TrainOptions};
+pub use options::{Precision, TrainOptions};
 pub(crate) use resume::is_same_place;
-pub use size_rules::depth;
 pub use train_config::{TrainConfig, TrainRequest};
 
 /// The threads used when nobody says how many: as many as this machine runs at once.

@@ -13,14 +13,9 @@ use toml::Table;
 
 use crate::data::{Augment, Direction, Size};
 use crate::device::DeviceChoice;
-
-/// A published system to reproduce: a network, its losses and their defaults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Recipe {
-    /// U-Net and PatchGAN with instance norm, least-squares GAN loss and 100 x L1.
-    PytorchGan,
-}
+use crate::nn::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, ReceptiveField, Recipe, Skips};
+use crate::train::schedule::LrSchedule;
+use crate::train::step::{GanLoss, PixelLoss, StepOrder};
 
 /// The number format of activations and gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -48,9 +43,8 @@ pub struct TrainOptions {
 
     /// Size of the images the networks see, N or WIDTHxHEIGHT in pixels [default: 256 with --data, 128 without]
     ///
-    /// Other sizes are resized to it. The U-Net halves both sides floor(log2(shorter side)) times, at most 8 times, so
-    /// both must be multiples of that power of two: 64, 128, 256, 512 and 512x256 work, 200 does not. The smallest side
-    /// is 32.
+    /// Other sizes are resized to it. The U-Net halves both sides --depth times, so both must be multiples of that power of
+    /// two: 64, 128, 256, 512 and 512x256 work, 200 does not unless the depth is 3. The smallest side is 32.
     #[arg(long, value_name = "SIZE", help_heading = "Data")]
     pub image_size: Option<Size>,
 
@@ -70,7 +64,10 @@ pub struct TrainOptions {
     #[arg(long, value_name = "true|false", help_heading = "Data")]
     pub shuffle: Option<bool>,
 
-    /// The system to reproduce: networks, losses and the defaults below [default: pytorch-gan]
+    /// The published system to reproduce: the defaults of most flags below [default: pytorch-gan]
+    ///
+    /// `pixtape inspect RECIPE` shows what it is made of. The defaults that differ from one recipe to another are given in
+    /// the order pytorch-gan, block-ck, isola.
     #[arg(long, help_heading = "Recipe")]
     pub recipe: Option<Recipe>,
 
@@ -87,13 +84,20 @@ pub struct TrainOptions {
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     pub steps: Option<u64>,
 
-    /// Pairs in one optimiser step [default: 1]
+    /// Pairs that are computed at once [default: 1]
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     pub batch: Option<usize>,
 
-    /// Learning rate of Adam, for both networks [default: 0.0002]
-    #[arg(long, value_name = "RATE", help_heading = "Recipe")]
-    pub lr: Option<f64>,
+    /// Batches whose gradients are added up for one optimiser step [default: 1]
+    ///
+    /// --batch 2 --accumulate 4 learns what --batch 8 learns, in a quarter of its memory.
+    #[arg(long, value_name = "N", help_heading = "Recipe")]
+    pub accumulate: Option<usize>,
+
+    /// Which network is updated first, and on what [default: generator-first, discriminator-first-fresh,
+    /// discriminator-first]
+    #[arg(long, value_name = "ORDER", help_heading = "Recipe")]
+    pub step_order: Option<StepOrder>,
 
     /// Adam's decay of the gradient mean, from 0 to below 1 [default: 0.5]
     ///
@@ -101,30 +105,130 @@ pub struct TrainOptions {
     #[arg(long, value_name = "DECAY", help_heading = "Recipe")]
     pub beta1: Option<f64>,
 
-    /// Weight of the pixel loss (mean absolute error) beside the GAN loss of weight 1 [default: 100]
-    #[arg(long, value_name = "WEIGHT", help_heading = "Recipe")]
-    pub lambda_pixel: Option<f64>,
+    /// Distribution of the initial weights [default: normal]
+    #[arg(long, help_heading = "Recipe")]
+    pub init: Option<InitKind>,
 
-    /// Channels of the generator's first layer; deeper layers have up to 8 times as many [default: 64 with --data, 16
-    /// without]
-    #[arg(long, value_name = "N", help_heading = "Recipe")]
-    pub ngf: Option<usize>,
-
-    /// Channels of the discriminator's first layer; deeper layers have up to 8 times as many [default: 64 with --data,
-    /// 16 without]
-    #[arg(long, value_name = "N", help_heading = "Recipe")]
-    pub ndf: Option<usize>,
-
-    /// Share of the generator's inner activations set to zero, from 0 to below 1; its only noise [default: 0.5]
-    #[arg(long, value_name = "P", help_heading = "Recipe")]
-    pub dropout: Option<f64>,
+    /// Scale of the initial weights, and deviation of the gains of a norm around 1 [default: 0.02]
+    #[arg(long, value_name = "GAIN", help_heading = "Recipe")]
+    pub init_gain: Option<f64>,
 
     /// Start from the weights in this safetensors file instead of random ones.
     ///
     /// Tensors have PyTorch's names and layouts, under "generator." and "discriminator."; a checkpoint of another run
-    /// is such a file.
+    /// is such a file. A network of which the file has nothing starts from random weights: so does the discriminator
+    /// beside an imported generator.
     #[arg(long, value_name = "FILE", help_heading = "Recipe")]
-    pub init: Option<PathBuf>,
+    pub start_from: Option<PathBuf>,
+
+    /// With or without skip connections from the way down to the way up [default: unet]
+    #[arg(long, value_name = "KIND", help_heading = "Generator")]
+    pub generator: Option<Skips>,
+
+    /// Channels of the generator's first layer; deeper layers have up to 8 times as many [default: 64 with --data, 16
+    /// without]
+    #[arg(long, value_name = "N", help_heading = "Generator")]
+    pub ngf: Option<usize>,
+
+    /// Times that the generator halves the image, at least 2 [default: floor(log2(shorter side)), at most 8]
+    #[arg(long, value_name = "N", help_heading = "Generator")]
+    pub depth: Option<usize>,
+
+    /// Normalisation, in both networks [default: instance]
+    #[arg(long, help_heading = "Generator")]
+    pub norm: Option<Norm>,
+
+    /// Where in a block the activation stands [default: conv-norm-act-dropout, conv-norm-dropout-act,
+    /// act-conv-norm-dropout]
+    #[arg(long, value_name = "ORDER", help_heading = "Generator")]
+    pub block_order: Option<BlockOrder>,
+
+    /// How the generator comes back to the full size [default: resize, transposed, transposed]
+    #[arg(long, value_name = "KIND", help_heading = "Generator")]
+    pub last_layer: Option<LastLayer>,
+
+    /// Share of the generator's inner activations set to zero, from 0 to below 1; its only noise [default: 0.5]
+    #[arg(long, value_name = "P", help_heading = "Generator")]
+    pub dropout: Option<f64>,
+
+    /// Which levels of the generator drop out [default: both-ways, up, up-after-innermost]
+    #[arg(long, value_name = "LEVELS", help_heading = "Generator")]
+    pub dropout_at: Option<DropoutAt>,
+
+    /// Side of the patches that the discriminator judges, in pixels, or map70 [default: 94, map70, 70]
+    #[arg(long, value_name = "PIXELS", help_heading = "Discriminator")]
+    pub receptive_field: Option<ReceptiveField>,
+
+    /// Show the discriminator the input beside the picture it judges; false: the picture alone [default: true]
+    #[arg(long, value_name = "true|false", help_heading = "Discriminator")]
+    pub conditional: Option<bool>,
+
+    /// Channels of the discriminator's first layer; deeper layers have up to 8 times as many [default: 64 with --data,
+    /// 16 without]
+    #[arg(long, value_name = "N", help_heading = "Discriminator")]
+    pub ndf: Option<usize>,
+
+    /// Halve the sum of the discriminator's losses on real and fake pictures, so that it learns more slowly [default:
+    /// true]
+    #[arg(long, value_name = "true|false", help_heading = "Discriminator")]
+    pub halve_d: Option<bool>,
+
+    /// What the discriminator's judgements are compared with ones and zeros by [default: lsgan, bce, bce-logits]
+    #[arg(long, value_name = "LOSS", help_heading = "Losses")]
+    pub gan_loss: Option<GanLoss>,
+
+    /// Weight of the GAN loss in the generator's [default: 1]
+    #[arg(long, value_name = "WEIGHT", help_heading = "Losses")]
+    pub lambda_gan: Option<f64>,
+
+    /// What the generator's picture is compared with the target by [default: l1]
+    #[arg(long, value_name = "LOSS", help_heading = "Losses")]
+    pub pixel_loss: Option<PixelLoss>,
+
+    /// Weight of the pixel loss in the generator's [default: 100]
+    #[arg(long, value_name = "WEIGHT", help_heading = "Losses")]
+    pub lambda_pixel: Option<f64>,
+
+    /// Learning rate of Adam, for both networks, before any schedule [default: 0.0002]
+    #[arg(long, value_name = "RATE", help_heading = "Learning rate")]
+    pub lr: Option<f64>,
+
+    /// How the learning rate changes with the epoch e, which counts from 1 [default: constant, constant, linear]
+    ///
+    /// constant: lr.
+    ///
+    /// linear: lr x (1 - max(0, e - C) / (D + 1)), C being --lr-constant-epochs and D --lr-decay-epochs.
+    ///
+    /// cosine: lr x (1 + cos(pi x (e - 1) / D)) / 2.
+    ///
+    /// step: lr x F^floor((e - 1) / S), F being --lr-factor and S --lr-step-epochs.
+    ///
+    /// plateau: lr x F^k, k being how often more than --lr-patience validations in a row had not brought the held-out
+    /// L1 below 0.99 of its best.
+    ///
+    /// After the last epoch of a decay the rate stays what it was in it.
+    #[arg(long, value_name = "SCHEDULE", help_heading = "Learning rate")]
+    pub lr_schedule: Option<LrSchedule>,
+
+    /// linear: epochs at the full rate [default: half of --epochs; 100 without --epochs]
+    #[arg(long, value_name = "C", help_heading = "Learning rate")]
+    pub lr_constant_epochs: Option<u64>,
+
+    /// linear, cosine: epochs of decay [default: linear: the other half of --epochs, or 100; cosine: --epochs, or 200]
+    #[arg(long, value_name = "D", help_heading = "Learning rate")]
+    pub lr_decay_epochs: Option<u64>,
+
+    /// step: epochs from one fall of the rate to the next [default: 50]
+    #[arg(long, value_name = "S", help_heading = "Learning rate")]
+    pub lr_step_epochs: Option<u64>,
+
+    /// step, plateau: what the rate is multiplied by, above 0 and below 1 [default: step: 0.1; plateau: 0.2]
+    #[arg(long, value_name = "F", help_heading = "Learning rate")]
+    pub lr_factor: Option<f64>,
+
+    /// plateau: validations without progress that are put up with [default: 5]
+    #[arg(long, value_name = "N", help_heading = "Learning rate")]
+    pub lr_patience: Option<u64>,
 
     /// Seed of everything random: weights, order, augmentation, dropout, built-in facades [default: 1]
     ///
@@ -199,9 +303,9 @@ impl TrainOptions {
         Table::try_from(self).context("a setting cannot be written as TOML")
     }
 
-    /// The same options with `data` and `init` as absolute paths, so that a run can be resumed from another folder.
+    /// The same options with `data` and `start_from` as absolute paths, so that a run can be resumed from another folder.
     pub(super) fn with_absolute_inputs(mut self) -> Result<TrainOptions> {
-        for (flag, path) in [("data", &mut self.data), ("init", &mut self.init)] {
+        for (flag, path) in [("data", &mut self.data), ("start-from", &mut self.start_from)] {
             if let Some(path) = path {
                 *path = path.canonicalize().with_context(|| format!("--{flag}: cannot open {}", path.display()))?;
             }

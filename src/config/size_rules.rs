@@ -1,52 +1,66 @@
-//! Which image sizes fit the networks.
+//! Which image sizes fit the generator.
 //!
-//! Each level of the U-Net halves both sides, down to one pixel on the shorter side where eight levels reach that far.
-//! A size fits when no halving leaves a remainder; otherwise the way up would not meet the skip connections of the way
-//! down.
+//! Each level halves both sides, down to one pixel on the shorter side where eight levels reach that far. A size fits when
+//! no halving leaves a remainder; otherwise the way up would not meet the skip connections of the way down.
 
 use anyhow::{Result, bail, ensure};
 
 use crate::data::Size;
 
-/// Below this the discriminator, which halves four times, has nothing left to judge.
+/// Smaller pictures show nothing that could be translated.
 const SMALLEST_SIDE: usize = 32;
 const MOST_LEVELS: u32 = 8;
 
-/// Levels of the U-Net for images of `size`: min(8, floor(log2(shorter side))).
-///
-/// Fails if a side is under 32 or not a multiple of 2^depth; the error names the nearest sizes that work.
-pub fn depth(size: Size) -> Result<usize> {
+/// Levels of the generator for images of `size` where nobody chose a number: min(8, floor(log2(shorter side))), but at
+/// least 2.
+pub fn default_depth(size: Size) -> usize {
+    (size.width.min(size.height).max(4).ilog2().min(MOST_LEVELS)) as usize
+}
+
+/// # Errors
+/// When a side is under 32 or not a multiple of 2^depth; the error names the nearest sizes that work.
+pub fn check(size: Size, depth: usize) -> Result<()> {
     let shorter = size.width.min(size.height);
-    ensure!(shorter >= SMALLEST_SIDE, "size {size} is too small: the smallest side is {SMALLEST_SIDE}");
-    let levels = levels(size);
-    let multiple = 1 << levels;
-    if !fits(size) {
-        let down = |side: usize| side / multiple * multiple;
-        let below = Size { width: down(size.width), height: down(size.height) };
-        let above = next_that_fits(size);
+    ensure!(
+        shorter >= SMALLEST_SIDE,
+        "--image-size: size {size} is too small: the smallest side is {SMALLEST_SIDE}"
+    );
+    ensure!(depth >= 2, "--depth {depth}: must be at least 2");
+    let multiple = 1 << depth;
+    ensure!(
+        shorter >= multiple,
+        "--depth {depth}: the shorter side of {size} can be halved {} times; choose a smaller depth, or larger images",
+        shorter.ilog2()
+    );
+    if !fits(size, depth) {
+        let below = nearest(size, multiple, -1);
+        // Where the depth follows from the size, rounding up may add a level.
+        let above =
+            if depth == default_depth(size) { next_that_fits(size) } else { nearest(size, multiple, 1) };
         bail!(
-            "size {size} does not fit: the network halves it {levels} times, so both sides must be multiples of \
+            "--image-size: size {size} does not fit: the network halves it {depth} times, so both sides must be multiples of \
              {multiple}; the nearest sizes that work are {below} and {above}"
         );
     }
-    Ok(levels as usize)
+    Ok(())
 }
 
-fn levels(size: Size) -> u32 {
-    size.width.min(size.height).ilog2().min(MOST_LEVELS)
+/// Both sides rounded to `multiple`: down for a negative `way`, else up.
+fn nearest(size: Size, multiple: usize, way: i32) -> Size {
+    let round = |side: usize| if way < 0 { side / multiple * multiple } else { side.next_multiple_of(multiple) };
+    Size { width: round(size.width), height: round(size.height) }
 }
 
-fn fits(size: Size) -> bool {
-    let multiple = 1 << levels(size);
+fn fits(size: Size, depth: usize) -> bool {
+    let multiple = 1 << depth;
     size.width.is_multiple_of(multiple) && size.height.is_multiple_of(multiple)
 }
 
-/// Rounds both sides up until they fit. More than one round is needed where rounding up adds a level: 200x328, 256x384,
-/// 256x512.
+/// Rounds both sides up until they fit their default depth. More than one round is needed where rounding up adds a level:
+/// 200x328, 256x384, 256x512.
 fn next_that_fits(mut size: Size) -> Size {
-    while !fits(size) {
-        let multiple = 1 << levels(size);
-        size = Size { width: size.width.next_multiple_of(multiple), height: size.height.next_multiple_of(multiple) };
+    while !fits(size, default_depth(size)) {
+        size = nearest(size, 1 << default_depth(size), 1);
     }
     size
 }
@@ -57,6 +71,10 @@ mod tests {
 
     fn size(width: usize, height: usize) -> Size {
         Size { width, height }
+    }
+
+    fn check_default(size: Size) -> Result<()> {
+        check(size, default_depth(size))
     }
 
     #[test]
@@ -71,7 +89,8 @@ mod tests {
             (64, 192, 6),
             (768, 256, 8),
         ] {
-            assert_eq!(depth(size(width, height)).unwrap(), expected, "{width}x{height}");
+            assert_eq!(default_depth(size(width, height)), expected, "{width}x{height}");
+            check_default(size(width, height)).unwrap();
         }
     }
 
@@ -84,15 +103,27 @@ mod tests {
             (200, 328, size(128, 256), size(256, 512)),
             (33, 64, size(32, 64), size(64, 64)),
         ] {
-            let error = depth(size(width, height)).unwrap_err().to_string();
+            let error = check_default(size(width, height)).unwrap_err().to_string();
             assert!(error.ends_with(&format!("are {below} and {above}")), "{error}");
-            assert!(depth(below).is_ok() && depth(above).is_ok(), "{error}");
+            assert!(check_default(below).is_ok() && check_default(above).is_ok(), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_chosen_depth_asks_for_its_own_multiples() {
+        check(size(200, 200), 3).unwrap();
+        check(size(512, 512), 9).unwrap();
+        let error = check(size(200, 200), 4).unwrap_err().to_string();
+        assert!(error.ends_with("are 192x192 and 208x208") || error.ends_with("are 192 and 208"), "{error}");
+        for (depth, words) in [(1, "--depth 1: must be at least 2"), (9, "can be halved 8 times")] {
+            let error = check(size(256, 256), depth).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
         }
     }
 
     #[test]
     fn small_sides_are_refused() {
-        assert!(depth(size(31, 64)).unwrap_err().to_string().contains("smallest side is 32"));
-        assert!(depth(size(0, 0)).is_err());
+        assert!(check_default(size(31, 64)).unwrap_err().to_string().contains("smallest side is 32"));
+        assert!(check_default(size(0, 0)).is_err());
     }
 }

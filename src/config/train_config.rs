@@ -3,11 +3,16 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::{Precision, Recipe, size_rules};
+use super::{Precision, size_rules};
 use crate::data::{Augment, Direction, Size};
 use crate::device::DeviceChoice;
+use crate::nn::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, Skips, UNet};
+use crate::ops::adam::AdamOptions;
+use crate::train::schedule::LrSchedule;
+use crate::train::step::{GanLoss, PixelLoss, StepOptions, StepOrder};
 
 /// Every setting of a run, resolved and checked. What each one means is said at the field of the same name in
 /// [`TrainOptions`](super::TrainOptions).
@@ -27,19 +32,40 @@ pub struct TrainConfig {
     pub epochs: Option<u64>,
     pub steps: Option<u64>,
     pub batch: usize,
-    pub lr: f64,
+    pub accumulate: usize,
+    pub step_order: StepOrder,
     pub beta1: f64,
-    pub lambda_pixel: f64,
-    pub ngf: usize,
-    pub ndf: usize,
-    pub dropout: f64,
+    pub init: InitKind,
+    pub init_gain: f64,
     /// An absolute path; `None` is random weights.
-    pub init: Option<PathBuf>,
+    pub start_from: Option<PathBuf>,
+    pub generator: Skips,
+    pub ngf: usize,
+    pub depth: usize,
+    pub norm: Norm,
+    pub block_order: BlockOrder,
+    pub last_layer: LastLayer,
+    pub dropout: f64,
+    pub dropout_at: DropoutAt,
+    pub receptive_field: ReceptiveField,
+    pub conditional: bool,
+    pub ndf: usize,
+    pub halve_d: bool,
+    pub gan_loss: GanLoss,
+    pub lambda_gan: f64,
+    pub pixel_loss: PixelLoss,
+    pub lambda_pixel: f64,
+    pub lr: f64,
+    pub lr_schedule: LrSchedule,
+    /// This and the other numbers of schedules are set where the schedule uses them, and nowhere else.
+    pub lr_constant_epochs: Option<u64>,
+    pub lr_decay_epochs: Option<u64>,
+    pub lr_step_epochs: Option<u64>,
+    pub lr_factor: Option<f64>,
+    pub lr_patience: Option<u64>,
     pub seed: u64,
     pub threads: usize,
     pub device: DeviceChoice,
-    /// Settings of older runs do not have it.
-    #[serde(default = "yes")]
     pub cuda_graph: bool,
     pub precision: Precision,
     pub out: PathBuf,
@@ -48,16 +74,19 @@ pub struct TrainConfig {
     pub keep: usize,
 }
 
+/// Channels of the pictures on either side.
+const CHANNELS: usize = 3;
+
+/// What is not an option: the second moment's decay and the guard of the division are those of every recipe and of PyTorch.
+const BETA2: f64 = 0.999;
+const EPSILON: f64 = 1e-8;
+
 /// What `pixtape train` is asked to do.
 #[derive(Clone, Debug)]
 pub struct TrainRequest {
     pub config: TrainConfig,
     /// The checkpoint file to go on from; `None` starts a new run.
     pub resume: Option<PathBuf>,
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// The largest number that a settings file can hold.
@@ -76,8 +105,14 @@ impl TrainConfig {
     pub(super) fn validate(&self) -> Result<()> {
         // The upper bounds are far beyond use; they turn a slip of the finger into a clear line instead of a failed
         // allocation.
-        let whole_numbers: [(&str, u64, u64); 9] = [
+        let whole_numbers: [(&str, u64, u64); 15] = [
             ("batch", self.batch as u64, 4096),
+            ("accumulate", self.accumulate as u64, 256),
+            ("lr-constant-epochs", 1 + self.lr_constant_epochs.unwrap_or(0), LARGEST),
+            ("lr-decay-epochs", self.lr_decay_epochs.unwrap_or(1), LARGEST),
+            ("lr-step-epochs", self.lr_step_epochs.unwrap_or(1), LARGEST),
+            ("lr-patience", 1 + self.lr_patience.unwrap_or(0), LARGEST),
+            ("depth", self.depth as u64, 12),
             ("ngf", self.ngf as u64, 1024),
             ("ndf", self.ndf as u64, 1024),
             ("threads", self.threads as u64, 1024),
@@ -92,22 +127,30 @@ impl TrainConfig {
             ensure!(value <= most, "--{flag} {value}: must be at most {most}");
         }
         let is_share = |value: f64| (0.0..1.0).contains(&value);
+        let is_weight = |value: f64| value >= 0.0 && value.is_finite();
+        let is_above_zero = |value: f64| value > 0.0 && value.is_finite();
+        let factor = self.lr_factor.unwrap_or(0.5);
         let real_numbers = [
-            ("lr", self.lr, self.lr > 0.0 && self.lr.is_finite(), "must be above 0"),
-            (
-                "lambda-pixel",
-                self.lambda_pixel,
-                self.lambda_pixel >= 0.0 && self.lambda_pixel.is_finite(),
-                "must be 0 or more",
-            ),
+            ("lr", self.lr, is_above_zero(self.lr), "must be above 0"),
+            ("lr-factor", factor, factor > 0.0 && factor < 1.0, "must be above 0 and below 1"),
+            ("lambda-gan", self.lambda_gan, is_weight(self.lambda_gan), "must be 0 or more"),
+            ("lambda-pixel", self.lambda_pixel, is_weight(self.lambda_pixel), "must be 0 or more"),
+            ("init-gain", self.init_gain, is_above_zero(self.init_gain), "must be above 0"),
             ("beta1", self.beta1, is_share(self.beta1), "must be from 0 to below 1"),
             ("dropout", self.dropout, is_share(self.dropout), "must be from 0 to below 1"),
         ];
         for (flag, value, good, rule) in real_numbers {
             ensure!(good, "--{flag} {value}: {rule}");
         }
+        self.validate_losses()?;
+        self.validate_schedule()?;
 
-        size_rules::depth(self.image_size).context("--image-size")?;
+        size_rules::check(self.image_size, self.depth)?;
+        if self.gan_loss != GanLoss::None {
+            let Size { width, height } = self.image_size;
+            let map = self.step_options().discriminator.map_size(height, width);
+            map.with_context(|| format!("--receptive-field {}", value_name(self.receptive_field)))?;
+        }
         let (image, load) = (self.image_size, self.load_size);
         if self.augment == Augment::Jitter {
             ensure!(
@@ -122,6 +165,90 @@ impl TrainConfig {
         }
         Ok(())
     }
+
+    fn validate_losses(&self) -> Result<()> {
+        let is_adversarial = self.gan_loss != GanLoss::None;
+        let has_pixel = self.pixel_loss != PixelLoss::None;
+        ensure!(
+            is_adversarial || has_pixel,
+            "--gan-loss none --pixel-loss none: without any loss nothing is learned; choose at least one"
+        );
+        ensure!(
+            (is_adversarial && self.lambda_gan > 0.0) || (has_pixel && self.lambda_pixel > 0.0),
+            "--lambda-gan {} --lambda-pixel {}: no loss of the generator has any weight; make one of them larger",
+            self.lambda_gan,
+            self.lambda_pixel
+        );
+        Ok(())
+    }
+
+    /// Refuses numbers of another schedule than the chosen one: they would have no effect.
+    fn validate_schedule(&self) -> Result<()> {
+        let used = self.lr_schedule.uses();
+        let given = [
+            ("lr-constant-epochs", self.lr_constant_epochs.is_some()),
+            ("lr-decay-epochs", self.lr_decay_epochs.is_some()),
+            ("lr-step-epochs", self.lr_step_epochs.is_some()),
+            ("lr-factor", self.lr_factor.is_some()),
+            ("lr-patience", self.lr_patience.is_some()),
+        ];
+        for (flag, given) in given {
+            let schedule = value_name(self.lr_schedule);
+            ensure!(!given || used.contains(&flag), "--{flag}: --lr-schedule {schedule} does not use it; leave it out");
+            ensure!(given || !used.contains(&flag), "--lr-schedule {schedule} needs --{flag}");
+        }
+        Ok(())
+    }
+
+    /// Pairs of one optimiser step.
+    pub fn pairs(&self) -> usize {
+        self.batch * self.accumulate
+    }
+
+    /// The training step that these settings describe.
+    pub fn step_options(&self) -> StepOptions {
+        let generator = UNet {
+            recipe: self.recipe,
+            skips: self.generator,
+            input_channels: CHANNELS,
+            output_channels: CHANNELS,
+            width: self.ngf,
+            depth: self.depth,
+            norm: self.norm,
+            block_order: self.block_order,
+            last_layer: self.last_layer,
+            dropout: self.dropout,
+            dropout_at: self.dropout_at,
+        };
+        let seen = generator.output_channels + if self.conditional { generator.input_channels } else { 0 };
+        StepOptions {
+            generator,
+            discriminator: PatchGan {
+                receptive_field: self.receptive_field,
+                input_channels: seen,
+                width: self.ndf,
+                norm: self.norm,
+                sigmoid: self.gan_loss == GanLoss::Bce,
+            },
+            conditional: self.conditional,
+            batch: self.batch,
+            accumulate: self.accumulate,
+            height: self.image_size.height,
+            width: self.image_size.width,
+            gan_loss: self.gan_loss,
+            gan_weight: self.lambda_gan,
+            pixel_loss: self.pixel_loss,
+            pixel_weight: self.lambda_pixel,
+            step_order: self.step_order,
+            halve_discriminator: self.halve_d,
+            adam: AdamOptions { beta1: self.beta1, beta2: BETA2, epsilon: EPSILON },
+        }
+    }
+}
+
+/// A choice as it is typed behind a flag.
+fn value_name(value: impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,31 +1,42 @@
 //! Parameters: a flat buffer per network, addressed by the names that PyTorch gives them.
 
 use crate::ops::adam::{AdamOptions, adam};
-use crate::philox::{Purpose, Stream};
 use crate::tape::Tape;
 use crate::tensor::{Shape, Tensor};
 
-/// Standard deviation of initial convolution weights (Isola et al., 2017, section 6.2).
-const INIT_DEVIATION: f32 = 0.02;
+/// What a parameter is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Of a convolution.
+    Weight,
+    /// Of a convolution or of a norm.
+    Bias,
+    /// Of a norm; PyTorch calls it its weight.
+    Gain,
+}
 
 /// One parameter of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// As in PyTorch's `state_dict`.
     pub name: String,
-    /// `[s, kh, kw, b]` of a weight, `[1, 1, 1, c]` of a bias.
+    /// `[s, kh, kw, b]` of a weight, `[1, 1, 1, c]` of a bias or a gain.
     pub shape: Shape,
-    pub is_bias: bool,
+    pub role: Role,
 }
 
 impl Spec {
     /// A convolution's weight of `small` by `big` channels and a `kernel` by `kernel` window.
     pub fn weight(name: impl Into<String>, small: usize, kernel: usize, big: usize) -> Spec {
-        Spec { name: name.into(), shape: [small, kernel, kernel, big], is_bias: false }
+        Spec { name: name.into(), shape: [small, kernel, kernel, big], role: Role::Weight }
     }
 
     pub fn bias(name: impl Into<String>, channels: usize) -> Spec {
-        Spec { name: name.into(), shape: [1, 1, 1, channels], is_bias: true }
+        Spec { name: name.into(), shape: [1, 1, 1, channels], role: Role::Bias }
+    }
+
+    pub fn gain(name: impl Into<String>, channels: usize) -> Spec {
+        Spec { name: name.into(), shape: [1, 1, 1, channels], role: Role::Gain }
     }
 
     pub fn count(&self) -> usize {
@@ -33,10 +44,10 @@ impl Spec {
     }
 
     /// The shape in PyTorch: `[s, b, kh, kw]` of a weight (which is OIHW of a convolution and IOHW of a transposed one),
-    /// `[c]` of a bias.
+    /// `[c]` of a bias or a gain.
     pub fn torch_shape(&self) -> Vec<usize> {
         let [s, kh, kw, b] = self.shape;
-        if self.is_bias { vec![b] } else { vec![s, b, kh, kw] }
+        if self.role == Role::Weight { vec![s, b, kh, kw] } else { vec![b] }
     }
 
     /// Values in this project's layout, as PyTorch lays them out.
@@ -53,16 +64,6 @@ impl Spec {
         let taps = kh * kw;
         let place = |i: usize| (i / (b * taps) * b + i % b) * taps + i / b % taps;
         (0..s * taps * b).map(|i| values[place(i)]).collect()
-    }
-
-    /// The initial values: normal with deviation 0.02 for weights, zero for biases. `place` is the parameter's number among
-    /// all parameters of the run.
-    pub fn initial(&self, seed: u64, place: u64) -> Vec<f32> {
-        if self.is_bias {
-            return vec![0.0; self.count()];
-        }
-        let mut draws = Stream::new(seed, Purpose::Init, place);
-        (0..self.count()).map(|_| INIT_DEVIATION * draws.normal()).collect()
     }
 }
 

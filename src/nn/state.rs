@@ -22,6 +22,11 @@ impl State<'_> {
         self.parameters.specs.iter().map(spec)
     }
 
+    /// Whether this is the network itself, not what its updates remember.
+    pub fn is_weights(&self) -> bool {
+        self.flat == self.parameters.values
+    }
+
     fn name(&self, parameter: &str) -> String {
         format!("{}.{parameter}", self.prefix)
     }

@@ -1,32 +1,87 @@
-//! The generator: a U-Net (Ronneberger et al., 2015) in the form of the `pytorch-gan` recipe.
+//! The generator: a U-Net (Ronneberger et al., 2015), or without its skip connections an encoder and decoder.
 //!
 //! Level `i` has 1/2^i of the image's size. On the way down each level halves the size of the one before, on the way up each
-//! doubles the one below, and at every level but the innermost both meet in one buffer: the up half in front, the skip behind.
-//! They are written straight into their halves, so the concatenation costs nothing.
+//! doubles the one below, and at every level but the innermost both meet in one buffer. They are written straight into their
+//! halves, so the concatenation costs nothing.
 
-use super::{Parameters, Spec};
+use serde::{Deserialize, Serialize};
+
+use super::{BlockOrder, DropoutAt, LastLayer, Norm, Parameters, Recipe, Skips, Spec};
 use crate::ops::conv::{Geometry, conv, conv_transpose};
-use crate::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
-use crate::ops::tanh::tanh;
+use crate::ops::detach::detach;
+use crate::ops::norm_act::{Activation, Affine, Dropout, NormAct, norm_act};
+use crate::ops::squash::tanh;
 use crate::ops::upsample::upsample_conv;
 use crate::tape::Tape;
 use crate::tensor::Tensor;
 
-/// The first level, on the way down and up, that drops out: the levels of 1/16 of the size and below.
-const DROPOUT_LEVEL: usize = 4;
-
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct UNet {
+    pub recipe: Recipe,
+    pub skips: Skips,
     pub input_channels: usize,
     pub output_channels: usize,
     /// Channels of the first level (ngf).
     pub width: usize,
-    /// Levels: the innermost is 1/2^depth of the image.
+    /// Levels: the innermost is 1/2^depth of the image. At least 2.
     pub depth: usize,
+    pub norm: Norm,
+    pub block_order: BlockOrder,
+    pub last_layer: LastLayer,
     pub dropout: f64,
+    pub dropout_at: DropoutAt,
+}
+
+/// One of two steps of a level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Down,
+    Up,
+}
+
+/// The place of an evaluation among the draws of a run: each evaluation draws its own dropout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draws {
+    /// Counts the evaluations within a step.
+    pub pass: u16,
+    /// Place of the first image in the batch of the step.
+    pub first_image: usize,
 }
 
 impl UNet {
+    /// The generator of a recipe at its published size, 256x256 and 64 channels.
+    pub fn of(recipe: Recipe) -> UNet {
+        let published = UNet {
+            recipe,
+            skips: Skips::Unet,
+            input_channels: 3,
+            output_channels: 3,
+            width: 64,
+            depth: 8,
+            norm: Norm::Instance,
+            block_order: BlockOrder::ConvNormActDropout,
+            last_layer: LastLayer::Resize,
+            dropout: 0.5,
+            dropout_at: DropoutAt::BothWays,
+        };
+        match recipe {
+            Recipe::PytorchGan => published,
+            Recipe::BlockCk => UNet {
+                block_order: BlockOrder::ConvNormDropoutAct,
+                last_layer: LastLayer::Transposed,
+                dropout_at: DropoutAt::Up,
+                ..published
+            },
+            Recipe::Isola => UNet {
+                block_order: BlockOrder::ActConvNormDropout,
+                last_layer: LastLayer::Transposed,
+                dropout_at: DropoutAt::UpAfterInnermost,
+                ..published
+            },
+        }
+    }
+
     /// Channels of a level: doubling from `width` up to eight times that.
     fn channels(&self, level: usize) -> usize {
         match level {
@@ -37,81 +92,274 @@ impl UNet {
 
     /// Channels that the way up finds at `level`.
     fn joined_channels(&self, level: usize) -> usize {
-        if level == self.depth { self.channels(level) } else { 2 * self.channels(level) }
+        let skips = self.skips == Skips::Unet && level < self.depth;
+        if skips { 2 * self.channels(level) } else { self.channels(level) }
+    }
+
+    /// Whether a norm follows the convolution of the way `way` that ends at `level`: not on the outermost level of the way
+    /// down, nor on its innermost, which may be a single pixel.
+    fn is_normed(&self, way: Way, level: usize) -> bool {
+        self.norm != Norm::None && (way == Way::Up || (level > 1 && level < self.depth))
+    }
+
+    /// Whether convolutions other than the last have a bias. Without any norm they need one, whatever the recipe.
+    fn has_biases(&self) -> bool {
+        match (self.recipe, self.norm) {
+            (_, Norm::None) | (Recipe::BlockCk, _) | (Recipe::Isola, Norm::Instance) => true,
+            (Recipe::PytorchGan, _) | (Recipe::Isola, Norm::InstanceAffine) => false,
+        }
+    }
+
+    fn drops_out(&self, way: Way, level: usize) -> bool {
+        let here = match self.dropout_at {
+            DropoutAt::BothWays => level >= 4,
+            DropoutAt::Up => way == Way::Up && level >= 5,
+            DropoutAt::UpAfterInnermost => way == Way::Up && level >= 4 && level + 2 <= self.depth,
+        };
+        here && self.dropout > 0.0
     }
 
     pub fn specs(&self) -> Vec<Spec> {
-        let down =
-            (1..=self.depth).map(|level| Spec::weight(down(level), self.channels(level), 4, self.channels(level - 1)));
-        let up = (1..self.depth)
-            .rev()
-            .map(|level| Spec::weight(self.up(level), self.joined_channels(level + 1), 4, self.channels(level)));
-        let last = [
-            Spec::weight("final.2.weight", self.output_channels, 4, self.joined_channels(1)),
-            Spec::bias("final.2.bias", self.output_channels),
-        ];
-        down.chain(up).chain(last).collect()
+        let mut specs = Vec::new();
+        let mut block = |way: Way, level: usize, small: usize, big: usize| {
+            let out = self.channels(level);
+            let conv = self.conv_name(way, level);
+            specs.push(Spec::weight(format!("{conv}.weight"), small, 4, big));
+            if self.has_biases() {
+                specs.push(Spec::bias(format!("{conv}.bias"), out));
+            }
+            if self.norm == Norm::InstanceAffine && self.is_normed(way, level) {
+                let norm = self.norm_name(way, level);
+                specs.push(Spec::gain(format!("{norm}.weight"), out));
+                specs.push(Spec::bias(format!("{norm}.bias"), out));
+            }
+        };
+        for level in 1..=self.depth {
+            block(Way::Down, level, self.channels(level), self.channels(level - 1));
+        }
+        for level in (1..self.depth).rev() {
+            block(Way::Up, level, self.joined_channels(level + 1), self.channels(level));
+        }
+        let (inputs, last) = (self.joined_channels(1), self.last_name());
+        let (small, big) = match self.last_layer {
+            LastLayer::Resize => (self.output_channels, inputs),
+            LastLayer::Transposed => (inputs, self.output_channels),
+        };
+        specs.push(Spec::weight(format!("{last}.weight"), small, 4, big));
+        specs.push(Spec::bias(format!("{last}.bias"), self.output_channels));
+        specs
     }
 
-    /// The name of the weight of the way up that ends at `level`.
-    fn up(&self, level: usize) -> String {
-        format!("up{}.model.0.weight", self.depth - level)
+    /// PyTorch's name of the convolution of the way `way` that ends at `level`.
+    fn conv_name(&self, way: Way, level: usize) -> String {
+        match self.recipe {
+            Recipe::PytorchGan | Recipe::BlockCk => format!("{}.model.0", self.block_name(way, level)),
+            Recipe::Isola => {
+                // The block of level i holds that of level i + 1; its up-convolution ends at the level above.
+                let (block, place) = match way {
+                    Way::Down if level == 1 => (1, 0),
+                    Way::Down => (level, 1),
+                    Way::Up if level + 1 == self.depth => (level + 1, 3),
+                    Way::Up => (level + 1, 5),
+                };
+                format!("{}.{place}", self.nested(block))
+            }
+        }
     }
 
-    /// Records `out = G(x)`. `x` is `[n, h, w, input_channels]`, `out` `[n, h, w, output_channels]`. `pass` counts the
-    /// evaluations within a step: each draws its own dropout.
-    pub fn forward(&self, tape: &mut Tape, parameters: &Parameters, x: Tensor, out: Tensor, pass: u16) {
+    /// PyTorch's name of the norm behind it.
+    fn norm_name(&self, way: Way, level: usize) -> String {
+        match self.recipe {
+            Recipe::PytorchGan | Recipe::BlockCk => format!("{}.model.1", self.block_name(way, level)),
+            Recipe::Isola => match way {
+                Way::Down => format!("{}.2", self.nested(level)),
+                Way::Up if level + 1 == self.depth => format!("{}.4", self.nested(level + 1)),
+                Way::Up => format!("{}.6", self.nested(level + 1)),
+            },
+        }
+    }
+
+    fn block_name(&self, way: Way, level: usize) -> String {
+        match (self.recipe, way) {
+            (Recipe::BlockCk, Way::Down) => format!("down_{level}_C{}", self.channels(level)),
+            (Recipe::BlockCk, Way::Up) => {
+                // The blocks of full width are called after the dropout that the paper gives them.
+                let letters = if level >= 4 { "CD" } else { "C" };
+                format!("up_{level}_{letters}{}", self.channels(level))
+            }
+            (_, Way::Down) => format!("down{level}"),
+            (_, Way::Up) => format!("up{}", self.depth - level),
+        }
+    }
+
+    /// The isola recipe's name of the block of a level, which lies in that of the level before.
+    fn nested(&self, level: usize) -> String {
+        match level {
+            1 => "model.model".to_owned(),
+            2 => "model.model.1.model".to_owned(),
+            _ => format!("{}.3.model", self.nested(level - 1)),
+        }
+    }
+
+    fn last_name(&self) -> &'static str {
+        match self.recipe {
+            Recipe::PytorchGan => "final.2",
+            Recipe::BlockCk => "conv",
+            Recipe::Isola => "model.model.3",
+        }
+    }
+
+    /// Records `out = G(x)`. `x` is `[n, h, w, input_channels]`, `out` `[n, h, w, output_channels]`.
+    pub fn forward(&self, tape: &mut Tape, parameters: &Parameters, x: Tensor, out: Tensor, draws: Draws) {
         let [n, height, width, _] = x.shape;
         let grid = |level: usize, channels: usize| [n, height >> level, width >> level, channels];
-        let mut layer = 0;
-        let mut block = |level: usize, norm: bool, activation: Activation| {
-            let drops = level >= DROPOUT_LEVEL && self.dropout > 0.0;
-            let dropout = drops.then_some(Dropout { probability: self.dropout, layer, pass });
-            layer += u16::from(drops);
-            NormAct { norm, activation, dropout }
-        };
-
         let joined: Vec<Tensor> =
             (1..=self.depth).map(|level| tape.transient(grid(level, self.joined_channels(level)))).collect();
-        let joined = |level: usize| joined[level - 1];
-        let skip = |level: usize| {
-            let channels = self.joined_channels(level);
-            joined(level).channel_slice(channels - self.channels(level)..channels)
+        // Where the way up finds what the way down left, and where it puts its own.
+        let halves = |level: usize| {
+            let (joined, one) = (joined[level - 1], self.channels(level));
+            let (front, back) = (joined.channel_slice(0..one), joined.channel_slice(joined.channels() - one..joined.channels()));
+            if self.recipe.puts_skip_first() { (front, back) } else { (back, front) }
         };
+        let mut layer = 0;
 
+        let mut from = x;
         for level in 1..=self.depth {
-            let from = if level == 1 { x } else { skip(level - 1) };
             let hidden = tape.transient(grid(level, self.channels(level)));
-            conv(tape, from, parameters.value(&down(level)), None, hidden, Geometry::HALVING);
-            // The outermost is never normalised, and neither is the innermost, which may be a single pixel.
-            let norm = level > 1 && level < self.depth;
-            norm_act(tape, hidden, skip(level), block(level, norm, Activation::LeakyRelu));
+            let (weight, bias) = self.weight_and_bias(parameters, Way::Down, level);
+            conv(tape, from, weight, bias, hidden, Geometry::HALVING);
+            let skip = halves(level).0;
+            let innermost = level == self.depth;
+            let rectified = self.block_order == BlockOrder::ActConvNormDropout;
+            // Rectified skips need the values that go on down in a place of their own; so does a level without a skip.
+            let is_kept_apart = !innermost && (rectified || self.skips == Skips::EncoderDecoder);
+            let to = if is_kept_apart { tape.transient(hidden.shape) } else { skip };
+            let activation = if innermost && rectified { Activation::Relu } else { Activation::LeakyRelu };
+            self.norm_act(tape, parameters, Way::Down, level, hidden, to, activation, draws, &mut layer);
+            if is_kept_apart && self.skips == Skips::Unet {
+                // The max of x and 0 is that of the leaky x and 0.
+                let relu = NormAct { norm: false, activation: Activation::Relu, dropout: None };
+                norm_act(tape, to, skip, None, relu);
+            }
+            from = to;
         }
         for level in (1..self.depth).rev() {
             let hidden = tape.transient(grid(level, self.channels(level)));
-            let weight = parameters.value(&self.up(level));
-            conv_transpose(tape, joined(level + 1), weight, None, hidden, Geometry::HALVING);
-            let up = joined(level).channel_slice(0..self.channels(level));
-            norm_act(tape, hidden, up, block(level, true, Activation::Relu));
+            let (weight, bias) = self.weight_and_bias(parameters, Way::Up, level);
+            conv_transpose(tape, joined[level], weight, bias, hidden, Geometry::HALVING);
+            let up = halves(level).1;
+            self.norm_act(tape, parameters, Way::Up, level, hidden, up, Activation::Relu, draws, &mut layer);
         }
         let last = tape.transient(out.shape);
-        upsample_conv(tape, joined(1), parameters.value("final.2.weight"), parameters.value("final.2.bias"), last);
+        let [weight, bias] = ["weight", "bias"].map(|kind| parameters.value(&format!("{}.{kind}", self.last_name())));
+        match self.last_layer {
+            LastLayer::Resize => upsample_conv(tape, joined[0], weight, bias, last),
+            LastLayer::Transposed => conv_transpose(tape, joined[0], weight, Some(bias), last, Geometry::HALVING),
+        }
         tanh(tape, last, out);
     }
-}
 
-/// The name of the weight of the way down that ends at `level`.
-fn down(level: usize) -> String {
-    format!("down{level}.model.0.weight")
+    fn weight_and_bias(&self, parameters: &Parameters, way: Way, level: usize) -> (Tensor, Option<Tensor>) {
+        let name = self.conv_name(way, level);
+        let bias = self.has_biases().then(|| {
+            let bias = parameters.value(&format!("{name}.bias"));
+            // A norm takes any bias in front of it away again: its gradient is exactly zero, and computing it would only
+            // let rounding noise move it.
+            if self.is_normed(way, level) { detach(bias) } else { bias }
+        });
+        (parameters.value(&format!("{name}.weight")), bias)
+    }
+
+    /// What follows a convolution, up to the next one.
+    #[expect(clippy::too_many_arguments, reason = "a level is told by its way and its number, and the rest is where and how")]
+    fn norm_act(
+        &self,
+        tape: &mut Tape,
+        parameters: &Parameters,
+        way: Way,
+        level: usize,
+        x: Tensor,
+        y: Tensor,
+        activation: Activation,
+        draws: Draws,
+        layer: &mut u16,
+    ) {
+        let norm = self.is_normed(way, level);
+        let affine = (norm && self.norm == Norm::InstanceAffine).then(|| {
+            let name = self.norm_name(way, level);
+            let [gain, bias] = ["weight", "bias"].map(|kind| parameters.value(&format!("{name}.{kind}")));
+            Affine { gain, bias }
+        });
+        let Draws { pass, first_image } = draws;
+        let dropout = self.drops_out(way, level).then(|| {
+            *layer += 1;
+            Dropout { probability: self.dropout, layer: *layer - 1, pass, first_image }
+        });
+        norm_act(tape, x, y, affine, NormAct { norm, activation, dropout });
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn count(unet: UNet) -> usize {
+        unet.specs().iter().map(Spec::count).sum()
+    }
+
+    fn names(unet: UNet) -> Vec<String> {
+        unet.specs().into_iter().map(|spec| spec.name).collect()
+    }
+
     #[test]
-    fn the_full_network_has_the_published_number_of_parameters() {
-        let unet = UNet { input_channels: 3, output_channels: 3, width: 64, depth: 8, dropout: 0.5 };
-        assert_eq!(unet.specs().iter().map(Spec::count).sum::<usize>(), 54_404_099);
+    fn the_full_networks_have_the_published_numbers_of_parameters() {
+        assert_eq!(count(UNet::of(Recipe::PytorchGan)), 54_404_099);
+        assert_eq!(count(UNet::of(Recipe::BlockCk)), 54_409_603);
+        assert_eq!(count(UNet::of(Recipe::Isola)), 54_409_603);
+        assert_eq!(count(UNet { norm: Norm::InstanceAffine, ..UNet::of(Recipe::Isola) }), 54_413_955);
+    }
+
+    #[test]
+    fn names_are_those_of_the_published_state_dicts() {
+        let isola = names(UNet { depth: 5, norm: Norm::InstanceAffine, ..UNet::of(Recipe::Isola) });
+        let inner = "model.model.1.model.3.model.3.model";
+        for name in [
+            "model.model.0.weight".to_owned(),
+            "model.model.1.model.1.weight".to_owned(),
+            "model.model.1.model.2.weight".to_owned(),
+            format!("{inner}.1.weight"),
+            format!("{inner}.3.model.1.weight"),
+            format!("{inner}.3.model.3.weight"),
+            format!("{inner}.3.model.4.bias"),
+            format!("{inner}.5.weight"),
+            "model.model.1.model.5.weight".to_owned(),
+            "model.model.1.model.6.bias".to_owned(),
+            "model.model.3.bias".to_owned(),
+        ] {
+            assert!(isola.contains(&name), "{name} is not in {isola:?}");
+        }
+        assert!(!isola.contains(&"model.model.0.bias".to_owned()));
+        let block_ck = names(UNet::of(Recipe::BlockCk));
+        for name in ["down_1_C64.model.0.weight", "down_8_C512.model.0.bias", "up_4_CD512.model.0.weight", "conv.bias"] {
+            assert!(block_ck.iter().any(|n| n == name), "{name} is not in {block_ck:?}");
+        }
+        let small = names(UNet { depth: 6, ..UNet::of(Recipe::PytorchGan) });
+        assert_eq!(small.iter().filter(|name| name.starts_with("up")).count(), 5);
+    }
+
+    #[test]
+    fn dropout_stands_where_each_recipe_has_it() {
+        let places = |recipe, depth| {
+            let unet = UNet { depth, ..UNet::of(recipe) };
+            let at = |way| (1..=depth).filter(move |&level| unet.drops_out(way, level)).collect::<Vec<_>>();
+            // The innermost level is reached by the way down alone.
+            (at(Way::Down), at(Way::Up).into_iter().filter(|&level| level < depth).collect::<Vec<_>>())
+        };
+        assert_eq!(places(Recipe::PytorchGan, 8), (vec![4, 5, 6, 7, 8], vec![4, 5, 6, 7]));
+        assert_eq!(places(Recipe::BlockCk, 8), (vec![], vec![5, 6, 7]));
+        assert_eq!(places(Recipe::Isola, 8), (vec![], vec![4, 5, 6]));
+        assert_eq!(places(Recipe::BlockCk, 6), (vec![], vec![5]));
+        assert_eq!(places(Recipe::Isola, 6), (vec![], vec![4]));
+        assert_eq!(places(Recipe::Isola, 5), (vec![], vec![]));
     }
 }

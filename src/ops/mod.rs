@@ -10,5 +10,5 @@ pub mod copy;
 pub mod detach;
 pub mod loss;
 pub mod norm_act;
-pub mod tanh;
+pub mod squash;
 pub mod upsample;

@@ -1,4 +1,4 @@
-//! `losses.csv`: one row for every step, in full.
+//! `losses.csv`: one row for every step, in full. A loss that the run does not have is an empty cell.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -46,7 +46,9 @@ impl LossLog {
     /// When the file cannot be written.
     pub fn add(&mut self, epoch: u64, step: u64, losses: Losses) -> Result<()> {
         let Losses { discriminator, adversarial, pixel } = losses;
-        writeln!(self.file, "{epoch},{step},{discriminator},{adversarial},{pixel}").with_context(|| self.cannot_write())
+        let cell = |loss: Option<f32>| loss.map_or_else(String::new, |loss| loss.to_string());
+        let [d, adv, pixel] = [discriminator, adversarial, pixel].map(cell);
+        writeln!(self.file, "{epoch},{step},{d},{adv},{pixel}").with_context(|| self.cannot_write())
     }
 
     /// Hands all rows to the operating system.
@@ -94,7 +96,8 @@ mod tests {
     #[test]
     fn a_resumed_log_is_cut_back_to_the_checkpoint() -> Result<()> {
         let run = tempfile::tempdir()?;
-        let losses = |x: f32| Losses { discriminator: x, adversarial: 1.0 / 3.0, pixel: f32::MIN_POSITIVE };
+        let losses =
+            |x: f32| Losses { discriminator: Some(x), adversarial: None, pixel: Some(f32::MIN_POSITIVE) };
         let mut log = LossLog::open(run.path(), 0)?;
         (1..=5).try_for_each(|step| log.add(1, step, losses(step as f32)))?;
         log.sync()?;
@@ -109,7 +112,7 @@ mod tests {
         let rows: Vec<&str> = text.lines().collect();
         assert_eq!(rows[0], HEADER);
         assert_eq!(rows.len(), 5);
-        assert_eq!(rows[4], "2,4,9,0.33333334,0.000000000000000000000000000000000000011754944");
+        assert_eq!(rows[4], "2,4,9,,0.000000000000000000000000000000000000011754944");
         Ok(())
     }
 }

@@ -5,8 +5,8 @@ mod losses;
 mod progress;
 mod run;
 mod samples;
+pub mod schedule;
 pub mod step;
 mod trainer;
 
 pub use run::run;
-pub use trainer::generator;

@@ -53,8 +53,10 @@ impl Progress {
         let left = Duration::try_from_secs_f64((self.total - step) as f64 / rate.max(1e-9)).unwrap_or(Duration::MAX);
         let left = HumanDuration(Duration::from_secs(left.as_secs()));
         let Losses { discriminator, adversarial, pixel } = losses;
-        let news =
-            format!("{rate:.2} it/s  ETA {left:#}  d {discriminator:.3}  adv {adversarial:.3}  pixel {pixel:.3}");
+        let mut news = format!("{rate:.2} it/s  ETA {left:#}");
+        for (name, loss) in [("d", discriminator), ("adv", adversarial), ("pixel", pixel)] {
+            news += &loss.map_or_else(String::new, |loss| format!("  {name} {loss:.3}"));
+        }
         match &self.bar {
             Some(bar) => {
                 bar.set_prefix(place);

@@ -17,6 +17,7 @@ use super::interrupt;
 use super::losses::LossLog;
 use super::progress::{Progress, say};
 use super::samples;
+use super::schedule::learning_rate;
 use super::trainer::Trainer;
 use crate::checkpoint::{Meta, Reader, save_to_run};
 use crate::config::{TrainConfig, TrainRequest, ensure_free};
@@ -97,12 +98,12 @@ struct Run {
 impl Run {
     fn start(request: &TrainRequest, data: Data, chosen: Chosen) -> Result<Run> {
         let config = request.config.clone();
-        let steps_per_epoch = (data.train.len() / config.batch) as u64;
+        let steps_per_epoch = (data.train.len() / config.pairs()) as u64;
         let fingerprint = data.train.fingerprint();
         let mut trainer = Trainer::new(&config, chosen.place)?;
         let position = match &request.resume {
             None => {
-                if let Some(file) = &config.init {
+                if let Some(file) = &config.start_from {
                     trainer.load_weights(&mut Reader::open(file)?)?;
                 }
                 Position { epoch: 0, step_in_epoch: 0 }
@@ -121,7 +122,7 @@ impl Run {
         };
         let loader_config = LoaderConfig {
             size: config.image_size,
-            batch: config.batch,
+            batch: config.pairs(),
             augment: config.augment,
             shuffle: config.shuffle,
             seed: config.seed,
@@ -157,8 +158,9 @@ impl Run {
                     return Err(error);
                 }
             };
-            let losses = self.trainer.step(&batch.pictures)?;
-            let (epoch, step) = (batch.epoch + 1, self.trainer.steps_done());
+            let epoch = batch.epoch + 1;
+            let losses = self.trainer.step(&batch.pictures, learning_rate(&self.config, epoch, &[]))?;
+            let step = self.trainer.steps_done();
             self.loader.recycle(batch);
             self.losses.add(epoch, step, losses)?;
             if !losses.is_finite() {
@@ -189,13 +191,16 @@ impl Run {
     fn introduce(&self, first: u64) {
         let config = &self.config;
         let pairs = config.data.as_ref().map_or("the built-in facades".into(), |dir| dir.display().to_string());
+        let batch = match config.accumulate {
+            1 => config.batch.to_string(),
+            accumulate => format!("{} x {accumulate}", config.batch),
+        };
         let from = if first == 0 { String::new() } else { format!(", going on after step {first}") };
         say(&format!(
-            "Training {} on {pairs} at {}: {} steps of batch {} on {}{from}",
+            "Training {} on {pairs} at {}: {} steps of batch {batch} on {}{from}",
             config.out.display(),
             config.image_size,
             self.total,
-            config.batch,
             self.chosen.describe(config.threads),
         ));
         let left_over = match self.loader.left_over() {
@@ -204,7 +209,7 @@ impl Run {
             count => format!("{count} pairs"),
         };
         let which = if config.shuffle { "drawn anew each time" } else { "the last in order" };
-        say(&format!("Each epoch leaves out {left_over}, {which}: the others fill its batches of {}", config.batch));
+        say(&format!("Each epoch leaves out {left_over}, {which}: the others fill its steps of {}", config.pairs()));
     }
 
     fn draw_samples(&mut self) -> Result<()> {

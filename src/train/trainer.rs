@@ -1,48 +1,30 @@
 //! A recorded training step on a device, with its weights: what the loop calls, and what a checkpoint holds.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::step::{Losses, StepOptions, TrainingStep};
 use crate::checkpoint::{Reader, TensorSpec, Tensors};
-use crate::config::{TrainConfig, depth};
+use crate::config::TrainConfig;
 use crate::data::{Pair, Pictures, to_f32, to_image};
 use crate::device::{Device, Place};
-use crate::nn::{Parameters, PatchGan, State, UNet};
-use crate::ops::adam::AdamOptions;
+use crate::nn::{Init, Parameters, State};
 use crate::program::Control;
 use crate::tensor::Tensor;
-
-/// Channels of the pictures on either side.
-const CHANNELS: usize = 3;
-
-/// What is not an option: the second moment's decay and the guard of the division are those of the recipe and of PyTorch.
-const BETA2: f64 = 0.999;
-const EPSILON: f64 = 1e-8;
-
-/// The generator that a run trains.
-///
-/// # Errors
-/// When the image size does not fit any depth.
-pub fn generator(config: &TrainConfig) -> Result<UNet> {
-    Ok(UNet {
-        input_channels: CHANNELS,
-        output_channels: CHANNELS,
-        width: config.ngf,
-        depth: depth(config.image_size)?,
-        dropout: config.dropout,
-    })
-}
 
 pub struct Trainer {
     device: Device,
     /// Done, those before a resume included: what the device counts, without asking it.
     steps: u64,
+    /// What the device has.
+    learning_rate: f64,
     generator: Parameters,
-    discriminator: Parameters,
+    /// `None` where nothing is adversarial.
+    discriminator: Option<Parameters>,
     input: Tensor,
     target: Tensor,
     losses: Tensor,
     preview: Tensor,
+    options: StepOptions,
     config: TrainConfig,
 }
 
@@ -52,30 +34,36 @@ impl Trainer {
     /// # Errors
     /// When there is not that much memory, or the GPU cannot be used.
     pub fn new(config: &TrainConfig, place: Place) -> Result<Trainer> {
+        let options = config.step_options();
         let TrainingStep { program, generator, discriminator, input, target, losses, preview } =
-            TrainingStep::record(&StepOptions {
-                generator: generator(config)?,
-                discriminator: PatchGan { input_channels: 2 * CHANNELS, width: config.ndf },
-                batch: config.batch,
-                height: config.image_size.height,
-                width: config.image_size.width,
-                pixel_weight: config.lambda_pixel,
-                adam: AdamOptions { beta1: config.beta1, beta2: BETA2, epsilon: EPSILON },
-            })?;
+            TrainingStep::record(&options)?;
         let control = Control { seed: config.seed, step: 0, learning_rate: config.lr };
         let device = Device::new(program, control, place, config.cuda_graph)?;
         let config = config.clone();
         let mut trainer =
-            Trainer { device, steps: 0, generator, discriminator, input, target, losses, preview, config };
+            Trainer {
+            device,
+            steps: 0,
+            learning_rate: config.lr,
+            generator,
+            discriminator,
+            input,
+            target,
+            losses,
+            preview,
+            options,
+            config,
+        };
         trainer.initialise()?;
         Ok(trainer)
     }
 
     fn initialise(&mut self) -> Result<()> {
+        let init = Init { kind: self.config.init, gain: self.config.init_gain };
         let mut place = 0;
-        for parameters in [&self.generator, &self.discriminator] {
+        for parameters in [&self.generator].into_iter().chain(&self.discriminator) {
             for (index, spec) in parameters.specs.iter().enumerate() {
-                let values = spec.initial(self.config.seed, place);
+                let values = init.values(spec, self.config.seed, place);
                 self.device.write(parameters.part(parameters.values, index), &values)?;
                 place += 1;
             }
@@ -83,13 +71,18 @@ impl Trainer {
         Ok(())
     }
 
-    /// Takes the weights, and nothing else, from a file.
+    /// Takes the weights, and nothing else, from a file. A network of which the file has nothing keeps its own.
     ///
     /// # Errors
-    /// Naming the tensor that is missing or has another shape.
+    /// When the file has nothing of either network, or naming the tensor that is missing or has another shape.
     pub fn load_weights(&mut self, reader: &mut Reader) -> Result<()> {
         let Trainer { device, generator, discriminator, .. } = self;
-        states(generator, discriminator).take(2).try_for_each(|state| state.load(device, reader))
+        let names: Vec<String> = reader.specs().into_iter().map(|spec| spec.name).collect();
+        let is_there = |state: &State| names.iter().any(|name| name.starts_with(&format!("{}.", state.prefix)));
+        let found: Vec<State> =
+            states(generator, discriminator.as_ref()).filter(|state| state.is_weights() && is_there(state)).collect();
+        ensure!(!found.is_empty(), "--start-from: the file has no tensor called generator.* or discriminator.*");
+        found.iter().try_for_each(|state| state.load(device, reader))
     }
 
     /// Takes weights, moments and the number of the step from a checkpoint.
@@ -98,7 +91,7 @@ impl Trainer {
     /// Naming the tensor that is missing or has another shape.
     pub fn resume(&mut self, reader: &mut Reader, step: u64) -> Result<()> {
         let Trainer { device, generator, discriminator, .. } = self;
-        states(generator, discriminator).try_for_each(|state| state.load(device, reader))?;
+        states(generator, discriminator.as_ref()).try_for_each(|state| state.load(device, reader))?;
         self.device.set_control(Control { step, ..self.device.control()? })?;
         self.steps = step;
         Ok(())
@@ -113,11 +106,15 @@ impl Trainer {
     ///
     /// # Errors
     /// When the device has failed.
-    pub fn step(&mut self, pictures: &Pictures) -> Result<Losses> {
+    pub fn step(&mut self, pictures: &Pictures, learning_rate: f64) -> Result<Losses> {
+        if learning_rate != self.learning_rate {
+            self.device.set_control(Control { learning_rate, ..self.device.control()? })?;
+            self.learning_rate = learning_rate;
+        }
         self.device.show(pictures, self.input, self.target)?;
         self.device.execute()?;
         self.steps += 1;
-        Ok(Losses::new(&self.device.read(self.losses)?))
+        Ok(Losses::of(&self.options, &self.device.read(self.losses)?))
     }
 
     /// Whether all weights and moments are finite: an update can overflow while the losses before it still were fine.
@@ -126,7 +123,7 @@ impl Trainer {
     /// When the device has failed.
     pub fn is_finite(&mut self) -> Result<bool> {
         let Trainer { device, generator, discriminator, .. } = self;
-        for state in states(generator, discriminator) {
+        for state in states(generator, discriminator.as_ref()) {
             if !device.is_finite(state.flat)? {
                 return Ok(false);
             }
@@ -148,21 +145,26 @@ impl Trainer {
     }
 
     fn states(&self) -> impl Iterator<Item = State<'_>> {
-        states(&self.generator, &self.discriminator)
+        states(&self.generator, self.discriminator.as_ref())
     }
 }
 
 /// Everything that a checkpoint holds of the networks: first the weights of both, then the moments.
-fn states<'a>(generator: &'a Parameters, discriminator: &'a Parameters) -> impl Iterator<Item = State<'a>> {
-    [
-        State { parameters: generator, flat: generator.values, prefix: "generator" },
-        State { parameters: discriminator, flat: discriminator.values, prefix: "discriminator" },
-        State { parameters: generator, flat: generator.moments[0], prefix: "adam.first.generator" },
-        State { parameters: generator, flat: generator.moments[1], prefix: "adam.second.generator" },
-        State { parameters: discriminator, flat: discriminator.moments[0], prefix: "adam.first.discriminator" },
-        State { parameters: discriminator, flat: discriminator.moments[1], prefix: "adam.second.discriminator" },
-    ]
-    .into_iter()
+fn states<'a>(
+    generator: &'a Parameters,
+    discriminator: Option<&'a Parameters>,
+) -> impl Iterator<Item = State<'a>> {
+    let networks = [(Some(generator), ["generator", "adam.first.generator", "adam.second.generator"]), (
+        discriminator,
+        ["discriminator", "adam.first.discriminator", "adam.second.discriminator"],
+    )];
+    (0..3).flat_map(move |kind| {
+        networks.into_iter().filter_map(move |(parameters, prefixes)| {
+            let parameters = parameters?;
+            let flat = [parameters.values, parameters.moments[0], parameters.moments[1]][kind];
+            Some(State { parameters, flat, prefix: prefixes[kind] })
+        })
+    })
 }
 
 impl Tensors for Trainer {

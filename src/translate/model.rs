@@ -10,11 +10,11 @@ use crate::cli::GeneratorArgs;
 use crate::config::TrainConfig;
 use crate::data::{Size, to_f32, to_image};
 use crate::device::{Chosen, Device};
-use crate::nn::{Parameters, State};
+use crate::nn::{Draws, Parameters, State};
 use crate::program::Control;
 use crate::tape::Tape;
 use crate::tensor::Tensor;
-use crate::train::generator;
+
 
 /// A generator from a checkpoint. Its program is recorded for one size at a time.
 pub struct Model {
@@ -95,13 +95,13 @@ impl Model {
 
     /// The next sides that the network can halve as often as it does.
     fn padded(&self, size: Size) -> Result<Size> {
-        let multiple = 1 << generator(&self.meta.config)?.depth;
+        let multiple = 1 << self.meta.config.depth;
         let up = |side: usize| side.next_multiple_of(multiple);
         Ok(Size { width: up(size.width), height: up(size.height) })
     }
 
     fn record(&self, size: Size) -> Result<Recorded> {
-        let mut unet = generator(&self.meta.config)?;
+        let mut unet = self.meta.config.step_options().generator;
         if !self.dropout {
             unet.dropout = 0.0;
         }
@@ -109,7 +109,7 @@ impl Model {
         let parameters = Parameters::new(&mut tape, unet.specs());
         let image = [1, size.height, size.width, 3];
         let (input, output) = (tape.persistent(image), tape.persistent(image));
-        unet.forward(&mut tape, &parameters, input, output, 0);
+        unet.forward(&mut tape, &parameters, input, output, Draws { pass: 0, first_image: 0 });
         let control = Control { seed: self.seed, step: 0, learning_rate: 0.0 };
         let mut device = Device::new(tape.finish(), control, self.chosen.place, true)?;
         let state = State { parameters: &parameters, flat: parameters.values, prefix: "generator" };

@@ -121,12 +121,12 @@ fn dropout_draws_the_bits_of_the_cpu() {
         for (seed, step) in positions {
             let edge = (draw_of_element_1(seed, step), 2, 1);
             for (probability, layer, pass) in dropouts.into_iter().chain([edge]) {
-                let dropout = Some(Dropout { probability, layer, pass });
+                let dropout = Some(Dropout { probability, layer, pass, first_image: 0 });
                 let run = |engine: Engine| {
                     let shape = [3, 5, 7, 37];
                     let mut tape = Tape::new();
                     let [x, y, dy] = [(); 3].map(|()| tape.persistent(shape));
-                    norm_act(&mut tape, x, y, NormAct { norm: false, activation: Activation::Identity, dropout });
+                    norm_act(&mut tape, x, y, None, NormAct { norm: false, activation: Activation::Identity, dropout });
                     let root = Upstream { of: y.batch_slice(1..3), gradient: dy.batch_slice(1..3) };
                     let gradients = tape.backward(&[&root], &[x]).expect("a gradient");
                     let dx = tape.persistent(shape);
@@ -198,7 +198,7 @@ fn copies_of_one_tensor_add_up_their_gradients() {
 fn a_transposed_convolution_has_any_geometry() {
     on_device(|| {
         let run = |engine: Engine| {
-            let geometry = Geometry { kernel: [3, 5], stride: 3, pad: [1, 2] };
+            let geometry = Geometry { kernel: [3, 5], stride: 3, dilation: 1, pad: [1, 2] };
             let mut tape = Tape::new();
             let (x, dx) = (tape.persistent([2, 3, 4, 5]), tape.persistent([2, 3, 4, 5]));
             let spec = Spec { name: "w".into(), shape: [5, 3, 5, 7], is_bias: false };

@@ -46,7 +46,7 @@ macro_rules! kinds {
     };
 }
 
-kinds!(conv, conv_transpose, norm_act, tanh, upsample_conv, mse, l1);
+kinds!(conv, conv_transpose, norm_act, tanh, sigmoid, upsample_conv, mse, bce, bce_logits, l1, l2);
 
 #[test]
 fn a_gradient_of_one_image_is_its_share() {

@@ -48,7 +48,11 @@ pub fn assert_gradients_are_slopes(case: &Case) {
 /// The number whose gradients the case computes.
 fn objective(case: &Case, results: &Results) -> f64 {
     match case.op {
-        Op::Mse { weight, .. } | Op::L1 { weight, .. } => weight * results["value"][0],
+        Op::Mse { weight, .. }
+        | Op::Bce { weight, .. }
+        | Op::BceLogits { weight, .. }
+        | Op::L1 { weight, .. }
+        | Op::L2 { weight, .. } => weight * results["value"][0],
         _ => {
             let shape = case.op.y().expect("every other op has an output image");
             let dy = image_values(&format!("{}.dy", case.name), shape, 1.0);

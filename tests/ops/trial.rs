@@ -101,10 +101,10 @@ impl Notes {
     }
 
     /// An input image whose surroundings are NaN, so that a read beyond it shows.
-    fn give_image(&mut self, tape: &mut Tape, tag: &str, shape: Shape, framed: bool) -> Place {
+    fn give_image(&mut self, tape: &mut Tape, shape: Shape, values: Vec<f64>, framed: bool) -> Place {
         let place = Place::new(tape, shape, framed);
         self.give(place.whole, vec![f64::NAN; place.whole.count()]);
-        self.give(place.inner, image_values(tag, shape, 1.0));
+        self.give(place.inner, values);
         place
     }
 
@@ -126,7 +126,9 @@ impl Trial {
         let (op, name) = (&case.op, &case.name);
         let (mut tape, mut notes) = (Tape::new(), Notes::default());
 
-        let x = notes.give_image(&mut tape, &format!("{name}.x"), op.x(), framed);
+        let mut values = image_values(&format!("{name}.x"), op.x(), 1.0);
+        values.iter_mut().for_each(|x| *x = op.x_value(*x));
+        let x = notes.give_image(&mut tape, op.x(), values, framed);
         let specs = op.parameters();
         let parameters = Parameters::new(&mut tape, with_neighbours(&specs, framed));
         let place = |wanted: &Spec| parameters.specs.iter().position(|spec| spec.name == wanted.name);
@@ -219,9 +221,13 @@ impl Notes {
             self.output(format!("value{suffix}"), &value, f64::NAN);
             let (criterion, weight) = match case.op {
                 Op::Mse { target, weight, .. } => (Criterion::Mse { target }, weight),
-                Op::L1 { weight, .. } => {
-                    let target = self.give_image(tape, &format!("{}.t", case.name), case.op.x(), framed);
-                    (Criterion::L1 { target: target.inner }, weight)
+                Op::Bce { target, weight, .. } => (Criterion::Bce { target }, weight),
+                Op::BceLogits { target, weight, .. } => (Criterion::BceLogits { target }, weight),
+                Op::L1 { weight, .. } | Op::L2 { weight, .. } => {
+                    let values = image_values(&format!("{}.t", case.name), case.op.x(), 1.0);
+                    let target = self.give_image(tape, case.op.x(), values, framed).inner;
+                    let is_l1 = matches!(case.op, Op::L1 { .. });
+                    (if is_l1 { Criterion::L1 { target } } else { Criterion::L2 { target } }, weight)
                 }
                 _ => unreachable!("every op without an output image is a loss"),
             };

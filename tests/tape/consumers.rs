@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use pixtape::ops::copy::{Upstream, copy};
-use pixtape::ops::tanh::tanh;
+use pixtape::ops::squash::tanh;
 use pixtape::program::Control;
 use pixtape::tape::{Root, Tape};
 use pixtape::tensor::{Shape, Tensor};

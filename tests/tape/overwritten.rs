@@ -3,7 +3,7 @@
 use pixtape::ops::adam::advance;
 use pixtape::ops::copy::{Upstream, copy};
 use pixtape::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
-use pixtape::ops::tanh::tanh;
+use pixtape::ops::squash::tanh;
 use pixtape::tape::Tape;
 use pixtape::tensor::{Shape, Tensor};
 
@@ -15,12 +15,12 @@ fn record(dropout: Option<Dropout>, between: impl FnOnce(&mut Tape, Tensor)) -> 
     let (given, dy) = (tape.persistent(SHAPE), tape.persistent(SHAPE));
     let (x, y) = (tape.transient(SHAPE), tape.transient(SHAPE));
     copy(&mut tape, given, x);
-    norm_act(&mut tape, x, y, NormAct { norm: true, activation: Activation::Relu, dropout });
+    norm_act(&mut tape, x, y, None, NormAct { norm: true, activation: Activation::Relu, dropout });
     between(&mut tape, x);
     tape.backward(&[&Upstream { of: y, gradient: dy }], &[given]).map(drop)
 }
 
-const DROPOUT: Option<Dropout> = Some(Dropout { probability: 0.5, layer: 0, pass: 0 });
+const DROPOUT: Option<Dropout> = Some(Dropout { probability: 0.5, layer: 0, pass: 0, first_image: 0 });
 
 #[test]
 fn an_activation_that_is_written_again() {

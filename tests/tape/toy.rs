@@ -6,7 +6,7 @@ use pixtape::ops::conv::{Geometry, conv, conv_transpose};
 use pixtape::ops::copy::copy;
 use pixtape::ops::loss::{Criterion, Loss};
 use pixtape::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
-use pixtape::ops::tanh::tanh;
+use pixtape::ops::squash::tanh;
 use pixtape::program::Control;
 use pixtape::tape::Tape;
 use pixtape::tensor::{Shape, Tensor};
@@ -16,7 +16,7 @@ use crate::support::values::{image_values, parameter_values};
 
 pub const CONTROL: Control = Control { seed: 5, step: 0, learning_rate: 1e-2 };
 const ADAM: AdamOptions = AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 };
-const HEAD: Geometry = Geometry { kernel: [3, 3], stride: 1, pad: [1, 1] };
+const HEAD: Geometry = Geometry { kernel: [3, 3], stride: 1, dilation: 1, pad: [1, 1] };
 const PICTURE: Shape = [2, 8, 6, 3];
 const PIXEL_WEIGHT: f64 = 10.0;
 
@@ -53,8 +53,8 @@ impl Toy {
         let small = [n, h / 2, w / 2, 4];
         let [hidden, out] = [tape.transient(small), tape.transient(small)];
         conv(tape, self.input, weight(0), None, hidden, Geometry::HALVING);
-        let dropout = Some(Dropout { probability: 0.5, layer: 0, pass });
-        norm_act(tape, hidden, out, NormAct { norm: true, activation: Activation::LeakyRelu, dropout });
+        let dropout = Some(Dropout { probability: 0.5, layer: 0, pass, first_image: 0 });
+        norm_act(tape, hidden, out, None, NormAct { norm: true, activation: Activation::LeakyRelu, dropout });
         let [last, fake] = [tape.transient([n, h, w, c]), tape.transient(PICTURE)];
         conv_transpose(tape, out, weight(1), Some(weight(2)), last, Geometry::HALVING);
         tanh(tape, last, fake);
@@ -76,7 +76,7 @@ impl Toy {
         let small = [n, h / 2, w / 2, 4];
         let [hidden, out] = [tape.transient(small), tape.transient(small)];
         conv(tape, seen, weight(0), Some(weight(1)), hidden, Geometry::HALVING);
-        norm_act(tape, hidden, out, NormAct { norm: false, activation: Activation::LeakyRelu, dropout: None });
+        norm_act(tape, hidden, out, None, NormAct { norm: false, activation: Activation::LeakyRelu, dropout: None });
         let map = tape.transient([n, h / 2, w / 2, 1]);
         conv(tape, out, weight(2), None, map, HEAD);
         map

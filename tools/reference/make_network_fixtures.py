@@ -1,17 +1,44 @@
-"""Both networks at 32x32, forward and backward, computed in float64 -> tests/fixtures/networks.safetensors.
+"""The networks of every recipe, forward and backward, computed in float64 -> tests/fixtures/networks*.safetensors.
 
-Depth 5, ngf = ndf = 8, batch 2, no dropout. Parameters, inputs ("g.x", "d.x") and upstream gradients ("g.dy", "d.dy") are
-`values` by name. With parameters of scale 1/16 every activation stays between 0.03 and 1 in root mean square, so neither
-tanh nor the norms' epsilon hides an error.
+No dropout. Parameters, inputs ("g.x", "d.x") and upstream gradients ("g.dy", "d.dy") are `values` by name, gains of norms 1 +
+values of scale 1/4. With parameters of scale 1/16 and ngf = ndf = 8 every activation stays between 0.03 and 1 in root mean
+square, so neither tanh nor the norms' epsilon hides an error; smaller networks have parameters of scale 1/8.
 """
 
 import torch
 
 from fixture import save, spread, tensor
-from models import CANCELLED_BIASES, Discriminator, GeneratorUNet, load_values
+from models import load_values
+from recipes import RECIPES, cancelled_biases
 
-PARAMETER_SCALE = 2.0**-4
-BATCH, SIZE, DEPTH, WIDTH = 2, 32, 5, 8
+
+def about(size, depth, width, batch, inputs, outputs, parameter_scale, networks="gd"):
+    return {
+        "size": size,
+        "depth": depth,
+        "width": width,
+        "batch": batch,
+        "inputs": inputs,
+        "outputs": outputs,
+        "parameter_scale": parameter_scale,
+        "networks": networks,
+    }
+
+
+# Of the discriminators with other receptive fields there is nothing new in the generator, and they need larger images.
+CASES = {
+    "pytorch-gan": about(32, 5, 8, 2, 3, 3, 2.0**-4),
+    "block-ck": about(32, 5, 4, 2, 3, 3, 2.0**-3),
+    "isola": about(32, 5, 4, 2, 3, 3, 2.0**-3),
+    "isola-affine": about(32, 5, 4, 2, 1, 2, 2.0**-3),
+    "isola-encoder-decoder": about(32, 5, 4, 2, 4, 1, 2.0**-3, "g"),
+    "isola-1": about(32, 5, 4, 2, 3, 3, 2.0**-3, "d"),
+    "isola-1-affine": about(32, 5, 4, 2, 3, 3, 2.0**-3, "d"),
+    "isola-16": about(32, 5, 4, 2, 3, 3, 2.0**-3, "d"),
+    "isola-34": about(32, 5, 4, 2, 3, 3, 2.0**-3, "d"),
+    "isola-142": about(64, 5, 4, 1, 1, 1, 2.0**-3, "d"),
+    "isola-286": about(128, 5, 2, 1, 1, 1, 2.0**-3, "d"),
+}
 
 
 def back_propagate(prefix, network, x, y):
@@ -21,37 +48,42 @@ def back_propagate(prefix, network, x, y):
     return {f"{prefix}.y": y, f"{prefix}.dx": x.grad, **grads}
 
 
-def compute(dtype):
-    generator = GeneratorUNet(ngf=WIDTH, depth=DEPTH, dropout=0).to(dtype)
-    load_values(generator, "generator", PARAMETER_SCALE)
-    x = tensor("g.x", (BATCH, 3, SIZE, SIZE), dtype, grad=True)
-    results = back_propagate("g", generator, x, generator(x))
-
-    discriminator = Discriminator(ndf=WIDTH).to(dtype)
-    load_values(discriminator, "discriminator", PARAMETER_SCALE)
-    x = tensor("d.x", (BATCH, 6, SIZE, SIZE), dtype, grad=True)
-    return results | back_propagate("d", discriminator, x, discriminator(x[:, :3], x[:, 3:]))
+def compute(name, dtype):
+    """The results, and which of them are zero but for rounding."""
+    case, (make_generator, make_discriminator, _) = CASES[name], RECIPES[name]
+    size, width, inputs, outputs = (case[key] for key in ("size", "width", "inputs", "outputs"))
+    results, cancelled = {}, []
+    if "g" in case["networks"]:
+        generator = make_generator(inputs, outputs, ngf=width, depth=case["depth"], dropout=0).to(dtype)
+        load_values(generator, "generator", case["parameter_scale"])
+        x = tensor("g.x", (case["batch"], inputs, size, size), dtype, grad=True)
+        results |= back_propagate("g", generator, x, generator(x))
+        cancelled += [f"g.grad.{name}" for name in cancelled_biases(generator)]
+    if "d" in case["networks"]:
+        discriminator = make_discriminator(inputs + outputs, ndf=width).to(dtype)
+        load_values(discriminator, "discriminator", case["parameter_scale"])
+        x = tensor("d.x", (case["batch"], inputs + outputs, size, size), dtype, grad=True)
+        # In the order in which the network joins its two arguments.
+        front, back = x[:, :1], x[:, 1:]
+        y = discriminator(back, front) if name.startswith("isola") else discriminator(front, back)
+        results |= back_propagate("d", discriminator, x, y)
+        cancelled += [f"d.grad.{name}" for name in cancelled_biases(discriminator)]
+    return results, cancelled
 
 
 def main():
-    f64, f32 = compute(torch.float64), compute(torch.float32)
-    # These gradients are zero but for rounding, so a relative spread says nothing: record float32's rounding noise instead.
-    cancelled = [f"d.grad.{name}" for name in CANCELLED_BIASES]
-    about = {
-        "torch": torch.__version__,
-        "size": SIZE,
-        "depth": DEPTH,
-        "ngf": WIDTH,
-        "ndf": WIDTH,
-        "batch": BATCH,
-        "parameter_scale": PARAMETER_SCALE,
-        "f32_spread": {key: spread(f32[key], f64[key]) for key in f64 if key not in cancelled},
-        "f32_noise_of_zero_gradients": {key: f32[key].abs().max().item() for key in cancelled},
-    }
-    save("networks.safetensors", f64, about)
-    for key, value in f64.items():
-        note = f"spread {about['f32_spread'][key]:.1e}" if key in about["f32_spread"] else "zero but for rounding"
-        print(f"  {key:32} max {value.abs().max().item():.2e}  {note}")
+    for name, case in CASES.items():
+        (f64, cancelled), (f32, _) = compute(name, torch.float64), compute(name, torch.float32)
+        # These gradients are zero but for rounding, so a relative spread says nothing: float32's rounding noise is recorded.
+        notes = {
+            "torch": torch.__version__,
+            **case,
+            "f32_spread": {key: spread(f32[key], f64[key]) for key in f64 if key not in cancelled},
+            "f32_noise_of_zero_gradients": {key: f32[key].abs().max().item() for key in cancelled},
+        }
+        save(f"networks-{name}.safetensors", f64, notes)
+        print(f"  largest spread {max(notes['f32_spread'].values()):.1e}, rms of outputs",
+              *(f"{key} {f64[key].square().mean().sqrt().item():.2f}" for key in ("g.y", "d.y") if key in f64))
 
 
 if __name__ == "__main__":

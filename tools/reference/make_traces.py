@@ -1,12 +1,16 @@
-"""The losses of ten training steps, in float64 and three ways in float32 -> tests/fixtures/traces.json.
+"""The losses of ten training steps of every recipe, in float64 and many times in float32 -> tests/fixtures/traces.json.
 
-Everything is `values` by name: parameters of scale 1/8, images "trace.input.<step>" and "trace.target.<step>" of scale 1.
-Dropout takes its masks from Philox (seed 7, the 0-based step, forward 0). D's biases in front of a norm are frozen: they
-change no output, but Adam would turn the rounding noise in their zero gradients into steps of the full learning rate.
+Everything is `values` by name: parameters of scale 1/8 (gains of norms 1 + values of scale 1/4), images
+"trace.input.<step>" and "trace.target.<step>" of scale 1. Dropout takes its masks from Philox (seed 7, the 0-based step,
+forward 0, or 1 for a fake that is made anew). Biases in front of a norm are frozen: they change no output, but Adam would
+turn the rounding noise in their zero gradients into steps of the full learning rate.
 
 Training amplifies rounding: Adam's first step is the sign of the gradient, so of 850,000 parameters a few whose gradient
-is near zero step the other way, and the small maps of the innermost norms amplify that. How far the float32 runs stray from
-float64 is therefore how far two correct implementations may drift apart. (At scale 1/16 they stray about ten times as far.)
+is near zero step the other way, a ReLU whose input is near zero falls on the other side, and the small maps of the
+innermost norms amplify that. How far the float32 runs stray from float64 is therefore how far two correct implementations
+may drift apart. Three implementations are too few to meet the rare flips: the same training is run many times more from
+parameters that are up to one unit in the last place off, which is the same training with other rounding. (At scale 1/16
+the runs stray about ten times as far.) Minutes.
 """
 
 import json
@@ -14,36 +18,62 @@ import json
 import torch
 
 from fixture import FIXTURES, tensor
-from models import CANCELLED_BIASES, Discriminator, GeneratorUNet, MaskSource, load_values
-from train_step import ADAM, PIXEL_WEIGHT, train_step
+from models import MaskSource, load_values
+from recipes import RECIPES, cancelled_biases
+from train_step import ADAM, PIXEL_WEIGHT
 
 STEPS, WIDTH, SEED, PARAMETER_SCALE = 10, 8, 7, 2.0**-3
 DEPTH_OF_SIZE = {64: 6, 256: 8}
 PROBES = 4
-# Three float32 implementations whose sums run in different orders: name -> (threads, oneDNN or PyTorch's own kernels).
-FLOAT32_RUNS = {"onednn_1_thread": (1, True), "onednn_2_threads": (2, True), "native": (2, False)}
+TRACES = [
+    ("pytorch-gan", 64, 0.0),
+    ("pytorch-gan", 64, 0.5),
+    ("pytorch-gan", 256, 0.0),
+    ("pytorch-gan", 256, 0.5),
+    ("block-ck", 64, 0.5),
+    ("block-ck", 256, 0.5),
+    ("isola", 64, 0.5),
+    ("isola", 256, 0.5),
+    ("isola-affine", 64, 0.5),
+]
+# Three float32 implementations whose sums run in different orders: threads, and oneDNN or PyTorch's own kernels.
+FLOAT32_RUNS = [(1, True), (2, True), (2, False)]
+# Runs from parameters nearby.
+NEARBY_RUNS = {64: 24, 256: 40}
 
 
-def run(size, dropout, dtype, threads=2, onednn=True):
-    """Ten steps: the rows [d, adv, pixel] and the parameters at the end by full name."""
+def move_by_an_ulp(network, seed):
+    draws = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.mul_(1 + torch.randint(-1, 2, p.shape, generator=draws).to(p.dtype) * 2.0**-23)
+
+
+def run(recipe, size, dropout, dtype, threads=2, onednn=True, nearby=None):
+    """Ten steps: the rows [d, adv, pixel], the parameters at the end by full name, and the names of those that are frozen."""
     torch.set_num_threads(threads)
+    make_generator, make_discriminator, train_step = RECIPES[recipe]
     masks = MaskSource(SEED)
-    generator = GeneratorUNet(ngf=WIDTH, depth=DEPTH_OF_SIZE[size], dropout=dropout, masks=masks).to(dtype)
-    discriminator = Discriminator(ndf=WIDTH).to(dtype)
-    load_values(generator, "generator", PARAMETER_SCALE)
-    load_values(discriminator, "discriminator", PARAMETER_SCALE)
-    for name in CANCELLED_BIASES:
-        discriminator.get_parameter(name).requires_grad_(False)
-    optimiser_g = torch.optim.Adam(generator.parameters(), **ADAM)
-    optimiser_d = torch.optim.Adam([p for p in discriminator.parameters() if p.requires_grad], **ADAM)
+    networks = {
+        "generator": make_generator(ngf=WIDTH, depth=DEPTH_OF_SIZE[size], dropout=dropout, masks=masks).to(dtype),
+        "discriminator": make_discriminator(ndf=WIDTH).to(dtype),
+    }
+    frozen, optimisers = [], []
+    for number, (key, network) in enumerate(networks.items()):
+        load_values(network, key, PARAMETER_SCALE)
+        if nearby is not None:
+            move_by_an_ulp(network, 2 * nearby + number)
+        for name in cancelled_biases(network):
+            network.get_parameter(name).requires_grad_(False)
+            frozen.append(f"{key}.{name}")
+        optimisers.append(torch.optim.Adam([p for p in network.parameters() if p.requires_grad], **ADAM))
     rows = []
     torch.backends.mkldnn.set_flags(onednn)
     for masks.step in range(STEPS):
         pair = [tensor(f"trace.{role}.{masks.step}", (1, 3, size, size), dtype) for role in ("input", "target")]
-        losses = train_step(generator, discriminator, optimiser_g, optimiser_d, *pair)
+        losses = train_step(*networks.values(), *optimisers, *pair, masks)
         rows.append([loss.item() for loss in losses])
-    networks = {"generator": generator, "discriminator": discriminator}
-    return rows, {f"{key}.{name}": p for key, network in networks.items() for name, p in network.state_dict().items()}
+    return rows, {f"{key}.{name}": p for key, net in networks.items() for name, p in net.named_parameters()}, frozen
 
 
 def relative_differences(a, b):
@@ -60,32 +90,26 @@ def summary(p, float32_ends):
     return {"max_abs": flat.abs().max().item(), "indices": indices, "values": values, "f32_drift": drift}
 
 
-def trace(size, dropout):
-    f64, end = run(size, dropout, torch.float64)
-    f32 = {name: run(size, dropout, torch.float32, *how) for name, how in FLOAT32_RUNS.items()}
-    spreads = [relative_differences(rows, f64) for rows, _ in f32.values()]
-    print(f"{size}, dropout {dropout}: first row {f64[0]}, last row {f64[-1]}")
-    for name, spread in zip(f32, spreads):
-        print(f"  {name:16} from float64:", *(f"{x:.0e}" for x in spread))
+def trace(recipe, size, dropout):
+    f64, end, frozen = run(recipe, size, dropout, torch.float64)
+    runs = [run(recipe, size, dropout, torch.float32, *how) for how in FLOAT32_RUNS]
+    nearby = [run(recipe, size, dropout, torch.float32, nearby=seed) for seed in range(NEARBY_RUNS[size])]
+    spread = [max(step) for step in zip(*(relative_differences(rows, f64) for rows, _, _ in runs + nearby))]
+    print(f"{recipe} {size}, dropout {dropout}: first row {f64[0]}, last row {f64[-1]}")
+    print("  float32 from float64:", *(f"{x:.0e}" for x in spread), flush=True)
     return {
+        "recipe": recipe,
         "size": size,
         "depth": DEPTH_OF_SIZE[size],
         "dropout": dropout,
+        "frozen": frozen,
         "f64": f64,
-        "f32": {name: rows for name, (rows, _) in f32.items()},
-        "f32_spread": [max(step) for step in zip(*spreads)],
-        "final_parameters": {name: summary(p, [ends[name] for _, ends in f32.values()]) for name, p in end.items()},
+        "f32_spread": spread,
+        "final_parameters": {name: summary(p, [ends[name] for _, ends, _ in runs]) for name, p in end.items()},
     }
 
 
-def envelope(spreads):
-    """Per step, the largest spread of any trace up to and including that step."""
-    worst = [max(step) for step in zip(*spreads)]
-    return [max(worst[: i + 1]) for i in range(len(worst))]
-
-
 def main():
-    traces = [trace(size, dropout) for size in DEPTH_OF_SIZE for dropout in (0.0, 0.5)]
     about = {
         "torch": torch.__version__,
         "steps": STEPS,
@@ -99,13 +123,10 @@ def main():
         "eps": ADAM["eps"],
         "seed": SEED,
         "parameter_scale": PARAMETER_SCALE,
-        "frozen": [f"discriminator.{name}" for name in CANCELLED_BIASES],
         "row": ["d", "adv", "pixel"],
-        "f32_envelope": envelope([t["f32_spread"] for t in traces]),
     }
     path = FIXTURES / "traces.json"
-    path.write_text(json.dumps({**about, "traces": traces}, indent=1) + "\n")
-    print("envelope:", *(f"{x:.0e}" for x in about["f32_envelope"]))
+    path.write_text(json.dumps({**about, "traces": [trace(*which) for which in TRACES]}, indent=1) + "\n")
     print(f"{path.name}: {path.stat().st_size:,} bytes")
 
 

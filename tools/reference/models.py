@@ -121,17 +121,17 @@ class Discriminator(nn.Module):
         return self.model(torch.cat((image, condition), 1))
 
 
-# Biases of D that an instance norm follows: it subtracts them again, so their gradient is zero but for rounding.
-CANCELLED_BIASES = ("model.2.bias", "model.5.bias", "model.8.bias")
-
-
 def load_values(network, prefix, scale):
-    """Sets every parameter to `values("<prefix>.<state_dict name>", shape, scale)`."""
+    """Sets every parameter to `values("<prefix>.<state_dict name>", shape, scale)`; gains of norms to 1 + values of scale
+    1/4."""
     from philox import values
+    from recipes import is_gain
 
     with torch.no_grad():
-        for name, tensor in network.state_dict().items():
-            tensor.copy_(torch.from_numpy(values(f"{prefix}.{name}", tuple(tensor.shape), scale)))
+        for name, tensor in network.named_parameters():
+            around, scale_here = (1.0, 0.25) if is_gain(network, name) else (0.0, scale)
+            drawn = values(f"{prefix}.{name}", tuple(tensor.shape), scale_here)
+            tensor.copy_(torch.from_numpy(drawn).double() + around)
 
 
 def count(network):

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from models import Discriminator, GeneratorUNet
-from train_step import ADAM, train_step
+from train_step import ADAM, pytorch_gan as train_step
 
 # Times what PyTorch's float32 strays; and what is always allowed, by step (see README.md, "What the tolerances rest on").
 FACTOR = 10

@@ -1,8 +1,8 @@
 //! Convolution as a matrix product: the column matrices between the two grids, and back.
 //!
 //! A strided convolution joins a *big* grid (its input) and a *small* grid (its output); a transposed convolution joins the
-//! same two grids the other way round. Pixel `q` of the small grid meets pixel `q * stride + tap - pad` of the big grid at
-//! each kernel tap. Both directions of both are one of four movements: gather the taps of one grid into the rows of a
+//! same two grids the other way round. Pixel `q` of the small grid meets pixel `q * stride + tap * dilation - pad` of the big
+//! grid at each kernel tap. Both directions of both are one of four movements: gather the taps of one grid into the rows of a
 //! matrix, or sum the rows of a matrix into the pixels of one grid.
 
 use rayon::prelude::*;

@@ -11,7 +11,7 @@ mod matmul;
 mod memory;
 mod real;
 
-pub(crate) use blocks::{BLOCK, Block, for_each_block};
+pub(crate) use blocks::{BLOCK, Block, BlockMut, for_each_block};
 pub(crate) use columns::{gather_big, gather_small, sum_into_big, sum_into_small};
 pub use context::{Context, View, ViewMut};
 pub use matmul::{Matrix, inside_gemm, matmul};

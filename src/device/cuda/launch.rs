@@ -79,6 +79,9 @@ impl<T> Ptr<T> {
 }
 
 impl<T> PtrMut<T> {
+    /// What a kernel takes for something that is not wanted.
+    pub const NULL: PtrMut<T> = PtrMut::new(0);
+
     pub(super) const fn new(address: u64) -> PtrMut<T> {
         PtrMut { address, of: PhantomData }
     }

@@ -25,10 +25,10 @@ impl Sizes {
 }
 
 impl Geometry {
-    /// Kernel rows and columns, stride, rows and columns of padding in front.
-    fn numbers(&self) -> [i32; 5] {
-        let Geometry { kernel: [rows, columns], stride, pad: [top, left] } = *self;
-        [rows, columns, stride, top, left].map(int)
+    /// Kernel rows and columns, stride, dilation, rows and columns of padding in front.
+    fn numbers(&self) -> [i32; 6] {
+        let Geometry { kernel: [rows, columns], stride, dilation, pad: [top, left] } = *self;
+        [rows, columns, stride, dilation, top, left].map(int)
     }
 }
 
@@ -64,7 +64,7 @@ impl CudaKernel for Down {
                 add,
             )
         } else {
-            let [rows, columns, stride, top, left] = self.geometry.numbers();
+            let [rows, columns, stride, dilation, top, left] = self.geometry.numbers();
             let grid = blocks(count, kernels::conv_down::BLOCK);
             kernels::conv_down(
                 grid,
@@ -84,6 +84,7 @@ impl CudaKernel for Down {
                 rows,
                 columns,
                 stride,
+                dilation,
                 top,
                 left,
                 add,
@@ -121,7 +122,7 @@ impl CudaKernel for Up {
                 add,
             )
         } else {
-            let [rows, columns, stride, top, left] = self.geometry.numbers();
+            let [rows, columns, stride, dilation, top, left] = self.geometry.numbers();
             let grid = blocks(count, kernels::conv_up::BLOCK);
             kernels::conv_up(
                 grid,
@@ -141,6 +142,7 @@ impl CudaKernel for Up {
                 rows,
                 columns,
                 stride,
+                dilation,
                 top,
                 left,
                 add,
@@ -177,7 +179,7 @@ impl CudaKernel for Wgrad {
                 add,
             )
         } else {
-            let [rows, columns, stride, top, left] = self.geometry.numbers();
+            let [rows, columns, stride, dilation, top, left] = self.geometry.numbers();
             let grid = blocks(count, kernels::conv_wgrad::BLOCK);
             kernels::conv_wgrad(
                 grid,
@@ -196,6 +198,7 @@ impl CudaKernel for Wgrad {
                 rows,
                 columns,
                 stride,
+                dilation,
                 top,
                 left,
                 add,

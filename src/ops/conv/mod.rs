@@ -1,4 +1,4 @@
-//! Convolution and its transpose, of any kernel, stride and padding.
+//! Convolution and its transpose, of any kernel, stride, dilation and padding.
 //!
 //! The one idea: three steps serve both directions of both. Weights are `[s, kh, kw, b]`, s channels on the small grid and b
 //! on the big one, for a convolution (big to small) and for a transposed convolution (small to big) alike.
@@ -19,7 +19,7 @@ use crate::program::{Access, Destination, Rule, Step};
 use crate::tape::{Backward, Tape};
 use crate::tensor::Tensor;
 
-/// `small[q, s] = bias[s] + sum over taps, b of weight[s, tap, b] * big[q * stride + tap - pad, b]`.
+/// `small[q, s] = bias[s] + sum over taps, b of weight[s, tap, b] * big[q * stride + tap * dilation - pad, b]`.
 #[derive(Debug)]
 pub struct Down {
     pub big: Tensor,
@@ -39,7 +39,7 @@ pub struct Up {
     pub geometry: Geometry,
 }
 
-/// `weight[s, tap, b] = sum over q of small[q, s] * big[q * stride + tap - pad, b]`.
+/// `weight[s, tap, b] = sum over q of small[q, s] * big[q * stride + tap * dilation - pad, b]`.
 #[derive(Debug)]
 pub struct Wgrad {
     pub small: Tensor,

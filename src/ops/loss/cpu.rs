@@ -21,11 +21,20 @@ impl<T: Real> CpuKernel<T> for LossGrad {
         let scale = T::of(self.loss.weight / count);
         let sum = match self.loss.criterion {
             Criterion::Mse { target } => {
-                let (target, two) = (T::of(target), T::of(2.0));
-                self.sum(context, |p, c| {
-                    let error = x.pixel(p)[c] - target;
-                    (error * error, two * error * scale)
-                })
+                let target = T::of(target);
+                self.sum(context, |p, c| squared(x.pixel(p)[c] - target, scale))
+            }
+            Criterion::Bce { target } => {
+                let target = T::of(target);
+                self.sum(context, |p, c| cross_entropy(x.pixel(p)[c], target, scale))
+            }
+            Criterion::BceLogits { target } => {
+                let target = T::of(target);
+                self.sum(context, |p, c| cross_entropy_of_logit(x.pixel(p)[c], target, scale))
+            }
+            Criterion::L2 { target } => {
+                let target = context.read(target);
+                self.sum(context, |p, c| squared(x.pixel(p)[c] - target.pixel(p)[c], scale))
             }
             Criterion::L1 { target } => {
                 let target = context.read(target);
@@ -38,6 +47,26 @@ impl<T: Real> CpuKernel<T> for LossGrad {
         };
         context.write(Access::Write(self.loss.value)).data[0] = T::of(sum / count);
     }
+}
+
+/// The square of `error`, and its slope times `scale`.
+fn squared<T: Real>(error: T, scale: T) -> (T, T) {
+    (error * error, T::of(2.0) * error * scale)
+}
+
+/// The cross-entropy of probability `p`, and its slope times `scale`.
+fn cross_entropy<T: Real>(p: T, target: T, scale: T) -> (T, T) {
+    let (one, least) = (T::one(), T::of(-100.0));
+    let term = (target - one) * (-p).ln_1p().max(least) - target * p.ln().max(least);
+    (term, (p - target) / ((one - p) * p).max(T::of(1e-12)) * scale)
+}
+
+/// The cross-entropy of `sigmoid(x)`, and its slope times `scale`. Nothing overflows: only `exp(-|x|)` is computed.
+fn cross_entropy_of_logit<T: Real>(x: T, target: T, scale: T) -> (T, T) {
+    let one = T::one();
+    let small = (-x.abs()).exp();
+    let sigmoid = if x >= T::zero() { one / (one + small) } else { small / (one + small) };
+    (x.max(T::zero()) - x * target + small.ln_1p(), (sigmoid - target) * scale)
 }
 
 impl LossGrad {

@@ -24,35 +24,48 @@ impl CudaKernel for LossGrad {
         let accumulate = i32::from(self.gradient.accumulates());
         let grid = blocks(count, RUN);
         let sums = match self.loss.criterion {
-            Criterion::Mse { target } => kernels::mse_loss(
-                grid,
-                x,
-                gradient,
-                partial,
-                pixels,
-                channels,
-                x_stride,
-                gradient_stride,
-                target as f32,
-                scale,
-                run,
-                accumulate,
-            ),
-            Criterion::L1 { target } => kernels::l1_loss(
-                grid,
-                x,
-                context.read(target),
-                gradient,
-                partial,
-                pixels,
-                channels,
-                x_stride,
-                int(target.stride),
-                gradient_stride,
-                scale,
-                run,
-                accumulate,
-            ),
+            Criterion::Mse { target } | Criterion::Bce { target } | Criterion::BceLogits { target } => {
+                let kernel = match self.loss.criterion {
+                    Criterion::Bce { .. } => kernels::bce_loss,
+                    Criterion::BceLogits { .. } => kernels::bce_logits_loss,
+                    _ => kernels::mse_loss,
+                };
+                kernel(
+                    grid,
+                    x,
+                    gradient,
+                    partial,
+                    pixels,
+                    channels,
+                    x_stride,
+                    gradient_stride,
+                    target as f32,
+                    scale,
+                    run,
+                    accumulate,
+                )
+            }
+            Criterion::L1 { target } | Criterion::L2 { target } => {
+                let kernel = match self.loss.criterion {
+                    Criterion::L1 { .. } => kernels::l1_loss,
+                    _ => kernels::l2_loss,
+                };
+                kernel(
+                    grid,
+                    x,
+                    context.read(target),
+                    gradient,
+                    partial,
+                    pixels,
+                    channels,
+                    x_stride,
+                    int(target.stride),
+                    gradient_stride,
+                    scale,
+                    run,
+                    accumulate,
+                )
+            }
         };
         let value = context.write(Access::Write(self.loss.value));
         let partials = count.div_ceil(RUN);

@@ -12,13 +12,30 @@ use crate::program::{Access, Destination, Step};
 use crate::tape::Root;
 use crate::tensor::Tensor;
 
-/// What the tensor is compared with.
+/// What the tensor is compared with, and how.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Criterion {
     /// Mean of `(x - target)^2`. The least-squares GAN loss (Mao et al., 2017) has target 1 for real and 0 for fake.
     Mse { target: f64 },
+    /// Mean of `-(target ln x + (1 - target) ln(1 - x))` for probabilities x. As in PyTorch the logarithms end at -100, and
+    /// the gradient is `(x - target) / (x (1 - x))` with a divisor of at least 1e-12.
+    Bce { target: f64 },
+    /// The same for `sigmoid(x)`, computed from x without loss of precision and without limits.
+    BceLogits { target: f64 },
     /// Mean of `|x - target|`, whose gradient is 0 where they are equal.
     L1 { target: Tensor },
+    /// Mean of `(x - target)^2`.
+    L2 { target: Tensor },
+}
+
+impl Criterion {
+    /// The tensor that it compares with, if that is not a number.
+    fn target(self) -> Option<Tensor> {
+        match self {
+            Criterion::Mse { .. } | Criterion::Bce { .. } | Criterion::BceLogits { .. } => None,
+            Criterion::L1 { target } | Criterion::L2 { target } => Some(target),
+        }
+    }
 }
 
 /// The mean of `criterion` over the elements of `of`, written to `value` (one element).
@@ -36,8 +53,8 @@ impl Root for Loss {
     }
 
     fn step(&self, gradient: Destination) -> Arc<dyn Step> {
-        if let Criterion::L1 { target } = self.criterion {
-            assert_eq!(target.shape, self.of.shape, "an L1 loss compares tensors of one shape");
+        if let Some(target) = self.criterion.target() {
+            assert_eq!(target.shape, self.of.shape, "a loss compares tensors of one shape");
         }
         assert_eq!(self.value.count(), 1, "a loss is one number");
         Arc::new(LossGrad { loss: *self, gradient })
@@ -54,16 +71,15 @@ impl Step for LossGrad {
     fn name(&self) -> &'static str {
         match self.loss.criterion {
             Criterion::Mse { .. } => "mse_loss",
+            Criterion::Bce { .. } => "bce_loss",
+            Criterion::BceLogits { .. } => "bce_logits_loss",
             Criterion::L1 { .. } => "l1_loss",
+            Criterion::L2 { .. } => "l2_loss",
         }
     }
 
     fn accesses(&self) -> Vec<Access> {
-        let target = match self.loss.criterion {
-            Criterion::Mse { .. } => None,
-            Criterion::L1 { target } => Some(Access::Read(target)),
-        };
         let accesses = [Access::Read(self.loss.of), Access::Write(self.loss.value), self.gradient.access()];
-        accesses.into_iter().chain(target).collect()
+        accesses.into_iter().chain(self.loss.criterion.target().map(Access::Read)).collect()
     }
 }

@@ -3,8 +3,8 @@
 //! A task owns a block of channels of one image and walks over its pixels, so that sums need no exchange between threads
 //! and come out the same with any number of them.
 
-use super::{Dropout, EPSILON, Forward, Gradient, NormAct};
-use crate::device::cpu::{BLOCK, Block, Context, CpuKernel, Real, View, for_each_block, vectorized};
+use super::{Affine, Dropout, EPSILON, Forward, Gradient, NormAct};
+use crate::device::cpu::{BLOCK, Block, BlockMut, Context, CpuKernel, Real, View, for_each_block, vectorized};
 use crate::philox::{key, philox4x32};
 use crate::program::{Access, Control};
 
@@ -71,9 +71,24 @@ fn mask<T: Real>(op: NormAct, context: &Context<'_, T>) -> Option<Mask<T>> {
     op.dropout.map(|dropout| Mask::new(dropout, context.control()))
 }
 
+/// Gain and bias of all channels, where there are some.
+fn read_affine<'a, T: Real>(affine: Option<Affine>, context: &'a Context<'_, T>) -> Option<[&'a [T]; 2]> {
+    affine.map(|Affine { gain, bias }| [gain, bias].map(|parameter| context.read(parameter).data))
+}
+
+/// Gain and bias of a task's channels. Without any they are 1 and -0, which change no bit of any number.
+fn affine_lanes<T: Real>(affine: Option<[&[T]; 2]>, task: Block) -> [Lanes<T>; 2] {
+    let mut lanes = [[T::one(); BLOCK], [-T::zero(); BLOCK]];
+    for (lanes, values) in lanes.iter_mut().zip(affine.iter().flatten()) {
+        lanes[..task.count].copy_from_slice(&values[task.first..][..task.count]);
+    }
+    lanes
+}
+
 impl<T: Real> CpuKernel<T> for Forward {
     fn run(&self, context: &Context<'_, T>) {
         let x = context.read(self.x);
+        let affine = read_affine(self.affine, context);
         let mask = mask(self.op, context);
         let [_, height, width, channels] = x.shape;
         let pixels = height * width;
@@ -81,6 +96,8 @@ impl<T: Real> CpuKernel<T> for Forward {
         let slope = T::of(self.op.activation.slope());
         for_each_block(outputs, |task, [mut y, mut statistics]| {
             let x = block(&x, task);
+            let [gain, bias] = affine_lanes(affine, task);
+            let first_element = (self.op.first_image() + task.image) * pixels * channels + task.first;
             vectorized(
                 #[inline(always)]
                 || {
@@ -90,12 +107,13 @@ impl<T: Real> CpuKernel<T> for Forward {
                     statistics.pixel(1).copy_from_slice(&scale[..task.count]);
                     for p in 0..pixels {
                         let y = y.pixel(p);
-                        for (((y, &x), &mean), &scale) in y.iter_mut().zip(x.pixel(p)).zip(&mean).zip(&scale) {
-                            let value = (x - mean) * scale;
+                        let lanes = mean.iter().zip(&scale).zip(gain.iter().zip(&bias));
+                        for ((y, &x), ((&mean, &scale), (&gain, &bias))) in y.iter_mut().zip(x.pixel(p)).zip(lanes) {
+                            let value = (x - mean) * scale * gain + bias;
                             *y = if value > T::zero() { value } else { value * slope };
                         }
                         if let Some(mask) = &mask {
-                            mask.apply(y, (task.image * pixels + p) * channels + task.first);
+                            mask.apply(y, first_element + p * channels);
                         }
                     }
                 },
@@ -140,6 +158,8 @@ struct Reached<'a, T> {
     dy: View<'a, T>,
     mean: Lanes<T>,
     scale: Lanes<T>,
+    gain: Lanes<T>,
+    bias: Lanes<T>,
     slope: T,
     mask: Option<Mask<T>>,
     /// Place in the batch of the task's first element.
@@ -148,20 +168,21 @@ struct Reached<'a, T> {
 }
 
 impl<T: Real> Reached<'_, T> {
-    /// Sets `value` to the normalised values of a pixel, and `gradient` to the gradients that reach them through dropout and
-    /// activation.
+    /// Sets `value` to the normalised values of a pixel, before gain and bias, and `gradient` to the gradients that come through
+    /// dropout and activation.
     #[inline(always)]
     fn at(&self, p: usize, value: &mut [T], gradient: &mut [T]) {
         gradient.copy_from_slice(self.dy.pixel(p));
         if let Some(mask) = &self.mask {
             mask.apply(gradient, self.first_element + p * self.channels);
         }
-        let moments = self.mean.iter().zip(&self.scale);
-        for (((value, gradient), &x), (&mean, &scale)) in
-            value.iter_mut().zip(gradient).zip(self.x.pixel(p)).zip(moments)
+        let lanes = self.mean.iter().zip(&self.scale).zip(self.gain.iter().zip(&self.bias));
+        for (((value, gradient), &x), ((&mean, &scale), (&gain, &bias))) in
+            value.iter_mut().zip(gradient).zip(self.x.pixel(p)).zip(lanes)
         {
             *value = (x - mean) * scale;
-            *gradient = if *value > T::zero() { *gradient } else { *gradient * self.slope };
+            let activated = *value * gain + bias > T::zero();
+            *gradient = if activated { *gradient } else { *gradient * self.slope };
         }
     }
 }
@@ -169,14 +190,12 @@ impl<T: Real> Reached<'_, T> {
 impl<T: Real> CpuKernel<T> for Gradient {
     fn run(&self, context: &Context<'_, T>) {
         let (x, dy, statistics) = (context.read(self.x), context.read(self.dy), context.read(self.statistics));
+        let affine = read_affine(self.affine.map(|(affine, _)| affine), context);
         let mask = mask(self.op, context);
         let [_, height, width, channels] = x.shape;
         let pixels = height * width;
-        let dx = context.write(self.dx.access());
-        let accumulate = self.dx.accumulates();
         let slope = T::of(self.op.activation.slope());
-        let share = T::of(1.0 / pixels as f64);
-        for_each_block([dx], |task, [mut dx]| {
+        let task = |task: Block, dx: BlockMut<'_, T>, sums: Option<[BlockMut<'_, T>; 2]>| {
             let saved = |row| {
                 let mut lanes = [T::zero(); BLOCK];
                 lanes[..task.count]
@@ -185,42 +204,70 @@ impl<T: Real> CpuKernel<T> for Gradient {
             };
             let first_element = (self.first_image + task.image) * pixels * channels + task.first;
             let (x, dy, mean, scale) = (block(&x, task), block(&dy, task), saved(0), saved(1));
-            let reached = Reached { x, dy, mean, scale, slope, mask, first_element, channels };
+            let [gain, bias] = affine_lanes(affine, task);
+            let reached = Reached { x, dy, mean, scale, gain, bias, slope, mask, first_element, channels };
             vectorized(
                 #[inline(always)]
-                || {
-                    let mut pixel = [[T::zero(); BLOCK]; 2];
-                    let [value, gradient] = &mut pixel;
-                    let (value, gradient) = (&mut value[..task.count], &mut gradient[..task.count]);
-                    // Means over the pixels of the gradient, and of the gradient times the value.
-                    let mut along = [[T::zero(); BLOCK]; 2];
-                    if self.op.norm {
-                        along = sums(
-                            pixels,
-                            #[inline(always)]
-                            |p, [plain, by_value]| {
-                                reached.at(p, value, gradient);
-                                let sums = plain.iter_mut().zip(by_value);
-                                for ((plain, by_value), (&g, &v)) in sums.zip(gradient.iter().zip(value.iter())) {
-                                    *plain += g;
-                                    *by_value += g * v;
-                                }
-                            },
-                        );
-                        along.as_flattened_mut().iter_mut().for_each(|sum| *sum *= share);
-                    }
-                    for p in 0..pixels {
-                        reached.at(p, value, gradient);
-                        let terms = gradient.iter().zip(value.iter()).zip(along[0].iter().zip(&along[1]));
-                        for (dx, (((&g, &v), (&plain, &by_value)), &scale)) in
-                            dx.pixel(p).iter_mut().zip(terms.zip(&scale))
-                        {
-                            let across = (g - plain - v * by_value) * scale;
-                            *dx = if accumulate { *dx + across } else { across };
-                        }
+                || self.run_block(&reached, task.count, dx, sums),
+            );
+        };
+        let dx = context.write(self.dx.access());
+        match self.affine {
+            None => for_each_block([dx], |block, [dx]| task(block, dx, None)),
+            Some((_, sums)) => {
+                let [gain, bias] = [sums.gain, sums.bias].map(|sums| context.write(Access::Write(sums)));
+                for_each_block([dx, gain, bias], |block, [dx, gain, bias]| task(block, dx, Some([gain, bias])));
+            }
+        }
+    }
+}
+
+impl Gradient {
+    /// Of `count` channels of one image. `sums` are those for gain and bias.
+    #[inline(always)]
+    fn run_block<T: Real>(
+        &self,
+        reached: &Reached<'_, T>,
+        count: usize,
+        mut dx: BlockMut<'_, T>,
+        sums_for_affine: Option<[BlockMut<'_, T>; 2]>,
+    ) {
+        let pixels = reached.x.pixels();
+        let accumulate = self.dx.accumulates();
+        let mut pixel = [[T::zero(); BLOCK]; 2];
+        let [value, gradient] = &mut pixel;
+        let (value, gradient) = (&mut value[..count], &mut gradient[..count]);
+        // Sums, then means, over the pixels: of the gradient times the value, and of the gradient.
+        let mut along = [[T::zero(); BLOCK]; 2];
+        if self.op.norm {
+            along = sums(
+                pixels,
+                #[inline(always)]
+                |p, [by_value, plain]| {
+                    reached.at(p, value, gradient);
+                    let sums = plain.iter_mut().zip(by_value);
+                    for ((plain, by_value), (&g, &v)) in sums.zip(gradient.iter().zip(value.iter())) {
+                        *plain += g;
+                        *by_value += g * v;
                     }
                 },
             );
-        });
+            for (place, sums) in sums_for_affine.into_iter().flatten().zip(&along) {
+                { place }.pixel(0).copy_from_slice(&sums[..count]);
+            }
+            let share = T::of(1.0 / pixels as f64);
+            along.as_flattened_mut().iter_mut().for_each(|sum| *sum *= share);
+        }
+        for p in 0..pixels {
+            reached.at(p, value, gradient);
+            let terms = gradient.iter().zip(value.iter()).zip(along[1].iter().zip(&along[0]));
+            let scales = reached.scale.iter().zip(&reached.gain);
+            for (dx, (((&g, &v), (&plain, &by_value)), (&scale, &gain))) in
+                dx.pixel(p).iter_mut().zip(terms.zip(scales))
+            {
+                let across = (g - plain - v * by_value) * scale * gain;
+                *dx = if accumulate { *dx + across } else { across };
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Normalisation, activation and dropout on CUDA: a block owns 32 channels of one image.
 
-use super::{Dropout, Forward, Gradient, NormAct};
-use crate::device::cuda::{Context, CudaKernel, DeviceControl, Grid, Launch, Ptr, int, kernels};
+use super::{Affine, AffineSums, Dropout, Forward, Gradient, NormAct};
+use crate::device::cuda::{Context, CudaKernel, DeviceControl, Grid, Launch, Ptr, PtrMut, int, kernels};
 use crate::program::Access;
 use crate::tensor::Tensor;
 
@@ -17,6 +17,11 @@ fn grid(x: Tensor, op: NormAct) -> Grid {
     let [images, height, width, channels] = x.shape;
     let shares = if op.norm { 1 } else { (height * width).div_ceil(ROWS * PIXELS).min(65_535) };
     [images * channels.div_ceil(LANES), shares, 1].into()
+}
+
+/// Gain and bias, or null.
+fn affine_pointers(affine: Option<Affine>, context: &Context<'_>) -> [Ptr<f32>; 2] {
+    affine.map_or([Ptr::NULL; 2], |Affine { gain, bias }| [gain, bias].map(|parameter| context.read(parameter)))
 }
 
 /// What the kernels take of an op: norm, slope, and the dropout's presence, place, threshold and scale.
@@ -37,9 +42,12 @@ impl CudaKernel for Forward {
     fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
         let [_, height, width, channels] = self.x.shape;
         let (norm, slope, drops, place, threshold, scale) = numbers(self.op);
+        let [gain, bias] = affine_pointers(self.affine, context);
         vec![kernels::norm_act_forward(
             grid(self.x, self.op),
             context.read(self.x),
+            gain,
+            bias,
             context.write(Access::Write(self.y)),
             context.write(Access::Write(self.statistics)),
             control(self.op.dropout, context),
@@ -53,6 +61,7 @@ impl CudaKernel for Forward {
             place,
             threshold,
             scale,
+            int(self.op.first_image()),
         )]
     }
 }
@@ -61,12 +70,20 @@ impl CudaKernel for Gradient {
     fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
         let [_, height, width, channels] = self.x.shape;
         let (norm, slope, drops, place, threshold, scale) = numbers(self.op);
+        let [gain, bias] = affine_pointers(self.affine.map(|(affine, _)| affine), context);
+        let [gain_sums, bias_sums] = self.affine.map_or([PtrMut::NULL; 2], |(_, AffineSums { gain, bias })| {
+            [gain, bias].map(|sums| context.write(Access::Write(sums)))
+        });
         vec![kernels::norm_act_gradient(
             grid(self.x, self.op),
             context.read(self.x),
             context.read(self.dy),
             context.read(self.statistics),
+            gain,
+            bias,
             context.write(self.dx.access()),
+            gain_sums,
+            bias_sums,
             control(self.op.dropout, context),
             int(height * width),
             int(channels),

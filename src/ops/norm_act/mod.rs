@@ -1,4 +1,5 @@
-//! Instance normalisation, activation and dropout in one pass, in this order, each of them optional.
+//! Instance normalisation, activation and dropout in one pass, in this order, each of them optional. The norm may be followed
+//! by a gain and a bias of each channel: `y = dropout(act(gain * norm(x) + bias))`.
 //!
 //! Each channel of each image is normalised by its own mean and biased variance (Ulyanov et al., "Instance Normalization",
 //! 2016), in training and in use alike. Dropout stores no mask: the bits are Philox of (seed, step, pass, layer, element), so
@@ -7,6 +8,7 @@
 mod cpu;
 mod cuda;
 
+use super::conv::BiasGrad;
 use crate::program::{Access, Destination, Rule, Step};
 use crate::tape::{Backward, Tape};
 use crate::tensor::Tensor;
@@ -41,6 +43,9 @@ pub struct Dropout {
     pub layer: u16,
     /// Which evaluation of the network within the step.
     pub pass: u16,
+    /// Place of the step's first image in the batch that its draws are of. A step that gathers gradients over several small
+    /// batches so draws what one large batch would have drawn.
+    pub first_image: usize,
 }
 
 impl Dropout {
@@ -67,15 +72,33 @@ pub struct NormAct {
     pub dropout: Option<Dropout>,
 }
 
-/// Records `y = dropout(activation(norm(x)))`; both are `[n, h, w, c]`.
-pub fn norm_act(tape: &mut Tape, x: Tensor, y: Tensor, op: NormAct) {
+impl NormAct {
+    /// Place of the first image in the batch that dropout draws for.
+    fn first_image(self) -> usize {
+        self.dropout.map_or(0, |dropout| dropout.first_image)
+    }
+}
+
+/// What each normalised channel is multiplied by, and what is then added: parameters of c elements.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Affine {
+    pub gain: Tensor,
+    pub bias: Tensor,
+}
+
+/// Records `y = dropout(activation(gain * norm(x) + bias))`; both are `[n, h, w, c]`. Without `affine` gain is 1 and bias 0.
+pub fn norm_act(tape: &mut Tape, x: Tensor, y: Tensor, affine: Option<Affine>, op: NormAct) {
     assert_eq!(x.shape, y.shape, "norm_act keeps the shape");
+    assert!(op.norm || affine.is_none(), "gain and bias belong to a norm");
+    for parameter in affine.iter().flat_map(|affine| [affine.gain, affine.bias]) {
+        assert_eq!(parameter.shape, [1, 1, 1, x.channels()], "shape of a gain or a bias");
+    }
     assert!(
         !op.norm || x.shape[1] * x.shape[2] > 1,
         "a one-pixel map cannot be instance-normalised: it would be all zeros"
     );
     let statistics = tape.transient([x.shape[0], 1, 2, x.channels()]);
-    tape.push(Forward { x, y, statistics, op });
+    tape.push(Forward { x, y, statistics, affine, op });
 }
 
 /// `statistics` is `[n, 1, 2, c]`: mean and 1 / standard deviation, 0 and 1 without norm.
@@ -84,7 +107,15 @@ pub struct Forward {
     x: Tensor,
     y: Tensor,
     statistics: Tensor,
+    affine: Option<Affine>,
     op: NormAct,
+}
+
+/// Sums over the pixels of each image, `[n, 1, 1, c]`: what each image adds to the gradients of gain and bias.
+#[derive(Clone, Copy, Debug)]
+struct AffineSums {
+    gain: Tensor,
+    bias: Tensor,
 }
 
 #[derive(Debug)]
@@ -93,14 +124,19 @@ pub struct Gradient {
     dy: Tensor,
     statistics: Tensor,
     dx: Destination,
+    affine: Option<(Affine, AffineSums)>,
     op: NormAct,
-    /// Place of the first image in the forward step's batch.
+    /// Place of the first image in the batch that dropout draws for.
     first_image: usize,
 }
 
 /// The access to the control values that dropout needs.
 fn control(op: NormAct) -> Option<Access> {
     op.dropout.map(|_| Access::ReadControl)
+}
+
+fn reads(affine: Option<Affine>) -> impl Iterator<Item = Access> {
+    affine.into_iter().flat_map(|Affine { gain, bias }| [gain, bias].map(Access::Read))
 }
 
 impl Step for Forward {
@@ -110,7 +146,7 @@ impl Step for Forward {
 
     fn accesses(&self) -> Vec<Access> {
         let tensors = [Access::Read(self.x), Access::Write(self.y), Access::Write(self.statistics)];
-        tensors.into_iter().chain(control(self.op)).collect()
+        tensors.into_iter().chain(reads(self.affine)).chain(control(self.op)).collect()
     }
 
     fn rule(&self) -> Option<&dyn Rule> {
@@ -126,9 +162,26 @@ impl Rule for Forward {
     fn backward(&self, dy: Tensor, backward: &mut Backward<'_>) {
         let x = backward.at(self.x);
         let statistics = backward.at(self.statistics);
-        let first_image = backward.first_image();
-        if let Some(dx) = backward.destination(x) {
-            backward.push(Gradient { x, dy, statistics, dx, op: self.op, first_image });
+        let op = self.op;
+        let first_image = op.first_image() + backward.first_image();
+        let dx = backward.destination(x);
+        let Some(affine) = self.affine else {
+            if let Some(dx) = dx {
+                backward.push(Gradient { x, dy, statistics, dx, affine: None, op, first_image });
+            }
+            return;
+        };
+        let [gain, bias] = [affine.gain, affine.bias].map(|parameter| backward.destination(parameter));
+        // One step computes both, so where nobody wants the gradient of x it is written all the same, and forgotten.
+        let dx = dx.unwrap_or_else(|| Destination::overwrite(backward.transient(x.shape)));
+        let [of_gain, of_bias] = [(); 2].map(|()| backward.transient([x.shape[0], 1, 1, x.channels()]));
+        let sums = AffineSums { gain: of_gain, bias: of_bias };
+        backward.push(Gradient { x, dy, statistics, dx, affine: Some((affine, sums)), op, first_image });
+        // As that of a convolution's bias, the gradient is a sum over what the first tensor calls pixels.
+        for (sums, parameter) in [(of_gain, gain), (of_bias, bias)] {
+            if let Some(parameter) = parameter {
+                backward.push(BiasGrad { gradient: sums, bias: parameter });
+            }
         }
     }
 }
@@ -139,7 +192,8 @@ impl Step for Gradient {
     }
 
     fn accesses(&self) -> Vec<Access> {
-        let reads = [self.x, self.dy, self.statistics].map(Access::Read).into_iter();
-        reads.chain([self.dx.access()]).chain(control(self.op)).collect()
+        let tensors = [self.x, self.dy, self.statistics].map(Access::Read).into_iter().chain([self.dx.access()]);
+        let sums = self.affine.iter().flat_map(|(_, sums)| [sums.gain, sums.bias].map(Access::Write));
+        tensors.chain(reads(self.affine.map(|(affine, _)| affine))).chain(sums).chain(control(self.op)).collect()
     }
 }

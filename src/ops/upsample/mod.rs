@@ -14,7 +14,7 @@ use crate::program::{Access, Destination, Rule, Step};
 use crate::tape::{Backward, Tape};
 use crate::tensor::Tensor;
 
-const FOLDED: Geometry = Geometry { kernel: [3, 3], stride: 1, pad: [1, 1] };
+const FOLDED: Geometry = Geometry { kernel: [3, 3], stride: 1, dilation: 1, pad: [1, 1] };
 
 /// The row or column of the folded kernel that row or column `tap` of the plain one falls on, for output phase `phase`.
 fn folded(phase: usize, tap: usize) -> usize {

@@ -1,12 +1,16 @@
-//! Hyperbolic tangent on CUDA.
+//! Tanh and sigmoid on CUDA.
 
-use super::{Tanh, TanhGrad};
+use super::{Function, Squash, SquashGrad};
 use crate::device::cuda::{Context, CudaKernel, Launch, blocks, int, kernels};
 use crate::program::Access;
 
-impl CudaKernel for Tanh {
+impl CudaKernel for Squash {
     fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
-        vec![kernels::tanh_forward(
+        let kernel = match self.function {
+            Function::Tanh => kernels::tanh_forward,
+            Function::Sigmoid => kernels::sigmoid_forward,
+        };
+        vec![kernel(
             blocks(self.x.count(), kernels::tanh_forward::BLOCK),
             context.read(self.x),
             context.write(Access::Write(self.y)),
@@ -18,9 +22,13 @@ impl CudaKernel for Tanh {
     }
 }
 
-impl CudaKernel for TanhGrad {
+impl CudaKernel for SquashGrad {
     fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
-        vec![kernels::tanh_gradient(
+        let kernel = match self.function {
+            Function::Tanh => kernels::tanh_gradient,
+            Function::Sigmoid => kernels::sigmoid_gradient,
+        };
+        vec![kernel(
             blocks(self.y.count(), kernels::tanh_gradient::BLOCK),
             context.read(self.y),
             context.read(self.dy),

@@ -1,0 +1,122 @@
+//! What the published networks differ in. Each is an option of its own; a [`Recipe`] is a set of choices that somebody
+//! published.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// A published system: its networks, losses, order of steps and numbers. In the networks it decides the names of the
+/// parameters, which convolutions have a bias, and the order of channels where two tensors meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recipe {
+    /// The widely copied PyTorch implementation: instance norm, least-squares GAN loss and 100 x L1.
+    PytorchGan,
+    /// The re-implementation of the paper by blocks "CK": cross-entropy on a 70x70 map of probabilities.
+    BlockCk,
+    /// Isola et al., 2017, as its authors released it for PyTorch.
+    Isola,
+}
+
+/// What the generator hands from its way down to its way up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Skips {
+    /// Every level beside the innermost: a U-Net.
+    Unet,
+    /// Nothing but the innermost level.
+    EncoderDecoder,
+}
+
+/// How activations are normalised, in both networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Norm {
+    /// Each channel of each image by its own mean and variance.
+    Instance,
+    /// The same, then times a learned gain, plus a learned bias: batch norm at batch 1.
+    InstanceAffine,
+    None,
+}
+
+/// Where in a block the activation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BlockOrder {
+    /// Convolution, norm, activation, dropout.
+    ConvNormActDropout,
+    /// Convolution, norm, dropout, activation: the same numbers, since zeroing and scaling commute with both activations.
+    ConvNormDropoutAct,
+    /// Activation, convolution, norm, dropout: a skip connection is rectified on its way up.
+    ActConvNormDropout,
+}
+
+/// How the generator comes back to the full size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LastLayer {
+    /// Nearest-neighbour x2, one row and column of zeros in front, 4x4 convolution.
+    Resize,
+    /// Transposed 4x4 convolution of stride 2.
+    Transposed,
+}
+
+/// Which levels of the generator drop out. Level `i` has 1/2^i of the image's size; of n levels the innermost is n.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DropoutAt {
+    /// Levels 4 to n on the way down, n-1 to 4 on the way up.
+    BothWays,
+    /// Levels n-1 to 5 on the way up: the first three of eight levels.
+    Up,
+    /// Levels n-2 to 4 on the way up: the three after the innermost of eight levels.
+    UpAfterInnermost,
+}
+
+/// The discriminator by the side of the patch that one number of its map judges, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum ReceptiveField {
+    /// One pixel: three 1x1 convolutions.
+    #[value(name = "1")]
+    #[serde(rename = "1")]
+    R1,
+    /// One halving convolution, two of stride 1.
+    #[value(name = "16")]
+    #[serde(rename = "16")]
+    R16,
+    /// Two halving convolutions, two of stride 1.
+    #[value(name = "34")]
+    #[serde(rename = "34")]
+    R34,
+    /// Three halving convolutions, two of stride 1: the paper's PatchGAN.
+    #[value(name = "70")]
+    #[serde(rename = "70")]
+    R70,
+    /// Four halving convolutions, one of stride 1: that of pytorch-gan.
+    #[value(name = "94")]
+    #[serde(rename = "94")]
+    R94,
+    /// Four halving convolutions, two of stride 1.
+    #[value(name = "142")]
+    #[serde(rename = "142")]
+    R142,
+    /// Five halving convolutions, two of stride 1.
+    #[value(name = "286")]
+    #[serde(rename = "286")]
+    R286,
+    /// Four halving convolutions and a dilated transposed one to a map of 70x70 at 256x256: that of block-ck.
+    #[value(name = "map70")]
+    #[serde(rename = "map70")]
+    Map70,
+}
+
+impl Recipe {
+    /// Whether the skip stands in front of what comes up where they are joined.
+    pub(super) fn puts_skip_first(self) -> bool {
+        self == Recipe::Isola
+    }
+
+    /// Whether the discriminator sees the condition in front of the picture.
+    pub fn puts_condition_first(self) -> bool {
+        self == Recipe::Isola
+    }
+}

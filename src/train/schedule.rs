@@ -1,0 +1,121 @@
+//! Learning-rate schedules: the rate of an epoch, as a function of its number and of the validations before it.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::config::TrainConfig;
+
+/// How the learning rate changes from epoch to epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LrSchedule {
+    Constant,
+    /// Constant at first, then down to nearly 0 in equal steps.
+    Linear,
+    /// Half a cosine down to nearly 0 (Loshchilov and Hutter, 2017, without restarts).
+    Cosine,
+    /// Falls by a factor every so many epochs.
+    Step,
+    /// Falls by a factor when the held-out L1 no longer does.
+    Plateau,
+}
+
+/// By how much the held-out L1 has to fall for a validation to count as progress, as a share of the best one.
+const PROGRESS: f64 = 0.01;
+
+impl LrSchedule {
+    /// The flags that belong to it.
+    pub fn uses(self) -> &'static [&'static str] {
+        match self {
+            LrSchedule::Constant => &[],
+            LrSchedule::Linear => &["lr-constant-epochs", "lr-decay-epochs"],
+            LrSchedule::Cosine => &["lr-decay-epochs"],
+            LrSchedule::Step => &["lr-step-epochs", "lr-factor"],
+            LrSchedule::Plateau => &["lr-factor", "lr-patience"],
+        }
+    }
+}
+
+/// The learning rate of `epoch`, which counts from 1; `validations` are the held-out L1s measured before it.
+pub fn learning_rate(config: &TrainConfig, epoch: u64, validations: &[f64]) -> f64 {
+    let constant = config.lr_constant_epochs.unwrap_or(0);
+    let decay = config.lr_decay_epochs.unwrap_or(1);
+    let factor = config.lr_factor.unwrap_or(1.0);
+    let share = match config.lr_schedule {
+        LrSchedule::Constant => 1.0,
+        LrSchedule::Linear => {
+            let decayed = epoch.saturating_sub(constant).min(decay);
+            1.0 - decayed as f64 / (decay as f64 + 1.0)
+        }
+        LrSchedule::Cosine => {
+            let done = (epoch.min(decay) - 1) as f64 / decay as f64;
+            0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+        }
+        LrSchedule::Step => factor.powf(((epoch - 1) / config.lr_step_epochs.unwrap_or(1)) as f64),
+        LrSchedule::Plateau => factor.powf(falls(validations, config.lr_patience.unwrap_or(0)) as f64),
+    };
+    config.lr * share
+}
+
+/// How often the rate has fallen: each time that more than `patience` validations in a row brought no progress.
+fn falls(validations: &[f64], patience: u64) -> u64 {
+    let (mut best, mut waited, mut falls) = (f64::INFINITY, 0, 0);
+    for &value in validations {
+        if value < best * (1.0 - PROGRESS) {
+            (best, waited) = (value, 0);
+        } else {
+            waited += 1;
+        }
+        if waited > patience {
+            (waited, falls) = (0, falls + 1);
+        }
+    }
+    falls
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TrainOptions;
+
+    fn rates(options: TrainOptions, epochs: &[u64]) -> Vec<f64> {
+        let config = TrainOptions { lr: Some(1.0), ..options }.resolve().unwrap();
+        epochs.iter().map(|&epoch| learning_rate(&config, epoch, &[])).collect()
+    }
+
+    fn assert_close(rates: &[f64], expected: &[f64]) {
+        assert_eq!(rates.len(), expected.len());
+        for (a, e) in rates.iter().zip(expected) {
+            assert!((a - e).abs() <= 1e-12, "{rates:?} instead of {expected:?}");
+        }
+    }
+
+    fn with(schedule: LrSchedule) -> TrainOptions {
+        TrainOptions { lr_schedule: Some(schedule), epochs: Some(200), ..Default::default() }
+    }
+
+    /// From `torch.optim.lr_scheduler.LambdaLR` with the authors' lambda, `CosineAnnealingLR(T_max=200)` and
+    /// `StepLR(50, 0.1)`, stepped at the end of each epoch.
+    #[test]
+    fn rates_are_those_of_pytorch() {
+        assert_close(&rates(with(LrSchedule::Constant), &[1, 200]), &[1.0, 1.0]);
+        let linear = rates(with(LrSchedule::Linear), &[1, 100, 101, 150, 200, 300]);
+        assert_close(&linear, &[1.0, 1.0, 100.0 / 101.0, 51.0 / 101.0, 1.0 / 101.0, 1.0 / 101.0]);
+        let cosine = rates(with(LrSchedule::Cosine), &[1, 101, 51, 200, 999]);
+        assert_close(&cosine, &[1.0, 0.5, 0.853_553_390_593_273_8, 6.168_375_916_970_614e-5, 6.168_375_916_970_614e-5]);
+        assert_close(&rates(with(LrSchedule::Step), &[1, 50, 51, 101, 151]), &[1.0, 1.0, 0.1, 0.01, 0.001]);
+    }
+
+    /// `ReduceLROnPlateau(mode="min", factor=0.2, threshold=0.01, patience=5)`.
+    #[test]
+    fn a_plateau_is_left_after_its_patience() {
+        let falling: Vec<f64> = (0..10).map(|i| 1.0 - 0.05 * f64::from(i)).collect();
+        assert_eq!(falls(&falling, 5), 0);
+        let flat = [1.0; 14];
+        // The first is progress; the sixth after it is one too many, and so is the sixth after that.
+        assert_eq!((falls(&flat[..6], 5), falls(&flat[..7], 5), falls(&flat[..13], 5)), (0, 1, 2));
+        // 0.995 is no progress from 1, 0.98 is.
+        let slow = [1.0, 0.995, 0.995, 0.995, 0.98, 0.98, 0.98, 0.98];
+        assert_eq!((falls(&slow, 3), falls(&slow, 2)), (0, 2));
+    }
+}
