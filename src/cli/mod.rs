@@ -6,6 +6,7 @@
 mod devices;
 mod evaluate;
 mod generator;
+mod import;
 mod train;
 mod translate;
 
@@ -22,6 +23,7 @@ use clap::{
 
 pub use evaluate::EvaluateArgs;
 pub use generator::GeneratorArgs;
+pub use import::ImportArgs;
 pub use train::TrainArgs;
 pub use translate::TranslateArgs;
 
@@ -58,6 +60,7 @@ enum Command {
     Train(Box<TrainArgs>),
     Translate(TranslateArgs),
     Evaluate(EvaluateArgs),
+    Import(ImportArgs),
     /// List what this machine can compute on
     Devices,
 }
@@ -68,6 +71,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Train(args) => crate::train::run(&args.request()?)?,
         Command::Translate(args) => crate::translate::run(&args)?,
         Command::Evaluate(args) => crate::evaluate::run(&args)?,
+        Command::Import(args) => crate::exchange::import::run(&args)?,
         Command::Devices => devices::run()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -21,10 +21,7 @@ pub fn default_depth(size: Size) -> usize {
 /// When a side is under 32 or not a multiple of 2^depth; the error names the nearest sizes that work.
 pub fn check(size: Size, depth: usize) -> Result<()> {
     let shorter = size.width.min(size.height);
-    ensure!(
-        shorter >= SMALLEST_SIDE,
-        "--image-size: size {size} is too small: the smallest side is {SMALLEST_SIDE}"
-    );
+    ensure!(shorter >= SMALLEST_SIDE, "--image-size: size {size} is too small: the smallest side is {SMALLEST_SIDE}");
     ensure!(depth >= 2, "--depth {depth}: must be at least 2");
     let multiple = 1 << depth;
     ensure!(
@@ -35,8 +32,7 @@ pub fn check(size: Size, depth: usize) -> Result<()> {
     if !fits(size, depth) {
         let below = nearest(size, multiple, -1);
         // Where the depth follows from the size, rounding up may add a level.
-        let above =
-            if depth == default_depth(size) { next_that_fits(size) } else { nearest(size, multiple, 1) };
+        let above = if depth == default_depth(size) { next_that_fits(size) } else { nearest(size, multiple, 1) };
         bail!(
             "--image-size: size {size} does not fit: the network halves it {depth} times, so both sides must be multiples of \
              {multiple}; the nearest sizes that work are {below} and {above}"

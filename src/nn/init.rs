@@ -35,9 +35,8 @@ impl Init {
     /// kw, of a transposed convolution too.
     pub fn values(self, spec: &Spec, seed: u64, place: u64) -> Vec<f32> {
         let mut draws = Stream::new(seed, Purpose::Init, place);
-        let mut normal = |deviation: f64| -> Vec<f32> {
-            (0..spec.count()).map(|_| deviation as f32 * draws.normal()).collect()
-        };
+        let mut normal =
+            |deviation: f64| -> Vec<f32> { (0..spec.count()).map(|_| deviation as f32 * draws.normal()).collect() };
         let [s, kh, kw, b] = spec.shape;
         let (fan_in, fan_out) = ((b * kh * kw) as f64, (s * kh * kw) as f64);
         match (spec.role, self.kind) {
@@ -136,7 +135,10 @@ mod tests {
                 for j in 0..=i {
                     let expected = if i == j { 0.25 } else { 0.0 };
                     // The values were rounded to f32.
-                    assert!((dot(&vector(i), &vector(j)) - expected).abs() <= 1e-7, "{i} and {j} of {rows} by {columns}");
+                    assert!(
+                        (dot(&vector(i), &vector(j)) - expected).abs() <= 1e-7,
+                        "{i} and {j} of {rows} by {columns}"
+                    );
                 }
             }
         }

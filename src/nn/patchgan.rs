@@ -76,7 +76,15 @@ impl PatchGan {
         };
         // Zeros are a layer of their own in PyTorch.
         let place = if self.receptive_field == R94 { place + 1 } else { place };
-        layers.push(Layer { place, outputs: 1, geometry: head, is_transposed, has_bias, is_normed: false, is_last: true });
+        layers.push(Layer {
+            place,
+            outputs: 1,
+            geometry: head,
+            is_transposed,
+            has_bias,
+            is_normed: false,
+            is_last: true,
+        });
         layers
     }
 
@@ -237,9 +245,10 @@ mod tests {
             let (body, head) = layers.split_at(layers.len() - 1);
             // One number of the dilated map comes from one position of what the body made.
             let after_body = if head[0].is_transposed { 1 } else { head[0].geometry.kernel[0] };
-            let side = body.iter().rev().fold(after_body, |side, layer| {
-                (side - 1) * layer.geometry.stride + layer.geometry.kernel[0]
-            });
+            let side = body
+                .iter()
+                .rev()
+                .fold(after_body, |side, layer| (side - 1) * layer.geometry.stride + layer.geometry.kernel[0]);
             let name = receptive_field.to_possible_value().unwrap().get_name().to_owned();
             assert_eq!(side.to_string(), if name == "map70" { "46".to_owned() } else { name });
         }
@@ -255,7 +264,15 @@ mod tests {
         );
         assert_eq!(
             affine(ReceptiveField::R16),
-            ["model.0.weight", "model.0.bias", "model.2.weight", "model.3.weight", "model.3.bias", "model.5.weight", "model.5.bias"]
+            [
+                "model.0.weight",
+                "model.0.bias",
+                "model.2.weight",
+                "model.3.weight",
+                "model.3.bias",
+                "model.5.weight",
+                "model.5.bias"
+            ]
         );
         assert_eq!(names(full(ReceptiveField::R94)).last().unwrap(), "model.12.weight");
         assert_eq!(names(full(ReceptiveField::Map70)).last().unwrap(), "model.11.bias");

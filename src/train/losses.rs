@@ -96,8 +96,7 @@ mod tests {
     #[test]
     fn a_resumed_log_is_cut_back_to_the_checkpoint() -> Result<()> {
         let run = tempfile::tempdir()?;
-        let losses =
-            |x: f32| Losses { discriminator: Some(x), adversarial: None, pixel: Some(f32::MIN_POSITIVE) };
+        let losses = |x: f32| Losses { discriminator: Some(x), adversarial: None, pixel: Some(f32::MIN_POSITIVE) };
         let mut log = LossLog::open(run.path(), 0)?;
         (1..=5).try_for_each(|step| log.add(1, step, losses(step as f32)))?;
         log.sync()?;

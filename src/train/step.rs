@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::nn::{Draws, Parameters, PatchGan, Recipe, ReceptiveField, UNet};
+use crate::nn::{Draws, Parameters, PatchGan, ReceptiveField, Recipe, UNet};
 use crate::ops::adam::{AdamOptions, advance};
 use crate::ops::copy::copy;
 use crate::ops::loss::{Criterion, Loss};

@@ -40,8 +40,7 @@ impl Trainer {
         let control = Control { seed: config.seed, step: 0, learning_rate: config.lr };
         let device = Device::new(program, control, place, config.cuda_graph)?;
         let config = config.clone();
-        let mut trainer =
-            Trainer {
+        let mut trainer = Trainer {
             device,
             steps: 0,
             learning_rate: config.lr,
@@ -150,14 +149,11 @@ impl Trainer {
 }
 
 /// Everything that a checkpoint holds of the networks: first the weights of both, then the moments.
-fn states<'a>(
-    generator: &'a Parameters,
-    discriminator: Option<&'a Parameters>,
-) -> impl Iterator<Item = State<'a>> {
-    let networks = [(Some(generator), ["generator", "adam.first.generator", "adam.second.generator"]), (
-        discriminator,
-        ["discriminator", "adam.first.discriminator", "adam.second.discriminator"],
-    )];
+fn states<'a>(generator: &'a Parameters, discriminator: Option<&'a Parameters>) -> impl Iterator<Item = State<'a>> {
+    let networks = [
+        (Some(generator), ["generator", "adam.first.generator", "adam.second.generator"]),
+        (discriminator, ["discriminator", "adam.first.discriminator", "adam.second.discriminator"]),
+    ];
     (0..3).flat_map(move |kind| {
         networks.into_iter().filter_map(move |(parameters, prefixes)| {
             let parameters = parameters?;

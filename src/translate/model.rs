@@ -5,21 +5,21 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use image::RgbImage;
 
-use crate::checkpoint::{Meta, Reader, resolve};
+use crate::checkpoint::{About, Origin, Reader, resolve};
 use crate::cli::GeneratorArgs;
-use crate::config::TrainConfig;
-use crate::data::{Size, to_f32, to_image};
+use crate::data::{Direction, Size, to_f32, to_image};
 use crate::device::{Chosen, Device};
 use crate::nn::{Draws, Parameters, State};
 use crate::program::Control;
 use crate::tape::Tape;
 use crate::tensor::Tensor;
-
+/// The side of the pictures that the published networks are trained on.
+const PUBLISHED_SIDE: usize = 256;
 
 /// A generator from a checkpoint. Its program is recorded for one size at a time.
 pub struct Model {
     checkpoint: PathBuf,
-    meta: Meta,
+    about: About,
     dropout: bool,
     seed: u64,
     threads: usize,
@@ -43,22 +43,34 @@ impl Model {
     pub fn open(run_or_checkpoint: &Path, generator: &GeneratorArgs) -> Result<Model> {
         let GeneratorArgs { dropout, seed, device, threads } = *generator;
         let checkpoint = resolve(run_or_checkpoint)?;
-        let meta = Reader::open(&checkpoint)?.meta()?;
-        Ok(Model { checkpoint, meta, dropout, seed, threads, chosen: device.choose()?, recorded: None })
+        let about = Reader::open(&checkpoint)?.about()?;
+        Ok(Model { checkpoint, about, dropout, seed, threads, chosen: device.choose()?, recorded: None })
     }
 
-    pub fn config(&self) -> &TrainConfig {
-        &self.meta.config
+    /// Which half of a pair it takes. Nothing is known of imported weights.
+    pub fn direction(&self) -> Direction {
+        match &self.about.origin {
+            Origin::Run(meta) => meta.config.direction,
+            Origin::Import(_) => Direction::AToB,
+        }
+    }
+
+    /// The size of the pictures it was trained on. Of imported weights that is taken to be the published one.
+    pub fn image_size(&self) -> Size {
+        match &self.about.origin {
+            Origin::Run(meta) => meta.config.image_size,
+            Origin::Import(_) => Size { width: PUBLISHED_SIDE, height: PUBLISHED_SIDE },
+        }
     }
 
     /// Which weights these are, what noise they are used with, and where.
     pub fn describe(&self) -> String {
-        let dropout = match self.dropout && self.meta.config.dropout > 0.0 {
+        let dropout = match self.dropout && self.about.generator.dropout > 0.0 {
             true => format!("on (seed {})", self.seed),
             false => "off".to_owned(),
         };
         let place = self.chosen.describe(self.threads);
-        format!("weights of step {}, dropout {dropout}, on {place}", self.meta.step)
+        format!("{}, dropout {dropout}, on {place}", self.about.describe())
     }
 
     /// Translates one image, `[h, w, 3]` of any size. The sides are padded by their last row and column to what the network
@@ -95,13 +107,13 @@ impl Model {
 
     /// The next sides that the network can halve as often as it does.
     fn padded(&self, size: Size) -> Result<Size> {
-        let multiple = 1 << self.meta.config.depth;
+        let multiple = 1 << self.about.generator.depth;
         let up = |side: usize| side.next_multiple_of(multiple);
         Ok(Size { width: up(size.width), height: up(size.height) })
     }
 
     fn record(&self, size: Size) -> Result<Recorded> {
-        let mut unet = self.meta.config.step_options().generator;
+        let mut unet = self.about.generator;
         if !self.dropout {
             unet.dropout = 0.0;
         }

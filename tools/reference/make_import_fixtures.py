@@ -16,16 +16,11 @@ import os
 import torch
 from torch import nn
 
+import block_ck
+import isola
+from copies import fill, with_batch_norm, with_transposed_end, without_dropout
 from fixture import FIXTURES, save, spread, tensor
 from models import Discriminator, GeneratorUNet
-from published import (
-    BlockCkGenerator,
-    UnetGenerator,
-    fill,
-    with_batch_norm,
-    with_transposed_end,
-    without_dropout,
-)
 
 FOLDER = "import"
 DEPTH, WIDTH, SIZE = 5, 2, 32
@@ -66,8 +61,8 @@ def main():
     os.makedirs(FIXTURES / FOLDER, exist_ok=True)
     size = {"ngf": WIDTH, "depth": DEPTH}
 
-    isola = fill(UnetGenerator(**size), "isola")
-    write("isola-batch", nn.DataParallel(isola).state_dict())
+    isola_batch = fill(isola.UnetGenerator(norm="batch", **size), "isola")
+    write("isola-batch", nn.DataParallel(isola_batch).state_dict())
 
     pytorch_gan = fill(GeneratorUNet(**size), "pytorch-gan").to(memory_format=torch.channels_last)
     write("pytorch-gan", pytorch_gan.state_dict(), _use_new_zipfile_serialization=False)
@@ -75,17 +70,17 @@ def main():
     batch = fill(with_transposed_end(with_batch_norm(GeneratorUNet(**size)), WIDTH), "pytorch-gan-batch").half()
     write("pytorch-gan-batch", batch.state_dict(), pickle_protocol=4)
 
-    block_ck = fill(BlockCkGenerator(**size), "block-ck").bfloat16()
+    block = fill(block_ck.Generator(**size), "block-ck").bfloat16()
     checkpoint = {
         "epoch": 3,
-        "generator": views_of_one_storage(block_ck.state_dict()),
+        "generator": views_of_one_storage(block.state_dict()),
         "optimizer": {"state": {0: {"step": torch.tensor(7.0)}}, "param_groups": [{"lr": 2e-4, "betas": (0.5, 0.999)}]},
     }
     write("block-ck", checkpoint, _use_new_zipfile_serialization=False)
 
     write("discriminator", fill(Discriminator(ndf=WIDTH), "discriminator").state_dict())
 
-    networks = {"isola-batch": isola, "pytorch-gan": pytorch_gan, "pytorch-gan-batch": batch, "block-ck": block_ck}
+    networks = {"isola-batch": isola_batch, "pytorch-gan": pytorch_gan, "pytorch-gan-batch": batch, "block-ck": block}
     f64, f32 = {}, {}
     for name, network in networks.items():
         for results, of_dtype in zip(outputs(name, network), (f64, f32)):

@@ -78,6 +78,11 @@ pub struct TorchTensor {
 }
 
 impl TorchTensor {
+    #[cfg(test)]
+    pub fn of_shape(shape: Vec<usize>) -> TorchTensor {
+        TorchTensor { storage: String::new(), dtype: Dtype::F32, offset: 0, strides: vec![0; shape.len()], shape }
+    }
+
     /// The elements of the storage up to the last one of this tensor, or `None` beyond all numbers.
     fn end(&self) -> Option<usize> {
         if self.shape.contains(&0) {
