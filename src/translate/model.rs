@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use image::RgbImage;
 
 use crate::checkpoint::{About, Origin, Reader, resolve};
 use crate::cli::GeneratorArgs;
 use crate::data::{Direction, Size, to_f32, to_image};
 use crate::device::{Chosen, Device};
-use crate::nn::{Draws, Parameters, State};
+use crate::nn::{Draws, Parameters, State, UNet};
 use crate::program::Control;
 use crate::tape::Tape;
 use crate::tensor::Tensor;
@@ -44,6 +44,12 @@ impl Model {
         let GeneratorArgs { dropout, seed, device, threads } = *generator;
         let checkpoint = resolve(run_or_checkpoint)?;
         let about = Reader::open(&checkpoint)?.about()?;
+        let UNet { input_channels, output_channels, .. } = about.generator;
+        ensure!(
+            (input_channels, output_channels) == (3, 3),
+            "{}: turns {input_channels} channels into {output_channels}, and only pictures of 3 can be translated",
+            checkpoint.display()
+        );
         Ok(Model { checkpoint, about, dropout, seed, threads, chosen: device.choose()?, recorded: None })
     }
 
