@@ -16,7 +16,7 @@ use crate::translate::Model;
 /// When the checkpoint or the data cannot be used.
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     let mut model = Model::open(&args.model, &args.generator)?;
-    let (direction, size) = (model.config().direction, model.config().image_size);
+    let (direction, size) = (model.direction(), model.image_size());
     let (split, pairs) = Folder::to_evaluate(&args.data, direction, size)?;
     let sums = with_threads(args.generator.threads, || -> Result<[f64; 2]> {
         let mut sums = [0.0; 2];

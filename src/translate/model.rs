@@ -2,22 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
-use crate::checkpoint::{Meta, Reader, resolve};
+use crate::checkpoint::{About, Origin, Reader, resolve};
 use crate::cli::GeneratorArgs;
-use crate::config::TrainConfig;
-use crate::data::{Picture, Size};
+use crate::data::{Direction, Picture, Size};
 use crate::device::{Chosen, Device};
-use crate::nn::{Draws, Parameters, State};
+use crate::nn::{Draws, Parameters, State, UNet};
 use crate::program::Control;
 use crate::tape::Tape;
 use crate::tensor::Tensor;
+/// The side of the pictures that the published networks are trained on.
+const PUBLISHED_SIDE: usize = 256;
 
 /// A generator from a checkpoint. Its program is recorded for one size at a time.
 pub struct Model {
     checkpoint: PathBuf,
-    meta: Meta,
+    about: About,
     dropout: bool,
     seed: u64,
     threads: usize,
@@ -41,22 +42,40 @@ impl Model {
     pub fn open(run_or_checkpoint: &Path, generator: &GeneratorArgs) -> Result<Model> {
         let GeneratorArgs { dropout, seed, device, threads } = *generator;
         let checkpoint = resolve(run_or_checkpoint)?;
-        let meta = Reader::open(&checkpoint)?.meta()?;
-        Ok(Model { checkpoint, meta, dropout, seed, threads, chosen: device.choose()?, recorded: None })
+        let about = Reader::open(&checkpoint)?.about()?;
+        let UNet { input_channels, output_channels, .. } = about.generator;
+        ensure!(
+            (input_channels, output_channels) == (3, 3),
+            "{}: turns {input_channels} channels into {output_channels}, and only pictures of 3 can be translated",
+            checkpoint.display()
+        );
+        Ok(Model { checkpoint, about, dropout, seed, threads, chosen: device.choose()?, recorded: None })
     }
 
-    pub fn config(&self) -> &TrainConfig {
-        &self.meta.config
+    /// Which half of a pair it takes. Nothing is known of imported weights.
+    pub fn direction(&self) -> Direction {
+        match &self.about.origin {
+            Origin::Run(meta) => meta.config.direction,
+            Origin::Import(_) => Direction::AToB,
+        }
+    }
+
+    /// The size of the pictures it was trained on. Of imported weights that is taken to be the published one.
+    pub fn image_size(&self) -> Size {
+        match &self.about.origin {
+            Origin::Run(meta) => meta.config.image_size,
+            Origin::Import(_) => Size { width: PUBLISHED_SIDE, height: PUBLISHED_SIDE },
+        }
     }
 
     /// Which weights these are, what noise they are used with, and where.
     pub fn describe(&self) -> String {
-        let dropout = match self.dropout && self.meta.config.dropout > 0.0 {
+        let dropout = match self.dropout && self.about.generator.dropout > 0.0 {
             true => format!("on (seed {})", self.seed),
             false => "off".to_owned(),
         };
         let place = self.chosen.describe(self.threads);
-        format!("weights of step {}, dropout {dropout}, on {place}", self.meta.step)
+        format!("{}, dropout {dropout}, on {place}", self.about.describe())
     }
 
     /// Translates one RGB picture of any size. The sides are padded by their last row and column to what the network
@@ -92,13 +111,13 @@ impl Model {
 
     /// The next sides that the network can halve as often as it does.
     fn padded(&self, size: Size) -> Result<Size> {
-        let multiple = 1 << self.meta.config.depth;
+        let multiple = 1 << self.about.generator.depth;
         let up = |side: usize| side.next_multiple_of(multiple);
         Ok(Size { width: up(size.width), height: up(size.height) })
     }
 
     fn record(&self, size: Size) -> Result<Recorded> {
-        let mut unet = self.meta.config.step_options().generator;
+        let mut unet = self.about.generator;
         if !self.dropout {
             unet.dropout = 0.0;
         }
