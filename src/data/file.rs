@@ -20,11 +20,11 @@ pub const LOOKED_FOR: &str = ".png, .jpg, .jpeg, .tif, .tiff, .webp and .bmp";
 pub fn read_picture(path: &Path) -> Result<Picture> {
     let name = || path.display().to_string();
     let bytes = fs::read(path).with_context(name)?;
-    decode_whole(&bytes).and_then(|(_, image)| Picture::from_image(image)).with_context(name)
+    decode_whole(&bytes).and_then(Picture::from_image).with_context(name)
 }
 
 /// Decodes a PNG, JPEG, TIFF, WebP or BMP, whatever its name says, and refuses one that is cut short.
-pub fn decode_whole(bytes: &[u8]) -> Result<(ImageFormat, DynamicImage)> {
+pub fn decode_whole(bytes: &[u8]) -> Result<DynamicImage> {
     let format = match image::guess_format(bytes) {
         Ok(
             format @ (ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::Tiff | ImageFormat::WebP | ImageFormat::Bmp),
@@ -33,18 +33,18 @@ pub fn decode_whole(bytes: &[u8]) -> Result<(ImageFormat, DynamicImage)> {
     };
     // The other decoders miss the end by themselves; that of JPEG fills the rest with grey.
     ensure!(format != ImageFormat::Jpeg || jpeg_has_an_end(bytes), "the JPEG file is cut short");
-    Ok((format, image::load_from_memory_with_format(bytes, format)?))
+    Ok(image::load_from_memory_with_format(bytes, format)?)
 }
 
-/// What a format is called.
-pub fn name(format: ImageFormat) -> &'static str {
-    match format {
-        ImageFormat::Png => "PNG",
-        ImageFormat::Jpeg => "JPEG",
-        ImageFormat::Tiff => "TIFF",
-        ImageFormat::WebP => "WebP",
-        ImageFormat::Bmp => "BMP",
-        _ => "image",
+/// What the format of a file is called.
+pub fn format_name(bytes: &[u8]) -> &'static str {
+    match image::guess_format(bytes) {
+        Ok(ImageFormat::Png) => "PNG",
+        Ok(ImageFormat::Jpeg) => "JPEG",
+        Ok(ImageFormat::Tiff) => "TIFF",
+        Ok(ImageFormat::WebP) => "WebP",
+        Ok(ImageFormat::Bmp) => "BMP",
+        _ => "picture",
     }
 }
 
@@ -101,8 +101,7 @@ mod tests {
     }
 
     fn decoded(bytes: &[u8]) -> Picture {
-        let (_, image) = decode_whole(bytes).expect("it is whole");
-        Picture::from_image(image).expect("8 or 16 bits")
+        Picture::from_image(decode_whole(bytes).expect("it is whole")).expect("8 or 16 bits")
     }
 
     /// Noise, so that no format can leave any part out.

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result, bail, ensure};
 use rayon::prelude::*;
 
-use super::file::decode_whole;
+use super::file::{decode_whole, format_name};
 use super::layout::{Found, PARTS, Source, find};
+use super::picture::CHANNELS;
 use super::report::{Report, Seen};
 use super::{Direction, Fit, Fnv, Pair, Pairs, Picture, Size};
 use crate::philox::{Purpose, Stream};
@@ -356,12 +357,12 @@ fn read(path: &Path) -> Result<(Picture, String, u64)> {
     let bytes = fs::read(path)?;
     let mut hash = Fnv::new();
     hash.write(&bytes);
-    let (format, image) = decode_whole(&bytes)?;
+    let image = decode_whole(&bytes)?;
     let color = image.color();
     let bits = 8 * color.bytes_per_pixel() / color.channel_count();
     let picture = Picture::from_image(image)?;
-    let channels = super::picture::CHANNELS[picture.channels - 1];
-    Ok((picture, format!("{bits}-bit {channels} {}", super::file::name(format)), hash.0))
+    let channels = CHANNELS[picture.channels - 1];
+    Ok((picture, format!("{bits}-bit {channels} {}", format_name(&bytes)), hash.0))
 }
 
 #[cfg(test)]
