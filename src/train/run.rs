@@ -25,6 +25,7 @@ use crate::data::{
 };
 use crate::device::Chosen;
 use crate::device::cpu::with_threads;
+use crate::files::write_whole;
 
 /// Built-in facades in an epoch: as many as the CMP data set has for training.
 const FACADES_PER_EPOCH: usize = 400;
@@ -280,7 +281,5 @@ fn make_folder(config: &TrainConfig, is_new: bool) -> Result<()> {
         let claimed = File::create_new(&file).with_context(cannot);
         return claimed?.write_all(settings.as_bytes()).with_context(cannot);
     }
-    let unfinished = run.join("config.toml.unfinished");
-    fs::write(&unfinished, settings).with_context(cannot)?;
-    fs::rename(&unfinished, &file).with_context(cannot)
+    write_whole(&file, settings.as_bytes())
 }
