@@ -1,107 +1,249 @@
-//! Pairs from a folder of side-by-side pictures.
+//! Pairs from a folder.
 //!
 //! Every file is decoded once, when the folder is opened: a broken one is found before hours are spent on training, and
-//! all broken ones are named together. What that decoding yields is kept in memory when it fits.
+//! all broken ones are named together. What that decoding yields is kept in memory as far as it fits.
 
-use std::{
-    ffi::OsString,
-    fs,
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 use rayon::prelude::*;
 
-use super::{Direction, Fnv, Pair, Pairs, Picture, ResizeFilter, Size, file::decode_whole};
+use super::file::{decode_whole, format_name};
+use super::layout::{Found, PARTS, Source, find};
+use super::picture::CHANNELS;
+use super::report::{Report, Seen};
+use super::{Direction, Fit, Fnv, Pair, Pairs, Picture, Size};
+use crate::philox::{Purpose, Stream};
 
-/// How much memory the decoded pictures may take: 1 GiB, which holds 1365 pairs of 256x256. A larger data set is decoded
+/// How much memory the decoded pictures may take: 1 GiB, which holds 1365 RGB pairs of 256x256. What does not fit is decoded
 /// again in every epoch.
 pub const CACHE_BYTES: usize = 1 << 30;
 
-/// Of the pictures on either side.
-const CHANNELS: usize = 3;
+/// How the files of a folder become pairs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PairOptions {
+    pub direction: Direction,
+    /// Of the input and of the target.
+    pub channels: [usize; 2],
+    pub fit: Fit,
+    /// Share of the pairs that is held out where no folder does it.
+    pub val_split: f64,
+    /// What decides which pairs these are.
+    pub seed: u64,
+}
 
 /// The splits of one data set.
 pub struct Dataset {
     pub train: Folder,
-    /// Never trained on: what to look at progress with.
+    /// Never trained on: what to look at progress with. Every pair has the image size.
     pub held_out: Option<Folder>,
+    pub report: Report,
 }
 
-/// One split: its pairs at the load size, in the order of the bytes of their file names.
+/// One split: its pairs, in the order of the bytes of their file names.
 pub struct Folder {
-    files: Vec<PathBuf>,
-    /// One for each file, or none at all when they do not fit in memory.
-    cached: Vec<Pair>,
-    direction: Direction,
-    load_size: Size,
+    sources: Vec<Source>,
+    /// One for each source, where it fits in memory.
+    cached: Vec<Option<Pair>>,
+    options: PairOptions,
+    /// Whether pairs are cut to the image size.
+    is_cut: bool,
     fingerprint: u64,
 }
 
-impl Dataset {
-    /// Opens `dir`. Training pairs are the pictures in `dir/train`, or in `dir` itself when there are none; those in `dir/val`,
-    /// else in `dir/test`, are held out. `progress` is told how many of how many files are decoded, from several threads. The
-    /// decoded training pictures are kept if they take at most `cache_bytes`.
-    ///
-    /// # Errors
-    /// When there are no pictures to train on, or naming every file that is not a good pair.
-    pub fn open(
-        dir: &Path,
-        direction: Direction,
-        load_size: Size,
-        cache_bytes: usize,
-        progress: &(dyn Fn(usize, usize) + Sync),
-    ) -> Result<Dataset> {
-        ensure_folder(dir)?;
-        let mut train = list(&dir.join("train"))?;
-        if train.is_empty() {
-            train = list(dir)?;
-        }
-        ensure!(
-            !train.is_empty(),
-            "no images in {}: looked for .png, .jpg and .jpeg in it and in train/",
-            dir.display()
-        );
-        let mut held_out = list(&dir.join("val"))?;
-        if held_out.is_empty() {
-            held_out = list(&dir.join("test"))?;
-        }
-        // Of the held-out pictures a few are looked at now and then: they are only checked.
-        let splits = [(train, cache_bytes), (held_out, 0)];
-        let [train, held_out] = open(dir, splits, direction, load_size, progress)?;
-        Ok(Dataset { train, held_out: (!held_out.files.is_empty()).then_some(held_out) })
+impl PairOptions {
+    /// RGB pairs from A to B, resized to `image`.
+    pub fn rgb(image: Size) -> PairOptions {
+        let fit = Fit::resize(image);
+        PairOptions { direction: Direction::AToB, channels: [3, 3], fit, val_split: 0.0, seed: 1 }
     }
 }
 
-impl Folder {
-    /// Opens the pairs in `dir` that a finished network is measured on, and says which these are: `dir/test`, else `dir/val`,
-    /// else `dir/train`, else those in `dir` itself. The other ones are not looked at.
+impl Dataset {
+    /// Opens `dir`. Training pairs are those of its part `train`, or of `dir` itself when there are none; those of the part
+    /// `val`, else `test`, are held out, else a share of the training pairs. `progress` is told how many of how many pairs are
+    /// decoded, from several threads. The decoded training pairs are kept as far as they fit in `cache_bytes`.
     ///
     /// # Errors
-    /// When there are none, or naming every file that is not a good pair.
-    pub fn to_evaluate(dir: &Path, direction: Direction, load_size: Size) -> Result<(&'static str, Folder)> {
-        ensure_folder(dir)?;
-        for (name, below) in [("test/", "test"), ("val/", "val"), ("train/", "train"), ("all", "")] {
-            let files = list(&dir.join(below))?;
-            if !files.is_empty() {
-                let [folder] = open(dir, [(files, CACHE_BYTES)], direction, load_size, &|_, _| {})?;
-                return Ok((name, folder));
-            }
+    /// When there are no pairs to train on, or naming every file that cannot be used.
+    pub fn open(
+        dir: &Path,
+        options: &PairOptions,
+        cache_bytes: usize,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Dataset> {
+        let found = find(dir)?;
+        let mut parts = Parts::of(dir, &found, options)?;
+        // What only `evaluate` would look at is not read.
+        parts.rest.clear();
+        let total = parts.train.1.len() + parts.held_out.1.len() + found.unclear.len();
+        let (dataset, bad) = parts.read(dir, found, options, cache_bytes, progress);
+        refuse(dir, &bad, total)?;
+        Ok(dataset)
+    }
+
+    /// Looks at all pairs of `dir`, trained on or not, and returns what was found and a line for everything that keeps
+    /// [`Dataset::open`] or [`Folder::to_evaluate`] from using it.
+    ///
+    /// # Errors
+    /// When there are no pairs.
+    pub fn check(
+        dir: &Path,
+        options: &PairOptions,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<(Report, Vec<String>)> {
+        let found = find(dir)?;
+        let parts = Parts::of(dir, &found, options)?;
+        let (dataset, bad) = parts.read(dir, found, options, 0, progress);
+        Ok((dataset.report, bad))
+    }
+}
+
+/// What each pair of a data set is for.
+struct Parts {
+    train: (&'static str, Vec<Source>),
+    held_out: (&'static str, Vec<Source>),
+    rest: Vec<(&'static str, Vec<Source>)>,
+}
+
+impl Parts {
+    fn of(dir: &Path, found: &Found, options: &PairOptions) -> Result<Parts> {
+        let named = |part: &'static str| (part, found.part(part).to_vec());
+        let first = |names: [&'static str; 2]| names.into_iter().map(named).find(|(_, sources)| !sources.is_empty());
+        let mut train = first(["train", ""]).unwrap_or_default();
+        ensure!(
+            !train.1.is_empty() || !found.unclear.is_empty(),
+            "no pairs to train on in {}: there are some in val/ or test/, but none in train/ nor beside it",
+            dir.display()
+        );
+        let mut held_out = first(["val", "test"]).unwrap_or_default();
+        let mut rest = Vec::new();
+        if held_out.0 == "val" {
+            rest.push(named("test"));
         }
-        bail!("no images in {}: looked for .png, .jpg and .jpeg in it and in test/, val/ and train/", dir.display())
+        if options.val_split > 0.0 {
+            let share = options.val_split;
+            ensure!(
+                held_out.1.is_empty(),
+                "--val-split {share}: {} holds out {}/ already; leave it out",
+                dir.display(),
+                held_out.0
+            );
+            ensure!(train.1.len() != 1, "--val-split {share}: 1 pair cannot be divided; leave it out, or add pairs");
+            (train.1, held_out.1) = divide(train.1, options);
+            held_out.0 = train.0;
+        }
+        Ok(Parts { train, held_out, rest })
+    }
+
+    /// Decodes all pairs. What is wrong comes back as lines.
+    fn read(
+        self,
+        dir: &Path,
+        found: Found,
+        options: &PairOptions,
+        cache_bytes: usize,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> (Dataset, Vec<String>) {
+        let Parts { train, held_out, rest } = self;
+        let total = [&train, &held_out].into_iter().chain(&rest).map(|(_, sources)| sources.len()).sum();
+        let place = |part: &str| if part.is_empty() { "in it".to_owned() } else { format!("in {part}/") };
+        let mut parts = vec![(place(train.0), train.1.len(), "to learn from")];
+        if !held_out.1.is_empty() {
+            parts.push((place(held_out.0), held_out.1.len(), "held out"));
+        }
+        parts.extend(rest.iter().map(|(part, sources)| (place(part), sources.len(), "for evaluate")));
+        parts.retain(|(_, count, _)| *count > 0);
+
+        let mut reading =
+            Reading { options, progress, total, done: 0.into(), seen: Seen::default(), bad: found.unclear };
+        let train = reading.folder(train.1, cache_bytes, false);
+        // Of the held-out pairs a few are looked at now and then: they are only checked.
+        let held_out = reading.folder(held_out.1, 0, true);
+        for (_, sources) in rest {
+            reading.folder(sources, 0, true);
+        }
+        let Reading { seen, bad, .. } = reading;
+        let report = Report {
+            dir: dir.to_path_buf(),
+            layout: found.layout,
+            direction: options.direction,
+            parts,
+            seen,
+            skipped: found.skipped,
+        };
+        let held_out = (!held_out.sources.is_empty()).then_some(held_out);
+        (Dataset { train, held_out, report }, bad)
+    }
+}
+
+/// What is learned from and what is held out: at least one pair each, both in the order that they had.
+fn divide(sources: Vec<Source>, options: &PairOptions) -> (Vec<Source>, Vec<Source>) {
+    let count = ((sources.len() as f64 * options.val_split).round() as usize).clamp(1, sources.len().max(2) - 1);
+    let mut order: Vec<usize> = (0..sources.len()).collect();
+    Stream::new(options.seed, Purpose::Split, 0).shuffle(&mut order);
+    let mut is_held_out = vec![false; sources.len()];
+    order.iter().take(count).for_each(|&index| is_held_out[index] = true);
+    let (held_out, train): (Vec<_>, Vec<_>) =
+        sources.into_iter().zip(is_held_out).partition(|(_, is_held_out)| *is_held_out);
+    let sources = |of: Vec<(Source, bool)>| of.into_iter().map(|(source, _)| source).collect();
+    (sources(train), sources(held_out))
+}
+
+fn refuse(dir: &Path, bad: &[String], total: usize) -> Result<()> {
+    ensure!(
+        bad.is_empty(),
+        "{} of {total} pairs in {} cannot be used, repair or remove them:\n  {}",
+        bad.len(),
+        dir.display(),
+        bad.join("\n  ")
+    );
+    Ok(())
+}
+
+impl Folder {
+    /// Opens the pairs of `dir` that a finished network is measured on, and says which these are: those of the part `test`, else
+    /// `val`, else `train`, else those of `dir` itself; of these the held-out share, if `options` hold out any. The other ones are
+    /// not looked at. Every pair has the image size.
+    ///
+    /// # Errors
+    /// When there are none, or naming every file that cannot be used.
+    pub fn to_evaluate(dir: &Path, options: &PairOptions) -> Result<(String, Folder)> {
+        let found = find(dir)?;
+        let name = ["test", "val", "train", ""].into_iter().find(|part| !found.part(part).is_empty());
+        let part = name.or(PARTS.last().copied()).unwrap_or_default();
+        let mut sources = found.part(part).to_vec();
+        let mut name = if part.is_empty() { "all".to_owned() } else { format!("{part}/") };
+        if options.val_split > 0.0 && sources.len() > 1 && !["test", "val"].contains(&part) {
+            (_, sources) = divide(sources, options);
+            name = format!("the {} of {name} held out in training", options.val_split);
+        }
+        let total = sources.len() + found.unclear.len();
+        let mut reading =
+            Reading { options, progress: &|_, _| {}, total, done: 0.into(), seen: Seen::default(), bad: found.unclear };
+        let folder = reading.folder(sources, CACHE_BYTES, true);
+        refuse(dir, &reading.bad, total)?;
+        Ok((name, folder))
+    }
+
+    /// What the pair at `index` is called: the name of its file, or of A's.
+    pub fn name(&self, index: usize) -> String {
+        let file = &self.sources[index].files()[0];
+        file.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }
 
 impl Pairs for Folder {
     fn len(&self) -> usize {
-        self.files.len()
+        self.sources.len()
     }
 
     fn pair(&self, _epoch: u64, index: usize) -> Result<Pair> {
-        match self.cached.get(index) {
+        match &self.cached[index] {
             Some(pair) => Ok(pair.clone()),
-            None => Ok(decode(&self.files[index], self.direction, self.load_size)?.0),
+            None => Ok(decode(&self.sources[index], &self.options, self.is_cut)?.pair),
         }
     }
 
@@ -111,94 +253,116 @@ impl Pairs for Folder {
     }
 }
 
-fn ensure_folder(dir: &Path) -> Result<()> {
-    ensure!(dir.exists(), "there is no folder {}: check the path of the data", dir.display());
-    ensure!(dir.is_dir(), "{} is a file: give the folder that holds the pictures", dir.display());
-    Ok(())
+/// The reading of some folders, one after the other.
+struct Reading<'a> {
+    options: &'a PairOptions,
+    progress: &'a (dyn Fn(usize, usize) + Sync),
+    total: usize,
+    done: AtomicUsize,
+    seen: Seen,
+    bad: Vec<String>,
 }
 
-/// Decodes the files of each split, all of them below `dir`, and keeps what takes at most the split's bytes.
-fn open<const N: usize>(
-    dir: &Path,
-    splits: [(Vec<PathBuf>, usize); N],
-    direction: Direction,
-    load_size: Size,
-    progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<[Folder; N]> {
-    let total = splits.iter().map(|(files, _)| files.len()).sum::<usize>();
-    let done = AtomicUsize::new(0);
-    let mut bad = Vec::new();
-    let folders = splits.map(|(files, cache_bytes)| {
-        let keep = load_size.pixels().saturating_mul(2 * CHANNELS * size_of::<u16>()).saturating_mul(files.len())
-            <= cache_bytes;
-        let decode = |path: &PathBuf| {
-            let decoded = decode(path, direction, load_size).map(|(pair, hash)| (keep.then_some(pair), hash));
-            progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-            decoded
+impl Reading<'_> {
+    /// Decodes all `sources` and keeps what fits in `cache_bytes`.
+    fn folder(&mut self, sources: Vec<Source>, cache_bytes: usize, is_cut: bool) -> Folder {
+        let kept = AtomicUsize::new(0);
+        let read = |source: &Source| {
+            let read = decode(source, self.options, is_cut).map(|decoded| {
+                let bytes = size_of::<u16>() * (decoded.pair.input.samples.len() + decoded.pair.target.samples.len());
+                // Which ones are kept is up to the threads, and changes no pair.
+                let is_kept = kept.fetch_add(bytes, Ordering::Relaxed) + bytes <= cache_bytes;
+                (is_kept.then_some(decoded.pair), decoded.files)
+            });
+            (self.progress)(self.done.fetch_add(1, Ordering::Relaxed) + 1, self.total);
+            read
         };
-        let decoded: Vec<_> = files.par_iter().map(decode).collect();
+        let read: Vec<_> = sources.par_iter().map(read).collect();
         let (mut cached, mut fingerprint) = (Vec::new(), Fnv::new());
-        for (path, decoded) in files.iter().zip(decoded) {
-            match decoded {
-                Ok((pair, hash)) => {
-                    cached.extend(pair);
-                    fingerprint.write(path.file_name().unwrap_or_default().as_encoded_bytes());
-                    fingerprint.write_u64(hash);
+        for (source, read) in sources.iter().zip(read) {
+            match read {
+                Ok((pair, files)) => {
+                    cached.push(pair);
+                    self.seen.pair(files.sides);
+                    for (path, (kind, hash)) in source.files().iter().zip(files.of_each) {
+                        self.seen.file(kind);
+                        fingerprint.write(path.file_name().unwrap_or_default().as_encoded_bytes());
+                        fingerprint.write_u64(hash);
+                    }
                 }
-                Err(error) => bad.push(format!("{error:#}")),
+                Err(error) => self.bad.push(format!("{error:#}")),
             }
         }
-        Folder { files, cached, direction, load_size, fingerprint: fingerprint.0 }
-    });
-    if !bad.is_empty() {
-        let bad_of = format!("{} of {total} images in {}", bad.len(), dir.display());
-        bail!("{bad_of} cannot be used, repair or remove them:\n  {}", bad.join("\n  "));
+        Folder { sources, cached, options: *self.options, is_cut, fingerprint: fingerprint.0 }
     }
-    Ok(folders)
 }
 
-/// The pictures directly in `dir`, in the order of the bytes of their names; none when there is no such folder.
-///
-/// # Errors
-/// When the folder cannot be read.
-pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
-    if !dir.is_dir() {
-        return Ok(Vec::new());
-    }
-    let cannot = || format!("cannot list the folder {}", dir.display());
-    let mut names: Vec<OsString> = Vec::new();
-    for entry in fs::read_dir(dir).with_context(cannot)? {
-        let name = entry.with_context(cannot)?.file_name();
-        let hidden = name.as_encoded_bytes().starts_with(b".");
-        let extension = Path::new(&name).extension().unwrap_or_default();
-        let picture = ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known));
-        if picture && !hidden && !dir.join(&name).is_dir() {
-            names.push(name);
+struct Decoded {
+    pair: Pair,
+    files: Files,
+}
+
+/// What the files of a pair are like.
+struct Files {
+    /// The sizes of A and B.
+    sides: [Size; 2],
+    /// Of each file its kind and a hash.
+    of_each: Vec<(String, u64)>,
+}
+
+/// The pair in its file or files: ready to be cropped, or cut to the image size.
+fn decode(source: &Source, options: &PairOptions, is_cut: bool) -> Result<Decoded> {
+    let mut of_each = Vec::new();
+    let mut read = |path: &PathBuf| -> Result<Picture> {
+        let (picture, kind, hash) = read(path).with_context(|| path.display().to_string())?;
+        of_each.push((kind, hash));
+        Ok(picture)
+    };
+    let sides = match source {
+        Source::Halves(path) => {
+            let whole = read(path)?;
+            let Size { width, height } = whole.size;
+            ensure!(width % 2 == 0, "{}: {width}x{height} is no side-by-side pair, its width is odd", path.display());
+            let half = Size { width: width / 2, height };
+            [whole.crop(0, 0, half), whole.crop(width / 2, 0, half)]
         }
+        Source::Files([a, b]) => [read(a)?, read(b)?],
+    };
+    let sizes = sides.each_ref().map(|picture| picture.size);
+    let [a, b] = sides;
+    let [input, target] = match options.direction {
+        Direction::AToB => [a, b],
+        Direction::BToA => [b, a],
+    };
+    let name = || source.files().iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" and ");
+    let fit = if is_cut { options.fit.whole() } else { options.fit };
+    let prepare = |picture: Picture, channels: usize| fit.apply(picture.with_channels(channels)).with_context(name);
+    let mut pair = Pair { input: prepare(input, options.channels[0])?, target: prepare(target, options.channels[1])? };
+    if pair.input.size != pair.target.size {
+        bail!(
+            "{}: one is {} and the other {}; only --preprocess resize-and-crop makes them one size",
+            name(),
+            pair.input.size.sides(),
+            pair.target.size.sides()
+        );
     }
-    names.sort_unstable_by(|a, b| a.as_encoded_bytes().cmp(b.as_encoded_bytes()));
-    Ok(names.iter().map(|name| dir.join(name)).collect())
+    if is_cut {
+        pair = Pair { input: fit.middle(&pair.input), target: fit.middle(&pair.target) };
+    }
+    Ok(Decoded { pair, files: Files { sides: sizes, of_each } })
 }
 
-/// The pair in a file, at the load size, and a hash of the file.
-fn decode(path: &Path, direction: Direction, load_size: Size) -> Result<(Pair, u64)> {
-    let picture = || path.display().to_string();
-    let bytes = fs::read(path).with_context(picture)?;
+/// The picture in a file, what kind of file it is, and a hash of it.
+fn read(path: &Path) -> Result<(Picture, String, u64)> {
+    let bytes = fs::read(path)?;
     let mut hash = Fnv::new();
     hash.write(&bytes);
-    let image = decode_whole(&bytes).and_then(Picture::from_image).with_context(picture)?;
-    let Size { width, height } = image.size;
-    ensure!(width % 2 == 0, "{}: {width}x{height} is no side-by-side pair, its width is odd", path.display());
-    let half = |left| {
-        let half = image.crop(left, 0, Size { width: width / 2, height });
-        half.with_channels(CHANNELS).resize(load_size, ResizeFilter::Bicubic)
-    };
-    let (a, b) = (half(0), half(width / 2));
-    let pair = match direction {
-        Direction::AToB => Pair { input: a, target: b },
-        Direction::BToA => Pair { input: b, target: a },
-    };
-    Ok((pair, hash.0))
+    let image = decode_whole(&bytes)?;
+    let color = image.color();
+    let bits = 8 * color.bytes_per_pixel() / color.channel_count();
+    let picture = Picture::from_image(image)?;
+    let channels = CHANNELS[picture.channels - 1];
+    Ok((picture, format!("{bits}-bit {channels} {}", format_name(&bytes)), hash.0))
 }
 
 #[cfg(test)]

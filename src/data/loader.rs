@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::{Augment, Pairs, Pictures, Size, draw};
+use super::{Augment, Pairs, Pictures, Size, Window};
 use crate::philox::{Purpose, Stream};
 
 /// How pairs become batches.
@@ -170,11 +170,10 @@ impl Source {
         let mut pictures = self.blank();
         for position in step_in_epoch * batch..(step_in_epoch + 1) * batch {
             let index = order.1[position];
-            let failed = || format!("pair {index} of epoch {epoch} failed");
-            let pair = self.pairs.pair(epoch, index).with_context(failed)?;
+            let pair = self.pairs.pair(epoch, index);
+            let pair = pair.with_context(|| format!("pair {index} of epoch {epoch} failed"))?;
             let mut stream = Stream::new(seed, Purpose::Augment, epoch * len as u64 + position as u64);
-            let (pair, window) = draw(pair, size, augment, &mut stream);
-            pictures.push(&pair, window).with_context(failed)?;
+            pictures.push(&pair, Window::draw(pair.input.size, size, augment, &mut stream), size);
         }
         Ok(Batch { epoch, step_in_epoch, pictures })
     }
@@ -241,7 +240,7 @@ mod tests {
 
     /// The indices of the pairs in a batch, read back from its first pixels.
     fn indices(batch: &Batch) -> Vec<usize> {
-        batch.pictures.inputs.samples.chunks_exact(10 * 10 * 3).map(|image| usize::from(image[1])).collect()
+        batch.pictures.inputs.samples.chunks_exact(8 * 8 * 3).map(|image| usize::from(image[1])).collect()
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::trainer::Trainer;
 use crate::checkpoint::{Meta, Reader, save_to_run};
 use crate::config::{TrainConfig, TrainRequest, ensure_free};
 use crate::data::{
-    CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, Pairs, Picture, Position, ResizeFilter, Split,
+    CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, Pairs, Picture, Position, Report, Split, preparation,
 };
 use crate::device::Chosen;
 use crate::device::cpu::with_threads;
@@ -45,28 +45,36 @@ pub fn run(request: &TrainRequest) -> Result<()> {
 struct Data {
     train: Arc<dyn Pairs>,
     samples: Vec<Pair>,
+    /// Of a folder.
+    report: Option<Report>,
 }
 
 impl Data {
     fn open(config: &TrainConfig) -> Result<Data> {
-        let (train, held_out): (Arc<dyn Pairs>, Option<Box<dyn Pairs>>) = match &config.data {
+        let options = config.pair_options();
+        let (train, held_out, report): (Arc<dyn Pairs>, Option<Box<dyn Pairs>>, _) = match &config.data {
             None => {
-                let facades = |split| Facades::new(config.seed, config.load_size, FACADES_PER_EPOCH, split);
-                (Arc::new(facades(Split::Train)?), Some(Box::new(facades(Split::HeldOut)?)))
+                let facades = |size, split| -> Result<Facades> {
+                    let facades = Facades::new(config.seed, size, FACADES_PER_EPOCH, split)?;
+                    Ok(facades.with_channels(options.channels))
+                };
+                let held_out = facades(config.image_size, Split::HeldOut)?;
+                (Arc::new(facades(config.load_size, Split::Train)?), Some(Box::new(held_out)), None)
             }
             Some(dir) => {
-                let Dataset { train, held_out } = open_folder(dir, config)?;
-                (Arc::new(train), held_out.map(|folder| Box::new(folder) as Box<dyn Pairs>))
+                let Dataset { train, held_out, report } = open_folder(dir, config)?;
+                (Arc::new(train), held_out.map(|folder| Box::new(folder) as Box<dyn Pairs>), Some(report))
             }
         };
         let from: &dyn Pairs = held_out.as_deref().unwrap_or(&*train);
         let samples = (0..from.len().min(samples::ROWS)).map(|index| {
             let Pair { input, target } = from.pair(0, index)?;
-            let fit = |picture: Picture| picture.resize(config.image_size, ResizeFilter::Bicubic);
-            Ok(Pair { input: fit(input), target: fit(target) })
+            // Those held out have the image size already.
+            let [input, target] = [input, target].map(|picture| options.fit.middle(&picture));
+            Ok(Pair { input, target })
         });
         let samples = samples.collect::<Result<_>>()?;
-        Ok(Data { train, samples })
+        Ok(Data { train, samples, report })
     }
 }
 
@@ -77,7 +85,7 @@ fn open_folder(dir: &Path, config: &TrainConfig) -> Result<Dataset> {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
     };
-    let dataset = Dataset::open(dir, config.direction, config.load_size, CACHE_BYTES, &progress);
+    let dataset = Dataset::open(dir, &config.pair_options(), CACHE_BYTES, &progress);
     bar.finish_and_clear();
     dataset
 }
@@ -89,6 +97,7 @@ struct Run {
     loader: Loader,
     losses: LossLog,
     samples: Vec<Pair>,
+    report: Option<Report>,
     fingerprint: u64,
     /// Steps in all, those before a resume included.
     total: u64,
@@ -134,7 +143,17 @@ impl Run {
         make_folder(&config, request.resume.is_none())?;
         let losses = LossLog::open(&config.out, trainer.steps_done())?;
         interrupt::catch()?;
-        Ok(Run { config, chosen, trainer, loader, losses, samples: data.samples, fingerprint, total })
+        Ok(Run {
+            config,
+            chosen,
+            trainer,
+            loader,
+            losses,
+            samples: data.samples,
+            report: data.report,
+            fingerprint,
+            total,
+        })
     }
 
     fn train(mut self) -> Result<()> {
@@ -202,6 +221,10 @@ impl Run {
             self.total,
             self.chosen.describe(config.threads),
         ));
+        if let Some(report) = &self.report {
+            report.lines().iter().for_each(|line| say(line));
+            say(&preparation(&config.pair_options(), config.augment));
+        }
         let left_over = match self.loader.left_over() {
             0 => return,
             1 => "1 pair".to_owned(),
