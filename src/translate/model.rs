@@ -59,20 +59,22 @@ impl Model {
         format!("weights of step {}, dropout {dropout}, on {place}", self.meta.step)
     }
 
-    /// Translates one RGB picture of any size. The sides are padded by their last row and column to what the network
+    /// Translates one picture of any size, converted to the channels of the input. The sides are padded by their last row and column to what the network
     /// needs, and the result is cropped back. `number` picks the dropout's draws.
     ///
     /// # Errors
     /// When a tensor is missing from the checkpoint, or memory runs out.
-    pub fn translate(&mut self, picture: &Picture, number: u64) -> Result<Picture> {
-        let padded = self.padded(picture.size)?;
-        let mut values = vec![0.0; padded.pixels() * 3];
-        pad(picture, padded).to_f32(&mut values);
-        let output = Picture::from_f32(padded, 3, &self.generate(&values, padded, number)?);
-        Ok(output.crop(0, 0, picture.size))
+    pub fn translate(&mut self, picture: Picture, number: u64) -> Result<Picture> {
+        let size = picture.size;
+        let padded = self.padded(size)?;
+        let TrainConfig { in_channels, out_channels, .. } = self.meta.config;
+        let mut values = vec![0.0; padded.pixels() * in_channels];
+        pad(&picture.with_channels(in_channels), padded).to_f32(&mut values);
+        let output = Picture::from_f32(padded, out_channels, &self.generate(&values, padded, number)?);
+        Ok(output.crop(0, 0, size))
     }
 
-    /// The generator's output for `input`, `[h, w, 3]` in [-1, 1] with sides that the network can take.
+    /// The generator's output for `input`, `[h, w, channels]` in [-1, 1] with sides that the network can take.
     ///
     /// # Errors
     /// When a tensor is missing from the checkpoint, or memory runs out.
@@ -104,8 +106,8 @@ impl Model {
         }
         let mut tape = Tape::new();
         let parameters = Parameters::new(&mut tape, unet.specs());
-        let image = [1, size.height, size.width, 3];
-        let (input, output) = (tape.persistent(image), tape.persistent(image));
+        let mut image = |channels| tape.persistent([1, size.height, size.width, channels]);
+        let (input, output) = (image(unet.input_channels), image(unet.output_channels));
         unet.forward(&mut tape, &parameters, input, output, Draws { pass: 0, first_image: 0 });
         let control = Control { seed: self.seed, step: 0, learning_rate: 0.0 };
         let mut device = Device::new(tape.finish(), control, self.chosen.place, true)?;
