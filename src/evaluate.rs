@@ -16,8 +16,8 @@ use crate::translate::Model;
 /// When the checkpoint or the data cannot be used.
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     let mut model = Model::open(&args.model, &args.generator)?;
-    let size = model.config().image_size;
-    let options = model.config().evaluation_options(&args.data);
+    let options = model.evaluation_options(&args.data);
+    let size = options.fit.image;
     let (split, pairs) = Folder::to_evaluate(&args.data, &options)?;
     let sums = with_threads(args.generator.threads, || -> Result<[f64; 2]> {
         let mut sums = [0.0; 2];

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::{Meta, Tensors, save, write::UNFINISHED};
+use super::{About, Meta, Tensors, save, write::UNFINISHED};
 
 /// Saves a checkpoint of the run, then removes all but the `keep` newest. Returns where it is.
 pub fn save_to_run(run: &Path, meta: &Meta, tensors: &dyn Tensors, keep: usize) -> Result<PathBuf> {
@@ -16,7 +16,7 @@ pub fn save_to_run(run: &Path, meta: &Meta, tensors: &dyn Tensors, keep: usize) 
     fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     remove_unfinished(&folder)?;
     let path = folder.join(format!("step-{:08}.safetensors", meta.step));
-    save(&path, meta, tensors)?;
+    save(&path, &About::of_run(meta.clone()), tensors)?;
     prune(&folder, keep)?;
     Ok(path)
 }

@@ -24,7 +24,7 @@ use crate::device::cpu::with_threads;
 pub fn run(args: &TranslateArgs) -> Result<()> {
     let mut model = Model::open(&args.model, &args.generator)?;
     let jobs = jobs(&args.inputs, &args.out)?;
-    let direction = model.config().direction;
+    let direction = model.direction();
     let read = |path: &Path| input(path, args.pairs, direction);
     let bad: Vec<String> =
         jobs.iter().filter_map(|job| read(&job.input).err()).map(|error| format!("{error:#}")).collect();
