@@ -16,12 +16,12 @@ use crate::translate::Model;
 /// When the checkpoint or the data cannot be used.
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     let mut model = Model::open(&args.model, &args.generator)?;
-    let (direction, size) = (model.direction(), model.image_size());
-    let (split, pairs) = Folder::to_evaluate(&args.data, direction, size)?;
+    let options = model.evaluation_options(&args.data);
+    let size = options.fit.image;
+    let (split, pairs) = Folder::to_evaluate(&args.data, &options)?;
     let sums = with_threads(args.generator.threads, || -> Result<[f64; 2]> {
         let mut sums = [0.0; 2];
-        let mut input = vec![0.0; size.pixels() * 3];
-        let mut target = input.clone();
+        let [mut input, mut target] = options.channels.map(|channels| vec![0.0; size.pixels() * channels]);
         for index in 0..pairs.len() {
             let pair = pairs.pair(0, index)?;
             pair.input.to_f32(&mut input);

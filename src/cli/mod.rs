@@ -22,7 +22,7 @@ use clap::{
     builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser},
 };
 
-pub use data::{DataArgs, FetchArgs, Kind, MakeArgs, PairArgs, SplitArgs};
+pub use data::{CheckArgs, DataArgs, FetchArgs, Kind, MakeArgs, PairArgs, SplitArgs};
 pub use evaluate::EvaluateArgs;
 pub use generator::GeneratorArgs;
 pub use import::ImportArgs;
