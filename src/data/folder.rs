@@ -105,6 +105,11 @@ impl Pairs for Folder {
         }
     }
 
+    /// Its file's, without the ending.
+    fn name(&self, index: usize) -> String {
+        self.files[index].file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// Of the names and contents of the files, in order.
     fn fingerprint(&self) -> u64 {
         self.fingerprint
