@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, SamplingMode, Throughput};
 use pixtape::device::{Device, Place};
+use pixtape::nn::Recipe;
 use pixtape::program::Control;
 use pixtape::train::step::{StepOptions, TrainingStep};
 
@@ -34,12 +35,12 @@ fn bench(criterion: &mut Criterion, size: usize, width: usize, samples: usize) {
 }
 
 fn training_step(size: usize, width: usize) -> Device {
-    let recorded = TrainingStep::record(&StepOptions::pytorch_gan(size, width, 0.5));
+    let recorded = TrainingStep::record(&StepOptions::of(Recipe::PytorchGan, size, width, 0.5));
     let TrainingStep { program, generator, discriminator, input, target, .. } =
         recorded.expect("the recipe can be differentiated");
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
     let mut device = Device::new(program, control, Place::Cpu, false).expect("there is enough memory");
-    for parameters in [generator, discriminator] {
+    for parameters in [generator].into_iter().chain(discriminator) {
         common::fill(&mut device, parameters.values, [-0.03, 0.03]);
     }
     for image in [input, target] {

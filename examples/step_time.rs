@@ -9,6 +9,7 @@ use anyhow::ensure;
 use clap::Parser;
 use pixtape::device::cpu::with_threads;
 use pixtape::device::{Device, DeviceChoice, Place};
+use pixtape::nn::{Init, InitKind, Parameters, Recipe};
 use pixtape::philox::{Purpose, Stream};
 use pixtape::program::Control;
 use pixtape::train::step::{StepOptions, TrainingStep};
@@ -40,6 +41,8 @@ struct Options {
     by_step: bool,
 }
 
+const INIT: Init = Init { kind: InitKind::Normal, gain: 0.02 };
+
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     with_threads(options.threads, || run(&options))?
@@ -47,16 +50,16 @@ fn main() -> anyhow::Result<()> {
 
 fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(options.steps > 0, "--steps 0: there is nothing to time");
-    let recipe = StepOptions::pytorch_gan(options.size, options.width, 0.5);
+    let recipe = StepOptions::of(Recipe::PytorchGan, options.size, options.width, 0.5);
     let recorded = TrainingStep::record(&StepOptions { batch: options.batch, ..recipe })?;
     let TrainingStep { program, generator, discriminator, input, target, .. } = recorded;
     let place = options.device.choose()?.place;
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
     let mut device = Device::new(program, control, place, !options.no_graph)?;
-    let parameters = [generator, discriminator];
+    let parameters: Vec<Parameters> = [generator].into_iter().chain(discriminator).collect();
     let all = parameters.iter().flat_map(|p| (0..p.specs.len()).map(move |index| (p, index)));
     for (number, (parameters, index)) in all.enumerate() {
-        let values = parameters.specs[index].initial(1, number as u64);
+        let values = INIT.values(&parameters.specs[index], 1, number as u64);
         device.write(parameters.part(parameters.values, index), &values)?;
     }
     let mut draws = Stream::new(1, Purpose::Facade, 0);

@@ -15,6 +15,7 @@ pub mod nn;
 pub mod ops;
 pub mod philox;
 pub mod plan;
+pub mod prepare;
 pub mod program;
 pub mod report;
 pub mod tape;

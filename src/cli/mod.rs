@@ -3,6 +3,7 @@
 //! Everything a user can get wrong comes back as one error and is printed once, by [`report`]. Bodies of commands write
 //! to stdout with `writeln!` and `?`, not `println!`, which panics when the reader of a pipe has gone.
 
+mod data;
 mod devices;
 mod evaluate;
 mod generator;
@@ -20,6 +21,7 @@ use clap::{
     builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser},
 };
 
+pub use data::{DataArgs, FetchArgs, Kind, MakeArgs, PairArgs, SplitArgs};
 pub use evaluate::EvaluateArgs;
 pub use generator::GeneratorArgs;
 pub use train::TrainArgs;
@@ -58,6 +60,7 @@ enum Command {
     Train(Box<TrainArgs>),
     Translate(TranslateArgs),
     Evaluate(EvaluateArgs),
+    Data(DataArgs),
     /// List what this machine can compute on
     Devices,
 }
@@ -68,6 +71,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Train(args) => crate::train::run(&args.request()?)?,
         Command::Translate(args) => crate::translate::run(&args)?,
         Command::Evaluate(args) => crate::evaluate::run(&args)?,
+        Command::Data(args) => args.run()?,
         Command::Devices => devices::run()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ mod evaluate;
 #[cfg(unix)]
 mod interrupt;
 mod pairs;
+mod prepare;
 mod refusals;
 mod resume;
 pub mod scene;

@@ -3,7 +3,7 @@
 
 use pixtape::data::{Pair, Picture, Pictures, Size, Window};
 use pixtape::device::cuda::{Cuda, CudaOptions};
-use pixtape::nn::{Parameters, Spec};
+use pixtape::nn::{Parameters, Role, Spec};
 use pixtape::ops::adam::{AdamOptions, adam, advance};
 use pixtape::ops::conv::{Geometry, conv_transpose};
 use pixtape::ops::copy::{Upstream, copy};
@@ -204,7 +204,7 @@ fn a_transposed_convolution_has_any_geometry() {
             let geometry = Geometry { kernel: [3, 5], stride: 3, dilation: 1, pad: [1, 2] };
             let mut tape = Tape::new();
             let (x, dx) = (tape.persistent([2, 3, 4, 5]), tape.persistent([2, 3, 4, 5]));
-            let spec = Spec { name: "w".into(), shape: [5, 3, 5, 7], is_bias: false };
+            let spec = Spec { name: "w".into(), shape: [5, 3, 5, 7], role: Role::Weight };
             let weights = Parameters::new(&mut tape, vec![spec]);
             let weight = weights.part(weights.values, 0);
             let [y, z, dy, dz] = [(); 4].map(|()| tape.persistent([2, 8, 11, 7]));

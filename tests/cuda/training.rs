@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use pixtape::device::cuda::{Cuda, CudaOptions};
-use pixtape::nn::Parameters;
+use pixtape::nn::{Parameters, Recipe};
 use pixtape::program::Control;
 use pixtape::train::step::StepOptions;
 
@@ -18,7 +18,7 @@ use crate::training::traces;
 const STEPS: usize = 20;
 
 fn record() -> (pixtape::program::Program, Handles) {
-    state::record(&StepOptions::pytorch_gan(64, 8, 0.5))
+    state::record(&StepOptions::of(Recipe::PytorchGan, 64, 8, 0.5))
 }
 
 /// What a run comes to: losses by step, and each parameter tensor at the end by name.

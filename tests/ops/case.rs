@@ -1,6 +1,6 @@
 //! A row of `tests/op_table.toml`: what its op takes, what it gives, and how it is recorded.
 
-use pixtape::nn::Spec;
+use pixtape::nn::{Role, Spec};
 use pixtape::ops::conv::{Geometry, conv, conv_transpose};
 use pixtape::ops::norm_act::{Activation, Affine, Dropout, NormAct, norm_act};
 use pixtape::ops::squash::{sigmoid, tanh};
@@ -241,7 +241,7 @@ impl Op {
         let weight = |small, [rows, columns]: [usize; 2], big| Spec {
             name: "w".into(),
             shape: [small, rows, columns, big],
-            is_bias: false,
+            role: Role::Weight,
         };
         let bias = |wanted: bool, channels| wanted.then(|| Spec::bias("b", channels));
         match *self {

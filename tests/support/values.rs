@@ -1,6 +1,6 @@
 //! Test data that has no file: a tensor is a function of its name, here and in `tools/reference/philox.py` alike.
 
-use pixtape::nn::Spec;
+use pixtape::nn::{Role, Spec};
 use pixtape::philox::philox4x32;
 use pixtape::tensor::Shape;
 
@@ -24,9 +24,12 @@ pub fn image_values(tag: &str, shape: Shape, scale: f64) -> Vec<f64> {
     from_nchw(&values(tag, shape.iter().product(), scale), shape)
 }
 
-/// Values of a parameter in this project's layout.
+/// Values of a parameter in this project's layout; those of a gain lie around 1, whatever the scale.
 pub fn parameter_values(tag: &str, spec: &Spec, scale: f64) -> Vec<f64> {
-    spec.from_torch(&values(tag, spec.count(), scale))
+    match spec.role {
+        Role::Gain => values(tag, spec.count(), 0.25).iter().map(|x| 1.0 + x).collect(),
+        Role::Weight | Role::Bias => spec.from_torch(&values(tag, spec.count(), scale)),
+    }
 }
 
 /// NCHW to `[n, h, w, c]`.

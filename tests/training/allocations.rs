@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use pixtape::device::cpu::{Cpu, inside_gemm, with_threads};
+use pixtape::nn::Recipe;
 use pixtape::train::step::StepOptions;
 
 use super::state::{self, CONTROL};
@@ -85,7 +86,7 @@ fn count(work: impl FnOnce()) -> usize {
 
 fn train(threads: usize) -> usize {
     let work = || {
-        let (program, handles) = state::record(&StepOptions::pytorch_gan(64, 8, 0.5));
+        let (program, handles) = state::record(&StepOptions::of(Recipe::PytorchGan, 64, 8, 0.5));
         let has_product = |step: &pixtape::program::RecordedStep| step.step().name().starts_with("conv_");
         let products: Vec<bool> = program.steps().iter().map(has_product).collect();
         assert!(products.contains(&true) && products.contains(&false));

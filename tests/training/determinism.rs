@@ -1,6 +1,8 @@
 //! Same seed and same number of threads, same bits.
 
+use clap::ValueEnum;
 use pixtape::device::cpu::with_threads;
+use pixtape::nn::Recipe;
 use pixtape::program::Control;
 use pixtape::train::step::StepOptions;
 
@@ -11,7 +13,7 @@ use crate::support::machine::{Engine, arena, checked};
 /// Everything that training changes, after a few steps.
 fn train(threads: usize, seed: u64) -> Vec<f64> {
     let work = || {
-        let (program, handles) = state::record(&StepOptions::pytorch_gan(64, 8, 0.5));
+        let (program, handles) = state::record(&StepOptions::of(Recipe::PytorchGan, 64, 8, 0.5));
         let mut machine = arena(Engine::F32, program, Control { seed, ..CONTROL });
         handles.load(&mut *machine);
         for step in 0..4 {
@@ -31,12 +33,21 @@ fn runs_repeat_to_the_bit() {
     assert_ne!(train(1, 7), train(1, 8), "the seed decides about dropout");
 }
 
-/// The whole step, from one arena and from buffers that are NaN when they are not in use, in recorded order and in others.
+/// The whole step of every recipe, from one arena and from buffers that are NaN when they are not in use, in recorded order and
+/// in others.
 #[test]
 fn orders_and_memory_change_no_bit() {
-    let options = StepOptions::pytorch_gan(64, 8, 0.5);
+    for recipe in Recipe::value_variants() {
+        for accumulate in [1, 2] {
+            let options = StepOptions { accumulate, ..StepOptions::of(*recipe, 64, 8, 0.5) };
+            check_orders(&format!("{recipe:?} of {accumulate}"), &options);
+        }
+    }
+}
+
+fn check_orders(what: &str, options: &StepOptions) {
     let run = |seed: Option<u64>, check: bool| {
-        let (program, handles) = state::record(&options);
+        let (program, handles) = state::record(options);
         let start = if check { checked } else { arena };
         let mut machine = start(Engine::F32, program, CONTROL);
         handles.load(&mut *machine);
@@ -52,9 +63,9 @@ fn orders_and_memory_change_no_bit() {
     };
     let expected = run(None, false);
     assert!(expected.iter().all(|x| x.is_finite()));
-    for seed in [1, 11, 21] {
-        assert_same_bits(&format!("checked, seed {seed}"), &run(Some(seed), true), &expected);
-        assert_same_bits(&format!("arena, seed {seed}"), &run(Some(seed), false), &expected);
+    for seed in [1, 11] {
+        assert_same_bits(&format!("{what}, checked, seed {seed}"), &run(Some(seed), true), &expected);
+        assert_same_bits(&format!("{what}, arena, seed {seed}"), &run(Some(seed), false), &expected);
     }
 }
 
@@ -62,7 +73,7 @@ fn orders_and_memory_change_no_bit() {
 #[test]
 fn previews_leave_training_alone() {
     let train = |previews: bool| {
-        let (program, handles) = state::record(&StepOptions::pytorch_gan(64, 8, 0.5));
+        let (program, handles) = state::record(&StepOptions::of(Recipe::PytorchGan, 64, 8, 0.5));
         let mut machine = arena(Engine::F32, program, CONTROL);
         handles.load(&mut *machine);
         for step in 0..3 {
@@ -80,7 +91,7 @@ fn previews_leave_training_alone() {
 /// The arena is worth having: what a step passes on within itself takes at most three quarters of its buffers' sum.
 #[test]
 fn the_arena_is_smaller_than_its_buffers() {
-    let (program, _) = state::record(&StepOptions::pytorch_gan(256, 64, 0.5));
+    let (program, _) = state::record(&StepOptions::of(Recipe::PytorchGan, 256, 64, 0.5));
     let transient = program.buffers().iter().filter(|(_, b)| b.lifetime == pixtape::program::Lifetime::Transient);
     let separate: usize = transient.map(|(_, buffer)| buffer.count()).sum();
     let plan = pixtape::plan::Plan::of(&program, &pixtape::plan::Dependencies::of(&program));

@@ -4,7 +4,7 @@
 //! judges both once, in one batch. G's gradients and losses must keep their bits; D's weight gradients are sums over both
 //! pictures, which the batch adds up in another order.
 
-use pixtape::nn::Parameters;
+use pixtape::nn::{Draws, Parameters, Recipe};
 use pixtape::ops::copy::copy;
 use pixtape::ops::detach::detach;
 use pixtape::ops::loss::{Criterion, Loss};
@@ -31,7 +31,7 @@ fn record_unshared(options: &StepOptions) -> (Program, Handles) {
 
     let seen_fake = tape.transient(pair);
     let fake = seen_fake.channel_slice(0..pictures);
-    unet.forward(&mut tape, &generator, input, fake, 0);
+    unet.forward(&mut tape, &generator, input, fake, Draws { pass: 0, first_image: 0 });
     copy(&mut tape, input, seen_fake.channel_slice(pictures..pair[3]));
     let loss = |of, criterion, weight, place: usize| {
         let value = losses.channel_slice(place..place + 1);
@@ -50,7 +50,7 @@ fn record_unshared(options: &StepOptions) -> (Program, Handles) {
     let on_real = loss(on_real, Criterion::Mse { target: 1.0 }, 0.5, 2);
     let on_fake = loss(on_fake, Criterion::Mse { target: 0.0 }, 0.5, 3);
     tape.backward(&[&on_real, &on_fake], &[discriminator.values]).expect("D's half");
-    (tape.finish(), Handles { generator, discriminator, input, target, losses })
+    (tape.finish(), Handles { generator, discriminator: Some(discriminator), input, target, losses })
 }
 
 /// Losses, G's gradients and D's gradients of one step, in f32.
@@ -59,7 +59,8 @@ fn gradients((program, handles): (Program, Handles)) -> [Vec<f64>; 3] {
     handles.load(&mut *machine);
     handles.show(&mut *machine, 0);
     machine.execute();
-    [handles.losses, handles.generator.gradients, handles.discriminator.gradients].map(|tensor| machine.read(tensor))
+    let [generator, discriminator] = handles.networks()[..] else { panic!("both networks") };
+    [handles.losses, generator.1.gradients, discriminator.1.gradients].map(|tensor| machine.read(tensor))
 }
 
 fn compare(options: StepOptions) {
@@ -76,12 +77,12 @@ fn compare(options: StepOptions) {
 
 #[test]
 fn sharing_keeps_the_bits_of_small_networks() {
-    compare(StepOptions { batch: 2, ..StepOptions::pytorch_gan(64, 8, 0.5) });
-    compare(StepOptions::pytorch_gan(64, 8, 0.5));
-    compare(StepOptions::pytorch_gan(128, 8, 0.5));
+    compare(StepOptions { batch: 2, ..StepOptions::of(Recipe::PytorchGan, 64, 8, 0.5) });
+    compare(StepOptions::of(Recipe::PytorchGan, 64, 8, 0.5));
+    compare(StepOptions::of(Recipe::PytorchGan, 128, 8, 0.5));
 }
 
 #[test]
 fn sharing_keeps_the_bits_of_the_full_recipe() {
-    compare(StepOptions::pytorch_gan(256, 64, 0.5));
+    compare(StepOptions::of(Recipe::PytorchGan, 256, 64, 0.5));
 }

@@ -16,7 +16,7 @@ pub const CONTROL: Control = Control { seed: 7, step: 0, learning_rate: 2e-4 };
 /// What the host has to know of a recorded step once the program is with a device.
 pub struct Handles {
     pub generator: Parameters,
-    pub discriminator: Parameters,
+    pub discriminator: Option<Parameters>,
     pub input: Tensor,
     pub target: Tensor,
     pub losses: Tensor,
@@ -37,8 +37,9 @@ pub fn load(machine: &mut dyn Machine, owner: &str, parameters: &Parameters) {
 }
 
 impl Handles {
-    pub fn networks(&self) -> [(&'static str, &Parameters); 2] {
-        [("generator", &self.generator), ("discriminator", &self.discriminator)]
+    pub fn networks(&self) -> Vec<(&'static str, &Parameters)> {
+        let discriminator = self.discriminator.as_ref().map(|parameters| ("discriminator", parameters));
+        [("generator", &self.generator)].into_iter().chain(discriminator).collect()
     }
 
     pub fn load(&self, machine: &mut dyn Machine) {
