@@ -43,8 +43,8 @@ Examples:
   Translate images of any size with the newest checkpoint of a run:
     pixtape translate runs/facades-1 labels/ sketch.png --out translated
 
-  Measure a run on the pairs of a test folder:
-    pixtape evaluate runs/facades-1 --data data/facades";
+  Measure a run on the pairs of a test folder, and look at them:
+    pixtape evaluate runs/facades-1 --data data/facades --out evaluation";
 
 /// Pix2Pix: learns to turn one kind of image into another from pairs of both
 ///
