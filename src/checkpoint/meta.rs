@@ -170,7 +170,7 @@ mod tests {
         assert!(About::from_strings(&damaged).unwrap_err().to_string().contains("lacks pixtape.step"));
 
         let mut absurd = About::of_run(fixture::meta(5)).to_strings().unwrap();
-        let generator = absurd[GENERATOR_KEY].replace("width = 64", "width = 9999999999");
+        let generator = absurd[GENERATOR_KEY].replace("width = 16", "width = 9999999999");
         absurd.insert(GENERATOR_KEY.into(), generator);
         assert!(format!("{:#}", About::from_strings(&absurd).unwrap_err()).contains("width 9999999999"));
     }
