@@ -5,7 +5,7 @@ use std::io::{Write, stdout};
 use anyhow::Result;
 
 use crate::cli::EvaluateArgs;
-use crate::data::{Folder, Pairs, to_f32};
+use crate::data::{Folder, Pairs};
 use crate::device::cpu::with_threads;
 use crate::metrics::{l1, psnr};
 use crate::translate::Model;
@@ -24,8 +24,8 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         let mut target = input.clone();
         for index in 0..pairs.len() {
             let pair = pairs.pair(0, index)?;
-            to_f32(&pair.input, &mut input);
-            to_f32(&pair.target, &mut target);
+            pair.input.to_f32(&mut input);
+            pair.target.to_f32(&mut target);
             let output = model.generate(&input, size, index as u64)?;
             sums[0] += l1(&output, &target);
             sums[1] += psnr(&output, &target);

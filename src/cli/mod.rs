@@ -3,6 +3,7 @@
 //! Everything a user can get wrong comes back as one error and is printed once, by [`report`]. Bodies of commands write
 //! to stdout with `writeln!` and `?`, not `println!`, which panics when the reader of a pipe has gone.
 
+mod data;
 mod devices;
 mod evaluate;
 mod generator;
@@ -21,6 +22,7 @@ use clap::{
     builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser},
 };
 
+pub use data::{DataArgs, FetchArgs, Kind, MakeArgs, PairArgs, SplitArgs};
 pub use evaluate::EvaluateArgs;
 pub use generator::GeneratorArgs;
 pub use import::ImportArgs;
@@ -61,6 +63,7 @@ enum Command {
     Translate(TranslateArgs),
     Evaluate(EvaluateArgs),
     Import(ImportArgs),
+    Data(DataArgs),
     /// List what this machine can compute on
     Devices,
 }
@@ -72,6 +75,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Translate(args) => crate::translate::run(&args)?,
         Command::Evaluate(args) => crate::evaluate::run(&args)?,
         Command::Import(args) => crate::exchange::import::run(&args)?,
+        Command::Data(args) => args.run()?,
         Command::Devices => devices::run()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ use super::{Precision, TrainConfig, TrainOptions, available_threads, run_name, s
 use crate::checkpoint::latest;
 use crate::data::{Augment, Direction, Size};
 use crate::device::DeviceChoice;
+use crate::metrics::Metric;
 use crate::nn::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, ReceptiveField, Recipe, Skips};
 use crate::train::schedule::LrSchedule;
 use crate::train::step::{GanLoss, PixelLoss, StepOrder};
@@ -205,6 +206,8 @@ impl TrainOptions {
             sample_every: given.sample_every.unwrap_or(job.sample_every),
             save_every: given.save_every.unwrap_or(job.save_every),
             keep: given.keep.unwrap_or(job.keep),
+            validate_every: given.validate_every.unwrap_or(1),
+            best_by: given.best_by.unwrap_or(Metric::L1),
         };
         config.validate()?;
         Ok(config)

@@ -13,6 +13,7 @@ use toml::Table;
 
 use crate::data::{Augment, Direction, Size};
 use crate::device::DeviceChoice;
+use crate::metrics::Metric;
 use crate::nn::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, ReceptiveField, Recipe, Skips};
 use crate::train::schedule::LrSchedule;
 use crate::train::step::{GanLoss, PixelLoss, StepOrder};
@@ -261,8 +262,8 @@ pub struct TrainOptions {
 
     /// Run folder, made if it is missing [default: the next free runs/NAME-N, NAME being the data folder's]
     ///
-    /// Gets config.toml (every setting), losses.csv (one row a step), samples/ (input, output and target in rows) and
-    /// checkpoints/.
+    /// Gets report.html (all of it on one page), config.toml (every setting), losses.csv (a row a step), metrics.csv (a row
+    /// a validation), samples/ (input, output and target in rows), checkpoints/ and tensorboard/.
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub out: Option<PathBuf>,
 
@@ -277,6 +278,17 @@ pub struct TrainOptions {
     /// Newest checkpoints to keep; one of the full recipe takes 686 MB [default: 2]
     #[arg(long, value_name = "N", help_heading = "Output")]
     pub keep: Option<usize>,
+
+    /// Epochs between two validations, at their end: L1, PSNR and SSIM of the held-out pairs, into metrics.csv [default: 1]
+    ///
+    /// Held-out pairs are those in val/, else in test/, else the share that --val-split holds out; 40 of the built-in
+    /// facades.
+    #[arg(long, value_name = "EPOCHS", help_heading = "Output")]
+    pub validate_every: Option<u64>,
+
+    /// The metric by which checkpoints/best.safetensors is chosen, beside the --keep newest ones [default: l1]
+    #[arg(long, value_name = "METRIC", help_heading = "Output")]
+    pub best_by: Option<Metric>,
 }
 
 impl TrainOptions {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Precision, size_rules};
 use crate::data::{Augment, Direction, Size};
 use crate::device::DeviceChoice;
+use crate::metrics::Metric;
 use crate::nn::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, Skips, UNet};
 use crate::ops::adam::AdamOptions;
 use crate::train::schedule::LrSchedule;
@@ -72,6 +73,8 @@ pub struct TrainConfig {
     pub sample_every: u64,
     pub save_every: u64,
     pub keep: usize,
+    pub validate_every: u64,
+    pub best_by: Metric,
 }
 
 /// Channels of the pictures on either side.
@@ -105,7 +108,8 @@ impl TrainConfig {
     pub(super) fn validate(&self) -> Result<()> {
         // The upper bounds are far beyond use; they turn a slip of the finger into a clear line instead of a failed
         // allocation.
-        let whole_numbers: [(&str, u64, u64); 15] = [
+        let whole_numbers: [(&str, u64, u64); 16] = [
+            ("validate-every", self.validate_every, LARGEST),
             ("batch", self.batch as u64, 4096),
             ("accumulate", self.accumulate as u64, 256),
             ("lr-constant-epochs", 1 + self.lr_constant_epochs.unwrap_or(0), LARGEST),

@@ -195,9 +195,10 @@ fn words(panic: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use image::{Rgb, RgbImage};
-
-    use super::{super::Pair, *};
+    use super::{
+        super::{Pair, Picture},
+        *,
+    };
 
     /// Pairs whose pictures tell epoch, index and column, and that fail where a test wants them to.
     struct Numbers {
@@ -216,7 +217,8 @@ mod tests {
                 assert!(!self.panics, "this one is cursed");
                 return Err(anyhow!("this one is broken"));
             }
-            let input = RgbImage::from_fn(10, 10, |x, y| Rgb([epoch as u8, index as u8, (x * 10 + y) as u8]));
+            let samples = (0..100).flat_map(|i| [epoch as u16, index as u16, i]).collect();
+            let input = Picture { size: Size::square(10), channels: 3, samples };
             Ok(Pair { target: input.clone(), input })
         }
 
@@ -239,7 +241,7 @@ mod tests {
 
     /// The indices of the pairs in a batch, read back from its first pixels.
     fn indices(batch: &Batch) -> Vec<usize> {
-        batch.pictures.inputs.chunks_exact(10 * 10 * 3).map(|image| usize::from(image[1])).collect()
+        batch.pictures.inputs.samples.chunks_exact(10 * 10 * 3).map(|image| usize::from(image[1])).collect()
     }
 
     #[test]

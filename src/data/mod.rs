@@ -5,21 +5,24 @@
 //! any step sees exactly the batches that an uninterrupted run would have seen.
 
 pub mod augment;
+pub mod file;
 pub mod folder;
 pub mod loader;
 pub mod picture;
+pub mod resize;
 pub mod size;
 pub mod synthetic;
 
-pub use augment::{Pictures, Window, draw, resize, to_f32, to_image};
+pub use augment::{Pictures, Stack, Window, draw};
+pub use file::{read_picture, write_png};
 pub use folder::{CACHE_BYTES, Dataset, Folder, list};
 pub use loader::{Batch, Loader, LoaderConfig, Position};
-pub use picture::{read_image, write_png};
+pub use picture::Picture;
+pub use resize::ResizeFilter;
 pub use size::Size;
 pub use synthetic::{Facades, Split};
 
 use clap::ValueEnum;
-use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 /// Which side of a pair is translated into which. A is the left half of a file, B the right half.
@@ -48,11 +51,11 @@ pub enum Augment {
     Jitter,
 }
 
-/// An input and the picture that it should be translated into, of equal size.
+/// An input and the picture that it should be translated into, of equal size; their channels may differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
-    pub input: RgbImage,
-    pub target: RgbImage,
+    pub input: Picture,
+    pub target: Picture,
 }
 
 /// Where pairs come from.
@@ -76,14 +79,14 @@ pub trait Pairs: Send + Sync {
 }
 
 /// FNV-1a in 64 bits: a hash that is the same on every machine and in every release, which the standard library's is not.
-struct Fnv(u64);
+pub(crate) struct Fnv(pub(crate) u64);
 
 impl Fnv {
-    fn new() -> Fnv {
+    pub(crate) fn new() -> Fnv {
         Fnv(0xCBF2_9CE4_8422_2325)
     }
 
-    fn write(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
         }

@@ -24,11 +24,6 @@ impl Size {
     pub fn pixels(self) -> usize {
         self.width * self.height
     }
-
-    /// The size of an image in memory.
-    pub fn of(image: &image::RgbImage) -> Size {
-        Size { width: image.width() as usize, height: image.height() as usize }
-    }
 }
 
 impl FromStr for Size {

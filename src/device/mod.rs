@@ -140,7 +140,7 @@ impl Device {
         }
     }
 
-    /// Fills `input` and `target`, `[n, h, w, 3]`, with a batch.
+    /// Fills `input` and `target`, `[n, h, w, channels]`, with a batch; each side has its own number of channels.
     ///
     /// # Errors
     /// As [`Device::execute`].

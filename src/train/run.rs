@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use image::RgbImage;
 use indicatif::ProgressBar;
 
 use super::interrupt;
@@ -21,9 +20,12 @@ use super::schedule::learning_rate;
 use super::trainer::Trainer;
 use crate::checkpoint::{Meta, Reader, save_to_run};
 use crate::config::{TrainConfig, TrainRequest, ensure_free};
-use crate::data::{CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, Pairs, Position, Size, Split, resize};
+use crate::data::{
+    CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, Pairs, Picture, Position, ResizeFilter, Split,
+};
 use crate::device::Chosen;
 use crate::device::cpu::with_threads;
+use crate::files::write_whole;
 
 /// Built-in facades in an epoch: as many as the CMP data set has for training.
 const FACADES_PER_EPOCH: usize = 400;
@@ -60,7 +62,8 @@ impl Data {
         let from: &dyn Pairs = held_out.as_deref().unwrap_or(&*train);
         let samples = (0..from.len().min(samples::ROWS)).map(|index| {
             let Pair { input, target } = from.pair(0, index)?;
-            Ok(Pair { input: fit(input, config.image_size), target: fit(target, config.image_size) })
+            let fit = |picture: Picture| picture.resize(config.image_size, ResizeFilter::Bicubic);
+            Ok(Pair { input: fit(input), target: fit(target) })
         });
         let samples = samples.collect::<Result<_>>()?;
         Ok(Data { train, samples })
@@ -77,10 +80,6 @@ fn open_folder(dir: &Path, config: &TrainConfig) -> Result<Dataset> {
     let dataset = Dataset::open(dir, config.direction, config.load_size, CACHE_BYTES, &progress);
     bar.finish_and_clear();
     dataset
-}
-
-fn fit(image: RgbImage, size: Size) -> RgbImage {
-    if Size::of(&image) == size { image } else { resize(&image, size) }
 }
 
 struct Run {
@@ -213,7 +212,7 @@ impl Run {
     }
 
     fn draw_samples(&mut self) -> Result<()> {
-        let outputs: Vec<RgbImage> =
+        let outputs: Vec<Picture> =
             self.samples.iter().map(|pair| self.trainer.preview(pair)).collect::<Result<_>>()?;
         samples::save(&self.newest_sample(), &self.samples, &outputs)
     }
@@ -282,7 +281,5 @@ fn make_folder(config: &TrainConfig, is_new: bool) -> Result<()> {
         let claimed = File::create_new(&file).with_context(cannot);
         return claimed?.write_all(settings.as_bytes()).with_context(cannot);
     }
-    let unfinished = run.join("config.toml.unfinished");
-    fs::write(&unfinished, settings).with_context(cannot)?;
-    fs::rename(&unfinished, &file).with_context(cannot)
+    write_whole(&file, settings.as_bytes())
 }

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use super::step::{Losses, StepOptions, TrainingStep};
 use crate::checkpoint::{Reader, TensorSpec, Tensors};
 use crate::config::TrainConfig;
-use crate::data::{Pair, Pictures, to_f32, to_image};
+use crate::data::{Pair, Picture, Pictures};
 use crate::device::{Device, Place};
 use crate::nn::{Init, Parameters, State};
 use crate::program::Control;
@@ -134,13 +134,14 @@ impl Trainer {
     ///
     /// # Errors
     /// When the device has failed.
-    pub fn preview(&mut self, pair: &Pair) -> Result<image::RgbImage> {
+    pub fn preview(&mut self, pair: &Pair) -> Result<Picture> {
         let input = self.input.batch_slice(0..1);
         let mut values = vec![0.0; input.count()];
-        to_f32(&pair.input, &mut values);
+        pair.input.to_f32(&mut values);
         self.device.write(input, &values)?;
         self.device.execute_on_demand()?;
-        Ok(to_image(&self.device.read(self.preview)?, self.config.image_size))
+        let channels = self.preview.channels();
+        Ok(Picture::from_f32(self.config.image_size, channels, &self.device.read(self.preview)?))
     }
 
     fn states(&self) -> impl Iterator<Item = State<'_>> {

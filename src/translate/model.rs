@@ -3,16 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use image::RgbImage;
 
 use crate::checkpoint::{About, Origin, Reader, resolve};
 use crate::cli::GeneratorArgs;
-use crate::data::{Direction, Size, to_f32, to_image};
+use crate::data::{Direction, Picture, Size};
 use crate::device::{Chosen, Device};
 use crate::nn::{Draws, Parameters, State, UNet};
 use crate::program::Control;
 use crate::tape::Tape;
 use crate::tensor::Tensor;
+
 /// The side of the pictures that the published networks are trained on.
 const PUBLISHED_SIDE: usize = 256;
 
@@ -79,18 +79,17 @@ impl Model {
         format!("{}, dropout {dropout}, on {place}", self.about.describe())
     }
 
-    /// Translates one image, `[h, w, 3]` of any size. The sides are padded by their last row and column to what the network
+    /// Translates one RGB picture of any size. The sides are padded by their last row and column to what the network
     /// needs, and the result is cropped back. `number` picks the dropout's draws.
     ///
     /// # Errors
     /// When a tensor is missing from the checkpoint, or memory runs out.
-    pub fn translate(&mut self, image: &RgbImage, number: u64) -> Result<RgbImage> {
-        let size = Size::of(image);
-        let padded = self.padded(size)?;
+    pub fn translate(&mut self, picture: &Picture, number: u64) -> Result<Picture> {
+        let padded = self.padded(picture.size)?;
         let mut values = vec![0.0; padded.pixels() * 3];
-        to_f32(&pad(image, padded), &mut values);
-        let output = to_image(&self.generate(&values, padded, number)?, padded);
-        Ok(image::imageops::crop_imm(&output, 0, 0, image.width(), image.height()).to_image())
+        pad(picture, padded).to_f32(&mut values);
+        let output = Picture::from_f32(padded, 3, &self.generate(&values, padded, number)?);
+        Ok(output.crop(0, 0, picture.size))
     }
 
     /// The generator's output for `input`, `[h, w, 3]` in [-1, 1] with sides that the network can take.
@@ -136,8 +135,15 @@ impl Model {
     }
 }
 
-/// `image` with its last column and row repeated up to `size`.
-fn pad(image: &RgbImage, size: Size) -> RgbImage {
-    let (right, bottom) = (image.width() - 1, image.height() - 1);
-    RgbImage::from_fn(size.width as u32, size.height as u32, |x, y| *image.get_pixel(x.min(right), y.min(bottom)))
+/// `picture` with its last column and row repeated up to `size`.
+fn pad(picture: &Picture, size: Size) -> Picture {
+    let (have, channels) = (picture.size, picture.channels);
+    let mut samples = Vec::with_capacity(size.pixels() * channels);
+    for y in 0..size.height {
+        let row = &picture.samples[y.min(have.height - 1) * have.width * channels..][..have.width * channels];
+        samples.extend_from_slice(row);
+        let last = &row[row.len() - channels..];
+        (have.width..size.width).for_each(|_| samples.extend_from_slice(last));
+    }
+    Picture { size, channels, samples }
 }

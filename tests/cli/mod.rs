@@ -9,6 +9,7 @@ mod import;
 #[cfg(unix)]
 mod interrupt;
 mod pairs;
+mod prepare;
 mod refusals;
 mod resume;
 pub mod scene;

@@ -211,11 +211,22 @@ fn compare(what: &str, fixture: &Fixture, network: Network, engine: Engine, name
     }
     let expected = expected(fixture, network, name);
     let tolerance = match engine {
-        // The spread is the error of one correct f32 implementation; ours sums in other orders.
-        Engine::F32 | Engine::Cuda => Tolerance { of_each: 0.0, of_largest: 3.0 * fixture.f32_spread(name) },
+        // The spread is the error of one correct f32 implementation; ours sums in other orders. Of a tensor of few elements it
+        // may be small by luck: none is held to less than what is usual in its network.
+        Engine::F32 | Engine::Cuda => {
+            let spread = fixture.f32_spread(name).max(median_spread(fixture));
+            Tolerance { of_each: 0.0, of_largest: 3.0 * spread }
+        }
         Engine::F64 => Tolerance::STORED_F32,
     };
     assert_close(what, values, &expected, tolerance);
+}
+
+fn median_spread(fixture: &Fixture) -> f64 {
+    let spreads = fixture.about["f32_spread"].as_object().expect("spreads by name");
+    let mut spreads: Vec<f64> = spreads.values().filter_map(|spread| spread.as_f64()).collect();
+    spreads.sort_by(f64::total_cmp);
+    spreads[spreads.len() / 2]
 }
 
 #[test]

@@ -37,28 +37,40 @@ def conv(case, dtype):
     inputs = {"x": image(case, dtype, "c_in"), **weights(case, dtype, (c_out, c_in, *case["kernel"]), c_out)}
     top, left, bottom, right = case["pad"]
     padded = F.pad(inputs["x"], (left, right, top, bottom))
-    return gradients(case, F.conv2d(padded, inputs["w"], inputs.get("b"), stride=case["stride"]), inputs)
+    geometry = {"stride": case["stride"], "dilation": case.get("dilation", 1)}
+    return gradients(case, F.conv2d(padded, inputs["w"], inputs.get("b"), **geometry), inputs)
 
 
 def conv_transpose(case, dtype):
     c_in, c_out = case["c_in"], case["c_out"]
-    inputs = {"x": image(case, dtype, "c_in"), **weights(case, dtype, (c_in, c_out, 4, 4), c_out)}
-    y = F.conv_transpose2d(inputs["x"], inputs["w"], inputs.get("b"), stride=2, padding=1)
+    inputs = {"x": image(case, dtype, "c_in"), **weights(case, dtype, (c_in, c_out, *case["kernel"]), c_out)}
+    geometry = {"stride": case["stride"], "padding": case["pad"], "dilation": case.get("dilation", 1)}
+    y = F.conv_transpose2d(inputs["x"], inputs["w"], inputs.get("b"), **geometry)
     return gradients(case, y, inputs)
 
 
 def norm_act(case, dtype):
-    x = image(case, dtype)
-    y = F.instance_norm(x, eps=1e-5) if case["norm"] else x
+    inputs = {"x": image(case, dtype)}
+    if case.get("affine"):
+        inputs |= {name: tensor(f"{case['name']}.{name}", (case["c"],), dtype, 0.25, grad=True) for name in "gb"}
+    y = inputs["x"]
+    if case["norm"]:
+        y = F.instance_norm(y, weight=inputs.get("g"), bias=inputs.get("b"), eps=1e-5)
     y = ACTIVATIONS[case["act"]](y)
-    n, c, h, w = x.shape
-    mask = keep_mask(7, 3, 1, 2, (n, h, w, c), case["dropout"])
-    return gradients(case, y * torch.from_numpy(mask).to(dtype), {"x": x})
+    n, c, h, w = y.shape
+    first = case.get("first_image", 0)
+    mask = keep_mask(7, 3, 1, 2, (first + n, h, w, c), case["dropout"])[first:]
+    return gradients(case, y * torch.from_numpy(mask).to(dtype), inputs)
 
 
 def tanh(case, dtype):
     x = image(case, dtype)
     return gradients(case, torch.tanh(x), {"x": x})
+
+
+def sigmoid(case, dtype):
+    x = image(case, dtype)
+    return gradients(case, torch.sigmoid(x), {"x": x})
 
 
 def upsample_conv(case, dtype):
@@ -78,9 +90,26 @@ def mse(case, dtype):
     return loss(case, x, F.mse_loss(x, torch.full_like(x, case["target"])))
 
 
+def bce(case, dtype):
+    drawn = image(case, dtype).detach()
+    x = torch.full_like(drawn, case["x"]) if "x" in case else (drawn / 2 + 0.5).clamp(0.125, 0.875)
+    x.requires_grad_()
+    return loss(case, x, F.binary_cross_entropy(x, torch.full_like(x, case["target"])))
+
+
+def bce_logits(case, dtype):
+    x = (image(case, dtype).detach() * case["scale"]).requires_grad_()
+    return loss(case, x, F.binary_cross_entropy_with_logits(x, torch.full_like(x, case["target"])))
+
+
 def l1(case, dtype):
     x = image(case, dtype)
     return loss(case, x, F.l1_loss(x, tensor(f"{case['name']}.t", x.shape, dtype)))
+
+
+def l2(case, dtype):
+    x = image(case, dtype)
+    return loss(case, x, F.mse_loss(x, tensor(f"{case['name']}.t", x.shape, dtype)))
 
 
 def adam(case, dtype):
@@ -93,7 +122,8 @@ def adam(case, dtype):
     return {"p": p}
 
 
-OPS = {f.__name__: f for f in (conv, conv_transpose, norm_act, tanh, upsample_conv, mse, l1, adam)}
+OPS = (conv, conv_transpose, norm_act, tanh, sigmoid, upsample_conv, mse, bce, bce_logits, l1, l2, adam)
+OPS = {f.__name__: f for f in OPS}
 
 
 def main():

@@ -3,6 +3,8 @@
 The bits are those of `src/philox.rs`. Run as a script, this checks the known-answer vectors published with Random123.
 """
 
+import functools
+
 import numpy as np
 
 MULTIPLIERS = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint64)
@@ -38,12 +40,14 @@ def fnv1a32(text):
     return state
 
 
+@functools.cache
 def values(tag, shape, scale=1.0):
     """Uniform in [-scale, scale), float32, in row-major order of `shape`; exact when `scale` is a power of two."""
     words = draws(int(np.prod(shape)), [0, 0, 0], (fnv1a32(tag), VALUES_KEY))
     return (((words >> 8) * 2.0**-23 - 1.0) * scale).astype(np.float32).reshape(shape)
 
 
+@functools.cache
 def keep_mask(seed, step, forward, layer, shape_nhwc, p):
     """The dropout multiplier 0 or 1/(1-p) as float64 NCHW. Elements are numbered in NHWC order over the whole batch."""
     words = draws(

@@ -22,7 +22,7 @@ pub struct Context<'a, T> {
     memory: PhantomData<&'a mut Memory<T>>,
 }
 
-const MAX_ACCESSES: usize = 8;
+const MAX_ACCESSES: usize = 9;
 const WORKSPACE: usize = MAX_ACCESSES;
 
 impl<'a, T: Real> Context<'a, T> {
