@@ -63,6 +63,13 @@ impl About {
         Ok(strings)
     }
 
+    /// For weights that are no checkpoint: the version, which says how one is read, is left out.
+    pub(super) fn to_weights_strings(&self) -> Result<HashMap<String, String>> {
+        let mut strings = self.to_strings()?;
+        strings.remove(VERSION_KEY);
+        Ok(strings)
+    }
+
     /// The inverse of `to_strings`. The version is looked at first: nothing else of another format can be relied upon.
     pub(super) fn from_strings(strings: &HashMap<String, String>) -> Result<About> {
         ensure!(
