@@ -44,7 +44,8 @@ struct Affine {
 
 // y = dropout(activation(gain * norm(x) + bias)); x and y are [n, pixels, c], gain and bias [c] or null, statistics
 // [n, 2, c]: mean and 1 / standard deviation (by the biased variance) of each channel of each image, 0 and 1 without
-// norm. The activation is v > 0 ? v : v * slope. Image 0 is image `first_image` of the batch that dropout draws for.
+// norm. The activation is v > 0 ? v : v * slope. Image 0 is image `first_image` of the batch that dropout draws for; images
+// draw by their place in it, or `by_step` what its image 0 would draw that many steps later.
 // Grid: (n * ceil(c / 32), 1) with norm, (n * ceil(c / 32), any) without.
 extern "C" __global__ void __launch_bounds__(THREADS) norm_act_forward(
     const float* __restrict__ x,
@@ -63,13 +64,16 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_act_forward(
     int dropout_place,
     int dropout_threshold,
     float keep_scale,
-    int first_image) {
+    int first_image,
+    int by_step) {
   STATIC_SMEM(float, rows, [1][ROWS][LANES]);
   const Share share(channels);
-  const Mask mask = make_mask(control, dropout, dropout_place, dropout_threshold, keep_scale);
+  const size_t drawn_image = size_t(first_image) + share.image;
+  const Mask mask =
+      make_mask(control, dropout, dropout_place, dropout_threshold, keep_scale, by_step ? drawn_image : 0);
   const Affine affine(gain, bias, share);
   const size_t first_pixel = size_t(share.image) * pixels;
-  const size_t first_drawn = (size_t(first_image) * pixels + first_pixel) * channels + share.channel;
+  const size_t first_drawn = (by_step ? 0 : drawn_image * pixels * channels) + share.channel;
   x += first_pixel * x_stride + share.channel;
   y += first_pixel * y_stride + share.channel;
 
@@ -126,13 +130,16 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_act_gradient(
     int dropout_threshold,
     float keep_scale,
     int first_image,
+    int by_step,
     int accumulate) {
   STATIC_SMEM(float, rows, [2][ROWS][LANES]);
   const Share share(channels);
-  const Mask mask = make_mask(control, dropout, dropout_place, dropout_threshold, keep_scale);
+  const size_t drawn_image = size_t(first_image) + share.image;
+  const Mask mask =
+      make_mask(control, dropout, dropout_place, dropout_threshold, keep_scale, by_step ? drawn_image : 0);
   const Affine affine(gain, bias, share);
   const size_t first_pixel = size_t(share.image) * pixels;
-  const size_t first_drawn = (size_t(first_image) * pixels + first_pixel) * channels + share.channel;
+  const size_t first_drawn = (by_step ? 0 : drawn_image * pixels * channels) + share.channel;
   x += first_pixel * x_stride + share.channel;
   dy += first_pixel * dy_stride + share.channel;
   dx += first_pixel * dx_stride + share.channel;

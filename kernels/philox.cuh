@@ -36,10 +36,11 @@ struct Mask {
   }
 };
 
-// The mask of a step with `dropout`; `control` is not read without.
-__device__ __forceinline__ Mask make_mask(const Control* control, int dropout, int place, int threshold, float scale) {
+// The mask of a step with `dropout`, `later` steps after that of `control`, which is not read without.
+__device__ __forceinline__ Mask make_mask(const Control* control, int dropout, int place, int threshold, float scale,
+                                          size_t later) {
   if (!dropout) return Mask{};
-  const unsigned long long seed = control->seed, step = control->step;
+  const unsigned long long seed = control->seed, step = control->step + later;
   return Mask{true,
               make_uint2(uint32_t(seed), uint32_t(seed >> 32)),
               uint32_t(place),

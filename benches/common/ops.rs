@@ -266,7 +266,7 @@ fn convolutions(benches: &mut Benches<'_>) {
 
 fn norms(benches: &mut Benches<'_>) {
     use Activation::{LeakyRelu, Relu};
-    let dropout = Some(Dropout { probability: 0.5, layer: 0, pass: 0, first_image: 0 });
+    let dropout = Some(Dropout { probability: 0.5, layer: 0, pass: 0, first_image: 0, by_step: false });
     let layers = [
         ("down1", [1, 128, 128, 64], NormAct { norm: false, activation: LeakyRelu, dropout: None }),
         ("down2", [1, 64, 64, 128], NormAct { norm: true, activation: LeakyRelu, dropout: None }),

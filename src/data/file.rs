@@ -1,11 +1,12 @@
 //! Picture files: read only when they are whole, and never left half-written.
 
-use std::{ffi::OsString, fs, path::Path};
+use std::{fs, io::Cursor, path::Path};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use image::{DynamicImage, ImageFormat};
 
-use super::Picture;
+use super::{FileFormat, Picture, picture::Depth};
+use crate::files::write_whole;
 
 /// Endings of the files that are looked at, in lower case. What a file is, its contents say.
 pub const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "webp", "bmp"];
@@ -13,39 +14,31 @@ pub const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "webp", "bm
 /// [`ENDINGS`] in a sentence.
 pub const LOOKED_FOR: &str = ".png, .jpg, .jpeg, .tif, .tiff, .webp and .bmp";
 
-/// The picture in a file, with the channels and the depth that it has.
+/// The picture in a file, with the channels that it has, and how it lies there.
 ///
 /// # Errors
 /// When it is no picture of a known kind, or is cut short; the error names the file.
-pub fn read_picture(path: &Path) -> Result<Picture> {
-    let name = || path.display().to_string();
-    let bytes = fs::read(path).with_context(name)?;
-    decode_whole(&bytes).and_then(Picture::from_image).with_context(name)
+pub fn read_picture(path: &Path) -> Result<(Picture, FileFormat, Depth)> {
+    let read = || -> Result<_> {
+        let bytes = fs::read(path)?;
+        let (format, image) = decode_with_format(&bytes)?;
+        let depth = Depth::of(&image);
+        Ok((Picture::from_image(image)?, format, depth))
+    };
+    read().with_context(|| path.display().to_string())
 }
 
 /// Decodes a PNG, JPEG, TIFF, WebP or BMP, whatever its name says, and refuses one that is cut short.
 pub fn decode_whole(bytes: &[u8]) -> Result<DynamicImage> {
-    let format = match image::guess_format(bytes) {
-        Ok(
-            format @ (ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::Tiff | ImageFormat::WebP | ImageFormat::Bmp),
-        ) => format,
-        _ => bail!("not a PNG, JPEG, TIFF, WebP or BMP image"),
-    };
-    // The other decoders miss the end by themselves; that of JPEG fills the rest with grey.
-    ensure!(format != ImageFormat::Jpeg || jpeg_has_an_end(bytes), "the JPEG file is cut short");
-    Ok(image::load_from_memory_with_format(bytes, format)?)
+    Ok(decode_with_format(bytes)?.1)
 }
 
-/// What the format of a file is called.
-pub fn format_name(bytes: &[u8]) -> &'static str {
-    match image::guess_format(bytes) {
-        Ok(ImageFormat::Png) => "PNG",
-        Ok(ImageFormat::Jpeg) => "JPEG",
-        Ok(ImageFormat::Tiff) => "TIFF",
-        Ok(ImageFormat::WebP) => "WebP",
-        Ok(ImageFormat::Bmp) => "BMP",
-        _ => "picture",
-    }
+/// The same, with its format.
+pub(super) fn decode_with_format(bytes: &[u8]) -> Result<(FileFormat, DynamicImage)> {
+    let format = FileFormat::of(bytes).context("not a PNG, JPEG, TIFF, WebP or BMP image")?;
+    // The other decoders miss the end by themselves; that of JPEG fills the rest with grey.
+    ensure!(format != FileFormat::Jpeg || jpeg_has_an_end(bytes), "the JPEG file is cut short");
+    Ok((format, image::load_from_memory_with_format(bytes, format.image_format())?))
 }
 
 /// Whether a JPEG's markers lead to its end-of-image marker (ITU T.81, annex B). Looking for the marker's bytes is not
@@ -68,28 +61,18 @@ fn jpeg_has_an_end(bytes: &[u8]) -> bool {
     false
 }
 
-/// Writes a PNG under another name first, so that neither a kill nor a full disk leaves half a picture under its own.
+/// Writes a PNG, whole or not at all.
 ///
 /// # Errors
 /// When the file cannot be written.
 pub fn write_png(path: &Path, image: &DynamicImage) -> Result<()> {
-    let mut unfinished = OsString::from(path);
-    unfinished.push(".unfinished");
-    let written = image
-        .save_with_format(&unfinished, ImageFormat::Png)
-        .map_err(anyhow::Error::from)
-        .and_then(|()| Ok(fs::rename(&unfinished, path)?));
-    if written.is_err() {
-        // The first error is the one to report; this one has the same cause.
-        let _ = fs::remove_file(&unfinished);
-    }
-    written.with_context(|| format!("cannot write {}", path.display()))
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, ImageFormat::Png).with_context(|| format!("cannot write {}", path.display()))?;
+    write_whole(path, &bytes.into_inner())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
-
     use image::{ImageBuffer, Luma, Rgb, Rgba};
 
     use super::*;

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result, bail, ensure};
 use rayon::prelude::*;
 
-use super::file::{decode_whole, format_name};
+use super::file::decode_with_format;
 use super::layout::{Found, PARTS, Source, find};
-use super::picture::CHANNELS;
+use super::picture::{CHANNELS, Depth};
 use super::report::{Report, Seen};
 use super::{Direction, Fit, Fnv, Pair, Pairs, Picture, Size};
 use crate::philox::{Purpose, Stream};
@@ -356,12 +356,14 @@ fn read(path: &Path) -> Result<(Picture, String, u64)> {
     let bytes = fs::read(path)?;
     let mut hash = Fnv::new();
     hash.write(&bytes);
-    let image = decode_whole(&bytes)?;
-    let color = image.color();
-    let bits = 8 * color.bytes_per_pixel() / color.channel_count();
+    let (format, image) = decode_with_format(&bytes)?;
+    let bits = match Depth::of(&image) {
+        Depth::Eight => 8,
+        Depth::Sixteen => 16,
+    };
     let picture = Picture::from_image(image)?;
     let channels = CHANNELS[picture.channels - 1];
-    Ok((picture, format!("{bits}-bit {channels} {}", format_name(&bytes)), hash.0))
+    Ok((picture, format!("{bits}-bit {channels} {}", format.name()), hash.0))
 }
 
 #[cfg(test)]

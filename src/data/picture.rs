@@ -17,6 +17,24 @@ const HALF: f32 = 32767.5;
 /// What a picture's channels mean, by their number.
 pub const CHANNELS: [&str; 4] = ["grey", "grey with alpha", "RGB", "RGB with alpha"];
 
+/// Bits of a sample in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    Eight,
+    Sixteen,
+}
+
+impl Depth {
+    /// Of a decoded file; what has fewer bits than 8 is decoded to 8.
+    pub fn of(image: &DynamicImage) -> Depth {
+        let color = image.color();
+        match color.bytes_per_pixel() / color.channel_count() {
+            1 => Depth::Eight,
+            _ => Depth::Sixteen,
+        }
+    }
+}
+
 /// A picture, `[height, width, channels]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {

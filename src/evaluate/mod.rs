@@ -3,17 +3,16 @@
 mod pictures;
 mod table;
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{Write, stdout};
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::cli::EvaluateArgs;
 use crate::data::{Folder, Pairs, Picture};
 use crate::device::cpu::with_threads;
 use crate::metrics::{Distances, Metric, Statistics};
-use crate::translate::Model;
+use crate::translate::{Model, progress};
 use pictures::Gallery;
 
 /// What was measured, and what came out: `evaluation.json`.
@@ -125,13 +124,4 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         writeln!(out, "Look at {}", page.display())?;
     }
     Ok(())
-}
-
-fn progress(count: usize) -> ProgressBar {
-    if !stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{msg} [{bar:24}] {pos}/{len}  ETA {eta}");
-    let bar = ProgressBar::new(count as u64).with_message("translating");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

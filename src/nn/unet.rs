@@ -48,6 +48,8 @@ pub struct Draws {
     pub pass: u16,
     /// Place of the first image in the batch of the step.
     pub first_image: usize,
+    /// Whether the images of the batch are told apart by the step, each one later than that before, and not by their place.
+    pub by_step: bool,
 }
 
 impl UNet {
@@ -142,6 +144,11 @@ impl UNet {
             DropoutAt::UpAfterInnermost => way == Way::Up && level >= 4 && level + 2 <= self.depth,
         };
         here && self.dropout > 0.0
+    }
+
+    /// Whether any level drops out: some depths have no level where their recipe would.
+    pub fn has_dropout(&self) -> bool {
+        self.levels().any(|(way, level)| self.drops_out(way, level))
     }
 
     pub fn specs(&self) -> Vec<Spec> {
@@ -317,10 +324,10 @@ impl UNet {
             let [gain, bias] = ["weight", "bias"].map(|kind| parameters.value(&format!("{name}.{kind}")));
             Affine { gain, bias }
         });
-        let Draws { pass, first_image } = draws;
+        let Draws { pass, first_image, by_step } = draws;
         let dropout = self.drops_out(way, level).then(|| {
             *layer += 1;
-            Dropout { probability: self.dropout, layer: *layer - 1, pass, first_image }
+            Dropout { probability: self.dropout, layer: *layer - 1, pass, first_image, by_step }
         });
         norm_act(tape, x, y, affine, NormAct { norm, activation, dropout });
     }

@@ -225,7 +225,7 @@ impl TrainingStep {
 
         tape.begin_on_demand();
         let preview = tape.persistent([1, height, width, unet.output_channels]);
-        let draws = Draws { pass: PREVIEW, first_image: 0 };
+        let draws = Draws { pass: PREVIEW, first_image: 0, by_step: false };
         unet.forward(&mut tape, &generator, input.batch_slice(0..1), preview, draws);
         Ok(TrainingStep { program: tape.finish(), generator, discriminator, input, target, losses, preview })
     }
@@ -303,7 +303,7 @@ impl Recorder<'_> {
 
     fn generate(&mut self, number: usize, pass: u16, fake: Tensor) {
         let images = self.images(number);
-        let draws = Draws { pass, first_image: images.start };
+        let draws = Draws { pass, first_image: images.start, by_step: false };
         self.options.generator.forward(self.tape, self.generator, self.input.batch_slice(images), fake, draws);
     }
 

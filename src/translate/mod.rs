@@ -1,20 +1,28 @@
 //! `pixtape translate`: images of any size through a trained generator.
+//!
+//! Whatever is asked for, the network computes tiles of one size after the other: a whole picture is one tile, padded to what the
+//! network needs. Each tile has a number, which picks its dropout, and is run with as many others as `--batch` says.
 
+mod jobs;
 mod model;
+mod tiles;
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::fs;
-use std::io::{Write, stdout};
-use std::path::{Path, PathBuf};
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 pub use model::Model;
 
 use crate::cli::TranslateArgs;
-use crate::config::is_same_place;
-use crate::data::{Direction, LOOKED_FOR, Picture, Size, list, read_picture, write_png};
+use crate::data::{Picture, Size};
 use crate::device::cpu::with_threads;
+use crate::files::write_whole;
+use jobs::{Job, jobs};
+use tiles::Tiles;
 
 /// Translates every input of `args`.
 ///
@@ -22,75 +30,197 @@ use crate::device::cpu::with_threads;
 /// When the checkpoint or an input cannot be used (all bad inputs are named before anything is written), or an output
 /// cannot be written.
 pub fn run(args: &TranslateArgs) -> Result<()> {
-    let mut model = Model::open(&args.model, &args.generator)?;
-    let jobs = jobs(&args.inputs, &args.out)?;
-    let direction = model.direction();
-    let read = |path: &Path| input(path, args.pairs, direction);
-    let bad: Vec<String> =
-        jobs.iter().filter_map(|job| read(&job.input).err()).map(|error| format!("{error:#}")).collect();
-    ensure!(bad.is_empty(), "{} of {} inputs cannot be translated: {}", bad.len(), jobs.len(), bad.join("; "));
+    let model = Model::open(&args.model, &args.generator)?;
+    check_samples(args, &model)?;
+    let cut = Cut::new(args, &model)?;
+    let mut jobs = jobs(args, &model)?;
+    // Those of one size follow each other: the network is recorded once for each size, and batches are full.
+    jobs.sort_by_key(|job| {
+        let Size { width, height } = cut.tile(job.size);
+        (width, height)
+    });
 
     with_threads(args.generator.threads, || {
-        for (number, job) in jobs.iter().enumerate() {
-            let translated = model.translate(read(&job.input)?, number as u64)?;
-            // Not before: a checkpoint that lacks a tensor leaves no empty folder.
-            fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
-            write_png(&job.output, &translated.to_image8())?;
+        let tiles: usize = jobs.iter().map(|job| cut.tiles(job.size).count() * job.outputs.len()).sum();
+        let mut work = Work { model, out: &args.out, bar: progress(tiles), number: 0 };
+        for jobs in jobs.chunk_by(|a, b| cut.tile(a.size) == cut.tile(b.size)) {
+            work.translate(jobs, &cut, args.batch)?;
         }
+        work.bar.finish_and_clear();
         let images = if jobs.len() == 1 { "1 image".to_owned() } else { format!("{} images", jobs.len()) };
-        writeln!(stdout(), "Translated {images} into {}, {}", args.out.display(), model.describe())?;
+        let samples = if args.samples == 1 { String::new() } else { format!(", {} samples of each", args.samples) };
+        writeln!(
+            stdout(),
+            "Translated {images} into {}{samples}{}, {}",
+            args.out.display(),
+            cut.describe(),
+            work.model.describe()
+        )?;
         Ok(())
     })?
 }
 
-/// One image to translate.
-struct Job {
-    input: PathBuf,
-    output: PathBuf,
+/// A bar for `count` pieces of work on a terminal, nothing elsewhere. It goes when it is dropped.
+pub(crate) fn progress(count: usize) -> ProgressBar {
+    if !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{msg} [{bar:24}] {pos}/{len}  ETA {eta}");
+    let bar = ProgressBar::new(count as u64).with_message("translating").with_finish(ProgressFinish::AndClear);
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// All images that `inputs` name, each with an output of its own.
-fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<Job>> {
-    let mut jobs: Vec<Job> = Vec::new();
-    let mut taken: HashMap<PathBuf, PathBuf> = HashMap::new();
-    for path in inputs {
-        ensure!(path.exists(), "there is no file or folder {}", path.display());
-        let files = if path.is_dir() { list(path)? } else { vec![path.clone()] };
-        ensure!(!files.is_empty(), "no images in {}: looked for {LOOKED_FOR}", path.display());
-        for input in files {
-            let stem = input.file_stem().with_context(|| format!("{} has no file name", input.display()))?;
-            let mut name = stem.to_owned();
-            name.push(".png");
-            let output = out.join(name);
-            if let Some(other) = taken.insert(output.clone(), input.clone()) {
-                let (a, b) = (other.display(), input.display());
-                bail!(
-                    "{a} and {b} would both be written to {}: translate them into different folders",
-                    output.display()
-                );
-            }
-            ensure!(
-                !is_same_place(&input, &output),
-                "{} would be overwritten by its own translation: choose another --out",
-                input.display()
-            );
-            jobs.push(Job { input, output });
+/// Several samples of a generator without noise would be one picture several times.
+fn check_samples(args: &TranslateArgs, model: &Model) -> Result<()> {
+    let samples = args.samples;
+    ensure!(
+        samples == 1 || args.generator.dropout,
+        "--samples {samples}: without noise they would be equal; leave --dropout on"
+    );
+    ensure!(
+        samples == 1 || model.is_noisy(),
+        "--samples {samples}: they would be equal, as this generator has no dropout; leave --samples out"
+    );
+    Ok(())
+}
+
+/// How pictures are cut into what the network takes.
+enum Cut {
+    /// Not at all, but padded to a multiple of this.
+    Whole { multiple: usize },
+    /// The overlap is along the width and along the height.
+    Tiled { tile: Size, overlap: [usize; 2] },
+}
+
+impl Cut {
+    /// # Errors
+    /// When the network cannot take such tiles, or they would not move on.
+    fn new(args: &TranslateArgs, model: &Model) -> Result<Cut> {
+        let multiple = model.multiple();
+        let Some(tile) = args.tile else {
+            return Ok(Cut::Whole { multiple });
+        };
+        let tile = tile.unwrap_or_else(|| model.training_size());
+        let above = padded(tile, multiple);
+        ensure!(
+            tile == above,
+            "--tile {tile}: this network takes multiples of {multiple}; the next larger tile that works is {above}"
+        );
+        let overlap = match args.overlap {
+            Some(overlap) => [overlap; 2],
+            None => [tile.width / 4, tile.height / 4],
+        };
+        let shorter = tile.width.min(tile.height);
+        ensure!(
+            overlap.iter().all(|&overlap| overlap < shorter),
+            "--overlap {}: must be less than the shorter side of the tile, {shorter}",
+            overlap[0]
+        );
+        Ok(Cut::Tiled { tile, overlap })
+    }
+
+    /// What the network takes of a picture at a time.
+    fn tile(&self, picture: Size) -> Size {
+        match *self {
+            Cut::Whole { multiple } => padded(picture, multiple),
+            Cut::Tiled { tile, .. } => tile,
         }
     }
-    Ok(jobs)
+
+    fn tiles(&self, picture: Size) -> Tiles {
+        let overlap = match *self {
+            Cut::Whole { .. } => [0; 2],
+            Cut::Tiled { overlap, .. } => overlap,
+        };
+        Tiles::new(picture, self.tile(picture), overlap)
+    }
+
+    /// For the closing line.
+    fn describe(&self) -> String {
+        match *self {
+            Cut::Whole { .. } => String::new(),
+            Cut::Tiled { tile, overlap: [x, y] } => {
+                let overlap = if x == y { x.to_string() } else { format!("{x}x{y}") };
+                format!(", in tiles of {} that overlap by {overlap}", tile.sides())
+            }
+        }
+    }
 }
 
-/// The picture to translate: the whole file, or the input half of a side-by-side pair.
-fn input(path: &Path, is_pair: bool, direction: Direction) -> Result<Picture> {
-    let picture = read_picture(path)?;
-    if !is_pair {
-        return Ok(picture);
+/// The next sides that are multiples.
+fn padded(size: Size, multiple: usize) -> Size {
+    Size { width: size.width.next_multiple_of(multiple), height: size.height.next_multiple_of(multiple) }
+}
+
+/// What goes on from one batch to the next.
+struct Work<'a> {
+    model: Model,
+    out: &'a Path,
+    bar: ProgressBar,
+    /// Of the next tile, over all pictures and samples.
+    number: u64,
+}
+
+/// A result of which not all tiles are there yet.
+struct Canvas<'a> {
+    job: &'a Job,
+    output: &'a Path,
+    tiles: Tiles,
+    done: usize,
+    values: Vec<f32>,
+}
+
+impl Work<'_> {
+    /// Translates `jobs`, whose tiles have one size.
+    fn translate<'a>(&mut self, jobs: &'a [Job], cut: &Cut, batch: usize) -> Result<()> {
+        let [channels, output_channels] = self.model.channels();
+        let tile = cut.tile(jobs[0].size);
+        let batch = self.model.images_at_once(batch);
+        let mut inputs: Vec<f32> = Vec::new();
+        let mut canvases: VecDeque<Canvas<'a>> = VecDeque::new();
+        for job in jobs {
+            let picture = job.picture()?.with_channels(channels);
+            let tiles = cut.tiles(picture.size);
+            for output in &job.outputs {
+                let values = vec![0.0; picture.size.pixels() * output_channels];
+                canvases.push_back(Canvas { job, output, tiles, done: 0, values });
+                for index in 0..tiles.count() {
+                    let waiting = inputs.len();
+                    inputs.resize(waiting + tile.pixels() * channels, 0.0);
+                    tiles.cut(&picture, index).to_f32(&mut inputs[waiting..]);
+                    if inputs.len() == batch * tile.pixels() * channels {
+                        self.flush(tile, &mut inputs, &mut canvases)?;
+                    }
+                }
+            }
+        }
+        if !inputs.is_empty() {
+            self.flush(tile, &mut inputs, &mut canvases)?;
+        }
+        Ok(())
     }
-    let Size { width, height } = picture.size;
-    ensure!(width % 2 == 0, "{}: a width of {width} does not split into two halves", path.display());
-    let left = match direction {
-        Direction::AToB => 0,
-        Direction::BToA => width / 2,
-    };
-    Ok(picture.crop(left, 0, Size { width: width / 2, height }))
+
+    /// Runs the tiles that wait, and writes the results that are then complete.
+    fn flush(&mut self, tile: Size, inputs: &mut Vec<f32>, canvases: &mut VecDeque<Canvas>) -> Result<()> {
+        let [_, channels] = self.model.channels();
+        let outputs = self.model.generate(inputs, tile, self.number)?;
+        inputs.clear();
+        for output in outputs.chunks_exact(tile.pixels() * channels) {
+            self.number += 1;
+            self.bar.inc(1);
+            // Tiles come out in the order in which they went in.
+            let canvas = canvases.front_mut().expect("every tile belongs to a result");
+            canvas.tiles.blend(canvas.done, output, channels, &mut canvas.values);
+            canvas.done += 1;
+            if canvas.done == canvas.tiles.count() {
+                let Some(Canvas { job, output, values, .. }) = canvases.pop_front() else { break };
+                let bytes = job.encode(&Picture::from_f32(job.size, channels, &values));
+                // Not before: a checkpoint that lacks a tensor leaves no empty folder.
+                fs::create_dir_all(self.out)
+                    .with_context(|| format!("cannot make the folder {}", self.out.display()))?;
+                write_whole(output, &bytes.with_context(|| format!("cannot write {}", output.display()))?)?;
+            }
+        }
+        Ok(())
+    }
 }

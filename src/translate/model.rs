@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::checkpoint::{About, Origin, Reader, resolve};
 use crate::cli::GeneratorArgs;
-use crate::data::{Direction, PairOptions, Picture, Size};
-use crate::device::{Chosen, Device};
+use crate::data::{Direction, PairOptions, Size};
+use crate::device::{Chosen, Device, Place};
 use crate::nn::{Draws, Parameters, State, UNet};
 use crate::program::Control;
 use crate::tape::Tape;
@@ -27,23 +27,34 @@ pub struct Model {
     recorded: Option<Recorded>,
 }
 
-/// The generator recorded for one size.
+/// The generator recorded for batches of one size.
 struct Recorded {
     size: Size,
     device: Device,
+    /// `[images, h, w, channels]`.
     input: Tensor,
     output: Tensor,
+    parameters: Parameters,
 }
 
 impl Model {
     /// Opens the newest checkpoint of a run, or a checkpoint file.
     ///
     /// # Errors
-    /// When there is none, it is not a checkpoint of this format, or the device cannot be used.
+    /// When there is none, it is not a checkpoint of this format, its generator is not for pictures, or the device cannot be used.
     pub fn open(run_or_checkpoint: &Path, generator: &GeneratorArgs) -> Result<Model> {
         let GeneratorArgs { dropout, seed, device, threads } = *generator;
         let checkpoint = resolve(run_or_checkpoint)?;
         let about = Reader::open(&checkpoint)?.about()?;
+        let UNet { input_channels, output_channels, .. } = about.generator;
+        for (side, channels) in [("takes", input_channels), ("makes", output_channels)] {
+            let are_known = (1..=4).contains(&channels);
+            ensure!(
+                are_known,
+                "{}: its generator {side} {channels} channels, pictures have 1 to 4",
+                checkpoint.display()
+            );
+        }
         Ok(Model { checkpoint, about, dropout, seed, threads, chosen: device.choose()?, recorded: None })
     }
 
@@ -55,23 +66,49 @@ impl Model {
         }
     }
 
-    /// How the pairs of `dir` come to what it takes. Imported weights are taken to be those of the published size.
+    /// Channels of what it takes and of what it makes.
+    pub fn channels(&self) -> [usize; 2] {
+        [self.about.generator.input_channels, self.about.generator.output_channels]
+    }
+
+    /// The size that it was trained at. Imported weights are taken to be those of the published one.
+    pub fn training_size(&self) -> Size {
+        match &self.about.origin {
+            Origin::Run(meta) => meta.config.image_size,
+            Origin::Import(_) => Size::square(PUBLISHED_SIDE),
+        }
+    }
+
+    /// How the pairs of `dir` come to what it takes.
     pub fn evaluation_options(&self, dir: &Path) -> PairOptions {
         match &self.about.origin {
             Origin::Run(meta) => meta.config.evaluation_options(dir),
-            Origin::Import(_) => {
-                let UNet { input_channels, output_channels, .. } = self.about.generator;
-                PairOptions {
-                    channels: [input_channels, output_channels],
-                    ..PairOptions::rgb(Size::square(PUBLISHED_SIDE))
-                }
-            }
+            Origin::Import(_) => PairOptions { channels: self.channels(), ..PairOptions::rgb(self.training_size()) },
+        }
+    }
+
+    /// The number of which both sides of what it takes are multiples: it halves them as often as it has levels.
+    pub fn multiple(&self) -> usize {
+        1 << self.about.generator.depth
+    }
+
+    /// Whether its output depends on the seed.
+    pub fn is_noisy(&self) -> bool {
+        self.dropout && self.about.generator.has_dropout()
+    }
+
+    /// How many images of `asked` it runs at once. The CPU takes one after the other: its matrix products add up in an order that
+    /// depends on the batch, and a picture must not depend on what it is computed with.
+    pub fn images_at_once(&self, asked: usize) -> usize {
+        match self.chosen.place {
+            Place::Cpu => 1,
+            Place::Cuda(_) => asked,
         }
     }
 
     /// Which weights these are, what noise they are used with, and where.
     pub fn describe(&self) -> String {
-        let dropout = match self.dropout && self.about.generator.dropout > 0.0 {
+        let dropout = match self.is_noisy() {
             true => format!("on (seed {})", self.seed),
             false => "off".to_owned(),
         };
@@ -79,73 +116,47 @@ impl Model {
         format!("{}, dropout {dropout}, on {place}", self.about.describe())
     }
 
-    /// Translates one picture of any size, converted to the channels of the input. The sides are padded by their last row and
-    /// column to what the network needs, and the result is cropped back. `number` picks the dropout's draws.
+    /// The generator's outputs for `inputs`, any number of images `[h, w, channels]` in [-1, 1] with sides that the network can
+    /// take. Image i has the dropout's draws of number `first + i`, whichever images it is run with.
     ///
     /// # Errors
     /// When a tensor is missing from the checkpoint, or memory runs out.
-    pub fn translate(&mut self, picture: Picture, number: u64) -> Result<Picture> {
-        let size = picture.size;
-        let padded = self.padded(size)?;
-        let UNet { input_channels, output_channels, .. } = self.about.generator;
-        let mut values = vec![0.0; padded.pixels() * input_channels];
-        pad(&picture.with_channels(input_channels), padded).to_f32(&mut values);
-        let output = Picture::from_f32(padded, output_channels, &self.generate(&values, padded, number)?);
-        Ok(output.crop(0, 0, size))
-    }
-
-    /// The generator's output for `input`, `[h, w, channels]` in [-1, 1] with sides that the network can take.
-    ///
-    /// # Errors
-    /// When a tensor is missing from the checkpoint, or memory runs out.
-    pub fn generate(&mut self, input: &[f32], size: Size, number: u64) -> Result<Vec<f32>> {
-        // One of another size is gone before the next is made: two would need the memory twice.
-        let fitting = self.recorded.take().filter(|recorded| recorded.size == size);
-        let recorded = match fitting {
-            Some(recorded) => recorded,
-            None => self.record(size)?,
+    pub fn generate(&mut self, inputs: &[f32], size: Size, first: u64) -> Result<Vec<f32>> {
+        let count = inputs.len() / (size.pixels() * self.about.generator.input_channels);
+        let recorded = match self.recorded.take() {
+            Some(recorded) if recorded.size == size && recorded.input.shape[0] >= count => recorded,
+            before => self.record(size, count, before)?,
         };
-        let Recorded { device, input: place, output, .. } = self.recorded.insert(recorded);
-        device.set_control(Control { step: number, ..device.control()? })?;
-        device.write(*place, input)?;
+        let Recorded { device, input, output, .. } = self.recorded.insert(recorded);
+        device.set_control(Control { step: first, ..device.control()? })?;
+        device.write(input.batch_slice(0..count), inputs)?;
         device.execute()?;
-        device.read(*output)
+        device.read(output.batch_slice(0..count))
     }
 
-    /// The next sides that the network can halve as often as it does.
-    fn padded(&self, size: Size) -> Result<Size> {
-        let multiple = 1 << self.about.generator.depth;
-        let up = |side: usize| side.next_multiple_of(multiple);
-        Ok(Size { width: up(size.width), height: up(size.height) })
-    }
-
-    fn record(&self, size: Size) -> Result<Recorded> {
+    /// Records the generator for `count` images of `size`. The weights come from the program `before` where there is one, else from
+    /// the checkpoint.
+    fn record(&self, size: Size, count: usize, before: Option<Recorded>) -> Result<Recorded> {
+        let weights = before.map(|before| before.device.read(before.parameters.values)).transpose()?;
+        // By now the program before is gone: two would need the memory twice.
         let mut unet = self.about.generator;
         if !self.dropout {
             unet.dropout = 0.0;
         }
         let mut tape = Tape::new();
         let parameters = Parameters::new(&mut tape, unet.specs());
-        let mut image = |channels| tape.persistent([1, size.height, size.width, channels]);
-        let (input, output) = (image(unet.input_channels), image(unet.output_channels));
-        unet.forward(&mut tape, &parameters, input, output, Draws { pass: 0, first_image: 0 });
+        let mut images = |channels| tape.persistent([count, size.height, size.width, channels]);
+        let (input, output) = (images(unet.input_channels), images(unet.output_channels));
+        unet.forward(&mut tape, &parameters, input, output, Draws { pass: 0, first_image: 0, by_step: true });
         let control = Control { seed: self.seed, step: 0, learning_rate: 0.0 };
         let mut device = Device::new(tape.finish(), control, self.chosen.place, true)?;
-        let state = State { parameters: &parameters, flat: parameters.values, prefix: "generator" };
-        state.load(&mut device, &mut Reader::open(&self.checkpoint)?)?;
-        Ok(Recorded { size, device, input, output })
+        match weights {
+            Some(weights) => device.write(parameters.values, &weights)?,
+            None => {
+                let state = State { parameters: &parameters, flat: parameters.values, prefix: "generator" };
+                state.load(&mut device, &mut Reader::open(&self.checkpoint)?)?;
+            }
+        }
+        Ok(Recorded { size, device, input, output, parameters })
     }
-}
-
-/// `picture` with its last column and row repeated up to `size`.
-fn pad(picture: &Picture, size: Size) -> Picture {
-    let (have, channels) = (picture.size, picture.channels);
-    let mut samples = Vec::with_capacity(size.pixels() * channels);
-    for y in 0..size.height {
-        let row = &picture.samples[y.min(have.height - 1) * have.width * channels..][..have.width * channels];
-        samples.extend_from_slice(row);
-        let last = &row[row.len() - channels..];
-        (have.width..size.width).for_each(|_| samples.extend_from_slice(last));
-    }
-    Picture { size, channels, samples }
 }

@@ -61,6 +61,11 @@ impl Scene {
         }
     }
 
+    /// The same folder, where the program finds what the tests of `cuda` run on.
+    pub fn with_cuda(self) -> Scene {
+        Scene { variables: Scene::on_cuda().variables, ..self }
+    }
+
     /// Sets a variable of the environment for the commands to come.
     pub fn set(&mut self, name: &'static str, value: impl Into<OsString>) {
         self.variables.push((name, value.into()));

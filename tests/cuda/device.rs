@@ -120,8 +120,11 @@ fn dropout_draws_the_bits_of_the_cpu() {
     on_device(|| {
         for (seed, step) in positions {
             let edge = (draw_of_element_1(seed, step), 2, 1);
-            for (probability, layer, pass) in dropouts.into_iter().chain([edge]) {
-                let dropout = Some(Dropout { probability, layer, pass, first_image: 0 });
+            let dropouts = dropouts.into_iter().chain([edge]);
+            for ((probability, layer, pass), by_step) in
+                dropouts.flat_map(|dropout| [(dropout, false), (dropout, true)])
+            {
+                let dropout = Some(Dropout { probability, layer, pass, first_image: 0, by_step });
                 let run = |engine: Engine| {
                     let shape = [3, 5, 7, 37];
                     let mut tape = Tape::new();

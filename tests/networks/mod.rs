@@ -41,7 +41,7 @@ impl Network {
             Network::Generator(unet) => {
                 let [n, h, w, _] = x.shape;
                 let out = tape.transient([n, h, w, unet.output_channels]);
-                unet.forward(tape, parameters, x, out, Draws { pass: 0, first_image: 0 });
+                unet.forward(tape, parameters, x, out, Draws { pass: 0, first_image: 0, by_step: false });
                 out
             }
             Network::Discriminator(patchgan) => patchgan.forward(tape, parameters, x),

@@ -302,7 +302,7 @@ impl Op {
                     Act::Relu => Activation::Relu,
                     Act::LeakyRelu => Activation::LeakyRelu,
                 };
-                let dropout = Dropout { probability: dropout, layer: 2, pass: 1, first_image };
+                let dropout = Dropout { probability: dropout, layer: 2, pass: 1, first_image, by_step: false };
                 let dropout = (dropout.probability > 0.0).then_some(dropout);
                 let affine = affine.then(|| Affine { gain: parameters[0], bias: parameters[1] });
                 norm_act(tape, x, y, affine, NormAct { norm, activation, dropout });

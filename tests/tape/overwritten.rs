@@ -20,7 +20,7 @@ fn record(dropout: Option<Dropout>, between: impl FnOnce(&mut Tape, Tensor)) -> 
     tape.backward(&[&Upstream { of: y, gradient: dy }], &[given]).map(drop)
 }
 
-const DROPOUT: Option<Dropout> = Some(Dropout { probability: 0.5, layer: 0, pass: 0, first_image: 0 });
+const DROPOUT: Option<Dropout> = Some(Dropout { probability: 0.5, layer: 0, pass: 0, first_image: 0, by_step: false });
 
 #[test]
 fn an_activation_that_is_written_again() {

@@ -53,7 +53,7 @@ impl Toy {
         let small = [n, h / 2, w / 2, 4];
         let [hidden, out] = [tape.transient(small), tape.transient(small)];
         conv(tape, self.input, weight(0), None, hidden, Geometry::HALVING);
-        let dropout = Some(Dropout { probability: 0.5, layer: 0, pass, first_image: 0 });
+        let dropout = Some(Dropout { probability: 0.5, layer: 0, pass, first_image: 0, by_step: false });
         norm_act(tape, hidden, out, None, NormAct { norm: true, activation: Activation::LeakyRelu, dropout });
         let [last, fake] = [tape.transient([n, h, w, c]), tape.transient(PICTURE)];
         conv_transpose(tape, out, weight(1), Some(weight(2)), last, Geometry::HALVING);

@@ -31,7 +31,7 @@ fn record_unshared(options: &StepOptions) -> (Program, Handles) {
 
     let seen_fake = tape.transient(pair);
     let fake = seen_fake.channel_slice(0..pictures);
-    unet.forward(&mut tape, &generator, input, fake, Draws { pass: 0, first_image: 0 });
+    unet.forward(&mut tape, &generator, input, fake, Draws { pass: 0, first_image: 0, by_step: false });
     copy(&mut tape, input, seen_fake.channel_slice(pictures..pair[3]));
     let loss = |of, criterion, weight, place: usize| {
         let value = losses.channel_slice(place..place + 1);

@@ -40,16 +40,18 @@ struct Mask<T> {
 }
 
 impl<T: Real> Mask<T> {
-    fn new(dropout: Dropout, control: Control) -> Mask<T> {
+    /// Of the step that is `later` steps after that of `control`.
+    fn new(dropout: Dropout, control: Control, later: u64) -> Mask<T> {
+        let step = control.step.wrapping_add(later);
         Mask {
             key: key(control.seed),
-            words: [dropout.place(), control.step as u32, (control.step >> 32) as u32],
+            words: [dropout.place(), step as u32, (step >> 32) as u32],
             threshold: dropout.threshold(),
             scale: T::of(dropout.scale()),
         }
     }
 
-    /// Multiplies `values`, of which the first is element `first` of the batch.
+    /// Multiplies `values`, of which the first is element `first` of the draws.
     #[inline(always)]
     fn apply(&self, values: &mut [T], first: usize) {
         let mut done = 0;
@@ -66,9 +68,10 @@ impl<T: Real> Mask<T> {
     }
 }
 
-/// The mask of a step whose op drops out.
-fn mask<T: Real>(op: NormAct, context: &Context<'_, T>) -> Option<Mask<T>> {
-    op.dropout.map(|dropout| Mask::new(dropout, context.control()))
+/// The masks of a step whose op drops out, by how many steps later they draw.
+fn masks<T: Real>(op: NormAct, context: &Context<'_, T>) -> impl Fn(u64) -> Option<Mask<T>> {
+    let drawn = op.dropout.map(|dropout| (dropout, context.control()));
+    move |later| drawn.map(|(dropout, control)| Mask::new(dropout, control, later))
 }
 
 /// Gain and bias of all channels, where there are some.
@@ -89,7 +92,7 @@ impl<T: Real> CpuKernel<T> for Forward {
     fn run(&self, context: &Context<'_, T>) {
         let x = context.read(self.x);
         let affine = read_affine(self.affine, context);
-        let mask = mask(self.op, context);
+        let masks = masks(self.op, context);
         let [_, height, width, channels] = x.shape;
         let pixels = height * width;
         let outputs = [Access::Write(self.y), Access::Write(self.statistics)].map(|access| context.write(access));
@@ -97,7 +100,8 @@ impl<T: Real> CpuKernel<T> for Forward {
         for_each_block(outputs, |task, [mut y, mut statistics]| {
             let x = block(&x, task);
             let [gain, bias] = affine_lanes(affine, task);
-            let first_element = (self.op.first_image() + task.image) * pixels * channels + task.first;
+            let (later, first) = self.op.drawn_at(self.op.first_image() + task.image, pixels * channels);
+            let (mask, first_element) = (masks(later), first + task.first);
             vectorized(
                 #[inline(always)]
                 || {
@@ -162,7 +166,7 @@ struct Reached<'a, T> {
     bias: Lanes<T>,
     slope: T,
     mask: Option<Mask<T>>,
-    /// Place in the batch of the task's first element.
+    /// Place among the draws of the task's first element.
     first_element: usize,
     channels: usize,
 }
@@ -191,7 +195,7 @@ impl<T: Real> CpuKernel<T> for Gradient {
     fn run(&self, context: &Context<'_, T>) {
         let (x, dy, statistics) = (context.read(self.x), context.read(self.dy), context.read(self.statistics));
         let affine = read_affine(self.affine.map(|(affine, _)| affine), context);
-        let mask = mask(self.op, context);
+        let masks = masks(self.op, context);
         let [_, height, width, channels] = x.shape;
         let pixels = height * width;
         let slope = T::of(self.op.activation.slope());
@@ -202,7 +206,8 @@ impl<T: Real> CpuKernel<T> for Gradient {
                     .copy_from_slice(&statistics.pixel(2 * task.image + row)[task.first..][..task.count]);
                 lanes
             };
-            let first_element = (self.first_image + task.image) * pixels * channels + task.first;
+            let (later, first) = self.op.drawn_at(self.first_image + task.image, pixels * channels);
+            let (mask, first_element) = (masks(later), first + task.first);
             let (x, dy, mean, scale) = (block(&x, task), block(&dy, task), saved(0), saved(1));
             let [gain, bias] = affine_lanes(affine, task);
             let reached = Reached { x, dy, mean, scale, gain, bias, slope, mask, first_element, channels };

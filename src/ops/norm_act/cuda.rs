@@ -24,13 +24,16 @@ fn affine_pointers(affine: Option<Affine>, context: &Context<'_>) -> [Ptr<f32>; 
     affine.map_or([Ptr::NULL; 2], |Affine { gain, bias }| [gain, bias].map(|parameter| context.read(parameter)))
 }
 
-/// What the kernels take of an op: norm, slope, and the dropout's presence, place, threshold and scale.
-fn numbers(op: NormAct) -> (i32, f32, i32, i32, i32, f32) {
+/// What the kernels take of an op: norm, slope, and the dropout's presence, place, threshold, scale and whether it is by step.
+fn numbers(op: NormAct) -> (i32, f32, i32, i32, i32, f32, i32) {
     let (norm, slope) = (i32::from(op.norm), op.activation.slope() as f32);
     match op.dropout {
-        None => (norm, slope, 0, 0, 0, 1.0),
+        None => (norm, slope, 0, 0, 0, 1.0, 0),
         // Bits are passed on as they are: the kernels read place and threshold as unsigned.
-        Some(dropout) => (norm, slope, 1, dropout.place() as i32, dropout.threshold() as i32, dropout.scale() as f32),
+        Some(dropout) => {
+            let (place, threshold) = (dropout.place() as i32, dropout.threshold() as i32);
+            (norm, slope, 1, place, threshold, dropout.scale() as f32, i32::from(dropout.by_step))
+        }
     }
 }
 
@@ -41,7 +44,7 @@ fn control(dropout: Option<Dropout>, context: &Context<'_>) -> Ptr<DeviceControl
 impl CudaKernel for Forward {
     fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
         let [_, height, width, channels] = self.x.shape;
-        let (norm, slope, drops, place, threshold, scale) = numbers(self.op);
+        let (norm, slope, drops, place, threshold, scale, by_step) = numbers(self.op);
         let [gain, bias] = affine_pointers(self.affine, context);
         vec![kernels::norm_act_forward(
             grid(self.x, self.op),
@@ -62,6 +65,7 @@ impl CudaKernel for Forward {
             threshold,
             scale,
             int(self.op.first_image()),
+            by_step,
         )]
     }
 }
@@ -69,7 +73,7 @@ impl CudaKernel for Forward {
 impl CudaKernel for Gradient {
     fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
         let [_, height, width, channels] = self.x.shape;
-        let (norm, slope, drops, place, threshold, scale) = numbers(self.op);
+        let (norm, slope, drops, place, threshold, scale, by_step) = numbers(self.op);
         let [gain, bias] = affine_pointers(self.affine.map(|(affine, _)| affine), context);
         let [gain_sums, bias_sums] = self.affine.map_or([PtrMut::NULL; 2], |(_, AffineSums { gain, bias })| {
             [gain, bias].map(|sums| context.write(Access::Write(sums)))
@@ -97,6 +101,7 @@ impl CudaKernel for Gradient {
             threshold,
             scale,
             int(self.first_image),
+            by_step,
             i32::from(self.dx.accumulates()),
         )]
     }

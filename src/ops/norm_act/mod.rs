@@ -46,6 +46,9 @@ pub struct Dropout {
     /// Place of the step's first image in the batch that its draws are of. A step that gathers gradients over several small
     /// batches so draws what one large batch would have drawn.
     pub first_image: usize,
+    /// Whether the step tells the images of the batch apart, and not their place: image i draws what image 0 would draw i steps
+    /// later. What an image draws is then the same in whatever batch it is run.
+    pub by_step: bool,
 }
 
 impl Dropout {
@@ -76,6 +79,15 @@ impl NormAct {
     /// Place of the first image in the batch that dropout draws for.
     fn first_image(self) -> usize {
         self.dropout.map_or(0, |dropout| dropout.first_image)
+    }
+
+    /// Of image `image` of the batch that dropout draws for, `elements` an image: how many steps later it draws, and the place of
+    /// its first element among the draws.
+    fn drawn_at(self, image: usize, elements: usize) -> (u64, usize) {
+        match self.dropout {
+            Some(Dropout { by_step: true, .. }) => (image as u64, 0),
+            _ => (0, image * elements),
+        }
     }
 }
 

@@ -1,0 +1,175 @@
+//! The formats of picture files: how each is recognised, what it can hold, and how a picture is written in it.
+
+use std::io::Cursor;
+
+use anyhow::{Result, ensure};
+use clap::ValueEnum;
+use image::{ImageFormat, codecs::jpeg::JpegEncoder};
+
+use super::{
+    Picture, Size,
+    picture::{CHANNELS, Depth},
+};
+
+/// In percent: a translated picture is seldom the last step that it goes through.
+const JPEG_QUALITY: u8 = 95;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FileFormat {
+    Png,
+    Jpeg,
+    Tiff,
+    #[value(name = "webp")]
+    WebP,
+    Bmp,
+}
+
+impl FileFormat {
+    /// The format of a file by its first bytes; `None` for all that is not read here.
+    pub fn of(bytes: &[u8]) -> Option<FileFormat> {
+        let format = image::guess_format(bytes).ok()?;
+        FileFormat::value_variants().iter().copied().find(|known| known.image_format() == format)
+    }
+
+    pub(super) fn image_format(self) -> ImageFormat {
+        match self {
+            FileFormat::Png => ImageFormat::Png,
+            FileFormat::Jpeg => ImageFormat::Jpeg,
+            FileFormat::Tiff => ImageFormat::Tiff,
+            FileFormat::WebP => ImageFormat::WebP,
+            FileFormat::Bmp => ImageFormat::Bmp,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            FileFormat::Png => "PNG",
+            FileFormat::Jpeg => "JPEG",
+            FileFormat::Tiff => "TIFF",
+            FileFormat::WebP => "WebP",
+            FileFormat::Bmp => "BMP",
+        }
+    }
+
+    /// Endings of its files, in lower case, the usual one first.
+    pub fn endings(self) -> &'static [&'static str] {
+        match self {
+            FileFormat::Png => &["png"],
+            FileFormat::Jpeg => &["jpg", "jpeg"],
+            FileFormat::Tiff => &["tif", "tiff"],
+            FileFormat::WebP => &["webp"],
+            FileFormat::Bmp => &["bmp"],
+        }
+    }
+
+    /// Refuses a picture that the format cannot hold.
+    ///
+    /// # Errors
+    /// Naming what is too much for it.
+    pub fn check(self, size: Size, channels: usize) -> Result<()> {
+        let holds: &[usize] = match self {
+            FileFormat::Png | FileFormat::WebP => &[1, 2, 3, 4],
+            FileFormat::Tiff | FileFormat::Bmp => &[1, 3, 4],
+            FileFormat::Jpeg => &[1, 3],
+        };
+        ensure!(holds.contains(&channels), "a {} cannot hold {}", self.name(), CHANNELS[channels - 1]);
+        let longest = match self {
+            FileFormat::Jpeg => 65_535,
+            FileFormat::WebP => 16_384,
+            _ => return Ok(()),
+        };
+        let fits = size.width.max(size.height) <= longest;
+        ensure!(fits, "a {} cannot hold {}: its longest side is {longest}", self.name(), size.sides());
+        Ok(())
+    }
+
+    /// The depth nearest to `depth` that it can hold.
+    pub fn nearest(self, depth: Depth) -> Depth {
+        match self {
+            FileFormat::Png | FileFormat::Tiff => depth,
+            FileFormat::Jpeg | FileFormat::WebP | FileFormat::Bmp => Depth::Eight,
+        }
+    }
+
+    /// `picture` as a file, without any loss but those of the depth and of JPEG.
+    ///
+    /// # Errors
+    /// When the format cannot hold it: see [`FileFormat::check`].
+    pub fn encode(self, picture: &Picture, depth: Depth) -> Result<Vec<u8>> {
+        self.check(picture.size, picture.channels)?;
+        let image = match self.nearest(depth) {
+            Depth::Eight => picture.to_image8(),
+            Depth::Sixteen => picture.to_image16(),
+        };
+        let mut bytes = Cursor::new(Vec::new());
+        match self {
+            FileFormat::Jpeg => JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY).encode_image(&image)?,
+            _ => image.write_to(&mut bytes, self.image_format())?,
+        }
+        Ok(bytes.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::file::{ENDINGS, decode_whole};
+
+    #[test]
+    fn every_ending_that_is_looked_at_is_that_of_a_format() {
+        let known: Vec<&str> =
+            FileFormat::value_variants().iter().flat_map(|format| format.endings()).copied().collect();
+        assert_eq!(known, ENDINGS);
+    }
+
+    /// Formats without grey or alpha of their own give it back as colour: the picture is the same.
+    #[test]
+    fn what_a_format_holds_comes_back_from_it() {
+        let size = Size { width: 9, height: 7 };
+        for &format in FileFormat::value_variants() {
+            for channels in 1..=4 {
+                // Slopes, which JPEG keeps to within a few levels.
+                let sample = |i: usize| ((i / channels % 9 * 7000) + i % channels * 900 + 31) as u16;
+                let picture = Picture { size, channels, samples: (0..size.pixels() * channels).map(sample).collect() };
+                if format.check(size, channels).is_err() {
+                    assert!(format.encode(&picture, Depth::Eight).is_err());
+                    continue;
+                }
+                for depth in [Depth::Eight, Depth::Sixteen] {
+                    let bytes = format.encode(&picture, depth).expect("the format holds it");
+                    assert_eq!(FileFormat::of(&bytes), Some(format));
+                    let image = decode_whole(&bytes).expect("it is whole");
+                    let what = format!("{format:?} with {channels} channels at {depth:?}");
+                    assert_eq!(Depth::of(&image), format.nearest(depth), "{what}");
+                    let found = Picture::from_image(image).expect("8 or 16 bits").with_channels(channels);
+                    let largest = found.samples.iter().zip(&picture.samples).map(|(a, b)| a.abs_diff(*b)).max();
+                    let most = match (format, format.nearest(depth)) {
+                        (_, Depth::Sixteen) => 0,
+                        // Quantised blocks with a hard edge in the last column: a few of 255 levels.
+                        (FileFormat::Jpeg, _) => 10 * 257,
+                        // Half a step of 8 bits.
+                        _ => 128,
+                    };
+                    assert!(
+                        found.size == size && largest.is_some_and(|largest| largest <= most),
+                        "{what}: {largest:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_is_named() {
+        let error = |format: FileFormat, width, channels| {
+            format.check(Size { width, height: 2 }, channels).map_err(|error| error.to_string())
+        };
+        assert_eq!(error(FileFormat::Jpeg, 9, 4), Err("a JPEG cannot hold RGB with alpha".into()));
+        assert_eq!(error(FileFormat::Bmp, 9, 2), Err("a BMP cannot hold grey with alpha".into()));
+        let message = "a WebP cannot hold 16385x2: its longest side is 16384";
+        assert_eq!(error(FileFormat::WebP, 16_385, 3), Err(message.into()));
+        assert_eq!(error(FileFormat::WebP, 16_384, 3), Ok(()));
+        let longest = Picture { size: Size { width: 16_384, height: 2 }, channels: 1, samples: vec![9; 32_768] };
+        assert!(FileFormat::WebP.encode(&longest, Depth::Eight).is_ok());
+    }
+}

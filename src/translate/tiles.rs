@@ -1,0 +1,236 @@
+//! Overlapping tiles of a picture, and the window that blends them.
+//!
+//! Along each side the tiles stand at equal distances, the first and the last one at the border. Where two neighbours overlap,
+//! one fades into the other over the width of the overlap along a raised cosine, in the middle of what they share. A tile's weight
+//! is how far it has been faded in less how far the next one has, so the weights of a pixel add up to one by construction.
+
+use std::f64::consts::PI;
+
+use crate::data::{Picture, Size};
+
+/// The tiles of one picture. One that is larger than the picture reaches beyond its right and lower border.
+#[derive(Clone, Copy, Debug)]
+pub struct Tiles {
+    x: Axis,
+    y: Axis,
+}
+
+impl Tiles {
+    /// `overlap` is along the width and along the height, less than the tile.
+    pub fn new(picture: Size, tile: Size, overlap: [usize; 2]) -> Tiles {
+        Tiles {
+            x: Axis { length: picture.width, tile: tile.width, overlap: overlap[0] },
+            y: Axis { length: picture.height, tile: tile.height, overlap: overlap[1] },
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.x.count() * self.y.count()
+    }
+
+    /// The part of `picture` under tile `index`, its last column and row repeated up to the size of the tile.
+    pub fn cut(&self, picture: &Picture, index: usize) -> Picture {
+        let [column, row] = self.place(index);
+        let part = Size { width: self.x.inside(), height: self.y.inside() };
+        let tile = Size { width: self.x.tile, height: self.y.tile };
+        pad(&picture.crop(self.x.start(column), self.y.start(row), part), tile)
+    }
+
+    /// Adds tile `index`, `[height, width, channels]`, to the picture that is being blended, with the tile's weight at each pixel.
+    pub fn blend(&self, index: usize, tile: &[f32], channels: usize, picture: &mut [f32]) {
+        let [column, row] = self.place(index);
+        let (along, down) = (self.x.weights(column), self.y.weights(row));
+        let to_left = self.x.start(column) * channels;
+        let rows = picture.chunks_exact_mut(self.x.length * channels).skip(self.y.start(row));
+        for ((into, from), down) in rows.zip(tile.chunks_exact(self.x.tile * channels)).zip(down) {
+            let pixels = into[to_left..].chunks_exact_mut(channels).zip(from.chunks_exact(channels));
+            for ((into, from), along) in pixels.zip(&along) {
+                let weight = down * along;
+                into.iter_mut().zip(from).for_each(|(sum, value)| *sum += weight * value);
+            }
+        }
+    }
+
+    /// Column and row of a tile.
+    fn place(&self, index: usize) -> [usize; 2] {
+        [index % self.x.count(), index / self.x.count()]
+    }
+}
+
+/// One side of a picture, in pixels.
+#[derive(Clone, Copy, Debug)]
+struct Axis {
+    length: usize,
+    tile: usize,
+    overlap: usize,
+}
+
+impl Axis {
+    /// The fewest tiles that overlap by no less than asked for.
+    fn count(&self) -> usize {
+        if self.length <= self.tile { 1 } else { (self.length - self.overlap).div_ceil(self.tile - self.overlap) }
+    }
+
+    fn start(&self, tile: usize) -> usize {
+        match self.count() {
+            1 => 0,
+            count => tile * (self.length - self.tile) / (count - 1),
+        }
+    }
+
+    /// Pixels of a tile that are the picture's.
+    fn inside(&self) -> usize {
+        self.tile.min(self.length)
+    }
+
+    /// How far a tile has been faded in at pixel `x`. The first one is there from the start, and none comes after the last.
+    fn faded_in(&self, tile: usize, x: usize) -> f64 {
+        if tile == 0 {
+            return 1.0;
+        }
+        if tile == self.count() {
+            return 0.0;
+        }
+        let middle = (self.start(tile) + self.start(tile - 1) + self.tile) as f64 / 2.0;
+        let behind = x as f64 + 0.5 - middle;
+        match self.overlap {
+            0 => f64::from(behind > 0.0),
+            overlap => {
+                let share = (behind / overlap as f64 + 0.5).clamp(0.0, 1.0);
+                (1.0 - (PI * share).cos()) / 2.0
+            }
+        }
+    }
+
+    /// The weights of a tile at its pixels inside the picture.
+    fn weights(&self, tile: usize) -> Vec<f32> {
+        let pixels = self.start(tile)..self.start(tile) + self.inside();
+        pixels.map(|x| (self.faded_in(tile, x) - self.faded_in(tile + 1, x)) as f32).collect()
+    }
+}
+
+/// `picture` with its last column and row repeated up to `size`.
+fn pad(picture: &Picture, size: Size) -> Picture {
+    let (have, channels) = (picture.size, picture.channels);
+    let mut samples = Vec::with_capacity(size.pixels() * channels);
+    for y in 0..size.height {
+        let row = &picture.samples[y.min(have.height - 1) * have.width * channels..][..have.width * channels];
+        samples.extend_from_slice(row);
+        let last = &row[row.len() - channels..];
+        (have.width..size.width).for_each(|_| samples.extend_from_slice(last));
+    }
+    Picture { size, channels, samples }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sides, tiles and overlaps: what fits exactly and what does not, one tile and many, overlaps from none to almost all.
+    fn axes() -> impl Iterator<Item = Axis> {
+        let tiles = [(32, 0), (32, 1), (32, 8), (32, 16), (32, 31), (64, 16)];
+        let lengths = (1..=140).chain([1000]);
+        lengths.flat_map(move |length| tiles.map(|(tile, overlap)| Axis { length, tile, overlap }))
+    }
+
+    #[test]
+    fn the_weights_of_every_pixel_add_up_to_one() {
+        for axis in axes() {
+            let mut sums = vec![0.0_f64; axis.length];
+            for tile in 0..axis.count() {
+                for (sum, weight) in sums[axis.start(tile)..].iter_mut().zip(axis.weights(tile)) {
+                    assert!((0.0..=1.0).contains(&weight), "{axis:?}: weight {weight} of tile {tile}");
+                    *sum += f64::from(weight);
+                }
+            }
+            // As many roundings to f32 as tiles lie on a pixel: at most 32 of 2^-25 each.
+            assert!(sums.iter().all(|sum| (sum - 1.0).abs() <= 1e-6), "{axis:?}: {sums:?}");
+        }
+    }
+
+    #[test]
+    fn tiles_reach_from_border_to_border_and_overlap_by_what_was_asked_for() {
+        for axis in axes() {
+            let count = axis.count();
+            let end = axis.start(count - 1) + axis.inside();
+            assert_eq!((axis.start(0), end), (0, axis.length), "{axis:?}");
+            for tile in 1..count {
+                let overlap = axis.start(tile - 1) + axis.tile - axis.start(tile);
+                assert!((axis.overlap..axis.tile).contains(&overlap), "{axis:?}: {overlap} before tile {tile}");
+            }
+            let fewer = (count - 1) * (axis.tile - axis.overlap) + axis.overlap;
+            assert!(count == 1 || fewer < axis.length, "{axis:?}: {count} tiles are more than needed");
+        }
+    }
+
+    /// A tile counts in full at the border, and wherever no other one is near; a jump nowhere, as long as there is an overlap.
+    #[test]
+    fn the_window_is_smooth_and_whole_at_the_border() {
+        for axis in axes().filter(|axis| axis.overlap <= axis.tile / 2) {
+            let (first, last) = (axis.weights(0), axis.weights(axis.count() - 1));
+            assert_eq!((first[0], last[last.len() - 1]), (1.0, 1.0), "{axis:?}");
+            for tile in (0..axis.count()).filter(|_| axis.overlap > 0) {
+                let weights = axis.weights(tile);
+                // The steepest place of a raised cosine over `overlap` pixels; one that fades in and out at once has both.
+                let steepest = PI / axis.overlap as f64 + 1e-6;
+                let jump = weights.windows(2).map(|pair| f64::from((pair[1] - pair[0]).abs())).fold(0.0, f64::max);
+                assert!(jump <= steepest, "{axis:?}: a jump of {jump} in tile {tile}");
+            }
+        }
+    }
+
+    fn picture(size: Size, channels: usize) -> Picture {
+        let samples = (0..size.pixels() * channels).map(|i| (i * 40_503 % 65_536) as u16).collect();
+        Picture { size, channels, samples }
+    }
+
+    fn floats(picture: &Picture) -> Vec<f32> {
+        let mut values = vec![f32::NAN; picture.samples.len()];
+        picture.to_f32(&mut values);
+        values
+    }
+
+    /// What a generator that changes nothing gives back of `whole`.
+    fn blended(whole: &Picture, tile: Size, overlap: [usize; 2]) -> Vec<f32> {
+        let tiles = Tiles::new(whole.size, tile, overlap);
+        let mut sums = vec![0.0; whole.samples.len()];
+        for index in 0..tiles.count() {
+            let cut = tiles.cut(whole, index);
+            assert_eq!(cut.size, tile);
+            tiles.blend(index, &floats(&cut), whole.channels, &mut sums);
+        }
+        sums
+    }
+
+    #[test]
+    fn a_generator_that_changes_nothing_gives_the_picture_back() {
+        let sizes = [(1, 1), (20, 90), (32, 16), (33, 17), (100, 70), (128, 64)];
+        for (width, height) in sizes {
+            let size = Size { width, height };
+            for overlap in [[0, 0], [8, 4], [16, 15], [31, 1]] {
+                let whole = picture(size, 3);
+                let found = blended(&whole, Size { width: 32, height: 16 }, overlap);
+                let far = found.iter().zip(floats(&whole)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                // Roundings of the weights, their products and the sums, on up to 32 x 16 tiles.
+                assert!(far <= 1e-5, "{size} with {overlap:?}: {far}");
+                assert!(Picture::from_f32(size, 3, &found) == whole, "{size} with {overlap:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_tile_is_the_picture_to_the_bit() {
+        for (width, height) in [(32, 16), (31, 9), (1, 1)] {
+            let whole = picture(Size { width, height }, 2);
+            let found = blended(&whole, Size { width: 32, height: 16 }, [8, 4]);
+            assert!(found.iter().zip(floats(&whole)).all(|(a, b)| a.to_bits() == b.to_bits()), "{width}x{height}");
+        }
+    }
+
+    #[test]
+    fn beyond_the_picture_its_last_column_and_row_are_repeated() {
+        let whole = Picture { size: Size { width: 2, height: 2 }, channels: 1, samples: vec![1, 2, 3, 4] };
+        let tile = Tiles::new(whole.size, Size { width: 4, height: 3 }, [1, 1]).cut(&whole, 0);
+        assert_eq!(tile.samples, [1, 2, 2, 2, 3, 4, 4, 4, 3, 4, 4, 4]);
+    }
+}
