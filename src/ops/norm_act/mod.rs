@@ -209,3 +209,33 @@ impl Step for Gradient {
         tensors.chain(reads(self.affine.map(|(affine, _)| affine))).chain(sums).chain(control(self.op)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::cpu::Cpu;
+    use crate::program::Control;
+
+    #[test]
+    fn by_step_an_image_draws_the_same_in_whatever_batch_it_is_run() {
+        // 15 elements an image: its draws do not begin with a whole counter when they go by place.
+        let drawn = |images: usize, step: u64, by_step: bool| {
+            let mut tape = Tape::new();
+            let [x, y] = [(); 2].map(|()| tape.persistent([images, 1, 5, 3]));
+            let dropout = Some(Dropout { probability: 0.5, layer: 1, pass: 0, first_image: 0, by_step });
+            norm_act(&mut tape, x, y, None, NormAct { norm: false, activation: Activation::Identity, dropout });
+            let control = Control { seed: 9, step, learning_rate: 0.0 };
+            let mut cpu = Cpu::<f32>::new(tape.finish(), control).expect("memory");
+            cpu.write(x, &vec![1.0; x.count()]);
+            cpu.execute();
+            cpu.read(y)
+        };
+        let step = u64::from(u32::MAX) - 1;
+        let batch = drawn(4, step, true);
+        for (later, image) in batch.chunks_exact(15).enumerate() {
+            assert_eq!(image, drawn(1, step + later as u64, true), "image {later}");
+        }
+        assert_eq!(batch[..15], drawn(1, step, false), "the first image draws the same either way");
+        assert_ne!(batch, drawn(4, step, false));
+    }
+}
