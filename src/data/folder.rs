@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 
 use super::file::{decode_whole, format_name};
@@ -149,7 +149,7 @@ impl Parts {
     ) -> (Dataset, Vec<String>) {
         let Parts { train, held_out, rest } = self;
         let total = [&train, &held_out].into_iter().chain(&rest).map(|(_, sources)| sources.len()).sum();
-        let place = |part: &str| if part.is_empty() { "in it".to_owned() } else { format!("in {part}/") };
+        let place = |part: &str| if part.is_empty() { String::new() } else { format!(" in {part}/") };
         let mut parts = vec![(place(train.0), train.1.len(), "to learn from")];
         if !held_out.1.is_empty() {
             parts.push((place(held_out.0), held_out.1.len(), "held out"));
@@ -237,7 +237,10 @@ impl Pairs for Folder {
     fn pair(&self, _epoch: u64, index: usize) -> Result<Pair> {
         match &self.cached[index] {
             Some(pair) => Ok(pair.clone()),
-            None => Ok(decode(&self.sources[index], &self.options, self.is_cut)?.pair),
+            None => {
+                let source = &self.sources[index];
+                prepare(decode(source)?.0, &self.options, self.is_cut).with_context(|| source.to_string())
+            }
         }
     }
 
@@ -267,11 +270,14 @@ impl Reading<'_> {
     fn folder(&mut self, sources: Vec<Source>, cache_bytes: usize, is_cut: bool) -> Folder {
         let kept = AtomicUsize::new(0);
         let read = |source: &Source| {
-            let read = decode(source, self.options, is_cut).map(|decoded| {
-                let bytes = size_of::<u16>() * (decoded.pair.input.samples.len() + decoded.pair.target.samples.len());
-                // Which ones are kept is up to the threads, and changes no pair.
-                let is_kept = kept.fetch_add(bytes, Ordering::Relaxed) + bytes <= cache_bytes;
-                (is_kept.then_some(decoded.pair), decoded.files)
+            let read = decode(source).map(|(sides, files)| {
+                let pair = prepare(sides, self.options, is_cut).with_context(|| source.to_string()).map(|pair| {
+                    let bytes = size_of::<u16>() * (pair.input.samples.len() + pair.target.samples.len());
+                    // Which ones are kept is up to the threads, and changes no pair.
+                    let is_kept = kept.fetch_add(bytes, Ordering::Relaxed) + bytes <= cache_bytes;
+                    is_kept.then_some(pair)
+                });
+                (pair, files)
             });
             (self.progress)(self.done.fetch_add(1, Ordering::Relaxed) + 1, self.total);
             read
@@ -279,26 +285,22 @@ impl Reading<'_> {
         let read: Vec<_> = sources.par_iter().map(read).collect();
         let (mut cached, mut fingerprint) = (Vec::new(), Fnv::new());
         for (source, read) in sources.iter().zip(read) {
-            match read {
-                Ok((pair, files)) => {
-                    cached.push(pair);
-                    self.seen.pair(files.sides);
-                    for (path, (kind, hash)) in source.files().iter().zip(files.of_each) {
-                        self.seen.file(kind);
-                        fingerprint.write(path.file_name().unwrap_or_default().as_encoded_bytes());
-                        fingerprint.write_u64(hash);
-                    }
+            let pair = read.and_then(|(pair, files)| {
+                self.seen.pair(files.sides);
+                for (path, (kind, hash)) in source.files().iter().zip(files.of_each) {
+                    self.seen.file(kind);
+                    fingerprint.write(path.file_name().unwrap_or_default().as_encoded_bytes());
+                    fingerprint.write_u64(hash);
                 }
+                pair
+            });
+            match pair {
+                Ok(pair) => cached.push(pair),
                 Err(error) => self.bad.push(format!("{error:#}")),
             }
         }
         Folder { sources, cached, options: *self.options, is_cut, fingerprint: fingerprint.0 }
     }
-}
-
-struct Decoded {
-    pair: Pair,
-    files: Files,
 }
 
 /// What the files of a pair are like.
@@ -309,8 +311,8 @@ struct Files {
     of_each: Vec<(String, u64)>,
 }
 
-/// The pair in its file or files: ready to be cropped, or cut to the image size.
-fn decode(source: &Source, options: &PairOptions, is_cut: bool) -> Result<Decoded> {
+/// A and B as they are in their file or files.
+fn decode(source: &Source) -> Result<([Picture; 2], Files)> {
     let mut of_each = Vec::new();
     let mut read = |path: &PathBuf| -> Result<Picture> {
         let (picture, kind, hash) = read(path).with_context(|| path.display().to_string())?;
@@ -327,28 +329,29 @@ fn decode(source: &Source, options: &PairOptions, is_cut: bool) -> Result<Decode
         }
         Source::Files([a, b]) => [read(a)?, read(b)?],
     };
-    let sizes = sides.each_ref().map(|picture| picture.size);
-    let [a, b] = sides;
+    let files = Files { sides: sides.each_ref().map(|picture| picture.size), of_each };
+    Ok((sides, files))
+}
+
+/// The pair of A and B: ready to be cropped, or cut to the image size.
+fn prepare([a, b]: [Picture; 2], options: &PairOptions, is_cut: bool) -> Result<Pair> {
     let [input, target] = match options.direction {
         Direction::AToB => [a, b],
         Direction::BToA => [b, a],
     };
-    let name = || source.files().iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" and ");
     let fit = if is_cut { options.fit.whole() } else { options.fit };
-    let prepare = |picture: Picture, channels: usize| fit.apply(picture.with_channels(channels)).with_context(name);
-    let mut pair = Pair { input: prepare(input, options.channels[0])?, target: prepare(target, options.channels[1])? };
-    if pair.input.size != pair.target.size {
-        bail!(
-            "{}: one is {} and the other {}; only --preprocess resize-and-crop makes them one size",
-            name(),
-            pair.input.size.sides(),
-            pair.target.size.sides()
-        );
-    }
-    if is_cut {
-        pair = Pair { input: fit.middle(&pair.input), target: fit.middle(&pair.target) };
-    }
-    Ok(Decoded { pair, files: Files { sides: sizes, of_each } })
+    let input = fit.apply(input.with_channels(options.channels[0]))?;
+    let target = fit.apply(target.with_channels(options.channels[1]))?;
+    ensure!(
+        input.size == target.size,
+        "one is {} and the other {}; only --preprocess resize-and-crop makes them one size",
+        input.size.sides(),
+        target.size.sides()
+    );
+    Ok(match is_cut {
+        true => Pair { input: fit.middle(&input), target: fit.middle(&target) },
+        false => Pair { input, target },
+    })
 }
 
 /// The picture in a file, what kind of file it is, and a hash of it.

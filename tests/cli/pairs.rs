@@ -171,7 +171,7 @@ fn a_share_is_held_out_of_a_flat_folder() {
     let names: Vec<String> = (0..6).map(|number| format!("data/{number}.png")).collect();
     scene.draw_pairs(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let said = scene.run(&format!("train --data data {TINY} --val-split 0.34 --epochs 1 --out run"));
-    assert!(said.stderr.contains("4 pairs in it to learn from, 2 pairs in it held out"), "{}", said.stderr);
+    assert!(said.stderr.contains("4 pairs to learn from, 2 pairs held out"), "{}", said.stderr);
     assert_eq!(scene.rows("run").len(), 4);
     let said = scene.run("evaluate run --data data");
     assert!(said.stdout.starts_with("2 pairs (the 0.34 of all held out in training)"), "{}", said.stdout);
