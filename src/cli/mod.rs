@@ -9,6 +9,7 @@ mod evaluate;
 mod export;
 mod generator;
 mod import;
+mod inspect;
 mod train;
 mod translate;
 
@@ -28,6 +29,7 @@ pub use evaluate::EvaluateArgs;
 pub use export::{ExportArgs, Network};
 pub use generator::GeneratorArgs;
 pub use import::ImportArgs;
+pub use inspect::InspectArgs;
 pub use train::TrainArgs;
 pub use translate::TranslateArgs;
 
@@ -64,6 +66,7 @@ enum Command {
     Train(Box<TrainArgs>),
     Translate(TranslateArgs),
     Evaluate(EvaluateArgs),
+    Inspect(InspectArgs),
     Import(ImportArgs),
     Export(ExportArgs),
     Data(DataArgs),
@@ -77,6 +80,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Train(args) => crate::train::run(&args.request()?)?,
         Command::Translate(args) => crate::translate::run(&args)?,
         Command::Evaluate(args) => crate::evaluate::run(&args)?,
+        Command::Inspect(args) => crate::inspect::run(&args)?,
         Command::Import(args) => crate::exchange::import::run(&args)?,
         Command::Export(args) => crate::exchange::export::run(&args)?,
         Command::Data(args) => args.run()?,
