@@ -6,6 +6,7 @@ use std::{collections::HashMap, fmt::Display, str::FromStr};
 use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::config::TrainConfig;
+use crate::metrics::Validation;
 use crate::nn::UNet;
 
 /// The format this program writes, and the only one it reads. To be raised whenever a tensor or a key changes its
@@ -18,6 +19,7 @@ const EPOCH_KEY: &str = "pixtape.epoch";
 const STEP_IN_EPOCH_KEY: &str = "pixtape.step-in-epoch";
 const SEED_KEY: &str = "pixtape.seed";
 const FINGERPRINT_KEY: &str = "pixtape.data-fingerprint";
+const HISTORY_KEY: &str = "pixtape.history";
 const CONFIG_KEY: &str = "pixtape.config";
 const GENERATOR_KEY: &str = "pixtape.generator";
 const IMPORTED_FROM_KEY: &str = "pixtape.imported-from";
@@ -95,8 +97,8 @@ impl About {
 
 /// The position in a run, enough to go on bit for bit: every random draw is a function of the seed and the position.
 ///
-/// In the file each field is a string under `pixtape.` and its name with dashes (numbers in decimal, the config as
-/// TOML), beside `pixtape.format-version`.
+/// In the file each field is a string under `pixtape.` and its name with dashes (numbers in decimal, the history as
+/// JSON, the config as TOML), beside `pixtape.format-version`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meta {
     /// Optimiser steps done since the start of the run.
@@ -108,6 +110,8 @@ pub struct Meta {
     pub seed: u64,
     /// A number that changes with the training pairs, so that a run does not go on with others unnoticed.
     pub data_fingerprint: u64,
+    /// The results on the held-out pairs until then.
+    pub history: Vec<Validation>,
     pub config: TrainConfig,
 }
 
@@ -120,6 +124,7 @@ impl Meta {
             (STEP_IN_EPOCH_KEY, self.step_in_epoch.to_string()),
             (SEED_KEY, self.seed.to_string()),
             (FINGERPRINT_KEY, self.data_fingerprint.to_string()),
+            (HISTORY_KEY, serde_json::to_string(&self.history).context(HISTORY_KEY)?),
             (CONFIG_KEY, self.config.to_toml()?),
         ];
         Ok(pairs.map(|(key, value)| (key.to_string(), value)).into())
@@ -132,6 +137,7 @@ impl Meta {
             step_in_epoch: parse(strings, STEP_IN_EPOCH_KEY)?,
             seed: parse(strings, SEED_KEY)?,
             data_fingerprint: parse(strings, FINGERPRINT_KEY)?,
+            history: serde_json::from_str(text(strings, HISTORY_KEY)?).context(HISTORY_KEY)?,
             config: TrainConfig::from_toml(text(strings, CONFIG_KEY)?).context(CONFIG_KEY)?,
         })
     }

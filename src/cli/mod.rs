@@ -23,7 +23,7 @@ use clap::{
     builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser},
 };
 
-pub use data::{DataArgs, FetchArgs, Kind, MakeArgs, PairArgs, SplitArgs};
+pub use data::{CheckArgs, DataArgs, FetchArgs, Kind, MakeArgs, PairArgs, SplitArgs};
 pub use evaluate::EvaluateArgs;
 pub use export::{ExportArgs, Network};
 pub use generator::GeneratorArgs;
@@ -45,8 +45,8 @@ Examples:
   Translate images of any size with the newest checkpoint of a run:
     pixtape translate runs/facades-1 labels/ sketch.png --out translated
 
-  Measure a run on the pairs of a test folder:
-    pixtape evaluate runs/facades-1 --data data/facades";
+  Measure a run on the pairs of a test folder, and look at them:
+    pixtape evaluate runs/facades-1 --data data/facades --out evaluation";
 
 /// Pix2Pix: learns to turn one kind of image into another from pairs of both
 ///
@@ -64,9 +64,9 @@ enum Command {
     Train(Box<TrainArgs>),
     Translate(TranslateArgs),
     Evaluate(EvaluateArgs),
+    Data(DataArgs),
     Import(ImportArgs),
     Export(ExportArgs),
-    Data(DataArgs),
     /// List what this machine can compute on
     Devices,
 }
@@ -77,9 +77,9 @@ pub fn run() -> Result<ExitCode> {
         Command::Train(args) => crate::train::run(&args.request()?)?,
         Command::Translate(args) => crate::translate::run(&args)?,
         Command::Evaluate(args) => crate::evaluate::run(&args)?,
+        Command::Data(args) => args.run()?,
         Command::Import(args) => crate::exchange::import::run(&args)?,
         Command::Export(args) => crate::exchange::export::run(&args)?,
-        Command::Data(args) => args.run()?,
         Command::Devices => devices::run()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::checkpoint::{About, Origin, Reader, resolve};
 use crate::cli::GeneratorArgs;
-use crate::data::{Direction, Picture, Size};
+use crate::data::{Direction, PairOptions, Picture, Size};
 use crate::device::{Chosen, Device};
 use crate::nn::{Draws, Parameters, State, UNet};
 use crate::program::Control;
@@ -44,12 +44,6 @@ impl Model {
         let GeneratorArgs { dropout, seed, device, threads } = *generator;
         let checkpoint = resolve(run_or_checkpoint)?;
         let about = Reader::open(&checkpoint)?.about()?;
-        let UNet { input_channels, output_channels, .. } = about.generator;
-        ensure!(
-            (input_channels, output_channels) == (3, 3),
-            "{}: turns {input_channels} channels into {output_channels}, and only pictures of 3 can be translated",
-            checkpoint.display()
-        );
         Ok(Model { checkpoint, about, dropout, seed, threads, chosen: device.choose()?, recorded: None })
     }
 
@@ -61,11 +55,17 @@ impl Model {
         }
     }
 
-    /// The size of the pictures it was trained on. Of imported weights that is taken to be the published one.
-    pub fn image_size(&self) -> Size {
+    /// How the pairs of `dir` come to what it takes. Imported weights are taken to be those of the published size.
+    pub fn evaluation_options(&self, dir: &Path) -> PairOptions {
         match &self.about.origin {
-            Origin::Run(meta) => meta.config.image_size,
-            Origin::Import(_) => Size { width: PUBLISHED_SIDE, height: PUBLISHED_SIDE },
+            Origin::Run(meta) => meta.config.evaluation_options(dir),
+            Origin::Import(_) => {
+                let UNet { input_channels, output_channels, .. } = self.about.generator;
+                PairOptions {
+                    channels: [input_channels, output_channels],
+                    ..PairOptions::rgb(Size::square(PUBLISHED_SIDE))
+                }
+            }
         }
     }
 
@@ -79,20 +79,22 @@ impl Model {
         format!("{}, dropout {dropout}, on {place}", self.about.describe())
     }
 
-    /// Translates one RGB picture of any size. The sides are padded by their last row and column to what the network
-    /// needs, and the result is cropped back. `number` picks the dropout's draws.
+    /// Translates one picture of any size, converted to the channels of the input. The sides are padded by their last row and
+    /// column to what the network needs, and the result is cropped back. `number` picks the dropout's draws.
     ///
     /// # Errors
     /// When a tensor is missing from the checkpoint, or memory runs out.
-    pub fn translate(&mut self, picture: &Picture, number: u64) -> Result<Picture> {
-        let padded = self.padded(picture.size)?;
-        let mut values = vec![0.0; padded.pixels() * 3];
-        pad(picture, padded).to_f32(&mut values);
-        let output = Picture::from_f32(padded, 3, &self.generate(&values, padded, number)?);
-        Ok(output.crop(0, 0, picture.size))
+    pub fn translate(&mut self, picture: Picture, number: u64) -> Result<Picture> {
+        let size = picture.size;
+        let padded = self.padded(size)?;
+        let UNet { input_channels, output_channels, .. } = self.about.generator;
+        let mut values = vec![0.0; padded.pixels() * input_channels];
+        pad(&picture.with_channels(input_channels), padded).to_f32(&mut values);
+        let output = Picture::from_f32(padded, output_channels, &self.generate(&values, padded, number)?);
+        Ok(output.crop(0, 0, size))
     }
 
-    /// The generator's output for `input`, `[h, w, 3]` in [-1, 1] with sides that the network can take.
+    /// The generator's output for `input`, `[h, w, channels]` in [-1, 1] with sides that the network can take.
     ///
     /// # Errors
     /// When a tensor is missing from the checkpoint, or memory runs out.
@@ -124,8 +126,8 @@ impl Model {
         }
         let mut tape = Tape::new();
         let parameters = Parameters::new(&mut tape, unet.specs());
-        let image = [1, size.height, size.width, 3];
-        let (input, output) = (tape.persistent(image), tape.persistent(image));
+        let mut image = |channels| tape.persistent([1, size.height, size.width, channels]);
+        let (input, output) = (image(unet.input_channels), image(unet.output_channels));
         unet.forward(&mut tape, &parameters, input, output, Draws { pass: 0, first_image: 0 });
         let control = Control { seed: self.seed, step: 0, learning_rate: 0.0 };
         let mut device = Device::new(tape.finish(), control, self.chosen.place, true)?;
