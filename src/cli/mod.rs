@@ -48,7 +48,11 @@ Examples:
     pixtape translate runs/facades-1 labels/ sketch.png --out translated
 
   Measure a run on the pairs of a test folder, and look at them:
-    pixtape evaluate runs/facades-1 --data data/facades --out evaluation";
+    pixtape evaluate runs/facades-1 --data data/facades --out evaluation
+
+  Bring weights over from PyTorch, and hand a run on to other runtimes:
+    pixtape import latest_net_G.pth --out facades.safetensors
+    pixtape export runs/facades-1 --onnx generator.onnx";
 
 /// Pix2Pix: learns to turn one kind of image into another from pairs of both
 ///
@@ -132,7 +136,7 @@ mod tests {
     #[test]
     fn the_examples_can_be_typed() {
         let examples: Vec<&str> = EXAMPLES.lines().map(str::trim).filter(|line| line.starts_with("pixtape ")).collect();
-        assert_eq!(examples.len(), 5);
+        assert_eq!(examples.len(), 7);
         for example in examples {
             Cli::try_parse_from(example.split_whitespace()).unwrap();
         }

@@ -5,6 +5,7 @@
 
 mod devices;
 mod evaluate;
+mod export;
 mod import;
 mod inspect;
 #[cfg(unix)]
