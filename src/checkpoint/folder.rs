@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::{Meta, Tensors, save, write::UNFINISHED};
+use super::{About, Meta, Tensors, save, write::UNFINISHED};
 
 /// The checkpoint whose validation was the best.
 const BEST: &str = "best.safetensors";
@@ -20,7 +20,7 @@ pub fn save_to_run(run: &Path, meta: &Meta, tensors: &dyn Tensors, keep: usize) 
     fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     remove_unfinished(&folder)?;
     let path = folder.join(name_of(meta.step));
-    save(&path, meta, tensors)?;
+    save(&path, &About::of_run(meta.clone()), tensors)?;
     prune(&folder, keep)?;
     Ok(path)
 }
@@ -38,7 +38,7 @@ pub fn save_best(run: &Path, meta: &Meta, tensors: &dyn Tensors) -> Result<()> {
         // Where both were one file already, renaming has left both.
         return remove_unfinished(&folder);
     }
-    save(&best, meta, tensors)
+    save(&best, &About::of_run(meta.clone()), tensors)
 }
 
 /// The names of all checkpoints of a run, oldest first, the best one last.

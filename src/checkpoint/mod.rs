@@ -5,7 +5,7 @@
 //!
 //! Weights stand under PyTorch's names and layouts, so any safetensors reader can use them, and tensors are written and
 //! read one at a time: a full-size checkpoint (686 MB) is never in memory as a whole. What is not a tensor stands in
-//! the header's `__metadata__`, as strings, under the keys that [`Meta`] lists.
+//! the header's `__metadata__`, as strings, under the keys that [`About`] and [`Meta`] list.
 
 mod folder;
 mod meta;
@@ -13,7 +13,7 @@ mod read;
 mod write;
 
 pub use folder::{latest, names, resolve, save_best, save_to_run};
-pub use meta::{FORMAT_VERSION, Meta};
+pub use meta::{About, FORMAT_VERSION, Meta, Origin};
 pub use read::Reader;
 pub use write::{Tensors, save};
 

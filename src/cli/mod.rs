@@ -7,6 +7,7 @@ mod data;
 mod devices;
 mod evaluate;
 mod generator;
+mod import;
 mod train;
 mod translate;
 
@@ -21,9 +22,10 @@ use clap::{
     builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser},
 };
 
-pub use data::{DataArgs, FetchArgs, Kind, MakeArgs, PairArgs, SplitArgs};
+pub use data::{CheckArgs, DataArgs, FetchArgs, Kind, MakeArgs, PairArgs, SplitArgs};
 pub use evaluate::EvaluateArgs;
 pub use generator::GeneratorArgs;
+pub use import::ImportArgs;
 pub use train::TrainArgs;
 pub use translate::TranslateArgs;
 
@@ -61,6 +63,7 @@ enum Command {
     Translate(TranslateArgs),
     Evaluate(EvaluateArgs),
     Data(DataArgs),
+    Import(ImportArgs),
     /// List what this machine can compute on
     Devices,
 }
@@ -72,6 +75,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Translate(args) => crate::translate::run(&args)?,
         Command::Evaluate(args) => crate::evaluate::run(&args)?,
         Command::Data(args) => args.run()?,
+        Command::Import(args) => crate::exchange::import::run(&args)?,
         Command::Devices => devices::run()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -3,10 +3,8 @@
 //! The draws of a pair are made once and used for both of its pictures: input and target that are cropped or mirrored
 //! apart from each other no longer show the same thing, and training silently fails.
 
-use anyhow::{Result, ensure};
-
-use super::picture::{rows, to_f32};
-use super::{Augment, Pair, Picture, ResizeFilter, Size};
+use super::picture::to_f32;
+use super::{Augment, Pair, Picture, Size};
 use crate::philox::Stream;
 
 /// The part of a pair that the network sees.
@@ -18,35 +16,34 @@ pub struct Window {
     pub flip: bool,
 }
 
-/// What is cut out of `pair`, and the pair that it is cut out of.
-///
-/// [`Augment::Jitter`] crops `size` out of the larger pair; without it (and for a pair too small to be cropped) a pair of
-/// another size is resized to `size`.
-pub fn draw(pair: Pair, size: Size, augment: Augment, stream: &mut Stream) -> (Pair, Window) {
-    let have = pair.input.size;
-    assert_eq!(have, pair.target.size, "a pair is two pictures of one size");
-    let crop = augment == Augment::Jitter && have.width >= size.width && have.height >= size.height;
-    if have != size && !crop {
-        let resize = |picture: Picture| picture.resize(size, ResizeFilter::Bicubic);
-        let pair = Pair { input: resize(pair.input), target: resize(pair.target) };
-        return draw(pair, size, augment, stream);
+impl Window {
+    /// A window of `size` out of a pair of size `have`, which is at least as large: at a random place with
+    /// [`Augment::Jitter`], else in the middle; mirrored half of the time unless with [`Augment::None`].
+    pub fn draw(have: Size, size: Size, augment: Augment, stream: &mut Stream) -> Window {
+        let mut window = Window::middle(have, size);
+        if augment == Augment::Jitter {
+            let mut corner = |slack: usize| stream.below(slack as u32 + 1) as usize;
+            window.left = corner(have.width - size.width);
+            window.top = corner(have.height - size.height);
+        }
+        window.flip = augment != Augment::None && stream.chance(0.5);
+        window
     }
-    let mut corner = |slack: usize| match augment {
-        Augment::Jitter => stream.below(slack as u32 + 1) as usize,
-        Augment::None | Augment::Flip => 0,
-    };
-    let (left, top) = (corner(have.width - size.width), corner(have.height - size.height));
-    let flip = augment != Augment::None && stream.chance(0.5);
-    (pair, Window { left, top, flip })
+
+    /// The middle, as it is.
+    pub fn middle(have: Size, size: Size) -> Window {
+        assert!(have.width >= size.width && have.height >= size.height, "a window of {size} in a picture of {have}");
+        Window { left: (have.width - size.width) / 2, top: (have.height - size.height) / 2, flip: false }
+    }
 }
 
-/// The pairs of a batch, with what the network sees of each.
+/// The pairs of a batch, cropped; mirrored on the way to the network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pictures {
     pub inputs: Stack,
     pub targets: Stack,
-    /// One for each pair; it lies inside of the pictures.
-    pub windows: Vec<Window>,
+    /// Whether a pair is mirrored left to right.
+    pub flips: Vec<bool>,
 }
 
 /// Pictures of one size and kind.
@@ -60,66 +57,55 @@ pub struct Stack {
 impl Pictures {
     /// Forgets all pictures and keeps their memory.
     pub fn clear(&mut self) {
-        let Pictures { inputs, targets, windows } = self;
-        inputs.clear();
-        targets.clear();
-        windows.clear();
+        let Pictures { inputs, targets, flips } = self;
+        for stack in [inputs, targets] {
+            stack.shape = [0; 4];
+            stack.samples.clear();
+        }
+        flips.clear();
     }
 
-    /// # Errors
-    /// When the pair is of another size than those before it.
-    pub fn push(&mut self, pair: &Pair, window: Window) -> Result<()> {
-        self.inputs.push(&pair.input)?;
-        self.targets.push(&pair.target)?;
-        self.windows.push(window);
-        Ok(())
+    /// Adds the `window` of `size` of both pictures of a pair.
+    pub fn push(&mut self, pair: &Pair, window: Window, size: Size) {
+        assert_eq!(pair.input.size, pair.target.size, "a pair is two pictures of one size");
+        self.inputs.push(&pair.input, window, size);
+        self.targets.push(&pair.target, window, size);
+        self.flips.push(window.flip);
     }
 
-    /// Writes the windows of all inputs as floats in [-1, 1] to `out`, `[n, size.height, size.width, channels]`.
-    pub fn inputs_to_f32(&self, size: Size, out: &mut [f32]) {
-        self.inputs.windows_to_f32(&self.windows, size, out);
+    /// Writes all inputs as floats in [-1, 1] to `out`, of the shape of `inputs`.
+    pub fn inputs_to_f32(&self, out: &mut [f32]) {
+        self.inputs.to_f32(&self.flips, out);
     }
 
-    /// The same windows of all targets.
-    pub fn targets_to_f32(&self, size: Size, out: &mut [f32]) {
-        self.targets.windows_to_f32(&self.windows, size, out);
+    /// Writes all targets as floats in [-1, 1] to `out`, of the shape of `targets`.
+    pub fn targets_to_f32(&self, out: &mut [f32]) {
+        self.targets.to_f32(&self.flips, out);
     }
 }
 
 impl Stack {
-    fn clear(&mut self) {
-        self.shape = [0; 4];
-        self.samples.clear();
+    fn push(&mut self, picture: &Picture, window: Window, size: Size) {
+        let [n, ..] = self.shape;
+        let shape = [n + 1, size.height, size.width, picture.channels];
+        assert!(n == 0 || self.shape[1..] == shape[1..], "one side of all pairs of a batch has one shape");
+        self.shape = shape;
+        for row in picture.rows(window.left, window.top, size) {
+            self.samples.extend_from_slice(row);
+        }
     }
 
-    fn push(&mut self, picture: &Picture) -> Result<()> {
-        let [n, height, width, channels] = self.shape;
-        let batch = Size { width, height };
-        ensure!(
-            n == 0 || picture.size == batch,
-            "a picture of {} pixels in a batch of {batch}: all must have one size",
-            picture.size
-        );
-        assert!(n == 0 || picture.channels == channels, "one side of all pairs has one number of channels");
-        self.shape = [n + 1, picture.size.height, picture.size.width, picture.channels];
-        self.samples.extend_from_slice(&picture.samples);
-        Ok(())
-    }
-
-    fn windows_to_f32(&self, windows: &[Window], size: Size, out: &mut [f32]) {
-        let [n, height, width, channels] = self.shape;
-        assert_eq!(out.len(), n * size.pixels() * channels, "the output holds a window of {size} of every picture");
-        let row = size.width * channels;
-        let pictures = self.samples.chunks_exact((height * width * channels).max(1));
-        for ((samples, out), window) in pictures.zip(out.chunks_exact_mut(size.pixels() * channels)).zip(windows) {
-            let rows = rows(samples, width, channels, window.left, window.top, size);
-            for (samples, out) in rows.zip(out.chunks_exact_mut(row)) {
-                if window.flip {
-                    let mirrored = samples.rchunks_exact(channels);
-                    out.chunks_exact_mut(channels).zip(mirrored).for_each(|(out, pixel)| to_f32(pixel, out));
-                } else {
-                    to_f32(samples, out);
-                }
+    fn to_f32(&self, flips: &[bool], out: &mut [f32]) {
+        assert_eq!(out.len(), self.samples.len(), "the output holds all pictures");
+        let [_, height, width, channels] = self.shape;
+        let row = (width * channels).max(1);
+        let rows = self.samples.chunks_exact(row).zip(out.chunks_exact_mut(row));
+        for (index, (samples, out)) in rows.enumerate() {
+            if flips[index / height] {
+                let mirrored = samples.rchunks_exact(channels);
+                out.chunks_exact_mut(channels).zip(mirrored).for_each(|(out, pixel)| to_f32(pixel, out));
+            } else {
+                to_f32(samples, out);
             }
         }
     }
@@ -146,11 +132,12 @@ mod tests {
         let of = |picture: &Picture| vec![f32::NAN; size.pixels() * picture.channels];
         let mut out = [of(&pair.input), of(&pair.target)];
         let [input, target] = &mut out;
-        let (pair, window) = super::draw(pair.clone(), size, augment, &mut Stream::new(5, Purpose::Augment, index));
+        let mut stream = Stream::new(5, Purpose::Augment, index);
+        let window = Window::draw(pair.input.size, size, augment, &mut stream);
         let mut pictures = Pictures::default();
-        pictures.push(&pair, window).unwrap();
-        pictures.inputs_to_f32(size, input);
-        pictures.targets_to_f32(size, target);
+        pictures.push(pair, window, size);
+        pictures.inputs_to_f32(input);
+        pictures.targets_to_f32(target);
         out
     }
 
@@ -204,24 +191,28 @@ mod tests {
     }
 
     #[test]
-    fn without_augmentation_nothing_is_drawn_and_only_the_size_changes() {
-        let pair = pair(16, 16);
-        let size = Size { width: 8, height: 8 };
-        let [first, _] = draw(&pair, size, Augment::None, 0);
-        let [second, _] = draw(&pair, size, Augment::None, 1);
-        assert_eq!(first, second);
-        assert_eq!(Picture::from_f32(size, 3, &first), pair.input.resize(size, ResizeFilter::Bicubic));
+    fn without_augmentation_nothing_is_drawn_and_the_middle_is_seen() {
+        let pair = pair(16, 14);
+        let size = Size { width: 8, height: 9 };
+        let mut middle = vec![f32::NAN; size.pixels() * 3];
+        pair.input.crop(4, 2, size).to_f32(&mut middle);
+        for index in 0..8 {
+            let [input, target] = draw(&pair, size, Augment::None, index);
+            assert!(input == middle && target == middle, "draw {index}");
+        }
     }
 
     #[test]
-    fn a_batch_holds_pairs_of_one_size() {
-        let window = Window { left: 0, top: 0, flip: false };
+    fn a_batch_takes_pairs_of_different_sizes_and_can_be_used_again() {
+        let (size, window) = (Size::square(4), Window { left: 0, top: 1, flip: false });
         let mut pictures = Pictures::default();
-        pictures.push(&pair(4, 4), window).unwrap();
-        let error = pictures.push(&pair(5, 4), window).unwrap_err().to_string();
-        assert!(error.contains("5x4") && error.contains("a batch of 4"), "{error}");
+        pictures.push(&pair(4, 5), window, size);
+        pictures.push(&pair(7, 9), Window { flip: true, ..window }, size);
+        assert_eq!((pictures.inputs.shape, pictures.flips.clone()), ([2, 4, 4, 3], vec![false, true]));
+        assert_eq!(pictures.inputs.samples[..12], pair(4, 5).input.samples[12..24]);
+        assert_eq!(pictures.targets.samples[48..60], pair(7, 9).target.samples[21..33]);
         pictures.clear();
-        pictures.push(&pair(5, 4), window).unwrap();
-        assert_eq!((pictures.inputs.shape, pictures.windows.len()), ([1, 4, 5, 3], 1));
+        pictures.push(&pair(5, 6), window, Size::square(5));
+        assert_eq!((pictures.inputs.shape, pictures.flips.len()), ([1, 5, 5, 3], 1));
     }
 }

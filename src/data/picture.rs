@@ -93,8 +93,15 @@ impl Picture {
 
     /// The part of `size` at (`left`, `top`), which lies inside of the picture.
     pub fn crop(&self, left: usize, top: usize, size: Size) -> Picture {
-        let samples = rows(&self.samples, self.size.width, self.channels, left, top, size).flatten().copied().collect();
+        let samples = self.rows(left, top, size).flatten().copied().collect();
         Picture { size, channels: self.channels, samples }
+    }
+
+    /// The rows of the part of `size` at (`left`, `top`).
+    pub(super) fn rows(&self, left: usize, top: usize, size: Size) -> impl Iterator<Item = &[u16]> {
+        let (channels, width) = (self.channels, self.size.width);
+        let rows = self.samples.chunks_exact(width * channels).skip(top).take(size.height);
+        rows.map(move |row| &row[left * channels..(left + size.width) * channels])
     }
 
     /// Writes the picture as floats in [-1, 1] to `out`, `[height, width, channels]`.
@@ -155,19 +162,6 @@ impl From<&RgbImage> for Picture {
         let (width, height) = image.dimensions();
         Picture::from_bytes(Size { width: width as usize, height: height as usize }, 3, image.as_raw())
     }
-}
-
-/// The rows of the part of `size` at (`left`, `top`) of `samples`, which are `width` pixels wide.
-pub(super) fn rows(
-    samples: &[u16],
-    width: usize,
-    channels: usize,
-    left: usize,
-    top: usize,
-    size: Size,
-) -> impl Iterator<Item = &[u16]> {
-    let all = samples.chunks_exact(width * channels).skip(top).take(size.height);
-    all.map(move |row| &row[left * channels..(left + size.width) * channels])
 }
 
 /// Samples as floats in [-1, 1].

@@ -24,6 +24,11 @@ impl Size {
     pub fn pixels(self) -> usize {
         self.width * self.height
     }
+
+    /// Both sides, squares too.
+    pub fn sides(self) -> String {
+        format!("{}x{}", self.width, self.height)
+    }
 }
 
 impl FromStr for Size {

@@ -78,8 +78,9 @@ impl Summary {
 /// When the checkpoint or the data cannot be used, or the page cannot be written.
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     let mut model = Model::open(&args.model, &args.generator)?;
-    let (direction, size) = (model.config().direction, model.config().image_size);
-    let (split, pairs) = Folder::to_evaluate(&args.data, direction, size)?;
+    let options = model.evaluation_options(&args.data);
+    let size = options.fit.image;
+    let (split, pairs) = Folder::to_evaluate(&args.data, &options)?;
     let mut gallery = args.out.as_deref().map(Gallery::new);
     let bar = progress(pairs.len());
     let images = with_threads(args.generator.threads, || -> Result<Vec<Measured>> {
@@ -107,7 +108,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         model: args.model.display().to_string(),
         about: model.describe(),
         data: args.data.display().to_string(),
-        split: split.to_owned(),
+        split,
         image_size: size.to_string(),
         summary: Summary::of(&images),
         images,

@@ -3,6 +3,7 @@
 //! Each command fills a [new folder](new_folder) that gets its name when all of it is there, so whatever bears the name
 //! is whole. All that is wrong with the input is said at once.
 
+pub mod check;
 pub mod fetch;
 pub mod make;
 pub mod pair;
@@ -20,7 +21,7 @@ use anyhow::{Context, Result, bail, ensure};
 use image::{DynamicImage, ImageDecoder, ImageReader, metadata::Orientation};
 use rayon::prelude::*;
 
-use crate::data::{list, picture::decode_whole};
+use crate::data::{Picture, Size, file::decode_whole, list};
 use progress::Progress;
 
 /// Where pictures lie in a data set: in the folder itself, or in these below it.
@@ -150,4 +151,13 @@ fn upright_size(path: &Path) -> Result<(u32, u32)> {
 /// How a picture has to be turned. One whose EXIF data cannot be read stays as it is.
 fn orientation(mut decoder: impl ImageDecoder) -> Orientation {
     decoder.orientation().unwrap_or(Orientation::NoTransforms)
+}
+
+/// `a` in the left half of a picture, `b` in its right half. Both are of one size and have the same channels.
+fn beside(a: &Picture, b: &Picture) -> Picture {
+    assert_eq!((a.size, a.channels), (b.size, b.channels), "halves of one picture");
+    let row = a.size.width * a.channels;
+    let rows = a.samples.chunks_exact(row).zip(b.samples.chunks_exact(row));
+    let samples = rows.flat_map(|(a, b)| a.iter().chain(b)).copied().collect();
+    Picture { size: Size { width: 2 * a.size.width, height: a.size.height }, channels: a.channels, samples }
 }

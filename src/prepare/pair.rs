@@ -8,14 +8,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
-use image::{
-    ColorType, DynamicImage, GenericImage, ImageBuffer, ImageFormat, Pixel, Primitive,
-    imageops::{FilterType, resize},
-};
+use anyhow::{Context, Result, ensure};
+use image::{ColorType, DynamicImage};
 
-use super::{PLACES, count, for_all, new_folder, places, read_upright, refuse, upright_size};
-use crate::cli::PairArgs;
+use super::{PLACES, beside, count, for_all, new_folder, places, read_upright, refuse, upright_size};
+use crate::{
+    cli::PairArgs,
+    data::{Picture, ResizeFilter, write_png},
+};
 
 /// Joins `args.a` and `args.b` into `args.out`.
 ///
@@ -31,11 +31,11 @@ pub fn run(args: &PairArgs) -> Result<()> {
             fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
         }
         for_all(&pairs, "pairs", |pair| {
-            let joined = beside(&read_upright(&pair.a)?, &read_upright(&pair.b)?);
+            let joined = join(read_upright(&pair.a)?, read_upright(&pair.b)?);
+            let joined = joined.with_context(|| format!("{} beside {}", pair.a.display(), pair.b.display()))?;
             let mut name = pair.stem.clone();
             name.push(".png");
-            let path = out.join(pair.place).join(name);
-            joined.save_with_format(&path, ImageFormat::Png).with_context(|| format!("cannot write {}", path.display()))
+            write_png(&out.join(pair.place).join(name), &joined)
         })
     })?;
     let of_place = |place: &str| pairs.iter().filter(|pair| pair.place == place).count();
@@ -104,7 +104,7 @@ fn find(args: &PairArgs) -> Result<Vec<PairOfFiles>> {
 fn check_sizes(a: &Path, b: &Path, is_resized: bool) -> Result<()> {
     let (size_a, size_b) = (upright_size(a)?, upright_size(b)?);
     let text = |(width, height): (u32, u32)| format!("{width}x{height}");
-    anyhow::ensure!(
+    ensure!(
         is_resized || size_a == size_b,
         "{} is {} and {} is {} (--resize fits B to A)",
         a.display(),
@@ -115,39 +115,28 @@ fn check_sizes(a: &Path, b: &Path, is_resized: bool) -> Result<()> {
     Ok(())
 }
 
-/// `a` in the left half and `b`, resized if need be, in the right half of a picture that can hold the colours, the depth and the
-/// transparency of both.
-fn beside(a: &DynamicImage, b: &DynamicImage) -> DynamicImage {
+/// `a` beside `b`, resized if need be, in a picture that can hold the colours, the depth and the transparency of both.
+///
+/// # Errors
+/// When one of them has samples that are neither 8 nor 16 bits.
+fn join(a: DynamicImage, b: DynamicImage) -> Result<DynamicImage> {
     let any = |has: fn(ColorType) -> bool| has(a.color()) || has(b.color());
-    // A float has more than 8 bits.
+    let channels = match (any(|color| color.has_color()), any(|color| color.has_alpha())) {
+        (false, false) => 1,
+        (false, true) => 2,
+        (true, false) => 3,
+        (true, true) => 4,
+    };
     let is_deep = any(|color| color.bytes_per_pixel() > color.channel_count());
-    match (any(|color| color.has_color()), any(|color| color.has_alpha()), is_deep) {
-        (false, false, false) => join(a.to_luma8(), b.to_luma8()).into(),
-        (false, true, false) => join(a.to_luma_alpha8(), b.to_luma_alpha8()).into(),
-        (true, false, false) => join(a.to_rgb8(), b.to_rgb8()).into(),
-        (true, true, false) => join(a.to_rgba8(), b.to_rgba8()).into(),
-        (false, false, true) => join(a.to_luma16(), b.to_luma16()).into(),
-        (false, true, true) => join(a.to_luma_alpha16(), b.to_luma_alpha16()).into(),
-        (true, false, true) => join(a.to_rgb16(), b.to_rgb16()).into(),
-        (true, true, true) => join(a.to_rgba16(), b.to_rgba16()).into(),
-    }
-}
-
-type Buffer<P> = ImageBuffer<P, Vec<<P as Pixel>::Subpixel>>;
-
-fn join<P: Pixel<Subpixel: Primitive> + 'static>(a: Buffer<P>, b: Buffer<P>) -> Buffer<P> {
-    let (width, height) = a.dimensions();
-    let b = if b.dimensions() == (width, height) { b } else { resize(&b, width, height, FilterType::CatmullRom) };
-    let mut joined = Buffer::<P>::new(2 * width, height);
-    for (left, half) in [(0, &a), (width, &b)] {
-        joined.copy_from(half, left, 0).expect("both halves lie inside");
-    }
-    joined
+    let [a, b] = [a, b].map(|image| Picture::from_image(image).map(|picture| picture.with_channels(channels)));
+    let (a, b) = (a?, b?);
+    let joined = beside(&a, &b.resize(a.size, ResizeFilter::Bicubic));
+    Ok(if is_deep { joined.to_image16() } else { joined.to_image8() })
 }
 
 #[cfg(test)]
 mod tests {
-    use image::{GrayAlphaImage, GrayImage, Luma, LumaA, Rgb, RgbImage};
+    use image::{GrayAlphaImage, GrayImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage};
 
     use super::*;
 
@@ -165,13 +154,14 @@ mod tests {
             (&deep, &gray, ColorType::L16),
             (&colour, &deep, ColorType::Rgb16),
         ] {
-            let joined = beside(a, b);
+            let joined = join(a.clone(), b.clone()).expect("pictures of 8 and 16 bits");
             assert_eq!((joined.color(), joined.width(), joined.height()), (color, 4, 3));
         }
-        let joined = beside(&deep, &colour).into_rgb16();
+        let join = |a: &DynamicImage, b: &DynamicImage| join(a.clone(), b.clone()).expect("pictures of 8 and 16 bits");
+        let joined = join(&deep, &colour).into_rgb16();
         assert_eq!(joined.get_pixel(1, 2).0, [0x1234; 3]);
         assert_eq!(joined.get_pixel(2, 0).0, [0x0101, 0x0202, 0x0303]);
-        let joined = beside(&gray, &alpha).into_luma_alpha8();
+        let joined = join(&gray, &alpha).into_luma_alpha8();
         assert_eq!((joined.get_pixel(0, 0).0, joined.get_pixel(3, 0).0), ([77, 255], [10, 20]));
     }
 
@@ -179,7 +169,7 @@ mod tests {
     fn b_takes_the_size_of_a() {
         let a = DynamicImage::from(GrayImage::from_pixel(4, 4, Luma([9])));
         let b = DynamicImage::from(GrayImage::from_pixel(9, 2, Luma([200])));
-        let joined = beside(&a, &b).into_luma8();
+        let joined = join(a, b).expect("pictures of 8 bits").into_luma8();
         assert_eq!(joined.dimensions(), (8, 4));
         assert!(joined.enumerate_pixels().all(|(x, _, pixel)| pixel.0 == [if x < 4 { 9 } else { 200 }]));
     }

@@ -18,10 +18,12 @@ use super::progress::{Progress, say};
 use super::samples;
 use super::schedule::{LrSchedule, learning_rate};
 use super::trainer::Trainer;
-use super::validation::{pair_at, validate};
+use super::validation::validate;
 use crate::checkpoint::{Meta, Reader, names, save_best, save_to_run};
 use crate::config::{TrainConfig, TrainRequest, ensure_free};
-use crate::data::{CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, Pairs, Picture, Position, Split};
+use crate::data::{
+    CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, Pairs, Picture, Position, Report, Split, preparation,
+};
 use crate::device::Chosen;
 use crate::device::cpu::with_threads;
 use crate::files::write_whole;
@@ -53,25 +55,35 @@ struct Data {
     train: Arc<dyn Pairs>,
     held_out: Option<Box<dyn Pairs>>,
     samples: Vec<Pair>,
+    /// Of a folder.
+    found: Option<Report>,
 }
 
 impl Data {
     fn open(config: &TrainConfig) -> Result<Data> {
-        let (train, held_out): (Arc<dyn Pairs>, Option<Box<dyn Pairs>>) = match &config.data {
+        let options = config.pair_options();
+        let (train, held_out, found): (Arc<dyn Pairs>, Option<Box<dyn Pairs>>, _) = match &config.data {
             None => {
-                let facades = |count, split| Facades::new(config.seed, config.load_size, count, split);
-                let held_out = facades(FACADES_HELD_OUT, Split::HeldOut)?;
-                (Arc::new(facades(FACADES_PER_EPOCH, Split::Train)?), Some(Box::new(held_out)))
+                let facades = |size, count, split| -> Result<Facades> {
+                    Ok(Facades::new(config.seed, size, count, split)?.with_channels(options.channels))
+                };
+                let held_out = facades(config.image_size, FACADES_HELD_OUT, Split::HeldOut)?;
+                (Arc::new(facades(config.load_size, FACADES_PER_EPOCH, Split::Train)?), Some(Box::new(held_out)), None)
             }
             Some(dir) => {
-                let Dataset { train, held_out } = open_folder(dir, config)?;
-                (Arc::new(train), held_out.map(|folder| Box::new(folder) as Box<dyn Pairs>))
+                let Dataset { train, held_out, report } = open_folder(dir, config)?;
+                (Arc::new(train), held_out.map(|folder| Box::new(folder) as Box<dyn Pairs>), Some(report))
             }
         };
         let from: &dyn Pairs = held_out.as_deref().unwrap_or(&*train);
-        let samples = (0..from.len().min(samples::ROWS)).map(|index| pair_at(from, index, config.image_size));
+        let samples = (0..from.len().min(samples::ROWS)).map(|index| {
+            let Pair { input, target } = from.pair(0, index)?;
+            // Those held out have the image size already.
+            let [input, target] = [input, target].map(|picture| options.fit.middle(&picture));
+            Ok(Pair { input, target })
+        });
         let samples = samples.collect::<Result<_>>()?;
-        Ok(Data { train, held_out, samples })
+        Ok(Data { train, held_out, samples, found })
     }
 }
 
@@ -82,7 +94,7 @@ fn open_folder(dir: &Path, config: &TrainConfig) -> Result<Dataset> {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
     };
-    let dataset = Dataset::open(dir, config.direction, config.load_size, CACHE_BYTES, &progress);
+    let dataset = Dataset::open(dir, &config.pair_options(), CACHE_BYTES, &progress);
     bar.finish_and_clear();
     dataset
 }
@@ -95,6 +107,7 @@ struct Run {
     journal: Journal,
     held_out: Option<Box<dyn Pairs>>,
     samples: Vec<Pair>,
+    found: Option<Report>,
     history: Vec<Validation>,
     fingerprint: u64,
     /// The step at which the program began, and when.
@@ -157,7 +170,7 @@ impl Run {
             journal.write_metrics(&history)?;
         }
         interrupt::catch()?;
-        let Data { held_out, samples, .. } = data;
+        let Data { held_out, samples, found, .. } = data;
         Ok(Run {
             config,
             chosen,
@@ -166,6 +179,7 @@ impl Run {
             journal,
             held_out,
             samples,
+            found,
             history,
             fingerprint,
             first,
@@ -252,6 +266,10 @@ impl Run {
             self.total,
             self.chosen.describe(config.threads),
         ));
+        if let Some(found) = &self.found {
+            found.lines().iter().for_each(|line| say(line));
+            say(&preparation(&config.pair_options(), config.augment));
+        }
         if self.held_out.is_none() {
             say(&format!("No pairs are held out, so nothing is measured while it learns: {HOW_TO_HOLD_OUT}"));
         }
@@ -279,7 +297,7 @@ impl Run {
         let is_done = self.history.last().is_some_and(|last| last.step >= step);
         let Some(pairs) = self.held_out.as_deref().filter(|_| is_due && !is_done) else { return Ok(false) };
         let translated = |count| progress.aside(&format!("measuring held-out pairs, {count} of {}", pairs.len()));
-        let Some(mean) = validate(&mut self.trainer, pairs, self.config.image_size, translated)? else {
+        let Some(mean) = validate(&mut self.trainer, pairs, translated)? else {
             return Ok(false);
         };
         self.history.push(Validation { epoch, step, mean });

@@ -5,23 +5,13 @@ use rayon::prelude::*;
 
 use super::interrupt;
 use super::trainer::Trainer;
-use crate::data::{Pair, Pairs, ResizeFilter, Size};
+use crate::data::{Pair, Pairs};
 use crate::metrics::Distances;
 
 /// Pairs that are read, and measured, side by side.
 const AT_ONCE: usize = 16;
 
-/// The pair at `index`, at the size of the networks.
-///
-/// # Errors
-/// When its file can no longer be read.
-pub fn pair_at(pairs: &dyn Pairs, index: usize, size: Size) -> Result<Pair> {
-    let Pair { input, target } = pairs.pair(0, index)?;
-    let fit = |picture: crate::data::Picture| picture.resize(size, ResizeFilter::Bicubic);
-    Ok(Pair { input: fit(input), target: fit(target) })
-}
-
-/// The mean distances of what the generator now makes of `pairs`, with dropout as in training; `None` when somebody asked the
+/// The mean distances of what the generator now makes of `pairs`, which have the size of the networks, with dropout as in training; `None` when somebody asked the
 /// run to end before all were measured. `progress` is told how many have been translated.
 ///
 /// # Errors
@@ -29,13 +19,12 @@ pub fn pair_at(pairs: &dyn Pairs, index: usize, size: Size) -> Result<Pair> {
 pub fn validate(
     trainer: &mut Trainer,
     pairs: &dyn Pairs,
-    size: Size,
     mut progress: impl FnMut(usize),
 ) -> Result<Option<Distances>> {
     let all: Vec<usize> = (0..pairs.len()).collect();
     let mut distances = Vec::with_capacity(all.len());
     for some in all.chunks(AT_ONCE) {
-        let read: Result<Vec<Pair>> = some.par_iter().map(|&index| pair_at(pairs, index, size)).collect();
+        let read: Result<Vec<Pair>> = some.par_iter().map(|&index| pairs.pair(0, index)).collect();
         let mut translated = Vec::with_capacity(some.len());
         for (pair, index) in read?.into_iter().zip(some) {
             if interrupt::asked() {
@@ -47,7 +36,7 @@ pub fn validate(
         let measured = translated.par_iter().map(|(output, target)| {
             let mut values = vec![0.0; target.samples.len()];
             target.to_f32(&mut values);
-            Distances::between(output, &values, [size.height, size.width, target.channels])
+            Distances::between(output, &values, [target.size.height, target.size.width, target.channels])
         });
         distances.par_extend(measured);
     }

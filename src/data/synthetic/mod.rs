@@ -28,6 +28,7 @@ pub enum Split {
 pub struct Facades {
     seed: u64,
     size: Size,
+    channels: [usize; 2],
     epoch_len: usize,
     split: Split,
 }
@@ -46,7 +47,12 @@ impl Facades {
             size.width.min(size.height) >= shortest,
             "built-in facades of {size} are too small to draw: ask for at least {shortest} pixels on each side"
         );
-        Ok(Facades { seed, size, epoch_len, split })
+        Ok(Facades { seed, size, channels: [3, 3], epoch_len, split })
+    }
+
+    /// The same facades with other numbers of channels in input and target.
+    pub fn with_channels(self, channels: [usize; 2]) -> Facades {
+        Facades { channels, ..self }
     }
 }
 
@@ -68,7 +74,10 @@ impl Pairs for Facades {
         shell::draw(&mut canvas, &plan, &grain);
         openings::draw(&mut canvas, &plan, &mut stream);
         let [input, target] = canvas.finish(plan.sun);
-        Ok(Pair { input: Picture::from(&input), target: Picture::from(&target) })
+        Ok(Pair {
+            input: Picture::from(&input).with_channels(self.channels[0]),
+            target: Picture::from(&target).with_channels(self.channels[1]),
+        })
     }
 
     fn fingerprint(&self) -> u64 {

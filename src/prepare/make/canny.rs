@@ -3,7 +3,7 @@
 //! Source: Canny, "A Computational Approach to Edge Detection", PAMI 1986. The thresholds follow the picture: photographs
 //! differ in contrast, and their drawings should not differ in density as much.
 
-use image::{GrayImage, Luma};
+use crate::data::Picture;
 
 /// Deviation of the Gaussian, in pixels.
 const SIGMA: f32 = 1.4;
@@ -17,10 +17,12 @@ const WEAK: f32 = 0.4;
 /// No gradient below it is an edge, in grey levels a pixel: noise and compression in a plain surface.
 const NOISE: f32 = 4.0;
 
-/// The edges of `gray`, black on white.
-pub fn canny(gray: &GrayImage) -> GrayImage {
-    let (width, height) = (gray.width() as usize, gray.height() as usize);
-    let values: Vec<f32> = gray.as_raw().iter().map(|&value| f32::from(value)).collect();
+/// The edges of `gray` (one channel), black on white.
+pub fn canny(gray: &Picture) -> Picture {
+    assert_eq!(gray.channels, 1, "edges are those of a grey picture");
+    let (width, height) = (gray.size.width, gray.size.height);
+    // Grey levels of 8 bits, as the thresholds are.
+    let values: Vec<f32> = gray.samples.iter().map(|&sample| f32::from(sample) / 257.0).collect();
     let smooth = transpose(&blur_rows(&values, width), width);
     let smooth = Plane { width, height, values: transpose(&blur_rows(&smooth, height), height) };
 
@@ -40,17 +42,17 @@ pub fn canny(gray: &GrayImage) -> GrayImage {
         }),
     };
 
-    let mut edges = GrayImage::from_pixel(gray.width(), gray.height(), Luma([255]));
+    let mut edges = Picture { samples: vec![u16::MAX; gray.samples.len()], ..*gray };
     let mut open: Vec<(i32, i32)> = Vec::new();
     for (start, _) in ridges.values.iter().enumerate().filter(|(_, value)| **value >= strong) {
         open.push(((start % width) as i32, (start / width) as i32));
         // From a strong edge along all weak ones that touch it.
         while let Some((x, y)) = open.pop() {
-            let pixel = edges.get_pixel_mut(x as u32, y as u32);
-            if pixel.0 == [0] {
+            let sample = &mut edges.samples[y as usize * width + x as usize];
+            if *sample == 0 {
                 continue;
             }
-            *pixel = Luma([0]);
+            *sample = 0;
             for (x, y) in NEIGHBOURS.map(|(dx, dy)| (x + dx, y + dy)) {
                 let is_inside = (0..width as i32).contains(&x) && (0..height as i32).contains(&y);
                 if is_inside && ridges.at(x, y) > 0.0 {
@@ -138,39 +140,49 @@ fn quantile(values: &[f32], q: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Size;
+
+    fn picture(width: usize, height: usize, value: impl Fn(usize, usize) -> u8) -> Picture {
+        let values: Vec<u8> = (0..width * height).map(|i| value(i % width, i / width)).collect();
+        Picture::from_bytes(Size { width, height }, 1, &values)
+    }
+
+    /// The places of all edges.
+    fn edges(picture: &Picture) -> Vec<(usize, usize)> {
+        let edges = canny(picture);
+        assert_eq!((edges.size, edges.channels), (picture.size, 1));
+        assert!(edges.samples.iter().all(|sample| [0, u16::MAX].contains(sample)));
+        let width = picture.size.width;
+        (0..edges.samples.len()).filter(|&i| edges.samples[i] == 0).map(|i| (i % width, i / width)).collect()
+    }
 
     #[test]
     fn the_outline_of_a_square_is_a_thin_closed_line_where_it_is() {
-        let square = GrayImage::from_fn(64, 48, |x, y| {
-            Luma([if (16..40).contains(&x) && (12..36).contains(&y) { 220 } else { 40 }])
-        });
-        let edges = canny(&square);
-        let black: Vec<(u32, u32)> =
-            edges.enumerate_pixels().filter(|(_, _, pixel)| pixel.0 == [0]).map(|(x, y, _)| (x, y)).collect();
+        let is_inside = |x, y| (16..40).contains(&x) && (12..36).contains(&y);
+        let found = edges(&picture(64, 48, |x, y| if is_inside(x, y) { 220 } else { 40 }));
         // Four sides of 24 pixels: one pixel wide, but for the rounded corners.
-        assert!((80..=104).contains(&black.len()), "{} pixels", black.len());
-        let to_border = |value: u32, [low, high]: [u32; 2]| value.abs_diff(low).min(value.abs_diff(high));
-        for &(x, y) in &black {
+        assert!((80..=104).contains(&found.len()), "{} pixels", found.len());
+        let to_border = |value: usize, [low, high]: [usize; 2]| value.abs_diff(low).min(value.abs_diff(high));
+        for &(x, y) in &found {
             assert!(to_border(x, [16, 39]).min(to_border(y, [12, 35])) <= 1, "({x}, {y}) is no border");
         }
-        for x in 20..36 {
-            assert_eq!((0..48).filter(|&y| edges.get_pixel(x, y).0 == [0]).count(), 2, "column {x}");
+        for column in 20..36 {
+            assert_eq!(found.iter().filter(|(x, _)| *x == column).count(), 2, "column {column}");
         }
     }
 
     #[test]
     fn weak_edges_are_drawn_where_they_lead_to_strong_ones() {
         // Two steps of the same 10 grey levels on the right; the upper one grows to 60 on the left.
-        let picture = GrayImage::from_fn(96, 64, |x, y| {
-            let fading = 60 - x.min(80) * 50 / 80;
-            Luma([match y {
+        let found = edges(&picture(96, 64, |x, y| {
+            let fading = (60 - x.min(80) * 50 / 80) as u8;
+            match y {
                 0..16 => 0,
-                16..48 => fading as u8,
-                _ => fading as u8 + 10,
-            }])
-        });
-        let edges = canny(&picture);
-        let is_drawn = |x: u32, row: u32| (row - 4..row + 4).any(|y| edges.get_pixel(x, y).0 == [0]);
+                16..48 => fading,
+                _ => fading + 10,
+            }
+        }));
+        let is_drawn = |x: usize, row: usize| found.iter().any(|place| place.0 == x && place.1.abs_diff(row) <= 4);
         for x in [5, 40, 75, 90] {
             assert!(is_drawn(x, 16), "the connected one, at {x}");
             assert!(!is_drawn(x, 48), "the lonely one, at {x}");
@@ -179,9 +191,12 @@ mod tests {
 
     #[test]
     fn plain_and_noisy_surfaces_have_no_edges() {
-        let noise = GrayImage::from_fn(40, 40, |x, y| Luma([100 + ((x * 7 + y * 13) % 5) as u8]));
-        for picture in [GrayImage::from_pixel(40, 40, Luma([90])), noise, GrayImage::from_pixel(1, 1, Luma([9]))] {
-            assert!(canny(&picture).pixels().all(|pixel| pixel.0 == [255]));
+        for picture in [
+            picture(40, 40, |_, _| 90),
+            picture(40, 40, |x, y| 100 + ((x * 7 + y * 13) % 5) as u8),
+            picture(1, 1, |_, _| 9),
+        ] {
+            assert_eq!(edges(&picture), []);
         }
     }
 }

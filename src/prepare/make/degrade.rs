@@ -3,17 +3,16 @@
 use std::ffi::OsStr;
 
 use anyhow::{Result, ensure};
-use image::{GrayImage, Rgb, RgbImage, imageops::grayscale};
 
 use super::canny::canny;
 use crate::{
     cli::{Kind, MakeArgs},
-    data::{Fnv, Size, resize},
+    data::{Fnv, Picture, ResizeFilter, Size},
     philox::{Purpose, Stream},
 };
 
-/// The grey of a hole: the middle of the scale, which the network sees as 0.
-const HOLE: Rgb<u8> = Rgb([127; 3]);
+/// The grey of a hole: the middle of the scale, as an 8-bit value.
+const HOLE: u16 = 127 * 257;
 
 pub enum Degrade {
     Colorize,
@@ -51,14 +50,14 @@ impl Degrade {
 
     /// `photo` without what is to be learned, of the same size. `name` tells photographs apart, so that a photo has the same
     /// holes whatever else is in the folder.
-    pub fn degrade(&self, photo: &RgbImage, name: &OsStr) -> RgbImage {
+    pub fn degrade(&self, photo: &Picture, name: &OsStr) -> Picture {
+        let grey = || photo.clone().with_channels(1);
         match *self {
-            Degrade::Colorize => to_rgb(&grayscale(photo)),
-            Degrade::Edges => to_rgb(&canny(&grayscale(photo))),
+            Degrade::Colorize => grey().with_channels(3),
+            Degrade::Edges => canny(&grey()).with_channels(3),
             Degrade::Upscale { factor } => {
-                let size = Size::of(photo);
-                let low = Size { width: size.width / factor, height: size.height / factor };
-                resize(&resize(photo, low), size)
+                let low = Size { width: photo.size.width / factor, height: photo.size.height / factor };
+                photo.clone().resize(low, ResizeFilter::Bicubic).resize(photo.size, ResizeFilter::Bicubic)
             }
             Degrade::Inpaint { seed } => {
                 let mut hash = Fnv::new();
@@ -70,34 +69,33 @@ impl Degrade {
 }
 
 /// One to three rectangles, with sides from a sixth to a half of the photo's, are grey.
-fn with_holes(photo: &RgbImage, stream: &mut Stream) -> RgbImage {
+fn with_holes(photo: &Picture, stream: &mut Stream) -> Picture {
     let mut holed = photo.clone();
     for _ in 0..=stream.below(3) {
-        let [(left, right), (top, bottom)] = [photo.width(), photo.height()].map(|side| {
+        let [(left, right), (top, bottom)] = [photo.size.width, photo.size.height].map(|side| {
             let (least, most) = (side.div_ceil(6), side.div_ceil(2));
-            let extent = least + stream.below(most - least + 1);
-            let start = stream.below(side - extent + 1);
+            let extent = least + stream.below((most - least + 1) as u32) as usize;
+            let start = stream.below((side - extent + 1) as u32) as usize;
             (start, start + extent)
         });
-        for y in top..bottom {
-            for x in left..right {
-                holed.put_pixel(x, y, HOLE);
-            }
+        for row in holed.samples.chunks_exact_mut(photo.size.width * photo.channels).take(bottom).skip(top) {
+            row[left * photo.channels..right * photo.channels].fill(HOLE);
         }
     }
     holed
-}
-
-fn to_rgb(gray: &GrayImage) -> RgbImage {
-    RgbImage::from_fn(gray.width(), gray.height(), |x, y| Rgb([gray.get_pixel(x, y).0[0]; 3]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn photo() -> RgbImage {
-        RgbImage::from_fn(48, 32, |x, y| Rgb([(x * 5) as u8, (y * 7) as u8, ((x ^ y) * 3) as u8]))
+    fn picture(pixel: impl Fn(usize, usize) -> [u8; 3]) -> Picture {
+        let values: Vec<u8> = (0..48 * 32).flat_map(|i| pixel(i % 48, i / 48)).collect();
+        Picture::from_bytes(Size { width: 48, height: 32 }, 3, &values)
+    }
+
+    fn photo() -> Picture {
+        picture(|x, y| [(x * 5) as u8, (y * 7) as u8, ((x ^ y) * 3) as u8])
     }
 
     #[test]
@@ -110,29 +108,28 @@ mod tests {
         assert_ne!(one, holed(1, "one"));
         for number in 0..50 {
             let holed = holed(0, &number.to_string());
-            let changed: Vec<&Rgb<u8>> =
-                holed.pixels().zip(photo.pixels()).filter(|(a, b)| a != b).map(|pair| pair.0).collect();
-            assert!(changed.iter().all(|pixel| **pixel == HOLE));
-            // One of the smallest to three of the largest.
-            assert!((8 * 6 - 4..=3 * 24 * 16).contains(&changed.len()), "{} pixels", changed.len());
+            let pixels = holed.samples.chunks_exact(3).zip(photo.samples.chunks_exact(3));
+            let changed: Vec<&[u16]> = pixels.filter(|(a, b)| a != b).map(|pair| pair.0).collect();
+            assert!(changed.iter().all(|pixel| *pixel == [HOLE; 3]));
+            // From one of the smallest to three of the largest.
+            assert!((8 * 6..=3 * 24 * 16).contains(&changed.len()), "{} pixels", changed.len());
         }
     }
 
     #[test]
     fn the_low_resolution_keeps_the_size_and_loses_the_detail() {
-        let stripes = RgbImage::from_fn(32, 32, |x, _| Rgb([if x % 2 == 0 { 0 } else { 200 }; 3]));
+        let stripes = picture(|x, _| [if x % 2 == 0 { 0 } else { 200 }; 3]);
         let low = Degrade::Upscale { factor: 4 }.degrade(&stripes, "".as_ref());
-        assert_eq!(low.dimensions(), (32, 32));
-        // Stripes of one pixel average out away from the borders.
-        assert!((8..24).all(|x| low.get_pixel(x, 16).0[0].abs_diff(100) <= 8));
+        assert_eq!(low.size, stripes.size);
+        // Stripes of one pixel average out; within 8 grey levels, away from the borders.
+        let middle = low.crop(12, 8, Size { width: 24, height: 16 });
+        assert!(middle.samples.iter().all(|&sample| sample.abs_diff(100 * 257) <= 8 * 257));
     }
 
     #[test]
-    fn grey_is_the_luminance_in_all_channels() {
+    fn grey_is_one_value_in_all_channels() {
         let gray = Degrade::Colorize.degrade(&photo(), "".as_ref());
-        assert!(gray.pixels().all(|Rgb([r, g, b])| r == g && g == b));
-        let green = RgbImage::from_pixel(2, 2, Rgb([0, 255, 0]));
-        // Rec. 709: 0.7152 of green.
-        assert!(Degrade::Colorize.degrade(&green, "".as_ref()).get_pixel(0, 0).0[0].abs_diff(182) <= 1);
+        assert!(gray.channels == 3 && gray.samples.chunks_exact(3).all(|pixel| pixel == [pixel[0]; 3]));
+        assert_ne!(gray.samples[..3], gray.samples[gray.samples.len() - 3..]);
     }
 }

@@ -12,13 +12,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use image::{GenericImage, RgbImage, imageops::crop_imm};
 use rayon::prelude::*;
 
-use super::{count, for_all, new_folder, places, progress::say, read_upright, refuse, upright_size};
+use super::{beside, count, for_all, new_folder, places, progress::say, read_upright, refuse, upright_size};
 use crate::{
     cli::MakeArgs,
-    data::{Size, resize, write_png},
+    data::{Picture, ResizeFilter, Size, write_png},
 };
 use degrade::Degrade;
 
@@ -44,11 +43,12 @@ pub fn run(args: &MakeArgs) -> Result<()> {
             fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
         }
         for_all(&photos, "photographs", |photo| {
-            let whole = fit(&read_upright(&photo.path)?.into_rgb8(), args.size);
+            let picture = Picture::from_image(read_upright(&photo.path)?);
+            let whole = fit(picture.with_context(|| photo.path.display().to_string())?.with_channels(3), args.size);
             let mut name = photo.stem.clone();
             let degraded = degrade.degrade(&whole, &name);
             name.push(".png");
-            write_png(&out.join(photo.place).join(name), &beside(&degraded, &whole))
+            write_png(&out.join(photo.place).join(name), &beside(&degraded, &whole).to_image8())
         })
     })?;
     let (pairs, out) = (count(photos.len(), "pair"), args.out.display());
@@ -97,51 +97,37 @@ fn find(args: &MakeArgs) -> Result<Vec<Photo>> {
 }
 
 /// The middle of `photo` in the shape of `size`, at that size.
-fn fit(photo: &RgbImage, size: Size) -> RgbImage {
-    let (width, height) = (u64::from(photo.width()), u64::from(photo.height()));
-    let (shape_w, shape_h) = (size.width as u64, size.height as u64);
+fn fit(photo: Picture, size: Size) -> Picture {
+    let Size { width, height } = photo.size;
     // The largest rectangle of the shape that the photo holds.
-    let (w, h) = match width * shape_h > height * shape_w {
-        true => ((height * shape_w / shape_h).max(1), height),
-        false => (width, (width * shape_h / shape_w).max(1)),
+    let shape = match width * size.height > height * size.width {
+        true => Size { width: (height * size.width / size.height).max(1), height },
+        false => Size { width, height: (width * size.height / size.width).max(1) },
     };
-    let (left, top) = ((width - w) / 2, (height - h) / 2);
-    let cut = crop_imm(photo, left as u32, top as u32, w as u32, h as u32).to_image();
-    if Size::of(&cut) == size { cut } else { resize(&cut, size) }
-}
-
-fn beside(a: &RgbImage, b: &RgbImage) -> RgbImage {
-    let mut pair = RgbImage::new(2 * a.width(), a.height());
-    for (left, half) in [(0, a), (a.width(), b)] {
-        pair.copy_from(half, left, 0).expect("both halves lie inside");
-    }
-    pair
+    let cut = photo.crop((width - shape.width) / 2, (height - shape.height) / 2, shape);
+    cut.resize(size, ResizeFilter::Bicubic)
 }
 
 #[cfg(test)]
 mod tests {
-    use image::Rgb;
-
     use super::*;
 
     #[test]
     fn a_photo_is_cut_around_its_middle_and_never_stretched() {
-        // A circle stays one: red stands in the middle, as wide as high.
-        let photo = RgbImage::from_fn(90, 40, |x, y| {
-            let is_inside = x.abs_diff(45) < 10 && y.abs_diff(20) < 10;
-            Rgb(if is_inside { [200, 0, 0] } else { [0, 0, 90] })
-        });
+        // A square stays one: it stands in the middle, as wide as high.
+        let is_inside = |x: usize, y: usize| x.abs_diff(45) < 10 && y.abs_diff(20) < 10;
+        let values: Vec<u8> = (0..90 * 40).map(|i| if is_inside(i % 90, i / 90) { 200 } else { 0 }).collect();
+        let photo = Picture::from_bytes(Size { width: 90, height: 40 }, 1, &values);
         for size in [Size::square(20), Size { width: 32, height: 16 }, Size { width: 10, height: 20 }] {
-            let cut = fit(&photo, size);
-            assert_eq!(Size::of(&cut), size);
-            let red = |(_, _, pixel): &(u32, u32, &Rgb<u8>)| pixel.0[0] > 100;
-            let places: Vec<(u32, u32)> = cut.enumerate_pixels().filter(red).map(|(x, y, _)| (x, y)).collect();
-            let extent = |values: &mut dyn Iterator<Item = u32>| {
-                let values: Vec<u32> = values.collect();
-                values.iter().max().unwrap_or(&0) - values.iter().min().unwrap_or(&0)
+            let cut = fit(photo.clone(), size);
+            assert_eq!(cut.size, size);
+            let bright: Vec<usize> = (0..size.pixels()).filter(|&i| cut.samples[i] > u16::MAX / 2).collect();
+            let extent = |place: &dyn Fn(usize) -> usize| {
+                let places = || bright.iter().map(|&i| place(i));
+                places().max().zip(places().min()).map_or(0, |(most, least)| most - least + 1)
             };
-            let (w, h) = (extent(&mut places.iter().map(|p| p.0)), extent(&mut places.iter().map(|p| p.1)));
-            assert!(w.abs_diff(h) <= 1 && w >= 4, "{size}: {w}x{h}");
+            let (w, h) = (extent(&|i| i % size.width), extent(&|i| i / size.width));
+            assert!(w.abs_diff(h) <= 1 && w >= 5, "{size}: {w}x{h}");
         }
     }
 }

@@ -1,0 +1,3 @@
+//! Coming and going: weights of PyTorch programs, and models for them and for other runtimes.
+
+pub mod import;
