@@ -65,6 +65,13 @@ impl About {
         Ok(strings)
     }
 
+    /// For weights that are no checkpoint: the version, which says how one is read, is left out.
+    pub(super) fn to_weights_strings(&self) -> Result<HashMap<String, String>> {
+        let mut strings = self.to_strings()?;
+        strings.remove(VERSION_KEY);
+        Ok(strings)
+    }
+
     /// The inverse of `to_strings`. The version is looked at first: nothing else of another format can be relied upon.
     pub(super) fn from_strings(strings: &HashMap<String, String>) -> Result<About> {
         ensure!(
@@ -176,7 +183,7 @@ mod tests {
         assert!(About::from_strings(&damaged).unwrap_err().to_string().contains("lacks pixtape.step"));
 
         let mut absurd = About::of_run(fixture::meta(5)).to_strings().unwrap();
-        let generator = absurd[GENERATOR_KEY].replace("width = 64", "width = 9999999999");
+        let generator = absurd[GENERATOR_KEY].replace("width = 16", "width = 9999999999");
         absurd.insert(GENERATOR_KEY.into(), generator);
         assert!(format!("{:#}", About::from_strings(&absurd).unwrap_err()).contains("width 9999999999"));
     }

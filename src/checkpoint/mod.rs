@@ -15,7 +15,7 @@ mod write;
 pub use folder::{latest, names, resolve, save_best, save_to_run};
 pub use meta::{About, FORMAT_VERSION, Meta, Origin};
 pub use read::Reader;
-pub use write::{Tensors, save};
+pub use write::{Tensors, save, save_weights};
 
 /// Name and shape of one f32 tensor, as PyTorch has them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! for the header, the rest of the format is a length and the bytes.
 
 use std::{
+    collections::HashMap,
     ffi::OsString,
     fs::{self, File},
     io::{self, BufWriter, Write},
@@ -34,15 +35,27 @@ pub trait Tensors {
 ///
 /// On an error (no space, no permission) the old file is untouched and nothing else is left behind.
 pub fn save(path: &Path, about: &About, tensors: &dyn Tensors) -> Result<()> {
+    let saved = about.to_strings().and_then(|strings| replace(path, strings, tensors));
+    saved.with_context(|| format!("cannot save the checkpoint {}", path.display()))
+}
+
+/// Writes weights for other programs, in the same way. They say where they come from and are no checkpoint.
+pub fn save_weights(path: &Path, about: &About, tensors: &dyn Tensors) -> Result<()> {
+    let strings = about.to_weights_strings();
+    let saved = strings.and_then(|strings| replace(path, strings, tensors));
+    saved.with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn replace(path: &Path, strings: HashMap<String, String>, tensors: &dyn Tensors) -> Result<()> {
     let unfinished = unfinished_name(path);
-    let saved = write_file(&unfinished, about, tensors)
+    let saved = write_file(&unfinished, strings, tensors)
         .and_then(|()| Ok(fs::rename(&unfinished, path)?))
         .and_then(|()| Ok(sync_folder_of(path)?));
     if saved.is_err() {
         // The first error is the one to report; this one has the same cause.
         let _ = fs::remove_file(&unfinished);
     }
-    saved.with_context(|| format!("cannot save the checkpoint {}", path.display()))
+    saved
 }
 
 fn unfinished_name(path: &Path) -> PathBuf {
@@ -52,9 +65,9 @@ fn unfinished_name(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn write_file(path: &Path, about: &About, tensors: &dyn Tensors) -> Result<()> {
+fn write_file(path: &Path, strings: HashMap<String, String>, tensors: &dyn Tensors) -> Result<()> {
     let specs = tensors.specs();
-    let header = header(about, &specs)?;
+    let header = header(strings, &specs)?;
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(&header)?;
@@ -75,14 +88,14 @@ fn write_file(path: &Path, about: &About, tensors: &dyn Tensors) -> Result<()> {
 }
 
 /// The JSON header. Its keys are sorted, so that equal states are equal files.
-fn header(about: &About, specs: &[TensorSpec]) -> Result<Vec<u8>> {
+fn header(strings: HashMap<String, String>, specs: &[TensorSpec]) -> Result<Vec<u8>> {
     let mut end = 0;
     let infos = specs.iter().map(|spec| {
         let start = end;
         end += spec.shape.iter().product::<usize>() * size_of::<f32>();
         (spec.name.clone(), TensorInfo { dtype: Dtype::F32, shape: spec.shape.clone(), data_offsets: (start, end) })
     });
-    let metadata = Metadata::new(Some(about.to_strings()?), infos.collect())?;
+    let metadata = Metadata::new(Some(strings), infos.collect())?;
     // A JSON value keeps its keys in order, the hash maps in `Metadata` do not.
     let mut header = serde_json::to_vec(&serde_json::to_value(&metadata)?)?;
     // Readers that map the file want the tensors aligned.

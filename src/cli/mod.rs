@@ -6,6 +6,7 @@
 mod data;
 mod devices;
 mod evaluate;
+mod export;
 mod generator;
 mod import;
 mod train;
@@ -24,6 +25,7 @@ use clap::{
 
 pub use data::{CheckArgs, DataArgs, FetchArgs, Kind, MakeArgs, PairArgs, SplitArgs};
 pub use evaluate::EvaluateArgs;
+pub use export::{ExportArgs, Network};
 pub use generator::GeneratorArgs;
 pub use import::ImportArgs;
 pub use train::TrainArgs;
@@ -62,8 +64,9 @@ enum Command {
     Train(Box<TrainArgs>),
     Translate(TranslateArgs),
     Evaluate(EvaluateArgs),
-    Data(DataArgs),
     Import(ImportArgs),
+    Export(ExportArgs),
+    Data(DataArgs),
     /// List what this machine can compute on
     Devices,
 }
@@ -74,8 +77,9 @@ pub fn run() -> Result<ExitCode> {
         Command::Train(args) => crate::train::run(&args.request()?)?,
         Command::Translate(args) => crate::translate::run(&args)?,
         Command::Evaluate(args) => crate::evaluate::run(&args)?,
-        Command::Data(args) => args.run()?,
         Command::Import(args) => crate::exchange::import::run(&args)?,
+        Command::Export(args) => crate::exchange::export::run(&args)?,
+        Command::Data(args) => args.run()?,
         Command::Devices => devices::run()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -227,12 +227,6 @@ impl Folder {
         refuse(dir, &reading.bad, total)?;
         Ok((name, folder))
     }
-
-    /// What the pair at `index` is called: the name of its file, or of A's.
-    pub fn name(&self, index: usize) -> String {
-        let file = &self.sources[index].files()[0];
-        file.file_name().unwrap_or_default().to_string_lossy().into_owned()
-    }
 }
 
 impl Pairs for Folder {
@@ -245,6 +239,11 @@ impl Pairs for Folder {
             Some(pair) => Ok(pair.clone()),
             None => Ok(decode(&self.sources[index], &self.options, self.is_cut)?.pair),
         }
+    }
+
+    /// Its file's, or that of its A.
+    fn name(&self, index: usize) -> String {
+        self.sources[index].files()[0].file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// Of the names and contents of the files, in order.

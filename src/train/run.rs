@@ -56,19 +56,20 @@ struct Data {
     held_out: Option<Box<dyn Pairs>>,
     samples: Vec<Pair>,
     /// Of a folder.
-    found: Option<Report>,
+    report: Option<Report>,
 }
 
 impl Data {
     fn open(config: &TrainConfig) -> Result<Data> {
         let options = config.pair_options();
-        let (train, held_out, found): (Arc<dyn Pairs>, Option<Box<dyn Pairs>>, _) = match &config.data {
+        let (train, held_out, report): (Arc<dyn Pairs>, Option<Box<dyn Pairs>>, _) = match &config.data {
             None => {
                 let facades = |size, count, split| -> Result<Facades> {
                     Ok(Facades::new(config.seed, size, count, split)?.with_channels(options.channels))
                 };
                 let held_out = facades(config.image_size, FACADES_HELD_OUT, Split::HeldOut)?;
-                (Arc::new(facades(config.load_size, FACADES_PER_EPOCH, Split::Train)?), Some(Box::new(held_out)), None)
+                let train = facades(config.load_size, FACADES_PER_EPOCH, Split::Train)?;
+                (Arc::new(train), Some(Box::new(held_out)), None)
             }
             Some(dir) => {
                 let Dataset { train, held_out, report } = open_folder(dir, config)?;
@@ -83,7 +84,7 @@ impl Data {
             Ok(Pair { input, target })
         });
         let samples = samples.collect::<Result<_>>()?;
-        Ok(Data { train, held_out, samples, found })
+        Ok(Data { train, held_out, samples, report })
     }
 }
 
@@ -107,7 +108,7 @@ struct Run {
     journal: Journal,
     held_out: Option<Box<dyn Pairs>>,
     samples: Vec<Pair>,
-    found: Option<Report>,
+    report: Option<Report>,
     history: Vec<Validation>,
     fingerprint: u64,
     /// The step at which the program began, and when.
@@ -170,7 +171,7 @@ impl Run {
             journal.write_metrics(&history)?;
         }
         interrupt::catch()?;
-        let Data { held_out, samples, found, .. } = data;
+        let Data { held_out, samples, report, .. } = data;
         Ok(Run {
             config,
             chosen,
@@ -179,7 +180,7 @@ impl Run {
             journal,
             held_out,
             samples,
-            found,
+            report,
             history,
             fingerprint,
             first,
@@ -266,8 +267,8 @@ impl Run {
             self.total,
             self.chosen.describe(config.threads),
         ));
-        if let Some(found) = &self.found {
-            found.lines().iter().for_each(|line| say(line));
+        if let Some(report) = &self.report {
+            report.lines().iter().for_each(|line| say(line));
             say(&preparation(&config.pair_options(), config.augment));
         }
         if self.held_out.is_none() {
@@ -297,7 +298,7 @@ impl Run {
         let is_done = self.history.last().is_some_and(|last| last.step >= step);
         let Some(pairs) = self.held_out.as_deref().filter(|_| is_due && !is_done) else { return Ok(false) };
         let translated = |count| progress.aside(&format!("measuring held-out pairs, {count} of {}", pairs.len()));
-        let Some(mean) = validate(&mut self.trainer, pairs, translated)? else {
+        let Some(mean) = validate(&mut self.trainer, pairs, self.config.image_size, translated)? else {
             return Ok(false);
         };
         self.history.push(Validation { epoch, step, mean });

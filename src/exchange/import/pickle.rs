@@ -80,6 +80,14 @@ impl<'a> Pickle<'a> {
         }
     }
 
+    /// The names of all that lies outside.
+    pub fn persistent_names(&self) -> impl Iterator<Item = Value<'a>> + '_ {
+        self.objects.iter().filter_map(|object| match object {
+            Object::Persistent(name) => Some(*name),
+            _ => None,
+        })
+    }
+
     /// The name of the function and the arguments, if `value` is what a call would have made.
     pub fn call(&self, value: Value<'a>) -> Option<(&str, &[Value<'a>])> {
         match self.object(value) {

@@ -129,21 +129,22 @@ pub fn may_name(name: &str) -> bool {
 /// # Errors
 /// When one is not as PyTorch writes them.
 pub fn contents(pickle: &Pickle) -> Result<Contents> {
-    let mut finder = Finder {
-        pickle,
-        seen: HashSet::new(),
-        count: 0,
-        found: Contents { dicts: Vec::new(), element_sizes: HashMap::new() },
-    };
+    // All of them, also of tensors that are of no interest: in the older form they lie one behind the other.
+    let mut element_sizes = HashMap::new();
+    for name in pickle.persistent_names() {
+        let (key, dtype, _) = storage(pickle, name)?;
+        element_sizes.insert(key, dtype.size());
+    }
+    let mut finder = Finder { pickle, seen: HashSet::new(), count: 0, dicts: Vec::new() };
     finder.find("", pickle.root, 0)?;
-    Ok(finder.found)
+    Ok(Contents { dicts: finder.dicts, element_sizes })
 }
 
 struct Finder<'a> {
     pickle: &'a Pickle<'a>,
     seen: HashSet<usize>,
     count: usize,
-    found: Contents,
+    dicts: Vec<StateDict>,
 }
 
 impl<'a> Finder<'a> {
@@ -166,7 +167,7 @@ impl<'a> Finder<'a> {
             }
         }
         if !tensors.is_empty() {
-            self.found.dicts.push(StateDict { place: place.to_owned(), tensors });
+            self.dicts.push(StateDict { place: place.to_owned(), tensors });
         }
         for (key, value) in items {
             if let Value::Text(key) = *key {
@@ -178,7 +179,7 @@ impl<'a> Finder<'a> {
     }
 
     /// The tensor that `value` is, if it is one.
-    fn tensor(&mut self, value: Value<'a>) -> Result<Option<TorchTensor>> {
+    fn tensor(&self, value: Value<'a>) -> Result<Option<TorchTensor>> {
         let Some((function, arguments)) = self.pickle.call(value) else { return Ok(None) };
         let arguments = match (function, arguments) {
             ("torch._utils._rebuild_parameter", [data, ..]) => match self.pickle.call(*data) {
@@ -189,30 +190,12 @@ impl<'a> Finder<'a> {
             _ => return Ok(None),
         };
         let [storage, offset, shape, strides, ..] = *arguments else { bail!("too few arguments") };
-        let (storage, dtype, start) = self.storage(storage)?;
+        let Some(Object::Persistent(name)) = self.pickle.object(storage) else { bail!("it has no storage") };
+        let (storage, dtype, start) = self::storage(self.pickle, *name)?;
         let (shape, strides) = (self.sizes(shape)?, self.sizes(strides)?);
         ensure!(shape.len() == strides.len(), "as many strides as dimensions are needed");
         let offset = start.checked_add(size(offset)?).context("its offset is beyond all numbers")?;
         Ok(Some(TorchTensor { storage, dtype, offset, shape, strides }))
-    }
-
-    /// Key, type and first element of a storage: `('storage', torch.FloatStorage, key, device, count)`, in the older form with
-    /// what it is a view of, `(key, offset, count)`, or `None`.
-    fn storage(&mut self, value: Value<'a>) -> Result<(String, Dtype, usize)> {
-        let Some(Object::Persistent(name)) = self.pickle.object(value) else { bail!("it has no storage") };
-        let (class, key, view) = match self.pickle.tuple(*name) {
-            Some([Value::Text("storage"), class, Value::Text(key), _, _, view @ ..]) => (class, *key, view.first()),
-            _ => bail!("its storage is not as PyTorch writes them"),
-        };
-        let dtype =
-            self.pickle.global(*class).and_then(Dtype::of_storage).context("its storage is of no known type")?;
-        ensure!(key.len() <= LONGEST_NAME, "the key of its storage has {} characters", key.len());
-        self.found.element_sizes.insert(key.to_owned(), dtype.size());
-        let start = match view.and_then(|view| self.pickle.tuple(*view)) {
-            Some([_, offset, ..]) => size(*offset)?,
-            _ => 0,
-        };
-        Ok((key.to_owned(), dtype, start))
     }
 
     fn sizes(&self, value: Value<'a>) -> Result<Vec<usize>> {
@@ -224,6 +207,22 @@ impl<'a> Finder<'a> {
         ensure!(sizes.len() <= MOST_DIMENSIONS, "it has {} dimensions", sizes.len());
         sizes.iter().map(|value| size(*value)).collect()
     }
+}
+
+/// Key, type and first element of the storage called `name`: `('storage', torch.FloatStorage, key, device, count)`, in the older
+/// form with what it is a view of, `(key, offset, count)`, or `None`.
+fn storage<'a>(pickle: &Pickle<'a>, name: Value<'a>) -> Result<(String, Dtype, usize)> {
+    let (class, key, view) = match pickle.tuple(name) {
+        Some([Value::Text("storage"), class, Value::Text(key), _, _, view @ ..]) => (class, *key, view.first()),
+        _ => bail!("a storage is not as PyTorch writes them"),
+    };
+    let dtype = pickle.global(*class).and_then(Dtype::of_storage).context("a storage is of no known type")?;
+    ensure!(key.len() <= LONGEST_NAME, "the key of a storage has {} characters", key.len());
+    let start = match view.and_then(|view| pickle.tuple(*view)) {
+        Some([_, offset, ..]) => size(*offset)?,
+        _ => 0,
+    };
+    Ok((key.to_owned(), dtype, start))
 }
 
 fn size(value: Value) -> Result<usize> {
@@ -327,6 +326,7 @@ mod tests {
             fs::write(&path, &whole).unwrap();
             let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
             // Everywhere in what describes the tensors, here and there in their numbers.
+            assert!(read_all(&path).is_ok(), "{name}");
             let lengths = (0..whole.len()).filter(|&at| at < 3000 || at + 3000 > whole.len() || at % 97 == 0);
             for length in lengths.rev() {
                 file.set_len(length as u64).unwrap();
