@@ -234,7 +234,7 @@ fn pairs_that_do_not_fill_a_batch_are_said() {
     let said = scene.run(&format!("train --data data {TINY} --batch 2 --epochs 2 --out run"));
     assert_eq!(scene.column("run", 0), ["1", "1", "2", "2"]);
     let line = said.stderr.lines().find(|line| line.contains("leaves out")).unwrap();
-    assert!(line.contains("leaves out 1 pair, drawn anew each time") && line.contains("batches of 2"), "{line}");
+    assert!(line.contains("leaves out 1 pair, drawn anew each time") && line.contains("steps of 2"), "{line}");
 
     // In file-name order these are the same ones in every epoch, and that is said too.
     let said = scene.run(&format!("train --data data {TINY} --batch 3 --shuffle false --epochs 2 --out in-order"));
