@@ -64,7 +64,7 @@ impl PairOptions {
 impl Dataset {
     /// Opens `dir`. Training pairs are those of its part `train`, or of `dir` itself when there are none; those of the part
     /// `val`, else `test`, are held out, else a share of the training pairs. `progress` is told how many of how many pairs are
-    /// decoded, from several threads. The decoded training pairs are kept as far as they fit in `cache_bytes`.
+    /// decoded, from several threads. What is decoded is kept as far as it fits in `cache_bytes`, the training pairs first.
     ///
     /// # Errors
     /// When there are no pairs to train on, or naming every file that cannot be used.
@@ -157,13 +157,11 @@ impl Parts {
         parts.extend(rest.iter().map(|(part, sources)| (place(part), sources.len(), "for evaluate")));
         parts.retain(|(_, count, _)| *count > 0);
 
-        let mut reading =
-            Reading { options, progress, total, done: 0.into(), seen: Seen::default(), bad: found.unclear };
-        let train = reading.folder(train.1, cache_bytes, false);
-        // Of the held-out pairs a few are looked at now and then: they are only checked.
-        let held_out = reading.folder(held_out.1, 0, true);
+        let mut reading = Reading::new(options, progress, total, cache_bytes, found.unclear);
+        let train = reading.folder(train.1, false);
+        let held_out = reading.folder(held_out.1, true);
         for (_, sources) in rest {
-            reading.folder(sources, 0, true);
+            reading.folder(sources, true);
         }
         let Reading { seen, bad, .. } = reading;
         let report = Report {
@@ -221,9 +219,8 @@ impl Folder {
             name = format!("the {} of {name} held out in training", options.val_split);
         }
         let total = sources.len() + found.unclear.len();
-        let mut reading =
-            Reading { options, progress: &|_, _| {}, total, done: 0.into(), seen: Seen::default(), bad: found.unclear };
-        let folder = reading.folder(sources, CACHE_BYTES, true);
+        let mut reading = Reading::new(options, &|_, _| {}, total, CACHE_BYTES, found.unclear);
+        let folder = reading.folder(sources, true);
         refuse(dir, &reading.bad, total)?;
         Ok((name, folder))
     }
@@ -261,20 +258,33 @@ struct Reading<'a> {
     progress: &'a (dyn Fn(usize, usize) + Sync),
     total: usize,
     done: AtomicUsize,
+    cache_bytes: usize,
+    /// Bytes of the pairs decoded so far.
+    kept: AtomicUsize,
     seen: Seen,
     bad: Vec<String>,
 }
 
-impl Reading<'_> {
-    /// Decodes all `sources` and keeps what fits in `cache_bytes`.
-    fn folder(&mut self, sources: Vec<Source>, cache_bytes: usize, is_cut: bool) -> Folder {
-        let kept = AtomicUsize::new(0);
+impl<'a> Reading<'a> {
+    fn new(
+        options: &'a PairOptions,
+        progress: &'a (dyn Fn(usize, usize) + Sync),
+        total: usize,
+        cache_bytes: usize,
+        bad: Vec<String>,
+    ) -> Reading<'a> {
+        let (done, kept) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Reading { options, progress, total, done, cache_bytes, kept, seen: Seen::default(), bad }
+    }
+
+    /// Decodes all `sources` and keeps what still fits.
+    fn folder(&mut self, sources: Vec<Source>, is_cut: bool) -> Folder {
         let read = |source: &Source| {
             let read = decode(source).map(|(sides, files)| {
                 let pair = prepare(sides, self.options, is_cut).with_context(|| source.to_string()).map(|pair| {
                     let bytes = size_of::<u16>() * (pair.input.samples.len() + pair.target.samples.len());
                     // Which ones are kept is up to the threads, and changes no pair.
-                    let is_kept = kept.fetch_add(bytes, Ordering::Relaxed) + bytes <= cache_bytes;
+                    let is_kept = self.kept.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.cache_bytes;
                     is_kept.then_some(pair)
                 });
                 (pair, files)
