@@ -260,7 +260,7 @@ struct Reading<'a> {
     done: AtomicUsize,
     cache_bytes: usize,
     /// Bytes of the pairs decoded so far.
-    kept: AtomicUsize,
+    decoded_bytes: AtomicUsize,
     seen: Seen,
     bad: Vec<String>,
 }
@@ -273,8 +273,8 @@ impl<'a> Reading<'a> {
         cache_bytes: usize,
         bad: Vec<String>,
     ) -> Reading<'a> {
-        let (done, kept) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Reading { options, progress, total, done, cache_bytes, kept, seen: Seen::default(), bad }
+        let (done, decoded_bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Reading { options, progress, total, done, cache_bytes, decoded_bytes, seen: Seen::default(), bad }
     }
 
     /// Decodes all `sources` and keeps what still fits.
@@ -284,7 +284,7 @@ impl<'a> Reading<'a> {
                 let pair = prepare(sides, self.options, is_cut).with_context(|| source.to_string()).map(|pair| {
                     let bytes = size_of::<u16>() * (pair.input.samples.len() + pair.target.samples.len());
                     // Which ones are kept is up to the threads, and changes no pair.
-                    let is_kept = self.kept.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.cache_bytes;
+                    let is_kept = self.decoded_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.cache_bytes;
                     is_kept.then_some(pair)
                 });
                 (pair, files)
