@@ -9,6 +9,7 @@ pub mod config;
 pub mod data;
 pub mod device;
 pub mod evaluate;
+pub mod exchange;
 mod files;
 pub mod metrics;
 pub mod nn;

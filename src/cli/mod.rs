@@ -6,7 +6,9 @@
 mod data;
 mod devices;
 mod evaluate;
+mod export;
 mod generator;
+mod import;
 mod train;
 mod translate;
 
@@ -21,9 +23,11 @@ use clap::{
     builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser},
 };
 
-pub use data::{DataArgs, FetchArgs, Kind, MakeArgs, PairArgs, SplitArgs};
+pub use data::{CheckArgs, DataArgs, FetchArgs, Kind, MakeArgs, PairArgs, SplitArgs};
 pub use evaluate::EvaluateArgs;
+pub use export::{ExportArgs, Network};
 pub use generator::GeneratorArgs;
+pub use import::ImportArgs;
 pub use train::TrainArgs;
 pub use translate::TranslateArgs;
 
@@ -41,8 +45,8 @@ Examples:
   Translate images of any size with the newest checkpoint of a run:
     pixtape translate runs/facades-1 labels/ sketch.png --out translated
 
-  Measure a run on the pairs of a test folder:
-    pixtape evaluate runs/facades-1 --data data/facades";
+  Measure a run on the pairs of a test folder, and look at them:
+    pixtape evaluate runs/facades-1 --data data/facades --out evaluation";
 
 /// Pix2Pix: learns to turn one kind of image into another from pairs of both
 ///
@@ -60,6 +64,8 @@ enum Command {
     Train(Box<TrainArgs>),
     Translate(TranslateArgs),
     Evaluate(EvaluateArgs),
+    Import(ImportArgs),
+    Export(ExportArgs),
     Data(DataArgs),
     /// List what this machine can compute on
     Devices,
@@ -71,6 +77,8 @@ pub fn run() -> Result<ExitCode> {
         Command::Train(args) => crate::train::run(&args.request()?)?,
         Command::Translate(args) => crate::translate::run(&args)?,
         Command::Evaluate(args) => crate::evaluate::run(&args)?,
+        Command::Import(args) => crate::exchange::import::run(&args)?,
+        Command::Export(args) => crate::exchange::export::run(&args)?,
         Command::Data(args) => args.run()?,
         Command::Devices => devices::run()?,
     }

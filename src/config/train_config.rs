@@ -1,11 +1,12 @@
 //! The complete settings of a run, as they stand in `config.toml` and in every checkpoint.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::resume::is_same_place;
 use super::{Precision, size_rules};
 use crate::data::{Augment, Direction, Fit, PairOptions, Preprocess, ResizeFilter, Size};
 use crate::device::DeviceChoice;
@@ -250,6 +251,14 @@ impl TrainConfig {
             val_split: self.val_split,
             seed: self.seed,
         }
+    }
+
+    /// As [`pair_options`](TrainConfig::pair_options), for the pairs of `dir`: what training held out is told from the rest only
+    /// where it was trained on.
+    pub fn evaluation_options(&self, dir: &Path) -> PairOptions {
+        let is_trained_on = self.data.as_ref().is_some_and(|data| is_same_place(data, dir));
+        let val_split = if is_trained_on { self.val_split } else { 0.0 };
+        PairOptions { val_split, ..self.pair_options() }
     }
 
     /// The training step that these settings describe.

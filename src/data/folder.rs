@@ -227,12 +227,6 @@ impl Folder {
         refuse(dir, &reading.bad, total)?;
         Ok((name, folder))
     }
-
-    /// What the pair at `index` is called: the name of its file, or of A's.
-    pub fn name(&self, index: usize) -> String {
-        let file = &self.sources[index].files()[0];
-        file.file_name().unwrap_or_default().to_string_lossy().into_owned()
-    }
 }
 
 impl Pairs for Folder {
@@ -245,6 +239,11 @@ impl Pairs for Folder {
             Some(pair) => Ok(pair.clone()),
             None => Ok(decode(&self.sources[index], &self.options, self.is_cut)?.pair),
         }
+    }
+
+    /// Its file's, or that of its A.
+    fn name(&self, index: usize) -> String {
+        self.sources[index].files()[0].file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// Of the names and contents of the files, in order.
@@ -373,9 +372,14 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::data::{Preprocess, ResizeFilter};
 
     const LEFT: [u8; 3] = [200, 30, 40];
     const RIGHT: [u8; 3] = [10, 60, 220];
+
+    fn options() -> PairOptions {
+        PairOptions::rgb(Size::square(8))
+    }
 
     fn side_by_side(width: u32, height: u32) -> RgbImage {
         RgbImage::from_fn(width, height, |x, _| Rgb(if x < width / 2 { LEFT } else { RIGHT }))
@@ -392,20 +396,25 @@ mod tests {
         dir
     }
 
-    fn open(dir: &TempDir, cache_bytes: usize) -> Result<Dataset> {
-        Dataset::open(dir.path(), Direction::AToB, Size::square(8), cache_bytes, &|_, _| {})
+    fn open(dir: &TempDir, options: &PairOptions) -> Result<Dataset> {
+        Dataset::open(dir.path(), options, CACHE_BYTES, &|_, _| {})
     }
 
-    fn names(folder: &Folder) -> Vec<&str> {
-        folder.files.iter().filter_map(|path| path.file_name()?.to_str()).collect()
+    fn names(folder: &Folder) -> Vec<String> {
+        (0..folder.len()).map(|index| folder.name(index)).collect()
+    }
+
+    #[track_caller]
+    fn refused(dir: &TempDir, options: &PairOptions, words: &[&str]) {
+        let error = open(dir, options).err().map(|error| format!("{error:#}")).unwrap_or_default();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
     }
 
     #[test]
-    fn the_direction_says_which_half_is_the_input() {
+    fn the_direction_says_which_side_is_the_input() {
         let dir = folder(&["a.png"]);
         for (direction, input, target) in [(Direction::AToB, LEFT, RIGHT), (Direction::BToA, RIGHT, LEFT)] {
-            let found =
-                Dataset::open(dir.path(), direction, Size::square(8), CACHE_BYTES, &|_, _| {}).expect("one pair");
+            let found = open(&dir, &PairOptions { direction, ..options() }).expect("one pair");
             let pair = found.train.pair(0, 0).expect("the pair is good");
             assert!(pair.input.to_rgb8().pixels().all(|pixel| pixel.0 == input));
             assert!(pair.target.to_rgb8().pixels().all(|pixel| pixel.0 == target));
@@ -413,27 +422,82 @@ mod tests {
     }
 
     #[test]
-    fn finds_flat_and_split_folders_in_byte_order_and_ignores_the_rest() {
-        let dir = folder(&["b.png", "B.JPG", "a10.jpeg", "a9.png", ".hidden.png", "sub.png/inner.png"]);
-        fs::write(dir.path().join("notes.txt"), "no picture").expect("a file for the test");
-        let flat = open(&dir, CACHE_BYTES).expect("four pairs");
-        assert_eq!(names(&flat.train), ["B.JPG", "a10.jpeg", "a9.png", "b.png"]);
-        assert!(flat.held_out.is_none());
+    fn the_two_files_of_a_pair_are_its_sides() {
+        let dir = tempfile::tempdir().expect("a folder for the test");
+        for (side, color) in [("A", LEFT), ("B", RIGHT)] {
+            fs::create_dir(dir.path().join(side)).expect("a folder for the test");
+            RgbImage::from_pixel(8, 8, Rgb(color)).save(dir.path().join(side).join("x.png")).expect("a picture");
+        }
+        let found = open(&dir, &options()).expect("one pair");
+        let pair = found.train.pair(0, 0).expect("the pair is good");
+        assert!(pair.input.to_rgb8().pixels().all(|pixel| pixel.0 == LEFT));
+        assert!(pair.target.to_rgb8().pixels().all(|pixel| pixel.0 == RIGHT));
+        let print = found.train.fingerprint();
+        // Both files count.
+        for side in ["A", "B"] {
+            let path = dir.path().join(side).join("x.png");
+            let before = fs::read(&path).expect("it was just written");
+            RgbImage::from_pixel(8, 8, Rgb([1, 2, 3])).save(&path).expect("a picture");
+            assert_ne!(open(&dir, &options()).expect("one pair").train.fingerprint(), print, "{side}");
+            fs::write(&path, before).expect("a file");
+        }
+        assert_eq!(open(&dir, &options()).expect("one pair").train.fingerprint(), print);
+    }
 
-        let split = open(&folder(&["train/x.png", "test/y.png", "loose.png"]), CACHE_BYTES).expect("two splits");
-        assert_eq!(names(&split.train), ["x.png"]);
-        assert_eq!(split.held_out.as_ref().map(names), Some(vec!["y.png"]));
-        let both = open(&folder(&["train/x.png", "test/y.png", "val/z.png"]), CACHE_BYTES).expect("three splits");
-        assert_eq!(both.held_out.as_ref().map(names), Some(vec!["z.png"]));
+    #[test]
+    fn what_is_held_out_is_never_trained_on() {
+        let dir = folder(&["train/x.png", "test/y.png"]);
+        let found = open(&dir, &options()).expect("two parts");
+        assert_eq!(
+            (names(&found.train), found.held_out.as_ref().map(names)),
+            (vec!["x.png".into()], Some(vec!["y.png".into()]))
+        );
+        let both = open(&folder(&["train/x.png", "test/y.png", "val/z.png"]), &options()).expect("three parts");
+        assert_eq!(
+            (names(&both.train), both.held_out.as_ref().map(names)),
+            (vec!["x.png".into()], Some(vec!["z.png".into()]))
+        );
+        // No pair of a flat folder is held out unless asked for.
+        assert!(open(&folder(&["x.png", "y.png"]), &options()).expect("two pairs").held_out.is_none());
+        refused(&folder(&["test/y.png"]), &options(), &["no pairs to train on", "none in train/"]);
+    }
+
+    #[test]
+    fn a_share_is_held_out_by_the_seed_in_the_order_of_the_names() {
+        let all: Vec<String> = (0..40).map(|number| format!("{number:02}.png")).collect();
+        let dir = folder(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        let divided = |val_split, seed| {
+            let found = open(&dir, &PairOptions { val_split, seed, ..options() }).expect("40 pairs");
+            let (train, held_out) = (names(&found.train), found.held_out.as_ref().map(names).unwrap_or_default());
+            let mut both = [train.clone(), held_out.clone()].concat();
+            both.sort_unstable();
+            assert_eq!(both, all, "each pair is in one of the two");
+            assert!(train.is_sorted() && held_out.is_sorted());
+            held_out
+        };
+        assert_eq!(divided(0.25, 1).len(), 10);
+        assert_eq!(divided(0.25, 1), divided(0.25, 1));
+        assert_ne!(divided(0.25, 1), divided(0.25, 2));
+        // One pair at least on either side.
+        assert_eq!((divided(0.001, 1).len(), divided(0.999, 1).len()), (1, 39));
+
+        let held_out = PairOptions { val_split: 0.25, ..options() };
+        let (name, evaluated) = Folder::to_evaluate(dir.path(), &held_out).expect("ten pairs");
+        assert_eq!((names(&evaluated), name.contains("held out")), (divided(0.25, 1), true));
+
+        refused(&folder(&["a.png"]), &held_out, &["--val-split 0.25", "1 pair"]);
+        refused(&folder(&["train/a.png", "test/b.png"]), &held_out, &["--val-split 0.25", "test/ already"]);
     }
 
     #[test]
     fn says_what_is_missing() {
-        let dir = folder(&["only.png/in-a-folder-that-looks-like-a-file.png"]);
-        let error = open(&dir, CACHE_BYTES).err().map(|e| e.to_string()).unwrap_or_default();
-        assert!(error.contains("no images in") && error.contains(".png, .jpg and .jpeg"), "{error}");
-        let nowhere = dir.path().join("nowhere");
-        let error = Dataset::open(&nowhere, Direction::AToB, Size::square(8), 0, &|_, _| {}).err();
+        refused(
+            &folder(&["only.png/in-a-folder-that-looks-like-a-file.png"]),
+            &options(),
+            &["no images in", ".png, .jpg, .jpeg, .tif", "A/ and B/"],
+        );
+        let nowhere = Path::new("no/such/folder");
+        let error = Dataset::open(nowhere, &options(), 0, &|_, _| {}).err();
         assert!(error.is_some_and(|error| error.to_string().contains("there is no folder")));
     }
 
@@ -447,51 +511,119 @@ mod tests {
         }
         side_by_side(15, 8).save(dir.path().join("train/odd.png")).expect("a picture for the test");
         fs::write(dir.path().join("train/text.jpg"), "no picture").expect("a file for the test");
-        let error = open(&dir, CACHE_BYTES).err().map(|e| e.to_string()).unwrap_or_default();
-        assert!(error.starts_with("4 of 5 images in"), "{error}");
-        for words in [
+        let words = [
+            "4 of 5 pairs in",
             "cut.png: ",
             "cut.jpg: the JPEG file is cut short",
             "odd.png: 15x8 is no side-by-side pair",
             "text.jpg: not a PNG",
-        ] {
-            assert!(error.contains(words), "{words} is missing: {error}");
+        ];
+        refused(&dir, &options(), &words);
+        let (report, bad) = Dataset::check(dir.path(), &options(), &|_, _| {}).expect("there are pairs");
+        assert!(bad.len() == 4 && words[1..].iter().all(|word| bad.iter().any(|line| line.contains(word))), "{bad:?}");
+        assert_eq!(report.seen.kinds.values().sum::<usize>(), 1);
+    }
+
+    #[test]
+    fn sizes_that_the_preprocessing_cannot_take_are_named() {
+        let dir = folder(&["small.png", "other.png"]);
+        side_by_side(40, 30).save(dir.path().join("other.png")).expect("a picture for the test");
+        let fit = |preprocess| PairOptions { fit: Fit { preprocess, ..Fit::resize(Size::square(16)) }, ..options() };
+        refused(&dir, &fit(Preprocess::Crop), &["1 of 2 pairs", "small.png: 8x8 is too small for --preprocess crop"]);
+        refused(&dir, &fit(Preprocess::None), &["2 of 2 pairs", "other.png: 20x30 is not the image size 16x16"]);
+        refused(&dir, &fit(Preprocess::ScaleWidth), &["1 of 2 pairs", "other.png: 20x30 is 16x24 at the width"]);
+
+        // Two files of a pair may differ in size where they are resized, and nowhere else.
+        let dir = tempfile::tempdir().expect("a folder for the test");
+        for (side, width) in [("A", 20), ("B", 24)] {
+            fs::create_dir(dir.path().join(side)).expect("a folder for the test");
+            RgbImage::new(width, 20).save(dir.path().join(side).join("x.png")).expect("a picture");
         }
+        refused(&dir, &fit(Preprocess::Crop), &["A/x.png and", "B/x.png: one is 20x20 and the other 24x20"]);
+        let found = open(&dir, &fit(Preprocess::ResizeAndCrop)).expect("any size");
+        assert_eq!(found.report.seen.sizes.keys().collect::<Vec<_>>(), [&[(20, 20), (24, 20)]]);
+    }
+
+    #[test]
+    fn training_pairs_are_ready_to_be_cropped_and_held_out_ones_are_cut() {
+        let dir = folder(&["train/a.png", "val/b.png", "test/c.png"]);
+        let fit = Fit {
+            preprocess: Preprocess::ResizeAndCrop,
+            load: Size::square(12),
+            image: Size::square(10),
+            filter: ResizeFilter::Bilinear,
+        };
+        let options = PairOptions { fit, ..options() };
+        let found = open(&dir, &options).expect("three parts");
+        let size = |folder: &Folder| folder.pair(0, 0).expect("a good pair").target.size;
+        assert_eq!(size(&found.train), Size::square(12));
+        assert_eq!(found.held_out.as_ref().map(size), Some(Size::square(10)));
+        assert_eq!(size(&Folder::to_evaluate(dir.path(), &options).expect("a pair").1), Size::square(10));
     }
 
     #[test]
     fn a_data_set_beyond_the_cache_gives_the_same_pairs() {
-        let dir = folder(&["a.png", "b.jpg"]);
-        let pairs_take = 2 * 2 * 8 * 8 * 3 * 2;
-        let (cached, decoded) =
-            (open(&dir, pairs_take).expect("two pairs"), open(&dir, pairs_take - 1).expect("two pairs"));
-        assert_eq!((cached.train.cached.len(), decoded.train.cached.len()), (2, 0));
-        for index in 0..2 {
-            let of = |found: &Dataset| found.train.pair(0, index).expect("the pair is good");
-            assert_eq!(of(&cached), of(&decoded));
+        let dir = folder(&["a.png", "b.jpg", "c.png"]);
+        let pair_takes = 2 * 8 * 8 * 3 * size_of::<u16>();
+        let open = |bytes| Dataset::open(dir.path(), &options(), bytes, &|_, _| {}).expect("three pairs").train;
+        let (all, some, none) = (open(3 * pair_takes), open(2 * pair_takes), open(pair_takes - 1));
+        let kept = |folder: &Folder| folder.cached.iter().flatten().count();
+        assert_eq!([&all, &some, &none].map(kept), [3, 2, 0]);
+        for index in 0..3 {
+            let of = |folder: &Folder| folder.pair(0, index).expect("the pair is good");
+            assert!(of(&all) == of(&none) && of(&all) == of(&some));
         }
         fs::remove_file(dir.path().join("a.png")).expect("it is there");
-        let error = format!("{:#}", decoded.train.pair(0, 0).expect_err("the file is gone"));
+        let error = format!("{:#}", none.pair(0, 0).expect_err("the file is gone"));
         assert!(error.contains("a.png"), "{error}");
     }
 
     #[test]
-    fn other_pixel_formats_become_rgb() {
+    fn other_pixel_formats_become_the_channels_asked_for() {
         let dir = tempfile::tempdir().expect("a folder for the test");
         let at = |name| dir.path().join(name);
         GrayImage::from_pixel(16, 8, Luma([77])).save(at("1.png")).expect("a picture for the test");
         ImageBuffer::from_pixel(16, 8, Luma([77_u16 * 257])).save(at("2.png")).expect("a picture for the test");
-        ImageBuffer::from_pixel(16, 8, Rgba([77_u8, 77, 77, 9])).save(at("3.png")).expect("a picture for the test");
-        let found = open(&dir, CACHE_BYTES).expect("three pairs");
-        for index in 0..3 {
-            let pair = found.train.pair(0, index).expect("the pair is good");
-            assert!(pair.input.samples.iter().all(|&sample| sample == 77 * 257), "file {index}");
+        ImageBuffer::from_pixel(16, 8, Rgba([77_u8, 77, 77, 9])).save(at("3.tif")).expect("a picture for the test");
+        ImageBuffer::from_pixel(16, 8, Rgb([77_u8; 3])).save(at("4.webp")).expect("a picture for the test");
+        for channels in [[3, 3], [1, 3], [3, 1], [2, 4]] {
+            let found = open(&dir, &PairOptions { channels, ..options() }).expect("four pairs");
+            for index in 0..4 {
+                let Pair { input, target } = found.train.pair(0, index).expect("the pair is good");
+                assert_eq!([input.channels, target.channels], channels);
+                let alpha = if index == 2 { 9 * 257 } else { u16::MAX };
+                for picture in [input, target] {
+                    let is_right = |(i, sample): (usize, &u16)| match (picture.channels, i % picture.channels) {
+                        (2, 1) | (4, 3) => *sample == alpha,
+                        _ => *sample == 77 * 257,
+                    };
+                    assert!(picture.samples.iter().enumerate().all(is_right), "file {index}, {channels:?}");
+                }
+            }
+            let kinds: Vec<&str> = found.report.seen.kinds.keys().map(String::as_str).collect();
+            let expected = ["16-bit grey PNG", "8-bit RGB WebP", "8-bit RGB with alpha TIFF", "8-bit grey PNG"];
+            assert_eq!(kinds, expected);
+        }
+    }
+
+    /// What an 8-bit copy would have lost, which elsewhere comes out black.
+    #[test]
+    fn a_16_bit_pair_keeps_its_depth() {
+        let dir = tempfile::tempdir().expect("a folder for the test");
+        let depth = |x: u32, y: u32| (1000 + 16 * y + x) as u16;
+        let path = dir.path().join("x.tif");
+        ImageBuffer::from_fn(16, 8, |x, y| Luma([depth(x, y)])).save(path).expect("a picture for the test");
+        let found = open(&dir, &PairOptions { channels: [1, 1], ..options() }).expect("a pair");
+        let Pair { input, target } = found.train.pair(0, 0).expect("the pair is good");
+        for (i, (input, target)) in input.samples.into_iter().zip(target.samples).enumerate() {
+            let (x, y) = (i as u32 % 8, i as u32 / 8);
+            assert_eq!((input, target), (depth(x, y), depth(x + 8, y)));
         }
     }
 
     #[test]
     fn the_fingerprint_tells_names_and_contents_and_nothing_else() {
-        let print = |dir: &TempDir| open(dir, CACHE_BYTES).expect("good pairs").train.fingerprint();
+        let print = |dir: &TempDir| open(dir, &options()).expect("good pairs").train.fingerprint();
         let base = folder(&["a.png", "b.png"]);
         assert_eq!(print(&base), print(&folder(&["train/a.png", "train/b.png", "test/c.png"])));
         assert_ne!(print(&base), print(&folder(&["a.png", "c.png"])));
@@ -500,11 +632,11 @@ mod tests {
     }
 
     #[test]
-    fn progress_counts_every_file_of_every_split() {
+    fn progress_counts_every_pair_of_every_part() {
         let dir = folder(&["train/a.png", "train/b.png", "test/c.png"]);
         let calls = Mutex::new(Vec::new());
         let note = |done, total| calls.lock().expect("nobody panicked").push((done, total));
-        Dataset::open(dir.path(), Direction::AToB, Size::square(4), CACHE_BYTES, &note).expect("three pairs");
+        Dataset::open(dir.path(), &options(), CACHE_BYTES, &note).expect("three pairs");
         let mut calls = calls.into_inner().expect("nobody panicked");
         calls.sort_unstable();
         assert_eq!(calls, [(1, 3), (2, 3), (3, 3)]);

@@ -255,3 +255,110 @@ fn list_and_skip(dir: &Path, skipped: &mut Vec<(PathBuf, String)>) -> Result<Vec
     }
     Ok(pictures)
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A folder with empty files.
+    fn folder(paths: &[&str]) -> TempDir {
+        let dir = tempfile::tempdir().expect("a folder for the test");
+        for path in paths {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("a folder for the test");
+            fs::write(path, "").expect("a file for the test");
+        }
+        dir
+    }
+
+    fn look(dir: &TempDir) -> Found {
+        find(dir.path()).expect("there are pairs")
+    }
+
+    /// The files of a part, below the data set.
+    fn pairs(dir: &TempDir, found: &Found, part: &str) -> Vec<Vec<String>> {
+        let files = |source: &Source| source.files().iter().map(|file| below(dir.path(), file)).collect();
+        found.part(part).iter().map(files).collect()
+    }
+
+    fn skipped(dir: &TempDir, found: &Found) -> Vec<String> {
+        found.skipped.iter().map(|(file, why)| format!("{}: {why}", below(dir.path(), file))).collect()
+    }
+
+    #[test]
+    fn files_side_by_side_are_taken_in_byte_order_and_the_rest_is_told() {
+        let dir = folder(&["b.png", "B.JPG", "a10.jpeg", "a9.webp", ".hidden.png", "notes.txt", "sub.png/inner.png"]);
+        let found = look(&dir);
+        assert_eq!(found.layout, Layout::SideBySide);
+        assert_eq!(pairs(&dir, &found, "").concat(), ["B.JPG", "a10.jpeg", "a9.webp", "b.png"]);
+        assert_eq!(skipped(&dir, &found), [".hidden.png: hidden", "notes.txt: not the name of a picture"]);
+
+        let dir = folder(&["train/x.tif", "val/v.png", "test/y.BMP", "loose.png"]);
+        let found = look(&dir);
+        let parts = PARTS.map(|part| pairs(&dir, &found, part).concat());
+        assert_eq!(parts, [vec!["train/x.tif"], vec!["val/v.png"], vec!["test/y.BMP"], vec![]]);
+        assert_eq!(skipped(&dir, &found), ["loose.png: beside train/"]);
+    }
+
+    #[test]
+    fn folders_of_both_sides_are_joined_by_name_wherever_they_are() {
+        for (a, b) in [("A/train", "B/train"), ("train/A", "train/B"), ("trainA", "trainB")] {
+            let in_test = [a, b].map(|side| side.replace("train", "test"));
+            let files = [
+                format!("{a}/2.png"),
+                format!("{a}/1.x.jpg"),
+                format!("{b}/1.x.png"),
+                format!("{b}/2.tif"),
+                format!("{a}/only.png"),
+                format!("{b}/lonely.png"),
+                format!("{}/t.png", in_test[0]),
+                format!("{}/t.png", in_test[1]),
+            ];
+            let dir = folder(&files.each_ref().map(String::as_str));
+            let found = look(&dir);
+            assert_eq!(found.layout, Layout::Folders, "{a}");
+            let expected =
+                [[format!("{a}/1.x.jpg"), format!("{b}/1.x.png")], [format!("{a}/2.png"), format!("{b}/2.tif")]];
+            assert_eq!(pairs(&dir, &found, "train"), expected);
+            assert_eq!(pairs(&dir, &found, "test").len(), 1);
+            let lonely = [format!("{a}/only.png: no partner in {b}"), format!("{b}/lonely.png: no partner in {a}")];
+            assert_eq!(skipped(&dir, &found), lonely);
+        }
+        let dir = folder(&["A/x.png", "B/x.jpg", "beside.png"]);
+        let found = look(&dir);
+        assert_eq!(pairs(&dir, &found, ""), [["A/x.png", "B/x.jpg"]]);
+        assert_eq!(skipped(&dir, &found), ["beside.png: beside A/ and B/"]);
+    }
+
+    #[test]
+    fn a_photo_and_its_labels_are_joined_by_name() {
+        let dir = folder(&["base/nothing.txt", "c2.png", "c1.jpg", "c1.png", "c1.xml", "c2.JPG", "c3.jpg"]);
+        let found = look(&dir);
+        assert_eq!(found.layout, Layout::Stems);
+        assert_eq!(pairs(&dir, &found, ""), [["c1.jpg", "c1.png"], ["c2.JPG", "c2.png"]]);
+        assert_eq!(skipped(&dir, &found), ["c1.xml: not the name of a picture", "c3.jpg: no partner with .png"]);
+        // In train/ and test/ alike; the same stem in two parts is no pair.
+        let dir = folder(&["train/a.jpg", "train/a.png", "test/b.jpg", "test/b.png"]);
+        let found = look(&dir);
+        assert_eq!(pairs(&dir, &found, "test"), [["test/b.jpg", "test/b.png"]]);
+        assert_eq!(look(&folder(&["train/a.jpg", "test/a.png"])).layout, Layout::SideBySide);
+        // One such stem among many files that have none is two files side by side.
+        assert_eq!(look(&folder(&["a.jpg", "a.png", "b.png", "c.png"])).layout, Layout::SideBySide);
+    }
+
+    #[test]
+    fn what_is_missing_or_unclear_is_named() {
+        let error = |paths: &[&str]| find(folder(paths).path()).expect_err("no pairs").to_string();
+        assert!(error(&["A/x.png"]).contains("has a folder A but no B"));
+        assert!(error(&["B/train/x.png"]).contains("has a folder B/train but no A/train"));
+        let unmatched = error(&["A/x.png", "B/y.png"]);
+        assert!(unmatched.contains("of 2 images") && unmatched.contains("A/x.png has no partner"), "{unmatched}");
+        assert!(error(&["notes.txt"]).contains("no images in"));
+
+        let found = look(&folder(&["A/x.png", "A/x.jpg", "B/x.png", "A/y.png", "B/y.png", "B/y.tif"]));
+        assert_eq!(found.unclear.len(), 2);
+        assert!(found.unclear.iter().all(|line| line.contains("which of them")), "{:?}", found.unclear);
+    }
+}

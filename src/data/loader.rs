@@ -254,6 +254,47 @@ mod tests {
         }
     }
 
+    /// 16-bit pictures whose samples name their pixel: grey on one side, with four channels on the other.
+    struct Mixed;
+
+    impl Pairs for Mixed {
+        fn len(&self) -> usize {
+            5
+        }
+
+        fn pair(&self, _: u64, index: usize) -> Result<Pair> {
+            // Every pair has a size of its own.
+            let size = Size { width: 9 + index, height: 12 - index };
+            let picture = |channels: usize| {
+                let samples = (0..size.pixels() * channels).map(|i| (i / channels * 300 + index) as u16).collect();
+                Picture { size, channels, samples }
+            };
+            Ok(Pair { input: picture(1), target: picture(4) })
+        }
+
+        fn fingerprint(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn both_sides_of_a_pair_are_cropped_and_mirrored_alike_whatever_they_are() {
+        let mut loader = Loader::start(Arc::new(Mixed), CONFIG, Position::default()).expect("the data fills a batch");
+        let (mut flips, mut places) = (0, std::collections::HashSet::new());
+        for batch in take(&mut loader, 40) {
+            let pictures = batch.pictures;
+            assert_eq!((pictures.inputs.shape, pictures.targets.shape), ([3, 8, 8, 1], [3, 8, 8, 4]));
+            let mut seen = [vec![f32::NAN; 3 * 64], vec![f32::NAN; 3 * 64 * 4]];
+            pictures.inputs_to_f32(&mut seen[0]);
+            pictures.targets_to_f32(&mut seen[1]);
+            assert!(seen[0].iter().zip(seen[1].chunks_exact(4)).all(|(input, target)| target == [*input; 4]));
+            flips += pictures.flips.iter().filter(|flip| **flip).count();
+            places.extend(pictures.inputs.samples.chunks_exact(64).map(|image| image[0]));
+        }
+        // Of 120 draws half are mirrored, within four deviations; the pairs have 50 windows, of which 46 are expected.
+        assert!((38..=82).contains(&flips) && places.len() > 35, "{flips} mirrored, {} windows", places.len());
+    }
+
     #[test]
     fn recycled_memory_changes_nothing() {
         let whole = take(&mut start(11, CONFIG, Position::default()), 20);

@@ -81,6 +81,11 @@ pub trait Pairs: Send + Sync {
     /// When a file can no longer be read.
     fn pair(&self, epoch: u64, index: usize) -> anyhow::Result<Pair>;
 
+    /// What the pair at `index` is called.
+    fn name(&self, index: usize) -> String {
+        format!("pair {}", index + 1)
+    }
+
     /// A hash of what the data is. A resumed run is refused when it differs.
     fn fingerprint(&self) -> u64;
 }

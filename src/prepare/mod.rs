@@ -3,6 +3,7 @@
 //! Each command fills a [new folder](new_folder) that gets its name when all of it is there, so whatever bears the name
 //! is whole. All that is wrong with the input is said at once.
 
+pub mod check;
 pub mod fetch;
 pub mod make;
 pub mod pair;

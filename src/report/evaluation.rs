@@ -11,8 +11,6 @@ pub struct EvaluationPage<'a> {
     pub title: &'a str,
     pub about: &'a [String],
     pub rows: &'a [Row],
-    /// The sides of the pictures.
-    pub size: [usize; 2],
 }
 
 /// A pair and how far its output is from its target.
@@ -70,7 +68,7 @@ impl EvaluationPage<'_> {
                     @for metric in Metric::ALL { span { (metric.name()) " " (metric.format(metric.of(&row.distances))) } }
                 }
                 div { @for (file, what) in row.files.iter().zip(["input", "output", "target"]) {
-                    a href=(file) { img src=(file) alt=(what) title=(what) loading="lazy" width=(self.size[0]) height=(self.size[1]); }
+                    a href=(file) { img src=(file) alt=(what) title=(what) loading="lazy"; }
                 } }
                 div.names { span { "input" } span { "output" } span { "target" } }
             }
@@ -95,7 +93,7 @@ mod tests {
         };
         let rows = [row("<script>alert(1)</script>", 10.0), row("b", f64::INFINITY)];
         let about = ["weights of step 3".to_owned()];
-        let html = EvaluationPage { title: "run", about: &about, rows: &rows, size: [64, 32] }.html();
+        let html = EvaluationPage { title: "run", about: &about, rows: &rows }.html();
         assert!(html.contains("&lt;script&gt;alert(1)") && !html.contains("<script>alert"), "{html}");
         assert_eq!(html.matches("<img ").count(), 6);
         assert!(html.contains("data-psnr=\"Infinity\"") && html.contains("data-psnr=\"10\""), "{html}");

@@ -135,13 +135,21 @@ impl Trainer {
     /// # Errors
     /// When the device has failed.
     pub fn preview(&mut self, pair: &Pair) -> Result<Picture> {
+        let output = self.generate(&pair.input)?;
+        Ok(Picture::from_f32(self.config.image_size, self.preview.channels(), &output))
+    }
+
+    /// The same as floats in [-1, 1], `[h, w, output channels]`, of an input picture of the networks' size.
+    ///
+    /// # Errors
+    /// When the device has failed.
+    pub fn generate(&mut self, picture: &Picture) -> Result<Vec<f32>> {
         let input = self.input.batch_slice(0..1);
         let mut values = vec![0.0; input.count()];
-        pair.input.to_f32(&mut values);
+        picture.to_f32(&mut values);
         self.device.write(input, &values)?;
         self.device.execute_on_demand()?;
-        let channels = self.preview.channels();
-        Ok(Picture::from_f32(self.config.image_size, channels, &self.device.read(self.preview)?))
+        self.device.read(self.preview)
     }
 
     fn states(&self) -> impl Iterator<Item = State<'_>> {

@@ -5,6 +5,7 @@
 
 mod devices;
 mod evaluate;
+mod import;
 #[cfg(unix)]
 mod interrupt;
 mod pairs;
