@@ -1,4 +1,4 @@
-//! Every op at the shapes that it has in a step of the full recipe: 256x256, 64 channels, batch 1. The discriminator judges two
+//! Every op at the shapes that it has in a step of the recipes in full size: 256x256, 64 channels, batch 1. The discriminator judges two
 //! images, the fake and the real one; its input gradients are those of the generator's pass, of the fake alone.
 //!
 //! The benches `ops` and `cuda` run them on the CPU and on a GPU.
@@ -17,8 +17,8 @@ use pixtape::ops::adam::{AdamOptions, adam};
 use pixtape::ops::conv::{BiasGrad, Down, Geometry, Up, Wgrad};
 use pixtape::ops::copy::{Upstream, copy};
 use pixtape::ops::loss::{Criterion as Distance, Loss};
-use pixtape::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
-use pixtape::ops::squash::tanh;
+use pixtape::ops::norm_act::{Activation, Affine, Dropout, NormAct, norm_act};
+use pixtape::ops::squash::{sigmoid, tanh};
 use pixtape::ops::upsample::upsample_conv;
 use pixtape::program::{Control, Destination};
 use pixtape::tape::{Root, Tape};
@@ -197,7 +197,7 @@ fn convolution_layers(judged: usize) -> Vec<Layer> {
     down.chain(judging).chain([head]).collect()
 }
 
-/// The transposed convolutions of the generator's way up.
+/// The transposed convolutions of the generator's way up, and the one that ends the discriminator of `block-ck`.
 fn transposed_layers() -> Vec<Layer> {
     let up = |i: usize| {
         let level = 8 - i;
@@ -207,7 +207,14 @@ fn transposed_layers() -> Vec<Layer> {
         let [small, big] = [[side / 2, side / 2, joined], [side, side, channels]];
         Layer { name: format!("up{i}"), images: 1, small, big, geometry: Geometry::HALVING }
     };
-    (1..=7).map(up).collect()
+    let map = Layer {
+        name: "discriminator map".into(),
+        images: 2,
+        small: [16, 16, 512],
+        big: [70, 70, 1],
+        geometry: Geometry { kernel: [4, 4], stride: 4, dilation: 3, pad: [0, 0] },
+    };
+    (1..=7).map(up).chain([map]).collect()
 }
 
 fn convolutions(benches: &mut Benches<'_>) {
@@ -263,6 +270,7 @@ fn norms(benches: &mut Benches<'_>) {
     let layers = [
         ("down1", [1, 128, 128, 64], NormAct { norm: false, activation: LeakyRelu, dropout: None }),
         ("down2", [1, 64, 64, 128], NormAct { norm: true, activation: LeakyRelu, dropout: None }),
+        ("down2, affine", [1, 64, 64, 128], NormAct { norm: true, activation: LeakyRelu, dropout: None }),
         ("down3", [1, 32, 32, 256], NormAct { norm: true, activation: LeakyRelu, dropout: None }),
         ("down4, dropout", [1, 16, 16, 512], NormAct { norm: true, activation: LeakyRelu, dropout }),
         ("up4, dropout", [1, 16, 16, 512], NormAct { norm: true, activation: Relu, dropout }),
@@ -275,14 +283,18 @@ fn norms(benches: &mut Benches<'_>) {
         for (name, shape, op) in layers {
             group.bench(name, elements(shape), &[step], |r| {
                 let (x, y) = (r.image(shape), r.tape.transient(shape));
-                norm_act(&mut r.tape, x, y, None, op);
+                let affine = name.ends_with("affine").then(|| {
+                    let [gain, bias] = [(); 2].map(|()| r.weight([1, 1, 1, shape[3]]));
+                    Affine { gain, bias }
+                });
+                norm_act(&mut r.tape, x, y, affine, op);
                 r.differentiate(y, &[x]);
             });
         }
     }
 }
 
-/// The folded last layer and the tanh behind it.
+/// The folded last layer, the tanh behind it, and the sigmoid that ends a discriminator.
 fn output_layer(benches: &mut Benches<'_>) {
     let picture = [1, 256, 256, 3];
     let mut last = benches.group("upsample_conv");
@@ -298,13 +310,16 @@ fn output_layer(benches: &mut Benches<'_>) {
     }
     last.finish();
 
-    let mut output = benches.group("tanh");
-    for (pass, step) in [("forward", "tanh"), ("backward", "tanh_grad")] {
-        output.bench(pass, elements(picture), &[step], |r| {
-            let (x, y) = (r.image(picture), r.tape.transient(picture));
-            tanh(&mut r.tape, x, y);
-            r.differentiate(y, &[x]);
-        });
+    type Squash = fn(&mut Tape, Tensor, Tensor);
+    for (name, squash, shape) in [("tanh", tanh as Squash, picture), ("sigmoid", sigmoid, [2, 70, 70, 1])] {
+        let mut output = benches.group(name);
+        for (pass, step) in [("forward", name.to_owned()), ("backward", format!("{name}_grad"))] {
+            output.bench(pass, elements(shape), &[&step], |r| {
+                let (x, y) = (r.image(shape), r.tape.transient(shape));
+                squash(&mut r.tape, x, y);
+                r.differentiate(y, &[x]);
+            });
+        }
     }
 }
 
@@ -312,12 +327,17 @@ fn losses(benches: &mut Benches<'_>) {
     let mut group = benches.group("loss and gradient");
     let mut bench_loss = |step: &str, shape: Shape, distance: fn(&mut Recording, Shape) -> Distance| {
         group.bench(step, elements(shape), &[step], |r| {
-            let (of, value, criterion) = (r.image(shape), r.tape.persistent([1; 4]), distance(r, shape));
+            // Of a probability too.
+            let of = r.given(shape, [0.0, 1.0]);
+            let (value, criterion) = (r.tape.persistent([1; 4]), distance(r, shape));
             r.backward(&Loss { of, criterion, weight: 1.0, value }, &[of]);
         });
     };
     bench_loss("l1_loss", [1, 256, 256, 3], |r, shape| Distance::L1 { target: r.image(shape) });
+    bench_loss("l2_loss", [1, 256, 256, 3], |r, shape| Distance::L2 { target: r.image(shape) });
     bench_loss("mse_loss", [1, 16, 16, 1], |_, _| Distance::Mse { target: 1.0 });
+    bench_loss("bce_loss", [1, 70, 70, 1], |_, _| Distance::Bce { target: 1.0 });
+    bench_loss("bce_logits_loss", [1, 30, 30, 1], |_, _| Distance::BceLogits { target: 1.0 });
 }
 
 fn copies(benches: &mut Benches<'_>) {

@@ -68,9 +68,9 @@ enum Command {
     Train(Box<TrainArgs>),
     Translate(TranslateArgs),
     Evaluate(EvaluateArgs),
-    Data(DataArgs),
     Import(ImportArgs),
     Export(ExportArgs),
+    Data(DataArgs),
     /// List what this machine can compute on
     Devices,
 }
@@ -81,9 +81,9 @@ pub fn run() -> Result<ExitCode> {
         Command::Train(args) => crate::train::run(&args.request()?)?,
         Command::Translate(args) => crate::translate::run(&args)?,
         Command::Evaluate(args) => crate::evaluate::run(&args)?,
-        Command::Data(args) => args.run()?,
         Command::Import(args) => crate::exchange::import::run(&args)?,
         Command::Export(args) => crate::exchange::export::run(&args)?,
+        Command::Data(args) => args.run()?,
         Command::Devices => devices::run()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -21,24 +21,21 @@ use anyhow::{Context, Result, bail, ensure};
 use image::{DynamicImage, ImageDecoder, ImageReader, metadata::Orientation};
 use rayon::prelude::*;
 
-use crate::data::{Picture, Size, file::decode_whole, list};
+use crate::data::{Picture, Size, file::decode_whole, layout::PARTS, list};
 use progress::Progress;
 
-/// Where pictures lie in a data set: in the folder itself, or in these below it.
-const PLACES: [&str; 4] = ["", "train", "val", "test"];
-
-/// The pictures of a folder, place by place; places without pictures are left out.
+/// The pictures in each of the [`PARTS`] of a folder that has any.
 ///
 /// # Errors
-/// When there is no such folder, or no picture in any place.
-fn places(dir: &Path) -> Result<Vec<(&'static str, Vec<PathBuf>)>> {
+/// When there is no such folder, or no picture in any part.
+fn parts(dir: &Path) -> Result<Vec<(&'static str, Vec<PathBuf>)>> {
     ensure!(dir.exists(), "there is no folder {}", dir.display());
     ensure!(dir.is_dir(), "{} is a file: give the folder that holds the pictures", dir.display());
     let mut found = Vec::new();
-    for place in PLACES {
-        let files = list(&dir.join(place))?;
+    for part in PARTS {
+        let files = list(&dir.join(part))?;
         if !files.is_empty() {
-            found.push((place, files));
+            found.push((part, files));
         }
     }
     ensure!(!found.is_empty(), "no images in {}: looked in it and in train/, val/ and test/", dir.display());

@@ -11,10 +11,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use image::{ColorType, DynamicImage};
 
-use super::{PLACES, beside, count, for_all, new_folder, places, read_upright, refuse, upright_size};
+use super::{beside, count, for_all, new_folder, parts, read_upright, refuse, upright_size};
 use crate::{
     cli::PairArgs,
-    data::{Picture, ResizeFilter, write_png},
+    data::{Picture, ResizeFilter, layout::PARTS, write_png},
 };
 
 /// Joins `args.a` and `args.b` into `args.out`.
@@ -26,8 +26,8 @@ pub fn run(args: &PairArgs) -> Result<()> {
     super::ensure_free(&args.out)?;
     let pairs = find(args)?;
     new_folder(&args.out, |out| {
-        for place in PLACES.into_iter().filter(|place| pairs.iter().any(|pair| pair.place == *place)) {
-            let dir = out.join(place);
+        for part in PARTS.into_iter().filter(|part| pairs.iter().any(|pair| pair.part == *part)) {
+            let dir = out.join(part);
             fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
         }
         for_all(&pairs, "pairs", |pair| {
@@ -35,14 +35,14 @@ pub fn run(args: &PairArgs) -> Result<()> {
             let joined = joined.with_context(|| format!("{} beside {}", pair.a.display(), pair.b.display()))?;
             let mut name = pair.stem.clone();
             name.push(".png");
-            write_png(&out.join(pair.place).join(name), &joined)
+            write_png(&out.join(pair.part).join(name), &joined)
         })
     })?;
-    let of_place = |place: &str| pairs.iter().filter(|pair| pair.place == place).count();
-    let parts: Vec<String> = PLACES
+    let of_part = |part: &str| pairs.iter().filter(|pair| pair.part == part).count();
+    let parts: Vec<String> = PARTS
         .into_iter()
-        .filter(|place| !place.is_empty() && of_place(place) > 0)
-        .map(|place| format!("{} in {place}/", of_place(place)))
+        .filter(|part| !part.is_empty() && of_part(part) > 0)
+        .map(|part| format!("{} in {part}/", of_part(part)))
         .collect();
     let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
     writeln!(stdout(), "Joined {} into {}{parts}", count(pairs.len(), "pair"), args.out.display())?;
@@ -50,18 +50,18 @@ pub fn run(args: &PairArgs) -> Result<()> {
 }
 
 struct PairOfFiles {
-    place: &'static str,
+    part: &'static str,
     stem: OsString,
     a: PathBuf,
     b: PathBuf,
 }
 
-/// All pairs, by place and name.
+/// All pairs, by part and name.
 fn find(args: &PairArgs) -> Result<Vec<PairOfFiles>> {
     let mut files: BTreeMap<(usize, OsString), [Vec<PathBuf>; 2]> = BTreeMap::new();
     for (side, dir) in [&args.a, &args.b].into_iter().enumerate() {
-        for (place, found) in places(dir)? {
-            let order = PLACES.iter().position(|known| *known == place).unwrap_or_default();
+        for (part, found) in parts(dir)? {
+            let order = PARTS.iter().position(|known| *known == part).unwrap_or_default();
             for file in found {
                 let stem = file.file_stem().unwrap_or_default().to_owned();
                 files.entry((order, stem)).or_default()[side].push(file);
@@ -70,21 +70,21 @@ fn find(args: &PairArgs) -> Result<Vec<PairOfFiles>> {
     }
     let (mut pairs, mut problems) = (Vec::new(), Vec::new());
     for ((order, stem), sides) in files {
-        let place = PLACES[order];
+        let part = PARTS[order];
         match sides {
             [a, b] if a.len() == 1 && b.len() == 1 => {
                 let [a, b] = [a, b].map(|mut files| files.remove(0));
                 if let Err(problem) = check_sizes(&a, &b, args.resize) {
                     problems.push(format!("{problem:#}"));
                 }
-                pairs.push(PairOfFiles { place, stem, a, b });
+                pairs.push(PairOfFiles { part, stem, a, b });
             }
             [a, b] => {
                 for (files, other) in [(&a, (&b, &args.b)), (&b, (&a, &args.a))] {
                     match files.as_slice() {
                         [] => {}
                         [file] if other.0.is_empty() => {
-                            let other = other.1.join(place);
+                            let other = other.1.join(part);
                             problems.push(format!("{} has no partner in {}", file.display(), other.display()));
                         }
                         [_] => {}

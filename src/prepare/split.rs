@@ -1,8 +1,6 @@
 //! `pixtape data split`: pairs are divided into train/, val/ and test/.
 
 use std::{
-    collections::BTreeMap,
-    ffi::OsString,
     fs,
     io::{Write, stdout},
     path::{Path, PathBuf},
@@ -10,26 +8,29 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{count, for_all, new_folder, refuse};
+use super::{count, for_all, new_folder, progress::say, refuse};
 use crate::{
     cli::SplitArgs,
-    data::list,
+    data::layout::{self, Found, Layout, Source},
     philox::{Purpose, Stream},
 };
 
 /// Copies the pairs of `args.dir` into the parts of `args.out`.
 ///
 /// # Errors
-/// When the folder has no pairs or too few, or naming every file that lacks its partner; nothing is written then.
+/// When the folder has no pairs or too few, or it is unclear which files are pairs; nothing is written then.
 pub fn run(args: &SplitArgs) -> Result<()> {
     super::ensure_free(&args.out)?;
     for (flag, fraction) in [("--val", args.val), ("--test", args.test)] {
         ensure!((0.0..1.0).contains(&fraction), "{flag} {fraction}: a fraction of the pairs lies from 0 to below 1");
     }
-    let pairs = find(&args.dir)?;
+    let found = find(&args.dir)?;
+    let pairs = found.part("");
     let parts = divide(pairs.len(), args)?;
-    let copies: Vec<(&PathBuf, PathBuf)> =
-        pairs.iter().zip(&parts).flat_map(|(pair, part)| pair.iter().map(|file| (&file.from, file.to(part)))).collect();
+    let mut copies: Vec<(&PathBuf, PathBuf)> = Vec::new();
+    for (pair, part) in pairs.iter().zip(&parts) {
+        copies.extend(pair.files().iter().zip(targets(pair, found.layout, part)));
+    }
     new_folder(&args.out, |out| {
         for (_, to) in &copies {
             let dir = out.join(to.parent().unwrap_or(Path::new("")));
@@ -47,73 +48,25 @@ pub fn run(args: &SplitArgs) -> Result<()> {
     Ok(())
 }
 
-/// One file of a pair.
-struct File {
-    from: PathBuf,
-    /// `A`, `B`, or nothing.
-    side: &'static str,
+/// Where the files of a pair go, below the new folder.
+fn targets(source: &Source, layout: Layout, part: &str) -> Vec<PathBuf> {
+    let sides: &[&str] = if layout == Layout::Folders { &["A", "B"] } else { &["", ""] };
+    let target =
+        |(file, side): (&PathBuf, &&str)| Path::new(side).join(part).join(file.file_name().unwrap_or_default());
+    source.files().iter().zip(sides).map(target).collect()
 }
 
-impl File {
-    /// Where it goes, below the new folder.
-    fn to(&self, part: &str) -> PathBuf {
-        Path::new(self.side).join(part).join(self.from.file_name().unwrap_or_default())
-    }
-}
-
-/// The files of every pair, by name.
-fn find(dir: &Path) -> Result<Vec<Vec<File>>> {
-    ensure!(dir.is_dir(), "there is no folder {}", dir.display());
+/// The pairs of a flat folder. Files that belong to none are named.
+fn find(dir: &Path) -> Result<Found> {
+    let found = layout::find(dir)?;
     for part in ["train", "val", "test"] {
-        ensure!(!dir.join(part).is_dir(), "{} is divided already: it has a folder {part}/", dir.display());
+        ensure!(found.part(part).is_empty(), "{} is divided already: it has pairs in {part}/", dir.display());
     }
-    let by_stem = |sides: &[&'static str]| -> Result<BTreeMap<OsString, Vec<File>>> {
-        let mut pairs: BTreeMap<OsString, Vec<File>> = BTreeMap::new();
-        for side in sides {
-            for from in list(&dir.join(side))? {
-                pairs.entry(from.file_stem().unwrap_or_default().to_owned()).or_default().push(File { from, side });
-            }
-        }
-        Ok(pairs)
-    };
-    let (flat, sides) = (by_stem(&[""])?, by_stem(&["A", "B"])?);
-    ensure!(
-        flat.is_empty() || sides.is_empty(),
-        "{} has images of its own beside A/ and B/: which are the pairs?",
-        dir.display()
-    );
-    let mut problems = Vec::new();
-    let names = |files: &[File]| {
-        let names: Vec<String> = files.iter().map(|file| file.from.display().to_string()).collect();
-        names.join(" and ")
-    };
-    let pairs = if flat.is_empty() {
-        for files in sides.values() {
-            match files.as_slice() {
-                [a, b] if a.side != b.side => {}
-                [one] => {
-                    let other = if one.side == "A" { "B" } else { "A" };
-                    problems.push(format!("{} has no partner in {other}/", one.from.display()));
-                }
-                more => problems.push(format!("{} have one name", names(more))),
-            }
-        }
-        sides
-    } else {
-        // Either every file is a pair, or every two of one name are.
-        let in_twos = flat.values().filter(|files| files.len() == 2).count();
-        let expected = if 2 * in_twos > flat.len() { 2 } else { 1 };
-        for files in flat.values().filter(|files| files.len() != expected) {
-            problems.push(match files.len() {
-                1 => format!("{} has no partner of its name", names(files)),
-                _ => format!("{} have one name", names(files)),
-            });
-        }
-        flat
-    };
-    refuse(&problems, &format!("{} before {} can be divided", count(problems.len(), "problem"), dir.display()))?;
-    ensure!(!pairs.is_empty(), "no images in {}: looked in it and in A/ and B/", dir.display());
-    Ok(pairs.into_values().collect())
+    refuse(&found.unclear, &format!("{} cannot be divided", dir.display()))?;
+    for (file, why) in &found.skipped {
+        say(&format!("Left out: {}: {why}", file.display()));
+    }
+    Ok(found)
 }
 
 /// The part of each of `pairs` pairs.

@@ -2,6 +2,7 @@
 //! other placements, other orders and other memory. `tests/cuda/ops.rs` does the same on CUDA.
 
 pub mod adam;
+mod affine;
 pub mod case;
 pub mod checks;
 mod differences;

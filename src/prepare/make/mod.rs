@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 
-use super::{beside, count, for_all, new_folder, places, progress::say, read_upright, refuse, upright_size};
+use super::{beside, count, for_all, new_folder, parts, progress::say, read_upright, refuse, upright_size};
 use crate::{
     cli::MakeArgs,
     data::{Picture, ResizeFilter, Size, write_png},
@@ -39,7 +39,7 @@ pub fn run(args: &MakeArgs) -> Result<()> {
     }
     new_folder(&args.out, |out| {
         for photo in &photos {
-            let dir = out.join(photo.place);
+            let dir = out.join(photo.part);
             fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
         }
         for_all(&photos, "photographs", |photo| {
@@ -48,7 +48,7 @@ pub fn run(args: &MakeArgs) -> Result<()> {
             let mut name = photo.stem.clone();
             let degraded = degrade.degrade(&whole, &name);
             name.push(".png");
-            write_png(&out.join(photo.place).join(name), &beside(&degraded, &whole).to_image8())
+            write_png(&out.join(photo.part).join(name), &beside(&degraded, &whole).to_image8())
         })
     })?;
     let (pairs, out) = (count(photos.len(), "pair"), args.out.display());
@@ -58,7 +58,7 @@ pub fn run(args: &MakeArgs) -> Result<()> {
 
 struct Photo {
     path: PathBuf,
-    place: &'static str,
+    part: &'static str,
     stem: OsString,
     is_small: bool,
 }
@@ -66,23 +66,23 @@ struct Photo {
 /// All photographs, each with a name of its own.
 fn find(args: &MakeArgs) -> Result<Vec<Photo>> {
     let mut by_name: BTreeMap<(&str, OsString), Vec<PathBuf>> = BTreeMap::new();
-    for (place, files) in places(&args.photos)? {
+    for (part, files) in parts(&args.photos)? {
         for file in files {
-            by_name.entry((place, file.file_stem().unwrap_or_default().to_owned())).or_default().push(file);
+            by_name.entry((part, file.file_stem().unwrap_or_default().to_owned())).or_default().push(file);
         }
     }
     let is_small = |path: &Path| -> Result<bool> {
         let (width, height) = upright_size(path)?;
         Ok((width as usize) < args.size.width || (height as usize) < args.size.height)
     };
-    let photo = |((place, stem), mut files): ((&'static str, OsString), Vec<PathBuf>)| {
+    let photo = |((part, stem), mut files): ((&'static str, OsString), Vec<PathBuf>)| {
         if files.len() > 1 {
             let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
             return Err(format!("{} have one name", names.join(" and ")));
         }
         let path = files.remove(0);
         let is_small = is_small(&path).map_err(|error| format!("{error:#}"))?;
-        Ok(Photo { path, place, stem, is_small })
+        Ok(Photo { path, part, stem, is_small })
     };
     let all: Vec<Result<Photo, String>> = by_name.into_iter().collect::<Vec<_>>().into_par_iter().map(photo).collect();
     let (mut photos, mut problems) = (Vec::new(), Vec::new());
@@ -122,8 +122,8 @@ mod tests {
             let cut = fit(photo.clone(), size);
             assert_eq!(cut.size, size);
             let bright: Vec<usize> = (0..size.pixels()).filter(|&i| cut.samples[i] > u16::MAX / 2).collect();
-            let extent = |place: &dyn Fn(usize) -> usize| {
-                let places = || bright.iter().map(|&i| place(i));
+            let extent = |part: &dyn Fn(usize) -> usize| {
+                let places = || bright.iter().map(|&i| part(i));
                 places().max().zip(places().min()).map_or(0, |(most, least)| most - least + 1)
             };
             let (w, h) = (extent(&|i| i % size.width), extent(&|i| i / size.width));

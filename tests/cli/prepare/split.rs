@@ -58,32 +58,38 @@ fn two_files_of_a_pair_stay_together() {
 }
 
 #[test]
-fn what_is_no_pair_is_named() {
+fn what_belongs_to_no_pair_is_left_out_and_named() {
     let scene = Scene::new();
-    for name in ["1.jpg", "1.png", "2.jpg", "2.png", "3.jpg"] {
+    let files = ["1.jpg", "1.png", "2.jpg", "2.png", "3.jpg", "3.png", "4.jpg", "notes.txt"];
+    for name in files {
         scene.write(&format!("cmp/{name}"), "");
+        scene.write(&format!("sides/A/{name}"), "");
+        if name != "4.jpg" {
+            scene.write(&format!("sides/B/{name}"), "");
+        }
     }
-    refused(&scene, "data split cmp --out data", &["1 problem ", "cmp/3.jpg has no partner of its name"]);
-    for name in ["1.png", "2.png", "3.png", "3.jpg"] {
-        scene.write(&format!("whole/{name}"), "");
+    let said = scene.run("data split cmp --out data");
+    assert_eq!(said.stdout, "Divided 3 pairs into data: 1 in train/, 1 in val/, 1 in test/\n");
+    for words in ["Left out: cmp/4.jpg: no partner", "Left out: cmp/notes.txt: "] {
+        assert!(said.stderr.contains(words), "{}", said.stderr);
     }
-    refused(&scene, "data split whole --out data", &["whole/3.jpg and whole/3.png have one name"]);
-    for name in ["A/1.png", "A/2.png", "B/2.png", "B/3.png"] {
-        scene.write(&format!("sides/{name}"), "");
-    }
-    let words = ["2 problems", "sides/A/1.png has no partner in B/", "sides/B/3.png has no partner in A/"];
-    refused(&scene, "data split sides --out data", &words);
-    scene.write("sides/0.png", "");
-    refused(&scene, "data split sides --out data", &["beside A/ and B/"]);
+    // Two files of one name on one side: which one is it?
+    refused(&scene, "data split sides --out no", &["sides cannot be divided", "1.jpg", "1.png"]);
+}
+
+#[test]
+fn what_cannot_be_divided_is_refused() {
+    let scene = Scene::new();
     scene.write("done/train/1.png", "");
-    refused(&scene, "data split done --out data", &["done is divided already"]);
+    refused(&scene, "data split done --out data", &["done is divided already", "train/"]);
     scene.write("empty/notes.txt", "");
     refused(&scene, "data split empty --out data", &["no images in empty"]);
     refused(&scene, "data split nowhere --out data", &["there is no folder nowhere"]);
-    refused(&scene, "data split cmp --out cmp", &["cmp is already there"]);
-    refused(&scene, "data split cmp --out data --val 1.5", &["--val 1.5"]);
-    refused(&scene, "data split cmp --out data --test NaN", &["--test NaN"]);
-    scene.write("few/1.png", "");
-    scene.write("few/2.png", "");
+    for name in ["1.png", "2.png"] {
+        scene.write(&format!("few/{name}"), "");
+    }
     refused(&scene, "data split few --out data", &["leave nothing to train on"]);
+    refused(&scene, "data split few --out few", &["few is already there"]);
+    refused(&scene, "data split few --out data --val 1.5", &["--val 1.5"]);
+    refused(&scene, "data split few --out data --test NaN", &["--test NaN"]);
 }
