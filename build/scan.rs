@@ -38,7 +38,7 @@ const DECLARATION: &str = "extern \"C\" __global__";
 const TYPES: [(&str, &str); 10] = [
     ("const float*", "Ptr<f32>"),
     ("float*", "PtrMut<f32>"),
-    ("const uint8_t*", "Ptr<u8>"),
+    ("const uint16_t*", "Ptr<u16>"),
     ("const int*", "Ptr<i32>"),
     ("int*", "PtrMut<i32>"),
     ("const Control*", "Ptr<DeviceControl>"),

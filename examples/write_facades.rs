@@ -30,10 +30,10 @@ fn main() -> anyhow::Result<()> {
         let facades = Facades::new(options.seed, size, count, split)?;
         for index in 0..count {
             let pair = facades.pair(0, index)?;
-            let mut sheet = RgbImage::new(2 * pair.input.width(), pair.input.height());
-            imageops::replace(&mut sheet, &pair.input, 0, 0);
-            imageops::replace(&mut sheet, &pair.target, i64::from(pair.input.width()), 0);
-            write_png(&folder.join(format!("{index:03}.png")), &sheet)?;
+            let mut sheet = RgbImage::new(2 * size.width as u32, size.height as u32);
+            imageops::replace(&mut sheet, &pair.input.to_rgb8(), 0, 0);
+            imageops::replace(&mut sheet, &pair.target.to_rgb8(), size.width as i64, 0);
+            write_png(&folder.join(format!("{index:03}.png")), &sheet.into())?;
         }
     }
     Ok(())

@@ -39,6 +39,10 @@ pub enum Purpose {
     Augment = 3,
     /// The built-in facades; the index is the number of the picture.
     Facade = 4,
+    /// Which pairs are held out when a data set is split; the index is 0.
+    Split = 5,
+    /// The holes in a photograph; the index is a hash of its name.
+    Holes = 6,
 }
 
 /// A sequence of draws for one purpose and one index. The n-th draw is a function of (seed, purpose, index, n) alone.

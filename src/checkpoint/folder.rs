@@ -1,4 +1,5 @@
-//! The checkpoints of a run: `RUN/checkpoints/step-00000400.safetensors` and so on, of which the newest few are kept.
+//! The checkpoints of a run: `RUN/checkpoints/step-00000400.safetensors` and so on, of which the newest few are kept, and
+//! `best.safetensors`.
 
 use std::{
     fs,
@@ -8,17 +9,44 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::{Meta, Tensors, save, write::UNFINISHED};
+use super::{About, Meta, Tensors, save, write::UNFINISHED};
+
+/// The checkpoint whose validation was the best.
+const BEST: &str = "best.safetensors";
 
 /// Saves a checkpoint of the run, then removes all but the `keep` newest. Returns where it is.
 pub fn save_to_run(run: &Path, meta: &Meta, tensors: &dyn Tensors, keep: usize) -> Result<PathBuf> {
     let folder = folder_of(run);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     remove_unfinished(&folder)?;
-    let path = folder.join(format!("step-{:08}.safetensors", meta.step));
-    save(&path, meta, tensors)?;
+    let path = folder.join(name_of(meta.step));
+    save(&path, &About::of_run(meta.clone()), tensors)?;
     prune(&folder, keep)?;
     Ok(path)
+}
+
+/// Saves the run's best checkpoint so far, beside the newest ones and not counted with them. Where the one of its step has just
+/// been saved, it is that very file under a second name.
+pub fn save_best(run: &Path, meta: &Meta, tensors: &dyn Tensors) -> Result<()> {
+    let folder = folder_of(run);
+    let (best, newest) = (folder.join(BEST), folder.join(name_of(meta.step)));
+    let unfinished = folder.join(format!("{BEST}.{UNFINISHED}"));
+    // What is left of a link that was cut short must not be written to: it is a checkpoint under another name.
+    remove_unfinished(&folder)?;
+    // Not every file system has second names.
+    if newest.exists() && fs::hard_link(&newest, &unfinished).and_then(|()| fs::rename(&unfinished, &best)).is_ok() {
+        // Where both were one file already, renaming has left both.
+        return remove_unfinished(&folder);
+    }
+    save(&best, &About::of_run(meta.clone()), tensors)
+}
+
+/// The names of all checkpoints of a run, oldest first, the best one last.
+pub fn names(run: &Path) -> Result<Vec<String>> {
+    let folder = folder_of(run);
+    let mut paths = list(&folder)?;
+    paths.extend(Some(folder.join(BEST)).filter(|best| best.exists()));
+    Ok(paths.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect())
 }
 
 /// The run's newest checkpoint, if it has one.
@@ -54,6 +82,10 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
+fn name_of(step: u64) -> String {
+    format!("step-{step:08}.safetensors")
+}
+
 fn step_in_name(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()
 }
@@ -83,7 +115,10 @@ fn remove<'a>(mut paths: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::fixture, *};
+    use super::{
+        super::{Reader, fixture},
+        *,
+    };
 
     fn save_step(run: &Path, step: u64, keep: usize) -> PathBuf {
         save_to_run(run, &fixture::meta(step), &fixture::TwoTensors, keep).unwrap()
@@ -131,6 +166,30 @@ mod tests {
         let saved = save_step(run.path(), 3, 1);
         assert_eq!(resolve(run.path()).unwrap(), saved);
         assert_eq!(resolve(&saved).unwrap(), saved);
+    }
+
+    #[test]
+    fn the_best_one_stays_and_is_never_the_newest() {
+        let run = tempfile::tempdir().unwrap();
+        let best = folder_of(run.path()).join(BEST);
+        // Beside the checkpoint of its step, and without one.
+        for step in [4, 5] {
+            let newest = save_step(run.path(), 4, 1);
+            save_best(run.path(), &fixture::meta(step), &fixture::TwoTensors).unwrap();
+            assert_eq!(Reader::open(&best).unwrap().meta().unwrap().step, step);
+            assert_eq!(latest(run.path()).unwrap(), Some(newest));
+        }
+        save_step(run.path(), 9, 1);
+        assert_eq!(super::names(run.path()).unwrap(), ["step-00000009.safetensors", BEST]);
+        assert_eq!(Reader::open(&best).unwrap().meta().unwrap().step, 5);
+        assert_eq!(names(run.path()).len(), 2);
+        // The best is the newest: written over, it is whole, and so is the other name of it.
+        save_best(run.path(), &fixture::meta(9), &fixture::TwoTensors).unwrap();
+        save_best(run.path(), &fixture::meta(9), &fixture::TwoTensors).unwrap();
+        assert_eq!(names(run.path()), [BEST, "step-00000009.safetensors"]);
+        save_step(run.path(), 10, 1);
+        assert_eq!(Reader::open(&best).unwrap().meta().unwrap().step, 9);
+        assert_eq!(names(run.path()), [BEST, "step-00000010.safetensors"]);
     }
 
     #[test]

@@ -1,10 +1,13 @@
-//! What a checkpoint says beside its tensors: where in the run it was taken, and of which run.
+//! What a file says beside its tensors: which generator they make, and where in which run they were taken, or what they were
+//! imported from.
 
 use std::{collections::HashMap, fmt::Display, str::FromStr};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::config::TrainConfig;
+use crate::metrics::Validation;
+use crate::nn::UNet;
 
 /// The format this program writes, and the only one it reads. To be raised whenever a tensor or a key changes its
 /// meaning.
@@ -16,12 +19,86 @@ const EPOCH_KEY: &str = "pixtape.epoch";
 const STEP_IN_EPOCH_KEY: &str = "pixtape.step-in-epoch";
 const SEED_KEY: &str = "pixtape.seed";
 const FINGERPRINT_KEY: &str = "pixtape.data-fingerprint";
+const HISTORY_KEY: &str = "pixtape.history";
 const CONFIG_KEY: &str = "pixtape.config";
+const GENERATOR_KEY: &str = "pixtape.generator";
+const IMPORTED_FROM_KEY: &str = "pixtape.imported-from";
+
+/// All that a file says beside its tensors. Which generator it holds stands under `pixtape.generator`, as TOML.
+#[derive(Clone, Debug, PartialEq)]
+pub struct About {
+    pub generator: UNet,
+    pub origin: Origin,
+}
+
+/// Where weights come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Origin {
+    Run(Box<Meta>),
+    /// The name of a file of PyTorch, under `pixtape.imported-from`.
+    Import(String),
+}
+
+impl About {
+    pub fn of_run(meta: Meta) -> About {
+        About { generator: meta.config.step_options().generator, origin: Origin::Run(Box::new(meta)) }
+    }
+
+    /// Which weights these are, for a sentence.
+    pub fn describe(&self) -> String {
+        match &self.origin {
+            Origin::Run(meta) => format!("weights of step {}", meta.step),
+            Origin::Import(file) => format!("weights imported from {file}"),
+        }
+    }
+
+    pub(crate) fn to_strings(&self) -> Result<HashMap<String, String>> {
+        let mut strings = match &self.origin {
+            Origin::Run(meta) => meta.to_strings()?,
+            Origin::Import(file) => HashMap::from([
+                (VERSION_KEY.to_owned(), FORMAT_VERSION.to_string()),
+                (IMPORTED_FROM_KEY.to_owned(), file.clone()),
+            ]),
+        };
+        let generator = toml::to_string(&self.generator).context("the generator cannot be written as TOML")?;
+        strings.insert(GENERATOR_KEY.to_owned(), generator);
+        Ok(strings)
+    }
+
+    /// For weights that are no checkpoint: the version, which says how one is read, is left out.
+    pub(super) fn to_weights_strings(&self) -> Result<HashMap<String, String>> {
+        let mut strings = self.to_strings()?;
+        strings.remove(VERSION_KEY);
+        Ok(strings)
+    }
+
+    /// The inverse of `to_strings`. The version is looked at first: nothing else of another format can be relied upon.
+    pub(super) fn from_strings(strings: &HashMap<String, String>) -> Result<About> {
+        ensure!(
+            strings.contains_key(VERSION_KEY),
+            "holds tensors but is not a pixtape checkpoint (weights alone go to --start-from)"
+        );
+        let version: u32 = parse(strings, VERSION_KEY)?;
+        ensure!(
+            version == FORMAT_VERSION,
+            "is of checkpoint format {version}, and this pixtape reads format {FORMAT_VERSION} \
+             only: use the pixtape that wrote it"
+        );
+        let origin = match strings.get(IMPORTED_FROM_KEY) {
+            Some(file) => Origin::Import(file.clone()),
+            None => Origin::Run(Box::new(Meta::from_strings(strings)?)),
+        };
+        let generator: UNet = toml::from_str(text(strings, GENERATOR_KEY)?)
+            .map_err(|error| anyhow!("has a {GENERATOR_KEY} in its header that is none: {}", error.message()))?;
+        generator.validate().context(GENERATOR_KEY)?;
+        Ok(About { generator, origin })
+    }
+}
 
 /// The position in a run, enough to go on bit for bit: every random draw is a function of the seed and the position.
 ///
-/// In the file each field is a string under `pixtape.` and its name with dashes (numbers in decimal, the config as
-/// TOML), beside `pixtape.format-version`.
+/// In the file each field is a string under `pixtape.` and its name with dashes (numbers in decimal, the history as
+/// JSON, the config as TOML), beside `pixtape.format-version`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meta {
     /// Optimiser steps done since the start of the run.
@@ -33,11 +110,13 @@ pub struct Meta {
     pub seed: u64,
     /// A number that changes with the training pairs, so that a run does not go on with others unnoticed.
     pub data_fingerprint: u64,
+    /// The results on the held-out pairs until then.
+    pub history: Vec<Validation>,
     pub config: TrainConfig,
 }
 
 impl Meta {
-    pub(super) fn to_strings(&self) -> Result<HashMap<String, String>> {
+    fn to_strings(&self) -> Result<HashMap<String, String>> {
         let pairs = [
             (VERSION_KEY, FORMAT_VERSION.to_string()),
             (STEP_KEY, self.step.to_string()),
@@ -45,29 +124,20 @@ impl Meta {
             (STEP_IN_EPOCH_KEY, self.step_in_epoch.to_string()),
             (SEED_KEY, self.seed.to_string()),
             (FINGERPRINT_KEY, self.data_fingerprint.to_string()),
+            (HISTORY_KEY, serde_json::to_string(&self.history).context(HISTORY_KEY)?),
             (CONFIG_KEY, self.config.to_toml()?),
         ];
         Ok(pairs.map(|(key, value)| (key.to_string(), value)).into())
     }
 
-    /// The inverse of `to_strings`. The version is looked at first: nothing else of another format can be relied upon.
-    pub(super) fn from_strings(strings: &HashMap<String, String>) -> Result<Meta> {
-        ensure!(
-            strings.contains_key(VERSION_KEY),
-            "holds tensors but is not a pixtape checkpoint (weights alone go to --init)"
-        );
-        let version: u32 = parse(strings, VERSION_KEY)?;
-        ensure!(
-            version == FORMAT_VERSION,
-            "is of checkpoint format {version}, and this pixtape reads format {FORMAT_VERSION} \
-             only: use the pixtape that wrote it"
-        );
+    fn from_strings(strings: &HashMap<String, String>) -> Result<Meta> {
         Ok(Meta {
             step: parse(strings, STEP_KEY)?,
             epoch: parse(strings, EPOCH_KEY)?,
             step_in_epoch: parse(strings, STEP_IN_EPOCH_KEY)?,
             seed: parse(strings, SEED_KEY)?,
             data_fingerprint: parse(strings, FINGERPRINT_KEY)?,
+            history: serde_json::from_str(text(strings, HISTORY_KEY)?).context(HISTORY_KEY)?,
             config: TrainConfig::from_toml(text(strings, CONFIG_KEY)?).context(CONFIG_KEY)?,
         })
     }
@@ -88,25 +158,33 @@ mod tests {
 
     #[test]
     fn strings_and_back() {
-        let meta = fixture::meta(5);
-        assert_eq!(Meta::from_strings(&meta.to_strings().unwrap()).unwrap(), meta);
+        let run = About::of_run(fixture::meta(5));
+        let import = About { origin: Origin::Import("latest_net_G.pth".into()), ..run.clone() };
+        for about in [run, import] {
+            assert_eq!(About::from_strings(&about.to_strings().unwrap()).unwrap(), about);
+        }
     }
 
     #[test]
     fn another_format_is_named_before_anything_else_is_read() {
         let future = HashMap::from([(VERSION_KEY.to_string(), "2".to_string())]);
-        let error = Meta::from_strings(&future).unwrap_err().to_string();
+        let error = About::from_strings(&future).unwrap_err().to_string();
         assert!(error.contains("format 2") && error.contains("format 1"), "{error}");
     }
 
     #[test]
     fn a_foreign_header_and_a_damaged_one_are_told_apart() {
         let foreign = HashMap::from([("format".to_string(), "pt".to_string())]);
-        assert!(Meta::from_strings(&foreign).unwrap_err().to_string().contains("not a pixtape checkpoint"));
-        let mut damaged = fixture::meta(5).to_strings().unwrap();
+        assert!(About::from_strings(&foreign).unwrap_err().to_string().contains("not a pixtape checkpoint"));
+        let mut damaged = About::of_run(fixture::meta(5)).to_strings().unwrap();
         damaged.insert(STEP_KEY.into(), "five".into());
-        assert!(Meta::from_strings(&damaged).unwrap_err().to_string().contains("\"five\""));
+        assert!(About::from_strings(&damaged).unwrap_err().to_string().contains("\"five\""));
         damaged.remove(STEP_KEY);
-        assert!(Meta::from_strings(&damaged).unwrap_err().to_string().contains("lacks pixtape.step"));
+        assert!(About::from_strings(&damaged).unwrap_err().to_string().contains("lacks pixtape.step"));
+
+        let mut absurd = About::of_run(fixture::meta(5)).to_strings().unwrap();
+        let generator = absurd[GENERATOR_KEY].replace("width = 16", "width = 9999999999");
+        absurd.insert(GENERATOR_KEY.into(), generator);
+        assert!(format!("{:#}", About::from_strings(&absurd).unwrap_err()).contains("width 9999999999"));
     }
 }

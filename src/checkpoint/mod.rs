@@ -5,17 +5,17 @@
 //!
 //! Weights stand under PyTorch's names and layouts, so any safetensors reader can use them, and tensors are written and
 //! read one at a time: a full-size checkpoint (686 MB) is never in memory as a whole. What is not a tensor stands in
-//! the header's `__metadata__`, as strings, under the keys that [`Meta`] lists.
+//! the header's `__metadata__`, as strings, under the keys that [`About`] and [`Meta`] list.
 
 mod folder;
 mod meta;
 mod read;
 mod write;
 
-pub use folder::{latest, resolve, save_to_run};
-pub use meta::{FORMAT_VERSION, Meta};
+pub use folder::{latest, names, resolve, save_best, save_to_run};
+pub use meta::{About, FORMAT_VERSION, Meta, Origin};
 pub use read::Reader;
-pub use write::{Tensors, save};
+pub use write::{Tensors, save, save_weights};
 
 /// Name and shape of one f32 tensor, as PyTorch has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,7 @@ pub struct TensorSpec {
 mod fixture {
     use super::{Meta, TensorSpec, Tensors};
     use crate::config::TrainOptions;
+    use crate::metrics::{Distances, Validation};
 
     /// Two small tensors whose values include everything f32 has to offer.
     pub struct TwoTensors;
@@ -53,7 +54,17 @@ mod fixture {
 
     pub fn meta(step: u64) -> Meta {
         let config = TrainOptions { epochs: Some(3), ..Default::default() }.resolve().unwrap();
-        Meta { step, epoch: 2, step_in_epoch: 17, seed: u64::MAX, data_fingerprint: 0xfeed_beef_dead_cafe, config }
+        let mean = |psnr| Distances { l1: 1.0 / 3.0, psnr, ssim: -0.125 };
+        let history = [(1, mean(0.1)), (2, mean(f64::INFINITY))];
+        Meta {
+            step,
+            epoch: 2,
+            step_in_epoch: 17,
+            seed: u64::MAX,
+            data_fingerprint: 0xfeed_beef_dead_cafe,
+            history: history.map(|(epoch, mean)| Validation { epoch, step: epoch * 100, mean }).into(),
+            config,
+        }
     }
 
     pub fn bits(values: &[f32]) -> Vec<u32> {

@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use safetensors::{Dtype, tensor::Metadata};
 
-use super::{Meta, TensorSpec};
+use super::{About, Meta, Origin, TensorSpec};
 
 /// The safetensors format's own limit.
 const LARGEST_HEADER: u64 = 100_000_000;
@@ -37,11 +37,19 @@ impl Reader {
         open().with_context(|| format!("cannot read {}", path.display()))
     }
 
-    /// Position and settings of the run. Fails if the file is not a checkpoint, or one of another format version.
-    pub fn meta(&self) -> Result<Meta> {
+    /// What the file says beside its tensors. Fails if it is not a checkpoint, or one of another format version.
+    pub fn about(&self) -> Result<About> {
         let none = Default::default();
-        Meta::from_strings(self.header.metadata().as_ref().unwrap_or(&none))
+        About::from_strings(self.header.metadata().as_ref().unwrap_or(&none))
             .with_context(|| self.path.display().to_string())
+    }
+
+    /// Position and settings of the run. Fails if the file is not the checkpoint of one.
+    pub fn meta(&self) -> Result<Meta> {
+        match self.about()?.origin {
+            Origin::Run(meta) => Ok(*meta),
+            Origin::Import(_) => bail!("{}: holds imported weights and no run", self.path.display()),
+        }
     }
 
     /// Names and shapes of all tensors, in the order of the file.
@@ -108,7 +116,7 @@ mod tests {
 
     fn saved(folder: &Path) -> PathBuf {
         let path = folder.join("checkpoint");
-        save(&path, &fixture::meta(5), &fixture::TwoTensors).unwrap();
+        save(&path, &About::of_run(fixture::meta(5)), &fixture::TwoTensors).unwrap();
         path
     }
 

@@ -4,6 +4,7 @@
 //! for the header, the rest of the format is a length and the bytes.
 
 use std::{
+    collections::HashMap,
     ffi::OsString,
     fs::{self, File},
     io::{self, BufWriter, Write},
@@ -13,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use safetensors::{Dtype, tensor::Metadata, tensor::TensorInfo};
 
-use super::{Meta, TensorSpec};
+use super::{About, TensorSpec};
 
 /// What the name of an unfinished file ends in.
 pub(super) const UNFINISHED: &str = "unfinished";
@@ -33,16 +34,28 @@ pub trait Tensors {
 /// Writes a checkpoint to `path`, replacing a file of that name in one step once the new one is safely on the disk.
 ///
 /// On an error (no space, no permission) the old file is untouched and nothing else is left behind.
-pub fn save(path: &Path, meta: &Meta, tensors: &dyn Tensors) -> Result<()> {
+pub fn save(path: &Path, about: &About, tensors: &dyn Tensors) -> Result<()> {
+    let saved = about.to_strings().and_then(|strings| replace(path, strings, tensors));
+    saved.with_context(|| format!("cannot save the checkpoint {}", path.display()))
+}
+
+/// Writes weights for other programs, in the same way. They say where they come from and are no checkpoint.
+pub fn save_weights(path: &Path, about: &About, tensors: &dyn Tensors) -> Result<()> {
+    let strings = about.to_weights_strings();
+    let saved = strings.and_then(|strings| replace(path, strings, tensors));
+    saved.with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn replace(path: &Path, strings: HashMap<String, String>, tensors: &dyn Tensors) -> Result<()> {
     let unfinished = unfinished_name(path);
-    let saved = write_file(&unfinished, meta, tensors)
+    let saved = write_file(&unfinished, strings, tensors)
         .and_then(|()| Ok(fs::rename(&unfinished, path)?))
         .and_then(|()| Ok(sync_folder_of(path)?));
     if saved.is_err() {
         // The first error is the one to report; this one has the same cause.
         let _ = fs::remove_file(&unfinished);
     }
-    saved.with_context(|| format!("cannot save the checkpoint {}", path.display()))
+    saved
 }
 
 fn unfinished_name(path: &Path) -> PathBuf {
@@ -52,9 +65,9 @@ fn unfinished_name(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn write_file(path: &Path, meta: &Meta, tensors: &dyn Tensors) -> Result<()> {
+fn write_file(path: &Path, strings: HashMap<String, String>, tensors: &dyn Tensors) -> Result<()> {
     let specs = tensors.specs();
-    let header = header(meta, &specs)?;
+    let header = header(strings, &specs)?;
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(&header)?;
@@ -75,14 +88,14 @@ fn write_file(path: &Path, meta: &Meta, tensors: &dyn Tensors) -> Result<()> {
 }
 
 /// The JSON header. Its keys are sorted, so that equal states are equal files.
-fn header(meta: &Meta, specs: &[TensorSpec]) -> Result<Vec<u8>> {
+fn header(strings: HashMap<String, String>, specs: &[TensorSpec]) -> Result<Vec<u8>> {
     let mut end = 0;
     let infos = specs.iter().map(|spec| {
         let start = end;
         end += spec.shape.iter().product::<usize>() * size_of::<f32>();
         (spec.name.clone(), TensorInfo { dtype: Dtype::F32, shape: spec.shape.clone(), data_offsets: (start, end) })
     });
-    let metadata = Metadata::new(Some(meta.to_strings()?), infos.collect())?;
+    let metadata = Metadata::new(Some(strings), infos.collect())?;
     // A JSON value keeps its keys in order, the hash maps in `Metadata` do not.
     let mut header = serde_json::to_vec(&serde_json::to_value(&metadata)?)?;
     // Readers that map the file want the tensors aligned.
@@ -120,7 +133,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [a, b] = ["a", "b"].map(|name| {
             let path = folder.path().join(name);
-            save(&path, &fixture::meta(5), &fixture::TwoTensors).unwrap();
+            save(&path, &About::of_run(fixture::meta(5)), &fixture::TwoTensors).unwrap();
             fs::read(path).unwrap()
         });
         assert_eq!(a, b);
@@ -145,7 +158,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("it");
         fs::write(&path, "old").unwrap();
-        let error = format!("{:#}", save(&path, &fixture::meta(5), &Short).unwrap_err());
+        let error = format!("{:#}", save(&path, &About::of_run(fixture::meta(5)), &Short).unwrap_err());
         assert!(error.contains("tensor x: 2 values"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -153,8 +166,10 @@ mod tests {
 
     #[test]
     fn a_missing_folder_is_an_error_that_names_the_file() {
-        let error =
-            format!("{:#}", save(Path::new("no/such/file"), &fixture::meta(5), &fixture::TwoTensors).unwrap_err());
+        let error = format!(
+            "{:#}",
+            save(Path::new("no/such/file"), &About::of_run(fixture::meta(5)), &fixture::TwoTensors).unwrap_err()
+        );
         assert!(error.starts_with("cannot save the checkpoint no/such/file: "), "{error}");
     }
 }

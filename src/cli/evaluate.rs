@@ -6,10 +6,15 @@ use clap::Args;
 
 use super::GeneratorArgs;
 
-/// Measure a trained run on pairs: mean absolute error (L1) and PSNR
+/// Measure a trained run on pairs: L1, PSNR and SSIM
 ///
-/// Translates the inputs of all pairs and compares them with the targets. L1 is on the scale from -1 to 1 that the
-/// networks use; PSNR is in decibels, higher is better.
+/// Translates the inputs of all pairs, compares them with the targets, and prints how close they come: mean, deviation, least and
+/// most, and which pairs are the best and the worst.
+///
+/// L1 is the mean absolute error on the scale from -1 to 1 that the networks use; lower is better. PSNR, the peak
+/// signal-to-noise ratio, is in decibels; higher is better. SSIM, the structural similarity, is 1 for equal pictures; it is
+/// that of Wang et al. (2004) with a Gaussian window of 11x11, mean over channels. None of them says whether a picture looks
+/// real: look at --out as well.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
     /// A run folder, for its newest checkpoint, or a checkpoint file.
@@ -19,6 +24,15 @@ pub struct EvaluateArgs {
     /// Folder of side-by-side pairs: its test/ is used, else its val/, else its train/, else the folder itself.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+
+    /// Print JSON instead of a table, with a row for each pair. A PSNR of null is that of equal pictures, infinity.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Folder for a page that shows input, output and target of every pair, sortable by each metric: index.html, its images/,
+    /// and evaluation.json.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 
     #[command(flatten)]
     pub generator: GeneratorArgs,

@@ -98,8 +98,15 @@ mod tests {
         let options = TrainOptions { batch: Some(3), out: Some(run.clone()), ..Default::default() };
         let config = options.resolve().unwrap();
         for step in [10, 20] {
-            let meta =
-                Meta { step, epoch: 0, step_in_epoch: step, seed: 1, data_fingerprint: 0, config: config.clone() };
+            let meta = Meta {
+                step,
+                epoch: 0,
+                step_in_epoch: step,
+                seed: 1,
+                data_fingerprint: 0,
+                history: Vec::new(),
+                config: config.clone(),
+            };
             save_to_run(&run, &meta, &Nothing, 5).unwrap();
         }
         let request = args(TrainOptions::default(), None, Some(run.clone())).request().unwrap();

@@ -6,8 +6,9 @@ use anyhow::{Result, ensure};
 
 use super::{Precision, TrainConfig, TrainOptions, available_threads, run_name, size_rules::default_depth};
 use crate::checkpoint::latest;
-use crate::data::{Augment, Direction, Size};
+use crate::data::{Augment, Direction, Preprocess, ResizeFilter, Size};
 use crate::device::DeviceChoice;
+use crate::metrics::Metric;
 use crate::nn::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, ReceptiveField, Recipe, Skips};
 use crate::train::schedule::LrSchedule;
 use crate::train::step::{GanLoss, PixelLoss, StepOrder};
@@ -22,6 +23,7 @@ struct RecipeDefaults {
     init: InitKind,
     init_gain: f64,
     augment: Augment,
+    resize_filter: ResizeFilter,
     generator: Skips,
     norm: Norm,
     block_order: BlockOrder,
@@ -57,6 +59,7 @@ const PYTORCH_GAN: RecipeDefaults = RecipeDefaults {
     init: InitKind::Normal,
     init_gain: 0.02,
     augment: Augment::Flip,
+    resize_filter: ResizeFilter::Bicubic,
     generator: Skips::Unet,
     norm: Norm::Instance,
     block_order: BlockOrder::ConvNormActDropout,
@@ -75,6 +78,7 @@ const PYTORCH_GAN: RecipeDefaults = RecipeDefaults {
 
 const BLOCK_CK: RecipeDefaults = RecipeDefaults {
     augment: Augment::Jitter,
+    resize_filter: ResizeFilter::Bilinear,
     block_order: BlockOrder::ConvNormDropoutAct,
     last_layer: LastLayer::Transposed,
     dropout_at: DropoutAt::Up,
@@ -133,10 +137,15 @@ impl TrainOptions {
         let prescribed = prescribed(recipe);
 
         let image_size = given.image_size.unwrap_or(job.image_size);
-        let augment = given.augment.unwrap_or(prescribed.augment);
-        let load_size = given.load_size.unwrap_or(match augment {
-            Augment::Jitter => jitter_size(image_size),
-            Augment::None | Augment::Flip => image_size,
+        let preprocess = given.preprocess.unwrap_or(Preprocess::ResizeAndCrop);
+        let augment = given.augment.unwrap_or(match preprocess {
+            Preprocess::ResizeAndCrop => prescribed.augment,
+            Preprocess::Crop | Preprocess::ScaleWidthAndCrop => Augment::Jitter,
+            Preprocess::ScaleWidth | Preprocess::None => Augment::Flip,
+        });
+        let load_size = given.load_size.unwrap_or(match (augment, preprocess) {
+            (Augment::Jitter, Preprocess::ResizeAndCrop | Preprocess::ScaleWidthAndCrop) => jitter_size(image_size),
+            _ => image_size,
         });
         // A run that was given an end by either measure needs no other.
         let epochs = given.epochs.or(if given.steps.is_none() { Some(job.epochs) } else { None });
@@ -159,8 +168,13 @@ impl TrainOptions {
         let config = TrainConfig {
             data: given.data,
             direction: given.direction.unwrap_or(Direction::AToB),
+            in_channels: given.in_channels.unwrap_or(3),
+            out_channels: given.out_channels.unwrap_or(3),
+            val_split: given.val_split.unwrap_or(0.0),
             image_size,
+            preprocess,
             load_size,
+            resize_filter: given.resize_filter.unwrap_or(prescribed.resize_filter),
             augment,
             shuffle: given.shuffle.unwrap_or(true),
             recipe,
@@ -205,6 +219,8 @@ impl TrainOptions {
             sample_every: given.sample_every.unwrap_or(job.sample_every),
             save_every: given.save_every.unwrap_or(job.save_every),
             keep: given.keep.unwrap_or(job.keep),
+            validate_every: given.validate_every.unwrap_or(1),
+            best_by: given.best_by.unwrap_or(Metric::L1),
         };
         config.validate()?;
         Ok(config)
@@ -237,6 +253,7 @@ fn jitter_size(image: Size) -> Size {
 mod tests {
     use clap::Args;
 
+    use super::super::train_config::value_name;
     use super::*;
 
     #[test]
@@ -257,6 +274,23 @@ mod tests {
         assert_eq!(options.resolve().unwrap().load_size, Size { width: 286, height: 572 });
         // 64 * 286 / 256 = 71.5, rounded up.
         assert_eq!(jitter_size(Size { width: 64, height: 32 }), Size { width: 72, height: 36 });
+    }
+
+    #[test]
+    fn what_is_cropped_is_cropped_at_random_unless_told_otherwise() {
+        let resolved = |preprocess, augment| {
+            let options =
+                TrainOptions { data: Some(".".into()), preprocess: Some(preprocess), augment, ..Default::default() };
+            let config = options.resolve().unwrap();
+            (config.augment, config.load_size)
+        };
+        let (image, load) = (Size::square(256), Size::square(286));
+        assert_eq!(resolved(Preprocess::Crop, None), (Augment::Jitter, image));
+        assert_eq!(resolved(Preprocess::ScaleWidthAndCrop, None), (Augment::Jitter, load));
+        assert_eq!(resolved(Preprocess::ScaleWidthAndCrop, Some(Augment::None)), (Augment::None, image));
+        assert_eq!(resolved(Preprocess::ScaleWidth, None), (Augment::Flip, image));
+        assert_eq!(resolved(Preprocess::None, None), (Augment::Flip, image));
+        assert_eq!(resolved(Preprocess::ResizeAndCrop, None), (Augment::Flip, image));
     }
 
     #[test]
@@ -311,5 +345,8 @@ mod tests {
         states("beta1", format!("{}]", PYTORCH_GAN.beta1));
         states("lambda-pixel", format!("{}]", PYTORCH_GAN.lambda_pixel));
         states("dropout", format!("{}]", PYTORCH_GAN.dropout));
+        let by_recipe = |of: fn(RecipeDefaults) -> String| [PYTORCH_GAN, BLOCK_CK, ISOLA].map(of).join(", ");
+        states("augment", by_recipe(|recipe| value_name(recipe.augment)) + "]");
+        states("resize-filter", by_recipe(|recipe| value_name(recipe.resize_filter)) + "]");
     }
 }

@@ -11,8 +11,9 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use crate::data::{Augment, Direction, Size};
+use crate::data::{Augment, Direction, Preprocess, ResizeFilter, Size};
 use crate::device::DeviceChoice;
+use crate::metrics::Metric;
 use crate::nn::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, ReceptiveField, Recipe, Skips};
 use crate::train::schedule::LrSchedule;
 use crate::train::step::{GanLoss, PixelLoss, StepOrder};
@@ -30,33 +31,68 @@ pub enum Precision {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[command(allow_negative_numbers = true)]
 pub struct TrainOptions {
-    /// Folder of training pairs: image files with A in the left half and B in the right half.
+    /// Folder of training pairs of images, A and B; how they lie in it is found by looking
     ///
-    /// With subfolders, train/ is learned from and val/ (else test/) gives the sample pictures; a flat folder is all
-    /// training data. Left out: built-in synthetic facades, drawn as they are needed.
+    /// Either files with A in the left half and B in the right half, or folders A/ and B/ with files of the same names, or
+    /// pairs of files such as house.jpg (A) and house.png (B). With train/, val/ and test/ in it (or A/train/, trainA/, ...)
+    /// train/ is learned from and val/ (else test/) held out; a flat folder is all training data, but for --val-split.
+    /// `pixtape data check DIR` tells what is found. Left out: built-in synthetic facades, drawn as they are needed.
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     pub data: Option<PathBuf>,
 
-    /// Which half is the input and which the target [default: a-to-b]
+    /// Which side is the input and which the target [default: a-to-b]
     #[arg(long, help_heading = "Data")]
     pub direction: Option<Direction>,
 
+    /// Channels of the input: 1 grey, 2 grey with alpha, 3 RGB, 4 RGB with alpha [default: 3]
+    ///
+    /// Of whichever side the direction makes the input. Files of other kinds are converted: colours to grey by the weights of
+    /// ITU-R BT.601, no alpha to opaque.
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    pub in_channels: Option<usize>,
+
+    /// Channels of the target, and so of what the generator makes; as --in-channels [default: 3]
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    pub out_channels: Option<usize>,
+
+    /// Share of the training pairs to hold out where there is no val/ and no test/, from 0 to below 1 [default: 0]
+    ///
+    /// Which pairs is drawn with the seed. They are never trained on.
+    #[arg(long, value_name = "SHARE", help_heading = "Data")]
+    pub val_split: Option<f64>,
+
     /// Size of the images the networks see, N or WIDTHxHEIGHT in pixels [default: 256 with --data, 128 without]
     ///
-    /// Other sizes are resized to it. The U-Net halves both sides --depth times, so both must be multiples of that power of
+    /// How files of other sizes come to it is up to --preprocess. The U-Net halves both sides --depth times, so both must be multiples of that power of
     /// two: 64, 128, 256, 512 and 512x256 work, 200 does not unless the depth is 3. The smallest side is 32.
     #[arg(long, value_name = "SIZE", help_heading = "Data")]
     pub image_size: Option<Size>,
 
+    /// How files come to the image size [default: resize-and-crop]
+    ///
+    /// resize-and-crop: resized to the load size, whatever the proportions, and cropped. crop: cropped as they are.
+    /// scale-width: scaled to the width; the height has to fit then. scale-width-and-crop: scaled to the load width, and
+    /// cropped. none: they have the image size already. Held-out pairs are cropped in the middle, and by resize-and-crop
+    /// resized right to the image size.
+    #[arg(long, help_heading = "Data")]
+    pub preprocess: Option<Preprocess>,
+
     /// Size to resize to before cropping to the image size; for --augment jitter only [default: 286/256 of the image
     /// size]
+    ///
+    /// Of a scaled width only the width counts.
     #[arg(long, value_name = "SIZE", help_heading = "Data")]
     pub load_size: Option<Size>,
 
-    /// Random changes made to a pair, both halves alike [default: flip]
+    /// How resizing weighs samples; both filters widen where they reduce [default: bicubic, bilinear, bicubic]
+    #[arg(long, help_heading = "Data")]
+    pub resize_filter: Option<ResizeFilter>,
+
+    /// Random changes made to a pair, both sides alike [default: flip, jitter, jitter]
     ///
-    /// none: only resized. flip: mirrored left to right half of the time. jitter: resized to the load size, cropped at
-    /// a random place to the image size, and mirrored half of the time.
+    /// none: crops are made in the middle. flip: the same, and mirrored left to right half of the time. jitter: cropped at a
+    /// random place, out of a larger load size where there is one, and mirrored half of the time. --preprocess crop and
+    /// scale-width-and-crop make it jitter, scale-width and none, which crop nothing, flip.
     #[arg(long, help_heading = "Data")]
     pub augment: Option<Augment>,
 
@@ -261,8 +297,8 @@ pub struct TrainOptions {
 
     /// Run folder, made if it is missing [default: the next free runs/NAME-N, NAME being the data folder's]
     ///
-    /// Gets config.toml (every setting), losses.csv (one row a step), samples/ (input, output and target in rows) and
-    /// checkpoints/.
+    /// Gets report.html (all of it on one page), config.toml (every setting), losses.csv (a row a step), metrics.csv (a row
+    /// a validation), samples/ (input, output and target in rows), checkpoints/ and tensorboard/.
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub out: Option<PathBuf>,
 
@@ -277,6 +313,17 @@ pub struct TrainOptions {
     /// Newest checkpoints to keep; one of the full recipe takes 686 MB [default: 2]
     #[arg(long, value_name = "N", help_heading = "Output")]
     pub keep: Option<usize>,
+
+    /// Epochs between two validations, at their end: L1, PSNR and SSIM of the held-out pairs, into metrics.csv [default: 1]
+    ///
+    /// Held-out pairs are those in val/, else in test/, else the share that --val-split holds out; 40 of the built-in
+    /// facades.
+    #[arg(long, value_name = "EPOCHS", help_heading = "Output")]
+    pub validate_every: Option<u64>,
+
+    /// The metric by which checkpoints/best.safetensors is chosen, beside the --keep newest ones [default: l1]
+    #[arg(long, value_name = "METRIC", help_heading = "Output")]
+    pub best_by: Option<Metric>,
 }
 
 impl TrainOptions {

@@ -1,14 +1,16 @@
 //! The complete settings of a run, as they stand in `config.toml` and in every checkpoint.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::resume::is_same_place;
 use super::{Precision, size_rules};
-use crate::data::{Augment, Direction, Size};
+use crate::data::{Augment, Direction, Fit, PairOptions, Preprocess, ResizeFilter, Size};
 use crate::device::DeviceChoice;
+use crate::metrics::Metric;
 use crate::nn::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, Skips, UNet};
 use crate::ops::adam::AdamOptions;
 use crate::train::schedule::LrSchedule;
@@ -22,9 +24,14 @@ pub struct TrainConfig {
     /// An absolute path; `None` is the built-in facades.
     pub data: Option<PathBuf>,
     pub direction: Direction,
+    pub in_channels: usize,
+    pub out_channels: usize,
+    pub val_split: f64,
     pub image_size: Size,
+    pub preprocess: Preprocess,
     /// Equal to `image_size` unless `augment` is jitter.
     pub load_size: Size,
+    pub resize_filter: ResizeFilter,
     pub augment: Augment,
     pub shuffle: bool,
     pub recipe: Recipe,
@@ -72,10 +79,9 @@ pub struct TrainConfig {
     pub sample_every: u64,
     pub save_every: u64,
     pub keep: usize,
+    pub validate_every: u64,
+    pub best_by: Metric,
 }
-
-/// Channels of the pictures on either side.
-const CHANNELS: usize = 3;
 
 /// What is not an option: the second moment's decay and the guard of the division are those of every recipe and of PyTorch.
 const BETA2: f64 = 0.999;
@@ -105,13 +111,16 @@ impl TrainConfig {
     pub(super) fn validate(&self) -> Result<()> {
         // The upper bounds are far beyond use; they turn a slip of the finger into a clear line instead of a failed
         // allocation.
-        let whole_numbers: [(&str, u64, u64); 15] = [
+        let whole_numbers: [(&str, u64, u64); 18] = [
+            ("validate-every", self.validate_every, LARGEST),
             ("batch", self.batch as u64, 4096),
             ("accumulate", self.accumulate as u64, 256),
             ("lr-constant-epochs", 1 + self.lr_constant_epochs.unwrap_or(0), LARGEST),
             ("lr-decay-epochs", self.lr_decay_epochs.unwrap_or(1), LARGEST),
             ("lr-step-epochs", self.lr_step_epochs.unwrap_or(1), LARGEST),
             ("lr-patience", 1 + self.lr_patience.unwrap_or(0), LARGEST),
+            ("in-channels", self.in_channels as u64, 4),
+            ("out-channels", self.out_channels as u64, 4),
             ("depth", self.depth as u64, 12),
             ("ngf", self.ngf as u64, 1024),
             ("ndf", self.ndf as u64, 1024),
@@ -138,6 +147,7 @@ impl TrainConfig {
             ("init-gain", self.init_gain, is_above_zero(self.init_gain), "must be above 0"),
             ("beta1", self.beta1, is_share(self.beta1), "must be from 0 to below 1"),
             ("dropout", self.dropout, is_share(self.dropout), "must be from 0 to below 1"),
+            ("val-split", self.val_split, is_share(self.val_split), "must be from 0 to below 1"),
         ];
         for (flag, value, good, rule) in real_numbers {
             ensure!(good, "--{flag} {value}: {rule}");
@@ -151,18 +161,40 @@ impl TrainConfig {
             let map = self.step_options().discriminator.map_size(height, width);
             map.with_context(|| format!("--receptive-field {}", value_name(self.receptive_field)))?;
         }
+        self.validate_data()
+    }
+
+    /// Refuses combinations of which one part would have no effect.
+    fn validate_data(&self) -> Result<()> {
         let (image, load) = (self.image_size, self.load_size);
-        if self.augment == Augment::Jitter {
+        let preprocess = value_name(self.preprocess);
+        if self.data.is_none() {
             ensure!(
-                load.width >= image.width && load.height >= image.height,
-                "--load-size {load}: must be at least the image size {image}, which is cropped out of it"
+                self.preprocess == Preprocess::ResizeAndCrop,
+                "--preprocess {preprocess}: the built-in facades are drawn at their size; it needs --data"
             );
-        } else {
-            ensure!(
-                load == image,
-                "--load-size {load}: only --augment jitter uses it; leave it out, or give the image size {image}"
-            );
+            ensure!(self.val_split == 0.0, "--val-split {}: it needs --data", self.val_split);
         }
+        ensure!(
+            self.augment != Augment::Jitter || self.preprocess.crops(),
+            "--augment jitter: --preprocess {preprocess} leaves nothing to crop; use --augment flip"
+        );
+        if load == image {
+            return Ok(());
+        }
+        ensure!(
+            self.augment == Augment::Jitter,
+            "--load-size {load}: only --augment jitter uses it; leave it out, or give the image size {image}"
+        );
+        ensure!(
+            self.preprocess != Preprocess::Crop,
+            "--load-size {load}: --preprocess crop resizes nothing; leave it out, or use --preprocess resize-and-crop"
+        );
+        let scaled = self.preprocess == Preprocess::ScaleWidthAndCrop;
+        ensure!(
+            load.width >= image.width && (scaled || load.height >= image.height),
+            "--load-size {load}: must be at least the image size {image}, which is cropped out of it"
+        );
         Ok(())
     }
 
@@ -205,13 +237,37 @@ impl TrainConfig {
         self.batch * self.accumulate
     }
 
+    /// How files become the pairs of a run with these settings.
+    pub fn pair_options(&self) -> PairOptions {
+        PairOptions {
+            direction: self.direction,
+            channels: [self.in_channels, self.out_channels],
+            fit: Fit {
+                preprocess: self.preprocess,
+                load: self.load_size,
+                image: self.image_size,
+                filter: self.resize_filter,
+            },
+            val_split: self.val_split,
+            seed: self.seed,
+        }
+    }
+
+    /// As [`pair_options`](TrainConfig::pair_options), for the pairs of `dir`: what training held out is told from the rest only
+    /// where it was trained on.
+    pub fn evaluation_options(&self, dir: &Path) -> PairOptions {
+        let is_trained_on = self.data.as_ref().is_some_and(|data| is_same_place(data, dir));
+        let val_split = if is_trained_on { self.val_split } else { 0.0 };
+        PairOptions { val_split, ..self.pair_options() }
+    }
+
     /// The training step that these settings describe.
     pub fn step_options(&self) -> StepOptions {
         let generator = UNet {
             recipe: self.recipe,
             skips: self.generator,
-            input_channels: CHANNELS,
-            output_channels: CHANNELS,
+            input_channels: self.in_channels,
+            output_channels: self.out_channels,
             width: self.ngf,
             depth: self.depth,
             norm: self.norm,
@@ -247,7 +303,7 @@ impl TrainConfig {
 }
 
 /// A choice as it is typed behind a flag.
-fn value_name(value: impl ValueEnum) -> String {
+pub(super) fn value_name(value: impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
@@ -264,6 +320,9 @@ mod tests {
             direction: Some(Direction::BToA),
             image_size: Some(Size { width: 512, height: 256 }),
             augment: Some(Augment::Jitter),
+            in_channels: Some(1),
+            val_split: Some(0.1),
+            resize_filter: Some(ResizeFilter::Bilinear),
             lr: Some(1.0 / 3.0),
             steps: Some(77),
             seed: Some(i64::MAX as u64),
@@ -280,7 +339,7 @@ mod tests {
     #[test]
     fn senseless_values_are_named() {
         type Change = fn(&mut TrainOptions);
-        let cases: [(&str, Change); 12] = [
+        let cases: [(&str, Change); 21] = [
             ("--batch 0:", |o| o.batch = Some(0)),
             ("--steps 0:", |o| o.steps = Some(0)),
             ("--keep 0:", |o| o.keep = Some(0)),
@@ -295,6 +354,27 @@ mod tests {
             ("--load-size 72x60:", |o| {
                 o.augment = Some(Augment::Jitter);
                 o.load_size = Some(Size { width: 72, height: 60 });
+            }),
+            ("--in-channels 0:", |o| o.in_channels = Some(0)),
+            ("--out-channels 5:", |o| o.out_channels = Some(5)),
+            ("--val-split 1:", |o| (o.data, o.val_split) = (Some(".".into()), Some(1.0))),
+            ("--val-split 0.5: it needs --data", |o| o.val_split = Some(0.5)),
+            ("--preprocess crop: the built-in", |o| o.preprocess = Some(Preprocess::Crop)),
+            ("--augment jitter: --preprocess scale-width leaves nothing to crop", |o| {
+                (o.data, o.preprocess) = (Some(".".into()), Some(Preprocess::ScaleWidth));
+                o.augment = Some(Augment::Jitter);
+            }),
+            ("--load-size 300: --preprocess crop resizes nothing", |o| {
+                (o.data, o.preprocess) = (Some(".".into()), Some(Preprocess::Crop));
+                o.load_size = Some(Size::square(300));
+            }),
+            ("--load-size 300: only --augment jitter", |o| {
+                (o.data, o.preprocess) = (Some(".".into()), Some(Preprocess::None));
+                o.load_size = Some(Size::square(300));
+            }),
+            ("--load-size 200x300: must be at least", |o| {
+                (o.data, o.preprocess) = (Some(".".into()), Some(Preprocess::ScaleWidthAndCrop));
+                o.load_size = Some(Size { width: 200, height: 300 });
             }),
         ];
         for (expected, change) in cases {

@@ -1,17 +1,10 @@
-//! From 8-bit pictures to the floats that the network sees, with crop and flip on the way.
+//! Crop and flip: what the network sees of a pair.
 //!
 //! The draws of a pair are made once and used for both of its pictures: input and target that are cropped or mirrored
 //! apart from each other no longer show the same thing, and training silently fails.
 
-use anyhow::{Result, ensure};
-use fast_image_resize::{
-    FilterType, ResizeAlg, ResizeOptions, Resizer,
-    images::{TypedImage, TypedImageRef},
-    pixels::U8x3,
-};
-use image::RgbImage;
-
-use super::{Augment, Pair, Size};
+use super::picture::to_f32;
+use super::{Augment, Pair, Picture, Size};
 use crate::philox::Stream;
 
 /// The part of a pair that the network sees.
@@ -23,158 +16,135 @@ pub struct Window {
     pub flip: bool,
 }
 
-/// What is cut out of `pair`, and the pair that it is cut out of.
-///
-/// [`Augment::Jitter`] crops `size` out of the larger pair; without it (and for a pair too small to be cropped) a pair of
-/// another size is resized to `size`.
-pub fn draw(pair: Pair, size: Size, augment: Augment, stream: &mut Stream) -> (Pair, Window) {
-    let have = Size::of(&pair.input);
-    assert_eq!(have, Size::of(&pair.target), "a pair is two pictures of one size");
-    let crop = augment == Augment::Jitter && have.width >= size.width && have.height >= size.height;
-    if have != size && !crop {
-        let pair = Pair { input: resize(&pair.input, size), target: resize(&pair.target, size) };
-        return draw(pair, size, augment, stream);
+impl Window {
+    /// A window of `size` out of a pair of size `have`, which is at least as large: at a random place with
+    /// [`Augment::Jitter`], else in the middle; mirrored half of the time unless with [`Augment::None`].
+    pub fn draw(have: Size, size: Size, augment: Augment, stream: &mut Stream) -> Window {
+        let mut window = Window::middle(have, size);
+        if augment == Augment::Jitter {
+            let mut corner = |slack: usize| stream.below(slack as u32 + 1) as usize;
+            window.left = corner(have.width - size.width);
+            window.top = corner(have.height - size.height);
+        }
+        window.flip = augment != Augment::None && stream.chance(0.5);
+        window
     }
-    let mut corner = |slack: usize| match augment {
-        Augment::Jitter => stream.below(slack as u32 + 1) as usize,
-        Augment::None | Augment::Flip => 0,
-    };
-    let (left, top) = (corner(have.width - size.width), corner(have.height - size.height));
-    let flip = augment != Augment::None && stream.chance(0.5);
-    (pair, Window { left, top, flip })
+
+    /// The middle, as it is.
+    pub fn middle(have: Size, size: Size) -> Window {
+        assert!(have.width >= size.width && have.height >= size.height, "a window of {size} in a picture of {have}");
+        Window { left: (have.width - size.width) / 2, top: (have.height - size.height) / 2, flip: false }
+    }
 }
 
-/// The pairs of a batch as bytes, all of one size, with what the network sees of each.
+/// The pairs of a batch, cropped; mirrored on the way to the network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pictures {
-    /// `[n, height, width, 3]`.
-    pub inputs: Vec<u8>,
-    pub targets: Vec<u8>,
-    /// Of each picture; [`Window`]s lie inside of it.
-    pub size: Option<Size>,
-    pub windows: Vec<Window>,
+    pub inputs: Stack,
+    pub targets: Stack,
+    /// Whether a pair is mirrored left to right.
+    pub flips: Vec<bool>,
+}
+
+/// Pictures of one size and kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stack {
+    /// `[n, height, width, channels]`; all zero when there are none.
+    pub shape: [usize; 4],
+    pub samples: Vec<u16>,
 }
 
 impl Pictures {
     /// Forgets all pictures and keeps their memory.
     pub fn clear(&mut self) {
-        let Pictures { inputs, targets, size, windows } = self;
-        inputs.clear();
-        targets.clear();
-        windows.clear();
-        *size = None;
-    }
-
-    /// # Errors
-    /// When the pair is of another size than those before it.
-    pub fn push(&mut self, pair: &Pair, window: Window) -> Result<()> {
-        let size = Size::of(&pair.input);
-        let batch = *self.size.get_or_insert(size);
-        ensure!(size == batch, "a pair of {size} pixels in a batch of {batch}: all must have the size to load at");
-        self.inputs.extend_from_slice(pair.input.as_raw());
-        self.targets.extend_from_slice(pair.target.as_raw());
-        self.windows.push(window);
-        Ok(())
-    }
-
-    /// Writes the windows of all inputs as floats in [-1, 1] to `out`, `[n, size.height, size.width, 3]`.
-    pub fn inputs_to_f32(&self, size: Size, out: &mut [f32]) {
-        self.windows_to_f32(&self.inputs, size, out);
-    }
-
-    /// The same windows of all targets.
-    pub fn targets_to_f32(&self, size: Size, out: &mut [f32]) {
-        self.windows_to_f32(&self.targets, size, out);
-    }
-
-    fn windows_to_f32(&self, bytes: &[u8], size: Size, out: &mut [f32]) {
-        let Some(have) = self.size else { return };
-        let pictures = bytes.chunks_exact(have.pixels() * 3).zip(out.chunks_exact_mut(size.pixels() * 3));
-        for ((bytes, out), &window) in pictures.zip(&self.windows) {
-            convert_window(bytes, have.width, window, size, out);
+        let Pictures { inputs, targets, flips } = self;
+        for stack in [inputs, targets] {
+            stack.shape = [0; 4];
+            stack.samples.clear();
         }
+        flips.clear();
+    }
+
+    /// Adds the `window` of `size` of both pictures of a pair.
+    pub fn push(&mut self, pair: &Pair, window: Window, size: Size) {
+        assert_eq!(pair.input.size, pair.target.size, "a pair is two pictures of one size");
+        self.inputs.push(&pair.input, window, size);
+        self.targets.push(&pair.target, window, size);
+        self.flips.push(window.flip);
+    }
+
+    /// Writes all inputs as floats in [-1, 1] to `out`, of the shape of `inputs`.
+    pub fn inputs_to_f32(&self, out: &mut [f32]) {
+        self.inputs.to_f32(&self.flips, out);
+    }
+
+    /// Writes all targets as floats in [-1, 1] to `out`, of the shape of `targets`.
+    pub fn targets_to_f32(&self, out: &mut [f32]) {
+        self.targets.to_f32(&self.flips, out);
     }
 }
 
-/// Copies the window of `size` of a picture of `width` to `out`.
-fn convert_window(bytes: &[u8], width: usize, Window { left, top, flip }: Window, size: Size, out: &mut [f32]) {
-    assert_eq!(out.len(), size.pixels() * 3, "the output holds one picture of {size}");
-    let stride = width * 3;
-    for (y, out) in out.chunks_exact_mut(size.width * 3).enumerate() {
-        let start = (top + y) * stride + left * 3;
-        let row = &bytes[start..start + size.width * 3];
-        if flip {
-            for (out, pixel) in out.chunks_exact_mut(3).zip(row.rchunks_exact(3)) {
-                convert(pixel, out);
+impl Stack {
+    fn push(&mut self, picture: &Picture, window: Window, size: Size) {
+        let [n, ..] = self.shape;
+        let shape = [n + 1, size.height, size.width, picture.channels];
+        assert!(n == 0 || self.shape[1..] == shape[1..], "one side of all pairs of a batch has one shape");
+        self.shape = shape;
+        for row in picture.rows(window.left, window.top, size) {
+            self.samples.extend_from_slice(row);
+        }
+    }
+
+    fn to_f32(&self, flips: &[bool], out: &mut [f32]) {
+        assert_eq!(out.len(), self.samples.len(), "the output holds all pictures");
+        let [_, height, width, channels] = self.shape;
+        let row = (width * channels).max(1);
+        let rows = self.samples.chunks_exact(row).zip(out.chunks_exact_mut(row));
+        for (index, (samples, out)) in rows.enumerate() {
+            if flips[index / height] {
+                let mirrored = samples.rchunks_exact(channels);
+                out.chunks_exact_mut(channels).zip(mirrored).for_each(|(out, pixel)| to_f32(pixel, out));
+            } else {
+                to_f32(samples, out);
             }
-        } else {
-            convert(row, out);
         }
     }
-}
-
-/// 0..=255 to [-1, 1].
-fn convert(bytes: &[u8], out: &mut [f32]) {
-    for (out, &byte) in out.iter_mut().zip(bytes) {
-        *out = f32::from(byte) / 127.5 - 1.0;
-    }
-}
-
-/// Writes `image` as floats in [-1, 1] to `out`, `[height, width, 3]`.
-pub fn to_f32(image: &RgbImage, out: &mut [f32]) {
-    assert_eq!(out.len(), image.as_raw().len(), "the output holds the whole picture");
-    convert(image.as_raw(), out);
-}
-
-/// The picture that `values` (`[height, width, 3]`, from -1 to 1) stand for; values outside are clamped.
-pub fn to_image(values: &[f32], size: Size) -> RgbImage {
-    // The cast saturates: it clamps to 0..=255 by itself.
-    let bytes = values.iter().map(|&x| ((x + 1.0) * 127.5).round() as u8).collect();
-    RgbImage::from_raw(size.width as u32, size.height as u32, bytes).expect("three values for every pixel")
-}
-
-/// Resizes by bicubic convolution (Catmull-Rom), whose kernel widens with the reduction so that nothing aliases.
-pub fn resize(image: &RgbImage, size: Size) -> RgbImage {
-    let (width, height) = (size.width as u32, size.height as u32);
-    // Typed images: the crate's dynamic ones would compile every pixel format that it knows into this one, for minutes.
-    let source = TypedImageRef::<U8x3>::from_buffer(image.width(), image.height(), image.as_raw())
-        .expect("an image holds three bytes for every pixel");
-    let mut bytes = vec![0; size.pixels() * 3];
-    let mut resized = TypedImage::<U8x3>::from_buffer(width, height, &mut bytes).expect("three bytes for every pixel");
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
-    Resizer::new().resize_typed(&source, &mut resized, &options).expect("the whole of the source is a valid crop");
-    RgbImage::from_raw(width, height, bytes).expect("three bytes for every pixel")
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
-    use image::Rgb;
-
     use super::*;
     use crate::philox::Purpose;
 
-    /// A picture whose every pixel says where it is.
-    fn map(width: u32, height: u32) -> RgbImage {
-        RgbImage::from_fn(width, height, |x, y| Rgb([x as u8 * 7, y as u8 * 5, (x + y * width) as u8]))
+    /// A picture whose every sample says where it is.
+    fn map(width: usize, height: usize, channels: usize) -> Picture {
+        let samples = (0..width * height * channels).map(|i| (i / channels * 50 + i % channels) as u16).collect();
+        Picture { size: Size { width, height }, channels, samples }
+    }
+
+    fn pair(width: usize, height: usize) -> Pair {
+        Pair { input: map(width, height, 3), target: map(width, height, 3) }
     }
 
     fn draw(pair: &Pair, size: Size, augment: Augment, index: u64) -> [Vec<f32>; 2] {
-        let mut out = [vec![f32::NAN; size.pixels() * 3], vec![f32::NAN; size.pixels() * 3]];
+        let of = |picture: &Picture| vec![f32::NAN; size.pixels() * picture.channels];
+        let mut out = [of(&pair.input), of(&pair.target)];
         let [input, target] = &mut out;
-        let (pair, window) = super::draw(pair.clone(), size, augment, &mut Stream::new(5, Purpose::Augment, index));
+        let mut stream = Stream::new(5, Purpose::Augment, index);
+        let window = Window::draw(pair.input.size, size, augment, &mut stream);
         let mut pictures = Pictures::default();
-        pictures.push(&pair, window).unwrap();
-        pictures.inputs_to_f32(size, input);
-        pictures.targets_to_f32(size, target);
+        pictures.push(pair, window, size);
+        pictures.inputs_to_f32(input);
+        pictures.targets_to_f32(target);
         out
     }
 
     #[test]
     fn input_and_target_share_every_draw() {
         let size = Size { width: 12, height: 9 };
-        let pair = Pair { input: map(16, 14), target: map(16, 14) };
+        let pair = pair(16, 14);
         let mut seen = HashSet::new();
         for index in 0..400 {
             let [input, target] = draw(&pair, size, Augment::Jitter, index);
@@ -185,13 +155,31 @@ mod tests {
         assert!(seen.len() >= 58, "only {} of 60 crops were drawn", seen.len());
     }
 
+    /// A grey input and a target with alpha, whose samples name their pixel.
+    #[test]
+    fn sides_with_other_channels_share_every_draw_too() {
+        let size = Size { width: 12, height: 9 };
+        let pair = Pair { input: map(16, 14, 1), target: map(16, 14, 4) };
+        for index in 0..50 {
+            let [input, target] = draw(&pair, size, Augment::Jitter, index);
+            assert!(input.iter().zip(target.chunks_exact(4)).all(|(x, y)| *x == y[0]), "draw {index}");
+            for pixel in target.chunks_exact(4) {
+                let samples: Vec<f32> = pixel.iter().map(|x| ((x + 1.0) * 32767.5).round() % 50.0).collect();
+                assert_eq!(samples, [0.0, 1.0, 2.0, 3.0], "draw {index}: the channels keep their order");
+            }
+        }
+    }
+
     #[test]
     fn a_flip_mirrors_columns_and_keeps_rows() {
-        let pair = Pair { input: map(6, 4), target: map(6, 4) };
+        let pair = pair(6, 4);
         let mut plain = vec![0.0; 6 * 4 * 3];
-        to_f32(&pair.input, &mut plain);
+        pair.input.to_f32(&mut plain);
         let mut mirrored = vec![0.0; 6 * 4 * 3];
-        to_f32(&image::imageops::flip_horizontal(&pair.input), &mut mirrored);
+        for (i, value) in mirrored.iter_mut().enumerate() {
+            let (row, column, channel) = (i / 18, i / 3 % 6, i % 3);
+            *value = plain[18 * row + 3 * (5 - column) + channel];
+        }
         let mut flips = 0;
         for index in 0..200 {
             let [input, _] = draw(&pair, Size { width: 6, height: 4 }, Augment::Flip, index);
@@ -203,47 +191,28 @@ mod tests {
     }
 
     #[test]
-    fn without_augmentation_nothing_is_drawn_and_only_the_size_changes() {
-        let pair = Pair { input: map(16, 16), target: map(16, 16) };
-        let size = Size { width: 8, height: 8 };
-        let [first, _] = draw(&pair, size, Augment::None, 0);
-        let [second, _] = draw(&pair, size, Augment::None, 1);
-        assert_eq!(first, second);
-        assert_eq!(to_image(&first, size), resize(&pair.input, size));
-    }
-
-    #[test]
-    fn a_batch_holds_pairs_of_one_size() {
-        let window = Window { left: 0, top: 0, flip: false };
-        let pair = |side| Pair { input: map(side, 4), target: map(side, 4) };
-        let mut pictures = Pictures::default();
-        pictures.push(&pair(4), window).unwrap();
-        let error = pictures.push(&pair(5), window).unwrap_err().to_string();
-        assert!(error.contains("5x4") && error.contains("a batch of 4"), "{error}");
-        pictures.clear();
-        pictures.push(&pair(5), window).unwrap();
-        assert_eq!((pictures.inputs.len(), pictures.windows.len()), (60, 1));
-    }
-
-    #[test]
-    fn every_byte_survives_the_floats_and_values_outside_are_clamped() {
-        let image = RgbImage::from_fn(16, 16, |x, y| Rgb([(x + y * 16) as u8; 3]));
-        let mut values = vec![f32::NAN; 16 * 16 * 3];
-        to_f32(&image, &mut values);
-        assert!(values.iter().all(|x| x.abs() <= 1.0));
-        assert_eq!((values[0], values[values.len() - 1]), (-1.0, 1.0));
-        assert_eq!(to_image(&values, Size::square(16)), image);
-        let pixel = to_image(&[-7.0, 7.0, 0.0], Size::square(1));
-        assert_eq!(pixel.as_raw(), &[0, 255, 128]);
-    }
-
-    #[test]
-    fn reducing_does_not_alias() {
-        // Stripes of one pixel become an even grey; without a widened kernel they would stay black or white.
-        let stripes = RgbImage::from_fn(64, 64, |x, _| Rgb([if x % 2 == 0 { 0 } else { 255 }; 3]));
-        let small = resize(&stripes, Size::square(16));
-        for pixel in small.pixels().skip(1).step_by(2) {
-            assert!((i32::from(pixel[0]) - 128).abs() <= 24, "{pixel:?}");
+    fn without_augmentation_nothing_is_drawn_and_the_middle_is_seen() {
+        let pair = pair(16, 14);
+        let size = Size { width: 8, height: 9 };
+        let mut middle = vec![f32::NAN; size.pixels() * 3];
+        pair.input.crop(4, 2, size).to_f32(&mut middle);
+        for index in 0..8 {
+            let [input, target] = draw(&pair, size, Augment::None, index);
+            assert!(input == middle && target == middle, "draw {index}");
         }
+    }
+
+    #[test]
+    fn a_batch_takes_pairs_of_different_sizes_and_can_be_used_again() {
+        let (size, window) = (Size::square(4), Window { left: 0, top: 1, flip: false });
+        let mut pictures = Pictures::default();
+        pictures.push(&pair(4, 5), window, size);
+        pictures.push(&pair(7, 9), Window { flip: true, ..window }, size);
+        assert_eq!((pictures.inputs.shape, pictures.flips.clone()), ([2, 4, 4, 3], vec![false, true]));
+        assert_eq!(pictures.inputs.samples[..12], pair(4, 5).input.samples[12..24]);
+        assert_eq!(pictures.targets.samples[48..60], pair(7, 9).target.samples[21..33]);
+        pictures.clear();
+        pictures.push(&pair(5, 6), window, Size::square(5));
+        assert_eq!((pictures.inputs.shape, pictures.flips.len()), ([1, 5, 5, 3], 1));
     }
 }

@@ -5,32 +5,42 @@
 //! any step sees exactly the batches that an uninterrupted run would have seen.
 
 pub mod augment;
+pub mod file;
+pub mod fit;
 pub mod folder;
+pub mod layout;
 pub mod loader;
 pub mod picture;
+pub mod report;
+pub mod resize;
 pub mod size;
 pub mod synthetic;
 
-pub use augment::{Pictures, Window, draw, resize, to_f32, to_image};
-pub use folder::{CACHE_BYTES, Dataset, Folder, list};
+pub use augment::{Pictures, Stack, Window};
+pub use file::{LOOKED_FOR, read_picture, write_png};
+pub use fit::{Fit, Preprocess};
+pub use folder::{CACHE_BYTES, Dataset, Folder, PairOptions};
+pub use layout::{Layout, list};
 pub use loader::{Batch, Loader, LoaderConfig, Position};
-pub use picture::{read_image, write_png};
+pub use picture::Picture;
+pub use report::{Report, preparation};
+pub use resize::ResizeFilter;
 pub use size::Size;
 pub use synthetic::{Facades, Split};
 
 use clap::ValueEnum;
-use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
-/// Which side of a pair is translated into which. A is the left half of a file, B the right half.
+/// Which side of a pair is translated into which. A is the left half of a file and B the right half; of two files A is that
+/// in the folder `A`, or the `.jpg`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
-    /// The left half is the input, the right half the target.
+    /// A is the input, B the target.
     #[value(name = "a-to-b")]
     #[serde(rename = "a-to-b")]
     AToB,
-    /// The right half is the input, the left half the target.
+    /// B is the input, A the target.
     #[value(name = "b-to-a")]
     #[serde(rename = "b-to-a")]
     BToA,
@@ -44,15 +54,15 @@ pub enum Augment {
     None,
     /// Mirrored left to right half of the time.
     Flip,
-    /// A random crop out of the larger load size, then mirrored half of the time.
+    /// A crop at a random place, then mirrored half of the time.
     Jitter,
 }
 
-/// An input and the picture that it should be translated into, of equal size.
+/// An input and the picture that it should be translated into, of equal size; their channels may differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
-    pub input: RgbImage,
-    pub target: RgbImage,
+    pub input: Picture,
+    pub target: Picture,
 }
 
 /// Where pairs come from.
@@ -64,26 +74,31 @@ pub trait Pairs: Send + Sync {
         self.len() == 0
     }
 
-    /// The pair at `index` (below [`len`](Pairs::len)) of `epoch` (from 0), at the load size. Folders ignore the epoch;
+    /// The pair at `index` (below [`len`](Pairs::len)) of `epoch` (from 0), at the size that it is cropped from. Folders ignore the epoch;
     /// the built-in facades are new in every epoch.
     ///
     /// # Errors
     /// When a file can no longer be read.
     fn pair(&self, epoch: u64, index: usize) -> anyhow::Result<Pair>;
 
+    /// What the pair at `index` is called.
+    fn name(&self, index: usize) -> String {
+        format!("pair {}", index + 1)
+    }
+
     /// A hash of what the data is. A resumed run is refused when it differs.
     fn fingerprint(&self) -> u64;
 }
 
 /// FNV-1a in 64 bits: a hash that is the same on every machine and in every release, which the standard library's is not.
-struct Fnv(u64);
+pub(crate) struct Fnv(pub(crate) u64);
 
 impl Fnv {
-    fn new() -> Fnv {
+    pub(crate) fn new() -> Fnv {
         Fnv(0xCBF2_9CE4_8422_2325)
     }
 
-    fn write(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
         }
@@ -124,6 +139,8 @@ mod tests {
         }
         check::<Direction>();
         check::<Augment>();
+        check::<Preprocess>();
+        check::<ResizeFilter>();
         assert_eq!(Direction::from_str("b-to-a", false), Ok(Direction::BToA));
     }
 }

@@ -1,66 +1,284 @@
-//! Picture files: read only when they are whole, and never left half-written.
+//! Pictures in memory: one kind of sample for every file that there is.
+//!
+//! A sample has 16 bits. An 8-bit value `v` becomes `v * 257`, so black stays black, white stays white, and what the network
+//! sees of it is the same float to the bit: `v * 257 / 32767.5` and `v / 127.5` are one number.
 
-use std::{ffi::OsString, fs, path::Path};
+use anyhow::{Result, bail, ensure};
+use image::{DynamicImage, ImageBuffer, Pixel, RgbImage};
 
-use anyhow::{Context, Result, anyhow, ensure};
-use image::{DynamicImage, ImageFormat, RgbImage};
+use super::Size;
 
-/// The picture in a file.
-///
-/// # Errors
-/// When it is not a PNG or JPEG, or is cut short; the error names the file.
-pub fn read_image(path: &Path) -> Result<RgbImage> {
-    let picture = || path.display().to_string();
-    Ok(decode_whole(&fs::read(path).with_context(picture)?).with_context(picture)?.into_rgb8())
+/// From an 8-bit value to a sample.
+const WIDEN: u16 = 257;
+
+/// Half of the largest sample: the networks see samples from 0 to twice this as -1 to 1.
+const HALF: f32 = 32767.5;
+
+/// What a picture's channels mean, by their number.
+pub const CHANNELS: [&str; 4] = ["grey", "grey with alpha", "RGB", "RGB with alpha"];
+
+/// A picture, `[height, width, channels]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    pub size: Size,
+    /// 1 is grey, 2 grey with alpha, 3 RGB, 4 RGB with alpha.
+    pub channels: usize,
+    pub samples: Vec<u16>,
 }
 
-/// Decodes a PNG or JPEG, whatever its name says, and refuses one that is cut short.
-pub fn decode_whole(bytes: &[u8]) -> Result<DynamicImage> {
-    let format = image::guess_format(bytes).ok();
-    match format {
-        Some(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => {
-            // A PNG decoder misses the end by itself; a JPEG decoder fills the rest with grey.
-            ensure!(format == ImageFormat::Png || jpeg_has_an_end(bytes), "the JPEG file is cut short");
-            Ok(image::load_from_memory_with_format(bytes, format)?)
+impl Picture {
+    /// The picture of 8-bit `values`, `[height, width, channels]`.
+    pub fn from_bytes(size: Size, channels: usize, values: &[u8]) -> Picture {
+        assert_eq!(values.len(), size.pixels() * channels, "a value for every channel of every pixel");
+        Picture { size, channels, samples: values.iter().map(|&value| u16::from(value) * WIDEN).collect() }
+    }
+
+    /// A decoded file, with the channels and the depth that it has.
+    ///
+    /// # Errors
+    /// When its samples are neither 8 nor 16 bits: of 32-bit floats nobody says which one is white.
+    pub fn from_image(image: DynamicImage) -> Result<Picture> {
+        fn of<P: Pixel>(image: &ImageBuffer<P, Vec<P::Subpixel>>) -> (Size, usize) {
+            let (width, height) = image.dimensions();
+            (Size { width: width as usize, height: height as usize }, usize::from(P::CHANNEL_COUNT))
         }
-        _ => Err(anyhow!("not a PNG or JPEG image")),
-    }
-}
-
-/// Whether a JPEG's markers lead to its end-of-image marker (ITU T.81, annex B). Looking for the marker's bytes is not
-/// enough: an embedded thumbnail has one too.
-fn jpeg_has_an_end(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    while let Some(&[first, marker]) = bytes.get(at..at + 2) {
-        at += match (first, marker) {
-            (0xFF, 0xD9) => return true,
-            // Compressed data, a byte stuffed after 0xFF in it, a restart marker, or padding before a marker.
-            (..0xFF, _) | (_, 0xFF) => 1,
-            (_, 0x00 | 0x01 | 0xD0..=0xD7) => 2,
-            // A segment: its length counts itself but not the marker.
-            _ => match bytes.get(at + 2..at + 4) {
-                Some(&[high, low]) => 2 + usize::from(u16::from_be_bytes([high, low])),
-                _ => return false,
-            },
+        fn of_bytes<P: Pixel<Subpixel = u8>>(image: &ImageBuffer<P, Vec<u8>>) -> Picture {
+            let (size, channels) = of(image);
+            Picture::from_bytes(size, channels, image.as_raw())
+        }
+        fn of_words<P: Pixel<Subpixel = u16>>(image: ImageBuffer<P, Vec<u16>>) -> Picture {
+            let (size, channels) = of(&image);
+            Picture { size, channels, samples: image.into_raw() }
+        }
+        let picture = match image {
+            DynamicImage::ImageLuma8(image) => of_bytes(&image),
+            DynamicImage::ImageLumaA8(image) => of_bytes(&image),
+            DynamicImage::ImageRgb8(image) => of_bytes(&image),
+            DynamicImage::ImageRgba8(image) => of_bytes(&image),
+            DynamicImage::ImageLuma16(image) => of_words(image),
+            DynamicImage::ImageLumaA16(image) => of_words(image),
+            DynamicImage::ImageRgb16(image) => of_words(image),
+            DynamicImage::ImageRgba16(image) => of_words(image),
+            other => bail!("its samples are {:?}: convert it to 8 or 16 bits", other.color()),
         };
+        ensure!(picture.size.pixels() > 0, "it has no pixels");
+        Ok(picture)
     }
-    false
+
+    /// The same picture with other channels. Grey is the weighted sum of ITU-R BT.601, as in PIL's mode L; alpha that was not
+    /// there is opaque, and alpha that is not wanted is dropped.
+    pub fn with_channels(self, channels: usize) -> Picture {
+        if self.channels == channels {
+            return self;
+        }
+        let mut samples = Vec::with_capacity(self.size.pixels() * channels);
+        for pixel in self.samples.chunks_exact(self.channels) {
+            let (rgb, alpha) = match *pixel {
+                [grey] => ([grey; 3], u16::MAX),
+                [grey, alpha] => ([grey; 3], alpha),
+                [r, g, b] => ([r, g, b], u16::MAX),
+                [r, g, b, alpha] => ([r, g, b], alpha),
+                _ => unreachable!("a picture has 1 to 4 channels"),
+            };
+            match channels {
+                1 => samples.push(grey(rgb)),
+                2 => samples.extend([grey(rgb), alpha]),
+                3 => samples.extend(rgb),
+                4 => samples.extend([rgb[0], rgb[1], rgb[2], alpha]),
+                _ => panic!("a picture cannot have {channels} channels"),
+            }
+        }
+        Picture { channels, samples, ..self }
+    }
+
+    /// The part of `size` at (`left`, `top`), which lies inside of the picture.
+    pub fn crop(&self, left: usize, top: usize, size: Size) -> Picture {
+        let samples = self.rows(left, top, size).flatten().copied().collect();
+        Picture { size, channels: self.channels, samples }
+    }
+
+    /// The rows of the part of `size` at (`left`, `top`).
+    pub(super) fn rows(&self, left: usize, top: usize, size: Size) -> impl Iterator<Item = &[u16]> {
+        let (channels, width) = (self.channels, self.size.width);
+        let rows = self.samples.chunks_exact(width * channels).skip(top).take(size.height);
+        rows.map(move |row| &row[left * channels..(left + size.width) * channels])
+    }
+
+    /// Writes the picture as floats in [-1, 1] to `out`, `[height, width, channels]`.
+    pub fn to_f32(&self, out: &mut [f32]) {
+        assert_eq!(out.len(), self.samples.len(), "the output holds the whole picture");
+        to_f32(&self.samples, out);
+    }
+
+    /// The picture that `values` (`[height, width, channels]`, from -1 to 1) stand for; values outside are clamped.
+    pub fn from_f32(size: Size, channels: usize, values: &[f32]) -> Picture {
+        assert_eq!(values.len(), size.pixels() * channels, "a value for every channel of every pixel");
+        // The cast saturates: it clamps to the range of a sample by itself.
+        Picture { size, channels, samples: values.iter().map(|&x| ((x + 1.0) * HALF).round() as u16).collect() }
+    }
+
+    /// To be written with 8 bits, each sample rounded to the nearest.
+    pub fn to_image8(&self) -> DynamicImage {
+        let (width, height) = (self.size.width as u32, self.size.height as u32);
+        let bytes = self.samples.iter().map(|&sample| narrow(sample)).collect();
+        let image = match self.channels {
+            1 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
+            2 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageLumaA8),
+            3 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
+            _ => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageRgba8),
+        };
+        image.expect("a sample for every channel of every pixel")
+    }
+
+    /// To be written with 16 bits.
+    pub fn to_image16(&self) -> DynamicImage {
+        let (width, height) = (self.size.width as u32, self.size.height as u32);
+        let words = self.samples.clone();
+        let image = match self.channels {
+            1 => ImageBuffer::from_raw(width, height, words).map(DynamicImage::ImageLuma16),
+            2 => ImageBuffer::from_raw(width, height, words).map(DynamicImage::ImageLumaA16),
+            3 => ImageBuffer::from_raw(width, height, words).map(DynamicImage::ImageRgb16),
+            _ => ImageBuffer::from_raw(width, height, words).map(DynamicImage::ImageRgba16),
+        };
+        image.expect("a sample for every channel of every pixel")
+    }
+
+    /// To be looked at: grey stays grey, and what is transparent lies on white.
+    pub fn to_rgb8(&self) -> RgbImage {
+        let over_white = |sample: u16, alpha: u16| {
+            let [sample, alpha, white] = [sample, alpha, u16::MAX].map(u32::from);
+            narrow(((sample * alpha + white * (white - alpha) + white / 2) / white) as u16)
+        };
+        let mut bytes = Vec::with_capacity(self.size.pixels() * 3);
+        for pixel in self.clone().with_channels(4).samples.chunks_exact(4) {
+            bytes.extend(pixel[..3].iter().map(|&sample| over_white(sample, pixel[3])));
+        }
+        RgbImage::from_raw(self.size.width as u32, self.size.height as u32, bytes).expect("three bytes for every pixel")
+    }
 }
 
-/// Writes a PNG under another name first, so that neither a kill nor a full disk leaves half a picture under its own.
-///
-/// # Errors
-/// When the file cannot be written.
-pub fn write_png(path: &Path, image: &RgbImage) -> Result<()> {
-    let mut unfinished = OsString::from(path);
-    unfinished.push(".unfinished");
-    let written = image
-        .save_with_format(&unfinished, ImageFormat::Png)
-        .map_err(anyhow::Error::from)
-        .and_then(|()| Ok(fs::rename(&unfinished, path)?));
-    if written.is_err() {
-        // The first error is the one to report; this one has the same cause.
-        let _ = fs::remove_file(&unfinished);
+impl From<&RgbImage> for Picture {
+    fn from(image: &RgbImage) -> Picture {
+        let (width, height) = image.dimensions();
+        Picture::from_bytes(Size { width: width as usize, height: height as usize }, 3, image.as_raw())
     }
-    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Samples as floats in [-1, 1].
+pub(super) fn to_f32(samples: &[u16], out: &mut [f32]) {
+    for (out, &sample) in out.iter_mut().zip(samples) {
+        *out = f32::from(sample) / HALF - 1.0;
+    }
+}
+
+/// PIL's weights: 0.299, 0.587 and 0.114 in parts of 65536, which add up to it.
+fn grey(rgb: [u16; 3]) -> u16 {
+    let [r, g, b] = rgb.map(u64::from);
+    ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16) as u16
+}
+
+/// The 8-bit value nearest to a sample.
+fn narrow(sample: u16) -> u8 {
+    ((u32::from(sample) + u32::from(WIDEN) / 2) / u32::from(WIDEN)) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{GrayAlphaImage, GrayImage, Luma, LumaA, Rgb, Rgb32FImage, Rgba};
+
+    use super::*;
+
+    fn picture(channels: usize, samples: &[u16]) -> Picture {
+        let size = Size { width: samples.len() / channels, height: 1 };
+        Picture { size, channels, samples: samples.to_vec() }
+    }
+
+    #[test]
+    fn the_network_sees_of_an_8_bit_value_what_it_saw_of_the_byte() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let mut seen = vec![f32::NAN; 256];
+        Picture::from_bytes(Size { width: 16, height: 16 }, 1, &bytes).to_f32(&mut seen);
+        for (byte, seen) in bytes.into_iter().zip(seen) {
+            let of_byte = f32::from(byte) / 127.5 - 1.0;
+            assert_eq!(seen.to_bits(), of_byte.to_bits(), "{byte}: {seen} and {of_byte}");
+        }
+    }
+
+    #[test]
+    fn every_sample_survives_the_floats_and_values_outside_are_clamped() {
+        let all = Picture { size: Size::square(256), channels: 1, samples: (0..=u16::MAX).collect() };
+        let mut values = vec![f32::NAN; 65536];
+        all.to_f32(&mut values);
+        assert!(values.iter().all(|x| x.abs() <= 1.0));
+        assert_eq!((values[0], values[65535]), (-1.0, 1.0));
+        assert_eq!(Picture::from_f32(all.size, 1, &values), all);
+        let clamped = Picture::from_f32(Size::square(1), 3, &[-7.0, 7.0, 0.0]);
+        assert_eq!(clamped.samples, [0, u16::MAX, 32768]);
+        assert_eq!(clamped.to_image8().into_rgb8().into_raw(), [0, 255, 128]);
+    }
+
+    #[test]
+    fn every_8_bit_value_comes_back() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        for channels in 1..=4 {
+            let size = Size { width: 16 / channels, height: 16 };
+            let picture = Picture::from_bytes(size, channels, &bytes[..size.pixels() * channels]);
+            for image in [picture.to_image8(), picture.to_image16()] {
+                assert_eq!(usize::from(image.color().channel_count()), channels);
+                assert_eq!(Picture::from_image(image).expect("8 or 16 bits"), picture);
+            }
+        }
+        assert_eq!([0, 128, 129, 65406, 65407, 65535].map(narrow), [0, 0, 1, 254, 255, 255]);
+    }
+
+    /// The 16-bit files that come out black elsewhere: their samples are taken as they are.
+    #[test]
+    fn sixteen_bits_are_kept() {
+        let image = ImageBuffer::from_fn(3, 1, |x, _| Luma([[1_u16, 300, 65535][x as usize]]));
+        assert_eq!(Picture::from_image(image.into()).expect("16 bits").samples, [1, 300, 65535]);
+        let image = ImageBuffer::from_pixel(1, 1, Rgba([1_u16, 2, 3, 4]));
+        let picture = Picture::from_image(image.into()).expect("16 bits");
+        assert_eq!((picture.channels, picture.samples), (4, vec![1, 2, 3, 4]));
+        assert!(Picture::from_image(Rgb32FImage::new(1, 1).into()).is_err());
+    }
+
+    #[test]
+    fn channels_become_others() {
+        let rgba = picture(4, &[65535, 0, 0, 9, 0, 65535, 0, 9, 0, 0, 65535, 9]);
+        // 0.299, 0.587 and 0.114 of the largest sample.
+        assert_eq!(rgba.clone().with_channels(1).samples, [19595, 38469, 7471]);
+        assert_eq!(rgba.clone().with_channels(2).samples, [19595, 9, 38469, 9, 7471, 9]);
+        assert_eq!(rgba.clone().with_channels(3).samples, [65535, 0, 0, 0, 65535, 0, 0, 0, 65535]);
+        assert_eq!(picture(1, &[7]).with_channels(4).samples, [7, 7, 7, 65535]);
+        assert_eq!(picture(3, &[1, 2, 3]).with_channels(4).samples, [1, 2, 3, 65535]);
+        assert_eq!(picture(2, &[7, 8]).with_channels(3).samples, [7, 7, 7]);
+        for grey in [0, 1, 255, 257, 32768, 65534, 65535] {
+            assert_eq!(picture(3, &[grey; 3]).with_channels(1).samples, [grey]);
+        }
+    }
+
+    #[test]
+    fn a_crop_is_the_part_asked_for() {
+        let whole = Picture { size: Size { width: 4, height: 3 }, channels: 2, samples: (0..24).collect() };
+        let part = whole.crop(1, 1, Size { width: 2, height: 2 });
+        assert_eq!(part.samples, [10, 11, 12, 13, 18, 19, 20, 21]);
+        assert_eq!(whole.crop(0, 0, whole.size), whole);
+    }
+
+    #[test]
+    fn what_is_transparent_is_shown_on_white() {
+        let white = u16::MAX;
+        assert_eq!(picture(1, &[77 * 257]).to_rgb8().into_raw(), [77; 3]);
+        assert_eq!(picture(4, &[0, 257, 514, white]).to_rgb8().into_raw(), [0, 1, 2]);
+        assert_eq!(picture(4, &[0, 257, 514, 0]).to_rgb8().into_raw(), [255; 3]);
+        assert_eq!(picture(2, &[0, 128 * 257]).to_rgb8().into_raw(), [127; 3]);
+    }
+
+    #[test]
+    fn eight_bit_images_of_all_kinds_are_taken() {
+        let taken = |image: DynamicImage| Picture::from_image(image).expect("8 bits").samples;
+        assert_eq!(taken(GrayImage::from_pixel(1, 1, Luma([2])).into()), [514]);
+        assert_eq!(taken(GrayAlphaImage::from_pixel(1, 1, LumaA([2, 3])).into()), [514, 771]);
+        assert_eq!(taken(RgbImage::from_pixel(1, 1, Rgb([1, 2, 3])).into()), [257, 514, 771]);
+    }
 }

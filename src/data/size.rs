@@ -25,9 +25,9 @@ impl Size {
         self.width * self.height
     }
 
-    /// The size of an image in memory.
-    pub fn of(image: &image::RgbImage) -> Size {
-        Size { width: image.width() as usize, height: image.height() as usize }
+    /// Both sides, squares too.
+    pub fn sides(self) -> String {
+        format!("{}x{}", self.width, self.height)
     }
 }
 

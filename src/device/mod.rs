@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::data::{Pictures, Size};
+use crate::data::Pictures;
 use crate::program::{Control, Program};
 use crate::tensor::Tensor;
 use cpu::Cpu;
@@ -140,17 +140,15 @@ impl Device {
         }
     }
 
-    /// Fills `input` and `target`, `[n, h, w, 3]`, with a batch.
+    /// Fills `input` and `target`, `[n, h, w, channels]`, with a batch; each side has its own number of channels.
     ///
     /// # Errors
     /// As [`Device::execute`].
     pub fn show(&mut self, pictures: &Pictures, input: Tensor, target: Tensor) -> Result<()> {
         match self {
             Device::Cpu(cpu) => {
-                let [_, height, width, _] = input.shape;
-                let size = Size { width, height };
-                cpu.write_with(input, |values| pictures.inputs_to_f32(size, values));
-                cpu.write_with(target, |values| pictures.targets_to_f32(size, values));
+                cpu.write_with(input, |values| pictures.inputs_to_f32(values));
+                cpu.write_with(target, |values| pictures.targets_to_f32(values));
                 Ok(())
             }
             Device::Cuda(cuda) => cuda.show(pictures, input, target),

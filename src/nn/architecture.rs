@@ -111,7 +111,7 @@ pub enum ReceptiveField {
 
 impl Recipe {
     /// Whether the skip stands in front of what comes up where they are joined.
-    pub(super) fn puts_skip_first(self) -> bool {
+    pub(crate) fn puts_skip_first(self) -> bool {
         self == Recipe::Isola
     }
 

@@ -15,4 +15,5 @@ pub use init::{Init, InitKind};
 pub use parameters::{Parameters, Role, Spec};
 pub use patchgan::PatchGan;
 pub use state::State;
+pub(crate) use unet::Way;
 pub use unet::{Draws, UNet};

@@ -4,6 +4,7 @@
 //! doubles the one below, and at every level but the innermost both meet in one buffer. They are written straight into their
 //! halves, so the concatenation costs nothing.
 
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::{BlockOrder, DropoutAt, LastLayer, Norm, Parameters, Recipe, Skips, Spec};
@@ -35,7 +36,7 @@ pub struct UNet {
 
 /// One of two steps of a level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     Down,
     Up,
 }
@@ -82,12 +83,36 @@ impl UNet {
         }
     }
 
+    /// Refuses sizes beyond all use, which a file may claim.
+    ///
+    /// # Errors
+    /// Naming the number.
+    pub fn validate(&self) -> Result<()> {
+        let UNet { input_channels, output_channels, width, depth, dropout, .. } = *self;
+        for (what, value, least, most) in [
+            ("input channels", input_channels, 1, 4),
+            ("output channels", output_channels, 1, 4),
+            ("width", width, 1, 1024),
+            ("depth", depth, 2, 12),
+        ] {
+            ensure!((least..=most).contains(&value), "{what} {value}: must be from {least} to {most}");
+        }
+        ensure!((0.0..1.0).contains(&dropout), "dropout {dropout}: must be from 0 to below 1");
+        Ok(())
+    }
+
     /// Channels of a level: doubling from `width` up to eight times that.
-    fn channels(&self, level: usize) -> usize {
+    pub(crate) fn channels(&self, level: usize) -> usize {
         match level {
             0 => self.input_channels,
             _ => self.width << (level - 1).min(3),
         }
+    }
+
+    /// Every convolution but the last, in the order of the forward pass.
+    pub(crate) fn levels(&self) -> impl Iterator<Item = (Way, usize)> + use<> {
+        let down = (1..=self.depth).map(|level| (Way::Down, level));
+        down.chain((1..self.depth).rev().map(|level| (Way::Up, level)))
     }
 
     /// Channels that the way up finds at `level`.
@@ -98,12 +123,12 @@ impl UNet {
 
     /// Whether a norm follows the convolution of the way `way` that ends at `level`: not on the outermost level of the way
     /// down, nor on its innermost, which may be a single pixel.
-    fn is_normed(&self, way: Way, level: usize) -> bool {
+    pub(crate) fn is_normed(&self, way: Way, level: usize) -> bool {
         self.norm != Norm::None && (way == Way::Up || (level > 1 && level < self.depth))
     }
 
     /// Whether convolutions other than the last have a bias. Without any norm they need one, whatever the recipe.
-    fn has_biases(&self) -> bool {
+    pub(crate) fn has_biases(&self) -> bool {
         match (self.recipe, self.norm) {
             (_, Norm::None) | (Recipe::BlockCk, _) | (Recipe::Isola, Norm::Instance) => true,
             (Recipe::PytorchGan, _) | (Recipe::Isola, Norm::InstanceAffine) => false,
@@ -121,8 +146,12 @@ impl UNet {
 
     pub fn specs(&self) -> Vec<Spec> {
         let mut specs = Vec::new();
-        let mut block = |way: Way, level: usize, small: usize, big: usize| {
+        for (way, level) in self.levels() {
             let out = self.channels(level);
+            let (small, big) = match way {
+                Way::Down => (out, self.channels(level - 1)),
+                Way::Up => (self.joined_channels(level + 1), out),
+            };
             let conv = self.conv_name(way, level);
             specs.push(Spec::weight(format!("{conv}.weight"), small, 4, big));
             if self.has_biases() {
@@ -133,12 +162,6 @@ impl UNet {
                 specs.push(Spec::gain(format!("{norm}.weight"), out));
                 specs.push(Spec::bias(format!("{norm}.bias"), out));
             }
-        };
-        for level in 1..=self.depth {
-            block(Way::Down, level, self.channels(level), self.channels(level - 1));
-        }
-        for level in (1..self.depth).rev() {
-            block(Way::Up, level, self.joined_channels(level + 1), self.channels(level));
         }
         let (inputs, last) = (self.joined_channels(1), self.last_name());
         let (small, big) = match self.last_layer {
@@ -151,7 +174,7 @@ impl UNet {
     }
 
     /// PyTorch's name of the convolution of the way `way` that ends at `level`.
-    fn conv_name(&self, way: Way, level: usize) -> String {
+    pub(crate) fn conv_name(&self, way: Way, level: usize) -> String {
         match self.recipe {
             Recipe::PytorchGan | Recipe::BlockCk => format!("{}.model.0", self.block_name(way, level)),
             Recipe::Isola => {
@@ -168,7 +191,7 @@ impl UNet {
     }
 
     /// PyTorch's name of the norm behind it.
-    fn norm_name(&self, way: Way, level: usize) -> String {
+    pub(crate) fn norm_name(&self, way: Way, level: usize) -> String {
         match self.recipe {
             Recipe::PytorchGan | Recipe::BlockCk => format!("{}.model.1", self.block_name(way, level)),
             Recipe::Isola => match way {
@@ -201,7 +224,7 @@ impl UNet {
         }
     }
 
-    fn last_name(&self) -> &'static str {
+    pub(crate) fn last_name(&self) -> &'static str {
         match self.recipe {
             Recipe::PytorchGan => "final.2",
             Recipe::BlockCk => "conv",

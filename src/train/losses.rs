@@ -18,13 +18,14 @@ pub struct LossLog {
 
 impl LossLog {
     /// Opens the log of `run` for the step after `steps_done`: rows of later steps, which a run that was killed had written
-    /// after its last checkpoint, are cut off.
+    /// after its last checkpoint, are cut off. The other ones are handed to `row`, by their steps.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn open(run: &Path, steps_done: u64) -> Result<LossLog> {
+    pub fn open(run: &Path, steps_done: u64, mut row: impl FnMut(u64, Losses)) -> Result<LossLog> {
         let path = run.join("losses.csv");
         let kept = if path.exists() && steps_done > 0 { kept_rows(&path, steps_done)? } else { Vec::new() };
+        kept.iter().filter_map(|text| parse(text)).for_each(|(step, losses)| row(step, losses));
         // A whole new file takes the old one's place, so that a kill in between loses nothing.
         let fresh = run.join("losses.csv.unfinished");
         let write = || -> std::io::Result<()> {
@@ -79,14 +80,21 @@ fn kept_rows(path: &Path, steps_done: u64) -> Result<Vec<String>> {
     let mut rows = Vec::new();
     for row in BufReader::new(File::open(path).with_context(read)?).lines().skip(1) {
         let row = row.with_context(read)?;
-        let step = row.split(',').nth(1).and_then(|step| step.parse::<u64>().ok());
         // The last row may be cut short by a kill; it is then later than the checkpoint.
-        if step.is_none_or(|step| step > steps_done) {
+        if parse(&row).is_none_or(|(step, _)| step > steps_done) {
             break;
         }
         rows.push(row);
     }
     Ok(rows)
+}
+
+/// Step and losses of a row.
+fn parse(row: &str) -> Option<(u64, Losses)> {
+    let mut cells = row.split(',').skip(1);
+    let step = cells.next()?.parse().ok()?;
+    let mut loss = || cells.next().map(|cell| cell.parse::<f32>().ok());
+    Some((step, Losses { discriminator: loss()?, adversarial: loss()?, pixel: loss()? }))
 }
 
 #[cfg(test)]
@@ -97,14 +105,16 @@ mod tests {
     fn a_resumed_log_is_cut_back_to_the_checkpoint() -> Result<()> {
         let run = tempfile::tempdir()?;
         let losses = |x: f32| Losses { discriminator: Some(x), adversarial: None, pixel: Some(f32::MIN_POSITIVE) };
-        let mut log = LossLog::open(run.path(), 0)?;
+        let mut log = LossLog::open(run.path(), 0, |_, _| unreachable!())?;
         (1..=5).try_for_each(|step| log.add(1, step, losses(step as f32)))?;
         log.sync()?;
         // A kill in the middle of a row.
         let path = run.path().join("losses.csv");
         write!(OpenOptions::new().append(true).open(&path)?, "1,6,0.5")?;
 
-        let mut log = LossLog::open(run.path(), 3)?;
+        let mut rows = Vec::new();
+        let mut log = LossLog::open(run.path(), 3, |step, losses| rows.push((step, losses)))?;
+        assert_eq!(rows, [1, 2, 3].map(|step| (step, losses(step as f32))));
         log.add(2, 4, losses(9.0))?;
         log.sync()?;
         let text = fs::read_to_string(&path)?;

@@ -5,28 +5,39 @@
 
 use std::fs::{self, File};
 use std::io::{IsTerminal, Write, stderr, stdout};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use image::RgbImage;
 use indicatif::ProgressBar;
 
 use super::interrupt;
-use super::losses::LossLog;
+use super::journal::Journal;
 use super::progress::{Progress, say};
 use super::samples;
-use super::schedule::learning_rate;
+use super::schedule::{LrSchedule, learning_rate};
 use super::trainer::Trainer;
-use crate::checkpoint::{Meta, Reader, save_to_run};
+use super::validation::validate;
+use crate::checkpoint::{Meta, Reader, names, save_best, save_to_run};
 use crate::config::{TrainConfig, TrainRequest, ensure_free};
-use crate::data::{CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, Pairs, Position, Size, Split, resize};
+use crate::data::{
+    CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, Pairs, Picture, Position, Report, Split, preparation,
+};
 use crate::device::Chosen;
 use crate::device::cpu::with_threads;
+use crate::files::write_whole;
+use crate::metrics::{Metric, Validation, best};
+use crate::report::RunPage;
 
 /// Built-in facades in an epoch: as many as the CMP data set has for training.
 const FACADES_PER_EPOCH: usize = 400;
+
+/// Built-in facades that are measured: drawn once more each time, but never trained on.
+const FACADES_HELD_OUT: usize = 40;
+
+/// What to do about data of which nothing is held out.
+const HOW_TO_HOLD_OUT: &str = "put pairs into val/ beside train/, or hold a share of them out with --val-split";
 
 /// Trains as `request` says, from the start or from a checkpoint.
 ///
@@ -39,31 +50,41 @@ pub fn run(request: &TrainRequest) -> Result<()> {
     with_threads(request.config.threads, || Run::start(request, data, chosen)?.train())?
 }
 
-/// Pairs to learn from, and pairs to draw samples of.
+/// Pairs to learn from, pairs that are held out to measure, and pairs to draw samples of.
 struct Data {
     train: Arc<dyn Pairs>,
+    held_out: Option<Box<dyn Pairs>>,
     samples: Vec<Pair>,
+    /// Of a folder.
+    report: Option<Report>,
 }
 
 impl Data {
     fn open(config: &TrainConfig) -> Result<Data> {
-        let (train, held_out): (Arc<dyn Pairs>, Option<Box<dyn Pairs>>) = match &config.data {
+        let options = config.pair_options();
+        let (train, held_out, report): (Arc<dyn Pairs>, Option<Box<dyn Pairs>>, _) = match &config.data {
             None => {
-                let facades = |split| Facades::new(config.seed, config.load_size, FACADES_PER_EPOCH, split);
-                (Arc::new(facades(Split::Train)?), Some(Box::new(facades(Split::HeldOut)?)))
+                let facades = |size, count, split| -> Result<Facades> {
+                    Ok(Facades::new(config.seed, size, count, split)?.with_channels(options.channels))
+                };
+                let held_out = facades(config.image_size, FACADES_HELD_OUT, Split::HeldOut)?;
+                let train = facades(config.load_size, FACADES_PER_EPOCH, Split::Train)?;
+                (Arc::new(train), Some(Box::new(held_out)), None)
             }
             Some(dir) => {
-                let Dataset { train, held_out } = open_folder(dir, config)?;
-                (Arc::new(train), held_out.map(|folder| Box::new(folder) as Box<dyn Pairs>))
+                let Dataset { train, held_out, report } = open_folder(dir, config)?;
+                (Arc::new(train), held_out.map(|folder| Box::new(folder) as Box<dyn Pairs>), Some(report))
             }
         };
         let from: &dyn Pairs = held_out.as_deref().unwrap_or(&*train);
         let samples = (0..from.len().min(samples::ROWS)).map(|index| {
             let Pair { input, target } = from.pair(0, index)?;
-            Ok(Pair { input: fit(input, config.image_size), target: fit(target, config.image_size) })
+            // Those held out have the image size already.
+            let [input, target] = [input, target].map(|picture| options.fit.middle(&picture));
+            Ok(Pair { input, target })
         });
         let samples = samples.collect::<Result<_>>()?;
-        Ok(Data { train, samples })
+        Ok(Data { train, held_out, samples, report })
     }
 }
 
@@ -74,13 +95,9 @@ fn open_folder(dir: &Path, config: &TrainConfig) -> Result<Dataset> {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
     };
-    let dataset = Dataset::open(dir, config.direction, config.load_size, CACHE_BYTES, &progress);
+    let dataset = Dataset::open(dir, &config.pair_options(), CACHE_BYTES, &progress);
     bar.finish_and_clear();
     dataset
-}
-
-fn fit(image: RgbImage, size: Size) -> RgbImage {
-    if Size::of(&image) == size { image } else { resize(&image, size) }
 }
 
 struct Run {
@@ -88,11 +105,20 @@ struct Run {
     chosen: Chosen,
     trainer: Trainer,
     loader: Loader,
-    losses: LossLog,
+    journal: Journal,
+    held_out: Option<Box<dyn Pairs>>,
     samples: Vec<Pair>,
+    report: Option<Report>,
+    history: Vec<Validation>,
     fingerprint: u64,
+    /// The step at which the program began, and when.
+    first: u64,
+    start: Instant,
     /// Steps in all, those before a resume included.
     total: u64,
+    /// The step of the newest checkpoint, and whether it holds all that is known now.
+    saved: u64,
+    is_saved: bool,
 }
 
 impl Run {
@@ -101,6 +127,7 @@ impl Run {
         let steps_per_epoch = (data.train.len() / config.pairs()) as u64;
         let fingerprint = data.train.fingerprint();
         let mut trainer = Trainer::new(&config, chosen.place)?;
+        let mut history = Vec::new();
         let position = match &request.resume {
             None => {
                 if let Some(file) = &config.start_from {
@@ -117,6 +144,7 @@ impl Run {
                     config.out.display()
                 );
                 trainer.resume(&mut reader, meta.step)?;
+                history = meta.history;
                 Position { epoch: meta.epoch, step_in_epoch: meta.step_in_epoch as usize }
             }
         };
@@ -130,65 +158,101 @@ impl Run {
         let loader = Loader::start(Arc::clone(&data.train), loader_config, position)?;
         let by_epochs = config.epochs.map(|epochs| epochs.saturating_mul(steps_per_epoch));
         let total = by_epochs.into_iter().chain(config.steps).min().context("neither --epochs nor --steps is given")?;
+        ensure!(
+            config.lr_schedule != LrSchedule::Plateau || data.held_out.is_some(),
+            "--lr-schedule plateau needs held-out pairs: {HOW_TO_HOLD_OUT}"
+        );
 
         // Nothing is written before everything that can be wrong with the input has been looked at.
         make_folder(&config, request.resume.is_none())?;
-        let losses = LossLog::open(&config.out, trainer.steps_done())?;
+        let first = trainer.steps_done();
+        let mut journal = Journal::open(&config.out, first)?;
+        if data.held_out.is_some() {
+            journal.write_metrics(&history)?;
+        }
         interrupt::catch()?;
-        Ok(Run { config, chosen, trainer, loader, losses, samples: data.samples, fingerprint, total })
+        let Data { held_out, samples, report, .. } = data;
+        Ok(Run {
+            config,
+            chosen,
+            trainer,
+            loader,
+            journal,
+            held_out,
+            samples,
+            report,
+            history,
+            fingerprint,
+            first,
+            start: Instant::now(),
+            total,
+            saved: first,
+            is_saved: request.resume.is_some(),
+        })
     }
 
     fn train(mut self) -> Result<()> {
-        let steps_per_epoch = self.loader.steps_per_epoch() as u64;
-        let epochs = self.total.div_ceil(steps_per_epoch);
-        let first = self.trainer.steps_done();
-        self.introduce(first);
-        let mut progress = Progress::new(first, self.total, epochs);
-        let start = Instant::now();
-        let mut saved = first;
-        if first == 0 {
+        let epochs = self.total.div_ceil(self.steps_per_epoch());
+        self.introduce();
+        let mut progress = Progress::new(self.first, self.total, epochs);
+        if self.first == 0 {
             self.draw_samples()?;
         }
+        // One that was interrupted is done before anything changes.
+        self.validate_if_due(&mut progress)?;
+        self.report()?;
         while self.trainer.steps_done() < self.total && !interrupt::asked() {
             let batch = match self.loader.next() {
                 Ok(batch) => batch,
                 Err(error) => {
                     // What has been learned so far is good: only the next picture is not.
-                    self.save_once(saved)?;
+                    self.save_once()?;
                     return Err(error);
                 }
             };
             let epoch = batch.epoch + 1;
-            let losses = self.trainer.step(&batch.pictures, learning_rate(&self.config, epoch, &[]))?;
+            let l1s: Vec<f64> = self.history.iter().map(|validation| validation.mean.l1).collect();
+            let rate = learning_rate(&self.config, epoch, &l1s);
+            let losses = self.trainer.step(&batch.pictures, rate)?;
+            self.is_saved = false;
             let step = self.trainer.steps_done();
             self.loader.recycle(batch);
-            self.losses.add(epoch, step, losses)?;
+            self.journal.step(epoch, step, losses, rate)?;
             if !losses.is_finite() {
-                self.losses.sync()?;
+                self.journal.sync()?;
                 progress.finish();
-                bail!("{}", self.not_finite(&format!("a loss of step {step} is"), saved));
+                bail!("{}", self.not_finite(&format!("a loss of step {step} is")));
             }
             progress.step(epoch, step, losses);
-            if step % self.config.sample_every == 0 {
-                self.losses.flush()?;
+            let is_sampled = step.is_multiple_of(self.config.sample_every);
+            if is_sampled {
                 self.draw_samples()?;
             }
-            if step % self.config.save_every == 0 {
-                self.save_once(saved)?;
-                saved = step;
+            let is_validated = self.validate_if_due(&mut progress)?;
+            let is_saved = step.is_multiple_of(self.config.save_every);
+            if is_saved {
+                self.save_once()?;
+            }
+            if is_sampled || is_validated || is_saved {
+                self.report()?;
             }
         }
-        let done = self.trainer.steps_done();
-        self.save_once(saved)?;
-        if !self.newest_sample().exists() {
+        self.save_once()?;
+        if !samples::path(&self.config.out, self.trainer.steps_done()).exists() {
             self.draw_samples()?;
         }
+        self.report()?;
         progress.finish();
-        self.conclude(done, done - first, start.elapsed().as_secs_f64())
+        self.conclude()
+    }
+
+    fn steps_per_epoch(&self) -> u64 {
+        self.loader.steps_per_epoch() as u64
     }
 
     /// What is about to happen.
-    fn introduce(&self, first: u64) {
+    fn introduce(&self) {
+        let first = self.first;
         let config = &self.config;
         let pairs = config.data.as_ref().map_or("the built-in facades".into(), |dir| dir.display().to_string());
         let batch = match config.accumulate {
@@ -203,6 +267,13 @@ impl Run {
             self.total,
             self.chosen.describe(config.threads),
         ));
+        if let Some(report) = &self.report {
+            report.lines().iter().for_each(|line| say(line));
+            say(&preparation(&config.pair_options(), config.augment));
+        }
+        if self.held_out.is_none() {
+            say(&format!("No pairs are held out, so nothing is measured while it learns: {HOW_TO_HOLD_OUT}"));
+        }
         let left_over = match self.loader.left_over() {
             0 => return,
             1 => "1 pair".to_owned(),
@@ -213,40 +284,97 @@ impl Run {
     }
 
     fn draw_samples(&mut self) -> Result<()> {
-        let outputs: Vec<RgbImage> =
+        let outputs: Vec<Picture> =
             self.samples.iter().map(|pair| self.trainer.preview(pair)).collect::<Result<_>>()?;
-        samples::save(&self.newest_sample(), &self.samples, &outputs)
+        self.journal.sample(self.trainer.steps_done(), &samples::rows(&self.samples, &outputs))
     }
 
-    /// Where the samples of the step just done belong.
-    fn newest_sample(&self) -> PathBuf {
-        self.config.out.join("samples").join(format!("step-{:08}.png", self.trainer.steps_done()))
-    }
-
-    /// Saves a checkpoint, unless that of the step just done is the one `saved` last. A run that is stopped before its first
-    /// step gets one too, so that it is gone on with like any other.
-    fn save_once(&mut self, saved: u64) -> Result<()> {
-        self.losses.sync()?;
+    /// Measures the held-out pairs where an epoch has ended that asks for it, and keeps the checkpoint if it is the best so far.
+    /// Says whether there was anything to measure.
+    fn validate_if_due(&mut self, progress: &mut Progress) -> Result<bool> {
         let step = self.trainer.steps_done();
-        if step == saved && step > 0 {
+        let (epoch, is_end) = (step / self.steps_per_epoch(), step.is_multiple_of(self.steps_per_epoch()));
+        let is_due = is_end && epoch > 0 && epoch.is_multiple_of(self.config.validate_every);
+        let is_done = self.history.last().is_some_and(|last| last.step >= step);
+        let Some(pairs) = self.held_out.as_deref().filter(|_| is_due && !is_done) else { return Ok(false) };
+        let translated = |count| progress.aside(&format!("measuring held-out pairs, {count} of {}", pairs.len()));
+        let Some(mean) = validate(&mut self.trainer, pairs, self.config.image_size, translated)? else {
+            return Ok(false);
+        };
+        self.history.push(Validation { epoch, step, mean });
+        self.is_saved = false;
+        self.journal.validation(&self.history)?;
+        let is_best = best(&self.history, self.config.best_by).is_some_and(|best| best.step == step);
+        if is_best {
+            if step.is_multiple_of(self.config.save_every) {
+                self.save_once()?;
+            }
+            let meta = self.meta()?;
+            save_best(&self.config.out, &meta, &self.trainer)?;
+        }
+        let values = Metric::ALL.map(|metric| format!("{} {}", metric.name(), metric.format(metric.of(&mean))));
+        let best = if is_best { format!("  best {} so far", self.config.best_by.name()) } else { String::new() };
+        progress.line(&format!("epoch {epoch}  held out: {}{best}", values.join("  ")));
+        Ok(true)
+    }
+
+    /// Writes the report.
+    fn report(&mut self) -> Result<()> {
+        let step = self.trainer.steps_done();
+        let state = match () {
+            () if step >= self.total => "finished",
+            () if interrupt::asked() => "stopped",
+            () => "running",
+        };
+        let seconds = self.start.elapsed().as_secs_f64();
+        let speed = (step > self.first).then(|| (step - self.first) as f64 / seconds);
+        let steps_per_epoch = self.steps_per_epoch();
+        self.journal.report(RunPage {
+            config: &self.config,
+            device: &self.chosen.describe(self.config.threads),
+            state,
+            step,
+            total: self.total,
+            steps_per_epoch,
+            speed,
+            losses: &[],
+            history: &self.history,
+            held_out: self.held_out.as_ref().map_or(0, |pairs| pairs.len()),
+            samples: &[],
+            checkpoints: &names(&self.config.out)?,
+        })
+    }
+
+    /// Saves a checkpoint, unless the newest one holds all that is known. A run that is stopped before its first step gets one
+    /// too, so that it is gone on with like any other.
+    fn save_once(&mut self) -> Result<()> {
+        self.journal.sync()?;
+        if self.is_saved {
             return Ok(());
         }
-        ensure!(self.trainer.is_finite()?, "{}", self.not_finite(&format!("a weight after step {step} is"), saved));
-        let steps_per_epoch = self.loader.steps_per_epoch() as u64;
-        let meta = Meta {
-            step,
-            epoch: step / steps_per_epoch,
-            step_in_epoch: step % steps_per_epoch,
-            seed: self.config.seed,
-            data_fingerprint: self.fingerprint,
-            config: self.config.clone(),
-        };
+        let meta = self.meta()?;
         save_to_run(&self.config.out, &meta, &self.trainer, self.config.keep)?;
+        (self.saved, self.is_saved) = (meta.step, true);
         Ok(())
     }
 
-    fn not_finite(&self, what: &str, saved: u64) -> String {
-        let kept = match saved {
+    /// What a checkpoint of this moment says beside its tensors.
+    fn meta(&mut self) -> Result<Meta> {
+        let step = self.trainer.steps_done();
+        ensure!(self.trainer.is_finite()?, "{}", self.not_finite(&format!("a weight after step {step} is")));
+        Ok(Meta {
+            step,
+            epoch: step / self.steps_per_epoch(),
+            step_in_epoch: step % self.steps_per_epoch(),
+            seed: self.config.seed,
+            data_fingerprint: self.fingerprint,
+            history: self.history.clone(),
+            config: self.config.clone(),
+        })
+    }
+
+    fn not_finite(&self, what: &str) -> String {
+        let kept = match self.saved {
             0 => "no checkpoint had been saved yet".to_owned(),
             saved => format!("the checkpoint of step {saved} is kept"),
         };
@@ -255,15 +383,23 @@ impl Run {
     }
 
     /// What has happened, and where to look.
-    fn conclude(&self, done: u64, steps: u64, seconds: f64) -> Result<()> {
+    fn conclude(&self) -> Result<()> {
         let run = self.config.out.display();
+        let (done, seconds) = (self.trainer.steps_done(), self.start.elapsed().as_secs_f64());
         let mut out = stdout();
         if done < self.total {
             writeln!(out, "Stopped after step {done} of {}; go on with: pixtape train --resume {run}", self.total)?;
         } else {
-            writeln!(out, "Trained {steps} steps in {seconds:.0} s")?;
+            writeln!(out, "Trained {} steps in {seconds:.0} s", done - self.first)?;
         }
-        writeln!(out, "Look at   {run}/samples (input | output | target; the newest is step-{done:08}.png)")?;
+        let by = self.config.best_by;
+        if let Some(best) = best(&self.history, by) {
+            let value = by.format(by.of(&best.mean));
+            let file = format!("{run}/checkpoints/best.safetensors");
+            writeln!(out, "Best      {} {value} on held-out pairs, after epoch {}: {file}", by.name(), best.epoch)?;
+        }
+        writeln!(out, "Look at   {run}/report.html")?;
+        writeln!(out, "          {run}/samples (input | output | target; the newest is step-{done:08}.png)")?;
         writeln!(out, "Translate pixtape translate {run} IMAGE_OR_FOLDER... --out DIR")?;
         Ok(())
     }
@@ -282,7 +418,5 @@ fn make_folder(config: &TrainConfig, is_new: bool) -> Result<()> {
         let claimed = File::create_new(&file).with_context(cannot);
         return claimed?.write_all(settings.as_bytes()).with_context(cannot);
     }
-    let unfinished = run.join("config.toml.unfinished");
-    fs::write(&unfinished, settings).with_context(cannot)?;
-    fs::rename(&unfinished, &file).with_context(cannot)
+    write_whole(&file, settings.as_bytes())
 }

@@ -1,12 +1,14 @@
 //! Sample grids: a row for each pair, with input, output and target beside each other.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use image::imageops::{FilterType, replace, resize};
+use anyhow::{Context, Result};
+use image::codecs::jpeg::JpegEncoder;
+use image::imageops::{FilterType, replace, resize, thumbnail};
 use image::{Rgb, RgbImage};
 
-use crate::data::{Pair, write_png};
+use crate::data::{Pair, Picture, write_png};
 
 /// Pairs in a grid.
 pub const ROWS: usize = 4;
@@ -17,17 +19,57 @@ const GAP: u32 = 4;
 /// Smaller pictures are enlarged by whole numbers until they are at least this high, to be looked at.
 const LEAST_SIDE: u32 = 128;
 
-/// Writes the grid of `pairs` and what the generator made of them.
+/// Wider grids are shrunk for the report and for TensorBoard.
+const MOST_WIDTH: u32 = 800;
+
+/// In percent: artefacts of the generator must not be those of the JPEG.
+const JPEG_QUALITY: u8 = 88;
+
+/// Where the grid of a step belongs.
+pub fn path(run: &Path, step: u64) -> PathBuf {
+    run.join("samples").join(format!("step-{step:08}.png"))
+}
+
+/// The step of a grid, by the name of its file.
+pub fn step_of(name: &OsStr) -> Option<u64> {
+    name.to_str()?.strip_prefix("step-")?.strip_suffix(".png")?.parse().ok()
+}
+
+/// Writes a grid.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn save(path: &Path, pairs: &[Pair], outputs: &[RgbImage]) -> Result<()> {
-    let rows: Vec<[&RgbImage; 3]> =
-        pairs.iter().zip(outputs).map(|(pair, output)| [&pair.input, output, &pair.target]).collect();
-    write_png(path, &grid(&rows))
+pub fn save(path: &Path, grid: &RgbImage) -> Result<()> {
+    write_png(path, &grid.clone().into())
 }
 
-fn grid(rows: &[[&RgbImage; 3]]) -> RgbImage {
+/// A grid as a small file, and its sides.
+///
+/// # Errors
+/// When it is too large for a JPEG.
+pub fn jpeg(grid: &RgbImage) -> Result<(Vec<u8>, [u32; 2])> {
+    let (width, height) = grid.dimensions();
+    let small = (width > MOST_WIDTH).then(|| {
+        let height = (u64::from(height) * u64::from(MOST_WIDTH)).div_ceil(u64::from(width));
+        thumbnail(grid, MOST_WIDTH, height as u32)
+    });
+    let grid = small.as_ref().unwrap_or(grid);
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY).encode_image(grid).context("samples as a JPEG")?;
+    Ok((bytes, [grid.width(), grid.height()]))
+}
+
+/// A row for each of `pairs` and what the generator made of it.
+pub fn rows(pairs: &[Pair], outputs: &[Picture]) -> RgbImage {
+    let rows: Vec<[RgbImage; 3]> = pairs
+        .iter()
+        .zip(outputs)
+        .map(|(pair, output)| [&pair.input, output, &pair.target].map(Picture::to_rgb8))
+        .collect();
+    grid(&rows)
+}
+
+fn grid(rows: &[[RgbImage; 3]]) -> RgbImage {
     let (width, height) = rows.first().map_or((1, 1), |row| row[0].dimensions());
     let scale = LEAST_SIDE.div_ceil(width.min(height)).max(1);
     let (width, height) = (width * scale, height * scale);
@@ -35,7 +77,7 @@ fn grid(rows: &[[&RgbImage; 3]]) -> RgbImage {
     let mut grid = RgbImage::from_pixel(3 * width + 2 * GAP, count * (height + GAP) - GAP, Rgb([255; 3]));
     for (y, row) in rows.iter().enumerate() {
         for (x, picture) in row.iter().enumerate() {
-            let picture = resize(*picture, width, height, FilterType::Nearest);
+            let picture = resize(picture, width, height, FilterType::Nearest);
             replace(&mut grid, &picture, x as i64 * i64::from(width + GAP), y as i64 * i64::from(height + GAP));
         }
     }
@@ -50,7 +92,7 @@ mod tests {
     fn small_pictures_are_enlarged_and_stand_in_order() {
         let picture = |value| RgbImage::from_pixel(64, 32, Rgb([value; 3]));
         let [a, b, c] = [picture(10), picture(20), picture(30)];
-        let grid = grid(&[[&a, &b, &c], [&c, &b, &a]]);
+        let grid = grid(&[[a.clone(), b.clone(), c.clone()], [c, b, a]]);
         assert_eq!(grid.dimensions(), (3 * 256 + 8, 2 * 128 + 4));
         let at = |x, y| grid.get_pixel(x, y)[0];
         assert_eq!([at(0, 0), at(255, 127), at(257, 0), at(260, 0), at(520, 0), at(0, 132)], [10, 10, 255, 20, 30, 30]);

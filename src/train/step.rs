@@ -185,8 +185,13 @@ impl Losses {
         }
     }
 
+    /// In the order of their fields.
+    pub fn all(&self) -> [Option<f32>; 3] {
+        [self.discriminator, self.adversarial, self.pixel]
+    }
+
     pub fn is_finite(&self) -> bool {
-        [self.discriminator, self.adversarial, self.pixel].into_iter().flatten().all(f32::is_finite)
+        self.all().into_iter().flatten().all(f32::is_finite)
     }
 }
 

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use super::step::{Losses, StepOptions, TrainingStep};
 use crate::checkpoint::{Reader, TensorSpec, Tensors};
 use crate::config::TrainConfig;
-use crate::data::{Pair, Pictures, to_f32, to_image};
+use crate::data::{Pair, Picture, Pictures};
 use crate::device::{Device, Place};
 use crate::nn::{Init, Parameters, State};
 use crate::program::Control;
@@ -134,13 +134,22 @@ impl Trainer {
     ///
     /// # Errors
     /// When the device has failed.
-    pub fn preview(&mut self, pair: &Pair) -> Result<image::RgbImage> {
+    pub fn preview(&mut self, pair: &Pair) -> Result<Picture> {
+        let output = self.generate(&pair.input)?;
+        Ok(Picture::from_f32(self.config.image_size, self.preview.channels(), &output))
+    }
+
+    /// The same as floats in [-1, 1], `[h, w, output channels]`, of an input picture of the networks' size.
+    ///
+    /// # Errors
+    /// When the device has failed.
+    pub fn generate(&mut self, picture: &Picture) -> Result<Vec<f32>> {
         let input = self.input.batch_slice(0..1);
         let mut values = vec![0.0; input.count()];
-        to_f32(&pair.input, &mut values);
+        picture.to_f32(&mut values);
         self.device.write(input, &values)?;
         self.device.execute_on_demand()?;
-        Ok(to_image(&self.device.read(self.preview)?, self.config.image_size))
+        self.device.read(self.preview)
     }
 
     fn states(&self) -> impl Iterator<Item = State<'_>> {

@@ -8,13 +8,12 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use image::RgbImage;
 
 pub use model::Model;
 
 use crate::cli::TranslateArgs;
 use crate::config::is_same_place;
-use crate::data::{Direction, list, read_image, write_png};
+use crate::data::{Direction, LOOKED_FOR, Picture, Size, list, read_picture, write_png};
 use crate::device::cpu::with_threads;
 
 /// Translates every input of `args`.
@@ -25,7 +24,7 @@ use crate::device::cpu::with_threads;
 pub fn run(args: &TranslateArgs) -> Result<()> {
     let mut model = Model::open(&args.model, &args.generator)?;
     let jobs = jobs(&args.inputs, &args.out)?;
-    let direction = model.config().direction;
+    let direction = model.direction();
     let read = |path: &Path| input(path, args.pairs, direction);
     let bad: Vec<String> =
         jobs.iter().filter_map(|job| read(&job.input).err()).map(|error| format!("{error:#}")).collect();
@@ -33,10 +32,10 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
 
     with_threads(args.generator.threads, || {
         for (number, job) in jobs.iter().enumerate() {
-            let translated = model.translate(&read(&job.input)?, number as u64)?;
+            let translated = model.translate(read(&job.input)?, number as u64)?;
             // Not before: a checkpoint that lacks a tensor leaves no empty folder.
             fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
-            write_png(&job.output, &translated)?;
+            write_png(&job.output, &translated.to_image8())?;
         }
         let images = if jobs.len() == 1 { "1 image".to_owned() } else { format!("{} images", jobs.len()) };
         writeln!(stdout(), "Translated {images} into {}, {}", args.out.display(), model.describe())?;
@@ -57,7 +56,7 @@ fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<Job>> {
     for path in inputs {
         ensure!(path.exists(), "there is no file or folder {}", path.display());
         let files = if path.is_dir() { list(path)? } else { vec![path.clone()] };
-        ensure!(!files.is_empty(), "no images in {}: looked for .png, .jpg and .jpeg", path.display());
+        ensure!(!files.is_empty(), "no images in {}: looked for {LOOKED_FOR}", path.display());
         for input in files {
             let stem = input.file_stem().with_context(|| format!("{} has no file name", input.display()))?;
             let mut name = stem.to_owned();
@@ -82,16 +81,16 @@ fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<Job>> {
 }
 
 /// The picture to translate: the whole file, or the input half of a side-by-side pair.
-fn input(path: &Path, is_pair: bool, direction: Direction) -> Result<RgbImage> {
-    let image = read_image(path)?;
+fn input(path: &Path, is_pair: bool, direction: Direction) -> Result<Picture> {
+    let picture = read_picture(path)?;
     if !is_pair {
-        return Ok(image);
+        return Ok(picture);
     }
-    let (width, height) = image.dimensions();
+    let Size { width, height } = picture.size;
     ensure!(width % 2 == 0, "{}: a width of {width} does not split into two halves", path.display());
     let left = match direction {
         Direction::AToB => 0,
         Direction::BToA => width / 2,
     };
-    Ok(image::imageops::crop_imm(&image, left, 0, width / 2, height).to_image())
+    Ok(picture.crop(left, 0, Size { width: width / 2, height }))
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use image::{Rgb, RgbImage};
+use image::{ImageBuffer, Luma, Rgb, RgbImage};
 
 use super::scene::{FROZEN, Scene, TINY, pair};
 
@@ -102,6 +102,114 @@ fn augmentation_varies_a_pair_as_much_as_it_says() {
     // 36x36 cut to 32x32 in one of 25 places, mirrored or not.
     let jittered = different("jitter");
     assert!(jittered > 8, "{jittered} of 50 variants in 24 draws");
+}
+
+/// The same pictures side by side, in two folders, and as files of one stem.
+#[test]
+fn every_layout_is_the_same_data() {
+    let scene = Scene::new();
+    for (number, name) in ["x", "y"].into_iter().enumerate() {
+        let whole = pair(number as u32, 64, 32);
+        let [a, b] = [0, 32].map(|left| image::imageops::crop_imm(&whole, left, 0, 32, 32).to_image());
+        scene.draw(&format!("halves/train/{name}.png"), &whole);
+        scene.draw(&format!("outer/A/train/{name}.tif"), &a);
+        scene.draw(&format!("outer/B/train/{name}.bmp"), &b);
+        scene.draw(&format!("inner/train/A/{name}.webp"), &a);
+        scene.draw(&format!("inner/train/B/{name}.png"), &b);
+        // A PNG, whatever it is called: a JPEG would not keep it as it is.
+        scene.draw("a.png", &a);
+        scene.write(&format!("stems/{name}.jpg"), std::fs::read(scene.path("a.png")).unwrap());
+        scene.draw(&format!("stems/{name}.png"), &b);
+    }
+    for direction in ["a-to-b", "b-to-a"] {
+        let learn = |data: &str| {
+            let line = format!("--data {data} --direction {direction} --steps 4 --augment jitter");
+            pixel_losses(&scene, &format!("{data}-{direction}"), &line)
+        };
+        let expected = learn("halves");
+        for data in ["outer", "inner", "stems"] {
+            assert_eq!(learn(data), expected, "{data} {direction}");
+        }
+    }
+}
+
+#[test]
+fn grey_of_16_bits_is_learned_into_colour_and_translated() {
+    let scene = Scene::new();
+    for name in ["x", "y"] {
+        // All in the lowest 256 of 65536 levels: black to whoever keeps 8 bits.
+        let deep = ImageBuffer::from_fn(32, 32, |x, y| Luma([(x * 8 + y) as u16]));
+        deep.save({
+            scene.write(&format!("data/A/{name}.png"), "");
+            scene.path(&format!("data/A/{name}.png"))
+        })
+        .unwrap();
+        scene.draw(&format!("data/B/{name}.png"), &pair(1, 32, 32));
+    }
+    let said = scene.run(&format!("train --data data {TINY} --in-channels 1 --lr 0.01 --steps 3 --out run"));
+    assert!(
+        said.stderr.contains("16-bit grey PNG (2)") && said.stderr.contains("1 channels in, 3 out"),
+        "{}",
+        said.stderr
+    );
+    let checkpoint = scene.checkpoint("run", 3);
+    assert_eq!(checkpoint.tensors["generator.down1.model.0.weight"].0, [2, 1, 4, 4]);
+    assert_eq!(checkpoint.tensors["discriminator.model.0.weight"].0, [2, 4, 4, 4]);
+    scene.run("translate run data/A --out out");
+    assert_eq!(image::open(scene.path("out/x.png")).unwrap().color(), image::ColorType::Rgb8);
+    assert!(scene.run("evaluate run --data data").stdout.starts_with("2 pairs (all)"));
+
+    // The other way round.
+    scene.run(&format!("train --data data {TINY} --direction b-to-a --out-channels 1 --steps 2 --out back"));
+    scene.run("translate back data/B --out back-out");
+    assert_eq!(image::open(scene.path("back-out/x.png")).unwrap().color(), image::ColorType::L8);
+}
+
+#[test]
+fn a_share_is_held_out_of_a_flat_folder() {
+    let scene = Scene::new();
+    let names: Vec<String> = (0..6).map(|number| format!("data/{number}.png")).collect();
+    scene.draw_pairs(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let said = scene.run(&format!("train --data data {TINY} --val-split 0.34 --epochs 1 --out run"));
+    assert!(said.stderr.contains("4 pairs in it to learn from, 2 pairs in it held out"), "{}", said.stderr);
+    assert_eq!(scene.rows("run").len(), 4);
+    let said = scene.run("evaluate run --data data");
+    assert!(said.stdout.starts_with("2 pairs (the 0.34 of all held out in training)"), "{}", said.stdout);
+    // Another folder is measured whole.
+    scene.draw_pairs(&["other/a.png", "other/b.png", "other/c.png"]);
+    assert!(scene.run("evaluate run --data other").stdout.starts_with("3 pairs (all)"));
+}
+
+#[test]
+fn check_tells_what_train_would_find_and_refuse() {
+    let scene = Scene::new();
+    scene.draw("data/train/a.png", &pair(0, 64, 32));
+    scene.draw("data/train/b.png", &pair(1, 80, 32));
+    scene.draw("data/test/c.jpg", &pair(2, 64, 32));
+    scene.write("data/train/notes.txt", "");
+    let said = scene.run("data check data --direction b-to-a");
+    let expected = [
+        "Found     pairs side by side, the left half (A) is the target, the right (B) the input",
+        "Pairs     2 pairs in train/ to learn from, 1 pair in test/ held out",
+        "Sizes     32x32 (2), 40x32 (1)",
+        "Files     8-bit RGB PNG (2), 8-bit RGB JPEG (1)",
+        "Skipped   1 file (not the name of a picture: train/notes.txt)",
+        "Prepared  resized to 256x256 (bicubic), mirrored half of the time",
+        "Everything can be used",
+    ];
+    assert_eq!(said.stdout.lines().collect::<Vec<_>>(), expected);
+
+    let failed = |line: &str| {
+        let output = scene.command(line).assert().code(1).get_output().clone();
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    assert!(scene.run("data check data --preprocess crop --image-size 32").stdout.contains("Everything can be used"));
+    let [stdout, stderr] = failed("data check data --preprocess none --image-size 32");
+    assert!(stdout.contains("Unusable  ") && stdout.contains("b.png: 40x32 is not the image size 32x32"), "{stdout}");
+    assert!(stderr.starts_with("error: 1 pair in data cannot be used"), "{stderr}");
+    assert!(scene.refused("data check nowhere").contains("nowhere"));
+    scene.write("empty/notes.txt", "");
+    assert!(scene.refused("data check empty").contains("no images in"));
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn folders_without_pictures() {
     scene.write("empty/notes.txt", "no picture");
     scene.write("file.png", "no folder");
     refused(&scene, "--data nowhere", &["--data", "nowhere"]);
-    refused(&scene, "--data empty", &["no images in", "empty", ".png, .jpg and .jpeg"]);
+    refused(&scene, "--data empty", &["no images in", "empty", ".png, .jpg, .jpeg, .tif", "A/ and B/"]);
     refused(&scene, "--data file.png", &["file.png is a file"]);
 }
 
@@ -34,9 +34,9 @@ fn files_that_are_no_pairs_are_named_all_together() {
     scene.write("data/train/text.jpg", "no picture");
     scene.write("data/train/nothing.png", "");
     scene.draw("data/train/odd.png", &pair(0, 65, 32));
-    let bad = ["cut.png: ", "cut.jpg: ", "text.jpg: not a PNG or JPEG", "nothing.png: ", "odd.png: 65x32"];
+    let bad = ["cut.png: ", "cut.jpg: ", "text.jpg: not a PNG, JPEG, TIFF", "nothing.png: ", "odd.png: 65x32"];
     refused(&scene, "--data data", &bad);
-    refused(&scene, "--data data", &["5 of 6 images", "width is odd"]);
+    refused(&scene, "--data data", &["5 of 6 pairs", "width is odd"]);
 }
 
 #[test]
@@ -66,6 +66,10 @@ fn values_out_of_range_and_what_this_version_cannot_do() {
     refused(&scene, "--batch 401", &["400 pairs", "batch of 401"]);
     scene.draw_pairs(&["data/a.png", "data/b.png"]);
     refused(&scene, "--data data --batch 3", &["2 pairs", "batch of 3"]);
+    refused(&scene, "--in-channels 5", &["--in-channels 5", "at most 4"]);
+    refused(&scene, "--val-split 0.5", &["--val-split 0.5", "--data"]);
+    refused(&scene, "--preprocess crop", &["--preprocess crop", "--data"]);
+    refused(&scene, "--data data --preprocess none --augment jitter", &["--augment jitter", "--preprocess none"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
+use image::imageops::crop_imm;
 use image::{Rgb, RgbImage};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -205,6 +206,11 @@ pub fn pair(number: u32, width: u32, height: u32) -> RgbImage {
             _ => Rgb([(y * 5) as u8, (stripe * 120 + 60) as u8, (250 - 30 * number) as u8]),
         }
     })
+}
+
+/// One of two pictures beside each other, of 32x32 pixels: the left one is 0.
+pub fn half(number: u32, index: u32) -> RgbImage {
+    crop_imm(&pair(number, 64, 32), index * 32, 0, 32, 32).to_image()
 }
 
 /// Waits until `is_so`, looking as often as it can.

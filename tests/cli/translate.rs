@@ -5,7 +5,7 @@ use std::fs;
 use image::RgbImage;
 use image::imageops::crop_imm;
 
-use super::scene::{Scene, checkpoint, pair};
+use super::scene::{Scene, checkpoint, half, pair};
 
 /// A folder with a run that has learned enough to answer different inputs with different pictures, and whose data is gone.
 fn trained(flags: &str) -> Scene {
@@ -15,10 +15,6 @@ fn trained(flags: &str) -> Scene {
     scene.run(&format!("train --data data {network} --lr 0.02 --steps 20 --save-every 10 --out run {flags}"));
     fs::remove_dir_all(scene.path("data")).unwrap();
     scene
-}
-
-fn half(number: u32, index: u32) -> RgbImage {
-    crop_imm(&pair(number, 64, 32), index * 32, 0, 32, 32).to_image()
 }
 
 #[test]

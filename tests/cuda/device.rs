@@ -1,7 +1,7 @@
 //! What the device does beside the ops of the table: pictures, masks and copies to the bit of the CPU's, what changes between
 //! two executions, sizes that a table of PyTorch's numbers would be too large for, and what is refused.
 
-use pixtape::data::{Pair, Pictures, Size, Window};
+use pixtape::data::{Pair, Picture, Pictures, Size, Window};
 use pixtape::device::cuda::{Cuda, CudaOptions};
 use pixtape::nn::{Parameters, Role, Spec};
 use pixtape::ops::adam::{AdamOptions, adam, advance};
@@ -25,13 +25,10 @@ fn cuda(tape: Tape, control: Control) -> Cuda {
     Cuda::new(tape.finish(), control, FIRST_GPU).expect("a device")
 }
 
-/// A pair whose pictures hold every byte.
-fn pair(number: usize, width: usize, height: usize) -> Pair {
-    let picture = |factor: usize| {
-        let bytes = (0..3 * width * height).map(|i| (i * factor + 31 * number) as u8).collect();
-        image::RgbImage::from_raw(width as u32, height as u32, bytes).expect("three bytes a pixel")
-    };
-    Pair { input: picture(1), target: picture(7) }
+/// A picture whose samples are spread over the whole range.
+fn picture(size: Size, channels: usize, factor: usize) -> Picture {
+    let samples = (0..channels * size.pixels()).map(|i| (i * factor) as u16).collect();
+    Picture { size, channels, samples }
 }
 
 #[test]
@@ -41,29 +38,32 @@ fn pictures_are_the_cpus_to_the_bit() {
         let mut tape = Tape::new();
         let wide = |tape: &mut Tape, channels: usize| tape.persistent([n, size.height, size.width, channels]);
         let (inputs, targets) = (wide(&mut tape, 5), wide(&mut tape, 4));
-        let (input, target) = (inputs.channel_slice(1..4), targets.channel_slice(0..3));
         let mut device = cuda(tape, CONTROL);
-        // The second batch comes from larger pictures, the third from pictures just as large as the window.
-        for (width, height) in [(13, 11), (20, 17), (9, 7)] {
+        // Cut out of larger pictures or as they are; the sides have any numbers of channels.
+        for (have, channels) in [((13, 11), [3, 3]), ((20, 17), [1, 2]), ((9, 7), [4, 1])] {
+            let have = Size { width: have.0, height: have.1 };
+            let (input, target) = (inputs.channel_slice(1..1 + channels[0]), targets.channel_slice(0..channels[1]));
             let mut pictures = Pictures::default();
             for image in 0..n {
-                let (left, top) = ((width - size.width) * image / 2, (height - size.height) * (image + 1) / 3);
-                let window = Window { left, top, flip: image % 2 == 1 };
-                pictures.push(&pair(image, width, height), window).expect("pairs of one size");
+                let window = Window { flip: image % 2 == 1, ..Window::middle(have, size) };
+                let [input, target] = [(channels[0], 101 + image), (channels[1], 797 + image)]
+                    .map(|(channels, factor)| picture(have, channels, factor));
+                pictures.push(&Pair { input, target }, window, size);
             }
             for whole in [inputs, targets] {
                 device.write(whole, &vec![f32::NAN; whole.count()]).expect("memory");
             }
             device.show(&pictures, input, target).expect("pictures");
             let mut expected = [vec![0.0; input.count()], vec![0.0; target.count()]];
-            pictures.inputs_to_f32(size, &mut expected[0]);
-            pictures.targets_to_f32(size, &mut expected[1]);
+            pictures.inputs_to_f32(&mut expected[0]);
+            pictures.targets_to_f32(&mut expected[1]);
             for (tensor, expected) in [(input, &expected[0]), (target, &expected[1])] {
                 let shown = device.read(tensor).expect("pictures");
-                assert!(shown.iter().map(|x| x.to_bits()).eq(expected.iter().map(|x| x.to_bits())), "{width}x{height}");
+                assert!(shown.iter().map(|x| x.to_bits()).eq(expected.iter().map(|x| x.to_bits())), "{channels:?}");
             }
-            for beside in [inputs.channel_slice(0..1), inputs.channel_slice(4..5), targets.channel_slice(3..4)] {
-                assert!(device.read(beside).expect("memory").iter().all(|x| x.is_nan()), "written beside the picture");
+            for (whole, beside) in [(inputs, 0..1), (inputs, 1 + channels[0]..5), (targets, channels[1]..4)] {
+                let values = (!beside.is_empty()).then(|| device.read(whole.channel_slice(beside)).expect("memory"));
+                assert!(values.into_iter().flatten().all(|x| x.is_nan()), "written beside the picture");
             }
         }
     });

@@ -5,7 +5,7 @@
 
 use image::{Rgb as Pixel, RgbImage};
 
-use crate::data::{Pair, Size};
+use crate::data::Size;
 
 /// Places looked at on the way to the sun.
 const SHADOW_STEPS: usize = 8;
@@ -165,11 +165,11 @@ impl Canvas {
         self.draw(area, |_, _, texel| (texel.color, texel.height, texel.lit) = (color, height, true));
     }
 
-    /// Lights the relief and averages the samples of every pixel: labels are the input, the lit picture the target.
-    pub fn finish(&self, sun: Sun) -> Pair {
+    /// Lights the relief and averages the samples of every pixel: the label map, and the lit picture.
+    pub fn finish(&self, sun: Sun) -> [RgbImage; 2] {
         let columns = self.size.width * self.samples;
         let relief = Relief::new(self, sun);
-        let mut pair = Pair { input: self.blank(), target: self.blank() };
+        let [mut map, mut picture] = [self.blank(), self.blank()];
         let (mut labels, mut colors) = (vec![[0; 3]; self.size.width], vec![[0.0; 3]; self.size.width]);
         for y in 0..self.size.height {
             labels.fill([0; 3]);
@@ -186,12 +186,12 @@ impl Canvas {
             }
             let count = (self.samples * self.samples) as u32;
             for (x, (label, color)) in labels.iter().zip(&colors).enumerate() {
-                pair.input.put_pixel(x as u32, y as u32, Pixel(label.map(|sum| (sum / count) as u8)));
+                map.put_pixel(x as u32, y as u32, Pixel(label.map(|sum| (sum / count) as u8)));
                 let color = color.map(|sum| (sum / count as f32 * 255.0).round() as u8);
-                pair.target.put_pixel(x as u32, y as u32, Pixel(color));
+                picture.put_pixel(x as u32, y as u32, Pixel(color));
             }
         }
-        pair
+        [map, picture]
     }
 
     fn blank(&self) -> RgbImage {
@@ -274,7 +274,8 @@ mod tests {
         let mut canvas = Canvas::new(Size::square(64));
         canvas.fill(Rect::new(0.0, 0.0, 64.0, 64.0), 0.0, [0.6; 3]);
         canvas.fill(Rect::new(28.0, 28.0, 36.0, 36.0), 2.0, [0.6; 3]);
-        canvas.finish(sun).target
+        let [_, picture] = canvas.finish(sun);
+        picture
     }
 
     #[test]
@@ -292,8 +293,8 @@ mod tests {
     fn labels_are_flat_and_cover_what_was_marked() {
         let mut canvas = Canvas::new(Size { width: 48, height: 32 });
         canvas.mark(Rect::new(-5.0, 10.0, 7.0, 99.0), Label::Window);
-        let pair = canvas.finish(SUN);
-        for (x, y, pixel) in pair.input.enumerate_pixels() {
+        let [map, _] = canvas.finish(SUN);
+        for (x, y, pixel) in map.enumerate_pixels() {
             let label = if x < 7 && y >= 10 { Label::Window } else { Label::Background };
             assert_eq!(pixel.0, label.color(), "at {x}, {y}");
         }

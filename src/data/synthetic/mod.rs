@@ -14,7 +14,7 @@ use canvas::Canvas;
 use grain::Grain;
 use plan::Plan;
 
-use super::{Fnv, Pair, Pairs, Size};
+use super::{Fnv, Pair, Pairs, Picture, Size};
 use crate::philox::{Purpose, Stream};
 
 /// Which facades: those to train on are new in every epoch, those held out are always the same and never trained on.
@@ -28,6 +28,7 @@ pub enum Split {
 pub struct Facades {
     seed: u64,
     size: Size,
+    channels: [usize; 2],
     epoch_len: usize,
     split: Split,
 }
@@ -46,7 +47,12 @@ impl Facades {
             size.width.min(size.height) >= shortest,
             "built-in facades of {size} are too small to draw: ask for at least {shortest} pixels on each side"
         );
-        Ok(Facades { seed, size, epoch_len, split })
+        Ok(Facades { seed, size, channels: [3, 3], epoch_len, split })
+    }
+
+    /// The same facades with other numbers of channels in input and target.
+    pub fn with_channels(self, channels: [usize; 2]) -> Facades {
+        Facades { channels, ..self }
     }
 }
 
@@ -67,7 +73,11 @@ impl Pairs for Facades {
         let mut canvas = Canvas::new(self.size);
         shell::draw(&mut canvas, &plan, &grain);
         openings::draw(&mut canvas, &plan, &mut stream);
-        Ok(canvas.finish(plan.sun))
+        let [input, target] = canvas.finish(plan.sun);
+        Ok(Pair {
+            input: Picture::from(&input).with_channels(self.channels[0]),
+            target: Picture::from(&target).with_channels(self.channels[1]),
+        })
     }
 
     fn fingerprint(&self) -> u64 {
@@ -102,10 +112,10 @@ mod tests {
         for (epoch, index) in (0..3).flat_map(|epoch| (0..10).map(move |index| (epoch, index))) {
             let drawn = pair(&train, epoch, index);
             assert_eq!(drawn, pair(&train, epoch, index));
-            assert!(seen.insert(drawn.target.into_raw()), "picture {index} of epoch {epoch} was there before");
+            assert!(seen.insert(drawn.target.samples), "picture {index} of epoch {epoch} was there before");
         }
         for other in [pair(&facades(2, 32, Split::Train), 0, 0), pair(&facades(1, 32, Split::HeldOut), 0, 0)] {
-            assert!(seen.insert(other.target.into_raw()));
+            assert!(seen.insert(other.target.samples));
         }
     }
 
@@ -123,7 +133,7 @@ mod tests {
             let facades = Facades::new(4, size, 6, Split::Train).expect("the sides are long enough");
             for index in 0..6 {
                 let drawn = pair(&facades, 0, index);
-                assert_eq!((Size::of(&drawn.input), Size::of(&drawn.target)), (size, size));
+                assert_eq!((drawn.input.size, drawn.target.size), (size, size));
             }
         }
         assert!(Facades::new(4, Size { width: 64, height: 31 }, 6, Split::Train).is_err());
@@ -136,7 +146,7 @@ mod tests {
         let (mut windows, mut walls) = (Vec::new(), Vec::new());
         for index in 0..10 {
             let Pair { input, target } = pair(&train, 0, index);
-            for (label, color) in input.pixels().zip(target.pixels()) {
+            for (label, color) in input.to_rgb8().pixels().zip(target.to_rgb8().pixels()) {
                 let bright = color.0.iter().map(|&c| f64::from(c)).sum::<f64>() / 3.0;
                 match label.0 {
                     color if color == canvas::Label::Window.color() => windows.push(bright),

@@ -1,4 +1,4 @@
-//! Pictures on their way in: bytes go over the bus, and a kernel crops, mirrors and turns them into floats.
+//! Pictures on their way in: samples go over the bus, and a kernel mirrors them and turns them into floats.
 
 use std::sync::Arc;
 
@@ -8,56 +8,55 @@ use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DeviceRepr};
 use super::driver::explain;
 use super::launch::{Ptr, PtrMut, blocks, int};
 use super::{Cuda, kernels, run};
-use crate::data::Pictures;
+use crate::data::{Pictures, Stack};
 use crate::tensor::Tensor;
 
-/// Memory for the bytes of a batch.
+/// Memory for the samples of a batch.
 #[derive(Debug)]
 pub struct Staging {
-    inputs: CudaSlice<u8>,
-    targets: CudaSlice<u8>,
-    windows: CudaSlice<i32>,
+    inputs: CudaSlice<u16>,
+    targets: CudaSlice<u16>,
+    flips: CudaSlice<i32>,
 }
 
 impl Cuda {
-    /// Fills `input` and `target`, `[n, h, w, 3]`, with the windows of `pictures`: the floats of
-    /// [`Pictures::inputs_to_f32`] and [`Pictures::targets_to_f32`], to the bit.
+    /// Fills `input` and `target`, `[n, h, w, channels]`, with `pictures`: the floats of [`Pictures::inputs_to_f32`] and
+    /// [`Pictures::targets_to_f32`], to the bit.
     ///
     /// # Errors
     /// When the driver refuses, or an earlier kernel has failed.
     pub fn show(&mut self, pictures: &Pictures, input: Tensor, target: Tensor) -> Result<()> {
-        let [count, height, width, _] = input.shape;
-        assert_eq!((pictures.windows.len(), input.shape), (count, target.shape), "pictures for the tensors to fill");
-        let Some(source) = pictures.size else { return Ok(()) };
-        let windows: Vec<i32> =
-            pictures.windows.iter().flat_map(|w| [w.left, w.top, usize::from(w.flip)]).map(int).collect();
+        let flips: Vec<i32> = pictures.flips.iter().map(|&flip| i32::from(flip)).collect();
         let old = self.staging.take();
-        let (inputs, targets, old_windows) =
-            old.map_or((None, None, None), |s| (Some(s.inputs), Some(s.targets), Some(s.windows)));
+        let (inputs, targets, old_flips) =
+            old.map_or((None, None, None), |s| (Some(s.inputs), Some(s.targets), Some(s.flips)));
         let staging = Staging {
-            inputs: upload(&self.stream, inputs, &pictures.inputs)?,
-            targets: upload(&self.stream, targets, &pictures.targets)?,
-            windows: upload(&self.stream, old_windows, &windows)?,
+            inputs: upload(&self.stream, inputs, &pictures.inputs.samples)?,
+            targets: upload(&self.stream, targets, &pictures.targets.samples)?,
+            flips: upload(&self.stream, old_flips, &flips)?,
         };
-        let start = |tensor| PtrMut::new(self.memory.address(&self.stream, tensor));
-        let launch = kernels::image_prepare(
-            blocks(input.count(), kernels::image_prepare::BLOCK),
-            Ptr::new(staging.inputs.device_ptr(&self.stream).0),
-            Ptr::new(staging.targets.device_ptr(&self.stream).0),
-            Ptr::new(staging.windows.device_ptr(&self.stream).0),
-            start(input),
-            start(target),
-            int(count),
-            int(source.height),
-            int(source.width),
-            int(height),
-            int(width),
-            int(input.stride),
-            int(target.stride),
-        );
-        run(&self.stream, &self.gpu.functions, &launch)?;
+        self.prepare(&pictures.inputs, &staging.inputs, &staging.flips, input)?;
+        self.prepare(&pictures.targets, &staging.targets, &staging.flips, target)?;
         self.staging = Some(staging);
         Ok(())
+    }
+
+    /// Fills `out` with the pictures of `stack`, whose samples are those of `source`.
+    fn prepare(&self, stack: &Stack, source: &CudaSlice<u16>, flips: &CudaSlice<i32>, out: Tensor) -> Result<()> {
+        assert_eq!(stack.shape, out.shape, "pictures for the tensor to fill");
+        let [count, height, width, channels] = out.shape;
+        let launch = kernels::image_prepare(
+            blocks(out.count(), kernels::image_prepare::BLOCK),
+            Ptr::new(source.device_ptr(&self.stream).0),
+            Ptr::new(flips.device_ptr(&self.stream).0),
+            PtrMut::new(self.memory.address(&self.stream, out)),
+            int(count),
+            int(height),
+            int(width),
+            int(channels),
+            int(out.stride),
+        );
+        run(&self.stream, &self.gpu.functions, &launch)
     }
 }
 

@@ -1,0 +1,49 @@
+//! `pixtape data`: what there is to do with data before training.
+
+mod check;
+mod fetch;
+mod make;
+mod pair;
+mod split;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+pub use check::CheckArgs;
+pub use fetch::FetchArgs;
+pub use make::{Kind, MakeArgs};
+pub use pair::PairArgs;
+pub use split::SplitArgs;
+
+use crate::prepare;
+
+/// Prepare pairs to train on: check, join, split, make or fetch them
+///
+/// Every command but check writes a new folder in the layout that `pixtape train --data` takes. The folder appears under its name
+/// when all of it is there; nothing that exists is overwritten.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(CheckArgs),
+    Pair(PairArgs),
+    Split(SplitArgs),
+    Make(MakeArgs),
+    Fetch(FetchArgs),
+}
+
+impl DataArgs {
+    pub fn run(&self) -> Result<()> {
+        match &self.command {
+            Command::Check(args) => prepare::check::run(args),
+            Command::Pair(args) => prepare::pair::run(args),
+            Command::Split(args) => prepare::split::run(args),
+            Command::Make(args) => prepare::make::run(args),
+            Command::Fetch(args) => prepare::fetch::run(args),
+        }
+    }
+}

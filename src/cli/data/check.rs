@@ -1,0 +1,35 @@
+//! `pixtape data check`: what it is asked to do.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::data::{Direction, Preprocess, Size};
+
+/// Tell what is found in a folder of pairs, and whether all of it can be used
+///
+/// Decodes every file of train/, val/ and test/ and says how pairs are laid out, how many there are, of which sizes and kinds, and
+/// which files are skipped and why. The exit status is 1 when there are no pairs or training would refuse some of them.
+/// The flags mean what they mean to `pixtape train`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Folder of pairs.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+
+    /// Which side is the input and which the target [default: a-to-b]
+    #[arg(long)]
+    pub direction: Option<Direction>,
+
+    /// Size of the images that the networks are to see [default: 256]
+    #[arg(long, value_name = "SIZE")]
+    pub image_size: Option<Size>,
+
+    /// How files come to the image size [default: resize-and-crop]
+    #[arg(long)]
+    pub preprocess: Option<Preprocess>,
+
+    /// Size to resize to before cropping.
+    #[arg(long, value_name = "SIZE")]
+    pub load_size: Option<Size>,
+}

@@ -1,0 +1,36 @@
+//! `pixtape data fetch`: what it is asked to do.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::prepare::fetch::table;
+
+const EXAMPLE: &str = "\
+Example: the facades into data/facades, and a training on them
+  pixtape data fetch facades
+  pixtape train --data data/facades --direction b-to-a";
+
+/// Fetch one of the public Pix2Pix data sets; without a name, list them
+///
+/// Downloads the archive, checks it and unpacks it into DIR/NAME with train/, val/ and test/. A download that was stopped goes
+/// on where it was. The SHA-256 of the archive is recorded in DIR/fetched.toml the first time and compared every
+/// later time. The data sets belong to their authors, under the terms listed below.
+#[derive(Debug, Args)]
+#[command(after_long_help = format!("{}\n{EXAMPLE}", table()))]
+pub struct FetchArgs {
+    /// One of the names below, or any name with --url.
+    pub name: Option<String>,
+
+    /// Folder of all fetched data sets.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub out: PathBuf,
+
+    /// Where the archive is, a .tar.gz: a mirror, or a data set of your own.
+    #[arg(long, requires = "name")]
+    pub url: Option<String>,
+
+    /// The SHA-256 that the archive must have, in hexadecimal; it replaces a recorded one.
+    #[arg(long, value_name = "HEX", requires = "name")]
+    pub sha256: Option<String>,
+}

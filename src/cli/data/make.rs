@@ -1,0 +1,59 @@
+//! `pixtape data make`: what it is asked to do.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::data::Size;
+
+const EXAMPLE: &str = "\
+Example: learn to colour pictures from one's own photographs
+  pixtape data make colorize photos --out pairs
+  pixtape data split pairs --out data
+  pixtape train --data data";
+
+/// Make pairs out of photographs: A is derived from the photo, B is the photo
+///
+/// Each photograph is cut to the shape of --size around its middle, resized, and written as a side-by-side PNG (8-bit RGB),
+/// so that the default direction, a-to-b, learns to restore it. Where the folder has train/, val/ and test/, these are kept.
+/// Photographs smaller than --size are left out and named: an enlarged target would teach blur.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLE)]
+pub struct MakeArgs {
+    /// What A is.
+    #[arg(value_enum)]
+    pub kind: Kind,
+
+    /// Folder of the photographs.
+    #[arg(value_name = "FOLDER")]
+    pub photos: PathBuf,
+
+    /// Folder for the pairs, a new one.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// Size of A and of B: a side such as 256, or WIDTHxHEIGHT.
+    #[arg(long, default_value = "256")]
+    pub size: Size,
+
+    /// How much smaller the low resolution is, for `upscale` [default: 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=64))]
+    pub factor: Option<u32>,
+
+    /// Where the holes of `inpaint` lie, for each picture anew; nothing else is random.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// What is derived from a photograph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// The photo without its colours: learns to colour it.
+    Colorize,
+    /// The edges in the photo, black on white (Canny): learns to fill a drawing.
+    Edges,
+    /// The photo reduced by --factor and enlarged again (bicubic): learns to sharpen it.
+    Upscale,
+    /// The photo with one to three grey rectangles over it: learns to fill holes.
+    Inpaint,
+}

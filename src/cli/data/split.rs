@@ -1,0 +1,38 @@
+//! `pixtape data split`: what it is asked to do.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+const EXAMPLE: &str = "\
+Example: four fifths to train on, a tenth to watch, a tenth to measure with
+  pixtape data split pairs --out data --val 0.1 --test 0.1";
+
+/// Divide pairs into train/, val/ and test/
+///
+/// Copies the pictures of a folder, which stays as it is: side-by-side pairs, pairs of two files of the same name
+/// (house.jpg and house.png), or the folders A/ and B/. The two files of a pair always land in the same part. Which pair lands
+/// where depends on the names and the seed alone.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLE)]
+pub struct SplitArgs {
+    /// Folder of the pairs.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+
+    /// Folder for the parts, a new one.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// Fraction of the pairs for val/, to watch the training with; 0 for none.
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.1)]
+    pub val: f64,
+
+    /// Fraction of the pairs for test/, to measure the result with; 0 for none.
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.1)]
+    pub test: f64,
+
+    /// Another seed divides another way.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}

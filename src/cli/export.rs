@@ -1,0 +1,34 @@
+//! `pixtape export`: what it is asked to do.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Hand a trained network on: to PyTorch, or to any runtime that reads ONNX
+///
+/// The safetensors file has the names and layouts of a PyTorch state_dict and says in its header which generator it is. The ONNX
+/// file (opset 17, f32, dropout off) takes pictures of any batch, height and width.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// A run folder, for its newest checkpoint, a checkpoint file, or an imported file.
+    #[arg(value_name = "RUN_OR_CHECKPOINT")]
+    pub model: PathBuf,
+
+    /// Write a network's weights for PyTorch. Replaced if it is there.
+    #[arg(long, value_name = "FILE", required_unless_present = "onnx")]
+    pub safetensors: Option<PathBuf>,
+
+    /// Write the generator as an ONNX graph. Replaced if it is there.
+    #[arg(long, value_name = "FILE")]
+    pub onnx: Option<PathBuf>,
+
+    /// The network whose weights --safetensors writes.
+    #[arg(long, value_enum, default_value_t = Network::Generator, requires = "safetensors")]
+    pub network: Network,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Network {
+    Generator,
+    Discriminator,
+}

@@ -1,0 +1,27 @@
+//! `pixtape import`: what it is asked to do.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Bring in the generator of a PyTorch program
+///
+/// Takes a file of torch.save: the state_dict of the authors' generator (*_net_G.pth of unet_256 or unet_128, batch or instance
+/// norm), of GeneratorUNet, or of the generator with BlockCK blocks; alone, or in a checkpoint beside other things. Recipe, width,
+/// depth and channels are read off the tensors. Nothing in the file is executed: one that asks for anything but tensors is refused.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The file of torch.save, usually .pth or .pt.
+    #[arg(value_name = "FILE.pth")]
+    pub file: PathBuf,
+
+    /// The file to write, which translate takes like a checkpoint. Replaced if it is there.
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub out: PathBuf,
+
+    /// Use the statistics that the batch norms have stored, as model.eval() does (the authors' --eval).
+    ///
+    /// Without it they use those of the image at hand, which is what the authors' test.py does unless told otherwise.
+    #[arg(long)]
+    pub running_stats: bool,
+}

@@ -1,0 +1,230 @@
+//! What was found in a folder of pairs, and what will be done to them, in words.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use super::{Augment, Direction, Layout, PairOptions, Preprocess, ResizeFilter, Size, layout::below};
+
+/// More names, sizes or kinds than these are counted.
+const NAMED: usize = 6;
+
+/// What was found in a folder.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub dir: PathBuf,
+    pub layout: Layout,
+    pub direction: Direction,
+    /// Each part of the data, as it is called, with the number of its pairs and what they are for.
+    pub parts: Vec<(String, usize, &'static str)>,
+    pub seen: Seen,
+    /// Files that belong to no pair, each with the reason.
+    pub skipped: Vec<(PathBuf, String)>,
+}
+
+/// What the files of pairs are like.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Width and height of A and B, with the number of such pairs.
+    pub sizes: BTreeMap<[(usize, usize); 2], usize>,
+    /// Such as `8-bit RGB PNG`, with the number of such files.
+    pub kinds: BTreeMap<String, usize>,
+}
+
+impl Report {
+    /// A line for each of: layout, parts, sizes, kinds of files, and what was skipped.
+    pub fn lines(&self) -> Vec<String> {
+        let (input, target) = match self.direction {
+            Direction::AToB => ("input", "target"),
+            Direction::BToA => ("target", "input"),
+        };
+        let how = match self.layout {
+            Layout::SideBySide => {
+                format!("pairs side by side, the left half (A) is the {input}, the right (B) the {target}")
+            }
+            Layout::Folders => format!("pairs by name in two folders, A is the {input}, B the {target}"),
+            Layout::Stems => format!("pairs by name, the .jpg (A) is the {input}, the .png (B) the {target}"),
+        };
+        let parts = self.parts.iter().map(|(part, count, use_)| format!("{} {part} {use_}", pairs(*count)));
+        let mut lines = vec![
+            format!("Found     {how}"),
+            format!("Pairs     {}", parts.collect::<Vec<_>>().join(", ")),
+            format!("Sizes     {}", self.sizes()),
+            format!("Files     {}", counted(&self.seen.kinds)),
+        ];
+        lines.extend(self.skipped_line());
+        lines
+    }
+
+    fn sizes(&self) -> String {
+        let size = |(width, height): (usize, usize)| format!("{width}x{height}");
+        let sizes = &self.seen.sizes;
+        if sizes.len() <= NAMED {
+            let name = |&[a, b]: &[_; 2]| if a == b { size(a) } else { format!("A {} and B {}", size(a), size(b)) };
+            return counted(&sizes.iter().map(|(sides, count)| (name(sides), *count)).collect());
+        }
+        let all = || sizes.keys().flatten();
+        let of = |side: fn(&(usize, usize)) -> usize| {
+            (all().map(side).min().unwrap_or_default(), all().map(side).max().unwrap_or_default())
+        };
+        let ((narrow, wide), (low, high)) = (of(|size| size.0), of(|size| size.1));
+        let differ = sizes.iter().filter(|([a, b], _)| a != b).map(|(_, count)| count).sum::<usize>();
+        let differing = if differ > 0 { format!("; A and B differ in {}", pairs(differ)) } else { String::new() };
+        format!("{} of them, {narrow} to {wide} wide and {low} to {high} high{differing}", sizes.len())
+    }
+
+    fn skipped_line(&self) -> Option<String> {
+        let mut reasons: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
+        for (file, why) in &self.skipped {
+            reasons.entry(why).or_default().push(file);
+        }
+        let of_reason = reasons.into_iter().map(|(why, files)| {
+            let mut names: Vec<String> = files.iter().take(NAMED).map(|file| below(&self.dir, file)).collect();
+            if files.len() > NAMED {
+                names.push(format!("{} more", files.len() - NAMED));
+            }
+            format!("{why}: {}", names.join(", "))
+        });
+        let reasons = of_reason.collect::<Vec<_>>().join("; ");
+        (!reasons.is_empty()).then(|| format!("Skipped   {} ({reasons})", files(self.skipped.len())))
+    }
+}
+
+/// What will be done to each pair, as a line behind those of a [`Report`].
+pub fn preparation(options: &PairOptions, augment: Augment) -> String {
+    let PairOptions { channels, fit, .. } = options;
+    let filter = match fit.filter {
+        ResizeFilter::Bicubic => "bicubic",
+        ResizeFilter::Bilinear => "bilinear",
+    };
+    let mut steps = match fit.preprocess {
+        Preprocess::ResizeAndCrop => vec![format!("resized to {} ({filter})", fit.load.sides())],
+        Preprocess::ScaleWidth | Preprocess::ScaleWidthAndCrop => {
+            vec![format!("scaled to a width of {} ({filter})", fit.load.width)]
+        }
+        Preprocess::Crop | Preprocess::None => Vec::new(),
+    };
+    let is_cropped = fit.preprocess.crops() && !(fit.preprocess == Preprocess::ResizeAndCrop && fit.load == fit.image);
+    if is_cropped {
+        let place = if augment == Augment::Jitter { "at a random place" } else { "in the middle" };
+        steps.push(format!("cropped to {} {place}", fit.image.sides()));
+    }
+    if augment != Augment::None {
+        steps.push("mirrored half of the time".to_owned());
+    }
+    if *channels != [3, 3] {
+        steps.push(format!("{} channels in, {} out", channels[0], channels[1]));
+    }
+    if steps.is_empty() {
+        steps.push("seen as they are".to_owned());
+    }
+    format!("Prepared  {}", steps.join(", "))
+}
+
+impl Seen {
+    /// Notes a pair whose sides have these sizes in their files.
+    pub fn pair(&mut self, sides: [Size; 2]) {
+        *self.sizes.entry(sides.map(|size| (size.width, size.height))).or_default() += 1;
+    }
+
+    pub fn file(&mut self, kind: String) {
+        *self.kinds.entry(kind).or_default() += 1;
+    }
+}
+
+/// `256x256 (400), 128x128 (2)`, the most frequent first.
+fn counted<T: Display>(counts: &BTreeMap<T, usize>) -> String {
+    let mut counts: Vec<_> = counts.iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let mut named: Vec<String> = counts.iter().take(NAMED).map(|(what, count)| format!("{what} ({count})")).collect();
+    if counts.len() > NAMED {
+        named.push(format!("{} more", counts.len() - NAMED));
+    }
+    named.join(", ")
+}
+
+fn pairs(count: usize) -> String {
+    if count == 1 { "1 pair".to_owned() } else { format!("{count} pairs") }
+}
+
+fn files(count: usize) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Fit;
+
+    fn report() -> Report {
+        let mut seen = Seen::default();
+        for width in [64, 64, 32] {
+            seen.pair([Size { width, height: 32 }; 2]);
+            seen.file("8-bit RGB PNG".to_owned());
+        }
+        Report {
+            dir: "data".into(),
+            layout: Layout::SideBySide,
+            direction: Direction::BToA,
+            parts: vec![("in train/".to_owned(), 2, "to learn from"), ("in test/".to_owned(), 1, "held out")],
+            seen,
+            skipped: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_plain_data_set_takes_four_lines() {
+        assert_eq!(
+            report().lines(),
+            [
+                "Found     pairs side by side, the left half (A) is the target, the right (B) the input",
+                "Pairs     2 pairs in train/ to learn from, 1 pair in test/ held out",
+                "Sizes     64x32 (2), 32x32 (1)",
+                "Files     8-bit RGB PNG (3)",
+            ]
+        );
+    }
+
+    #[test]
+    fn many_sizes_become_a_range_and_many_names_a_number() {
+        let mut report = report();
+        for side in 100..120 {
+            report.seen.pair([Size { width: side, height: 50 }, Size { width: side, height: 2 * side }]);
+        }
+        for number in 0..10 {
+            report.skipped.push((format!("data/train/{number}.txt").into(), "not the name of a picture".to_owned()));
+        }
+        report.skipped.push(("data/.x.png".into(), "hidden".to_owned()));
+        let lines = report.lines();
+        assert_eq!(lines[2], "Sizes     22 of them, 32 to 119 wide and 32 to 238 high; A and B differ in 20 pairs");
+        assert_eq!(
+            lines[4],
+            "Skipped   11 files (hidden: .x.png; not the name of a picture: train/0.txt, train/1.txt, train/2.txt, \
+             train/3.txt, train/4.txt, train/5.txt, 4 more)"
+        );
+    }
+
+    #[test]
+    fn what_will_be_done_is_said_in_order() {
+        let (image, load) = (Size::square(256), Size::square(286));
+        let said = |preprocess, load, channels, augment| {
+            let fit = Fit { preprocess, load, ..Fit::resize(image) };
+            preparation(&PairOptions { fit, channels, ..PairOptions::rgb(image) }, augment)
+        };
+        assert_eq!(
+            said(Preprocess::ResizeAndCrop, load, [1, 3], Augment::Jitter),
+            "Prepared  resized to 286x286 (bicubic), cropped to 256x256 at a random place, mirrored half of the time, 1 \
+             channels in, 3 out"
+        );
+        assert_eq!(
+            said(Preprocess::ResizeAndCrop, image, [3, 3], Augment::None),
+            "Prepared  resized to 256x256 (bicubic)"
+        );
+        assert_eq!(said(Preprocess::Crop, image, [3, 3], Augment::None), "Prepared  cropped to 256x256 in the middle");
+        assert_eq!(
+            said(Preprocess::ScaleWidth, image, [3, 3], Augment::Flip),
+            "Prepared  scaled to a width of 256 (bicubic), mirrored half of the time"
+        );
+        assert_eq!(said(Preprocess::None, image, [3, 3], Augment::None), "Prepared  seen as they are");
+    }
+}

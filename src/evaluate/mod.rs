@@ -1,0 +1,137 @@
+//! `pixtape evaluate`: how close a trained generator comes to pictures that it has not seen.
+
+mod pictures;
+mod table;
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::cli::EvaluateArgs;
+use crate::data::{Folder, Pairs, Picture};
+use crate::device::cpu::with_threads;
+use crate::metrics::{Distances, Metric, Statistics};
+use crate::translate::Model;
+use pictures::Gallery;
+
+/// What was measured, and what came out: `evaluation.json`.
+#[derive(Debug, Serialize)]
+pub struct Evaluation {
+    /// The run or the checkpoint, as it was given.
+    pub model: String,
+    /// Which weights, what noise, and where.
+    pub about: String,
+    /// The folder, as it was given, and the part of it that was used.
+    pub data: String,
+    pub split: String,
+    pub image_size: String,
+    pub summary: Summary,
+    pub images: Vec<Measured>,
+}
+
+/// Each metric over all pairs.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    pub l1: Statistics,
+    /// Mean and deviation leave equal pictures out, whose PSNR is infinite.
+    pub psnr: Statistics,
+    pub ssim: Statistics,
+}
+
+/// One pair.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measured {
+    pub name: String,
+    #[serde(flatten)]
+    pub distances: Distances,
+}
+
+impl Evaluation {
+    /// The first line of the table and the title of the page.
+    fn title(&self) -> String {
+        let count = if self.images.len() == 1 { "1 pair".to_owned() } else { format!("{} pairs", self.images.len()) };
+        format!("{count} ({}) of {} at {}", self.split, self.data, self.image_size)
+    }
+}
+
+impl Summary {
+    fn of(images: &[Measured]) -> Summary {
+        let all: Vec<Distances> = images.iter().map(|image| image.distances).collect();
+        let of = |metric| Statistics::of(metric, &all);
+        Summary { l1: of(Metric::L1), psnr: of(Metric::Psnr), ssim: of(Metric::Ssim) }
+    }
+
+    fn get(&self, metric: Metric) -> &Statistics {
+        match metric {
+            Metric::L1 => &self.l1,
+            Metric::Psnr => &self.psnr,
+            Metric::Ssim => &self.ssim,
+        }
+    }
+}
+
+/// Translates the inputs of a test set and tells how far the results are from its targets.
+///
+/// # Errors
+/// When the checkpoint or the data cannot be used, or the page cannot be written.
+pub fn run(args: &EvaluateArgs) -> Result<()> {
+    let mut model = Model::open(&args.model, &args.generator)?;
+    let options = model.evaluation_options(&args.data);
+    let size = options.fit.image;
+    let (split, pairs) = Folder::to_evaluate(&args.data, &options)?;
+    let mut gallery = args.out.as_deref().map(Gallery::new);
+    let bar = progress(pairs.len());
+    let images = with_threads(args.generator.threads, || -> Result<Vec<Measured>> {
+        let mut images = Vec::with_capacity(pairs.len());
+        for index in 0..pairs.len() {
+            let pair = pairs.pair(0, index)?;
+            let values = |picture: &Picture| {
+                let mut values = vec![0.0; picture.samples.len()];
+                picture.to_f32(&mut values);
+                values
+            };
+            let output = model.generate(&values(&pair.input), size, index as u64)?;
+            let channels = pair.target.channels;
+            let distances = Distances::between(&output, &values(&pair.target), [size.height, size.width, channels]);
+            if let Some(gallery) = &mut gallery {
+                gallery.add(&pair, &Picture::from_f32(size, channels, &output))?;
+            }
+            images.push(Measured { name: pairs.name(index), distances });
+            bar.inc(1);
+        }
+        Ok(images)
+    })??;
+    bar.finish_and_clear();
+    let evaluation = Evaluation {
+        model: args.model.display().to_string(),
+        about: model.describe(),
+        data: args.data.display().to_string(),
+        split,
+        image_size: size.to_string(),
+        summary: Summary::of(&images),
+        images,
+    };
+    let json = serde_json::to_string_pretty(&evaluation)?;
+    let page = gallery.map(|gallery| gallery.finish(&evaluation, &json)).transpose()?;
+    let mut out = stdout();
+    if args.json {
+        writeln!(out, "{json}")?;
+        return Ok(());
+    }
+    write!(out, "{}", table::table(&evaluation))?;
+    if let Some(page) = page {
+        writeln!(out, "Look at {}", page.display())?;
+    }
+    Ok(())
+}
+
+fn progress(count: usize) -> ProgressBar {
+    if !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{msg} [{bar:24}] {pos}/{len}  ETA {eta}");
+    let bar = ProgressBar::new(count as u64).with_message("translating");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

@@ -1,0 +1,148 @@
+//! The two forms in which `torch.save` writes a file: a pickle that describes the tensors, and beside it their storages.
+//!
+//! Since PyTorch 1.6 it is a zip archive, with the pickle as `NAME/data.pkl` and each storage, uncompressed, as `NAME/data/KEY`.
+//! Before (and today with `_use_new_zipfile_serialization=False`) it is five pickles in a row, of which the fourth
+//! describes the tensors and the fifth lists the keys of the storages, which follow.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use zip::{CompressionMethod, ZipArchive};
+
+use super::pickle::{self, Value};
+use super::torch::{Contents, contents, may_name};
+
+/// The longest description of tensors that is read. That of the authors' `unet_256`, with its optimiser, is 100 KB.
+const LONGEST_PICKLE: u64 = 16 << 20;
+
+/// The number that the older form starts with.
+const MAGIC_NUMBER: i128 = 0x1950_a86a_20f9_469c_fc6c;
+
+/// Where the bytes of the storages are.
+#[derive(Debug)]
+pub enum Archive {
+    Zip {
+        zip: ZipArchive<File>,
+        /// The folder that all entries are in.
+        folder: String,
+    },
+    Legacy {
+        file: File,
+        /// Start and length of each storage, in bytes.
+        storages: HashMap<String, (u64, u64)>,
+    },
+}
+
+/// Opens a file that `torch.save` has written, in either form, and says what is in it.
+///
+/// # Errors
+/// When it is neither, asks for more than tensors, or is damaged.
+pub fn open(path: &Path) -> Result<(Archive, Contents)> {
+    let mut file = File::open(path)?;
+    let about = file.metadata()?;
+    ensure!(about.is_file(), "it is not a file");
+    let mut start = [0; 4];
+    let length = file.read(&mut start)?;
+    file.seek(SeekFrom::Start(0))?;
+    match &start[..length] {
+        b"PK\x03\x04" => open_zip(file),
+        [0x80, 2..=5, ..] => open_legacy(file, about.len()),
+        _ => bail!("it is not a file that torch.save has written: neither a zip archive nor a pickle"),
+    }
+}
+
+fn open_zip(file: File) -> Result<(Archive, Contents)> {
+    let mut zip = ZipArchive::new(file).context("it is a zip archive, but a damaged one")?;
+    let names = zip.file_names().collect::<Result<Vec<_>, _>>().context("its entries cannot be listed")?;
+    let in_folder =
+        |name: &str| Some(name.strip_suffix("/data.pkl")?.to_owned()).filter(|folder| !folder.contains('/'));
+    let folder = names.iter().find_map(|name| in_folder(name));
+    let folder = folder.context("it is a zip archive without a data.pkl, so not one of torch.save")?;
+    ensure!(
+        zip.index_for_name(&format!("{folder}/constants.pkl")).is_none(),
+        "it is a TorchScript program: save the state_dict() of the module that it was made from"
+    );
+    if zip.index_for_name(&format!("{folder}/byteorder")).is_some() {
+        let order = read_entry(&mut zip, &format!("{folder}/byteorder"), 16)?;
+        ensure!(order == b"little", "its numbers are not little-endian");
+    }
+    let description = read_entry(&mut zip, &format!("{folder}/data.pkl"), LONGEST_PICKLE)?;
+    let contents = contents(&pickle::read(&description, may_name)?)?;
+    Ok((Archive::Zip { zip, folder }, contents))
+}
+
+/// A whole entry of at most `limit` bytes, whose checksum is right.
+fn read_entry(zip: &mut ZipArchive<File>, name: &str, limit: u64) -> Result<Vec<u8>> {
+    let entry = zip.by_name(name).with_context(|| format!("its entry {name} cannot be read"))?;
+    // torch.save compresses nothing.
+    ensure!(entry.compression() == CompressionMethod::Stored, "its entry {name} is compressed");
+    ensure!(entry.size() <= limit, "its entry {name} is longer than any tensor or description of tensors in it");
+    let mut bytes = Vec::new();
+    entry.take(limit).read_to_end(&mut bytes).with_context(|| format!("its entry {name} is damaged"))?;
+    Ok(bytes)
+}
+
+fn open_legacy(mut file: File, length: u64) -> Result<(Archive, Contents)> {
+    let mut start = Vec::new();
+    file.by_ref().take(LONGEST_PICKLE).read_to_end(&mut start)?;
+    let mut at = 0;
+    let mut next = || -> Result<pickle::Pickle<'_>> {
+        let pickle = pickle::read(&start[at..], may_name)?;
+        at += pickle.length;
+        Ok(pickle)
+    };
+    ensure!(next()?.root == Value::Int(MAGIC_NUMBER), "it is a pickle, but not one of torch.save");
+    let _protocol = next()?;
+    let system = next()?;
+    let little = (Value::Text("little_endian"), Value::Bool(true));
+    ensure!(system.dict(system.root).is_some_and(|about| about.contains(&little)), "its numbers are not little-endian");
+    let contents = contents(&next()?)?;
+    let keys = next()?;
+    let Some(pickle::Object::List(keys)) = keys.object(keys.root) else { bail!("it lacks the list of its storages") };
+
+    let mut place = at as u64;
+    let mut storages = HashMap::new();
+    for key in keys {
+        let Value::Text(key) = key else { bail!("the list of its storages is damaged") };
+        let size = contents.element_sizes.get(*key).with_context(|| format!("nothing describes its storage {key}"))?;
+        let mut count = [0; 8];
+        file.seek(SeekFrom::Start(place))?;
+        file.read_exact(&mut count).context("it is cut short")?;
+        let bytes = u64::from_le_bytes(count).checked_mul(*size as u64);
+        place += 8;
+        let end = bytes.and_then(|bytes| place.checked_add(bytes)).filter(|end| *end <= length);
+        let end = end.with_context(|| format!("it is cut short: its storage {key} goes on beyond its end"))?;
+        storages.insert((*key).to_owned(), (place, end - place));
+        place = end;
+    }
+    Ok((Archive::Legacy { file, storages }, contents))
+}
+
+impl Archive {
+    /// The bytes of the storage `key`, from its start, at least `needed` of them.
+    ///
+    /// # Errors
+    /// When there are fewer, or they cannot be read.
+    pub fn storage(&mut self, key: &str, needed: u64) -> Result<Vec<u8>> {
+        let bytes = match self {
+            Archive::Zip { zip, folder } => {
+                // Nothing is compressed, so no entry is longer than the file.
+                let limit = zip.by_name(&format!("{folder}/data/{key}")).map(|entry| entry.compressed_size());
+                let limit = limit.with_context(|| format!("it lacks the storage {key}"))?;
+                read_entry(zip, &format!("{folder}/data/{key}"), limit)?
+            }
+            Archive::Legacy { file, storages } => {
+                let (start, length) = *storages.get(key).with_context(|| format!("it lacks the storage {key}"))?;
+                file.seek(SeekFrom::Start(start))?;
+                let mut bytes = Vec::new();
+                file.take(length).read_to_end(&mut bytes)?;
+                bytes
+            }
+        };
+        ensure!(bytes.len() as u64 >= needed, "its storage {key} has {} bytes, and {needed} are needed", bytes.len());
+        Ok(bytes)
+    }
+}

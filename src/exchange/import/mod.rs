@@ -1,0 +1,65 @@
+//! `pixtape import`: the generator of a PyTorch program as a file that `translate` takes.
+//!
+//! The file is [read](torch) without executing anything in it, the generator [recognised](recognise) by the names and shapes of
+//! its tensors, and its [weights] taken over as they are, or with the stored statistics of its batch norms folded into them.
+
+mod archive;
+mod pickle;
+mod recognise;
+mod torch;
+mod weights;
+
+use std::io::{Write, stdout};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::checkpoint::{About, Origin, TensorSpec, Tensors, save};
+use crate::cli::ImportArgs;
+use crate::config::is_same_place;
+use torch::TorchFile;
+
+/// Imports the file that `args` names.
+///
+/// # Errors
+/// When it is none of PyTorch, asks for more than tensors, is damaged, or holds no generator that is known; or the result cannot
+/// be written.
+pub fn run(args: &ImportArgs) -> Result<()> {
+    let ImportArgs { file: path, out, running_stats } = args;
+    ensure!(
+        !is_same_place(path, out),
+        "{} would be overwritten by its own import: choose another --out",
+        path.display()
+    );
+    let mut file = TorchFile::open(path)?;
+    let dicts = std::mem::take(&mut file.dicts);
+    let context = || format!("cannot import {}", path.display());
+    let found = recognise::generator(&dicts, *running_stats).with_context(context)?;
+    let read = |name: &str| -> Result<Option<Vec<f32>>> {
+        found.tensor(name).map(|(name, tensor)| file.read(&name, tensor)).transpose()
+    };
+    let (generator, tensors) = match running_stats {
+        false => (found.unet, weights::as_they_are(found.unet, read)?),
+        true => weights::folded(found.unet, read).with_context(context)?,
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let about = About { generator, origin: Origin::Import(name) };
+    let count: usize = tensors.iter().map(|(_, values)| values.len()).sum();
+    save(out, &about, &Imported(tensors))?;
+    writeln!(stdout(), "{}: {}", path.display(), found.describe())?;
+    writeln!(stdout(), "{}", weights::describe(found.unet.norm, *running_stats))?;
+    writeln!(stdout(), "Imported {count} parameters into {}", out.display())?;
+    Ok(())
+}
+
+/// The tensors on their way into the new file.
+struct Imported(Vec<(TensorSpec, Vec<f32>)>);
+
+impl Tensors for Imported {
+    fn specs(&self) -> Vec<TensorSpec> {
+        self.0.iter().map(|(spec, _)| spec.clone()).collect()
+    }
+
+    fn read(&self, index: usize) -> Result<Vec<f32>> {
+        Ok(self.0[index].1.clone())
+    }
+}

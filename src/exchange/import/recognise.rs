@@ -1,0 +1,322 @@
+//! Which generator a file holds, read off the names and shapes of its tensors.
+//!
+//! Each published implementation has a tensor that no other has. From there width, channels and depth can be counted, and what
+//! remains (norm, last layer, skip connections) is tried: the description whose list of parameters agrees with the file is
+//! the right one.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail, ensure};
+
+use super::torch::{StateDict, TorchTensor};
+use crate::nn::{LastLayer, Norm, Recipe, Skips, UNet, Way};
+
+/// Prefixes in prefixes that are looked behind: `module.`, `_orig_mod.`, `netG.` and whatever else wraps a module.
+const MOST_PREFIXES: usize = 3;
+
+/// How many problems or names an error lists.
+const LISTED: usize = 4;
+
+/// A generator in a file.
+#[derive(Debug)]
+pub struct Found<'a> {
+    pub unet: UNet,
+    pub dict: &'a StateDict,
+    /// What stands in front of the names of its tensors.
+    pub prefix: String,
+}
+
+/// Finds the first generator in a file. With `running_stats`, biases in front of a batch norm may stay: they are folded.
+///
+/// # Errors
+/// When there is none, with what there is instead, or it differs from the published ones.
+pub fn generator(dicts: &[StateDict], running_stats: bool) -> Result<Found<'_>> {
+    let mut seen = Seen::default();
+    for dict in dicts {
+        seen.look(dict, "", 0);
+    }
+    if let Some(Start { dict, prefix, recipe }) = seen.generators.into_iter().next() {
+        let unet = describe(&dict.under(&prefix), recipe, running_stats)?;
+        return Ok(Found { unet, dict, prefix });
+    }
+    ensure!(
+        !seen.discriminator,
+        "it holds a discriminator and no generator: import the file of the generator (*_net_G.pth)"
+    );
+    let names: Vec<&str> = dicts.iter().flat_map(|dict| dict.tensors.keys()).take(LISTED).map(String::as_str).collect();
+    ensure!(!names.is_empty(), "it holds no tensors of real numbers");
+    bail!(
+        "it holds no generator that pixtape knows: looked for down1.model.0.weight (GeneratorUNet), down_1_C64.model.0.weight \
+         (BlockCK) or model.model.0.weight (the authors' unet_256 and unet_128); its first names are {}",
+        names.join(", ")
+    );
+}
+
+impl StateDict {
+    /// The tensors whose names begin with `prefix`, without it.
+    fn under<'a>(&'a self, prefix: &str) -> BTreeMap<&'a str, &'a TorchTensor> {
+        let from = self.tensors.range(prefix.to_owned()..);
+        from.map_while(|(name, tensor)| Some((name.strip_prefix(prefix)?, tensor))).collect()
+    }
+}
+
+impl<'a> Found<'a> {
+    /// The tensor that the generator calls `name`, with its name in the file.
+    pub fn tensor(&self, name: &str) -> Option<(String, &'a TorchTensor)> {
+        let names = [Some(name.to_owned()), other_name(name)];
+        names.into_iter().flatten().find_map(|name| {
+            let name = format!("{}{name}", self.prefix);
+            let tensor = self.dict.tensors.get(&name)?;
+            Some((name, tensor))
+        })
+    }
+
+    /// What it is, for a sentence.
+    pub fn describe(&self) -> String {
+        let UNet { recipe, input_channels, output_channels, width, depth, .. } = self.unet;
+        let recipe = match recipe {
+            Recipe::PytorchGan => "pytorch-gan",
+            Recipe::BlockCk => "block-ck",
+            Recipe::Isola => "isola",
+        };
+        let place = match (self.dict.place.as_str(), self.prefix.as_str()) {
+            ("", "") => String::new(),
+            ("", inner) | (inner, "") => format!(", found under {}", inner.trim_end_matches('.')),
+            (outer, inner) => format!(", found under {outer}.{}", inner.trim_end_matches('.')),
+        };
+        format!(
+            "generator of {recipe}, {input_channels} to {output_channels} channels, width {width}, depth {depth}{place}"
+        )
+    }
+}
+
+/// Where a generator starts.
+struct Start<'a> {
+    dict: &'a StateDict,
+    prefix: String,
+    recipe: Recipe,
+}
+
+#[derive(Default)]
+struct Seen<'a> {
+    generators: Vec<Start<'a>>,
+    discriminator: bool,
+}
+
+impl<'a> Seen<'a> {
+    /// Notes the networks among the tensors whose names begin with `prefix`, and with more in front.
+    fn look(&mut self, dict: &'a StateDict, prefix: &str, prefixes: usize) {
+        let tensors = dict.under(prefix);
+        if let Some(recipe) = recipe(&tensors) {
+            self.generators.push(Start { dict, prefix: prefix.to_owned(), recipe });
+        } else if tensors.contains_key("model.0.weight") || tensors.contains_key("net.0.weight") {
+            self.discriminator = true;
+        } else if prefixes < MOST_PREFIXES {
+            let mut last = "";
+            for name in tensors.keys() {
+                if let Some((first, _)) = name.split_once('.').filter(|(first, _)| *first != last) {
+                    last = first;
+                    self.look(dict, &format!("{prefix}{first}."), prefixes + 1);
+                }
+            }
+        }
+    }
+}
+
+/// The recipe whose first convolution is among the tensors.
+fn recipe(tensors: &BTreeMap<&str, &TorchTensor>) -> Option<Recipe> {
+    first_convolution(tensors).map(|(recipe, _)| recipe)
+}
+
+fn first_convolution<'a>(tensors: &BTreeMap<&'a str, &'a TorchTensor>) -> Option<(Recipe, &'a TorchTensor)> {
+    tensors.iter().find_map(|(name, tensor)| {
+        let recipe = match *name {
+            "down1.model.0.weight" => Recipe::PytorchGan,
+            "model.model.0.weight" => Recipe::Isola,
+            _ => {
+                let width = name.strip_prefix("down_1_C")?.strip_suffix(".model.0.weight")?;
+                width.parse::<usize>().ok()?;
+                Recipe::BlockCk
+            }
+        };
+        Some((recipe, *tensor))
+    })
+}
+
+/// What copies of GeneratorUNet that end in a transposed convolution call it.
+fn other_name(name: &str) -> Option<String> {
+    Some(format!("final.0.{}", name.strip_prefix("final.2.")?))
+}
+
+/// The generator that the tensors are the parameters of.
+fn describe(tensors: &BTreeMap<&str, &TorchTensor>, recipe: Recipe, running_stats: bool) -> Result<UNet> {
+    let published = UNet::of(recipe);
+    let shape = first_convolution(tensors).map(|(_, tensor)| tensor.shape.as_slice());
+    let Some(&[width, input_channels, 4, 4]) = shape else {
+        bail!("the first convolution of its generator is not 4x4");
+    };
+    let last = format!("{}.bias", published.last_name());
+    let last = tensors.get(last.as_str()).or_else(|| tensors.get(other_name(&last)?.as_str()));
+    let Some([output_channels]) = last.map(|bias| &bias.shape[..]) else {
+        bail!("its generator has no last convolution called {}, or that has no bias", published.last_name());
+    };
+    let counted = UNet { width, input_channels, output_channels: *output_channels, depth: 2, ..published };
+    counted.validate()?;
+    let has_level =
+        |level: &usize| tensors.contains_key(format!("{}.weight", counted.conv_name(Way::Down, *level)).as_str());
+    let counted = UNet { depth: (1..=MOST_LEVELS).take_while(has_level).count(), ..counted };
+    counted.validate()?;
+
+    let best =
+        variants(counted).map(|unet| (problems(unet, tensors, running_stats), unet)).min_by_key(|(list, _)| list.len());
+    let Some((problems, unet)) = best else { bail!("it holds no generator") };
+    if problems.is_empty() {
+        return Ok(unet);
+    }
+    let more = if problems.len() > LISTED { ", and more" } else { "" };
+    bail!(
+        "its generator begins like one of width {width} and depth {}, but {}{more}",
+        unet.depth,
+        problems[..problems.len().min(LISTED)].join(", ")
+    );
+}
+
+/// One more than any generator may have, so that a deeper one is refused for its depth.
+const MOST_LEVELS: usize = 13;
+
+/// What names and counts leave open, the published choices first.
+fn variants(unet: UNet) -> impl Iterator<Item = UNet> {
+    let last_layers = match unet.last_layer {
+        LastLayer::Resize => [LastLayer::Resize, LastLayer::Transposed],
+        LastLayer::Transposed => [LastLayer::Transposed, LastLayer::Resize],
+    };
+    // Biases everywhere could be those of a generator without norms, but of the published ones none is.
+    [Norm::Instance, Norm::InstanceAffine].into_iter().flat_map(move |norm| {
+        last_layers.into_iter().flat_map(move |last_layer| {
+            [Skips::Unet, Skips::EncoderDecoder].into_iter().map(move |skips| UNet { norm, last_layer, skips, ..unet })
+        })
+    })
+}
+
+/// Where the tensors differ from the parameters of `unet`.
+fn problems(unet: UNet, tensors: &BTreeMap<&str, &TorchTensor>, running_stats: bool) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut unexplained = tensors.clone();
+    for spec in unet.specs() {
+        let expected = spec.torch_shape();
+        let tensor =
+            unexplained.remove(spec.name.as_str()).or_else(|| unexplained.remove(other_name(&spec.name)?.as_str()));
+        match tensor {
+            None => problems.push(format!("lacks {} of shape {expected:?}", spec.name)),
+            Some(tensor) if tensor.shape != expected => {
+                problems.push(format!("has {} of shape {:?}, expected {expected:?}", spec.name, tensor.shape));
+            }
+            Some(_) => {}
+        }
+    }
+    for (way, level) in unet.levels() {
+        if unet.is_normed(way, level) {
+            for kind in ["running_mean", "running_var"] {
+                unexplained.remove(format!("{}.{kind}", unet.norm_name(way, level)).as_str());
+            }
+        }
+        let bias = format!("{}.bias", unet.conv_name(way, level));
+        if running_stats || unet.is_normed(way, level) {
+            // Folded, or taken away again by the norm behind it.
+            unexplained.remove(bias.as_str());
+        } else if unet.norm == Norm::InstanceAffine && unexplained.remove(bias.as_str()).is_some() {
+            problems.push(format!("has {bias} beside a batch norm, which only --running-stats can take"));
+        }
+    }
+    problems.extend(unexplained.keys().map(|name| format!("has {name}, which such a generator does not have")));
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::Spec;
+
+    fn dict(unet: UNet, prefix: &str) -> StateDict {
+        let named = |spec: Spec| (format!("{prefix}{}", spec.name), TorchTensor::of_shape(spec.torch_shape()));
+        StateDict { place: String::new(), tensors: unet.specs().into_iter().map(named).collect() }
+    }
+
+    fn error(dict: StateDict) -> String {
+        format!("{:#}", generator(&[dict], false).unwrap_err())
+    }
+
+    #[test]
+    fn every_published_generator_is_recognised_at_every_size() {
+        for recipe in [Recipe::PytorchGan, Recipe::BlockCk, Recipe::Isola] {
+            for norm in [Norm::Instance, Norm::InstanceAffine] {
+                for depth in [2, 5, 7, 8, 12] {
+                    for skips in [Skips::Unet, Skips::EncoderDecoder] {
+                        for last_layer in [LastLayer::Resize, LastLayer::Transposed] {
+                            let unet = UNet {
+                                norm,
+                                depth,
+                                skips,
+                                last_layer,
+                                input_channels: 1,
+                                width: 24,
+                                ..UNet::of(recipe)
+                            };
+                            for prefix in ["", "module.", "_orig_mod.module.", "netG."] {
+                                let dicts = [dict(unet, prefix)];
+                                let found = generator(&dicts, false).unwrap();
+                                assert_eq!((found.unet, found.prefix.as_str()), (unet, prefix));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_generator_is_found_beside_other_networks() {
+        let unet = UNet { depth: 5, ..UNet::of(Recipe::Isola) };
+        let mut both = dict(unet, "netG.module.");
+        let discriminator = TorchTensor::of_shape(vec![64, 6, 4, 4]);
+        both.tensors.insert("discriminator.model.0.weight".into(), discriminator.clone());
+        assert_eq!(generator(&[both], false).unwrap().prefix, "netG.module.");
+        let alone = StateDict { place: "d".into(), tensors: [("module.model.0.weight".into(), discriminator)].into() };
+        assert!(error(alone).contains("a discriminator and no generator"));
+    }
+
+    #[test]
+    fn other_networks_are_refused_with_what_they_have() {
+        let other = [("conv1.weight", vec![64, 3, 7, 7]), ("fc.bias", vec![10])];
+        let tensors = other.map(|(name, shape)| (name.to_owned(), TorchTensor::of_shape(shape)));
+        let error_of = error(StateDict { place: String::new(), tensors: tensors.into() });
+        assert!(error_of.contains("looked for down1.model.0.weight"), "{error_of}");
+        assert!(error_of.ends_with("its first names are conv1.weight, fc.bias"), "{error_of}");
+
+        let unet = UNet { depth: 5, ..UNet::of(Recipe::PytorchGan) };
+        let mut lacking = dict(unet, "");
+        lacking.tensors.remove("up2.model.0.weight");
+        assert!(error(lacking).contains("lacks up2.model.0.weight of shape [1024, 256, 4, 4]"));
+        let mut more = dict(unet, "");
+        more.tensors.insert("attention.weight".into(), TorchTensor::of_shape(vec![4]));
+        assert!(error(more).contains("has attention.weight, which such a generator does not have"));
+        let mut wide = dict(unet, "");
+        wide.tensors.insert("down1.model.0.weight".into(), TorchTensor::of_shape(vec![1 << 60, 3, 4, 4]));
+        assert!(error(wide).contains("must be from 1 to 1024"));
+        assert!(error(dict(UNet { depth: 13, ..UNet::of(Recipe::Isola) }, "")).contains("depth 13"));
+    }
+
+    #[test]
+    fn biases_beside_a_batch_norm_need_the_stored_statistics() {
+        let unet = UNet { depth: 5, norm: Norm::InstanceAffine, ..UNet::of(Recipe::Isola) };
+        let mut dict = dict(unet, "");
+        for (way, level) in unet.levels() {
+            let bias = TorchTensor::of_shape(vec![unet.channels(level)]);
+            dict.tensors.insert(format!("{}.bias", unet.conv_name(way, level)), bias);
+        }
+        assert_eq!(generator(std::slice::from_ref(&dict), true).unwrap().unet, unet);
+        assert!(
+            error(dict).contains("has model.model.0.bias beside a batch norm, which only --running-stats can take")
+        );
+    }
+}

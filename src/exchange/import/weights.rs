@@ -1,0 +1,95 @@
+//! From the tensors of a file to those of a checkpoint.
+//!
+//! A batch norm that sees one image at a time, with its own mean and variance, is an instance norm with gain and bias. Used with
+//! the statistics that it stored in training, it is a multiplication and an addition, `y = g (x - m) / sqrt(v + eps) + b`, and so
+//! can be part of the convolution `x` in front of it.
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::checkpoint::TensorSpec;
+use crate::nn::{Norm, Spec, UNet, Way};
+use crate::ops::norm_act::EPSILON;
+
+type Named = Vec<(TensorSpec, Vec<f32>)>;
+
+/// What becomes of the norms, for a line of its own.
+pub fn describe(norm: Norm, running_stats: bool) -> &'static str {
+    match (norm, running_stats) {
+        (_, true) => "Norms: the statistics stored in training, folded into the convolutions",
+        (Norm::InstanceAffine, _) => {
+            "Norms: the statistics of each image, with gain and bias (what a batch norm does at batch 1)"
+        }
+        _ => "Norms: the statistics of each image",
+    }
+}
+
+/// The parameters of `unet`, which `read` knows by name.
+///
+/// # Errors
+/// When the file is damaged.
+pub fn as_they_are(unet: UNet, mut read: impl FnMut(&str) -> Result<Option<Vec<f32>>>) -> Result<Named> {
+    let take = |spec: Spec| {
+        let values = read(&spec.name)?.with_context(|| format!("it lacks {}", spec.name))?;
+        Ok(named(&spec, values))
+    };
+    unet.specs().into_iter().map(take).collect()
+}
+
+/// The generator without norms that computes what `unet` does with its stored statistics, and its parameters.
+///
+/// # Errors
+/// When it has stored none, or the file is damaged.
+pub fn folded(unet: UNet, mut read: impl FnMut(&str) -> Result<Option<Vec<f32>>>) -> Result<(UNet, Named)> {
+    let without = UNet { norm: Norm::None, ..unet };
+    let mut tensors = Vec::new();
+    let mut specs = without.specs().into_iter();
+    for (way, level) in unet.levels() {
+        let (Some(weight), Some(bias)) = (specs.next(), specs.next()) else {
+            unreachable!("convolutions without a norm have both")
+        };
+        let channels = unet.channels(level);
+        let mut values = read(&weight.name)?.with_context(|| format!("it lacks {}", weight.name))?;
+        let mut constant = read(&bias.name)?.unwrap_or_else(|| vec![0.0; channels]);
+        if unet.is_normed(way, level) {
+            let norm = unet.norm_name(way, level);
+            let mut part = |kind: &str| read(&format!("{norm}.{kind}"));
+            let (Some(mean), Some(variance)) = (part("running_mean")?, part("running_var")?) else {
+                bail!("it stores no statistics at {norm}: leave --running-stats out, its norms use each image's own");
+            };
+            let gain = part("weight")?.unwrap_or_else(|| vec![1.0; channels]);
+            let offset = part("bias")?.unwrap_or_else(|| vec![0.0; channels]);
+            for values in [&mean, &variance, &gain, &offset] {
+                ensure!(
+                    values.len() == channels,
+                    "it has {} values per channel at {norm}, expected {channels}",
+                    values.len()
+                );
+            }
+            let scale = |c: usize| f64::from(gain[c]) / (f64::from(variance[c]) + EPSILON).sqrt();
+            // [out, in, 4, 4] on the way down, [in, out, 4, 4] on the way up.
+            let [_, inner, kh, kw] = weight.torch_shape()[..] else { unreachable!("a weight has four dimensions") };
+            let each = match way {
+                Way::Down => inner * kh * kw,
+                Way::Up => kh * kw,
+            };
+            for (i, values) in values.chunks_exact_mut(each).enumerate() {
+                let scale = scale(i % channels);
+                values.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
+            }
+            for (c, value) in constant.iter_mut().enumerate() {
+                *value = ((f64::from(*value) - f64::from(mean[c])) * scale(c) + f64::from(offset[c])) as f32;
+            }
+        }
+        tensors.extend([named(&weight, values), named(&bias, constant)]);
+    }
+    for spec in specs {
+        let values = read(&spec.name)?.with_context(|| format!("it lacks {}", spec.name))?;
+        tensors.push(named(&spec, values));
+    }
+    Ok((without, tensors))
+}
+
+/// A parameter under the name that it has in a checkpoint.
+fn named(spec: &Spec, values: Vec<f32>) -> (TensorSpec, Vec<f32>) {
+    (TensorSpec { name: format!("generator.{}", spec.name), shape: spec.torch_shape() }, values)
+}

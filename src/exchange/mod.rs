@@ -1,0 +1,4 @@
+//! Coming and going: weights of PyTorch programs, and models for them and for other runtimes.
+
+pub mod export;
+pub mod import;

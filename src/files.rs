@@ -1,0 +1,22 @@
+//! Files that are replaced as a whole.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// Writes `bytes` under another name first, so that neither a kill nor a full disk leaves half a file at `path`.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut unfinished = OsString::from(path);
+    unfinished.push(".unfinished");
+    let written = fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, path));
+    if written.is_err() {
+        // The first error is the one to report; this one has the same cause.
+        let _ = fs::remove_file(&unfinished);
+    }
+    written.with_context(|| format!("cannot write {}", path.display()))
+}

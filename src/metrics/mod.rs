@@ -1,0 +1,190 @@
+//! How far two pictures are apart. Pictures are `[h, w, c]` with values in [-1, 1], as the networks use them.
+
+mod history;
+mod ssim;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+pub use history::{Validation, best, write_csv};
+pub use ssim::{WINDOW, ssim};
+
+/// The distances of a picture from the one that it should be, or their means over many pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Distances {
+    /// See [`l1`].
+    pub l1: f64,
+    /// See [`psnr`]. JSON has no infinity: there the one of equal pictures is `null`.
+    #[serde(with = "infinity_as_null")]
+    pub psnr: f64,
+    /// See [`ssim()`].
+    pub ssim: f64,
+}
+
+/// One of the distances: by which pictures, or states of a network, are put in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Metric {
+    /// Mean absolute error; lower is better.
+    L1,
+    /// Peak signal-to-noise ratio; higher is better.
+    Psnr,
+    /// Structural similarity; higher is better.
+    Ssim,
+}
+
+impl Metric {
+    pub const ALL: [Metric; 3] = [Metric::L1, Metric::Psnr, Metric::Ssim];
+
+    /// As it is printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Metric::L1 => "L1",
+            Metric::Psnr => "PSNR",
+            Metric::Ssim => "SSIM",
+        }
+    }
+
+    /// For who does not know it.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Metric::L1 => "mean absolute error on the scale from -1 to 1; lower is better",
+            Metric::Psnr => "peak signal-to-noise ratio in dB; higher is better",
+            Metric::Ssim => "structural similarity, 1 for equal pictures; higher is better",
+        }
+    }
+
+    pub fn lower_is_better(self) -> bool {
+        self == Metric::L1
+    }
+
+    pub fn of(self, distances: &Distances) -> f64 {
+        match self {
+            Metric::L1 => distances.l1,
+            Metric::Psnr => distances.psnr,
+            Metric::Ssim => distances.ssim,
+        }
+    }
+
+    /// Whether `a` is better than `b`; what is no number is never better.
+    pub fn is_better(self, a: &Distances, b: &Distances) -> bool {
+        let (a, b) = (self.of(a), self.of(b));
+        if self.lower_is_better() { a < b } else { a > b }
+    }
+
+    /// With as many digits as can be compared.
+    pub fn format(self, value: f64) -> String {
+        match self {
+            Metric::Psnr => format!("{value:.2}"),
+            Metric::L1 | Metric::Ssim => format!("{value:.4}"),
+        }
+    }
+}
+
+impl Distances {
+    /// Of the pictures `a` and `b` of `shape`, `[h, w, c]`.
+    ///
+    /// # Panics
+    /// As [`ssim()`] does.
+    pub fn between(a: &[f32], b: &[f32], shape: [usize; 3]) -> Distances {
+        Distances { l1: l1(a, b), psnr: psnr(a, b), ssim: ssim(a, b, shape) }
+    }
+
+    /// The mean of each distance. Equal pictures, whose PSNR is infinite, are left out of the mean of the PSNR, which
+    /// would be infinite with them, unless there are no others.
+    pub fn mean(all: &[Distances]) -> Distances {
+        let mean = |metric| Statistics::of(metric, all).mean;
+        Distances { l1: mean(Metric::L1), psnr: mean(Metric::Psnr), ssim: mean(Metric::Ssim) }
+    }
+}
+
+/// How one distance is spread over many pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Statistics {
+    #[serde(with = "infinity_as_null")]
+    pub mean: f64,
+    /// The standard deviation of these very pictures: the root of the mean squared distance from the mean.
+    pub deviation: f64,
+    #[serde(with = "infinity_as_null")]
+    pub min: f64,
+    #[serde(with = "infinity_as_null")]
+    pub max: f64,
+}
+
+impl Statistics {
+    /// Mean and deviation are those of the finite values, if there are any: see [`Distances::mean`].
+    pub fn of(metric: Metric, all: &[Distances]) -> Statistics {
+        let values = || all.iter().map(|distances| metric.of(distances));
+        let finite: Vec<f64> = values().filter(|value| *value != f64::INFINITY).collect();
+        let mean_of = |sum: f64| sum / finite.len() as f64;
+        let (mean, deviation) = if finite.is_empty() {
+            (f64::INFINITY, 0.0)
+        } else {
+            let mean = mean_of(finite.iter().sum());
+            (mean, mean_of(finite.iter().map(|value| (value - mean).powi(2)).sum()).sqrt())
+        };
+        let (min, max) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
+        Statistics { mean, deviation, min, max }
+    }
+}
+
+/// Mean absolute error.
+pub fn l1(a: &[f32], b: &[f32]) -> f64 {
+    mean(a, b, f64::abs)
+}
+
+/// Peak signal-to-noise ratio in dB: `10 log10(peak^2 / mean squared error)`, with the width of [-1, 1] as the peak. Infinite
+/// for equal pictures.
+pub fn psnr(a: &[f32], b: &[f32]) -> f64 {
+    10.0 * (4.0 / mean(a, b, |error| error * error)).log10()
+}
+
+fn mean(a: &[f32], b: &[f32], of: impl Fn(f64) -> f64) -> f64 {
+    assert_eq!(a.len(), b.len(), "pictures of one size");
+    let sum: f64 = a.iter().zip(b).map(|(&a, &b)| of(f64::from(a) - f64::from(b))).sum();
+    sum / a.len() as f64
+}
+
+mod infinity_as_null {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        (*value != f64::INFINITY).then_some(value).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or(f64::INFINITY))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_distances() {
+        let (a, b) = ([1.0, -1.0, 0.5, 0.0], [0.5, -0.5, 0.0, 0.5]);
+        assert!((l1(&a, &b) - 0.5).abs() <= 1e-12);
+        // 10 log10(4 / 0.25).
+        assert!((psnr(&a, &b) - 12.041_199_826_559_248).abs() <= 1e-9);
+        assert_eq!(psnr(&a, &a), f64::INFINITY);
+    }
+
+    #[test]
+    fn equal_pictures_do_not_hide_the_others() {
+        let with = |psnr| Distances { l1: 0.5, psnr, ssim: 0.25 };
+        let all = [with(10.0), with(f64::INFINITY), with(14.0)];
+        let Statistics { mean, deviation, min, max } = Statistics::of(Metric::Psnr, &all);
+        assert_eq!((mean, deviation, min, max), (12.0, 2.0, 10.0, f64::INFINITY));
+        assert_eq!(Distances::mean(&all), with(12.0));
+        assert_eq!(Distances::mean(&all[1..2]), with(f64::INFINITY));
+    }
+
+    #[test]
+    fn json_has_no_infinity() {
+        let equal = Distances { l1: 0.0, psnr: f64::INFINITY, ssim: 1.0 };
+        let text = serde_json::to_string(&equal).unwrap();
+        assert_eq!(text, r#"{"l1":0.0,"psnr":null,"ssim":1.0}"#);
+        assert_eq!(serde_json::from_str::<Distances>(&text).unwrap(), equal);
+    }
+}

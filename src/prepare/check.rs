@@ -1,0 +1,44 @@
+//! `pixtape data check`: what there is in a folder, and whether it can be trained on.
+
+use std::io::{Write, stdout};
+
+use anyhow::{Result, ensure};
+
+use super::count;
+use crate::cli::CheckArgs;
+use crate::config::TrainOptions;
+use crate::data::{Dataset, preparation};
+
+/// Decodes all pairs of `args.dir` and prints what was found.
+///
+/// # Errors
+/// When there are no pairs, or some that cannot be used: after what was found has been printed.
+pub fn run(args: &CheckArgs) -> Result<()> {
+    ensure!(args.dir.is_dir(), "there is no folder {}", args.dir.display());
+    let options = TrainOptions {
+        data: Some(args.dir.clone()),
+        direction: args.direction,
+        image_size: args.image_size,
+        preprocess: args.preprocess,
+        load_size: args.load_size,
+        ..Default::default()
+    };
+    let config = options.resolve()?;
+    let (report, bad) = Dataset::check(&args.dir, &config.pair_options(), &|_, _| {})?;
+    let mut out = stdout();
+    for line in report.lines() {
+        writeln!(out, "{line}")?;
+    }
+    writeln!(out, "{}", preparation(&config.pair_options(), config.augment))?;
+    for line in &bad {
+        writeln!(out, "Unusable  {line}")?;
+    }
+    ensure!(
+        bad.is_empty(),
+        "{} in {} cannot be used: repair or remove them",
+        count(bad.len(), "pair"),
+        args.dir.display()
+    );
+    writeln!(out, "Everything can be used")?;
+    Ok(())
+}

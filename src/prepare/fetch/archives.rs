@@ -1,0 +1,95 @@
+//! The public data sets of the Pix2Pix paper, as its authors serve them.
+
+/// One of them: side-by-side JPEGs in NAME/train, NAME/val and, for some, NAME/test.
+pub struct Archive {
+    pub name: &'static str,
+    /// Of the download, as its server lists it.
+    size: &'static str,
+    /// For training.
+    pairs: &'static str,
+    /// What is in the left and in the right half.
+    halves: &'static str,
+    /// That of the paper.
+    pub direction: &'static str,
+    terms: &'static str,
+}
+
+/// The authors' own server.
+const SERVER: &str = "https://efrosgans.eecs.berkeley.edu/pix2pix/datasets";
+
+const ARCHIVES: [Archive; 6] = [
+    Archive {
+        name: "facades",
+        size: "29 MiB",
+        pairs: "400",
+        halves: "photo | labels",
+        direction: "b-to-a",
+        terms: "CMP Facade Database, Tylecek and Sara 2013, cmp.felk.cvut.cz/~tylecr1/facade",
+    },
+    Archive {
+        name: "maps",
+        size: "239 MiB",
+        pairs: "1,096",
+        halves: "aerial photo | map",
+        direction: "b-to-a",
+        terms: "pictures from Google Maps, under its terms of service",
+    },
+    Archive {
+        name: "cityscapes",
+        size: "99 MiB",
+        pairs: "2,975",
+        halves: "photo | labels",
+        direction: "b-to-a",
+        terms: "Cordts et al. 2016, non-commercial, www.cityscapes-dataset.com/license",
+    },
+    Archive {
+        name: "edges2shoes",
+        size: "2.0 GiB",
+        pairs: "50,000",
+        halves: "edges | photo",
+        direction: "a-to-b",
+        terms: "UT Zappos50K, Yu and Grauman 2014, academic and non-commercial use",
+    },
+    Archive {
+        name: "edges2handbags",
+        size: "8.0 GiB",
+        pairs: "137,000",
+        halves: "edges | photo",
+        direction: "a-to-b",
+        terms: "iGAN project, Zhu et al. 2016; photos of products on Amazon, no licence stated",
+    },
+    Archive {
+        name: "night2day",
+        size: "1.9 GiB",
+        pairs: "17,823",
+        halves: "night | day",
+        direction: "a-to-b",
+        terms: "Transient Attributes, Laffont et al. 2014, transattr.cs.brown.edu",
+    },
+];
+
+impl Archive {
+    pub fn named(name: &str) -> Option<&'static Archive> {
+        ARCHIVES.iter().find(|archive| archive.name == name)
+    }
+
+    /// All names, for a sentence.
+    pub fn names() -> String {
+        ARCHIVES.map(|archive| archive.name).join(", ")
+    }
+
+    pub fn url(&self) -> String {
+        format!("{SERVER}/{}.tar.gz", self.name)
+    }
+}
+
+/// All data sets, as text: a line of facts and one of terms for each.
+pub fn table() -> String {
+    let mut lines = vec![format!("Data sets of {SERVER}:")];
+    for Archive { name, size, pairs, halves, direction, terms } in &ARCHIVES {
+        lines.push(format!("  {name:<15} {size:>8}  about {pairs:>7} pairs  {halves:<18}  --direction {direction}"));
+        lines.push(format!("  {:<15} {terms}", ""));
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}

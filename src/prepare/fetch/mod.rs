@@ -1,0 +1,145 @@
+//! `pixtape data fetch`: a public data set from its archive to a folder to train on.
+//!
+//! Downloaded, checked, unpacked: each is done when the one before is, and each that is stopped is taken up where it
+//! makes sense. The download goes on where it was, the unpacking begins anew, and the folder gets its name at the end.
+
+mod archives;
+mod download;
+mod record;
+mod unpack;
+
+use std::{
+    fs::{self, File},
+    io::{Read, Write, stdout},
+    path::{Component, Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest, Sha256};
+
+pub use archives::table;
+
+use super::{ensure_free, new_folder, progress::Progress};
+use crate::{cli::FetchArgs, data::list};
+use archives::Archive;
+use download::{Partial, download};
+use record::{Record, Records};
+use unpack::{Damaged, unpack};
+
+/// Fetches the data set that `args` name, or lists those that there are.
+///
+/// # Errors
+/// When the name is unknown or taken, the archive cannot be had, is another one than expected, or holds what it should not.
+pub fn run(args: &FetchArgs) -> Result<()> {
+    let Some(name) = &args.name else {
+        writeln!(stdout(), "{}", table())?;
+        return Ok(());
+    };
+    let known = Archive::named(name);
+    let url = match (&args.url, known) {
+        (Some(url), _) => url.clone(),
+        (None, Some(archive)) => archive.url(),
+        (None, None) => bail!("there is no data set `{name}`: the names are {}", Archive::names()),
+    };
+    let is_plain = Path::new(name).components().eq([Component::Normal(name.as_ref())]) && !name.starts_with('.');
+    ensure!(is_plain, "`{name}` is no name for a folder");
+    let pinned = args.sha256.as_deref().map(digest_of).transpose()?;
+    let folder = args.out.join(name);
+    ensure_free(&folder)?;
+    let mut records = Records::open(&args.out)?;
+    let partial = Partial::new(args.out.join(format!("{name}.tar.gz.part")));
+    download(&url, &partial, name)?;
+    let found = Record { url, bytes: file_size(partial.path())?, sha256: sha256_of(partial.path())? };
+    check(&found, pinned.as_deref(), records.get(name), &records, partial.path())?;
+
+    let pictures = new_folder(&folder, |unfinished| {
+        let pictures = unpack(partial.path(), unfinished, name)?;
+        records.set(name, found.clone())?;
+        Ok(pictures)
+    });
+    if pictures.as_ref().is_err_and(|error| error.is::<Damaged>()) {
+        // Nothing can be made of it, now or later.
+        partial.remove()?;
+    }
+    let pictures = pictures.with_context(|| format!("the archive from {}", found.url))?;
+    partial.remove()?;
+
+    let mut parts = Vec::new();
+    for part in ["train", "val", "test"] {
+        match list(&folder.join(part))?.len() {
+            0 => {}
+            files => parts.push(format!("{files} in {part}/")),
+        }
+    }
+    let parts = if parts.is_empty() { format!("{pictures} pictures") } else { parts.join(", ") };
+    let mut out = stdout();
+    writeln!(out, "Fetched {name} into {}: {parts}", folder.display())?;
+    writeln!(out, "  SHA-256 {}", found.sha256)?;
+    let direction = known.map_or(String::new(), |archive| format!(" --direction {}", archive.direction));
+    writeln!(out, "  pixtape train --data {}{direction}", folder.display())?;
+    Ok(())
+}
+
+/// A SHA-256 as it is written here: 64 lower-case hexadecimal digits.
+fn digest_of(text: &str) -> Result<String> {
+    let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    ensure!(is_digest, "--sha256 {text}: a SHA-256 is 64 hexadecimal digits");
+    Ok(text.to_ascii_lowercase())
+}
+
+/// Whether the archive is the one that was asked for, else the one of the first time.
+fn check(
+    found: &Record,
+    pinned: Option<&str>,
+    recorded: Option<&Record>,
+    records: &Records,
+    archive: &Path,
+) -> Result<()> {
+    let (url, sum, archive) = (&found.url, &found.sha256, archive.display());
+    let kept = format!("it is kept as {archive}; delete that file to download it anew");
+    match (pinned, recorded) {
+        (Some(pinned), _) => {
+            ensure!(
+                pinned == *sum,
+                "the archive from {url} has the SHA-256 {sum}, not {pinned} as --sha256 asks: {kept}"
+            )
+        }
+        (None, Some(first)) => ensure!(
+            first.sha256 == *sum,
+            "the archive from {url} has the SHA-256 {sum}, but {} says {} of the first time: it was changed since, or on its \
+             way. Where you trust it, fetch with --sha256 {sum}; {kept}",
+            records.path().display(),
+            first.sha256
+        ),
+        (None, None) => {}
+    }
+    Ok(())
+}
+
+fn file_size(path: &Path) -> Result<u64> {
+    Ok(fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len())
+}
+
+fn sha256_of(path: &Path) -> Result<String> {
+    let cannot = || format!("cannot read {}", path.display());
+    let mut file = File::open(path).with_context(cannot)?;
+    let mut progress = Progress::of_bytes("Checking", 0, file_size(path)?);
+    let (mut sum, mut buffer) = (Sha256::new(), vec![0; 1 << 18]);
+    loop {
+        match file.read(&mut buffer).with_context(cannot)? {
+            0 => break,
+            read => {
+                sum.update(&buffer[..read]);
+                progress.advance(read as u64);
+            }
+        }
+    }
+    Ok(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// `path` with `ending` behind its name.
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}

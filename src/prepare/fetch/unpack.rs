@@ -1,0 +1,130 @@
+//! A `.tar.gz` from elsewhere, of which nothing is believed: only plain files and folders below the new folder are made.
+
+use std::{
+    error, fmt,
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter, ErrorKind, Read, Write},
+    path::{Component, Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use flate2::bufread::GzDecoder;
+use tar::{Entry, EntryType};
+
+use crate::prepare::progress::Progress;
+
+/// The archive is at fault: another attempt with the same bytes fails as well.
+#[derive(Debug)]
+pub struct Damaged(String);
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl error::Error for Damaged {}
+
+/// Unpacks `archive` into the empty folder `to`, without the folder `name/` that all of it may lie in, and gives the number of
+/// pictures.
+///
+/// # Errors
+/// [`Damaged`] when the archive is cut short or no archive, when one of its entries is a link, a device or would lie
+/// outside of `to` (its name is said), or when it has no pictures; another error when a file cannot be written.
+pub fn unpack(archive: &Path, to: &Path, name: &str) -> Result<usize> {
+    let cannot = || format!("cannot read {}", archive.display());
+    let file = File::open(archive).with_context(cannot)?;
+    let size = file.metadata().with_context(cannot)?.len();
+    let watched = Watched { file, progress: Progress::of_bytes("Unpacking", 0, size) };
+    let mut packed = tar::Archive::new(GzDecoder::new(io::BufReader::with_capacity(1 << 18, watched)));
+    let mut pictures = 0;
+    for entry in packed.entries().map_err(damage)? {
+        let mut entry = entry.map_err(damage)?;
+        let kind = entry.header().entry_type();
+        if kind.is_pax_global_extensions() {
+            continue;
+        }
+        let Some(below) = place(&entry, name)? else { continue };
+        let path = to.join(below);
+        if kind.is_dir() {
+            fs::create_dir_all(&path).with_context(|| format!("cannot make the folder {}", path.display()))?;
+        } else {
+            write(&mut entry, &path)?;
+            pictures += usize::from(is_picture(&path));
+        }
+    }
+    // Behind the last entry there is the checksum of all.
+    io::copy(&mut packed.into_inner(), &mut io::sink()).map_err(damage)?;
+    if pictures == 0 {
+        return Err(Damaged("it holds no pictures".into()).into());
+    }
+    Ok(pictures)
+}
+
+/// Where below the new folder an entry goes: nowhere when it is that folder itself.
+fn place<R: Read>(entry: &Entry<R>, name: &str) -> Result<Option<PathBuf>> {
+    let path = entry.path().map_err(damage)?;
+    let refuse = |why: &str| Damaged(format!("nothing of it is kept: its entry {} {why}", path.display()));
+    match entry.header().entry_type() {
+        EntryType::Regular | EntryType::Continuous | EntryType::Directory => {}
+        EntryType::Symlink | EntryType::Link => return Err(refuse("is a link").into()),
+        _ => return Err(refuse("is neither a file nor a folder").into()),
+    }
+    let mut below = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(part) => below.push(part),
+            Component::CurDir => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                return Err(refuse("leads out of its folder").into());
+            }
+        }
+    }
+    let below = below.strip_prefix(name).map_or(below.clone(), Path::to_path_buf);
+    Ok((!below.as_os_str().is_empty()).then_some(below))
+}
+
+/// Writes a file that is not there yet: one that is would be an earlier entry.
+fn write<R: Read>(entry: &mut Entry<R>, path: &Path) -> Result<()> {
+    let cannot = || format!("cannot write {}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(cannot)?;
+    }
+    let file = OpenOptions::new().write(true).create_new(true).open(path);
+    if file.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
+        return Err(Damaged(format!("it has the entry {} twice", path.display())).into());
+    }
+    let mut file = BufWriter::new(file.with_context(cannot)?);
+    let mut buffer = [0; 1 << 14];
+    loop {
+        match entry.read(&mut buffer).map_err(damage)? {
+            0 => return file.flush().with_context(cannot),
+            read => file.write_all(&buffer[..read]).with_context(cannot)?,
+        }
+    }
+}
+
+fn is_picture(path: &Path) -> bool {
+    image::ImageFormat::from_path(path).is_ok()
+}
+
+fn damage(error: io::Error) -> Damaged {
+    Damaged(match error.kind() {
+        ErrorKind::UnexpectedEof => "it is cut short".into(),
+        _ => format!("it is no whole .tar.gz: {error}"),
+    })
+}
+
+/// A file whose reading is watched.
+struct Watched {
+    file: File,
+    progress: Progress,
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.progress.advance(read as u64);
+        Ok(read)
+    }
+}

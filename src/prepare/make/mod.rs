@@ -1,0 +1,133 @@
+//! `pixtape data make`: photographs become pairs of something derived from them and themselves.
+
+mod canny;
+mod degrade;
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    io::{Write, stdout},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+use rayon::prelude::*;
+
+use super::{beside, count, for_all, new_folder, parts, progress::say, read_upright, refuse, upright_size};
+use crate::{
+    cli::MakeArgs,
+    data::{Picture, ResizeFilter, Size, write_png},
+};
+use degrade::Degrade;
+
+/// Makes a pair of every photograph in `args.photos`.
+///
+/// # Errors
+/// When no photograph is large enough, or naming every file that is none; nothing is written then.
+pub fn run(args: &MakeArgs) -> Result<()> {
+    super::ensure_free(&args.out)?;
+    let degrade = Degrade::new(args)?;
+    let photos = find(args)?;
+    let total = photos.len();
+    let (photos, small): (Vec<_>, Vec<_>) = photos.into_iter().partition(|photo| !photo.is_small);
+    if !small.is_empty() {
+        let names: Vec<String> = small.iter().map(|photo| photo.path.display().to_string()).collect();
+        let of = format!("{} of {}", small.len(), count(total, "photograph"));
+        ensure!(!photos.is_empty(), "all of {} are smaller than --size {}", count(total, "photograph"), args.size);
+        say(&format!("{of} are smaller than --size {} and left out: {}", args.size, names.join(", ")));
+    }
+    new_folder(&args.out, |out| {
+        for photo in &photos {
+            let dir = out.join(photo.part);
+            fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+        }
+        for_all(&photos, "photographs", |photo| {
+            let picture = Picture::from_image(read_upright(&photo.path)?);
+            let whole = fit(picture.with_context(|| photo.path.display().to_string())?.with_channels(3), args.size);
+            let mut name = photo.stem.clone();
+            let degraded = degrade.degrade(&whole, &name);
+            name.push(".png");
+            write_png(&out.join(photo.part).join(name), &beside(&degraded, &whole).to_image8())
+        })
+    })?;
+    let (pairs, out) = (count(photos.len(), "pair"), args.out.display());
+    writeln!(stdout(), "Made {pairs} of {} in {out}: {}", args.size, degrade.describe())?;
+    Ok(())
+}
+
+struct Photo {
+    path: PathBuf,
+    part: &'static str,
+    stem: OsString,
+    is_small: bool,
+}
+
+/// All photographs, each with a name of its own.
+fn find(args: &MakeArgs) -> Result<Vec<Photo>> {
+    let mut by_name: BTreeMap<(&str, OsString), Vec<PathBuf>> = BTreeMap::new();
+    for (part, files) in parts(&args.photos)? {
+        for file in files {
+            by_name.entry((part, file.file_stem().unwrap_or_default().to_owned())).or_default().push(file);
+        }
+    }
+    let is_small = |path: &Path| -> Result<bool> {
+        let (width, height) = upright_size(path)?;
+        Ok((width as usize) < args.size.width || (height as usize) < args.size.height)
+    };
+    let photo = |((part, stem), mut files): ((&'static str, OsString), Vec<PathBuf>)| {
+        if files.len() > 1 {
+            let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+            return Err(format!("{} have one name", names.join(" and ")));
+        }
+        let path = files.remove(0);
+        let is_small = is_small(&path).map_err(|error| format!("{error:#}"))?;
+        Ok(Photo { path, part, stem, is_small })
+    };
+    let all: Vec<Result<Photo, String>> = by_name.into_iter().collect::<Vec<_>>().into_par_iter().map(photo).collect();
+    let (mut photos, mut problems) = (Vec::new(), Vec::new());
+    for one in all {
+        match one {
+            Ok(photo) => photos.push(photo),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    refuse(&problems, &format!("{} before pairs can be made", count(problems.len(), "problem")))?;
+    Ok(photos)
+}
+
+/// The middle of `photo` in the shape of `size`, at that size.
+fn fit(photo: Picture, size: Size) -> Picture {
+    let Size { width, height } = photo.size;
+    // The largest rectangle of the shape that the photo holds.
+    let shape = match width * size.height > height * size.width {
+        true => Size { width: (height * size.width / size.height).max(1), height },
+        false => Size { width, height: (width * size.height / size.width).max(1) },
+    };
+    let cut = photo.crop((width - shape.width) / 2, (height - shape.height) / 2, shape);
+    cut.resize(size, ResizeFilter::Bicubic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_photo_is_cut_around_its_middle_and_never_stretched() {
+        // A square stays one: it stands in the middle, as wide as high.
+        let is_inside = |x: usize, y: usize| x.abs_diff(45) < 10 && y.abs_diff(20) < 10;
+        let values: Vec<u8> = (0..90 * 40).map(|i| if is_inside(i % 90, i / 90) { 200 } else { 0 }).collect();
+        let photo = Picture::from_bytes(Size { width: 90, height: 40 }, 1, &values);
+        for size in [Size::square(20), Size { width: 32, height: 16 }, Size { width: 10, height: 20 }] {
+            let cut = fit(photo.clone(), size);
+            assert_eq!(cut.size, size);
+            let bright: Vec<usize> = (0..size.pixels()).filter(|&i| cut.samples[i] > u16::MAX / 2).collect();
+            let extent = |part: &dyn Fn(usize) -> usize| {
+                let places = || bright.iter().map(|&i| part(i));
+                places().max().zip(places().min()).map_or(0, |(most, least)| most - least + 1)
+            };
+            let (w, h) = (extent(&|i| i % size.width), extent(&|i| i / size.width));
+            assert!(w.abs_diff(h) <= 1 && w >= 5, "{size}: {w}x{h}");
+        }
+    }
+}

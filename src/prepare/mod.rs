@@ -1,0 +1,160 @@
+//! Getting data ready: what `pixtape data` does.
+//!
+//! Each command fills a [new folder](new_folder) that gets its name when all of it is there, so whatever bears the name
+//! is whole. All that is wrong with the input is said at once.
+
+pub mod check;
+pub mod fetch;
+pub mod make;
+pub mod pair;
+mod progress;
+pub mod split;
+
+use std::{
+    fs,
+    io::Cursor,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use image::{DynamicImage, ImageDecoder, ImageReader, metadata::Orientation};
+use rayon::prelude::*;
+
+use crate::data::{Picture, Size, file::decode_whole, layout::PARTS, list};
+use progress::Progress;
+
+/// The pictures in each of the [`PARTS`] of a folder that has any.
+///
+/// # Errors
+/// When there is no such folder, or no picture in any part.
+fn parts(dir: &Path) -> Result<Vec<(&'static str, Vec<PathBuf>)>> {
+    ensure!(dir.exists(), "there is no folder {}", dir.display());
+    ensure!(dir.is_dir(), "{} is a file: give the folder that holds the pictures", dir.display());
+    let mut found = Vec::new();
+    for part in PARTS {
+        let files = list(&dir.join(part))?;
+        if !files.is_empty() {
+            found.push((part, files));
+        }
+    }
+    ensure!(!found.is_empty(), "no images in {}: looked in it and in train/, val/ and test/", dir.display());
+    Ok(found)
+}
+
+/// Asserts that nothing is lost when a folder is made at `out`.
+///
+/// # Errors
+/// When something is there already; an empty folder is nothing.
+fn ensure_free(out: &Path) -> Result<()> {
+    let cannot = || format!("cannot look into {}", out.display());
+    ensure!(out.file_name().is_some(), "{} is no name for a new folder", out.display());
+    let is_free = match fs::symlink_metadata(out) {
+        Ok(found) => found.is_dir() && fs::read_dir(out).with_context(cannot)?.next().is_none(),
+        Err(_) => true,
+    };
+    ensure!(is_free, "{} is already there: remove it or choose another --out", out.display());
+    Ok(())
+}
+
+/// Makes the folder `out` by having `fill` write into a folder beside it, which is renamed in the end. An error leaves
+/// neither behind; what a kill leaves is replaced the next time.
+///
+/// # Errors
+/// Those of `fill`, or when `out` is [taken](ensure_free) or cannot be written.
+fn new_folder<T>(out: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    ensure_free(out)?;
+    let cannot = || format!("cannot make the folder {}", out.display());
+    let mut name = out.file_name().unwrap_or_default().to_owned();
+    name.push(".unfinished");
+    let unfinished = out.with_file_name(name);
+    if unfinished.is_dir() {
+        fs::remove_dir_all(&unfinished).with_context(cannot)?;
+    }
+    fs::create_dir_all(&unfinished).with_context(cannot)?;
+    let filled = fill(&unfinished).and_then(|value| {
+        if out.is_dir() {
+            fs::remove_dir(out).with_context(cannot)?;
+        }
+        fs::rename(&unfinished, out).with_context(cannot)?;
+        Ok(value)
+    });
+    if filled.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_dir_all(&unfinished);
+    }
+    filled
+}
+
+/// Does `one` for each of `jobs`, several at a time, and says how far it is: `what` are the jobs, in the plural.
+///
+/// # Errors
+/// Naming every job that failed.
+fn for_all<J: Sync>(jobs: &[J], what: &str, one: impl Fn(&J) -> Result<()> + Sync) -> Result<()> {
+    let progress = Mutex::new(Progress::of_jobs(what, jobs.len() as u64));
+    let done = |job| {
+        let done = one(job);
+        // A poisoned lock is a panic elsewhere, which ends everything.
+        if let Ok(mut progress) = progress.lock() {
+            progress.advance(1);
+        }
+        done
+    };
+    let bad: Vec<String> =
+        jobs.par_iter().map(done).filter_map(|done| done.err().map(|error| format!("{error:#}"))).collect();
+    refuse(&bad, &format!("{} of {} {what} cannot be used, nothing is written", bad.len(), jobs.len()))
+}
+
+/// # Errors
+/// When there are `problems`: the `summary` of them, and each.
+fn refuse(problems: &[String], summary: &str) -> Result<()> {
+    if !problems.is_empty() {
+        bail!("{summary}: {}", problems.join("; "));
+    }
+    Ok(())
+}
+
+/// `1 pair`, `2 pairs`: a number of things.
+fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The picture in a file as it is looked at: turned as its EXIF data ask for.
+///
+/// # Errors
+/// When it cannot be read, is no picture or cut short; the error names the file.
+fn read_upright(path: &Path) -> Result<DynamicImage> {
+    let picture = || path.display().to_string();
+    let bytes = fs::read(path).with_context(picture)?;
+    let mut image = decode_whole(&bytes).with_context(picture)?;
+    image.apply_orientation(orientation(ImageReader::new(Cursor::new(&bytes)).with_guessed_format()?.into_decoder()?));
+    Ok(image)
+}
+
+/// Width and height of [that](read_upright) picture, from the beginning of the file.
+fn upright_size(path: &Path) -> Result<(u32, u32)> {
+    let picture = || path.display().to_string();
+    let reader = ImageReader::open(path).with_context(picture)?.with_guessed_format().with_context(picture)?;
+    let decoder = reader.into_decoder().with_context(picture)?;
+    let (width, height) = decoder.dimensions();
+    Ok(match orientation(decoder) {
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
+            (height, width)
+        }
+        _ => (width, height),
+    })
+}
+
+/// How a picture has to be turned. One whose EXIF data cannot be read stays as it is.
+fn orientation(mut decoder: impl ImageDecoder) -> Orientation {
+    decoder.orientation().unwrap_or(Orientation::NoTransforms)
+}
+
+/// `a` in the left half of a picture, `b` in its right half. Both are of one size and have the same channels.
+fn beside(a: &Picture, b: &Picture) -> Picture {
+    assert_eq!((a.size, a.channels), (b.size, b.channels), "halves of one picture");
+    let row = a.size.width * a.channels;
+    let rows = a.samples.chunks_exact(row).zip(b.samples.chunks_exact(row));
+    let samples = rows.flat_map(|(a, b)| a.iter().chain(b)).copied().collect();
+    Picture { size: Size { width: 2 * a.size.width, height: a.size.height }, channels: a.channels, samples }
+}

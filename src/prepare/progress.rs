@@ -1,0 +1,81 @@
+//! How far a long job is: a bar on a terminal, a plain line every few seconds elsewhere.
+
+use std::{
+    io::{IsTerminal, Write, stderr},
+    time::{Duration, Instant},
+};
+
+use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Between two plain lines.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Dropped, it leaves the terminal as it was.
+pub struct Progress {
+    what: String,
+    bar: Option<ProgressBar>,
+    done: u64,
+    /// 0 while nobody knows.
+    total: u64,
+    is_bytes: bool,
+    last: Instant,
+}
+
+impl Progress {
+    pub fn of_jobs(what: &str, total: u64) -> Progress {
+        Progress::new(what, 0, total, false)
+    }
+
+    /// `done` bytes of `total` are there already; a `total` of 0 is an unknown one.
+    pub fn of_bytes(what: &str, done: u64, total: u64) -> Progress {
+        Progress::new(what, done, total, true)
+    }
+
+    fn new(what: &str, done: u64, total: u64, is_bytes: bool) -> Progress {
+        let template = match (is_bytes, total) {
+            (false, _) => "{msg} [{bar:24}] {pos}/{len}  ETA {eta}",
+            (true, 0) => "{msg} {decimal_bytes}  {decimal_bytes_per_sec}",
+            (true, _) => "{msg} [{bar:24}] {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  ETA {eta}",
+        };
+        let bar = stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_message(what.to_owned());
+            bar.set_position(done);
+            // What was there before says nothing about the speed.
+            bar.reset_eta();
+            bar
+        });
+        Progress { what: what.to_owned(), bar, done, total, is_bytes, last: Instant::now() }
+    }
+
+    pub fn advance(&mut self, by: u64) {
+        self.done += by;
+        match &self.bar {
+            Some(bar) => bar.set_position(self.done),
+            None if self.last.elapsed() >= LINE_EVERY => {
+                self.last = Instant::now();
+                let number = |value: u64| match self.is_bytes {
+                    true => DecimalBytes(value).to_string(),
+                    false => value.to_string(),
+                };
+                let of = if self.total > 0 { format!(" of {}", number(self.total)) } else { String::new() };
+                say(&format!("{}: {}{of}", self.what, number(self.done)));
+            }
+            None => {}
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A line for whoever watches; nothing is lost when stderr is closed.
+pub fn say(line: &str) {
+    let _ = writeln!(stderr(), "{line}");
+}

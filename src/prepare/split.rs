@@ -1,0 +1,117 @@
+//! `pixtape data split`: pairs are divided into train/, val/ and test/.
+
+use std::{
+    fs,
+    io::{Write, stdout},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{count, for_all, new_folder, progress::say, refuse};
+use crate::{
+    cli::SplitArgs,
+    data::layout::{self, Found, Layout, Source},
+    philox::{Purpose, Stream},
+};
+
+/// Copies the pairs of `args.dir` into the parts of `args.out`.
+///
+/// # Errors
+/// When the folder has no pairs or too few, or it is unclear which files are pairs; nothing is written then.
+pub fn run(args: &SplitArgs) -> Result<()> {
+    super::ensure_free(&args.out)?;
+    for (flag, fraction) in [("--val", args.val), ("--test", args.test)] {
+        ensure!((0.0..1.0).contains(&fraction), "{flag} {fraction}: a fraction of the pairs lies from 0 to below 1");
+    }
+    let found = find(&args.dir)?;
+    let pairs = found.part("");
+    let parts = divide(pairs.len(), args)?;
+    let mut copies: Vec<(&PathBuf, PathBuf)> = Vec::new();
+    for (pair, part) in pairs.iter().zip(&parts) {
+        copies.extend(pair.files().iter().zip(targets(pair, found.layout, part)));
+    }
+    new_folder(&args.out, |out| {
+        for (_, to) in &copies {
+            let dir = out.join(to.parent().unwrap_or(Path::new("")));
+            fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+        }
+        for_all(&copies, "files", |(from, to)| {
+            let copied = fs::copy(from, out.join(to));
+            copied.with_context(|| format!("cannot copy {}", from.display())).map(drop)
+        })
+    })?;
+    let of_part = |part: &str| parts.iter().filter(|one| **one == part).count();
+    let [train, val, test] = ["train", "val", "test"].map(of_part);
+    let (pairs, out) = (count(pairs.len(), "pair"), args.out.display());
+    writeln!(stdout(), "Divided {pairs} into {out}: {train} in train/, {val} in val/, {test} in test/")?;
+    Ok(())
+}
+
+/// Where the files of a pair go, below the new folder.
+fn targets(source: &Source, layout: Layout, part: &str) -> Vec<PathBuf> {
+    let sides: &[&str] = if layout == Layout::Folders { &["A", "B"] } else { &["", ""] };
+    let target =
+        |(file, side): (&PathBuf, &&str)| Path::new(side).join(part).join(file.file_name().unwrap_or_default());
+    source.files().iter().zip(sides).map(target).collect()
+}
+
+/// The pairs of a flat folder. Files that belong to none are named.
+fn find(dir: &Path) -> Result<Found> {
+    let found = layout::find(dir)?;
+    for part in ["train", "val", "test"] {
+        ensure!(found.part(part).is_empty(), "{} is divided already: it has pairs in {part}/", dir.display());
+    }
+    refuse(&found.unclear, &format!("{} cannot be divided", dir.display()))?;
+    for (file, why) in &found.skipped {
+        say(&format!("Left out: {}: {why}", file.display()));
+    }
+    Ok(found)
+}
+
+/// The part of each of `pairs` pairs.
+fn divide(pairs: usize, args: &SplitArgs) -> Result<Vec<&'static str>> {
+    // Whoever asks for a part gets at least one pair.
+    let part = |fraction: f64| ((pairs as f64 * fraction).round() as usize).max(usize::from(fraction > 0.0));
+    let (val, test) = (part(args.val), part(args.test));
+    ensure!(
+        val + test < pairs,
+        "--val {} and --test {} of {} leave nothing to train on",
+        args.val,
+        args.test,
+        count(pairs, "pair")
+    );
+    let mut parts = vec!["train"; pairs];
+    parts[..val].fill("val");
+    parts[val..val + test].fill("test");
+    Stream::new(args.seed, Purpose::Split, 0).shuffle(&mut parts);
+    Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn divide(pairs: usize, val: f64, test: f64, seed: u64) -> Result<Vec<&'static str>> {
+        super::divide(pairs, &SplitArgs { dir: "".into(), out: "".into(), val, test, seed })
+    }
+
+    #[test]
+    fn parts_have_the_sizes_asked_for_and_depend_on_the_seed() {
+        let parts = divide(50, 0.1, 0.2, 7).expect("enough pairs");
+        let of_part = |part: &str| parts.iter().filter(|one| **one == part).count();
+        assert_eq!(["train", "val", "test"].map(of_part), [35, 5, 10]);
+        assert_eq!(parts, divide(50, 0.1, 0.2, 7).expect("enough pairs"));
+        assert_ne!(parts, divide(50, 0.1, 0.2, 8).expect("enough pairs"));
+    }
+
+    #[test]
+    fn no_part_that_is_asked_for_is_empty() {
+        let mut parts = divide(3, 0.01, 0.01, 0).expect("enough pairs");
+        parts.sort_unstable();
+        assert_eq!(parts, ["test", "train", "val"]);
+        assert_eq!(divide(2, 0.0, 0.0, 0).expect("enough pairs"), ["train"; 2]);
+        let error = divide(2, 0.1, 0.1, 0).expect_err("two of two").to_string();
+        assert!(error.contains("of 2 pairs leave nothing to train on"), "{error}");
+    }
+}

@@ -1,0 +1,100 @@
+//! A curve of any length in little memory: neighbouring values are put together as it grows.
+
+/// The most points of a curve; a chart is not wider in pixels.
+const MOST: u64 = 512;
+
+/// Values over the steps of a run, as means over equally many steps each.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Curve {
+    /// Of the steps `i * width + 1..=(i + 1) * width`; the number of steps that had a value, and their sum.
+    points: Vec<(u64, f64)>,
+    /// A power of two, once there are points.
+    width: u64,
+}
+
+impl Curve {
+    /// Adds the value of a step, from 1.
+    pub fn add(&mut self, step: u64, value: f64) {
+        self.width = self.width.max(1);
+        while (step - 1) / self.width >= MOST {
+            self.points = self.points.chunks(2).map(|pair| pair.iter().fold((0, 0.0), put_together)).collect();
+            self.width *= 2;
+        }
+        let place = ((step - 1) / self.width) as usize;
+        if self.points.len() <= place {
+            self.points.resize(place + 1, (0, 0.0));
+        }
+        self.points[place] = put_together(self.points[place], &(1, value));
+    }
+
+    /// Steps and values, in order: the last step of each point that has a value, and its mean.
+    pub fn points(&self) -> Vec<[f64; 2]> {
+        let step = |place: usize| ((place as u64 + 1) * self.width) as f64;
+        let points = self.points.iter().enumerate().filter(|(_, (count, _))| *count > 0);
+        points.map(|(place, &(count, sum))| [step(place), sum / count as f64]).collect()
+    }
+}
+
+fn put_together(a: (u64, f64), b: &(u64, f64)) -> (u64, f64) {
+    (a.0 + b.0, a.1 + b.1)
+}
+
+/// The points with each value replaced by the mean of those around it, weighted by a Gaussian of `deviation` points.
+pub fn smooth(points: &[[f64; 2]], deviation: f64) -> Vec<[f64; 2]> {
+    let reach = (3.0 * deviation) as usize;
+    let weight = |distance: usize| (-0.5 * (distance as f64 / deviation).powi(2)).exp();
+    let around = |at: usize| {
+        let first = at.saturating_sub(reach);
+        let near = &points[first..points.len().min(at + reach + 1)];
+        let weighted = near.iter().enumerate().map(|(i, point)| (weight((first + i).abs_diff(at)), point[1]));
+        let (weights, sum) = weighted.fold((0.0, 0.0), |sums, (w, value)| (sums.0 + w, sums.1 + w * value));
+        sum / weights
+    };
+    (0..points.len()).map(|at| [points[at][0], around(at)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_curve_is_kept_as_it_is() {
+        let mut curve = Curve::default();
+        assert!(curve.points().is_empty());
+        (1..=3).for_each(|step| curve.add(step, step as f64 * 10.0));
+        assert_eq!(curve.points(), [[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]]);
+    }
+
+    #[test]
+    fn a_long_curve_has_means_and_no_more_points() {
+        let mut curve = Curve::default();
+        (1..=2 * MOST + 2).for_each(|step| curve.add(step, step as f64));
+        let points = curve.points();
+        assert_eq!(points.len(), (2 * MOST + 2).div_ceil(4) as usize);
+        assert_eq!(points[..2], [[4.0, 2.5], [8.0, 6.5]]);
+        // The last one is not full yet.
+        assert_eq!(points[points.len() - 1][1], (2 * MOST) as f64 + 1.5);
+    }
+
+    #[test]
+    fn a_curve_that_goes_on_is_the_whole_one() {
+        let whole = |from: u64| {
+            let mut curve = Curve::default();
+            (from..=5000).for_each(|step| curve.add(step, (step as f64).sqrt()));
+            curve
+        };
+        let late = whole(4000).points();
+        let whole = whole(1).points();
+        // A curve that begins later has no values before.
+        assert_eq!(late[1..], whole[whole.len() - late.len() + 1..]);
+    }
+
+    #[test]
+    fn smoothing_keeps_a_constant_and_a_straight_line() {
+        let line: Vec<[f64; 2]> = (0..40).map(|x| [f64::from(x), 2.0 * f64::from(x)]).collect();
+        let smoothed = smooth(&line, 2.0);
+        // Where all neighbours are there.
+        assert!(line[6..34].iter().zip(&smoothed[6..34]).all(|(a, b)| a[0] == b[0] && (a[1] - b[1]).abs() <= 1e-12));
+        assert!(smoothed[0][1] > 0.0);
+    }
+}

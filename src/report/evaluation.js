@@ -1,0 +1,31 @@
+const list = document.querySelector(".pairs");
+const buttons = [...document.querySelectorAll(".sort button")];
+const value = (pair, key) => (key === "place" ? Number(pair.dataset.place) : Number(pair.dataset[key]));
+let [key, worstFirst] = ["place", false];
+
+const sort = () => {
+  const lowerIsBetter = key === "l1" || key === "place";
+  const sign = lowerIsBetter === worstFirst ? -1 : 1;
+  const pairs = [...list.children];
+  pairs.sort((a, b) => {
+    const [x, y] = [value(a, key), value(b, key)];
+    return (x === y ? 0 : sign * (x < y ? -1 : 1)) || a.dataset.place - b.dataset.place;
+  });
+  list.append(...pairs);
+  for (const button of buttons) {
+    const chosen = button.dataset.key === key;
+    button.setAttribute("aria-pressed", chosen);
+    const order = key === "place" ? (worstFirst ? " ↑" : " ↓") : (worstFirst ? ", worst first" : ", best first");
+    button.textContent = button.dataset.name + (chosen ? order : "");
+  }
+};
+
+for (const button of buttons) {
+  button.addEventListener("click", () => {
+    // A metric shows its worst pairs first; a second click turns the order round.
+    worstFirst = button.dataset.key === key ? !worstFirst : button.dataset.key !== "place";
+    key = button.dataset.key;
+    sort();
+  });
+}
+sort();

@@ -1,0 +1,103 @@
+//! The page of an evaluation: input, output and target of every pair, to be sorted by how far they are apart.
+
+use maud::{Markup, html};
+
+use super::page;
+use crate::metrics::{Distances, Metric, Statistics};
+
+/// What is to be shown of an evaluation.
+pub struct EvaluationPage<'a> {
+    /// What was measured, in a few words, and in lines below.
+    pub title: &'a str,
+    pub about: &'a [String],
+    pub rows: &'a [Row],
+}
+
+/// A pair and how far its output is from its target.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub name: String,
+    pub distances: Distances,
+    /// The files of input, output and target, as seen from the page.
+    pub files: [String; 3],
+}
+
+impl EvaluationPage<'_> {
+    pub fn html(&self) -> String {
+        let body = html! {
+            header { h1 { (self.title) } }
+            @for line in self.about { p { (line) } }
+            (self.table())
+            div.sort {
+                span.soft { "Sort by" }
+                button type="button" data-key="place" data-name="name" { "name" }
+                @for metric in Metric::ALL {
+                    button type="button" data-key=(key(metric)) data-name=(metric.name()) { (metric.name()) }
+                }
+            }
+            div.pairs { @for (place, row) in self.rows.iter().enumerate() { (self.row(place, row)) } }
+        };
+        page(&format!("{} – pixtape", self.title), &body, include_str!("evaluation.js"))
+    }
+
+    fn table(&self) -> Markup {
+        let all: Vec<Distances> = self.rows.iter().map(|row| row.distances).collect();
+        html! {
+            div.scroll { table {
+                tr { th {} @for head in ["mean", "deviation", "least", "most"] { th.number { (head) } } th {} }
+                @for metric in Metric::ALL {
+                    @let Statistics { mean, deviation, min, max } = Statistics::of(metric, &all);
+                    tr {
+                        th { (metric.name()) }
+                        @for value in [mean, deviation, min, max] { td.number { (metric.format(value)) } }
+                        td.soft { (metric.meaning()) }
+                    }
+                }
+            } }
+        }
+    }
+
+    fn row(&self, place: usize, row: &Row) -> Markup {
+        let Distances { l1, psnr, ssim } = row.distances;
+        // The script's name of infinity.
+        let psnr_value = if psnr.is_infinite() { "Infinity".to_owned() } else { psnr.to_string() };
+        html! {
+            figure.pair data-place=(place) data-l1=(l1) data-psnr=(psnr_value) data-ssim=(ssim) {
+                figcaption {
+                    b { (row.name) }
+                    @for metric in Metric::ALL { span { (metric.name()) " " (metric.format(metric.of(&row.distances))) } }
+                }
+                div { @for (file, what) in row.files.iter().zip(["input", "output", "target"]) {
+                    a href=(file) { img src=(file) alt=(what) title=(what) loading="lazy"; }
+                } }
+                div.names { span { "input" } span { "output" } span { "target" } }
+            }
+        }
+    }
+}
+
+fn key(metric: Metric) -> String {
+    metric.name().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pair_stands_on_the_page_and_names_are_escaped() {
+        let row = |name: &str, psnr| Row {
+            name: name.into(),
+            distances: Distances { l1: 0.125, psnr, ssim: 0.5 },
+            files: ["input", "output", "target"].map(|what| format!("images/0-{what}.png")),
+        };
+        let rows = [row("<script>alert(1)</script>", 10.0), row("b", f64::INFINITY)];
+        let about = ["weights of step 3".to_owned()];
+        let html = EvaluationPage { title: "run", about: &about, rows: &rows }.html();
+        assert!(html.contains("&lt;script&gt;alert(1)") && !html.contains("<script>alert"), "{html}");
+        assert_eq!(html.matches("<img ").count(), 6);
+        assert!(html.contains("data-psnr=\"Infinity\"") && html.contains("data-psnr=\"10\""), "{html}");
+        assert!(html.contains("weights of step 3"), "{html}");
+        assert!(!html.contains("http"), "{html}");
+    }
+}

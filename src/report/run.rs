@@ -1,0 +1,253 @@
+//! `report.html`: a run on one page.
+
+use maud::{Markup, html};
+use toml::Value;
+
+use super::chart::{Chart, short};
+use super::curve::{Curve, smooth};
+use super::page;
+use crate::config::TrainConfig;
+use crate::metrics::{Metric, Validation, best};
+
+/// Points on either side whose mean the thick line of a loss is, as a share of all points.
+const SMOOTHING: f64 = 0.015;
+
+/// What is to be shown of a run.
+pub struct RunPage<'a> {
+    pub config: &'a TrainConfig,
+    /// What it computes on, in words.
+    pub device: &'a str,
+    /// `running`, `stopped` or `finished`.
+    pub state: &'static str,
+    /// Steps done, and steps in all.
+    pub step: u64,
+    pub total: u64,
+    pub steps_per_epoch: u64,
+    /// Steps a second since the program was started, once there was one.
+    pub speed: Option<f64>,
+    pub losses: &'a [LossCurve],
+    pub history: &'a [Validation],
+    /// Held-out pairs; 0 where there are none to validate on.
+    pub held_out: usize,
+    /// In the order of the steps.
+    pub samples: &'a [Sample],
+    /// The names of the files.
+    pub checkpoints: &'a [String],
+}
+
+/// A loss over the run.
+#[derive(Clone, Debug)]
+pub struct LossCurve {
+    pub title: &'static str,
+    pub note: &'static str,
+    pub curve: Curve,
+}
+
+/// A picture of what the generator made of the sample pairs.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub step: u64,
+    /// A JPEG as a `data:` address.
+    pub address: String,
+}
+
+impl RunPage<'_> {
+    pub fn html(&self) -> String {
+        let name = self.config.out.file_name().unwrap_or(self.config.out.as_os_str()).to_string_lossy();
+        let body = html! {
+            header {
+                h1 { (name) }
+                span class={ "state " (self.state) } { (self.state) }
+                @if self.state == "running" { span.soft { "as of step " (self.step) "; reload this page to see more" } }
+            }
+            progress value=(self.step) max=(self.total) {}
+            (self.tiles())
+            (self.samples())
+            h2 { "Losses" }
+            p { "Each step's values before its update. The thick line is the faint one, smoothed." }
+            div.charts { @for loss in self.losses { (loss_chart(loss)) } }
+            h2 { "Held-out pairs" }
+            (self.metrics())
+            h2 { "Settings" }
+            (self.settings())
+            h2 { "Going on" }
+            (self.going_on())
+        };
+        page(&format!("{name} – pixtape"), &body, include_str!("report.js"))
+    }
+
+    fn tiles(&self) -> Markup {
+        let config = self.config;
+        let data = config.data.as_ref().map_or("built-in facades".into(), |data| data.display().to_string());
+        let epochs = self.total.div_ceil(self.steps_per_epoch);
+        let epoch = self.step.div_ceil(self.steps_per_epoch).max(1);
+        let speed = self.speed.map_or("–".to_owned(), |speed| format!("{} it/s", short(speed)));
+        let best_metric = best(self.history, config.best_by);
+        let tile = |value: &str, what: &str| html! { div.tile { b { (value) } span { (what) } } };
+        html! {
+            div.tiles {
+                (tile(&format!("{} / {}", self.step, self.total), &format!("steps, epoch {epoch} of {epochs}")))
+                (tile(&speed, &format!("on {}", self.device)))
+                @if let Some(best) = best_metric {
+                    (tile(
+                        &config.best_by.format(config.best_by.of(&best.mean)),
+                        &format!("best held-out {}, after epoch {}", config.best_by.name(), best.epoch),
+                    ))
+                }
+                (tile(&config.image_size.to_string(), &format!("pixels, from {data}")))
+            }
+        }
+    }
+
+    fn samples(&self) -> Markup {
+        let Some(last) = self.samples.len().checked_sub(1) else { return html! {} };
+        let what = if self.held_out > 0 { "held out of training" } else { "from the training data" };
+        html! {
+            h2 { "Samples over time" }
+            p { "The same pairs each time, " (what) ". Move the slider to see how the outputs changed." }
+            div.samples {
+                div.strip {
+                    output { "step " (self.samples[last].step) }
+                    input type="range" min="0" max=(last) value=(last) aria-label="Step of the samples";
+                }
+                div.names { span { "input" } span { "output" } span { "target" } }
+                @for (place, sample) in self.samples.iter().enumerate() {
+                    img src=(sample.address) alt={ "step " (sample.step) } hidden[place != last];
+                }
+            }
+        }
+    }
+
+    fn metrics(&self) -> Markup {
+        let pairs = if self.held_out == 1 { "1 pair".to_owned() } else { format!("{} pairs", self.held_out) };
+        if self.held_out == 0 {
+            return html! {
+                p { "None: put pairs into " code { "val/" } " beside " code { "train/" } ", or have a share of them held out with " code { "--val-split" } "." }
+            };
+        }
+        if self.history.is_empty() {
+            let epochs = if self.config.validate_every == 1 {
+                "the first epoch".to_owned()
+            } else {
+                format!("epoch {}", self.config.validate_every)
+            };
+            return html! { p { "Nothing yet: " (pairs) " will be measured at the end of " (epochs) "." } };
+        }
+        html! {
+            p { "Means over " (pairs) " that are not trained on. The ring is the best " (self.config.best_by.name()) ", of which " code { "checkpoints/best.safetensors" } " is kept." }
+            div.charts { @for metric in Metric::ALL { (self.metric_chart(metric)) } }
+        }
+    }
+
+    fn metric_chart(&self, metric: Metric) -> Markup {
+        let point = |validation: &Validation| [validation.epoch as f64, metric.of(&validation.mean)];
+        let line: Vec<[f64; 2]> = self.history.iter().map(point).collect();
+        let best = best(self.history, self.config.best_by).filter(|_| metric == self.config.best_by);
+        let what = best.map(|best| format!("{} after epoch {}", metric.format(metric.of(&best.mean)), best.epoch));
+        let note = match metric {
+            Metric::L1 => "mean absolute error in [-1, 1]; lower is better",
+            Metric::Psnr => "dB; higher is better",
+            Metric::Ssim => "structural similarity; 1 is equal",
+        };
+        let mark = best.map(point).filter(|point| point[1].is_finite());
+        Chart { title: metric.name(), note, x: "epoch", line: &line, faint: &[], mark: mark.zip(what.as_deref()) }.svg()
+    }
+
+    fn settings(&self) -> Markup {
+        // Every setting is written by this program, so that what does not come back as a table is an empty one.
+        let table = toml::Table::try_from(self.config).unwrap_or_default();
+        html! {
+            dl.settings { @for (key, value) in &table {
+                div { dt { (key) } dd { @match value { Value::String(text) => (text), other => (other) } } }
+            } }
+        }
+    }
+
+    fn going_on(&self) -> Markup {
+        let run = self.config.out.display().to_string();
+        // A path is typed as it is; one that a shell would take apart is quoted.
+        let is_plain = run.chars().all(|c| c.is_alphanumeric() || "/._-+:\\".contains(c));
+        let run = if is_plain { run } else { format!("'{}'", run.replace('\'', r"'\''")) };
+        let is_best = self.checkpoints.iter().any(|name| name == "best.safetensors");
+        html! {
+            pre {
+                @if self.state == "finished" {
+                    "# train longer\npixtape train --resume " (run) " --epochs " (2 * self.total.div_ceil(self.steps_per_epoch))
+                } @else {
+                    "# go on where it was stopped\npixtape train --resume " (run)
+                }
+                "\n\n# translate pictures with the newest weights\npixtape translate " (run) " PICTURES --out translated"
+                "\n\n# measure it on other pairs, with a page of all pictures\npixtape evaluate " (run) " --data FOLDER --out evaluation"
+                @if is_best {
+                    "\n\n# the same with the best weights\npixtape evaluate " (run) "/checkpoints/best.safetensors --data FOLDER --out evaluation"
+                }
+                "\n\n# all numbers in TensorBoard\ntensorboard --logdir " (run)
+            }
+            @if !self.checkpoints.is_empty() {
+                p { "Checkpoints: " @for (n, name) in self.checkpoints.iter().enumerate() { @if n > 0 { ", " } code { (name) } } }
+            }
+        }
+    }
+}
+
+fn loss_chart(loss: &LossCurve) -> Markup {
+    let points = loss.curve.points();
+    let line = smooth(&points, (SMOOTHING * points.len() as f64).max(0.5));
+    Chart { title: loss.title, note: loss.note, x: "step", line: &line, faint: &points, mark: None }.svg()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TrainOptions;
+    use crate::metrics::Distances;
+
+    fn html(config: &TrainConfig, held_out: usize, history: &[Validation]) -> String {
+        let mut curve = Curve::default();
+        (1..=300).for_each(|step| curve.add(step, 1.0 / step as f64));
+        let losses = [LossCurve { title: "D", note: "", curve }];
+        let samples = [0, 300].map(|step| Sample { step, address: "data:image/jpeg;base64,AAAA".into() });
+        let page = RunPage {
+            config,
+            device: "cpu with 2 threads",
+            state: "running",
+            step: 300,
+            total: 1000,
+            steps_per_epoch: 100,
+            speed: Some(12.0),
+            losses: &losses,
+            history,
+            held_out,
+            samples: &samples,
+            checkpoints: &["best.safetensors".to_owned()],
+        };
+        page.html()
+    }
+
+    #[test]
+    fn what_comes_from_outside_is_escaped() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("a <b> & \"c\"");
+        std::fs::create_dir(&data).unwrap();
+        let out = Some("runs/it's <i>".into());
+        let config = TrainOptions { data: Some(data), out, ..Default::default() }.resolve().unwrap();
+        let html = html(&config, 0, &[]);
+        assert!(!html.contains("<i>") && html.contains("it's &lt;i&gt;"), "{html}");
+        assert!(!html.contains("<b> &") && html.contains("a &lt;b&gt; &amp; &quot;c&quot;"), "{html}");
+        assert!(html.contains(r"--resume 'runs/it'\''s &lt;i&gt;'"), "{html}");
+        assert!(html.contains("--val-split"), "{html}");
+    }
+
+    #[test]
+    fn the_page_asks_nobody_for_anything() {
+        let config = TrainOptions::default().resolve().unwrap();
+        let at = |epoch, l1| Validation { epoch, step: epoch * 100, mean: Distances { l1, psnr: 9.0, ssim: 0.1 } };
+        let html = html(&config, 40, &[at(1, 0.5), at(2, 0.25), at(3, 0.75)]);
+        for address in ["http:", "https:", "src=\"/", "@import", "url("] {
+            assert!(!html.contains(address), "{address}");
+        }
+        assert_eq!(html.matches("<svg viewBox").count(), 4);
+        assert!(html.contains("0.2500 after epoch 2"), "{html}");
+        assert_eq!(html.matches("data:image/jpeg").count(), 2);
+    }
+}

@@ -1,0 +1,45 @@
+//! How close the generator comes to pictures that it does not learn from, after an epoch.
+
+use anyhow::Result;
+use rayon::prelude::*;
+
+use super::interrupt;
+use super::trainer::Trainer;
+use crate::data::{Pair, Pairs, Size};
+use crate::metrics::Distances;
+
+/// Pairs that are read, and measured, side by side.
+const AT_ONCE: usize = 16;
+
+/// The mean distances of what the generator now makes of `pairs`, which have the `size` of the networks, with dropout as in training; `None` when somebody asked the
+/// run to end before all were measured. `progress` is told how many have been translated.
+///
+/// # Errors
+/// When a pair can no longer be read, or the device has failed.
+pub fn validate(
+    trainer: &mut Trainer,
+    pairs: &dyn Pairs,
+    size: Size,
+    mut progress: impl FnMut(usize),
+) -> Result<Option<Distances>> {
+    let all: Vec<usize> = (0..pairs.len()).collect();
+    let mut distances = Vec::with_capacity(all.len());
+    for some in all.chunks(AT_ONCE) {
+        let read: Result<Vec<Pair>> = some.par_iter().map(|&index| pairs.pair(0, index)).collect();
+        let mut translated = Vec::with_capacity(some.len());
+        for (pair, index) in read?.into_iter().zip(some) {
+            if interrupt::asked() {
+                return Ok(None);
+            }
+            translated.push((trainer.generate(&pair.input)?, pair.target));
+            progress(index + 1);
+        }
+        let measured = translated.par_iter().map(|(output, target)| {
+            let mut values = vec![0.0; target.samples.len()];
+            target.to_f32(&mut values);
+            Distances::between(output, &values, [size.height, size.width, target.channels])
+        });
+        distances.par_extend(measured);
+    }
+    Ok(Some(Distances::mean(&distances)))
+}
