@@ -9,6 +9,7 @@ mod evaluate;
 mod export;
 mod generator;
 mod import;
+mod inspect;
 mod train;
 mod translate;
 
@@ -28,6 +29,7 @@ pub use evaluate::EvaluateArgs;
 pub use export::{ExportArgs, Network};
 pub use generator::GeneratorArgs;
 pub use import::ImportArgs;
+pub use inspect::InspectArgs;
 pub use train::TrainArgs;
 pub use translate::TranslateArgs;
 
@@ -50,7 +52,11 @@ Examples:
     pixtape translate runs/facades-1 labels/ sketch.png --out translated
 
   Measure a run on the pairs of a test folder, and look at them:
-    pixtape evaluate runs/facades-1 --data data/facades --out evaluation";
+    pixtape evaluate runs/facades-1 --data data/facades --out evaluation
+
+  Bring weights over from PyTorch, and hand a run on to other runtimes:
+    pixtape import latest_net_G.pth --out facades.safetensors
+    pixtape export runs/facades-1 --onnx generator.onnx";
 
 /// Pix2Pix: learns to turn one kind of image into another from pairs of both
 ///
@@ -68,6 +74,7 @@ enum Command {
     Train(Box<TrainArgs>),
     Translate(TranslateArgs),
     Evaluate(EvaluateArgs),
+    Inspect(InspectArgs),
     Import(ImportArgs),
     Export(ExportArgs),
     Data(DataArgs),
@@ -81,6 +88,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Train(args) => crate::train::run(&args.request()?)?,
         Command::Translate(args) => crate::translate::run(&args)?,
         Command::Evaluate(args) => crate::evaluate::run(&args)?,
+        Command::Inspect(args) => crate::inspect::run(&args)?,
         Command::Import(args) => crate::exchange::import::run(&args)?,
         Command::Export(args) => crate::exchange::export::run(&args)?,
         Command::Data(args) => args.run()?,
