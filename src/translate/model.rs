@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::checkpoint::{About, Origin, Reader, resolve};
 use crate::cli::GeneratorArgs;
+use crate::data::picture::CHANNELS;
 use crate::data::{Direction, PairOptions, Picture, Size};
 use crate::device::{Chosen, Device};
 use crate::nn::{Draws, Parameters, State, UNet};
@@ -44,6 +45,12 @@ impl Model {
         let GeneratorArgs { dropout, seed, device, threads } = *generator;
         let checkpoint = resolve(run_or_checkpoint)?;
         let about = Reader::open(&checkpoint)?.about()?;
+        let UNet { input_channels, output_channels, .. } = about.generator;
+        ensure!(
+            [input_channels, output_channels].iter().all(|channels| (1..=CHANNELS.len()).contains(channels)),
+            "{}: turns {input_channels} channels into {output_channels}, and pictures have 1 to 4",
+            checkpoint.display()
+        );
         Ok(Model { checkpoint, about, dropout, seed, threads, chosen: device.choose()?, recorded: None })
     }
 
