@@ -15,3 +15,4 @@ mod resume;
 pub mod scene;
 mod train;
 mod translate;
+mod validation;
