@@ -9,6 +9,7 @@ mod evaluate;
 mod export;
 mod generator;
 mod import;
+mod inspect;
 mod train;
 mod translate;
 
@@ -28,6 +29,7 @@ pub use evaluate::EvaluateArgs;
 pub use export::{ExportArgs, Network};
 pub use generator::GeneratorArgs;
 pub use import::ImportArgs;
+pub use inspect::InspectArgs;
 pub use train::TrainArgs;
 pub use translate::TranslateArgs;
 
@@ -46,7 +48,11 @@ Examples:
     pixtape translate runs/facades-1 labels/ sketch.png --out translated
 
   Measure a run on the pairs of a test folder, and look at them:
-    pixtape evaluate runs/facades-1 --data data/facades --out evaluation";
+    pixtape evaluate runs/facades-1 --data data/facades --out evaluation
+
+  Bring weights over from PyTorch, and hand a run on to other runtimes:
+    pixtape import latest_net_G.pth --out facades.safetensors
+    pixtape export runs/facades-1 --onnx generator.onnx";
 
 /// Pix2Pix: learns to turn one kind of image into another from pairs of both
 ///
@@ -64,6 +70,7 @@ enum Command {
     Train(Box<TrainArgs>),
     Translate(TranslateArgs),
     Evaluate(EvaluateArgs),
+    Inspect(InspectArgs),
     Import(ImportArgs),
     Export(ExportArgs),
     Data(DataArgs),
@@ -77,6 +84,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Train(args) => crate::train::run(&args.request()?)?,
         Command::Translate(args) => crate::translate::run(&args)?,
         Command::Evaluate(args) => crate::evaluate::run(&args)?,
+        Command::Inspect(args) => crate::inspect::run(&args)?,
         Command::Import(args) => crate::exchange::import::run(&args)?,
         Command::Export(args) => crate::exchange::export::run(&args)?,
         Command::Data(args) => args.run()?,
@@ -128,7 +136,7 @@ mod tests {
     #[test]
     fn the_examples_can_be_typed() {
         let examples: Vec<&str> = EXAMPLES.lines().map(str::trim).filter(|line| line.starts_with("pixtape ")).collect();
-        assert_eq!(examples.len(), 5);
+        assert_eq!(examples.len(), 7);
         for example in examples {
             Cli::try_parse_from(example.split_whitespace()).unwrap();
         }
