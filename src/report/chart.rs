@@ -56,7 +56,7 @@ impl Chart<'_> {
                         line.grid x1=(LEFT) x2=(SIDES[0] - RIGHT) y1=(round(at)) y2=(round(at)) {}
                         text.y x=(LEFT - 6.0) y=(round(at + 3.5)) { (short(tick)) }
                     }
-                    @for tick in ticks(x, 5).into_iter().filter(|tick| tick.fract() == 0.0) {
+                    @for tick in ticks(x, 6).into_iter().filter(|tick| tick.fract() == 0.0) {
                         @let [at, _] = place([tick, y[0]]);
                         text.x x=(round(at)) y=(SIDES[1] - BOTTOM + 17.0) { (short(tick)) }
                     }

@@ -188,7 +188,7 @@ impl RunPage<'_> {
                 "\n\n# translate pictures with the newest weights\npixtape translate " (run) " PICTURES --out translated"
                 "\n\n# measure it on other pairs, with a page of all pictures\npixtape evaluate " (run) " --data FOLDER --out evaluation"
                 @if is_best {
-                    "\n\n# the same with the best weights\npixtape evaluate " (run) "/checkpoints/best.safetensors --data FOLDER --out evaluation"
+                    "\n\n# the same with the best weights\npixtape evaluate " (run) "/checkpoints/best.safetensors --data FOLDER --out evaluation-best"
                 }
                 "\n\n# all numbers in TensorBoard\ntensorboard --logdir " (run)
             }

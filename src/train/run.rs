@@ -306,7 +306,8 @@ impl Run {
         self.journal.validation(&self.history)?;
         let is_best = best(&self.history, self.config.best_by).is_some_and(|best| best.step == step);
         if is_best {
-            if step.is_multiple_of(self.config.save_every) {
+            // The best one is then another name of this checkpoint.
+            if step.is_multiple_of(self.config.save_every) || step == self.saved {
                 self.save_once()?;
             }
             let meta = self.meta()?;
