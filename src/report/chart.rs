@@ -164,12 +164,12 @@ mod tests {
     #[test]
     fn a_chart_of_nothing_and_of_one_point_can_be_drawn() {
         let chart = |line: &[[f64; 2]]| {
-            Chart { title: "<title>", note: "", x: "step", line, faint: &[], mark: None }.svg().into_string()
+            Chart { title: "a <i>", note: "", x: "step", line, faint: &[], mark: None }.svg().into_string()
         };
         for line in [&[][..], &[[5.0, 0.0]], &[[5.0, f64::INFINITY], [6.0, 1.0]]] {
             let svg = chart(line);
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
-            assert!(svg.contains("&lt;title&gt;") && !svg.contains("<title>"), "{svg}");
+            assert!(svg.contains("a &lt;i&gt;") && !svg.contains("<i>"), "{svg}");
         }
         assert!(chart(&[[5.0, 0.0]]).contains("<circle class=\"only\""));
     }
