@@ -38,6 +38,10 @@ Examples:
   Train on the built-in facades, about two minutes on two cores:
     pixtape train
 
+  See which public data sets there are, and fetch one:
+    pixtape data fetch
+    pixtape data fetch facades
+
   Train the full recipe on your own pairs, from the right half to the left:
     pixtape train --data data/facades --direction b-to-a
 
@@ -133,10 +137,22 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The commands in the examples of `command` and of those below it.
+    fn examples(command: &clap::Command) -> Vec<String> {
+        let text = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+        let mut lines: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+        lines.retain(|line| line.starts_with("pixtape "));
+        command.get_subcommands().for_each(|below| lines.extend(examples(below)));
+        lines
+    }
+
     #[test]
     fn the_examples_can_be_typed() {
-        let examples: Vec<&str> = EXAMPLES.lines().map(str::trim).filter(|line| line.starts_with("pixtape ")).collect();
-        assert_eq!(examples.len(), 7);
+        let examples = examples(&Cli::command());
+        for of in ["pixtape train", "pixtape translate", "pixtape evaluate", "pixtape data pair", "pixtape data fetch"]
+        {
+            assert!(examples.iter().any(|example| example.starts_with(of)), "no example of {of}");
+        }
         for example in examples {
             Cli::try_parse_from(example.split_whitespace()).unwrap();
         }

@@ -90,7 +90,7 @@ impl Chart<'_> {
         let room = match high - low {
             width if width > 0.0 => 0.06 * width,
             // One value, or none at all.
-            width if width == 0.0 => (0.1 * high.abs()).max(1e-6),
+            0.0 => (0.1 * high.abs()).max(1e-6),
             _ => return [0.0, 1.0],
         };
         // Losses and distances are not negative: the room below does not make them look so.
