@@ -18,3 +18,4 @@ mod resume;
 pub mod scene;
 mod train;
 mod translate;
+mod validation;

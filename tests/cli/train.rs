@@ -11,7 +11,8 @@ fn a_run_folder_holds_settings_losses_samples_and_checkpoints() {
     let scene = Scene::new();
     let said =
         scene.run(&format!("train {TINY} --steps 7 --out run --save-every 2 --sample-every 3 --keep 2 --seed 5"));
-    assert_eq!(scene.names("run"), ["checkpoints", "config.toml", "losses.csv", "samples"]);
+    let names = ["checkpoints", "config.toml", "losses.csv", "metrics.csv", "report.html", "samples", "tensorboard"];
+    assert_eq!(scene.names("run"), names);
 
     let config = TrainConfig::from_toml(&fs::read_to_string(scene.path("run/config.toml")).unwrap()).unwrap();
     assert_eq!((config.steps, config.epochs, config.ngf, config.seed), (Some(7), None, 2, 5));
