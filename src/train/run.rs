@@ -199,8 +199,9 @@ impl Run {
             self.draw_samples()?;
         }
         // One that was interrupted is done before anything changes.
-        self.validate_if_due(&mut progress)?;
-        self.report()?;
+        if self.validate_if_due(&mut progress)? || self.first == 0 {
+            self.report()?;
+        }
         while self.trainer.steps_done() < self.total && !interrupt::asked() {
             let batch = match self.loader.next() {
                 Ok(batch) => batch,

@@ -133,11 +133,11 @@ fn epochs_end_a_run_as_steps_do() {
 }
 
 #[test]
-fn init_takes_the_weights_of_another_run_and_nothing_else() {
+fn start_from_takes_the_weights_of_another_run_and_nothing_else() {
     let scene = Scene::new();
     scene.run(&format!("train {TINY} --steps 4 --out a --lr 0.01"));
     let from = checkpoint("a", 4);
-    scene.run(&format!("train {TINY} --steps 1 --out b --lr 1e-30 --seed 9 --init {from}"));
+    scene.run(&format!("train {TINY} --steps 1 --out b --lr 1e-30 --seed 9 --start-from {from}"));
     let (a, b) = (scene.checkpoint("a", 4), scene.checkpoint("b", 1));
     let names: Vec<&String> = a.tensors.keys().filter(|name| !name.starts_with("adam.")).collect();
     assert!(names.iter().any(|name| name.starts_with("generator.")));
@@ -182,7 +182,7 @@ fn a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint_before() {
     let (_, bytes) = weights.tensors.get_mut("generator.down1.model.0.weight").unwrap();
     bytes[..4].copy_from_slice(&f32::INFINITY.to_le_bytes());
     weights.write(&scene.path("broken.safetensors"));
-    let stderr = said(&format!("train {TINY} --steps 9 --init broken.safetensors --out broken"));
+    let stderr = said(&format!("train {TINY} --steps 9 --start-from broken.safetensors --out broken"));
     let error = stderr.lines().last().unwrap();
     assert!(error.starts_with("error: a loss of step 1 is not") && error.contains("no checkpoint"), "{error}");
     assert_eq!(scene.names("broken/checkpoints"), [""; 0]);
