@@ -111,7 +111,11 @@ fn weights_that_do_not_fit_are_named_with_both_shapes() {
     // Of wider networks.
     scene.run(&format!("train {} --steps 1 --out wide", TINY.replace("--ngf 2", "--ngf 3")));
     let wide = checkpoint("wide", 1);
-    refused(&scene, &format!("--start-from {wide}"), &["generator.down1.model.0.weight", "[3, 3, 4, 4]", "[2, 3, 4, 4]"]);
+    refused(
+        &scene,
+        &format!("--start-from {wide}"),
+        &["generator.down1.model.0.weight", "[3, 3, 4, 4]", "[2, 3, 4, 4]"],
+    );
 
     let name = "discriminator.model.5.weight";
     let mut weights = scene.checkpoint("a", 1);
