@@ -68,12 +68,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_act_forward(
     int by_step) {
   STATIC_SMEM(float, rows, [1][ROWS][LANES]);
   const Share share(channels);
-  const size_t drawn_image = size_t(first_image) + share.image;
-  const Mask mask =
-      make_mask(control, dropout, dropout_place, dropout_threshold, keep_scale, by_step ? drawn_image : 0);
-  const Affine affine(gain, bias, share);
+  const Mask mask = make_mask(control, dropout, dropout_place, dropout_threshold, keep_scale,
+                              by_step ? size_t(first_image) + share.image : 0);
   const size_t first_pixel = size_t(share.image) * pixels;
-  const size_t first_drawn = (by_step ? 0 : drawn_image * pixels * channels) + share.channel;
   x += first_pixel * x_stride + share.channel;
   y += first_pixel * y_stride + share.channel;
 
@@ -95,6 +92,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_act_forward(
     statistics[at(2 * share.image, channels, share.channel)] = mean;
     statistics[at(2 * share.image + 1, channels, share.channel)] = scale;
   }
+  const Affine affine(gain, bias, share);
+  const size_t first_drawn =
+      (by_step ? 0 : (size_t(first_image) * pixels + first_pixel) * channels) + share.channel;
   for (unsigned p = share.first; p < unsigned(pixels); p += share.step) {
     const float value = affine((x[at(p, x_stride, 0)] - mean) * scale);
     const float activated = value > 0.0f ? value : value * slope;

@@ -11,6 +11,7 @@ pub mod device;
 pub mod evaluate;
 pub mod exchange;
 mod files;
+pub mod inspect;
 pub mod metrics;
 pub mod nn;
 pub mod ops;

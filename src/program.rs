@@ -192,6 +192,11 @@ impl RecordedStep {
     pub fn step(&self) -> &dyn Step {
         &*self.step
     }
+
+    /// What it reads and writes, in the order of the step's own list.
+    pub fn accesses(&self) -> &[Access] {
+        &self.accesses
+    }
 }
 
 /// What a tape ends as: recorded once, planned, executed again and again.
@@ -206,6 +211,11 @@ pub struct Program {
 impl Program {
     pub fn buffers(&self) -> &Buffers {
         &self.buffers
+    }
+
+    /// How many of the steps, from the first on, an execution runs.
+    pub fn main_steps(&self) -> usize {
+        self.main
     }
 
     /// In recorded order.

@@ -26,7 +26,18 @@ pub struct Tensor {
     pub(crate) detached: bool,
 }
 
+impl fmt::Display for BufferId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
 impl Tensor {
+    /// Where it lies.
+    pub fn buffer(&self) -> BufferId {
+        self.buffer
+    }
+
     /// Pixels of all images.
     pub fn pixels(&self) -> usize {
         self.shape[0] * self.shape[1] * self.shape[2]

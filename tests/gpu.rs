@@ -6,6 +6,9 @@ mod cli {
     pub mod scene;
 }
 mod cuda;
+mod networks {
+    pub mod published;
+}
 mod ops {
     pub mod adam;
     pub mod case;

@@ -11,7 +11,7 @@ use crate::nn::UNet;
 
 /// The format this program writes, and the only one it reads. To be raised whenever a tensor or a key changes its
 /// meaning.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 const VERSION_KEY: &str = "pixtape.format-version";
 const STEP_KEY: &str = "pixtape.step";

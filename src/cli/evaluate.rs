@@ -21,7 +21,8 @@ pub struct EvaluateArgs {
     #[arg(value_name = "RUN_OR_CHECKPOINT")]
     pub model: PathBuf,
 
-    /// Folder of side-by-side pairs: its test/ is used, else its val/, else its train/, else the folder itself.
+    /// Folder of pairs as `train` takes them: its test/ is used, else its val/, else its train/, else all of it; or, of what the
+    /// run held out itself (--val-split), that share.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
 

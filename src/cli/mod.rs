@@ -9,6 +9,7 @@ mod evaluate;
 mod export;
 mod generator;
 mod import;
+mod inspect;
 mod train;
 mod translate;
 
@@ -28,6 +29,7 @@ pub use evaluate::EvaluateArgs;
 pub use export::{ExportArgs, Network};
 pub use generator::GeneratorArgs;
 pub use import::ImportArgs;
+pub use inspect::InspectArgs;
 pub use train::TrainArgs;
 pub use translate::TranslateArgs;
 
@@ -35,6 +37,10 @@ const EXAMPLES: &str = "\
 Examples:
   Train on the built-in facades, about two minutes on two cores:
     pixtape train
+
+  See which public data sets there are, and fetch one:
+    pixtape data fetch
+    pixtape data fetch facades
 
   Train the full recipe on your own pairs, from the right half to the left:
     pixtape train --data data/facades --direction b-to-a
@@ -46,7 +52,11 @@ Examples:
     pixtape translate runs/facades-1 labels/ sketch.png --out translated
 
   Measure a run on the pairs of a test folder, and look at them:
-    pixtape evaluate runs/facades-1 --data data/facades --out evaluation";
+    pixtape evaluate runs/facades-1 --data data/facades --out evaluation
+
+  Bring weights over from PyTorch, and hand a run on to other runtimes:
+    pixtape import latest_net_G.pth --out facades.safetensors
+    pixtape export runs/facades-1 --onnx generator.onnx";
 
 /// Pix2Pix: learns to turn one kind of image into another from pairs of both
 ///
@@ -64,6 +74,7 @@ enum Command {
     Train(Box<TrainArgs>),
     Translate(TranslateArgs),
     Evaluate(EvaluateArgs),
+    Inspect(InspectArgs),
     Import(ImportArgs),
     Export(ExportArgs),
     Data(DataArgs),
@@ -77,6 +88,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Train(args) => crate::train::run(&args.request()?)?,
         Command::Translate(args) => crate::translate::run(&args)?,
         Command::Evaluate(args) => crate::evaluate::run(&args)?,
+        Command::Inspect(args) => crate::inspect::run(&args)?,
         Command::Import(args) => crate::exchange::import::run(&args)?,
         Command::Export(args) => crate::exchange::export::run(&args)?,
         Command::Data(args) => args.run()?,
@@ -125,10 +137,22 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The commands in the examples of `command` and of those below it.
+    fn examples(command: &clap::Command) -> Vec<String> {
+        let text = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+        let mut lines: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+        lines.retain(|line| line.starts_with("pixtape "));
+        command.get_subcommands().for_each(|below| lines.extend(examples(below)));
+        lines
+    }
+
     #[test]
     fn the_examples_can_be_typed() {
-        let examples: Vec<&str> = EXAMPLES.lines().map(str::trim).filter(|line| line.starts_with("pixtape ")).collect();
-        assert_eq!(examples.len(), 5);
+        let examples = examples(&Cli::command());
+        for of in ["pixtape train", "pixtape translate", "pixtape evaluate", "pixtape data pair", "pixtape data fetch"]
+        {
+            assert!(examples.iter().any(|example| example.starts_with(of)), "no example of {of}");
+        }
         for example in examples {
             Cli::try_parse_from(example.split_whitespace()).unwrap();
         }

@@ -51,7 +51,7 @@ impl TrainArgs {
 fn resume(options: TrainOptions, run: &Path) -> Result<TrainRequest> {
     ensure!(
         !run.is_file(),
-        "--resume {}: give the folder of a run (--init starts a new run from the weights in a file)",
+        "--resume {}: give the folder of a run (--start-from starts a new run from the weights in a file)",
         run.display()
     );
     let newest = checkpoint::resolve(run).context("--resume")?;

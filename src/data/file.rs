@@ -161,9 +161,16 @@ mod tests {
             ImageBuffer::from_fn(20, 30, |x, y| Rgb([0, 1, 2].map(|c| noise(x, y, c) as u8))).into();
         for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Tiff, ImageFormat::WebP, ImageFormat::Bmp] {
             let whole = encoded(&image, format);
-            assert!(decode_whole(&whole).is_ok(), "{format:?}");
-            for missing in [1, 7, whole.len() / 4, whole.len() / 2] {
+            let picture = decoded(&whole);
+            for missing in [whole.len() / 16, whole.len() / 4, whole.len() / 2, whole.len() - 30] {
                 assert!(decode_whole(&whole[..whole.len() - missing]).is_err(), "{format:?} without {missing} bytes");
+            }
+            // The last bytes may hold nothing of the picture: a file without them is refused, or complete.
+            for missing in 1..64 {
+                if let Ok(image) = decode_whole(&whole[..whole.len() - missing]) {
+                    let found = Picture::from_image(image).expect("8 bits");
+                    assert!(found == picture, "{format:?} without {missing} bytes is another picture");
+                }
             }
         }
         assert!(decode_whole(b"GIF89a").is_err_and(|error| error.to_string().starts_with("not a PNG, JPEG, TIFF")));

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 
 use super::file::decode_with_format;
@@ -64,7 +64,7 @@ impl PairOptions {
 impl Dataset {
     /// Opens `dir`. Training pairs are those of its part `train`, or of `dir` itself when there are none; those of the part
     /// `val`, else `test`, are held out, else a share of the training pairs. `progress` is told how many of how many pairs are
-    /// decoded, from several threads. The decoded training pairs are kept as far as they fit in `cache_bytes`.
+    /// decoded, from several threads. What is decoded is kept as far as it fits in `cache_bytes`, the training pairs first.
     ///
     /// # Errors
     /// When there are no pairs to train on, or naming every file that cannot be used.
@@ -149,7 +149,7 @@ impl Parts {
     ) -> (Dataset, Vec<String>) {
         let Parts { train, held_out, rest } = self;
         let total = [&train, &held_out].into_iter().chain(&rest).map(|(_, sources)| sources.len()).sum();
-        let place = |part: &str| if part.is_empty() { "in it".to_owned() } else { format!("in {part}/") };
+        let place = |part: &str| if part.is_empty() { String::new() } else { format!(" in {part}/") };
         let mut parts = vec![(place(train.0), train.1.len(), "to learn from")];
         if !held_out.1.is_empty() {
             parts.push((place(held_out.0), held_out.1.len(), "held out"));
@@ -157,13 +157,11 @@ impl Parts {
         parts.extend(rest.iter().map(|(part, sources)| (place(part), sources.len(), "for evaluate")));
         parts.retain(|(_, count, _)| *count > 0);
 
-        let mut reading =
-            Reading { options, progress, total, done: 0.into(), seen: Seen::default(), bad: found.unclear };
-        let train = reading.folder(train.1, cache_bytes, false);
-        // Of the held-out pairs a few are looked at now and then: they are only checked.
-        let held_out = reading.folder(held_out.1, 0, true);
+        let mut reading = Reading::new(options, progress, total, cache_bytes, found.unclear);
+        let train = reading.folder(train.1, false);
+        let held_out = reading.folder(held_out.1, true);
         for (_, sources) in rest {
-            reading.folder(sources, 0, true);
+            reading.folder(sources, true);
         }
         let Reading { seen, bad, .. } = reading;
         let report = Report {
@@ -221,9 +219,8 @@ impl Folder {
             name = format!("the {} of {name} held out in training", options.val_split);
         }
         let total = sources.len() + found.unclear.len();
-        let mut reading =
-            Reading { options, progress: &|_, _| {}, total, done: 0.into(), seen: Seen::default(), bad: found.unclear };
-        let folder = reading.folder(sources, CACHE_BYTES, true);
+        let mut reading = Reading::new(options, &|_, _| {}, total, CACHE_BYTES, found.unclear);
+        let folder = reading.folder(sources, true);
         refuse(dir, &reading.bad, total)?;
         Ok((name, folder))
     }
@@ -237,7 +234,10 @@ impl Pairs for Folder {
     fn pair(&self, _epoch: u64, index: usize) -> Result<Pair> {
         match &self.cached[index] {
             Some(pair) => Ok(pair.clone()),
-            None => Ok(decode(&self.sources[index], &self.options, self.is_cut)?.pair),
+            None => {
+                let source = &self.sources[index];
+                prepare(decode(source)?.0, &self.options, self.is_cut).with_context(|| source.to_string())
+            }
         }
     }
 
@@ -258,20 +258,36 @@ struct Reading<'a> {
     progress: &'a (dyn Fn(usize, usize) + Sync),
     total: usize,
     done: AtomicUsize,
+    cache_bytes: usize,
+    /// Bytes of the pairs decoded so far.
+    decoded_bytes: AtomicUsize,
     seen: Seen,
     bad: Vec<String>,
 }
 
-impl Reading<'_> {
-    /// Decodes all `sources` and keeps what fits in `cache_bytes`.
-    fn folder(&mut self, sources: Vec<Source>, cache_bytes: usize, is_cut: bool) -> Folder {
-        let kept = AtomicUsize::new(0);
+impl<'a> Reading<'a> {
+    fn new(
+        options: &'a PairOptions,
+        progress: &'a (dyn Fn(usize, usize) + Sync),
+        total: usize,
+        cache_bytes: usize,
+        bad: Vec<String>,
+    ) -> Reading<'a> {
+        let (done, decoded_bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Reading { options, progress, total, done, cache_bytes, decoded_bytes, seen: Seen::default(), bad }
+    }
+
+    /// Decodes all `sources` and keeps what still fits.
+    fn folder(&mut self, sources: Vec<Source>, is_cut: bool) -> Folder {
         let read = |source: &Source| {
-            let read = decode(source, self.options, is_cut).map(|decoded| {
-                let bytes = size_of::<u16>() * (decoded.pair.input.samples.len() + decoded.pair.target.samples.len());
-                // Which ones are kept is up to the threads, and changes no pair.
-                let is_kept = kept.fetch_add(bytes, Ordering::Relaxed) + bytes <= cache_bytes;
-                (is_kept.then_some(decoded.pair), decoded.files)
+            let read = decode(source).map(|(sides, files)| {
+                let pair = prepare(sides, self.options, is_cut).with_context(|| source.to_string()).map(|pair| {
+                    let bytes = size_of::<u16>() * (pair.input.samples.len() + pair.target.samples.len());
+                    // Which ones are kept is up to the threads, and changes no pair.
+                    let is_kept = self.decoded_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.cache_bytes;
+                    is_kept.then_some(pair)
+                });
+                (pair, files)
             });
             (self.progress)(self.done.fetch_add(1, Ordering::Relaxed) + 1, self.total);
             read
@@ -279,26 +295,22 @@ impl Reading<'_> {
         let read: Vec<_> = sources.par_iter().map(read).collect();
         let (mut cached, mut fingerprint) = (Vec::new(), Fnv::new());
         for (source, read) in sources.iter().zip(read) {
-            match read {
-                Ok((pair, files)) => {
-                    cached.push(pair);
-                    self.seen.pair(files.sides);
-                    for (path, (kind, hash)) in source.files().iter().zip(files.of_each) {
-                        self.seen.file(kind);
-                        fingerprint.write(path.file_name().unwrap_or_default().as_encoded_bytes());
-                        fingerprint.write_u64(hash);
-                    }
+            let pair = read.and_then(|(pair, files)| {
+                self.seen.pair(files.sides);
+                for (path, (kind, hash)) in source.files().iter().zip(files.of_each) {
+                    self.seen.file(kind);
+                    fingerprint.write(path.file_name().unwrap_or_default().as_encoded_bytes());
+                    fingerprint.write_u64(hash);
                 }
+                pair
+            });
+            match pair {
+                Ok(pair) => cached.push(pair),
                 Err(error) => self.bad.push(format!("{error:#}")),
             }
         }
         Folder { sources, cached, options: *self.options, is_cut, fingerprint: fingerprint.0 }
     }
-}
-
-struct Decoded {
-    pair: Pair,
-    files: Files,
 }
 
 /// What the files of a pair are like.
@@ -309,8 +321,8 @@ struct Files {
     of_each: Vec<(String, u64)>,
 }
 
-/// The pair in its file or files: ready to be cropped, or cut to the image size.
-fn decode(source: &Source, options: &PairOptions, is_cut: bool) -> Result<Decoded> {
+/// A and B as they are in their file or files.
+fn decode(source: &Source) -> Result<([Picture; 2], Files)> {
     let mut of_each = Vec::new();
     let mut read = |path: &PathBuf| -> Result<Picture> {
         let (picture, kind, hash) = read(path).with_context(|| path.display().to_string())?;
@@ -327,28 +339,29 @@ fn decode(source: &Source, options: &PairOptions, is_cut: bool) -> Result<Decode
         }
         Source::Files([a, b]) => [read(a)?, read(b)?],
     };
-    let sizes = sides.each_ref().map(|picture| picture.size);
-    let [a, b] = sides;
+    let files = Files { sides: sides.each_ref().map(|picture| picture.size), of_each };
+    Ok((sides, files))
+}
+
+/// The pair of A and B: ready to be cropped, or cut to the image size.
+fn prepare([a, b]: [Picture; 2], options: &PairOptions, is_cut: bool) -> Result<Pair> {
     let [input, target] = match options.direction {
         Direction::AToB => [a, b],
         Direction::BToA => [b, a],
     };
-    let name = || source.files().iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" and ");
     let fit = if is_cut { options.fit.whole() } else { options.fit };
-    let prepare = |picture: Picture, channels: usize| fit.apply(picture.with_channels(channels)).with_context(name);
-    let mut pair = Pair { input: prepare(input, options.channels[0])?, target: prepare(target, options.channels[1])? };
-    if pair.input.size != pair.target.size {
-        bail!(
-            "{}: one is {} and the other {}; only --preprocess resize-and-crop makes them one size",
-            name(),
-            pair.input.size.sides(),
-            pair.target.size.sides()
-        );
-    }
-    if is_cut {
-        pair = Pair { input: fit.middle(&pair.input), target: fit.middle(&pair.target) };
-    }
-    Ok(Decoded { pair, files: Files { sides: sizes, of_each } })
+    let input = fit.apply(input.with_channels(options.channels[0]))?;
+    let target = fit.apply(target.with_channels(options.channels[1]))?;
+    ensure!(
+        input.size == target.size,
+        "one is {} and the other {}; only --preprocess resize-and-crop makes them one size",
+        input.size.sides(),
+        target.size.sides()
+    );
+    Ok(match is_cut {
+        true => Pair { input: fit.middle(&input), target: fit.middle(&target) },
+        false => Pair { input, target },
+    })
 }
 
 /// The picture in a file, what kind of file it is, and a hash of it.

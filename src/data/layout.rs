@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -37,6 +37,15 @@ impl Source {
         match self {
             Source::Halves(file) => std::slice::from_ref(file),
             Source::Files(files) => files,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Source::Halves(file) => write!(f, "{}", file.display()),
+            Source::Files([a, b]) => write!(f, "{} and {}", a.display(), b.display()),
         }
     }
 }

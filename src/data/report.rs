@@ -15,7 +15,7 @@ pub struct Report {
     pub dir: PathBuf,
     pub layout: Layout,
     pub direction: Direction,
-    /// Each part of the data, as it is called, with the number of its pairs and what they are for.
+    /// Each part of the data: ` in train/` and the like, the number of its pairs, and what they are for.
     pub parts: Vec<(String, usize, &'static str)>,
     pub seen: Seen,
     /// Files that belong to no pair, each with the reason.
@@ -45,13 +45,12 @@ impl Report {
             Layout::Folders => format!("pairs by name in two folders, A is the {input}, B the {target}"),
             Layout::Stems => format!("pairs by name, the .jpg (A) is the {input}, the .png (B) the {target}"),
         };
-        let parts = self.parts.iter().map(|(part, count, use_)| format!("{} {part} {use_}", pairs(*count)));
-        let mut lines = vec![
-            format!("Found     {how}"),
-            format!("Pairs     {}", parts.collect::<Vec<_>>().join(", ")),
-            format!("Sizes     {}", self.sizes()),
-            format!("Files     {}", counted(&self.seen.kinds)),
-        ];
+        let parts = self.parts.iter().map(|(part, count, use_)| format!("{}{part} {use_}", pairs(*count)));
+        let mut lines = vec![format!("Found     {how}"), format!("Pairs     {}", parts.collect::<Vec<_>>().join(", "))];
+        if !self.seen.kinds.is_empty() {
+            lines.push(format!("Sizes     {}", self.sizes()));
+            lines.push(format!("Files     {}", counted(&self.seen.kinds)));
+        }
         lines.extend(self.skipped_line());
         lines
     }
@@ -166,7 +165,7 @@ mod tests {
             dir: "data".into(),
             layout: Layout::SideBySide,
             direction: Direction::BToA,
-            parts: vec![("in train/".to_owned(), 2, "to learn from"), ("in test/".to_owned(), 1, "held out")],
+            parts: vec![(" in train/".to_owned(), 2, "to learn from"), (" in test/".to_owned(), 1, "held out")],
             seen,
             skipped: Vec::new(),
         }

@@ -91,6 +91,15 @@ impl Parameters {
         Tensor { offset, shape, stride: shape[3], ..flat }
     }
 
+    /// The number of the parameter whose part of a flat buffer `tensor` is.
+    pub(crate) fn at(&self, tensor: Tensor) -> Option<usize> {
+        let mut end = 0;
+        self.specs.iter().position(|spec| {
+            end += spec.count();
+            tensor.offset < end
+        })
+    }
+
     /// The values of the parameter called `name`.
     pub(crate) fn value(&self, name: &str) -> Tensor {
         let index = self.specs.iter().position(|spec| spec.name == name);

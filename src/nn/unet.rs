@@ -92,8 +92,8 @@ impl UNet {
     pub fn validate(&self) -> Result<()> {
         let UNet { input_channels, output_channels, width, depth, dropout, .. } = *self;
         for (what, value, least, most) in [
-            ("input channels", input_channels, 1, 1024),
-            ("output channels", output_channels, 1, 1024),
+            ("input channels", input_channels, 1, 4),
+            ("output channels", output_channels, 1, 4),
             ("width", width, 1, 1024),
             ("depth", depth, 2, 12),
         ] {

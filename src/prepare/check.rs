@@ -14,6 +14,7 @@ use crate::data::{Dataset, preparation};
 /// # Errors
 /// When there are no pairs, or some that cannot be used: after what was found has been printed.
 pub fn run(args: &CheckArgs) -> Result<()> {
+    ensure!(args.dir.is_dir(), "there is no folder {}", args.dir.display());
     let options = TrainOptions {
         data: Some(args.dir.clone()),
         direction: args.direction,

@@ -56,7 +56,7 @@ impl Chart<'_> {
                         line.grid x1=(LEFT) x2=(SIDES[0] - RIGHT) y1=(round(at)) y2=(round(at)) {}
                         text.y x=(LEFT - 6.0) y=(round(at + 3.5)) { (short(tick)) }
                     }
-                    @for tick in ticks(x, 5).into_iter().filter(|tick| tick.fract() == 0.0) {
+                    @for tick in ticks(x, 6).into_iter().filter(|tick| tick.fract() == 0.0) {
                         @let [at, _] = place([tick, y[0]]);
                         text.x x=(round(at)) y=(SIDES[1] - BOTTOM + 17.0) { (short(tick)) }
                     }
@@ -90,7 +90,7 @@ impl Chart<'_> {
         let room = match high - low {
             width if width > 0.0 => 0.06 * width,
             // One value, or none at all.
-            width if width == 0.0 => (0.1 * high.abs()).max(1e-6),
+            0.0 => (0.1 * high.abs()).max(1e-6),
             _ => return [0.0, 1.0],
         };
         // Losses and distances are not negative: the room below does not make them look so.
@@ -164,12 +164,12 @@ mod tests {
     #[test]
     fn a_chart_of_nothing_and_of_one_point_can_be_drawn() {
         let chart = |line: &[[f64; 2]]| {
-            Chart { title: "<title>", note: "", x: "step", line, faint: &[], mark: None }.svg().into_string()
+            Chart { title: "a <i>", note: "", x: "step", line, faint: &[], mark: None }.svg().into_string()
         };
         for line in [&[][..], &[[5.0, 0.0]], &[[5.0, f64::INFINITY], [6.0, 1.0]]] {
             let svg = chart(line);
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
-            assert!(svg.contains("&lt;title&gt;") && !svg.contains("<title>"), "{svg}");
+            assert!(svg.contains("a &lt;i&gt;") && !svg.contains("<i>"), "{svg}");
         }
         assert!(chart(&[[5.0, 0.0]]).contains("<circle class=\"only\""));
     }

@@ -3,10 +3,11 @@
 use maud::{Markup, html};
 use toml::Value;
 
-use super::chart::{Chart, short};
+use super::chart::Chart;
 use super::curve::{Curve, smooth};
 use super::page;
 use crate::config::TrainConfig;
+use crate::data::Size;
 use crate::metrics::{Metric, Validation, best};
 
 /// Points on either side whose mean the thick line of a loss is, as a share of all points.
@@ -62,10 +63,15 @@ impl RunPage<'_> {
             }
             progress value=(self.step) max=(self.total) {}
             (self.tiles())
-            (self.samples())
-            h2 { "Losses" }
-            p { "Each step's values before its update. The thick line is the faint one, smoothed." }
-            div.charts { @for loss in self.losses { (loss_chart(loss)) } }
+            div.progress {
+                section { (self.samples()) }
+                section {
+                    h2 { "Losses" }
+                    p { "Each step's values before its update. The thick line is the faint one, smoothed." }
+                    @if self.losses.is_empty() { p { "Nothing yet." } }
+                    div.charts { @for loss in self.losses { (loss_chart(loss)) } }
+                }
+            }
             h2 { "Held-out pairs" }
             (self.metrics())
             h2 { "Settings" }
@@ -78,23 +84,26 @@ impl RunPage<'_> {
 
     fn tiles(&self) -> Markup {
         let config = self.config;
+        let Size { width, height } = config.image_size;
         let data = config.data.as_ref().map_or("built-in facades".into(), |data| data.display().to_string());
         let epochs = self.total.div_ceil(self.steps_per_epoch);
         let epoch = self.step.div_ceil(self.steps_per_epoch).max(1);
-        let speed = self.speed.map_or("–".to_owned(), |speed| format!("{} it/s", short(speed)));
+        let speed = self.speed.map_or("–".to_owned(), |speed| format!("{speed:.1} it/s"));
+        // Without the reason for the choice.
+        let device = self.device.split(" (").next().unwrap_or_default();
         let best_metric = best(self.history, config.best_by);
         let tile = |value: &str, what: &str| html! { div.tile { b { (value) } span { (what) } } };
         html! {
             div.tiles {
                 (tile(&format!("{} / {}", self.step, self.total), &format!("steps, epoch {epoch} of {epochs}")))
-                (tile(&speed, &format!("on {}", self.device)))
+                (tile(&speed, &format!("on {device}")))
                 @if let Some(best) = best_metric {
                     (tile(
                         &config.best_by.format(config.best_by.of(&best.mean)),
                         &format!("best held-out {}, after epoch {}", config.best_by.name(), best.epoch),
                     ))
                 }
-                (tile(&config.image_size.to_string(), &format!("pixels, from {data}")))
+                (tile(&format!("{width} x {height}"), &format!("pixels, from {data}")))
             }
         }
     }
@@ -179,7 +188,7 @@ impl RunPage<'_> {
                 "\n\n# translate pictures with the newest weights\npixtape translate " (run) " PICTURES --out translated"
                 "\n\n# measure it on other pairs, with a page of all pictures\npixtape evaluate " (run) " --data FOLDER --out evaluation"
                 @if is_best {
-                    "\n\n# the same with the best weights\npixtape evaluate " (run) "/checkpoints/best.safetensors --data FOLDER --out evaluation"
+                    "\n\n# the same with the best weights\npixtape evaluate " (run) "/checkpoints/best.safetensors --data FOLDER --out evaluation-best"
                 }
                 "\n\n# all numbers in TensorBoard\ntensorboard --logdir " (run)
             }

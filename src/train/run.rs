@@ -199,8 +199,9 @@ impl Run {
             self.draw_samples()?;
         }
         // One that was interrupted is done before anything changes.
-        self.validate_if_due(&mut progress)?;
-        self.report()?;
+        if self.validate_if_due(&mut progress)? || self.first == 0 {
+            self.report()?;
+        }
         while self.trainer.steps_done() < self.total && !interrupt::asked() {
             let batch = match self.loader.next() {
                 Ok(batch) => batch,
@@ -298,7 +299,7 @@ impl Run {
         let is_done = self.history.last().is_some_and(|last| last.step >= step);
         let Some(pairs) = self.held_out.as_deref().filter(|_| is_due && !is_done) else { return Ok(false) };
         let translated = |count| progress.aside(&format!("measuring held-out pairs, {count} of {}", pairs.len()));
-        let Some(mean) = validate(&mut self.trainer, pairs, self.config.image_size, translated)? else {
+        let Some(mean) = validate(&mut self.trainer, pairs, translated)? else {
             return Ok(false);
         };
         self.history.push(Validation { epoch, step, mean });
@@ -306,7 +307,8 @@ impl Run {
         self.journal.validation(&self.history)?;
         let is_best = best(&self.history, self.config.best_by).is_some_and(|best| best.step == step);
         if is_best {
-            if step.is_multiple_of(self.config.save_every) {
+            // The best one is then another name of this checkpoint.
+            if step.is_multiple_of(self.config.save_every) || step == self.saved {
                 self.save_once()?;
             }
             let meta = self.meta()?;

@@ -5,21 +5,20 @@ use rayon::prelude::*;
 
 use super::interrupt;
 use super::trainer::Trainer;
-use crate::data::{Pair, Pairs, Size};
+use crate::data::{Pair, Pairs};
 use crate::metrics::Distances;
 
 /// Pairs that are read, and measured, side by side.
 const AT_ONCE: usize = 16;
 
-/// The mean distances of what the generator now makes of `pairs`, which have the `size` of the networks, with dropout as in training; `None` when somebody asked the
-/// run to end before all were measured. `progress` is told how many have been translated.
+/// The mean distances of what the generator now makes of `pairs`, which have the size of the networks, with dropout as in
+/// training; `None` when somebody asked the run to end before all were measured. `progress` is told how many have been translated.
 ///
 /// # Errors
 /// When a pair can no longer be read, or the device has failed.
 pub fn validate(
     trainer: &mut Trainer,
     pairs: &dyn Pairs,
-    size: Size,
     mut progress: impl FnMut(usize),
 ) -> Result<Option<Distances>> {
     let all: Vec<usize> = (0..pairs.len()).collect();
@@ -37,7 +36,7 @@ pub fn validate(
         let measured = translated.par_iter().map(|(output, target)| {
             let mut values = vec![0.0; target.samples.len()];
             target.to_f32(&mut values);
-            Distances::between(output, &values, [size.height, size.width, target.channels])
+            Distances::between(output, &values, [target.size.height, target.size.width, target.channels])
         });
         distances.par_extend(measured);
     }

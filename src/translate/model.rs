@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::checkpoint::{About, Origin, Reader, resolve};
 use crate::cli::GeneratorArgs;
+use crate::data::picture::CHANNELS;
 use crate::data::{Direction, PairOptions, Size};
 use crate::device::{Chosen, Device, Place};
 use crate::nn::{Draws, Parameters, State, UNet};
@@ -47,14 +48,11 @@ impl Model {
         let checkpoint = resolve(run_or_checkpoint)?;
         let about = Reader::open(&checkpoint)?.about()?;
         let UNet { input_channels, output_channels, .. } = about.generator;
-        for (side, channels) in [("takes", input_channels), ("makes", output_channels)] {
-            let are_known = (1..=4).contains(&channels);
-            ensure!(
-                are_known,
-                "{}: its generator {side} {channels} channels, pictures have 1 to 4",
-                checkpoint.display()
-            );
-        }
+        ensure!(
+            [input_channels, output_channels].iter().all(|channels| (1..=CHANNELS.len()).contains(channels)),
+            "{}: turns {input_channels} channels into {output_channels}, and pictures have 1 to 4",
+            checkpoint.display()
+        );
         Ok(Model { checkpoint, about, dropout, seed, threads, chosen: device.choose()?, recorded: None })
     }
 

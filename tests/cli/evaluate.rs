@@ -2,6 +2,7 @@
 
 use image::RgbImage;
 use image::imageops::crop_imm;
+use serde_json::Value;
 
 use super::scene::{Said, Scene, TINY};
 
@@ -45,6 +46,45 @@ fn the_distances_are_those_of_the_translated_pictures() {
             assert!((number(&said, "PSNR") - psnr).abs() <= 0.1, "{direction} {dropout}: {} and {psnr}", said.stdout);
         }
     }
+}
+
+#[test]
+fn json_has_a_row_for_every_pair_and_the_page_shows_them() {
+    let scene = Scene::new();
+    scene.draw_pairs(&["data/test/x.png", "data/test/y & z.png", "data/test/w.png", "data/a.png"]);
+    scene.run(&format!("train --data data {TINY} --lr 0.01 --steps 3 --out run"));
+    let said = scene.run("evaluate run --data data --dropout off --threads 1 --json --out page/of/run");
+    let json: Value = serde_json::from_str(&said.stdout).unwrap();
+    let written = std::fs::read_to_string(scene.path("page/of/run/evaluation.json")).unwrap();
+    assert_eq!(said.stdout.trim_end(), written);
+    assert_eq!((&json["split"], &json["model"], &json["data"]), (&"test/".into(), &"run".into(), &"data".into()));
+
+    let images = json["images"].as_array().unwrap();
+    let names: Vec<&str> = images.iter().map(|image| image["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["w.png", "x.png", "y & z.png"]);
+    for metric in ["l1", "psnr", "ssim"] {
+        let values: Vec<f64> = images.iter().map(|image| image[metric].as_f64().unwrap()).collect();
+        let mean = values.iter().sum::<f64>() / 3.0;
+        let deviation = (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 3.0).sqrt();
+        let summary = |key: &str| json["summary"][metric][key].as_f64().unwrap();
+        assert!((summary("mean") - mean).abs() <= 1e-12, "{metric}: {mean}");
+        assert!((summary("deviation") - deviation).abs() <= 1e-12, "{metric}: {deviation}");
+        assert_eq!(summary("min"), values.iter().copied().fold(f64::INFINITY, f64::min));
+        assert_eq!(summary("max"), values.iter().copied().fold(f64::NEG_INFINITY, f64::max));
+    }
+
+    // The pictures are those that `translate` makes.
+    scene.run("translate run data/test --pairs --out out --dropout off");
+    for (number, name) in ["w", "x", "y & z"].iter().enumerate() {
+        let at = |kind: &str| scene.picture(&format!("page/of/run/images/0000{}-{kind}.png", number + 1));
+        let pair = scene.picture(&format!("data/test/{name}.png"));
+        let half = |left| crop_imm(&pair, left, 0, 32, 32).to_image();
+        assert!(at("input") == half(0) && at("target") == half(32), "{name}");
+        assert!(at("output") == scene.picture(&format!("out/{name}.png")), "{name}");
+    }
+    let html = std::fs::read_to_string(scene.path("page/of/run/index.html")).unwrap();
+    assert!(html.contains("y &amp; z.png") && html.contains("images/00003-output.png"), "{html}");
+    assert_eq!(scene.names("page/of/run"), ["evaluation.json", "images", "index.html"]);
 }
 
 #[test]

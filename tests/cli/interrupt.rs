@@ -199,7 +199,8 @@ fn a_picture_that_cannot_be_finished_is_not_left_half_written() {
     assert!(error.starts_with("error: cannot write out/x.png: "), "{error}");
     assert_eq!(scene.names("out"), [""; 0]);
 
-    let error = fails_on_a_full_disk(&scene, 1, "train --resume run --steps 3 --sample-every 1");
+    // More than the settings take, and less than a grid of samples.
+    let error = fails_on_a_full_disk(&scene, 4, "train --resume run --steps 3 --sample-every 1");
     assert!(error.starts_with("error: cannot write run/samples/step-00000003.png: "), "{error}");
     assert_eq!(scene.names("run/samples"), ["step-00000000.png", "step-00000002.png"]);
 }

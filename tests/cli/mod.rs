@@ -5,13 +5,17 @@
 
 mod devices;
 mod evaluate;
+mod export;
 mod import;
+mod inspect;
 #[cfg(unix)]
 mod interrupt;
 mod pairs;
 mod prepare;
+mod recipes;
 mod refusals;
 mod resume;
 pub mod scene;
 mod train;
 mod translate;
+mod validation;

@@ -171,7 +171,7 @@ fn a_share_is_held_out_of_a_flat_folder() {
     let names: Vec<String> = (0..6).map(|number| format!("data/{number}.png")).collect();
     scene.draw_pairs(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let said = scene.run(&format!("train --data data {TINY} --val-split 0.34 --epochs 1 --out run"));
-    assert!(said.stderr.contains("4 pairs in it to learn from, 2 pairs in it held out"), "{}", said.stderr);
+    assert!(said.stderr.contains("4 pairs to learn from, 2 pairs held out"), "{}", said.stderr);
     assert_eq!(scene.rows("run").len(), 4);
     let said = scene.run("evaluate run --data data");
     assert!(said.stdout.starts_with("2 pairs (the 0.34 of all held out in training)"), "{}", said.stdout);
@@ -234,7 +234,7 @@ fn pairs_that_do_not_fill_a_batch_are_said() {
     let said = scene.run(&format!("train --data data {TINY} --batch 2 --epochs 2 --out run"));
     assert_eq!(scene.column("run", 0), ["1", "1", "2", "2"]);
     let line = said.stderr.lines().find(|line| line.contains("leaves out")).unwrap();
-    assert!(line.contains("leaves out 1 pair, drawn anew each time") && line.contains("batches of 2"), "{line}");
+    assert!(line.contains("leaves out 1 pair, drawn anew each time") && line.contains("steps of 2"), "{line}");
 
     // In file-name order these are the same ones in every epoch, and that is said too.
     let said = scene.run(&format!("train --data data {TINY} --batch 3 --shuffle false --epochs 2 --out in-order"));

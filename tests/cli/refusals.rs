@@ -101,26 +101,30 @@ fn outputs_that_cannot_be_written() {
 fn weights_that_do_not_fit_are_named_with_both_shapes() {
     let scene = Scene::new();
     scene.run(&format!("train {TINY} --steps 1 --out a"));
-    refused(&scene, "--init nowhere", &["--init", "nowhere"]);
+    refused(&scene, "--start-from nowhere", &["--start-from", "nowhere"]);
     scene.write("text.safetensors", "no tensors");
-    refused(&scene, "--init text.safetensors", &["text.safetensors", "not a safetensors file"]);
+    refused(&scene, "--start-from text.safetensors", &["text.safetensors", "not a safetensors file"]);
     let bytes = fs::read(scene.path(&checkpoint("a", 1))).unwrap();
     scene.write("cut.safetensors", &bytes[..bytes.len() - 5]);
-    refused(&scene, "--init cut.safetensors", &["cut.safetensors", "cut short"]);
+    refused(&scene, "--start-from cut.safetensors", &["cut.safetensors", "cut short"]);
 
     // Of wider networks.
     scene.run(&format!("train {} --steps 1 --out wide", TINY.replace("--ngf 2", "--ngf 3")));
     let wide = checkpoint("wide", 1);
-    refused(&scene, &format!("--init {wide}"), &["generator.down1.model.0.weight", "[3, 3, 4, 4]", "[2, 3, 4, 4]"]);
+    refused(
+        &scene,
+        &format!("--start-from {wide}"),
+        &["generator.down1.model.0.weight", "[3, 3, 4, 4]", "[2, 3, 4, 4]"],
+    );
 
     let name = "discriminator.model.5.weight";
     let mut weights = scene.checkpoint("a", 1);
     weights.tensors.get_mut(name).unwrap().0 = vec![4, 8, 4, 4];
     weights.write(&scene.path("misshapen"));
-    refused(&scene, "--init misshapen", &[name, "[4, 8, 4, 4]", "[8, 4, 4, 4]"]);
+    refused(&scene, "--start-from misshapen", &[name, "[4, 8, 4, 4]", "[8, 4, 4, 4]"]);
     weights.tensors.remove(name);
     weights.write(&scene.path("incomplete"));
-    refused(&scene, "--init incomplete", &[&format!("{name} is missing"), "[8, 4, 4, 4]"]);
+    refused(&scene, "--start-from incomplete", &[&format!("{name} is missing"), "[8, 4, 4, 4]"]);
 }
 
 #[test]
@@ -140,7 +144,7 @@ fn checkpoints_that_cannot_be_gone_on_from() {
         checkpoint.write(&file);
     };
     changed(&|c| drop(c.about.insert("pixtape.format-version".into(), "7".into())));
-    refused(&["step-00000001.safetensors", "format 7", "format 1"]);
+    refused(&["step-00000001.safetensors", "format 7", "format 2"]);
     changed(&|c| drop(c.tensors.remove("adam.second.generator.final.2.bias")));
     refused(&["adam.second.generator.final.2.bias is missing", "[3]"]);
     changed(&|c| c.tensors.get_mut("generator.up2.model.0.weight").unwrap().0 = vec![8, 32, 4, 4]);

@@ -11,7 +11,8 @@ fn a_run_folder_holds_settings_losses_samples_and_checkpoints() {
     let scene = Scene::new();
     let said =
         scene.run(&format!("train {TINY} --steps 7 --out run --save-every 2 --sample-every 3 --keep 2 --seed 5"));
-    assert_eq!(scene.names("run"), ["checkpoints", "config.toml", "losses.csv", "samples"]);
+    let names = ["checkpoints", "config.toml", "losses.csv", "metrics.csv", "report.html", "samples", "tensorboard"];
+    assert_eq!(scene.names("run"), names);
 
     let config = TrainConfig::from_toml(&fs::read_to_string(scene.path("run/config.toml")).unwrap()).unwrap();
     assert_eq!((config.steps, config.epochs, config.ngf, config.seed), (Some(7), None, 2, 5));
@@ -132,11 +133,11 @@ fn epochs_end_a_run_as_steps_do() {
 }
 
 #[test]
-fn init_takes_the_weights_of_another_run_and_nothing_else() {
+fn start_from_takes_the_weights_of_another_run_and_nothing_else() {
     let scene = Scene::new();
     scene.run(&format!("train {TINY} --steps 4 --out a --lr 0.01"));
     let from = checkpoint("a", 4);
-    scene.run(&format!("train {TINY} --steps 1 --out b --lr 1e-30 --seed 9 --init {from}"));
+    scene.run(&format!("train {TINY} --steps 1 --out b --lr 1e-30 --seed 9 --start-from {from}"));
     let (a, b) = (scene.checkpoint("a", 4), scene.checkpoint("b", 1));
     let names: Vec<&String> = a.tensors.keys().filter(|name| !name.starts_with("adam.")).collect();
     assert!(names.iter().any(|name| name.starts_with("generator.")));
@@ -181,7 +182,7 @@ fn a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint_before() {
     let (_, bytes) = weights.tensors.get_mut("generator.down1.model.0.weight").unwrap();
     bytes[..4].copy_from_slice(&f32::INFINITY.to_le_bytes());
     weights.write(&scene.path("broken.safetensors"));
-    let stderr = said(&format!("train {TINY} --steps 9 --init broken.safetensors --out broken"));
+    let stderr = said(&format!("train {TINY} --steps 9 --start-from broken.safetensors --out broken"));
     let error = stderr.lines().last().unwrap();
     assert!(error.starts_with("error: a loss of step 1 is not") && error.contains("no checkpoint"), "{error}");
     assert_eq!(scene.names("broken/checkpoints"), [""; 0]);

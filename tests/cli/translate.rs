@@ -158,10 +158,10 @@ fn a_model_that_cannot_be_used_is_named() {
     model.write(&scene.path("incomplete"));
     let error = scene.refused("translate incomplete x.png --out out");
     assert!(error.contains(&format!("{name} is missing")) && error.contains("[16, 8, 4, 4]"), "{error}");
-    model.about.insert("pixtape.format-version".into(), "2".into());
+    model.about.insert("pixtape.format-version".into(), "3".into());
     model.write(&scene.path("future"));
     let error = scene.refused("translate future x.png --out out");
-    assert!(error.contains("format 2") && error.contains("format 1"), "{error}");
+    assert!(error.contains("format 3") && error.contains("format 2"), "{error}");
 }
 
 fn format_of(scene: &Scene, name: &str) -> ImageFormat {

@@ -8,6 +8,7 @@ use pixtape::program::Control;
 use pixtape::train::step::StepOptions;
 
 use super::driver::on_device;
+use crate::networks::published;
 use crate::support::compare::{assert_same_bits, largest};
 use crate::support::digest;
 use crate::support::machine::{Engine, FIRST_GPU, Machine, arena, checked};
@@ -182,6 +183,16 @@ fn a_run_goes_on_on_the_other_device() {
             assert!(off <= allowed, "from {from:?} to {to:?}: a loss is off by {off:e} of {allowed:e}");
         }
     });
+}
+
+#[test]
+fn networks_of_every_recipe_match_pytorch() {
+    on_device(|| published::check(&[Engine::Cuda]));
+}
+
+#[test]
+fn networks_keep_their_bits_in_any_order() {
+    on_device(|| published::check_orders(Engine::Cuda, 1..=1));
 }
 
 #[test]

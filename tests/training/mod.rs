@@ -1,5 +1,6 @@
-//! The recorded training step of the recipe, as a whole.
+//! The recorded training step of the recipes, as a whole.
 
+mod accumulation;
 mod allocations;
 mod determinism;
 mod sharing;

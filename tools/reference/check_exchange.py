@@ -29,10 +29,12 @@ from copies import fill, with_batch_norm, without_dropout
 PIXTAPE = Path(sys.argv[1] if len(sys.argv) > 1 else "target/release/pixtape").resolve()
 SIDE, DEPTH, WIDTH = 64, 6, 8
 
-# Two float32 implementations with sums in different orders are a few millionths apart; the norms over 2x2 maps amplify that.
-CLOSE = 2e-5
-# At 8 bits that moves a value to the neighbouring level when it is next to the middle between two.
+# Two float32 implementations with sums in different orders are less than a millionth apart here.
+CLOSE = 2e-6
+# At 8 bits that moves a value to the neighbouring level where it is next to the middle between two: this share of them.
 MOST_LEVELS = 1
+MOST_SHARE = 2 * 127.5 * CLOSE
+
 
 
 def pixtape(*words):
@@ -54,12 +56,12 @@ def output(network, x, running=False):
 
 def compare_picture(what, path, y):
     """`y` as a picture against the one that translate has written."""
-    expected = (tensor_of(path) + 1) * 127.5
+    expected = torch.round((tensor_of(path) + 1) * 127.5)
     difference = (torch.round((y + 1) * 127.5) - expected).abs()
     share = (difference > 0).float().mean().item()
     print(f"  {what}: {share:.3%} of the values differ, the most by {difference.max().item():.0f}")
     assert expected.std() >= 5, "the picture has no structure"
-    assert difference.max().item() <= MOST_LEVELS and share <= 0.005
+    assert difference.max().item() <= MOST_LEVELS and share <= MOST_SHARE
 
 
 def published():

@@ -180,3 +180,71 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use prost::Message;
+
+    use super::*;
+    use crate::nn::Recipe;
+
+    fn graph(unet: UNet) -> Graph {
+        let read = |_: &str, shape: &[usize]| Ok(vec![0.5; shape.iter().product()]);
+        let model = model(unet, [("key".to_owned(), "value".to_owned())], read).unwrap();
+        // What is written can be read, and says the same.
+        assert_eq!(Model::decode(&*model.encode_to_vec()).unwrap(), model);
+        model.graph.unwrap()
+    }
+
+    fn variants() -> impl Iterator<Item = UNet> {
+        let recipes = [Recipe::PytorchGan, Recipe::BlockCk, Recipe::Isola];
+        let norms = [Norm::Instance, Norm::InstanceAffine, Norm::None];
+        recipes.into_iter().flat_map(move |recipe| {
+            norms.into_iter().flat_map(move |norm| {
+                [Skips::Unet, Skips::EncoderDecoder].map(|skips| UNet {
+                    norm,
+                    skips,
+                    width: 2,
+                    depth: 5,
+                    ..UNet::of(recipe)
+                })
+            })
+        })
+    }
+
+    #[test]
+    fn every_value_is_made_once_before_its_use_and_every_parameter_is_used() {
+        for unet in variants() {
+            let graph = graph(unet);
+            let mut known: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+            assert_eq!(known.len(), graph.initializer.len());
+            let mut unused: HashSet<&str> = known.clone();
+            known.insert(INPUT);
+            for node in &graph.node {
+                for input in node.input.iter().filter(|name| !name.is_empty()) {
+                    assert!(known.contains(input.as_str()), "{} uses {input} before it is made", node.name);
+                    unused.remove(input.as_str());
+                }
+                assert!(known.insert(&node.output[0]), "{} is made twice", node.output[0]);
+            }
+            assert!(unused.is_empty(), "{unused:?} are not used");
+            assert_eq!(graph.node.last().unwrap().output, [OUTPUT]);
+        }
+    }
+
+    #[test]
+    fn the_published_networks_have_their_layers() {
+        let count = |unet: UNet| {
+            let graph = graph(UNet { width: 2, ..unet });
+            let count = |op: &str| graph.node.iter().filter(|node| node.op_type == op).count();
+            ["Conv", "ConvTranspose", "InstanceNormalization", "LeakyRelu", "Relu", "Concat", "Resize", "Tanh"]
+                .map(count)
+        };
+        assert_eq!(count(UNet::of(Recipe::PytorchGan)), [9, 7, 13, 8, 7, 7, 1, 1]);
+        assert_eq!(count(UNet::of(Recipe::BlockCk)), [8, 8, 13, 8, 7, 7, 0, 1]);
+        // Each of the seven skips is rectified on its way up, as is the innermost level.
+        assert_eq!(count(UNet::of(Recipe::Isola)), [8, 8, 13, 7, 15, 7, 0, 1]);
+    }
+}

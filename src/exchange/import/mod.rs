@@ -1,7 +1,8 @@
 //! `pixtape import`: the generator of a PyTorch program as a file that `translate` takes.
 //!
-//! The file is [read](torch) without executing anything in it, the generator [recognised](recognise) by the names and shapes of
-//! its tensors, and its [weights] taken over as they are, or with the stored statistics of its batch norms folded into them.
+//! The file is read without executing anything in it (`torch`), the generator recognised by the names and shapes of its tensors
+//! (`recognise`), and its weights taken over as they are, or with the stored statistics of its batch norms folded into them
+//! (`weights`).
 
 mod archive;
 mod pickle;

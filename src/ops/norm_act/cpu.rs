@@ -228,21 +228,22 @@ impl<T: Real> CpuKernel<T> for Gradient {
 }
 
 impl Gradient {
-    /// Of `count` channels of one image. `sums` are those for gain and bias.
+    /// The gradient of `count` channels of one image; `affine_sums` are the places of what it adds to those of gain and bias.
     #[inline(always)]
     fn run_block<T: Real>(
         &self,
         reached: &Reached<'_, T>,
         count: usize,
         mut dx: BlockMut<'_, T>,
-        sums_for_affine: Option<[BlockMut<'_, T>; 2]>,
+        affine_sums: Option<[BlockMut<'_, T>; 2]>,
     ) {
         let pixels = reached.x.pixels();
         let accumulate = self.dx.accumulates();
         let mut pixel = [[T::zero(); BLOCK]; 2];
         let [value, gradient] = &mut pixel;
         let (value, gradient) = (&mut value[..count], &mut gradient[..count]);
-        // Sums, then means, over the pixels: of the gradient times the value, and of the gradient.
+        // Sums, then means, over the pixels: of the gradient times the value, which is the gain's gradient, and of the
+        // gradient, which is the bias's.
         let mut along = [[T::zero(); BLOCK]; 2];
         if self.op.norm {
             along = sums(
@@ -257,20 +258,20 @@ impl Gradient {
                     }
                 },
             );
-            for (place, sums) in sums_for_affine.into_iter().flatten().zip(&along) {
-                { place }.pixel(0).copy_from_slice(&sums[..count]);
+            for (mut written, sums) in affine_sums.into_iter().flatten().zip(&along) {
+                written.pixel(0).copy_from_slice(&sums[..count]);
             }
             let share = T::of(1.0 / pixels as f64);
             along.as_flattened_mut().iter_mut().for_each(|sum| *sum *= share);
         }
+        // Of what comes to the normalised values: `gain` times the gradient.
+        let mut scale = reached.scale;
+        scale.iter_mut().zip(&reached.gain).for_each(|(scale, &gain)| *scale *= gain);
         for p in 0..pixels {
             reached.at(p, value, gradient);
             let terms = gradient.iter().zip(value.iter()).zip(along[1].iter().zip(&along[0]));
-            let scales = reached.scale.iter().zip(&reached.gain);
-            for (dx, (((&g, &v), (&plain, &by_value)), (&scale, &gain))) in
-                dx.pixel(p).iter_mut().zip(terms.zip(scales))
-            {
-                let across = (g - plain - v * by_value) * scale * gain;
+            for (dx, (((&g, &v), (&plain, &by_value)), &scale)) in dx.pixel(p).iter_mut().zip(terms.zip(&scale)) {
+                let across = (g - plain - v * by_value) * scale;
                 *dx = if accumulate { *dx + across } else { across };
             }
         }

@@ -184,12 +184,12 @@ impl Rule for Forward {
             return;
         };
         let [gain, bias] = [affine.gain, affine.bias].map(|parameter| backward.destination(parameter));
-        // One step computes both, so where nobody wants the gradient of x it is written all the same, and forgotten.
+        // One step computes all, so where nobody wants the gradient of x it is written all the same, and forgotten.
         let dx = dx.unwrap_or_else(|| Destination::overwrite(backward.transient(x.shape)));
         let [of_gain, of_bias] = [(); 2].map(|()| backward.transient([x.shape[0], 1, 1, x.channels()]));
         let sums = AffineSums { gain: of_gain, bias: of_bias };
         backward.push(Gradient { x, dy, statistics, dx, affine: Some((affine, sums)), op, first_image });
-        // As that of a convolution's bias, the gradient is a sum over what the first tensor calls pixels.
+        // The images are summed as the pixels under a convolution's bias are.
         for (sums, parameter) in [(of_gain, gain), (of_bias, bias)] {
             if let Some(parameter) = parameter {
                 backward.push(BiasGrad { gradient: sums, bias: parameter });

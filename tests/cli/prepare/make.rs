@@ -28,7 +28,10 @@ fn every_kind_derives_a_from_the_photo_in_b() {
     let make = |kind: &str| {
         let said = scene.run(&format!("data make {kind} photos --out {kind} --size 64"));
         assert!(said.stdout.starts_with("Made ") && said.stdout.contains("pairs of 64 in"), "{}", said.stdout);
-        assert!(scene.names(kind).contains(&"a.png".to_owned()) && scene.names(kind).contains(&"train".to_owned()));
+        assert_eq!(scene.names(kind), ["a.png", "bmp.png", "tiff.png", "train", "webp.png"]);
+        for lossless in ["bmp", "tiff", "webp"] {
+            assert_eq!(halves(&scene, &format!("{kind}/{lossless}.png"))[1], photo(64, 64));
+        }
         let [a, b] = halves(&scene, &format!("{kind}/a.png"));
         assert_eq!(b, photo(64, 64));
         assert_eq!(scene.picture(&format!("{kind}/train/b.png")).dimensions(), (128, 64));

@@ -1,0 +1,97 @@
+//! The memory plan of a training step: what stays from one step to the next, and the arena that the rest shares.
+
+use super::{bytes, grid, table};
+use crate::plan::{Dependencies, Plan};
+use crate::program::{Access, Lifetime, Program};
+use crate::tensor::BufferId;
+use crate::train::step::TrainingStep;
+
+/// Buffers that are shown unless all are.
+const LARGEST: usize = 10;
+
+struct Row {
+    id: BufferId,
+    what: String,
+    bytes: usize,
+    offset: usize,
+    first: usize,
+    last: usize,
+}
+
+pub fn describe(recorded: &TrainingStep, all: bool) -> Vec<String> {
+    let program = &recorded.program;
+    let plan = Plan::of(program, &Dependencies::of(program));
+    let (persistent, total) = (4 * plan.persistent(), 4 * plan.total());
+    let alone: usize = of(program, Lifetime::Transient).map(|(_, count)| 4 * count).sum();
+    let mut lines = vec![
+        format!("Memory: {} in one arena", bytes(total)),
+        format!("  {} stay from step to step (parameters, gradients, moments, pictures)", bytes(persistent)),
+        format!(
+            "  {} are shared by what does not, which would take {} in places of its own",
+            bytes(total - persistent),
+            bytes(alone)
+        ),
+    ];
+    let mut rows: Vec<Row> = program.buffers().iter().filter_map(|(id, _)| row(recorded, &plan, id)).collect();
+    rows.sort_by_key(|row| (std::cmp::Reverse(row.bytes), row.offset));
+    if !all {
+        rows.truncate(LARGEST);
+        lines.push(format!("The {} largest buffers:", rows.len()));
+    } else {
+        rows.sort_by_key(|row| (row.offset, row.first));
+    }
+    let heads = ["buffer", "what", "size", "at", "steps"].map(str::to_owned);
+    let cells = rows.iter().map(|row| {
+        let steps = format!("{}-{}", row.first, row.last);
+        [row.id.to_string(), row.what.clone(), bytes(row.bytes), bytes(row.offset), steps]
+    });
+    lines.extend(table(&[heads].into_iter().chain(cells).collect::<Vec<_>>(), 2));
+    lines
+}
+
+fn of(program: &Program, lifetime: Lifetime) -> impl Iterator<Item = (BufferId, usize)> {
+    program.buffers().iter().filter(move |(_, b)| b.lifetime == lifetime).map(|(id, b)| (id, b.count()))
+}
+
+/// What is told of a buffer; `None` of one that no step touches.
+fn row(recorded: &TrainingStep, plan: &Plan, id: BufferId) -> Option<Row> {
+    let touches = |index: usize| {
+        let tensors = recorded.program.steps()[index].accesses().iter().filter_map(Access::tensor);
+        tensors.into_iter().any(|tensor| tensor.buffer() == id)
+    };
+    let mut users = (0..recorded.program.steps().len()).filter(|&index| touches(index));
+    let first = users.next()?;
+    let last = users.next_back().unwrap_or(first);
+    let buffer = recorded.program.buffers().get(id);
+    let what = known(recorded, id).unwrap_or_else(|| {
+        let writer = recorded.program.steps()[first].step().name();
+        format!("{} of {writer}", grid(buffer.shape))
+    });
+    Some(Row { id, what, bytes: 4 * buffer.count(), offset: 4 * plan.offset(id), first, last })
+}
+
+/// The name of a buffer that stays.
+fn known(recorded: &TrainingStep, id: BufferId) -> Option<String> {
+    let networks = [("generator", Some(&recorded.generator)), ("discriminator", recorded.discriminator.as_ref())];
+    for (network, parameters) in networks {
+        let Some(parameters) = parameters else { continue };
+        let [first, second] = parameters.moments;
+        for (what, tensor) in [
+            ("parameters", parameters.values),
+            ("gradients", parameters.gradients),
+            ("first moments", first),
+            ("second moments", second),
+        ] {
+            if tensor.buffer() == id {
+                return Some(format!("{what} of the {network}"));
+            }
+        }
+    }
+    let pictures = [
+        ("inputs", recorded.input),
+        ("targets", recorded.target),
+        ("losses", recorded.losses),
+        ("preview", recorded.preview),
+    ];
+    pictures.into_iter().find(|(_, tensor)| tensor.buffer() == id).map(|(what, _)| what.to_owned())
+}

@@ -1,0 +1,152 @@
+//! `pixtape inspect`: what a run or a recipe is made of, read off the recorded program itself.
+
+mod layers;
+mod memory;
+mod steps;
+
+use std::io::{Write, stdout};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+use crate::checkpoint::{Origin, Reader, resolve};
+use crate::cli::InspectArgs;
+use crate::config::{TrainConfig, TrainOptions};
+use crate::data::Size;
+use crate::nn::{Draws, Parameters, PatchGan, Recipe, UNet};
+use crate::tape::Tape;
+use crate::tensor::Shape;
+use crate::train::step::{GanLoss, StepOptions, TrainingStep};
+
+/// The side of the pictures, and the channels of the first layers, of the published networks.
+const PUBLISHED_SIDE: usize = 256;
+const PUBLISHED_WIDTH: usize = 64;
+
+/// What is shown.
+struct Subject {
+    /// What it is, in a line.
+    title: String,
+    generator: UNet,
+    size: Size,
+    /// `None` of weights that no run has trained.
+    step: Option<StepOptions>,
+}
+
+/// Prints the layers, the steps and the memory.
+///
+/// # Errors
+/// When there is no such run, file or recipe.
+pub fn run(args: &InspectArgs) -> Result<()> {
+    let subject = Subject::of(&args.what)?;
+    let mut lines = vec![subject.title.clone(), String::new()];
+    let Size { width, height } = subject.size;
+    lines.push(format!("Generator, for one image of {}", subject.size));
+    lines.extend(generator_layers(&subject.generator, height, width));
+    if let Some(options) = &subject.step {
+        if options.gan_loss != GanLoss::None {
+            let what = if options.conditional { "one picture with its condition" } else { "one picture" };
+            lines.extend([String::new(), format!("Discriminator, for {what}")]);
+            lines.extend(discriminator_layers(&options.discriminator, height, width));
+        }
+        let recorded = TrainingStep::record(options)?;
+        lines.push(String::new());
+        lines.extend(steps::describe(&recorded.program, options.pairs(), args.steps));
+        lines.push(String::new());
+        lines.extend(memory::describe(&recorded, args.memory));
+    }
+    let mut out = stdout().lock();
+    lines.iter().try_for_each(|line| writeln!(out, "{}", line.trim_end()))?;
+    Ok(())
+}
+
+impl Subject {
+    fn of(what: &str) -> Result<Subject> {
+        if let Ok(recipe) = Recipe::from_str(what, false) {
+            let options = TrainOptions {
+                recipe: Some(recipe),
+                image_size: Some(Size::square(PUBLISHED_SIDE)),
+                ngf: Some(PUBLISHED_WIDTH),
+                ndf: Some(PUBLISHED_WIDTH),
+                ..Default::default()
+            };
+            return Ok(Subject::of_config(format!("The recipe {what} at its published size"), &options.resolve()?));
+        }
+        let recipes: Vec<String> = Recipe::value_variants()
+            .iter()
+            .filter_map(|recipe| Some(recipe.to_possible_value()?.get_name().into()))
+            .collect();
+        let file = resolve(Path::new(what)).with_context(|| format!("{what} is no recipe ({})", recipes.join(", ")))?;
+        let about = Reader::open(&file)?.about()?;
+        let title = format!("{}: {}", file.display(), about.describe());
+        match about.origin {
+            Origin::Run(meta) => Ok(Subject::of_config(title, &meta.config)),
+            Origin::Import(_) => Ok(Subject {
+                title,
+                generator: about.generator,
+                // Larger where it is deeper: the smallest picture that it can halve so often.
+                size: Size::square(PUBLISHED_SIDE.max(1 << about.generator.depth)),
+                step: None,
+            }),
+        }
+    }
+
+    fn of_config(title: String, config: &TrainConfig) -> Subject {
+        let step = config.step_options();
+        Subject { title, generator: step.generator, size: config.image_size, step: Some(step) }
+    }
+}
+
+fn generator_layers(unet: &UNet, height: usize, width: usize) -> Vec<String> {
+    let mut tape = Tape::new();
+    let parameters = Parameters::new(&mut tape, unet.specs());
+    let image = |channels: usize| -> Shape { [1, height, width, channels] };
+    let input = tape.persistent(image(unet.input_channels));
+    let output = tape.persistent(image(unet.output_channels));
+    unet.forward(&mut tape, &parameters, input, output, Draws { pass: 0, first_image: 0, by_step: false });
+    layers::describe(&layers::layers(&tape.finish(), &parameters, input))
+}
+
+fn discriminator_layers(patchgan: &PatchGan, height: usize, width: usize) -> Vec<String> {
+    let mut tape = Tape::new();
+    let parameters = Parameters::new(&mut tape, patchgan.specs());
+    let input = tape.persistent([1, height, width, patchgan.input_channels]);
+    patchgan.forward(&mut tape, &parameters, input);
+    layers::describe(&layers::layers(&tape.finish(), &parameters, input))
+}
+
+/// A number with a comma at every third digit.
+fn count(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|three| std::str::from_utf8(three).ok()).collect();
+    groups.join(",")
+}
+
+/// Bytes in the unit that suits them.
+fn bytes(number: usize) -> String {
+    match number {
+        0..10_000 => format!("{number} B"),
+        10_000..1_000_000 => format!("{:.1} kB", number as f64 / 1e3),
+        _ => format!("{:.1} MB", number as f64 / 1e6),
+    }
+}
+
+/// Height, width and channels, with the images in front where there are several.
+fn grid([images, height, width, channels]: Shape) -> String {
+    let grid = format!("{height}x{width}x{channels}");
+    if images == 1 { grid } else { format!("{images} x {grid}") }
+}
+
+/// Rows in columns as wide as need be: the first `left` are flush left, the others flush right.
+fn table<const N: usize>(rows: &[[String; N]], left: usize) -> Vec<String> {
+    let widths: Vec<usize> =
+        (0..N).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
+            if column < left { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        cells.collect::<Vec<_>>().join("  ")
+    };
+    rows.iter().map(line).collect()
+}

@@ -1,0 +1,264 @@
+//! The published networks, whole: output, input gradient and every parameter gradient against PyTorch's, from equal state.
+
+use pixtape::nn::{Draws, Norm, Parameters, PatchGan, ReceptiveField, Recipe, Skips, Spec, UNet};
+use pixtape::ops::copy::{Upstream, copy};
+use pixtape::program::Control;
+use pixtape::tape::Tape;
+use pixtape::tensor::{Shape, Tensor};
+
+use crate::support::compare::{Tolerance, assert_close, assert_same_bits, largest};
+use crate::support::fixture::Fixture;
+use crate::support::machine::{Engine, Machine, arena, checked};
+use crate::support::values::{from_nchw, image_values, parameter_values};
+
+/// Neither network drops out here, so nothing depends on it.
+const CONTROL: Control = Control { seed: 0, step: 0, learning_rate: 0.0 };
+
+#[derive(Clone, Copy)]
+enum Network {
+    Generator(UNet),
+    Discriminator(PatchGan),
+}
+
+impl Network {
+    /// As the fixture names them: the prefix of results and that of parameters.
+    fn prefixes(self) -> (&'static str, &'static str) {
+        match self {
+            Network::Generator(_) => ("g", "generator"),
+            Network::Discriminator(_) => ("d", "discriminator"),
+        }
+    }
+
+    fn specs(self) -> Vec<Spec> {
+        match self {
+            Network::Generator(unet) => unet.specs(),
+            Network::Discriminator(patchgan) => patchgan.specs(),
+        }
+    }
+
+    fn forward(self, tape: &mut Tape, parameters: &Parameters, x: Tensor) -> Tensor {
+        match self {
+            Network::Generator(unet) => {
+                let [n, h, w, _] = x.shape;
+                let out = tape.transient([n, h, w, unet.output_channels]);
+                unet.forward(tape, parameters, x, out, Draws { pass: 0, first_image: 0, by_step: false });
+                out
+            }
+            Network::Discriminator(patchgan) => patchgan.forward(tape, parameters, x),
+        }
+    }
+}
+
+/// A network with its gradients, and where the host meets it.
+struct Recorded {
+    tape: Tape,
+    parameters: Parameters,
+    x: Tensor,
+    dy: Tensor,
+    y: Tensor,
+    dx: Tensor,
+}
+
+fn record(network: Network, shape: Shape) -> Recorded {
+    let mut tape = Tape::new();
+    let parameters = Parameters::new(&mut tape, network.specs());
+    let x = tape.persistent(shape);
+    let out = network.forward(&mut tape, &parameters, x);
+    let dy = tape.persistent(out.shape);
+    let root = Upstream { of: out, gradient: dy };
+    let gradients = tape.backward(&[&root], &[x, parameters.values]).expect("a network can be differentiated");
+    let (y, dx) = (tape.persistent(out.shape), tape.persistent(shape));
+    copy(&mut tape, out, y);
+    copy(&mut tape, gradients[0], dx);
+    Recorded { tape, parameters, x, dy, y, dx }
+}
+
+/// The results by name as in the fixture, in this project's layout.
+fn run(fixture: &Fixture, network: Network, shape: Shape, engine: Engine, how: How) -> Vec<(String, Vec<f64>)> {
+    let Recorded { tape, parameters, x, dy, y, dx } = record(network, shape);
+    let (prefix, owner) = network.prefixes();
+    let parameter_scale = fixture.about["parameter_scale"].as_f64().expect("a scale");
+    let mut machine: Box<dyn Machine> = match how {
+        How::Checked(_) => checked(engine, tape.finish(), CONTROL),
+        How::Arena | How::Shuffled(_) => arena(engine, tape.finish(), CONTROL),
+    };
+    machine.write(x, &image_values(&format!("{prefix}.x"), shape, 1.0));
+    machine.write(dy, &image_values(&format!("{prefix}.dy"), dy.shape, 1.0));
+    for (index, spec) in parameters.specs.iter().enumerate() {
+        let values = parameter_values(&format!("{owner}.{}", spec.name), spec, parameter_scale);
+        machine.write(parameters.part(parameters.values, index), &values);
+        // What a backward pass adds to instead of overwriting stays NaN. Only the biases that a norm cancels are not written.
+        if !is_cancelled(fixture, &format!("{prefix}.grad.{}", spec.name)) {
+            machine.fill(parameters.part(parameters.gradients, index), f64::NAN);
+        }
+    }
+    match how {
+        How::Arena => machine.execute(),
+        How::Checked(seed) => machine.execute_checked(seed),
+        How::Shuffled(seed) => machine.execute_shuffled(seed),
+    }
+    let mut results = vec![(format!("{prefix}.y"), machine.read(y)), (format!("{prefix}.dx"), machine.read(dx))];
+    for (index, spec) in parameters.specs.iter().enumerate() {
+        let gradient = machine.read(parameters.part(parameters.gradients, index));
+        results.push((format!("{prefix}.grad.{}", spec.name), gradient));
+    }
+    results
+}
+
+/// Whether a gradient is that of a bias in front of a norm: detached, so that it stays zero.
+fn is_cancelled(fixture: &Fixture, name: &str) -> bool {
+    fixture.about["f32_noise_of_zero_gradients"].get(name).is_some()
+}
+
+#[derive(Clone, Copy, Debug)]
+enum How {
+    Arena,
+    Checked(u64),
+    Shuffled(u64),
+}
+
+/// A recipe, or a variant of one, and the networks of it that PyTorch's results are there of.
+struct Published {
+    name: &'static str,
+    bytes: &'static [u8],
+    generator: UNet,
+    discriminator: PatchGan,
+}
+
+/// A name, and the fixture that is called after it.
+macro_rules! fixture {
+    ($name:literal) => {
+        ($name, include_bytes!(concat!("../fixtures/networks-", $name, ".safetensors")).as_slice())
+    };
+}
+
+fn all_published() -> Vec<Published> {
+    let isola = UNet::of(Recipe::Isola);
+    let affine = UNet { norm: Norm::InstanceAffine, ..isola };
+    let all = [
+        (fixture!("pytorch-gan"), UNet::of(Recipe::PytorchGan), ReceptiveField::R94),
+        (fixture!("block-ck"), UNet::of(Recipe::BlockCk), ReceptiveField::Map70),
+        (fixture!("isola"), isola, ReceptiveField::R70),
+        (fixture!("isola-affine"), affine, ReceptiveField::R70),
+        (fixture!("isola-encoder-decoder"), UNet { skips: Skips::EncoderDecoder, ..isola }, ReceptiveField::R70),
+        (fixture!("isola-1"), isola, ReceptiveField::R1),
+        (fixture!("isola-1-affine"), affine, ReceptiveField::R1),
+        (fixture!("isola-16"), isola, ReceptiveField::R16),
+        (fixture!("isola-34"), isola, ReceptiveField::R34),
+        (fixture!("isola-142"), isola, ReceptiveField::R142),
+        (fixture!("isola-286"), isola, ReceptiveField::R286),
+    ];
+    let published = all.map(|((name, bytes), generator, receptive_field)| {
+        let sigmoid = generator.recipe == Recipe::BlockCk;
+        let discriminator = PatchGan { receptive_field, input_channels: 6, width: 64, norm: generator.norm, sigmoid };
+        Published { name, bytes, generator, discriminator }
+    });
+    published.into()
+}
+
+impl Published {
+    fn fixture(&self) -> Fixture {
+        Fixture::new(self.bytes)
+    }
+
+    /// The networks at the fixture's size, with their input's shape.
+    fn networks(&self) -> Vec<(Network, Shape)> {
+        let about = self.fixture().about;
+        let number = |key: &str| about[key].as_u64().expect("a size") as usize;
+        let (batch, size, width) = (number("batch"), number("size"), number("width"));
+        let (input_channels, output_channels) = (number("inputs"), number("outputs"));
+        let depth = number("depth");
+        let generator = UNet { input_channels, output_channels, width, depth, dropout: 0.0, ..self.generator };
+        let seen = input_channels + output_channels;
+        let discriminator = PatchGan { input_channels: seen, width, ..self.discriminator };
+        let both = [
+            ("g", Network::Generator(generator), [batch, size, size, input_channels]),
+            ("d", Network::Discriminator(discriminator), [batch, size, size, seen]),
+        ];
+        let there = about["networks"].as_str().expect("letters");
+        both.into_iter()
+            .filter(|(letter, ..)| there.contains(letter))
+            .map(|(_, network, shape)| (network, shape))
+            .collect()
+    }
+}
+
+/// Compares all that an engine makes of the published networks with PyTorch's numbers.
+pub fn check(engines: &[Engine]) {
+    for published in all_published() {
+        let fixture = published.fixture();
+        let mut unused = fixture.names();
+        for (network, shape) in published.networks() {
+            for &engine in engines {
+                for (name, values) in run(&fixture, network, shape, engine, How::Arena) {
+                    let what = format!("{}: {name} in {engine:?}", published.name);
+                    unused.retain(|unused| *unused != name);
+                    compare(&what, &fixture, network, engine, &name, &values);
+                }
+            }
+        }
+        assert!(unused.is_empty(), "{}: results that were not compared: {unused:?}", published.name);
+    }
+}
+
+fn compare(what: &str, fixture: &Fixture, network: Network, engine: Engine, name: &str, values: &[f64]) {
+    if is_cancelled(fixture, name) {
+        let noise = fixture.about["f32_noise_of_zero_gradients"][name].as_f64().expect("a number");
+        assert!(values.iter().all(|&x| x == 0.0), "{what}: a norm cancels this bias");
+        let reference = largest(&fixture.tensor(name).0);
+        assert!(reference <= noise, "{what}: PyTorch's own gradient is {reference}");
+        return;
+    }
+    let expected = expected(fixture, network, name);
+    let tolerance = match engine {
+        // The spread is the error of one correct f32 implementation; ours sums in other orders. Of a tensor of few elements it
+        // may be small by luck: none is held to less than what is usual in its network.
+        Engine::F32 | Engine::Cuda => {
+            let spread = fixture.f32_spread(name).max(median_spread(fixture));
+            Tolerance { of_each: 0.0, of_largest: 3.0 * spread }
+        }
+        Engine::F64 => Tolerance::STORED_F32,
+    };
+    assert_close(what, values, &expected, tolerance);
+}
+
+fn median_spread(fixture: &Fixture) -> f64 {
+    let spreads = fixture.about["f32_spread"].as_object().expect("spreads by name");
+    let mut spreads: Vec<f64> = spreads.values().filter_map(|spread| spread.as_f64()).collect();
+    spreads.sort_by(f64::total_cmp);
+    spreads[spreads.len() / 2]
+}
+
+/// PyTorch's result in this project's layout.
+fn expected(fixture: &Fixture, network: Network, name: &str) -> Vec<f64> {
+    let (values, shape) = fixture.tensor(name);
+    if let Some((_, parameter)) = name.split_once(".grad.") {
+        let spec = network.specs().into_iter().find(|spec| spec.name == parameter);
+        let spec = spec.unwrap_or_else(|| panic!("PyTorch's network has {parameter}, ours does not"));
+        assert_eq!(shape, spec.torch_shape(), "{name}");
+        return spec.from_torch(&values);
+    }
+    let [n, c, h, w] = shape[..] else { panic!("{name} has shape {shape:?}") };
+    from_nchw(&values, [n, h, w, c])
+}
+
+/// No two buffers of the arena are in use at once, in whatever order the steps run: the bits are those of guarded buffers
+/// that are NaN when they are not in use.
+/// Runs the published networks from an arena and from buffers of their own, in recorded order and in others: the bits are the
+/// same. No two buffers of the arena are in use at once, in whatever order the steps run.
+pub fn check_orders(engine: Engine, seeds: std::ops::RangeInclusive<u64>) {
+    for published in all_published() {
+        let fixture = published.fixture();
+        for (network, shape) in published.networks() {
+            let expected = run(&fixture, network, shape, engine, How::Arena);
+            for seed in seeds.clone() {
+                for how in [How::Checked(seed), How::Shuffled(seed)] {
+                    let results = run(&fixture, network, shape, engine, how);
+                    for ((name, values), (_, expected)) in results.iter().zip(&expected) {
+                        assert_same_bits(&format!("{}: {name}, {how:?}", published.name), values, expected);
+                    }
+                }
+            }
+        }
+    }
+}
