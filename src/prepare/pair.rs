@@ -84,7 +84,7 @@ fn find(args: &PairArgs) -> Result<Vec<PairOfFiles>> {
                     match files.as_slice() {
                         [] => {}
                         [file] if other.0.is_empty() => {
-                            let other = other.1.join(part);
+                            let other = if part.is_empty() { other.1.clone() } else { other.1.join(part) };
                             problems.push(format!("{} has no partner in {}", file.display(), other.display()));
                         }
                         [_] => {}
