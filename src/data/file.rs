@@ -59,9 +59,10 @@ pub fn picture_size(path: &Path) -> Result<Size> {
 
 /// Decodes a PNG, JPEG, TIFF, WebP or BMP, whatever its name says, turns it upright, and refuses one that is cut short.
 pub(super) fn decode_whole(bytes: &[u8]) -> Result<(FileFormat, DynamicImage)> {
-    let (format, mut decoder) = decoder(Cursor::new(bytes))?;
     // The other decoders miss the end by themselves; that of JPEG fills the rest with grey.
-    ensure!(format != FileFormat::Jpeg || jpeg_has_an_end(bytes), "the JPEG file is cut short");
+    let is_jpeg = bytes.starts_with(&[0xFF, 0xD8, 0xFF]);
+    ensure!(!is_jpeg || jpeg_has_an_end(bytes), "the JPEG file is cut short");
+    let (format, mut decoder) = decoder(Cursor::new(bytes))?;
     ensure!(
         decoder.total_bytes() <= MOST_BYTES,
         "it is too large: {} MiB when decoded, of {} at most; cut it into parts",
