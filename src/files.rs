@@ -6,6 +6,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+/// Makes the folder that a file at `path` is to lie in.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_folder_of(path: &Path) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+}
+
 /// Writes `bytes` under another name first, so that neither a kill nor a full disk leaves half a file at `path`.
 ///
 /// # Errors

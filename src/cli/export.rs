@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 /// Hand a trained network on: to PyTorch, or to any runtime that reads ONNX
 ///
 /// The safetensors file has the names and layouts of a PyTorch state_dict and says in its header which generator it is. The ONNX
-/// file (opset 17, f32, dropout off) takes pictures of any batch, height and width.
+/// file (opset 17, f32, dropout off) takes batches of any size, of pictures whose sides are multiples of 2^depth.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
     /// A run folder, for its newest checkpoint, a checkpoint file, or an imported file.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 
-use super::file::decode_with_format;
+use super::file::decode_whole;
 use super::layout::{Found, PARTS, Source, find};
 use super::picture::{CHANNELS, Depth};
 use super::report::{Report, Seen};
@@ -369,7 +369,7 @@ fn read(path: &Path) -> Result<(Picture, String, u64)> {
     let bytes = fs::read(path)?;
     let mut hash = Fnv::new();
     hash.write(&bytes);
-    let (format, image) = decode_with_format(&bytes)?;
+    let (format, image) = decode_whole(&bytes)?;
     let bits = match Depth::of(&image) {
         Depth::Eight => 8,
         Depth::Sixteen => 16,
@@ -383,7 +383,7 @@ fn read(path: &Path) -> Result<(Picture, String, u64)> {
 mod tests {
     use std::sync::Mutex;
 
-    use image::{GrayImage, ImageBuffer, Luma, Rgb, RgbImage, Rgba};
+    use image::{GrayImage, ImageBuffer, ImageEncoder, Luma, Rgb, RgbImage, Rgba, codecs::png::PngEncoder};
     use tempfile::TempDir;
 
     use super::*;
@@ -655,5 +655,29 @@ mod tests {
         let mut calls = calls.into_inner().expect("nobody panicked");
         calls.sort_unstable();
         assert_eq!(calls, [(1, 3), (2, 3), (3, 3)]);
+    }
+
+    /// A camera stores its photo on its side and notes so; the labels drawn on top of it stand upright.
+    #[test]
+    fn pictures_stand_upright_before_they_are_paired() {
+        let dir = folder(&[]);
+        let save = |name: &str, image: &RgbImage, exif: Option<&[u8]>| {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("a folder for the test");
+            let mut encoder = PngEncoder::new(fs::File::create(path).expect("a file for the test"));
+            if let Some(exif) = exif {
+                encoder.set_exif_metadata(exif.to_vec()).expect("a PNG holds EXIF data");
+            }
+            image.write_with_encoder(encoder).expect("a picture for the test");
+        };
+        let upright = RgbImage::from_fn(8, 16, |x, y| Rgb([x as u8, y as u8, 9]));
+        // A quarter turn clockwise is asked for.
+        let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        save("A/x.png", &image::imageops::rotate270(&upright), Some(exif));
+        save("B/x.png", &upright, None);
+        let image = Size { width: 8, height: 16 };
+        let options = PairOptions { fit: Fit { preprocess: Preprocess::None, ..Fit::resize(image) }, ..options() };
+        let pair = open(&dir, &options).expect("both are 8x16").train.pair(0, 0).expect("it is there");
+        assert_eq!((&pair.input, &pair.target), (&Picture::from(&upright), &Picture::from(&upright)));
     }
 }

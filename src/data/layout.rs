@@ -19,7 +19,7 @@ pub enum Layout {
     SideBySide,
     /// Two files of one stem, in folders `A` and `B`.
     Folders,
-    /// Two files of one stem in one folder, A a `.jpg` and B a `.png`, as in the CMP facade database.
+    /// Two files of one stem in one folder, B a `.png` and A of another ending, as in the CMP facade database: there it is `.jpg`.
     Stems,
 }
 
@@ -75,7 +75,7 @@ impl Found {
 /// Looks into `dir`.
 ///
 /// Folders `A` and `B` are pairs of folders, wherever they are: `A/train` and `B/train`, `train/A` and `train/B`, or `trainA` and
-/// `trainB`. Else most stems decide: those with a `.jpg` and a `.png` are pairs of files, the others side by side.
+/// `trainB`. Else most stems decide: those with a `.png` and another ending are pairs of files, the others side by side.
 ///
 /// # Errors
 /// When there is no such folder, or there are no pairs; says what was looked for.
@@ -104,7 +104,7 @@ pub fn find(dir: &Path) -> Result<Found> {
                         files.iter().filter(is_a).cloned().collect(),
                         files.iter().filter(|f| !is_a(f)).cloned().collect(),
                     );
-                    found.join(a, b, ["with .jpg", "with .png"])
+                    found.join(a, b, ["with another ending", "with .png"])
                 }
             };
         }
@@ -115,8 +115,9 @@ pub fn find(dir: &Path) -> Result<Found> {
             let (a, b) = (list_and_skip(&a, &mut found.skipped)?, list_and_skip(&b, &mut found.skipped)?);
             found.parts[part] = found.join(a, b, partner.each_ref().map(String::as_str));
         }
-        for file in list(dir)? {
-            found.skipped.push((file, "beside A/ and B/".to_owned()));
+        for part in PARTS {
+            let beside = list_and_skip(&dir.join(part), &mut found.skipped)?;
+            found.skipped.extend(beside.into_iter().map(|file| (file, "beside A/ and B/".to_owned())));
         }
     }
     found.drop_what_lies_beside_train();
@@ -209,13 +210,12 @@ fn side_folders(dir: &Path, part: &str) -> Result<Option<[PathBuf; 2]>> {
 
 /// Whether most files are the two of a stem.
 fn are_stems<'a>(files: impl Iterator<Item = &'a PathBuf>) -> bool {
-    let mut endings: BTreeMap<(Option<&Path>, &OsStr), BTreeSet<&str>> = BTreeMap::new();
+    let mut is_png: BTreeMap<(Option<&Path>, &OsStr), BTreeSet<bool>> = BTreeMap::new();
     for file in files {
-        let ending = if ending(file) == "png" { "png" } else { "jpg" };
-        endings.entry((file.parent(), stem(file))).or_default().insert(ending);
+        is_png.entry((file.parent(), stem(file))).or_default().insert(ending(file) == "png");
     }
-    let both = endings.values().filter(|endings| endings.len() == 2).count();
-    2 * both > endings.len()
+    let both = is_png.values().filter(|found| found.len() == 2).count();
+    2 * both > is_png.len()
 }
 
 fn stem(file: &Path) -> &OsStr {
@@ -339,6 +339,10 @@ mod tests {
         let found = look(&dir);
         assert_eq!(pairs(&dir, &found, ""), [["A/x.png", "B/x.jpg"]]);
         assert_eq!(skipped(&dir, &found), ["beside.png: beside A/ and B/"]);
+        // Parts that are laid out otherwise are no part of it, and all of their files are told.
+        let dir = folder(&["trainA/x.png", "trainB/x.png", "test/side-by-side.png", "notes.txt"]);
+        let expected = ["test/side-by-side.png: beside A/ and B/", "notes.txt: not the name of a picture"];
+        assert_eq!(skipped(&dir, &look(&dir)), expected);
     }
 
     #[test]
@@ -348,6 +352,8 @@ mod tests {
         assert_eq!(found.layout, Layout::Stems);
         assert_eq!(pairs(&dir, &found, ""), [["c1.jpg", "c1.png"], ["c2.JPG", "c2.png"]]);
         assert_eq!(skipped(&dir, &found), ["c1.xml: not the name of a picture", "c3.jpg: no partner with .png"]);
+        let dir = folder(&["x.tif", "x.png"]);
+        assert_eq!(pairs(&dir, &look(&dir), ""), [["x.tif", "x.png"]]);
         // In train/ and test/ alike; the same stem in two parts is no pair.
         let dir = folder(&["train/a.jpg", "train/a.png", "test/b.jpg", "test/b.png"]);
         let found = look(&dir);

@@ -18,7 +18,7 @@ pub mod size;
 pub mod synthetic;
 
 pub use augment::{Pictures, Stack, Window};
-pub use file::{LOOKED_FOR, read_picture, write_png};
+pub use file::{LOOKED_FOR, picture_size, read_picture, write_png};
 pub use fit::{Fit, Preprocess};
 pub use folder::{CACHE_BYTES, Dataset, Folder, PairOptions};
 pub use format::FileFormat;
@@ -34,7 +34,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// Which side of a pair is translated into which. A is the left half of a file and B the right half; of two files A is that
-/// in the folder `A`, or the `.jpg`.
+/// in the folder `A`, or the one beside the `.png`, as the `.jpg` of the CMP facades.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {

@@ -43,7 +43,7 @@ impl Report {
                 format!("pairs side by side, the left half (A) is the {input}, the right (B) the {target}")
             }
             Layout::Folders => format!("pairs by name in two folders, A is the {input}, B the {target}"),
-            Layout::Stems => format!("pairs by name, the .jpg (A) is the {input}, the .png (B) the {target}"),
+            Layout::Stems => format!("pairs by name, the .png (B) is the {target}, the file beside it (A) the {input}"),
         };
         let parts = self.parts.iter().map(|(part, count, use_)| format!("{}{part} {use_}", pairs(*count)));
         let mut lines = vec![format!("Found     {how}"), format!("Pairs     {}", parts.collect::<Vec<_>>().join(", "))];

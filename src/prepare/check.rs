@@ -1,10 +1,11 @@
 //! `pixtape data check`: what there is in a folder, and whether it can be trained on.
 
 use std::io::{Write, stdout};
+use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Result, ensure};
 
-use super::count;
+use super::{count, progress::Progress};
 use crate::cli::CheckArgs;
 use crate::config::TrainOptions;
 use crate::data::{Dataset, preparation};
@@ -14,7 +15,6 @@ use crate::data::{Dataset, preparation};
 /// # Errors
 /// When there are no pairs, or some that cannot be used: after what was found has been printed.
 pub fn run(args: &CheckArgs) -> Result<()> {
-    ensure!(args.dir.is_dir(), "there is no folder {}", args.dir.display());
     let options = TrainOptions {
         data: Some(args.dir.clone()),
         direction: args.direction,
@@ -24,7 +24,16 @@ pub fn run(args: &CheckArgs) -> Result<()> {
         ..Default::default()
     };
     let config = options.resolve()?;
-    let (report, bad) = Dataset::check(&args.dir, &config.pair_options(), &|_, _| {})?;
+    let reading = OnceLock::new();
+    let decoded = |_, total: usize| {
+        let progress = reading.get_or_init(|| Mutex::new(Progress::of_jobs("pairs", total as u64)));
+        // A poisoned lock is a panic elsewhere, which ends everything.
+        if let Ok(mut progress) = progress.lock() {
+            progress.advance(1);
+        }
+    };
+    let (report, bad) = Dataset::check(&args.dir, &config.pair_options(), &decoded)?;
+    drop(reading);
     let mut out = stdout();
     for line in report.lines() {
         writeln!(out, "{line}")?;

@@ -12,16 +12,14 @@ pub mod split;
 
 use std::{
     fs,
-    io::Cursor,
     path::{Path, PathBuf},
     sync::Mutex,
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use image::{DynamicImage, ImageDecoder, ImageReader, metadata::Orientation};
 use rayon::prelude::*;
 
-use crate::data::{Picture, Size, file::decode_whole, layout::PARTS, list};
+use crate::data::{Picture, Size, layout::PARTS, list};
 use progress::Progress;
 
 /// The pictures in each of the [`PARTS`] of a folder that has any.
@@ -117,37 +115,6 @@ fn refuse(problems: &[String], summary: &str) -> Result<()> {
 /// `1 pair`, `2 pairs`: a number of things.
 fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
-}
-
-/// The picture in a file as it is looked at: turned as its EXIF data ask for.
-///
-/// # Errors
-/// When it cannot be read, is no picture or cut short; the error names the file.
-fn read_upright(path: &Path) -> Result<DynamicImage> {
-    let picture = || path.display().to_string();
-    let bytes = fs::read(path).with_context(picture)?;
-    let mut image = decode_whole(&bytes).with_context(picture)?;
-    image.apply_orientation(orientation(ImageReader::new(Cursor::new(&bytes)).with_guessed_format()?.into_decoder()?));
-    Ok(image)
-}
-
-/// Width and height of [that](read_upright) picture, from the beginning of the file.
-fn upright_size(path: &Path) -> Result<(u32, u32)> {
-    let picture = || path.display().to_string();
-    let reader = ImageReader::open(path).with_context(picture)?.with_guessed_format().with_context(picture)?;
-    let decoder = reader.into_decoder().with_context(picture)?;
-    let (width, height) = decoder.dimensions();
-    Ok(match orientation(decoder) {
-        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
-            (height, width)
-        }
-        _ => (width, height),
-    })
-}
-
-/// How a picture has to be turned. One whose EXIF data cannot be read stays as it is.
-fn orientation(mut decoder: impl ImageDecoder) -> Orientation {
-    decoder.orientation().unwrap_or(Orientation::NoTransforms)
 }
 
 /// `a` in the left half of a picture, `b` in its right half. Both are of one size and have the same channels.

@@ -9,12 +9,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use image::{ColorType, DynamicImage};
+use image::DynamicImage;
 
-use super::{beside, count, for_all, new_folder, parts, read_upright, refuse, upright_size};
+use super::{beside, count, for_all, new_folder, parts, refuse};
 use crate::{
     cli::PairArgs,
-    data::{Picture, ResizeFilter, layout::PARTS, write_png},
+    data::{Depth, Picture, ResizeFilter, layout::PARTS, picture_size, read_picture, write_png},
 };
 
 /// Joins `args.a` and `args.b` into `args.out`.
@@ -31,8 +31,8 @@ pub fn run(args: &PairArgs) -> Result<()> {
             fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
         }
         for_all(&pairs, "pairs", |pair| {
-            let joined = join(read_upright(&pair.a)?, read_upright(&pair.b)?);
-            let joined = joined.with_context(|| format!("{} beside {}", pair.a.display(), pair.b.display()))?;
+            let ((a, _, depth_a), (b, _, depth_b)) = (read_picture(&pair.a)?, read_picture(&pair.b)?);
+            let joined = join((a, depth_a), (b, depth_b));
             let mut name = pair.stem.clone();
             name.push(".png");
             write_png(&out.join(pair.part).join(name), &joined)
@@ -84,7 +84,7 @@ fn find(args: &PairArgs) -> Result<Vec<PairOfFiles>> {
                     match files.as_slice() {
                         [] => {}
                         [file] if other.0.is_empty() => {
-                            let other = other.1.join(part);
+                            let other = if part.is_empty() { other.1.clone() } else { other.1.join(part) };
                             problems.push(format!("{} has no partner in {}", file.display(), other.display()));
                         }
                         [_] => {}
@@ -102,43 +102,46 @@ fn find(args: &PairArgs) -> Result<Vec<PairOfFiles>> {
 }
 
 fn check_sizes(a: &Path, b: &Path, is_resized: bool) -> Result<()> {
-    let (size_a, size_b) = (upright_size(a)?, upright_size(b)?);
-    let text = |(width, height): (u32, u32)| format!("{width}x{height}");
+    let (size_a, size_b) = (picture_size(a)?, picture_size(b)?);
     ensure!(
         is_resized || size_a == size_b,
         "{} is {} and {} is {} (--resize fits B to A)",
         a.display(),
-        text(size_a),
+        size_a.sides(),
         b.display(),
-        text(size_b)
+        size_b.sides()
     );
     Ok(())
 }
 
 /// `a` beside `b`, resized if need be, in a picture that can hold the colours, the depth and the transparency of both.
-///
-/// # Errors
-/// When one of them has samples that are neither 8 nor 16 bits.
-fn join(a: DynamicImage, b: DynamicImage) -> Result<DynamicImage> {
-    let any = |has: fn(ColorType) -> bool| has(a.color()) || has(b.color());
-    let channels = match (any(|color| color.has_color()), any(|color| color.has_alpha())) {
+fn join((a, depth_a): (Picture, Depth), (b, depth_b): (Picture, Depth)) -> DynamicImage {
+    let any = |has: fn(usize) -> bool| has(a.channels) || has(b.channels);
+    let channels = match (any(|channels| channels > 2), any(|channels| channels % 2 == 0)) {
         (false, false) => 1,
         (false, true) => 2,
         (true, false) => 3,
         (true, true) => 4,
     };
-    let is_deep = any(|color| color.bytes_per_pixel() > color.channel_count());
-    let [a, b] = [a, b].map(|image| Picture::from_image(image).map(|picture| picture.with_channels(channels)));
-    let (a, b) = (a?, b?);
-    let joined = beside(&a, &b.resize(a.size, ResizeFilter::Bicubic));
-    Ok(if is_deep { joined.to_image16() } else { joined.to_image8() })
+    let b = b.with_channels(channels).resize(a.size, ResizeFilter::Bicubic);
+    let joined = beside(&a.with_channels(channels), &b);
+    match [depth_a, depth_b].contains(&Depth::Sixteen) {
+        true => joined.to_image16(),
+        false => joined.to_image8(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use image::{GrayAlphaImage, GrayImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage};
+    use image::{ColorType, GrayAlphaImage, GrayImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage};
 
     use super::*;
+
+    fn join(a: &DynamicImage, b: &DynamicImage) -> DynamicImage {
+        let picture =
+            |image: &DynamicImage| (Picture::from_image(image.clone()).expect("8 or 16 bits"), Depth::of(image));
+        super::join(picture(a), picture(b))
+    }
 
     #[test]
     fn a_pair_holds_what_either_picture_holds() {
@@ -154,10 +157,9 @@ mod tests {
             (&deep, &gray, ColorType::L16),
             (&colour, &deep, ColorType::Rgb16),
         ] {
-            let joined = join(a.clone(), b.clone()).expect("pictures of 8 and 16 bits");
+            let joined = join(a, b);
             assert_eq!((joined.color(), joined.width(), joined.height()), (color, 4, 3));
         }
-        let join = |a: &DynamicImage, b: &DynamicImage| join(a.clone(), b.clone()).expect("pictures of 8 and 16 bits");
         let joined = join(&deep, &colour).into_rgb16();
         assert_eq!(joined.get_pixel(1, 2).0, [0x1234; 3]);
         assert_eq!(joined.get_pixel(2, 0).0, [0x0101, 0x0202, 0x0303]);
@@ -169,7 +171,7 @@ mod tests {
     fn b_takes_the_size_of_a() {
         let a = DynamicImage::from(GrayImage::from_pixel(4, 4, Luma([9])));
         let b = DynamicImage::from(GrayImage::from_pixel(9, 2, Luma([200])));
-        let joined = join(a, b).expect("pictures of 8 bits").into_luma8();
+        let joined = join(&a, &b).into_luma8();
         assert_eq!(joined.dimensions(), (8, 4));
         assert!(joined.enumerate_pixels().all(|(x, _, pixel)| pixel.0 == [if x < 4 { 9 } else { 200 }]));
     }

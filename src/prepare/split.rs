@@ -21,8 +21,8 @@ use crate::{
 /// When the folder has no pairs or too few, or it is unclear which files are pairs; nothing is written then.
 pub fn run(args: &SplitArgs) -> Result<()> {
     super::ensure_free(&args.out)?;
-    for (flag, fraction) in [("--val", args.val), ("--test", args.test)] {
-        ensure!((0.0..1.0).contains(&fraction), "{flag} {fraction}: a fraction of the pairs lies from 0 to below 1");
+    for (flag, share) in [("--val", args.val), ("--test", args.test)] {
+        ensure!((0.0..1.0).contains(&share), "{flag} {share}: must be from 0 to below 1");
     }
     let found = find(&args.dir)?;
     let pairs = found.part("");
@@ -72,7 +72,7 @@ fn find(dir: &Path) -> Result<Found> {
 /// The part of each of `pairs` pairs.
 fn divide(pairs: usize, args: &SplitArgs) -> Result<Vec<&'static str>> {
     // Whoever asks for a part gets at least one pair.
-    let part = |fraction: f64| ((pairs as f64 * fraction).round() as usize).max(usize::from(fraction > 0.0));
+    let part = |share: f64| ((pairs as f64 * share).round() as usize).max(usize::from(share > 0.0));
     let (val, test) = (part(args.val), part(args.test));
     ensure!(
         val + test < pairs,

@@ -55,4 +55,11 @@ fn a_file_has_to_be_asked_for() {
     let scene = trained("");
     scene.command("export run").assert().code(2);
     scene.command("export run --onnx x.onnx --network discriminator").assert().code(2);
+    let error = scene.refused("export run --onnx x --safetensors x");
+    assert!(error.contains("--safetensors and --onnx both write x"), "{error}");
+    scene.run("export run --onnx new/folder/x.onnx --safetensors other/x.safetensors");
+    assert_eq!(
+        (scene.names("new/folder"), scene.names("other")),
+        (vec!["x.onnx".into()], vec!["x.safetensors".into()])
+    );
 }

@@ -49,16 +49,16 @@ fn imported_generators_compute_what_pytorch_does() {
 #[test]
 fn an_imported_file_translates_like_a_checkpoint() {
     let scene = Scene::new();
-    scene.run(&format!("import {} --out isola.safetensors", fixture("isola-batch")));
+    scene.run(&format!("import {} --out models/isola.safetensors", fixture("isola-batch")));
     scene.draw("x.png", &half(0, 0));
-    let said = scene.run("translate isola.safetensors x.png --out out --threads 1");
+    let said = scene.run("translate models/isola.safetensors x.png --out out --threads 1");
     assert!(said.stdout.contains("weights imported from isola-batch.pth"), "{}", said.stdout);
     assert_eq!(scene.picture("out/x.png").dimensions(), (32, 32));
     // It is no run.
-    let error = scene.refused("train --resume isola.safetensors");
+    let error = scene.refused("train --resume models/isola.safetensors");
     assert!(error.contains("give the folder of a run"), "{error}");
 
-    let about = Checkpoint::read(&scene.path("isola.safetensors")).about;
+    let about = Checkpoint::read(&scene.path("models/isola.safetensors")).about;
     assert_eq!(about["pixtape.imported-from"], "isola-batch.pth");
     assert!(about["pixtape.generator"].contains("norm = \"instance-affine\""), "{}", about["pixtape.generator"]);
 }

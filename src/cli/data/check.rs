@@ -29,7 +29,7 @@ pub struct CheckArgs {
     #[arg(long)]
     pub preprocess: Option<Preprocess>,
 
-    /// Size to resize to before cropping.
+    /// Size to scale to before cropping, for --preprocess scale-width-and-crop [default: 286/256 of the image size]
     #[arg(long, value_name = "SIZE")]
     pub load_size: Option<Size>,
 }

@@ -41,7 +41,7 @@ pub struct MakeArgs {
     pub factor: Option<u32>,
 
     /// Where the holes of `inpaint` lie, for each picture anew; nothing else is random.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
 

@@ -24,15 +24,15 @@ pub struct SplitArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 
-    /// Fraction of the pairs for val/, to watch the training with; 0 for none.
-    #[arg(long, value_name = "FRACTION", default_value_t = 0.1)]
+    /// Share of the pairs for val/, to watch the training with; 0 for none.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
     pub val: f64,
 
-    /// Fraction of the pairs for test/, to measure the result with; 0 for none.
-    #[arg(long, value_name = "FRACTION", default_value_t = 0.1)]
+    /// Share of the pairs for test/, to measure the result with; 0 for none.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
     pub test: f64,
 
     /// Another seed divides another way.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }

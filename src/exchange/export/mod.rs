@@ -13,7 +13,7 @@ use prost::Message;
 use crate::checkpoint::{About, Reader, TensorSpec, Tensors, resolve, save_weights};
 use crate::cli::{ExportArgs, Network};
 use crate::config::is_same_place;
-use crate::files::write_whole;
+use crate::files::{make_folder_of, write_whole};
 use crate::nn::{Norm, Recipe};
 
 /// Exports the checkpoint that `args` name.
@@ -26,6 +26,12 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let about = reader.about()?;
     for out in [&args.safetensors, &args.onnx].into_iter().flatten() {
         ensure!(!is_same_place(out, &checkpoint), "{} is what is exported: choose another file", out.display());
+    }
+    if let (Some(weights), Some(graph)) = (&args.safetensors, &args.onnx) {
+        ensure!(weights != graph, "--safetensors and --onnx both write {}: choose another file", graph.display());
+    }
+    for out in [&args.safetensors, &args.onnx].into_iter().flatten() {
+        make_folder_of(out)?;
     }
     if let Some(out) = &args.onnx {
         to_onnx(&mut reader, &about, out)?;

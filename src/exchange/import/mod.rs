@@ -17,6 +17,7 @@ use anyhow::{Context, Result, ensure};
 use crate::checkpoint::{About, Origin, TensorSpec, Tensors, save};
 use crate::cli::ImportArgs;
 use crate::config::is_same_place;
+use crate::files::make_folder_of;
 use torch::TorchFile;
 
 /// Imports the file that `args` names.
@@ -45,6 +46,7 @@ pub fn run(args: &ImportArgs) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let about = About { generator, origin: Origin::Import(name) };
     let count: usize = tensors.iter().map(|(_, values)| values.len()).sum();
+    make_folder_of(out)?;
     save(out, &about, &Imported(tensors))?;
     writeln!(stdout(), "{}: {}", path.display(), found.describe())?;
     writeln!(stdout(), "{}", weights::describe(found.unet.norm, *running_stats))?;

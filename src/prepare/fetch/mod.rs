@@ -9,6 +9,7 @@ mod record;
 mod unpack;
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     io::{Read, Write, stdout},
     path::{Component, Path, PathBuf},
@@ -20,7 +21,10 @@ use sha2::{Digest, Sha256};
 pub use archives::table;
 
 use super::{ensure_free, new_folder, progress::Progress};
-use crate::{cli::FetchArgs, data::list};
+use crate::{
+    cli::FetchArgs,
+    data::{layout, list},
+};
 use archives::Archive;
 use download::{Partial, download};
 use record::{Record, Records};
@@ -53,7 +57,8 @@ pub fn run(args: &FetchArgs) -> Result<()> {
     check(&found, pinned.as_deref(), records.get(name), &records, partial.path())?;
 
     let pictures = new_folder(&folder, |unfinished| {
-        let pictures = unpack(partial.path(), unfinished, name)?;
+        let pictures = unpack(partial.path(), unfinished)?;
+        without_outer_folder(unfinished)?;
         records.set(name, found.clone())?;
         Ok(pictures)
     });
@@ -78,6 +83,26 @@ pub fn run(args: &FetchArgs) -> Result<()> {
     let direction = known.map_or(String::new(), |archive| format!(" --direction {}", archive.direction));
     writeln!(out, "  pixtape train --data {}{direction}", folder.display())?;
     Ok(())
+}
+
+/// Moves the pairs in `dir` up into it where all of them lie in one folder there, as archives often have it.
+fn without_outer_folder(dir: &Path) -> Result<()> {
+    let cannot = || format!("cannot arrange what was unpacked into {}", dir.display());
+    let names = |of: &Path| -> Result<Vec<OsString>> {
+        let entries = fs::read_dir(of).with_context(cannot)?;
+        entries.map(|entry| Ok(entry.with_context(cannot)?.file_name())).collect()
+    };
+    let [outer] = &*names(dir)? else { return Ok(()) };
+    if layout::find(dir).is_ok() || layout::find(&dir.join(outer)).is_err() {
+        return Ok(());
+    }
+    // Out of the way: what is in it may have its name.
+    let aside = with_ending(&dir.join(outer), ".outer");
+    fs::rename(dir.join(outer), &aside).with_context(cannot)?;
+    for name in names(&aside)? {
+        fs::rename(aside.join(&name), dir.join(&name)).with_context(cannot)?;
+    }
+    fs::remove_dir(&aside).with_context(cannot)
 }
 
 /// A SHA-256 as it is written here: 64 lower-case hexadecimal digits.

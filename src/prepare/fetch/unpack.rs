@@ -25,13 +25,12 @@ impl fmt::Display for Damaged {
 
 impl error::Error for Damaged {}
 
-/// Unpacks `archive` into the empty folder `to`, without the folder `name/` that all of it may lie in, and gives the number of
-/// pictures.
+/// Unpacks `archive` into the empty folder `to` and gives the number of pictures.
 ///
 /// # Errors
 /// [`Damaged`] when the archive is cut short or no archive, when one of its entries is a link, a device or would lie
 /// outside of `to` (its name is said), or when it has no pictures; another error when a file cannot be written.
-pub fn unpack(archive: &Path, to: &Path, name: &str) -> Result<usize> {
+pub fn unpack(archive: &Path, to: &Path) -> Result<usize> {
     let cannot = || format!("cannot read {}", archive.display());
     let file = File::open(archive).with_context(cannot)?;
     let size = file.metadata().with_context(cannot)?.len();
@@ -44,7 +43,7 @@ pub fn unpack(archive: &Path, to: &Path, name: &str) -> Result<usize> {
         if kind.is_pax_global_extensions() {
             continue;
         }
-        let Some(below) = place(&entry, name)? else { continue };
+        let Some(below) = place(&entry)? else { continue };
         let path = to.join(below);
         if kind.is_dir() {
             fs::create_dir_all(&path).with_context(|| format!("cannot make the folder {}", path.display()))?;
@@ -62,7 +61,7 @@ pub fn unpack(archive: &Path, to: &Path, name: &str) -> Result<usize> {
 }
 
 /// Where below the new folder an entry goes: nowhere when it is that folder itself.
-fn place<R: Read>(entry: &Entry<R>, name: &str) -> Result<Option<PathBuf>> {
+fn place<R: Read>(entry: &Entry<R>) -> Result<Option<PathBuf>> {
     let path = entry.path().map_err(damage)?;
     let refuse = |why: &str| Damaged(format!("nothing of it is kept: its entry {} {why}", path.display()));
     match entry.header().entry_type() {
@@ -80,7 +79,6 @@ fn place<R: Read>(entry: &Entry<R>, name: &str) -> Result<Option<PathBuf>> {
             }
         }
     }
-    let below = below.strip_prefix(name).map_or(below.clone(), Path::to_path_buf);
     Ok((!below.as_os_str().is_empty()).then_some(below))
 }
 

@@ -14,10 +14,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 
-use super::{beside, count, for_all, new_folder, parts, progress::say, read_upright, refuse, upright_size};
+use super::{beside, count, for_all, new_folder, parts, progress::say, refuse};
 use crate::{
     cli::MakeArgs,
-    data::{Picture, ResizeFilter, Size, write_png},
+    data::{Picture, ResizeFilter, Size, picture_size, read_picture, write_png},
 };
 use degrade::Degrade;
 
@@ -43,8 +43,8 @@ pub fn run(args: &MakeArgs) -> Result<()> {
             fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
         }
         for_all(&photos, "photographs", |photo| {
-            let picture = Picture::from_image(read_upright(&photo.path)?);
-            let whole = fit(picture.with_context(|| photo.path.display().to_string())?.with_channels(3), args.size);
+            let (picture, ..) = read_picture(&photo.path)?;
+            let whole = fit(picture.with_channels(3), args.size);
             let mut name = photo.stem.clone();
             let degraded = degrade.degrade(&whole, &name);
             name.push(".png");
@@ -72,8 +72,8 @@ fn find(args: &MakeArgs) -> Result<Vec<Photo>> {
         }
     }
     let is_small = |path: &Path| -> Result<bool> {
-        let (width, height) = upright_size(path)?;
-        Ok((width as usize) < args.size.width || (height as usize) < args.size.height)
+        let Size { width, height } = picture_size(path)?;
+        Ok(width < args.size.width || height < args.size.height)
     };
     let photo = |((part, stem), mut files): ((&'static str, OsString), Vec<PathBuf>)| {
         if files.len() > 1 {

@@ -326,9 +326,17 @@ fn the_list_says_what_there_is() {
 #[test]
 fn any_archive_can_be_fetched_under_a_name() {
     let scene = scene();
-    let archive = packed(&[file("train/1.png", &png(0)), file("train/deep/x.txt", b"text")]);
-    let server = Server::start(move |_| Reply::whole(&archive).without_length());
-    scene.run(&format!("data fetch mine --out sets --url {}", server.url("/x")));
-    assert_eq!(scene.names("sets"), ["fetched.toml", "mine"]);
-    assert_eq!(scene.names("sets/mine/train"), ["1.png", "deep"]);
+    // In a folder of another name, in none, and in one whose name lies in it again.
+    let cases = [("outer/train/1.png", "outer/train"), ("train/1.png", "train"), ("1.png", "deep"), ("x/1.png", "x/x")];
+    for (number, (picture, deep)) in cases.into_iter().enumerate() {
+        let archive = packed(&[file(picture, &png(0)), file(&format!("{deep}/deep.txt"), b"text")]);
+        let server = Server::start(move |_| Reply::whole(&archive).without_length());
+        let said = scene.run(&format!("data fetch mine{number} --out sets --url {}", server.url("/x")));
+        assert!(said.stdout.contains(&format!("pixtape train --data sets/mine{number}")), "{}", said.stdout);
+        scene.run(&format!("data check sets/mine{number} --image-size 32"));
+    }
+    assert_eq!(scene.names("sets"), ["fetched.toml", "mine0", "mine1", "mine2", "mine3"]);
+    assert_eq!(scene.names("sets/mine0"), ["train"]);
+    assert_eq!(scene.names("sets/mine0/train"), ["1.png", "deep.txt"]);
+    assert_eq!(scene.names("sets/mine3"), ["1.png", "x"]);
 }
