@@ -63,8 +63,9 @@ pub struct TrainOptions {
 
     /// Size of the images the networks see, N or WIDTHxHEIGHT in pixels [default: 256 with --data, 128 without]
     ///
-    /// How files of other sizes come to it is up to --preprocess. The U-Net halves both sides --depth times, so both must be multiples of that power of
-    /// two: 64, 128, 256, 512 and 512x256 work, 200 does not unless the depth is 3. The smallest side is 32.
+    /// How files of other sizes come to it is up to --preprocess. The U-Net halves both sides --depth times, so both must
+    /// be multiples of that power of two: 64, 128, 256, 512 and 512x256 work, 200 does not unless the depth is 2 or 3. The
+    /// smallest side is 32.
     #[arg(long, value_name = "SIZE", help_heading = "Data")]
     pub image_size: Option<Size>,
 
@@ -109,7 +110,7 @@ pub struct TrainOptions {
 
     /// Passes over the training pairs [default: 200 with --data, 15 without; no limit when --steps is given alone]
     ///
-    /// An epoch is floor(pairs / batch) steps; the built-in facades count 400 pairs an epoch.
+    /// An epoch is floor(pairs / (batch x accumulate)) steps; the built-in facades count 400 pairs an epoch.
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     pub epochs: Option<u64>,
 
@@ -126,7 +127,7 @@ pub struct TrainOptions {
 
     /// Batches whose gradients are added up for one optimiser step [default: 1]
     ///
-    /// --batch 2 --accumulate 4 learns what --batch 8 learns, in a quarter of its memory.
+    /// --batch 2 --accumulate 4 learns what --batch 8 learns, and its activations take the memory of --batch 2.
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     pub accumulate: Option<usize>,
 
