@@ -10,7 +10,7 @@ use crate::config::TrainConfig;
 use crate::data::Size;
 use crate::metrics::{Metric, Validation, best};
 
-/// Points on either side whose mean the thick line of a loss is, as a share of all points.
+/// The deviation of the Gaussian that smooths the thick line of a loss, as a share of all points.
 const SMOOTHING: f64 = 0.015;
 
 /// How a run stands.

@@ -312,6 +312,9 @@ impl Run {
         let Some(mean) = validate(&mut self.trainer, pairs, translated)? else {
             return Ok(false);
         };
+        // Finite weights may still be too large to compute with.
+        let is_number = !mean.l1.is_nan();
+        ensure!(is_number, "{}", self.not_finite(&format!("the L1 of the held-out pairs after step {step} is")));
         self.history.push(Validation { epoch, step, mean });
         self.is_saved = false;
         self.journal.validation(&self.history)?;
