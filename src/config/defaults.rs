@@ -223,8 +223,44 @@ impl TrainOptions {
             best_by: given.best_by.unwrap_or(Metric::L1),
         };
         config.validate()?;
+        ensure_used(&config)?;
         Ok(config)
     }
+}
+
+/// Refuses a choice that another one leaves without effect, where it is not the recipe's own.
+fn ensure_used(config: &TrainConfig) -> Result<()> {
+    let recipe = prescribed(config.recipe);
+    let no_gan = config.gan_loss == GanLoss::None;
+    let no_pixel = config.pixel_loss == PixelLoss::None;
+    let no_gain = config.init == InitKind::Kaiming && config.norm != Norm::InstanceAffine;
+    let discriminator = "--gan-loss none has no discriminator";
+    let unused = [
+        ("receptive-field", no_gan && config.receptive_field != recipe.receptive_field, discriminator),
+        ("conditional", no_gan && config.conditional != recipe.conditional, discriminator),
+        ("halve-d", no_gan && config.halve_d != recipe.halve_d, discriminator),
+        ("step-order", no_gan && config.step_order != recipe.step_order, discriminator),
+        ("lambda-gan", no_gan && config.lambda_gan != recipe.lambda_gan, "--gan-loss none has nothing to weigh"),
+        (
+            "lambda-pixel",
+            no_pixel && config.lambda_pixel != recipe.lambda_pixel,
+            "--pixel-loss none has nothing to weigh",
+        ),
+        (
+            "dropout-at",
+            config.dropout == 0.0 && config.dropout_at != recipe.dropout_at,
+            "--dropout 0 drops nothing out anywhere",
+        ),
+        (
+            "init-gain",
+            no_gain && config.init_gain != recipe.init_gain,
+            "--init kaiming has a scale of its own, and no norm here has a gain",
+        ),
+    ];
+    for (flag, is_unused, why) in unused {
+        ensure!(!is_unused, "--{flag}: {why}, so it would do nothing; leave it out");
+    }
+    Ok(())
 }
 
 /// Refuses a folder that holds a run, saying what can be done about it.
@@ -251,10 +287,11 @@ fn jitter_size(image: Size) -> Size {
 
 #[cfg(test)]
 mod tests {
-    use clap::Args;
+    use clap::{Args, ValueEnum};
 
     use super::super::train_config::value_name;
     use super::*;
+    use crate::train::step::StepOptions;
 
     #[test]
     fn data_asks_for_the_full_recipe_and_nothing_for_the_small_one() {
@@ -265,6 +302,21 @@ mod tests {
         let small = TrainOptions::default().resolve().unwrap();
         assert_eq!((small.data, small.ngf), (None, 16));
         assert_eq!((small.lr, small.lambda_pixel), (full.lr, full.lambda_pixel));
+    }
+
+    /// What the tests hold to PyTorch is what a person gets who asks for a recipe.
+    #[test]
+    fn a_recipe_is_the_step_that_is_compared_with_pytorch() {
+        for &recipe in Recipe::value_variants() {
+            let options = TrainOptions {
+                recipe: Some(recipe),
+                image_size: Some(FULL.image_size),
+                ngf: Some(FULL.ngf),
+                ndf: Some(FULL.ndf),
+                ..Default::default()
+            };
+            assert_eq!(options.resolve().unwrap().step_options(), StepOptions::of(recipe, 256, 64, 0.5), "{recipe:?}");
+        }
     }
 
     #[test]
@@ -346,7 +398,33 @@ mod tests {
         states("lambda-pixel", format!("{}]", PYTORCH_GAN.lambda_pixel));
         states("dropout", format!("{}]", PYTORCH_GAN.dropout));
         let by_recipe = |of: fn(RecipeDefaults) -> String| [PYTORCH_GAN, BLOCK_CK, ISOLA].map(of).join(", ");
-        states("augment", by_recipe(|recipe| value_name(recipe.augment)) + "]");
-        states("resize-filter", by_recipe(|recipe| value_name(recipe.resize_filter)) + "]");
+        for (flag, of) in [
+            ("augment", (|recipe| value_name(recipe.augment)) as fn(RecipeDefaults) -> String),
+            ("resize-filter", |recipe| value_name(recipe.resize_filter)),
+            ("step-order", |recipe| value_name(recipe.step_order)),
+            ("block-order", |recipe| value_name(recipe.block_order)),
+            ("last-layer", |recipe| value_name(recipe.last_layer)),
+            ("dropout-at", |recipe| value_name(recipe.dropout_at)),
+            ("receptive-field", |recipe| value_name(recipe.receptive_field)),
+            ("gan-loss", |recipe| value_name(recipe.gan_loss)),
+            ("lr-schedule", |recipe| value_name(recipe.lr_schedule)),
+        ] {
+            states(flag, by_recipe(of) + "]");
+        }
+        // What the recipes agree on.
+        for (flag, of) in [
+            ("generator", (|recipe| value_name(recipe.generator)) as fn(RecipeDefaults) -> String),
+            ("norm", |recipe| value_name(recipe.norm)),
+            ("conditional", |recipe| recipe.conditional.to_string()),
+            ("halve-d", |recipe| recipe.halve_d.to_string()),
+            ("lambda-gan", |recipe| recipe.lambda_gan.to_string()),
+            ("pixel-loss", |recipe| value_name(recipe.pixel_loss)),
+            ("init", |recipe| value_name(recipe.init)),
+            ("init-gain", |recipe| recipe.init_gain.to_string()),
+        ] {
+            let [default, others @ ..] = [PYTORCH_GAN, BLOCK_CK, ISOLA].map(of);
+            assert!(others.iter().all(|other| *other == default), "--{flag}");
+            states(flag, default + "]");
+        }
     }
 }

@@ -83,7 +83,7 @@ impl Loader {
         ensure!(batch > 0, "a batch of 0 pairs trains nothing: ask for a batch of at least 1");
         ensure!(
             len >= batch,
-            "{len} pairs do not fill one batch of {batch}: ask for a batch of at most {len}, or add pairs"
+            "{len} pairs do not fill one step of {batch} (--batch times --accumulate): make it at most {len}, or add pairs"
         );
         let (steps, left_over) = (len / batch, len % batch);
         // Half of the machine, since the other half computes; beyond four there is nothing left to hide.
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn refuses_a_batch_that_cannot_be_filled() {
-        for (len, batch, words) in [(2, 3, "2 pairs do not fill one batch of 3"), (2, 0, "a batch of 0")] {
+        for (len, batch, words) in [(2, 3, "2 pairs do not fill one step of 3"), (2, 0, "a batch of 0")] {
             let pairs = Arc::new(Numbers { len, bad: None, panics: false });
             let started = Loader::start(pairs, LoaderConfig { batch, ..CONFIG }, Position::default());
             let error = started.err().map(|error| error.to_string()).unwrap_or_default();

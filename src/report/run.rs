@@ -10,16 +10,37 @@ use crate::config::TrainConfig;
 use crate::data::Size;
 use crate::metrics::{Metric, Validation, best};
 
-/// Points on either side whose mean the thick line of a loss is, as a share of all points.
+/// The deviation of the Gaussian that smooths the thick line of a loss, as a share of all points.
 const SMOOTHING: f64 = 0.015;
+
+/// How a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State<'a> {
+    Running,
+    Stopped,
+    Finished,
+    /// Ended by an error.
+    Failed(&'a str),
+}
+
+impl State<'_> {
+    /// In a word, which is also its class on the page.
+    fn name(self) -> &'static str {
+        match self {
+            State::Running => "running",
+            State::Stopped => "stopped",
+            State::Finished => "finished",
+            State::Failed(_) => "failed",
+        }
+    }
+}
 
 /// What is to be shown of a run.
 pub struct RunPage<'a> {
     pub config: &'a TrainConfig,
     /// What it computes on, in words.
     pub device: &'a str,
-    /// `running`, `stopped` or `finished`.
-    pub state: &'static str,
+    pub state: State<'a>,
     /// Steps done, and steps in all.
     pub step: u64,
     pub total: u64,
@@ -58,8 +79,12 @@ impl RunPage<'_> {
         let body = html! {
             header {
                 h1 { (name) }
-                span class={ "state " (self.state) } { (self.state) }
-                @if self.state == "running" { span.soft { "as of step " (self.step) "; reload this page to see more" } }
+                span class={ "state " (self.state.name()) } { (self.state.name()) }
+                @match self.state {
+                    State::Running => span.soft { "as of step " (self.step) "; reload this page to see more" },
+                    State::Failed(why) => span.soft { (why) },
+                    State::Stopped | State::Finished => {},
+                }
             }
             progress value=(self.step) max=(self.total) {}
             (self.tiles())
@@ -67,7 +92,7 @@ impl RunPage<'_> {
                 section { (self.samples()) }
                 section {
                     h2 { "Losses" }
-                    p { "Each step's values before its update. The thick line is the faint one, smoothed." }
+                    p { "The values that each step's updates follow from. The thick line is the faint one, smoothed." }
                     @if self.losses.is_empty() { p { "Nothing yet." } }
                     div.charts { @for loss in self.losses { (loss_chart(loss)) } }
                 }
@@ -140,7 +165,7 @@ impl RunPage<'_> {
             } else {
                 format!("epoch {}", self.config.validate_every)
             };
-            return html! { p { "Nothing yet: " (pairs) " will be measured at the end of " (epochs) "." } };
+            return html! { p { "Nothing yet: " (pairs) " are measured for the first time at the end of " (epochs) "." } };
         }
         html! {
             p { "Means over " (pairs) " that are not trained on. The ring is the best " (self.config.best_by.name()) ", of which " code { "checkpoints/best.safetensors" } " is kept." }
@@ -173,6 +198,9 @@ impl RunPage<'_> {
     }
 
     fn going_on(&self) -> Markup {
+        if matches!(self.state, State::Failed(_)) && self.checkpoints.is_empty() {
+            return html! { p { "There is no checkpoint to go on from." } };
+        }
         let run = self.config.out.display().to_string();
         // A path is typed as it is; one that a shell would take apart is quoted.
         let is_plain = run.chars().all(|c| c.is_alphanumeric() || "/._-+:\\".contains(c));
@@ -180,10 +208,10 @@ impl RunPage<'_> {
         let is_best = self.checkpoints.iter().any(|name| name == "best.safetensors");
         html! {
             pre {
-                @if self.state == "finished" {
+                @if self.state == State::Finished {
                     "# train longer\npixtape train --resume " (run) " --epochs " (2 * self.total.div_ceil(self.steps_per_epoch))
                 } @else {
-                    "# go on where it was stopped\npixtape train --resume " (run)
+                    "# go on after the newest checkpoint\npixtape train --resume " (run)
                 }
                 "\n\n# translate pictures with the newest weights\npixtape translate " (run) " PICTURES --out translated"
                 "\n\n# measure it on other pairs, with a page of all pictures\npixtape evaluate " (run) " --data FOLDER --out evaluation"
@@ -200,7 +228,8 @@ impl RunPage<'_> {
 }
 
 fn loss_chart(loss: &LossCurve) -> Markup {
-    let points = loss.curve.points();
+    // The loss that ended a run is no number, and would take its neighbours with it.
+    let points: Vec<[f64; 2]> = loss.curve.points().into_iter().filter(|point| point[1].is_finite()).collect();
     let line = smooth(&points, (SMOOTHING * points.len() as f64).max(0.5));
     Chart { title: loss.title, note: loss.note, x: "step", line: &line, faint: &points, mark: None }.svg()
 }
@@ -212,14 +241,21 @@ mod tests {
     use crate::metrics::Distances;
 
     fn html(config: &TrainConfig, held_out: usize, history: &[Validation]) -> String {
+        html_of(config, State::Running, held_out, history)
+    }
+
+    fn html_of(config: &TrainConfig, state: State, held_out: usize, history: &[Validation]) -> String {
         let mut curve = Curve::default();
         (1..=300).for_each(|step| curve.add(step, 1.0 / step as f64));
+        if state != State::Running {
+            curve.add(301, f64::NAN);
+        }
         let losses = [LossCurve { title: "D", note: "", curve }];
         let samples = [0, 300].map(|step| Sample { step, address: "data:image/jpeg;base64,AAAA".into() });
         let page = RunPage {
             config,
             device: "cpu with 2 threads",
-            state: "running",
+            state,
             step: 300,
             total: 1000,
             steps_per_epoch: 100,
@@ -245,6 +281,16 @@ mod tests {
         assert!(!html.contains("<b> &") && html.contains("a &lt;b&gt; &amp; &quot;c&quot;"), "{html}");
         assert!(html.contains(r"--resume 'runs/it'\''s &lt;i&gt;'"), "{html}");
         assert!(html.contains("--val-split"), "{html}");
+    }
+
+    #[test]
+    fn a_run_that_failed_says_why_and_its_curves_stay() {
+        let config = TrainOptions::default().resolve().unwrap();
+        let html = html_of(&config, State::Failed("a <loss> is not a number"), 0, &[]);
+        assert!(html.contains("class=\"state failed\"") && html.contains("a &lt;loss&gt; is not a number"), "{html}");
+        assert!(!html.contains("reload this page") && !html.contains("NaN"), "{html}");
+        let line = html.split("<polyline class=\"line\" points=\"").nth(1).unwrap().split('"').next().unwrap();
+        assert_eq!(line.split_whitespace().count(), 300);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::device::Chosen;
 use crate::device::cpu::with_threads;
 use crate::files::write_whole;
 use crate::metrics::{Metric, Validation, best};
-use crate::report::RunPage;
+use crate::report::{RunPage, State};
 
 /// Built-in facades in an epoch: as many as the CMP data set has for training.
 const FACADES_PER_EPOCH: usize = 400;
@@ -191,7 +191,17 @@ impl Run {
         })
     }
 
+    /// Does the steps that are left. Whatever ends them, the report says so.
     fn train(mut self) -> Result<()> {
+        if let Err(error) = self.learn() {
+            // Where not even the report can be written, the reason to tell is still the first one.
+            let _ = self.write_report(State::Failed(&format!("{error:#}")));
+            return Err(error);
+        }
+        self.conclude()
+    }
+
+    fn learn(&mut self) -> Result<()> {
         let epochs = self.total.div_ceil(self.steps_per_epoch());
         self.introduce();
         let mut progress = Progress::new(self.first, self.total, epochs);
@@ -244,7 +254,7 @@ impl Run {
         }
         self.report()?;
         progress.finish();
-        self.conclude()
+        Ok(())
     }
 
     fn steps_per_epoch(&self) -> u64 {
@@ -302,6 +312,9 @@ impl Run {
         let Some(mean) = validate(&mut self.trainer, pairs, translated)? else {
             return Ok(false);
         };
+        // Finite weights may still be too large to compute with.
+        let is_number = !mean.l1.is_nan();
+        ensure!(is_number, "{}", self.not_finite(&format!("the L1 of the held-out pairs after step {step} is")));
         self.history.push(Validation { epoch, step, mean });
         self.is_saved = false;
         self.journal.validation(&self.history)?;
@@ -320,14 +333,17 @@ impl Run {
         Ok(true)
     }
 
-    /// Writes the report.
+    /// Writes the report of a run that nothing is wrong with.
     fn report(&mut self) -> Result<()> {
+        self.write_report(match () {
+            () if self.trainer.steps_done() >= self.total => State::Finished,
+            () if interrupt::asked() => State::Stopped,
+            () => State::Running,
+        })
+    }
+
+    fn write_report(&mut self, state: State) -> Result<()> {
         let step = self.trainer.steps_done();
-        let state = match () {
-            () if step >= self.total => "finished",
-            () if interrupt::asked() => "stopped",
-            () => "running",
-        };
         let seconds = self.start.elapsed().as_secs_f64();
         let speed = (step > self.first).then(|| (step - self.first) as f64 / seconds);
         let steps_per_epoch = self.steps_per_epoch();

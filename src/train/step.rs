@@ -151,7 +151,7 @@ pub struct TrainingStep {
     pub input: Tensor,
     /// `[pairs, h, w, output channels]`: the real picture, to be written before each execution.
     pub target: Tensor,
-    /// `[1, 1, accumulate, 4]`, of the state before the updates: see [`Losses::of`].
+    /// `[1, 1, accumulate, 4]`, the values that the updates follow from: see [`Losses::of`].
     pub losses: Tensor,
     /// `[1, h, w, output channels]`: what the generator now makes of the first image of `input`, once the program's steps on
     /// demand have run.

@@ -94,6 +94,11 @@ fn what_cannot_be_is_refused_with_the_reason() {
         ("--lr-schedule step --lr-factor 1.5", "must be above 0 and below 1"),
         ("--lr-schedule linear --lr-step-epochs 3", "--lr-schedule linear does not use it"),
         ("--init-gain 0", "must be above 0"),
+        ("--gan-loss none --receptive-field 16", "--receptive-field: --gan-loss none has no discriminator"),
+        ("--gan-loss none --conditional false", "--conditional: --gan-loss none has no discriminator"),
+        ("--pixel-loss none --lambda-pixel 10", "--lambda-pixel: --pixel-loss none has nothing to weigh"),
+        ("--dropout 0 --dropout-at up", "--dropout-at: --dropout 0 drops nothing out"),
+        ("--init kaiming --init-gain 1", "--init-gain: --init kaiming has a scale of its own"),
         ("--accumulate 0", "must be at least 1"),
         ("--in-channels 5", "5"),
     ] {

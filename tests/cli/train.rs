@@ -176,6 +176,11 @@ fn a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint_before() {
     assert!(error.contains(&format!("the checkpoint of step {} is kept", steps - 1)), "{error}");
     assert!(scene.path(&checkpoint("wild", steps - 1)).exists());
     assert!(!scene.path(&checkpoint("wild", steps)).exists());
+    // The page of the run tells of the end too.
+    let report = |run: &str| std::fs::read_to_string(scene.path(run).join("report.html")).unwrap();
+    let page = report("wild");
+    assert!(page.contains("class=\"state failed\"") && page.contains(error.trim_start_matches("error: ")), "{page}");
+    assert!(page.contains("--resume wild"), "{page}");
 
     // Weights that are broken from the start.
     let mut weights = scene.checkpoint("wild", steps - 1);
@@ -186,4 +191,5 @@ fn a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint_before() {
     let error = stderr.lines().last().unwrap();
     assert!(error.starts_with("error: a loss of step 1 is not") && error.contains("no checkpoint"), "{error}");
     assert_eq!(scene.names("broken/checkpoints"), [""; 0]);
+    assert!(report("broken").contains("no checkpoint to go on from") && !report("broken").contains("--resume"));
 }

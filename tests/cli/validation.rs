@@ -124,6 +124,19 @@ fn a_validation_that_was_cut_short_is_done_when_the_run_goes_on() {
     assert_eq!(history.len(), 2);
 }
 
+/// A checkpoint with results that are no numbers could not be read again.
+#[test]
+fn results_that_are_no_numbers_end_the_run_before_a_checkpoint_has_them() {
+    let scene = Scene::new();
+    scene.draw_pairs(&["data/train/a.png", "data/val/b.png"]);
+    // The first update makes weights that are finite and too large to compute with.
+    let line = format!("train --data data {TINY} --device cpu --lr 1e30 --epochs 3 --save-every 1 --out run");
+    let stderr = scene.command(&line).assert().code(1).get_output().stderr.clone();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert!(stderr.contains("error: the L1 of the held-out pairs after step 1 is not a finite number"), "{stderr}");
+    assert_eq!(scene.names("run/checkpoints"), [""; 0]);
+}
+
 #[test]
 fn without_held_out_pairs_one_line_says_what_to_do() {
     let scene = Scene::new();

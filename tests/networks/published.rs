@@ -242,10 +242,8 @@ fn expected(fixture: &Fixture, network: Network, name: &str) -> Vec<f64> {
     from_nchw(&values, [n, h, w, c])
 }
 
-/// No two buffers of the arena are in use at once, in whatever order the steps run: the bits are those of guarded buffers
-/// that are NaN when they are not in use.
-/// Runs the published networks from an arena and from buffers of their own, in recorded order and in others: the bits are the
-/// same. No two buffers of the arena are in use at once, in whatever order the steps run.
+/// Runs the published networks from an arena and from guarded buffers of their own that are NaN when they are not in use, in
+/// recorded order and in others. The bits are the same: no two buffers of the arena share a place while both are in use.
 pub fn check_orders(engine: Engine, seeds: std::ops::RangeInclusive<u64>) {
     for published in all_published() {
         let fixture = published.fixture();
