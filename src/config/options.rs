@@ -109,7 +109,7 @@ pub struct TrainOptions {
 
     /// Passes over the training pairs [default: 200 with --data, 15 without; no limit when --steps is given alone]
     ///
-    /// An epoch is floor(pairs / batch) steps; the built-in facades count 400 pairs an epoch.
+    /// An epoch is floor(pairs / (batch x accumulate)) steps; the built-in facades count 400 pairs an epoch.
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     pub epochs: Option<u64>,
 
@@ -126,7 +126,7 @@ pub struct TrainOptions {
 
     /// Batches whose gradients are added up for one optimiser step [default: 1]
     ///
-    /// --batch 2 --accumulate 4 learns what --batch 8 learns, in a quarter of its memory.
+    /// --batch 2 --accumulate 4 learns what --batch 8 learns, with the activations of 2 pairs in memory instead of 8.
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     pub accumulate: Option<usize>,
 

@@ -35,6 +35,7 @@ pub enum Norm {
     Instance,
     /// The same, then times a learned gain, plus a learned bias: batch norm at batch 1.
     InstanceAffine,
+    /// Not at all.
     None,
 }
 

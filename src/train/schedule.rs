@@ -9,6 +9,7 @@ use crate::config::TrainConfig;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LrSchedule {
+    /// The same all the time.
     Constant,
     /// Constant at first, then down to nearly 0 in equal steps.
     Linear,

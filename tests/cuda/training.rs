@@ -3,9 +3,9 @@
 use std::sync::OnceLock;
 
 use pixtape::device::cuda::{Cuda, CudaOptions};
-use pixtape::nn::{Parameters, Recipe};
+use pixtape::nn::{Norm, Parameters, PatchGan, Recipe, UNet};
 use pixtape::program::Control;
-use pixtape::train::step::StepOptions;
+use pixtape::train::step::{GanLoss, PixelLoss, StepOptions};
 
 use super::driver::on_device;
 use crate::networks::published;
@@ -198,6 +198,44 @@ fn networks_keep_their_bits_in_any_order() {
 #[test]
 fn ten_steps_at_64_match_pytorch() {
     on_device(|| traces::check(64, &[Engine::Cuda]));
+}
+
+/// Steps that the traces do not have: several batches, one loss alone, conditions left out, pictures of other channels.
+#[test]
+fn steps_of_every_kind_are_the_cpus() {
+    on_device(|| {
+        let of = |recipe| StepOptions { accumulate: 2, ..StepOptions::of(recipe, 64, 4, 0.5) };
+        let isola = of(Recipe::Isola);
+        let generator = UNet { input_channels: 1, output_channels: 2, norm: Norm::InstanceAffine, ..isola.generator };
+        let discriminator = PatchGan { input_channels: 2, norm: Norm::InstanceAffine, ..isola.discriminator };
+        for options in [
+            of(Recipe::PytorchGan),
+            of(Recipe::BlockCk),
+            isola,
+            StepOptions { gan_loss: GanLoss::None, pixel_loss: PixelLoss::L2, ..isola },
+            StepOptions { pixel_loss: PixelLoss::None, conditional: false, generator, discriminator, ..isola },
+        ] {
+            let run = |engine: Engine| {
+                let (program, handles) = state::record(&options);
+                let mut machine = arena(engine, program, CONTROL);
+                handles.load(&mut *machine);
+                let step = |step| {
+                    handles.show(&mut *machine, step);
+                    machine.execute();
+                    machine.read(handles.losses)
+                };
+                (0..2).map(step).collect::<Vec<_>>()
+            };
+            let (exact, ours) = (run(Engine::F64), run(Engine::Cuda));
+            for (step, tolerance) in traces::f32_tolerances(64).into_iter().take(2).enumerate() {
+                for (a, e) in ours[step].iter().zip(&exact[step]) {
+                    // A loss that the step does not have is 0 on both.
+                    let allowed = tolerance * e.abs();
+                    assert!((a - e).abs() <= allowed, "{options:?}, step {step}: {a} instead of {e}");
+                }
+            }
+        }
+    });
 }
 
 /// The whole step, from one arena and from buffers of their own, in recorded order and in others, replayed or not.

@@ -102,10 +102,12 @@ fn train(trace: &Trace, width: usize, engine: Engine) -> (Vec<[f64; 3]>, Box<dyn
 
 /// By step, what f32 may differ by, relative to the loss: three times the largest spread so far of any trace of the size. In
 /// which trace and at which step a ReLU flips is chance.
-fn f32_tolerances(traces: &[&Trace]) -> Vec<f64> {
+pub fn f32_tolerances(size: usize) -> Vec<f64> {
+    let traces = traces().traces;
+    let of_size: Vec<&Trace> = traces.iter().filter(|trace| trace.size == size).collect();
     let mut largest = 0.0_f64;
     let tolerance = (0..10).map(|step| {
-        largest = traces.iter().map(|trace| trace.f32_spread[step]).fold(largest, f64::max);
+        largest = of_size.iter().map(|trace| trace.f32_spread[step]).fold(largest, f64::max);
         3.0 * largest
     });
     tolerance.collect()
@@ -118,7 +120,7 @@ pub fn check(size: usize, engines: &[Engine]) {
     let traces = traces();
     let of_size: Vec<&Trace> = traces.traces.iter().filter(|trace| trace.size == size).collect();
     assert!(of_size.iter().any(|t| t.dropout == 0.0) && of_size.iter().any(|t| t.dropout > 0.0), "both kinds of trace");
-    let tolerances = f32_tolerances(&of_size);
+    let tolerances = f32_tolerances(size);
     for trace in of_size {
         assert_eq!(trace.f64.len(), 10);
         for &engine in engines {
