@@ -156,7 +156,7 @@ fn grey_of_16_bits_is_learned_into_colour_and_translated() {
     assert_eq!(checkpoint.tensors["generator.down1.model.0.weight"].0, [2, 1, 4, 4]);
     assert_eq!(checkpoint.tensors["discriminator.model.0.weight"].0, [2, 4, 4, 4]);
     scene.run("translate run data/A --out out");
-    assert_eq!(image::open(scene.path("out/x.png")).unwrap().color(), image::ColorType::Rgb8);
+    assert_eq!(image::open(scene.path("out/x.png")).unwrap().color(), image::ColorType::Rgb16);
     assert!(scene.run("evaluate run --data data").stdout.starts_with("2 pairs (all)"));
 
     // The other way round.
