@@ -15,6 +15,7 @@ mod train_config;
 pub(crate) use defaults::ensure_free;
 pub use options::{Precision, TrainOptions};
 pub(crate) use resume::is_same_place;
+pub(crate) use train_config::value_name;
 pub use train_config::{TrainConfig, TrainRequest};
 
 /// The threads used when nobody says how many: as many as this machine runs at once.

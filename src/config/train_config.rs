@@ -303,7 +303,7 @@ impl TrainConfig {
 }
 
 /// A choice as it is typed behind a flag.
-pub(super) fn value_name(value: impl ValueEnum) -> String {
+pub(crate) fn value_name(value: impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 

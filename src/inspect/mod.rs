@@ -12,15 +12,14 @@ use clap::ValueEnum;
 
 use crate::checkpoint::{Origin, Reader, resolve};
 use crate::cli::InspectArgs;
-use crate::config::{TrainConfig, TrainOptions};
+use crate::config::{TrainConfig, TrainOptions, value_name};
 use crate::data::Size;
-use crate::nn::{Draws, Parameters, PatchGan, Recipe, UNet};
+use crate::nn::{Draws, PUBLISHED_SIDE, Parameters, PatchGan, Recipe, UNet};
 use crate::tape::Tape;
 use crate::tensor::Shape;
 use crate::train::step::{GanLoss, StepOptions, TrainingStep};
 
-/// The side of the pictures, and the channels of the first layers, of the published networks.
-const PUBLISHED_SIDE: usize = 256;
+/// The channels of the first layers of the published networks.
 const PUBLISHED_WIDTH: usize = 64;
 
 /// What is shown.
@@ -72,13 +71,11 @@ impl Subject {
             };
             return Ok(Subject::of_config(format!("The recipe {what} at its published size"), &options.resolve()?));
         }
-        let recipes: Vec<String> = Recipe::value_variants()
-            .iter()
-            .filter_map(|recipe| Some(recipe.to_possible_value()?.get_name().into()))
-            .collect();
+        let recipes: Vec<String> = Recipe::value_variants().iter().map(|&recipe| value_name(recipe)).collect();
         let file = resolve(Path::new(what)).with_context(|| format!("{what} is no recipe ({})", recipes.join(", ")))?;
         let about = Reader::open(&file)?.about()?;
-        let title = format!("{}: {}", file.display(), about.describe());
+        let recipe = value_name(about.generator.recipe);
+        let title = format!("{}: {}, recipe {recipe}", file.display(), about.describe());
         match about.origin {
             Origin::Run(meta) => Ok(Subject::of_config(title, &meta.config)),
             Origin::Import(_) => Ok(Subject {

@@ -16,4 +16,4 @@ pub use parameters::{Parameters, Role, Spec};
 pub use patchgan::PatchGan;
 pub use state::State;
 pub(crate) use unet::Way;
-pub use unet::{Draws, UNet};
+pub use unet::{Draws, PUBLISHED_SIDE, UNet};

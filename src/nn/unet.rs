@@ -34,6 +34,9 @@ pub struct UNet {
     pub dropout_at: DropoutAt,
 }
 
+/// The side of the pictures that the published networks are trained on.
+pub const PUBLISHED_SIDE: usize = 256;
+
 /// One of two steps of a level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {

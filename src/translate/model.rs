@@ -9,13 +9,10 @@ use crate::cli::GeneratorArgs;
 use crate::data::picture::CHANNELS;
 use crate::data::{Direction, PairOptions, Size};
 use crate::device::{Chosen, Device, Place};
-use crate::nn::{Draws, Parameters, State, UNet};
+use crate::nn::{Draws, PUBLISHED_SIDE, Parameters, State, UNet};
 use crate::program::Control;
 use crate::tape::Tape;
 use crate::tensor::Tensor;
-
-/// The side of the pictures that the published networks are trained on.
-const PUBLISHED_SIDE: usize = 256;
 
 /// A generator from a checkpoint. Its program is recorded for one size at a time.
 pub struct Model {

@@ -34,6 +34,8 @@ fn a_run_lists_its_steps_and_buffers() {
     let scene = Scene::new();
     scene.run(&format!("train {TINY} --steps 1 --gan-loss none --out run"));
     let said = scene.run("inspect run --steps --memory").stdout;
+    let title = said.lines().next().expect("a title");
+    assert!(title.ends_with("step-00000001.safetensors: weights of step 1, recipe pytorch-gan"), "{title}");
     assert!(!said.contains("Discriminator"), "{said}");
     let recorded = said.lines().find(|line| line.starts_with("Recorded: ")).expect("a line");
     let numbers: Vec<usize> = recorded.split(' ').filter_map(|word| word.parse().ok()).collect();
