@@ -167,9 +167,12 @@ mod tests {
 
     #[test]
     fn another_format_is_named_before_anything_else_is_read() {
-        let future = HashMap::from([(VERSION_KEY.to_string(), "2".to_string())]);
-        let error = About::from_strings(&future).unwrap_err().to_string();
-        assert!(error.contains("format 2") && error.contains("format 1"), "{error}");
+        for other in [FORMAT_VERSION - 1, FORMAT_VERSION + 1] {
+            let header = HashMap::from([(VERSION_KEY.to_string(), other.to_string())]);
+            let error = About::from_strings(&header).unwrap_err().to_string();
+            let [theirs, ours] = [other, FORMAT_VERSION].map(|version| format!("format {version}"));
+            assert!(error.contains(&theirs) && error.contains(&ours), "{error}");
+        }
     }
 
     #[test]
