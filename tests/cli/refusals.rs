@@ -63,7 +63,7 @@ fn values_out_of_range_and_what_this_version_cannot_do() {
     refused(&scene, "--lr -1", &["--lr -1"]);
     refused(&scene, "--dropout 1", &["--dropout 1"]);
     refused(&scene, "--keep 0", &["--keep 0"]);
-    refused(&scene, "--batch 401", &["400 pairs", "batch of 401"]);
+    refused(&scene, "--batch 401", &["400 pairs", "one step of 401"]);
     scene.draw_pairs(&["data/a.png", "data/b.png"]);
     refused(&scene, "--data data --batch 3", &["2 pairs", "batch of 3"]);
     refused(&scene, "--in-channels 5", &["--in-channels 5", "at most 4"]);
