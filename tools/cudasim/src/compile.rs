@@ -112,8 +112,10 @@ impl Compiler {
             if let Some(build) = build {
                 command.arg(format!("-DCUDASIM_INSTRUMENTED={}", (build == Build::Check) as u8));
             }
-            command.arg("-c").arg(&source).arg("-o").arg(&object);
-            succeed(&source.display().to_string(), command.output())
+            whole(&object, |unfinished| {
+                command.arg("-c").arg(&source).arg("-o").arg(unfinished);
+                succeed(&source.display().to_string(), command.output())
+            })
         })
     }
 
@@ -140,19 +142,23 @@ impl Compiler {
         let library = out.join(LIBRARY);
         let flavour = format!("flavour-{}", build.name());
         let mut command = Command::new(&self.command);
-        command.args(["-shared", "-Wl,-soname,libcuda.so", "-Wl,--no-undefined", "-o"]).arg(&library).args(&objects);
+        command.args(["-shared", "-Wl,-soname,libcuda.so", "-Wl,--no-undefined"]).args(&objects);
         for object in files_with_extension(runtime, "o")? {
             if !stem(&object).starts_with("flavour-") || stem(&object) == flavour {
                 command.arg(object);
             }
         }
         command.args(["-lpthread", "-ldl"]);
-        succeed("linking the simulated driver", command.output())?;
+        whole(&library, |unfinished| {
+            succeed("linking the simulated driver", command.arg("-o").arg(unfinished).output())
+        })?;
 
         // Some programs ask for the driver by this name.
         let versioned = out.join("libcuda.so.1");
-        let _ = std::fs::remove_file(&versioned);
-        std::os::unix::fs::symlink(LIBRARY, &versioned).map_err(|e| Error(format!("{}: {e}", versioned.display())))?;
+        whole(&versioned, |unfinished| {
+            let _ = std::fs::remove_file(unfinished);
+            std::os::unix::fs::symlink(LIBRARY, unfinished).map_err(|e| Error(format!("{}: {e}", versioned.display())))
+        })?;
         Ok(library)
     }
 
@@ -175,8 +181,10 @@ impl Compiler {
         command.arg("-I").arg(self.sources.join("../../kernels"));
         // The user's own flags come last, so that -O0 -g makes kernels that a debugger can look into.
         command.args(std::env::var("CXXFLAGS").unwrap_or_default().split_whitespace());
-        command.args(["-x", "c++", "-c", "-", "-o"]).arg(object);
-        succeed(&kernel.display().to_string(), output_with_input(command, &unit))
+        whole(object, |unfinished| {
+            command.args(["-x", "c++", "-c", "-", "-o"]).arg(unfinished);
+            succeed(&kernel.display().to_string(), output_with_input(command, &unit))
+        })
     }
 }
 
@@ -229,6 +237,15 @@ fn first_comma(text: &str) -> Option<usize> {
         depth += (c == '(') as i32 - (c == ')') as i32;
         (c == ',' && depth == 0).then_some(i)
     })
+}
+
+/// Has `make` write `file` under another name, and gives it its own when it is whole. Another process may be making, linking or
+/// reading the same file at this moment: tests do so when they run in processes of their own.
+fn whole(file: &Path, make: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
+    let mut unfinished = file.as_os_str().to_owned();
+    unfinished.push(format!(".{}.unfinished", std::process::id()));
+    make(Path::new(&unfinished))?;
+    std::fs::rename(&unfinished, file).map_err(|e| Error(format!("{}: {e}", file.display())))
 }
 
 fn stem(path: &Path) -> String {
