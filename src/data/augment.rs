@@ -173,8 +173,7 @@ mod tests {
     #[test]
     fn a_flip_mirrors_columns_and_keeps_rows() {
         let pair = pair(6, 4);
-        let mut plain = vec![0.0; 6 * 4 * 3];
-        pair.input.to_f32(&mut plain);
+        let plain = pair.input.values();
         let mut mirrored = vec![0.0; 6 * 4 * 3];
         for (i, value) in mirrored.iter_mut().enumerate() {
             let (row, column, channel) = (i / 18, i / 3 % 6, i % 3);
@@ -194,8 +193,7 @@ mod tests {
     fn without_augmentation_nothing_is_drawn_and_the_middle_is_seen() {
         let pair = pair(16, 14);
         let size = Size { width: 8, height: 9 };
-        let mut middle = vec![f32::NAN; size.pixels() * 3];
-        pair.input.crop(4, 2, size).to_f32(&mut middle);
+        let middle = pair.input.crop(4, 2, size).values();
         for index in 0..8 {
             let [input, target] = draw(&pair, size, Augment::None, index);
             assert!(input == middle && target == middle, "draw {index}");

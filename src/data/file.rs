@@ -28,13 +28,15 @@ const MOST_BYTES: u64 = 512 << 20;
 /// # Errors
 /// When it is no picture of a known kind, or is cut short; the error names the file.
 pub fn read_picture(path: &Path) -> Result<(Picture, FileFormat, Depth)> {
-    let read = || -> Result<_> {
-        let bytes = fs::read(path)?;
-        let (format, image) = decode_whole(&bytes)?;
-        let depth = Depth::of(&image);
-        Ok((Picture::from_image(image)?, format, depth))
-    };
+    let read = || -> Result<_> { decode(&fs::read(path)?) };
     read().with_context(|| path.display().to_string())
+}
+
+/// As [`read_picture`], from the bytes of a file.
+pub(super) fn decode(bytes: &[u8]) -> Result<(Picture, FileFormat, Depth)> {
+    let (format, image) = decode_whole(bytes)?;
+    let depth = Depth::of(&image);
+    Ok((Picture::from_image(image)?, format, depth))
 }
 
 /// Width and height of the picture that [`read_picture`] gives, from the beginning of the file.

@@ -1,4 +1,4 @@
-//! Pairs from a folder.
+//! The pairs of one part of a data set, read from their files.
 //!
 //! Every file is decoded once, when the folder is opened: a broken one is found before hours are spent on training, and
 //! all broken ones are named together. What that decoding yields is kept in memory as far as it fits.
@@ -10,12 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 
-use super::file::decode_whole;
-use super::layout::{Found, PARTS, Source, find};
+use super::layout::Source;
 use super::picture::{CHANNELS, Depth};
-use super::report::{Report, Seen};
-use super::{Direction, Fit, Fnv, Pair, Pairs, Picture, Size};
-use crate::philox::{Purpose, Stream};
+use super::report::Seen;
+use super::{Direction, Fit, Fnv, Pair, Pairs, Picture, Size, file};
 
 /// How much memory the decoded pictures may take: 1 GiB, which holds 1365 RGB pairs of 256x256. What does not fit is decoded
 /// again in every epoch.
@@ -34,17 +32,9 @@ pub struct PairOptions {
     pub seed: u64,
 }
 
-/// The splits of one data set.
-pub struct Dataset {
-    pub train: Folder,
-    /// Never trained on: what to look at progress with. Every pair has the image size.
-    pub held_out: Option<Folder>,
-    pub report: Report,
-}
-
 /// One split: its pairs, in the order of the bytes of their file names.
 pub struct Folder {
-    sources: Vec<Source>,
+    pub(super) sources: Vec<Source>,
     /// One for each source, where it fits in memory.
     cached: Vec<Option<Pair>>,
     options: PairOptions,
@@ -58,171 +48,6 @@ impl PairOptions {
     pub fn rgb(image: Size) -> PairOptions {
         let fit = Fit::resize(image);
         PairOptions { direction: Direction::AToB, channels: [3, 3], fit, val_split: 0.0, seed: 1 }
-    }
-}
-
-impl Dataset {
-    /// Opens `dir`. Training pairs are those of its part `train`, or of `dir` itself when there are none; those of the part
-    /// `val`, else `test`, are held out, else a share of the training pairs. `progress` is told how many of how many pairs are
-    /// decoded, from several threads. What is decoded is kept as far as it fits in `cache_bytes`, the training pairs first.
-    ///
-    /// # Errors
-    /// When there are no pairs to train on, or naming every file that cannot be used.
-    pub fn open(
-        dir: &Path,
-        options: &PairOptions,
-        cache_bytes: usize,
-        progress: &(dyn Fn(usize, usize) + Sync),
-    ) -> Result<Dataset> {
-        let found = find(dir)?;
-        let mut parts = Parts::of(dir, &found, options)?;
-        // What only `evaluate` would look at is not read.
-        parts.rest.clear();
-        let total = parts.train.1.len() + parts.held_out.1.len() + found.unclear.len();
-        let (dataset, bad) = parts.read(dir, found, options, cache_bytes, progress);
-        refuse(dir, &bad, total)?;
-        Ok(dataset)
-    }
-
-    /// Looks at all pairs of `dir`, trained on or not, and returns what was found and a line for everything that keeps
-    /// [`Dataset::open`] or [`Folder::to_evaluate`] from using it.
-    ///
-    /// # Errors
-    /// When there are no pairs.
-    pub fn check(
-        dir: &Path,
-        options: &PairOptions,
-        progress: &(dyn Fn(usize, usize) + Sync),
-    ) -> Result<(Report, Vec<String>)> {
-        let found = find(dir)?;
-        let parts = Parts::of(dir, &found, options)?;
-        let (dataset, bad) = parts.read(dir, found, options, 0, progress);
-        Ok((dataset.report, bad))
-    }
-}
-
-/// What each pair of a data set is for.
-struct Parts {
-    train: (&'static str, Vec<Source>),
-    held_out: (&'static str, Vec<Source>),
-    rest: Vec<(&'static str, Vec<Source>)>,
-}
-
-impl Parts {
-    fn of(dir: &Path, found: &Found, options: &PairOptions) -> Result<Parts> {
-        let named = |part: &'static str| (part, found.part(part).to_vec());
-        let first = |names: [&'static str; 2]| names.into_iter().map(named).find(|(_, sources)| !sources.is_empty());
-        let mut train = first(["train", ""]).unwrap_or_default();
-        ensure!(
-            !train.1.is_empty() || !found.unclear.is_empty(),
-            "no pairs to train on in {}: there are some in val/ or test/, but none in train/ nor beside it",
-            dir.display()
-        );
-        let mut held_out = first(["val", "test"]).unwrap_or_default();
-        let mut rest = Vec::new();
-        if held_out.0 == "val" {
-            rest.push(named("test"));
-        }
-        if options.val_split > 0.0 {
-            let share = options.val_split;
-            ensure!(
-                held_out.1.is_empty(),
-                "--val-split {share}: {} holds out {}/ already; leave it out",
-                dir.display(),
-                held_out.0
-            );
-            ensure!(train.1.len() != 1, "--val-split {share}: 1 pair cannot be divided; leave it out, or add pairs");
-            (train.1, held_out.1) = divide(train.1, options);
-            held_out.0 = train.0;
-        }
-        Ok(Parts { train, held_out, rest })
-    }
-
-    /// Decodes all pairs. What is wrong comes back as lines.
-    fn read(
-        self,
-        dir: &Path,
-        found: Found,
-        options: &PairOptions,
-        cache_bytes: usize,
-        progress: &(dyn Fn(usize, usize) + Sync),
-    ) -> (Dataset, Vec<String>) {
-        let Parts { train, held_out, rest } = self;
-        let total = [&train, &held_out].into_iter().chain(&rest).map(|(_, sources)| sources.len()).sum();
-        let place = |part: &str| if part.is_empty() { String::new() } else { format!(" in {part}/") };
-        let mut parts = vec![(place(train.0), train.1.len(), "to learn from")];
-        if !held_out.1.is_empty() {
-            parts.push((place(held_out.0), held_out.1.len(), "held out"));
-        }
-        parts.extend(rest.iter().map(|(part, sources)| (place(part), sources.len(), "for evaluate")));
-        parts.retain(|(_, count, _)| *count > 0);
-
-        let mut reading = Reading::new(options, progress, total, cache_bytes, found.unclear);
-        let train = reading.folder(train.1, false);
-        let held_out = reading.folder(held_out.1, true);
-        for (_, sources) in rest {
-            reading.folder(sources, true);
-        }
-        let Reading { seen, bad, .. } = reading;
-        let report = Report {
-            dir: dir.to_path_buf(),
-            layout: found.layout,
-            direction: options.direction,
-            parts,
-            seen,
-            skipped: found.skipped,
-        };
-        let held_out = (!held_out.sources.is_empty()).then_some(held_out);
-        (Dataset { train, held_out, report }, bad)
-    }
-}
-
-/// What is learned from and what is held out: at least one pair each, both in the order that they had.
-fn divide(sources: Vec<Source>, options: &PairOptions) -> (Vec<Source>, Vec<Source>) {
-    let count = ((sources.len() as f64 * options.val_split).round() as usize).clamp(1, sources.len().max(2) - 1);
-    let mut order: Vec<usize> = (0..sources.len()).collect();
-    Stream::new(options.seed, Purpose::Split, 0).shuffle(&mut order);
-    let mut is_held_out = vec![false; sources.len()];
-    order.iter().take(count).for_each(|&index| is_held_out[index] = true);
-    let (held_out, train): (Vec<_>, Vec<_>) =
-        sources.into_iter().zip(is_held_out).partition(|(_, is_held_out)| *is_held_out);
-    let sources = |of: Vec<(Source, bool)>| of.into_iter().map(|(source, _)| source).collect();
-    (sources(train), sources(held_out))
-}
-
-fn refuse(dir: &Path, bad: &[String], total: usize) -> Result<()> {
-    ensure!(
-        bad.is_empty(),
-        "{} of {total} pairs in {} cannot be used, repair or remove them:\n  {}",
-        bad.len(),
-        dir.display(),
-        bad.join("\n  ")
-    );
-    Ok(())
-}
-
-impl Folder {
-    /// Opens the pairs of `dir` that a finished network is measured on, and says which these are: those of the part `test`, else
-    /// `val`, else `train`, else those of `dir` itself; of these the held-out share, if `options` hold out any. The other ones are
-    /// not looked at. Every pair has the image size.
-    ///
-    /// # Errors
-    /// When there are none, or naming every file that cannot be used.
-    pub fn to_evaluate(dir: &Path, options: &PairOptions) -> Result<(String, Folder)> {
-        let found = find(dir)?;
-        let name = ["test", "val", "train", ""].into_iter().find(|part| !found.part(part).is_empty());
-        let part = name.or(PARTS.last().copied()).unwrap_or_default();
-        let mut sources = found.part(part).to_vec();
-        let mut name = if part.is_empty() { "all".to_owned() } else { format!("{part}/") };
-        if options.val_split > 0.0 && sources.len() > 1 && !["test", "val"].contains(&part) {
-            (_, sources) = divide(sources, options);
-            name = format!("the {} of {name} held out in training", options.val_split);
-        }
-        let total = sources.len() + found.unclear.len();
-        let mut reading = Reading::new(options, &|_, _| {}, total, CACHE_BYTES, found.unclear);
-        let folder = reading.folder(sources, true);
-        refuse(dir, &reading.bad, total)?;
-        Ok((name, folder))
     }
 }
 
@@ -253,7 +78,7 @@ impl Pairs for Folder {
 }
 
 /// The reading of some folders, one after the other.
-struct Reading<'a> {
+pub(super) struct Reading<'a> {
     options: &'a PairOptions,
     progress: &'a (dyn Fn(usize, usize) + Sync),
     total: usize,
@@ -261,12 +86,12 @@ struct Reading<'a> {
     cache_bytes: usize,
     /// Bytes of the pairs decoded so far.
     decoded_bytes: AtomicUsize,
-    seen: Seen,
-    bad: Vec<String>,
+    pub(super) seen: Seen,
+    pub(super) bad: Vec<String>,
 }
 
 impl<'a> Reading<'a> {
-    fn new(
+    pub(super) fn new(
         options: &'a PairOptions,
         progress: &'a (dyn Fn(usize, usize) + Sync),
         total: usize,
@@ -278,7 +103,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Decodes all `sources` and keeps what still fits.
-    fn folder(&mut self, sources: Vec<Source>, is_cut: bool) -> Folder {
+    pub(super) fn folder(&mut self, sources: Vec<Source>, is_cut: bool) -> Folder {
         let read = |source: &Source| {
             let read = decode(source).map(|(sides, files)| {
                 let pair = prepare(sides, self.options, is_cut).with_context(|| source.to_string()).map(|pair| {
@@ -332,10 +157,9 @@ fn decode(source: &Source) -> Result<([Picture; 2], Files)> {
     let sides = match source {
         Source::Halves(path) => {
             let whole = read(path)?;
-            let Size { width, height } = whole.size;
-            ensure!(width % 2 == 0, "{}: {width}x{height} is no side-by-side pair, its width is odd", path.display());
-            let half = Size { width: width / 2, height };
-            [whole.crop(0, 0, half), whole.crop(width / 2, 0, half)]
+            let odd =
+                || format!("{}: {} is no side-by-side pair, its width is odd", path.display(), whole.size.sides());
+            whole.halves().with_context(odd)?
         }
         Source::Files([a, b]) => [read(a)?, read(b)?],
     };
@@ -369,61 +193,23 @@ fn read(path: &Path) -> Result<(Picture, String, u64)> {
     let bytes = fs::read(path)?;
     let mut hash = Fnv::new();
     hash.write(&bytes);
-    let (format, image) = decode_whole(&bytes)?;
-    let bits = match Depth::of(&image) {
+    let (picture, format, depth) = file::decode(&bytes)?;
+    let bits = match depth {
         Depth::Eight => 8,
         Depth::Sixteen => 16,
     };
-    let picture = Picture::from_image(image)?;
     let channels = CHANNELS[picture.channels - 1];
     Ok((picture, format!("{bits}-bit {channels} {}", format.name()), hash.0))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use image::{GrayImage, ImageBuffer, ImageEncoder, Luma, Rgb, RgbImage, Rgba, codecs::png::PngEncoder};
     use tempfile::TempDir;
 
     use super::*;
-    use crate::data::{Preprocess, ResizeFilter};
-
-    const LEFT: [u8; 3] = [200, 30, 40];
-    const RIGHT: [u8; 3] = [10, 60, 220];
-
-    fn options() -> PairOptions {
-        PairOptions::rgb(Size::square(8))
-    }
-
-    fn side_by_side(width: u32, height: u32) -> RgbImage {
-        RgbImage::from_fn(width, height, |x, _| Rgb(if x < width / 2 { LEFT } else { RIGHT }))
-    }
-
-    /// A folder with a pair at each of `paths`.
-    fn folder(paths: &[&str]) -> TempDir {
-        let dir = tempfile::tempdir().expect("a folder for the test");
-        for path in paths {
-            let path = dir.path().join(path);
-            fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("a folder for the test");
-            side_by_side(16, 8).save(path).expect("a picture for the test");
-        }
-        dir
-    }
-
-    fn open(dir: &TempDir, options: &PairOptions) -> Result<Dataset> {
-        Dataset::open(dir.path(), options, CACHE_BYTES, &|_, _| {})
-    }
-
-    fn names(folder: &Folder) -> Vec<String> {
-        (0..folder.len()).map(|index| folder.name(index)).collect()
-    }
-
-    #[track_caller]
-    fn refused(dir: &TempDir, options: &PairOptions, words: &[&str]) {
-        let error = open(dir, options).err().map(|error| format!("{error:#}")).unwrap_or_default();
-        assert!(words.iter().all(|word| error.contains(word)), "{error}");
-    }
+    use crate::data::fixture::{LEFT, RIGHT, folder, open, options, refused, side_by_side};
+    use crate::data::{Dataset, Preprocess, ResizeFilter};
 
     #[test]
     fn the_direction_says_which_side_is_the_input() {
@@ -457,63 +243,6 @@ mod tests {
             fs::write(&path, before).expect("a file");
         }
         assert_eq!(open(&dir, &options()).expect("one pair").train.fingerprint(), print);
-    }
-
-    #[test]
-    fn what_is_held_out_is_never_trained_on() {
-        let dir = folder(&["train/x.png", "test/y.png"]);
-        let found = open(&dir, &options()).expect("two parts");
-        assert_eq!(
-            (names(&found.train), found.held_out.as_ref().map(names)),
-            (vec!["x.png".into()], Some(vec!["y.png".into()]))
-        );
-        let both = open(&folder(&["train/x.png", "test/y.png", "val/z.png"]), &options()).expect("three parts");
-        assert_eq!(
-            (names(&both.train), both.held_out.as_ref().map(names)),
-            (vec!["x.png".into()], Some(vec!["z.png".into()]))
-        );
-        // No pair of a flat folder is held out unless asked for.
-        assert!(open(&folder(&["x.png", "y.png"]), &options()).expect("two pairs").held_out.is_none());
-        refused(&folder(&["test/y.png"]), &options(), &["no pairs to train on", "none in train/"]);
-    }
-
-    #[test]
-    fn a_share_is_held_out_by_the_seed_in_the_order_of_the_names() {
-        let all: Vec<String> = (0..40).map(|number| format!("{number:02}.png")).collect();
-        let dir = folder(&all.iter().map(String::as_str).collect::<Vec<_>>());
-        let divided = |val_split, seed| {
-            let found = open(&dir, &PairOptions { val_split, seed, ..options() }).expect("40 pairs");
-            let (train, held_out) = (names(&found.train), found.held_out.as_ref().map(names).unwrap_or_default());
-            let mut both = [train.clone(), held_out.clone()].concat();
-            both.sort_unstable();
-            assert_eq!(both, all, "each pair is in one of the two");
-            assert!(train.is_sorted() && held_out.is_sorted());
-            held_out
-        };
-        assert_eq!(divided(0.25, 1).len(), 10);
-        assert_eq!(divided(0.25, 1), divided(0.25, 1));
-        assert_ne!(divided(0.25, 1), divided(0.25, 2));
-        // One pair at least on either side.
-        assert_eq!((divided(0.001, 1).len(), divided(0.999, 1).len()), (1, 39));
-
-        let held_out = PairOptions { val_split: 0.25, ..options() };
-        let (name, evaluated) = Folder::to_evaluate(dir.path(), &held_out).expect("ten pairs");
-        assert_eq!((names(&evaluated), name.contains("held out")), (divided(0.25, 1), true));
-
-        refused(&folder(&["a.png"]), &held_out, &["--val-split 0.25", "1 pair"]);
-        refused(&folder(&["train/a.png", "test/b.png"]), &held_out, &["--val-split 0.25", "test/ already"]);
-    }
-
-    #[test]
-    fn says_what_is_missing() {
-        refused(
-            &folder(&["only.png/in-a-folder-that-looks-like-a-file.png"]),
-            &options(),
-            &["no images in", ".png, .jpg, .jpeg, .tif", "A/ and B/"],
-        );
-        let nowhere = Path::new("no/such/folder");
-        let error = Dataset::open(nowhere, &options(), 0, &|_, _| {}).err();
-        assert!(error.is_some_and(|error| error.to_string().contains("there is no folder")));
     }
 
     #[test]
@@ -644,17 +373,6 @@ mod tests {
         assert_ne!(print(&base), print(&folder(&["a.png", "c.png"])));
         side_by_side(18, 8).save(base.path().join("b.png")).expect("a picture for the test");
         assert_ne!(print(&base), print(&folder(&["a.png", "b.png"])));
-    }
-
-    #[test]
-    fn progress_counts_every_pair_of_every_part() {
-        let dir = folder(&["train/a.png", "train/b.png", "test/c.png"]);
-        let calls = Mutex::new(Vec::new());
-        let note = |done, total| calls.lock().expect("nobody panicked").push((done, total));
-        Dataset::open(dir.path(), &options(), CACHE_BYTES, &note).expect("three pairs");
-        let mut calls = calls.into_inner().expect("nobody panicked");
-        calls.sort_unstable();
-        assert_eq!(calls, [(1, 3), (2, 3), (3, 3)]);
     }
 
     /// A camera stores its photo on its side and notes so; the labels drawn on top of it stand upright.

@@ -5,6 +5,7 @@
 //! any step sees exactly the batches that an uninterrupted run would have seen.
 
 pub mod augment;
+pub mod dataset;
 pub mod file;
 pub mod fit;
 pub mod folder;
@@ -17,10 +18,14 @@ pub mod resize;
 pub mod size;
 pub mod synthetic;
 
+#[cfg(test)]
+mod fixture;
+
 pub use augment::{Pictures, Stack, Window};
+pub use dataset::Dataset;
 pub use file::{LOOKED_FOR, picture_size, read_picture, write_png};
 pub use fit::{Fit, Preprocess};
-pub use folder::{CACHE_BYTES, Dataset, Folder, PairOptions};
+pub use folder::{CACHE_BYTES, Folder, PairOptions};
 pub use format::FileFormat;
 pub use layout::{Layout, list};
 pub use loader::{Batch, Loader, LoaderConfig, Position};

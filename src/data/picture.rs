@@ -122,10 +122,18 @@ impl Picture {
         rows.map(move |row| &row[left * channels..(left + size.width) * channels])
     }
 
-    /// Writes the picture as floats in [-1, 1] to `out`, `[height, width, channels]`.
-    pub fn to_f32(&self, out: &mut [f32]) {
-        assert_eq!(out.len(), self.samples.len(), "the output holds the whole picture");
-        to_f32(&self.samples, out);
+    /// The left and the right half; `None` of a picture of odd width.
+    pub fn halves(&self) -> Option<[Picture; 2]> {
+        let Size { width, height } = self.size;
+        let half = Size { width: width / 2, height };
+        width.is_multiple_of(2).then(|| [0, width / 2].map(|left| self.crop(left, 0, half)))
+    }
+
+    /// The picture as floats in [-1, 1], `[height, width, channels]`.
+    pub fn values(&self) -> Vec<f32> {
+        let mut values = vec![0.0; self.samples.len()];
+        to_f32(&self.samples, &mut values);
+        values
     }
 
     /// The picture that `values` (`[height, width, channels]`, from -1 to 1) stand for; values outside are clamped.
@@ -214,8 +222,7 @@ mod tests {
     #[test]
     fn the_network_sees_of_an_8_bit_value_what_it_saw_of_the_byte() {
         let bytes: Vec<u8> = (0..=255).collect();
-        let mut seen = vec![f32::NAN; 256];
-        Picture::from_bytes(Size { width: 16, height: 16 }, 1, &bytes).to_f32(&mut seen);
+        let seen = Picture::from_bytes(Size { width: 16, height: 16 }, 1, &bytes).values();
         for (byte, seen) in bytes.into_iter().zip(seen) {
             let of_byte = f32::from(byte) / 127.5 - 1.0;
             assert_eq!(seen.to_bits(), of_byte.to_bits(), "{byte}: {seen} and {of_byte}");
@@ -225,8 +232,7 @@ mod tests {
     #[test]
     fn every_sample_survives_the_floats_and_values_outside_are_clamped() {
         let all = Picture { size: Size::square(256), channels: 1, samples: (0..=u16::MAX).collect() };
-        let mut values = vec![f32::NAN; 65536];
-        all.to_f32(&mut values);
+        let values = all.values();
         assert!(values.iter().all(|x| x.abs() <= 1.0));
         assert_eq!((values[0], values[65535]), (-1.0, 1.0));
         assert_eq!(Picture::from_f32(all.size, 1, &values), all);

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use super::{Augment, Direction, Layout, PairOptions, Preprocess, ResizeFilter, Size, layout::below};
+use crate::words::count as number;
 
 /// More names, sizes or kinds than these are counted.
 const NAMED: usize = 6;
@@ -45,7 +46,7 @@ impl Report {
             Layout::Folders => format!("pairs by name in two folders, A is the {input}, B the {target}"),
             Layout::Stems => format!("pairs by name, the .png (B) is the {target}, the file beside it (A) the {input}"),
         };
-        let parts = self.parts.iter().map(|(part, count, use_)| format!("{}{part} {use_}", pairs(*count)));
+        let parts = self.parts.iter().map(|(part, count, use_)| format!("{}{part} {use_}", number(*count, "pair")));
         let mut lines = vec![format!("Found     {how}"), format!("Pairs     {}", parts.collect::<Vec<_>>().join(", "))];
         if !self.seen.kinds.is_empty() {
             lines.push(format!("Sizes     {}", self.sizes()));
@@ -68,7 +69,8 @@ impl Report {
         };
         let ((narrow, wide), (low, high)) = (of(|size| size.0), of(|size| size.1));
         let differ = sizes.iter().filter(|([a, b], _)| a != b).map(|(_, count)| count).sum::<usize>();
-        let differing = if differ > 0 { format!("; A and B differ in {}", pairs(differ)) } else { String::new() };
+        let differing =
+            if differ > 0 { format!("; A and B differ in {}", number(differ, "pair")) } else { String::new() };
         format!("{} of them, {narrow} to {wide} wide and {low} to {high} high{differing}", sizes.len())
     }
 
@@ -85,7 +87,7 @@ impl Report {
             format!("{why}: {}", names.join(", "))
         });
         let reasons = of_reason.collect::<Vec<_>>().join("; ");
-        (!reasons.is_empty()).then(|| format!("Skipped   {} ({reasons})", files(self.skipped.len())))
+        (!reasons.is_empty()).then(|| format!("Skipped   {} ({reasons})", number(self.skipped.len(), "file")))
     }
 }
 
@@ -140,14 +142,6 @@ fn counted<T: Display>(counts: &BTreeMap<T, usize>) -> String {
         named.push(format!("{} more", counts.len() - NAMED));
     }
     named.join(", ")
-}
-
-fn pairs(count: usize) -> String {
-    if count == 1 { "1 pair".to_owned() } else { format!("{count} pairs") }
-}
-
-fn files(count: usize) -> String {
-    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use anyhow::{Error, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::cuda::{Info, devices, usable};
+use crate::words::count;
 
 /// A device as a person asks for it: `auto`, `cpu`, `cuda` or `cuda:N`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +39,7 @@ pub struct Chosen {
 impl Chosen {
     /// For the line that says where a run computes; `threads` are the CPU's.
     pub fn describe(&self, threads: usize) -> String {
-        let threads = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
+        let threads = count(threads, "thread");
         match (self.place, &self.note) {
             (Place::Cpu, None) => format!("the CPU with {threads}"),
             (Place::Cpu, Some(why)) => format!("the CPU with {threads} ({why})"),

@@ -12,7 +12,9 @@ use crate::cli::EvaluateArgs;
 use crate::data::{Folder, Pairs, Picture};
 use crate::device::cpu::with_threads;
 use crate::metrics::{Distances, Metric, Statistics};
-use crate::translate::{Model, progress};
+use crate::progress::Progress;
+use crate::translate::Model;
+use crate::words::count;
 use pictures::Gallery;
 
 /// What was measured, and what came out: `evaluation.json`.
@@ -50,7 +52,7 @@ pub struct Measured {
 impl Evaluation {
     /// The first line of the table and the title of the page.
     fn title(&self) -> String {
-        let count = if self.images.len() == 1 { "1 pair".to_owned() } else { format!("{} pairs", self.images.len()) };
+        let count = count(self.images.len(), "pair");
         format!("{count} ({}) of {} at {}", self.split, self.data, self.image_size)
     }
 }
@@ -81,28 +83,23 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let size = options.fit.image;
     let (split, pairs) = Folder::to_evaluate(&args.data, &options)?;
     let mut gallery = args.out.as_deref().map(Gallery::new);
-    let bar = progress(pairs.len());
+    let progress = Progress::of_jobs("Translating pairs", pairs.len() as u64);
     let images = with_threads(args.generator.threads, || -> Result<Vec<Measured>> {
         let mut images = Vec::with_capacity(pairs.len());
         for index in 0..pairs.len() {
             let pair = pairs.pair(0, index)?;
-            let values = |picture: &Picture| {
-                let mut values = vec![0.0; picture.samples.len()];
-                picture.to_f32(&mut values);
-                values
-            };
-            let output = model.generate(&values(&pair.input), size, index as u64)?;
+            let output = model.generate(&pair.input.values(), size, index as u64)?;
             let channels = pair.target.channels;
-            let distances = Distances::between(&output, &values(&pair.target), [size.height, size.width, channels]);
+            let distances = Distances::between(&output, &pair.target.values(), [size.height, size.width, channels]);
             if let Some(gallery) = &mut gallery {
                 gallery.add(&pair, &Picture::from_f32(size, channels, &output))?;
             }
             images.push(Measured { name: pairs.name(index), distances });
-            bar.inc(1);
+            progress.advance(1);
         }
         Ok(images)
     })??;
-    bar.finish_and_clear();
+    drop(progress);
     let evaluation = Evaluation {
         model: args.model.display().to_string(),
         about: model.describe(),

@@ -2,10 +2,11 @@
 
 use super::{bytes, grid, table};
 use crate::program::{Access, Program, RecordedStep};
+use crate::words::count;
 
 pub fn describe(program: &Program, pairs: usize, all: bool) -> Vec<String> {
     let (main, on_demand) = program.steps().split_at(program.main_steps());
-    let of_pairs = if pairs == 1 { "1 pair".to_owned() } else { format!("{pairs} pairs") };
+    let of_pairs = count(pairs, "pair");
     let mut lines = vec![format!(
         "Recorded: {} steps to learn from {of_pairs}, {} on demand for a sample picture",
         main.len(),

@@ -1,14 +1,15 @@
 //! `pixtape data check`: what there is in a folder, and whether it can be trained on.
 
 use std::io::{Write, stdout};
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 use anyhow::{Result, ensure};
 
-use super::{count, progress::Progress};
 use crate::cli::CheckArgs;
 use crate::config::TrainOptions;
 use crate::data::{Dataset, preparation};
+use crate::progress::Progress;
+use crate::words::count;
 
 /// Decodes all pairs of `args.dir` and prints what was found.
 ///
@@ -26,11 +27,7 @@ pub fn run(args: &CheckArgs) -> Result<()> {
     let config = options.resolve()?;
     let reading = OnceLock::new();
     let decoded = |_, total: usize| {
-        let progress = reading.get_or_init(|| Mutex::new(Progress::of_jobs("pairs", total as u64)));
-        // A poisoned lock is a panic elsewhere, which ends everything.
-        if let Ok(mut progress) = progress.lock() {
-            progress.advance(1);
-        }
+        reading.get_or_init(|| Progress::of_jobs("Reading pairs", total as u64)).advance(1);
     };
     let (report, bad) = Dataset::check(&args.dir, &config.pair_options(), &decoded)?;
     drop(reading);

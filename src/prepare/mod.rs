@@ -7,20 +7,19 @@ pub mod check;
 pub mod fetch;
 pub mod make;
 pub mod pair;
-mod progress;
 pub mod split;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Mutex,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use rayon::prelude::*;
 
 use crate::data::{Picture, Size, layout::PARTS, list};
-use progress::Progress;
+use crate::progress::Progress;
+use crate::words::count;
 
 /// The pictures in each of the [`PARTS`] of a folder that has any.
 ///
@@ -89,13 +88,10 @@ fn new_folder<T>(out: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T>
 /// # Errors
 /// Naming every job that failed.
 fn for_all<J: Sync>(jobs: &[J], what: &str, one: impl Fn(&J) -> Result<()> + Sync) -> Result<()> {
-    let progress = Mutex::new(Progress::of_jobs(what, jobs.len() as u64));
+    let progress = Progress::of_jobs(what, jobs.len() as u64);
     let done = |job| {
         let done = one(job);
-        // A poisoned lock is a panic elsewhere, which ends everything.
-        if let Ok(mut progress) = progress.lock() {
-            progress.advance(1);
-        }
+        progress.advance(1);
         done
     };
     let bad: Vec<String> =
@@ -110,11 +106,6 @@ fn refuse(problems: &[String], summary: &str) -> Result<()> {
         bail!("{summary}: {}", problems.join("; "));
     }
     Ok(())
-}
-
-/// `1 pair`, `2 pairs`: a number of things.
-fn count(number: usize, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// `a` in the left half of a picture, `b` in its right half. Both are of one size and have the same channels.

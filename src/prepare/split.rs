@@ -8,11 +8,12 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{count, for_all, new_folder, progress::say, refuse};
+use super::{count, for_all, new_folder, refuse};
 use crate::{
     cli::SplitArgs,
     data::layout::{self, Found, Layout, Source},
     philox::{Purpose, Stream},
+    progress::say,
 };
 
 /// Copies the pairs of `args.dir` into the parts of `args.out`.

@@ -9,6 +9,7 @@ use super::page;
 use crate::config::TrainConfig;
 use crate::data::Size;
 use crate::metrics::{Metric, Validation, best};
+use crate::words::count;
 
 /// The deviation of the Gaussian that smooths the thick line of a loss, as a share of all points.
 const SMOOTHING: f64 = 0.015;
@@ -153,7 +154,7 @@ impl RunPage<'_> {
     }
 
     fn metrics(&self) -> Markup {
-        let pairs = if self.held_out == 1 { "1 pair".to_owned() } else { format!("{} pairs", self.held_out) };
+        let pairs = count(self.held_out, "pair");
         if self.held_out == 0 {
             return html! {
                 p { "None: put pairs into " code { "val/" } " beside " code { "train/" } ", or have a share of them held out with " code { "--val-split" } "." }

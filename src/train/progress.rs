@@ -1,24 +1,17 @@
 //! What a person sees while a run goes on: a bar on a terminal, a plain line every few seconds elsewhere.
 
-use std::io::{IsTerminal, Write, stderr};
+use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::step::Losses;
-
-/// Between two plain lines.
-const LINE_EVERY: Duration = Duration::from_secs(5);
+use crate::progress::{LINE_EVERY, say};
 
 /// Between two drawings of the losses on the bar; the eye needs no more.
 const BAR_EVERY: Duration = Duration::from_millis(100);
 
-/// A line for whoever watches. A run goes on without them: nothing is lost when stderr is closed.
-pub fn say(line: &str) {
-    let _ = writeln!(stderr(), "{line}");
-}
-
-pub struct Progress {
+pub struct TrainingProgress {
     bar: Option<ProgressBar>,
     first: u64,
     total: u64,
@@ -27,9 +20,9 @@ pub struct Progress {
     last: Instant,
 }
 
-impl Progress {
+impl TrainingProgress {
     /// For the steps after `done`, up to `total` steps in `epochs` epochs.
-    pub fn new(done: u64, total: u64, epochs: u64) -> Progress {
+    pub fn new(done: u64, total: u64, epochs: u64) -> TrainingProgress {
         let bar = stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             let template = "{prefix} [{bar:24}] step {pos}/{len}  {msg}";
@@ -37,7 +30,7 @@ impl Progress {
             bar
         });
         let now = Instant::now();
-        Progress { bar, first: done, total, epochs, start: now, last: now }
+        TrainingProgress { bar, first: done, total, epochs, start: now, last: now }
     }
 
     /// After a step: `epoch` and `step` count from 1.

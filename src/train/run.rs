@@ -4,17 +4,16 @@
 //! checkpoint computes what the uninterrupted one would have, bit for bit.
 
 use std::fs::{self, File};
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{Write, stdout};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use indicatif::ProgressBar;
 
 use super::interrupt;
 use super::journal::Journal;
-use super::progress::{Progress, say};
+use super::progress::TrainingProgress;
 use super::samples;
 use super::schedule::{LrSchedule, learning_rate};
 use super::trainer::Trainer;
@@ -28,7 +27,9 @@ use crate::device::Chosen;
 use crate::device::cpu::with_threads;
 use crate::files::write_whole;
 use crate::metrics::{Metric, Validation, best};
+use crate::progress::{Progress, say};
 use crate::report::{RunPage, State};
+use crate::words::count;
 
 /// Built-in facades in an epoch: as many as the CMP data set has for training.
 const FACADES_PER_EPOCH: usize = 400;
@@ -89,15 +90,11 @@ impl Data {
 }
 
 fn open_folder(dir: &Path, config: &TrainConfig) -> Result<Dataset> {
-    let bar = if stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-    bar.set_message("reading images");
-    let progress = |done: usize, total: usize| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
+    let reading = OnceLock::new();
+    let decoded = |_, total: usize| {
+        reading.get_or_init(|| Progress::of_jobs("Reading pairs", total as u64)).advance(1);
     };
-    let dataset = Dataset::open(dir, &config.pair_options(), CACHE_BYTES, &progress);
-    bar.finish_and_clear();
-    dataset
+    Dataset::open(dir, &config.pair_options(), CACHE_BYTES, &decoded)
 }
 
 struct Run {
@@ -204,7 +201,7 @@ impl Run {
     fn learn(&mut self) -> Result<()> {
         let epochs = self.total.div_ceil(self.steps_per_epoch());
         self.introduce();
-        let mut progress = Progress::new(self.first, self.total, epochs);
+        let mut progress = TrainingProgress::new(self.first, self.total, epochs);
         if self.first == 0 {
             self.draw_samples()?;
         }
@@ -287,8 +284,7 @@ impl Run {
         }
         let left_over = match self.loader.left_over() {
             0 => return,
-            1 => "1 pair".to_owned(),
-            count => format!("{count} pairs"),
+            pairs => count(pairs, "pair"),
         };
         let which = if config.shuffle { "drawn anew each time" } else { "the last in order" };
         say(&format!("Each epoch leaves out {left_over}, {which}: the others fill its steps of {}", config.pairs()));
@@ -302,7 +298,7 @@ impl Run {
 
     /// Measures the held-out pairs where an epoch has ended that asks for it, and keeps the checkpoint if it is the best so far.
     /// Says whether there was anything to measure.
-    fn validate_if_due(&mut self, progress: &mut Progress) -> Result<bool> {
+    fn validate_if_due(&mut self, progress: &mut TrainingProgress) -> Result<bool> {
         let step = self.trainer.steps_done();
         let (epoch, is_end) = (step / self.steps_per_epoch(), step.is_multiple_of(self.steps_per_epoch()));
         let is_due = is_end && epoch > 0 && epoch.is_multiple_of(self.config.validate_every);

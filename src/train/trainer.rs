@@ -144,10 +144,7 @@ impl Trainer {
     /// # Errors
     /// When the device has failed.
     pub fn generate(&mut self, picture: &Picture) -> Result<Vec<f32>> {
-        let input = self.input.batch_slice(0..1);
-        let mut values = vec![0.0; input.count()];
-        picture.to_f32(&mut values);
-        self.device.write(input, &values)?;
+        self.device.write(self.input.batch_slice(0..1), &picture.values())?;
         self.device.execute_on_demand()?;
         self.device.read(self.preview)
     }

@@ -34,9 +34,7 @@ pub fn validate(
             progress(index + 1);
         }
         let measured = translated.par_iter().map(|(output, target)| {
-            let mut values = vec![0.0; target.samples.len()];
-            target.to_f32(&mut values);
-            Distances::between(output, &values, [target.size.height, target.size.width, target.channels])
+            Distances::between(output, &target.values(), [target.size.height, target.size.width, target.channels])
         });
         distances.par_extend(measured);
     }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::Model;
 use crate::cli::TranslateArgs;
@@ -95,13 +95,13 @@ fn read(path: &Path, pair_side: Option<Direction>) -> Result<(Picture, FileForma
     let Some(direction) = pair_side else {
         return Ok((picture, format, depth));
     };
-    let Size { width, height } = picture.size;
-    ensure!(width % 2 == 0, "{}: a width of {width} does not split into two halves", path.display());
-    let left = match direction {
-        Direction::AToB => 0,
-        Direction::BToA => width / 2,
+    let odd = || format!("{}: {} is no side-by-side pair, its width is odd", path.display(), picture.size.sides());
+    let [a, b] = picture.halves().with_context(odd)?;
+    let half = match direction {
+        Direction::AToB => a,
+        Direction::BToA => b,
     };
-    Ok((picture.crop(left, 0, Size { width: width / 2, height }), format, depth))
+    Ok((half, format, depth))
 }
 
 fn is_of(format: FileFormat, ending: &OsStr) -> bool {

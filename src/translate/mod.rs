@@ -9,11 +9,10 @@ mod tiles;
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{Write, stdout};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 pub use model::Model;
 
@@ -21,6 +20,8 @@ use crate::cli::TranslateArgs;
 use crate::data::{Picture, Size};
 use crate::device::cpu::with_threads;
 use crate::files::write_whole;
+use crate::progress::Progress;
+use crate::words::count;
 use jobs::{Job, jobs};
 use tiles::Tiles;
 
@@ -42,32 +43,24 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
 
     with_threads(args.generator.threads, || {
         let tiles: usize = jobs.iter().map(|job| cut.tiles(job.size).count() * job.outputs.len()).sum();
-        let mut work = Work { model, out: &args.out, bar: progress(tiles), number: 0 };
+        let mut work =
+            Work { model, out: &args.out, progress: Progress::of_jobs("Translating", tiles as u64), number: 0 };
         for jobs in jobs.chunk_by(|a, b| cut.tile(a.size) == cut.tile(b.size)) {
             work.translate(jobs, &cut, args.batch)?;
         }
-        work.bar.finish_and_clear();
-        let images = if jobs.len() == 1 { "1 image".to_owned() } else { format!("{} images", jobs.len()) };
+        let Work { model, progress, .. } = work;
+        drop(progress);
+        let images = count(jobs.len(), "image");
         let samples = if args.samples == 1 { String::new() } else { format!(", {} samples of each", args.samples) };
         writeln!(
             stdout(),
             "Translated {images} into {}{samples}{}, {}",
             args.out.display(),
             cut.describe(),
-            work.model.describe()
+            model.describe()
         )?;
         Ok(())
     })?
-}
-
-/// A bar for `count` pieces of work on a terminal, nothing elsewhere. It goes when it is dropped.
-pub(crate) fn progress(count: usize) -> ProgressBar {
-    if !stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{msg} [{bar:24}] {pos}/{len}  ETA {eta}");
-    let bar = ProgressBar::new(count as u64).with_message("translating").with_finish(ProgressFinish::AndClear);
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// Several samples of a generator without noise would be one picture several times.
@@ -156,7 +149,7 @@ fn padded(size: Size, multiple: usize) -> Size {
 struct Work<'a> {
     model: Model,
     out: &'a Path,
-    bar: ProgressBar,
+    progress: Progress,
     /// Of the next tile, over all pictures and samples.
     number: u64,
 }
@@ -185,9 +178,7 @@ impl Work<'_> {
                 let values = vec![0.0; picture.size.pixels() * output_channels];
                 canvases.push_back(Canvas { job, output, tiles, done: 0, values });
                 for index in 0..tiles.count() {
-                    let waiting = inputs.len();
-                    inputs.resize(waiting + tile.pixels() * channels, 0.0);
-                    tiles.cut(&picture, index).to_f32(&mut inputs[waiting..]);
+                    inputs.extend(tiles.cut(&picture, index).values());
                     if inputs.len() == batch * tile.pixels() * channels {
                         self.flush(tile, &mut inputs, &mut canvases)?;
                     }
@@ -207,7 +198,7 @@ impl Work<'_> {
         inputs.clear();
         for output in outputs.chunks_exact(tile.pixels() * channels) {
             self.number += 1;
-            self.bar.inc(1);
+            self.progress.advance(1);
             // Tiles come out in the order in which they went in.
             let canvas = canvases.front_mut().expect("every tile belongs to a result");
             canvas.tiles.blend(canvas.done, output, channels, &mut canvas.values);

@@ -20,7 +20,7 @@ use ureq::{
 };
 
 use super::with_ending;
-use crate::prepare::progress::{Progress, say};
+use crate::progress::{Progress, say};
 
 /// Attempts in a row that bring nothing new.
 const ATTEMPTS: u32 = 5;
@@ -188,7 +188,7 @@ fn attempt(agent: &Agent, url: &str, partial: &Partial, what: &str) -> Result<()
 }
 
 /// Appends the body of `response` to `file`.
-fn receive(response: Response<Body>, file: &mut File, mut progress: Progress) -> Result<(), Failure> {
+fn receive(response: Response<Body>, file: &mut File, progress: Progress) -> Result<(), Failure> {
     let (mut body, mut buffer) = (response.into_body().into_reader(), vec![0; 1 << 16]);
     loop {
         match body.read(&mut buffer) {

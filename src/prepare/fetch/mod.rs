@@ -20,7 +20,8 @@ use sha2::{Digest, Sha256};
 
 pub use archives::table;
 
-use super::{ensure_free, new_folder, progress::Progress};
+use super::{ensure_free, new_folder};
+use crate::progress::Progress;
 use crate::{
     cli::FetchArgs,
     data::{layout, list},
@@ -148,7 +149,7 @@ fn file_size(path: &Path) -> Result<u64> {
 fn sha256_of(path: &Path) -> Result<String> {
     let cannot = || format!("cannot read {}", path.display());
     let mut file = File::open(path).with_context(cannot)?;
-    let mut progress = Progress::of_bytes("Checking", 0, file_size(path)?);
+    let progress = Progress::of_bytes("Checking", 0, file_size(path)?);
     let (mut sum, mut buffer) = (Sha256::new(), vec![0; 1 << 18]);
     loop {
         match file.read(&mut buffer).with_context(cannot)? {

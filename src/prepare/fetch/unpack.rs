@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use flate2::bufread::GzDecoder;
 use tar::{Entry, EntryType};
 
-use crate::prepare::progress::Progress;
+use crate::progress::Progress;
 
 /// The archive is at fault: another attempt with the same bytes fails as well.
 #[derive(Debug)]

@@ -14,10 +14,11 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 
-use super::{beside, count, for_all, new_folder, parts, progress::say, refuse};
+use super::{beside, count, for_all, new_folder, parts, refuse};
 use crate::{
     cli::MakeArgs,
     data::{Picture, ResizeFilter, Size, picture_size, read_picture, write_png},
+    progress::say,
 };
 use degrade::Degrade;
 

@@ -2,23 +2,24 @@
 
 use std::{
     io::{IsTerminal, Write, stderr},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Between two plain lines.
-const LINE_EVERY: Duration = Duration::from_secs(5);
+pub const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Dropped, it leaves the terminal as it was.
+/// Several threads may advance it. Dropped, it leaves the terminal as it was.
 pub struct Progress {
     what: String,
     bar: Option<ProgressBar>,
-    done: u64,
+    /// What is done, and when the last line was written.
+    state: Mutex<(u64, Instant)>,
     /// 0 while nobody knows.
     total: u64,
     is_bytes: bool,
-    last: Instant,
 }
 
 impl Progress {
@@ -46,21 +47,24 @@ impl Progress {
             bar.reset_eta();
             bar
         });
-        Progress { what: what.to_owned(), bar, done, total, is_bytes, last: Instant::now() }
+        Progress { what: what.to_owned(), bar, state: Mutex::new((done, Instant::now())), total, is_bytes }
     }
 
-    pub fn advance(&mut self, by: u64) {
-        self.done += by;
+    pub fn advance(&self, by: u64) {
+        // A poisoned lock is a panic elsewhere, which ends everything.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (done, last) = &mut *state;
+        *done += by;
         match &self.bar {
-            Some(bar) => bar.set_position(self.done),
-            None if self.last.elapsed() >= LINE_EVERY => {
-                self.last = Instant::now();
+            Some(bar) => bar.set_position(*done),
+            None if last.elapsed() >= LINE_EVERY => {
+                *last = Instant::now();
                 let number = |value: u64| match self.is_bytes {
                     true => DecimalBytes(value).to_string(),
                     false => value.to_string(),
                 };
                 let of = if self.total > 0 { format!(" of {}", number(self.total)) } else { String::new() };
-                say(&format!("{}: {}{of}", self.what, number(self.done)));
+                say(&format!("{}: {}{of}", self.what, number(*done)));
             }
             None => {}
         }
@@ -75,7 +79,7 @@ impl Drop for Progress {
     }
 }
 
-/// A line for whoever watches; nothing is lost when stderr is closed.
+/// A line for whoever watches. The work goes on without them: nothing is lost when stderr is closed.
 pub fn say(line: &str) {
     let _ = writeln!(stderr(), "{line}");
 }
