@@ -65,7 +65,7 @@ fn values_out_of_range_and_what_this_version_cannot_do() {
     refused(&scene, "--keep 0", &["--keep 0"]);
     refused(&scene, "--batch 401", &["400 pairs", "one step of 401"]);
     scene.draw_pairs(&["data/a.png", "data/b.png"]);
-    refused(&scene, "--data data --batch 3", &["2 pairs", "batch of 3"]);
+    refused(&scene, "--data data --batch 3", &["2 pairs", "one step of 3"]);
     refused(&scene, "--in-channels 5", &["--in-channels 5", "at most 4"]);
     refused(&scene, "--val-split 0.5", &["--val-split 0.5", "--data"]);
     refused(&scene, "--preprocess crop", &["--preprocess crop", "--data"]);
