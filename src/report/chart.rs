@@ -5,7 +5,7 @@ use maud::{Markup, html};
 /// The sides of a chart and the margins of its plot, in pixels of the view box.
 const SIDES: [f64; 2] = [420.0, 210.0];
 const LEFT: f64 = 46.0;
-const RIGHT: f64 = 12.0;
+const RIGHT: f64 = 20.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 26.0;
 
