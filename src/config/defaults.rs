@@ -234,8 +234,14 @@ fn ensure_used(config: &TrainConfig) -> Result<()> {
     let no_gan = config.gan_loss == GanLoss::None;
     let no_pixel = config.pixel_loss == PixelLoss::None;
     let no_gain = config.init == InitKind::Kaiming && config.norm != Norm::InstanceAffine;
+    let no_resize = config.data.is_none() || !config.preprocess.resizes();
     let discriminator = "--gan-loss none has no discriminator";
     let unused = [
+        (
+            "resize-filter",
+            no_resize && config.resize_filter != recipe.resize_filter,
+            "nothing is resized with --preprocess crop or none, nor without --data",
+        ),
         ("receptive-field", no_gan && config.receptive_field != recipe.receptive_field, discriminator),
         ("conditional", no_gan && config.conditional != recipe.conditional, discriminator),
         ("halve-d", no_gan && config.halve_d != recipe.halve_d, discriminator),

@@ -27,6 +27,10 @@ impl Preprocess {
     pub fn crops(self) -> bool {
         matches!(self, Preprocess::ResizeAndCrop | Preprocess::Crop | Preprocess::ScaleWidthAndCrop)
     }
+
+    pub fn resizes(self) -> bool {
+        !matches!(self, Preprocess::Crop | Preprocess::None)
+    }
 }
 
 /// A [`Preprocess`] with its numbers.

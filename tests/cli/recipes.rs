@@ -98,6 +98,7 @@ fn what_cannot_be_is_refused_with_the_reason() {
         ("--gan-loss none --conditional false", "--conditional: --gan-loss none has no discriminator"),
         ("--pixel-loss none --lambda-pixel 10", "--lambda-pixel: --pixel-loss none has nothing to weigh"),
         ("--dropout 0 --dropout-at up", "--dropout-at: --dropout 0 drops nothing out"),
+        ("--resize-filter bilinear", "--resize-filter: nothing is resized"),
         ("--init kaiming --init-gain 1", "--init-gain: --init kaiming has a scale of its own"),
         ("--accumulate 0", "must be at least 1"),
         ("--in-channels 5", "5"),
