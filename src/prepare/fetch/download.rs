@@ -19,8 +19,10 @@ use ureq::{
     http::{HeaderMap, Response, StatusCode, header},
 };
 
-use super::with_ending;
-use crate::progress::{Progress, say};
+use crate::{
+    files::with_ending,
+    progress::{Progress, say},
+};
 
 /// Attempts in a row that bring nothing new.
 const ATTEMPTS: u32 = 5;

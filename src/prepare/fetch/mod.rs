@@ -12,7 +12,7 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{Read, Write, stdout},
-    path::{Component, Path, PathBuf},
+    path::{Component, Path},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,10 +21,11 @@ use sha2::{Digest, Sha256};
 pub use archives::table;
 
 use super::{ensure_free, new_folder};
-use crate::progress::Progress;
 use crate::{
     cli::FetchArgs,
     data::{layout, list},
+    files::with_ending,
+    progress::Progress,
 };
 use archives::Archive;
 use download::{Partial, download};
@@ -51,7 +52,7 @@ pub fn run(args: &FetchArgs) -> Result<()> {
     let pinned = args.sha256.as_deref().map(digest_of).transpose()?;
     let folder = args.out.join(name);
     ensure_free(&folder)?;
-    let mut records = Records::open(&args.out)?;
+    let records = Records::open(&args.out)?;
     let partial = Partial::new(args.out.join(format!("{name}.tar.gz.part")));
     download(&url, &partial, name)?;
     let found = Record { url, bytes: file_size(partial.path())?, sha256: sha256_of(partial.path())? };
@@ -161,11 +162,4 @@ fn sha256_of(path: &Path) -> Result<String> {
         }
     }
     Ok(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// `path` with `ending` behind its name.
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
 }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::with_ending;
+use crate::files::write_whole;
 
 /// An archive as it was when it was fetched first, or when its sum was asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,11 +31,7 @@ impl Records {
     /// When there is a file that cannot be read or understood.
     pub fn open(dir: &Path) -> Result<Records> {
         let path = dir.join("fetched.toml");
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-            text => text.with_context(|| format!("cannot read {}", path.display()))?,
-        };
-        let records = toml::from_str(&text).with_context(|| format!("{} cannot be understood", path.display()))?;
+        let records = read(&path)?;
         Ok(Records { path, records })
     }
 
@@ -47,16 +43,22 @@ impl Records {
         self.records.get(name)
     }
 
-    /// Replaces the record of a data set, in the file too.
+    /// Replaces the record of a data set in the file. What another command has recorded there since it was opened stays.
     ///
     /// # Errors
-    /// When the file cannot be written; it is as it was then.
-    pub fn set(&mut self, name: &str, record: Record) -> Result<()> {
-        self.records.insert(name.to_owned(), record);
-        let unfinished = with_ending(&self.path, ".unfinished");
-        let written = fs::write(&unfinished, toml::to_string(&self.records)?);
-        written
-            .and_then(|()| fs::rename(&unfinished, &self.path))
-            .with_context(|| format!("cannot write {}", self.path.display()))
+    /// When the file cannot be read or written; it is as it was then.
+    pub fn set(&self, name: &str, record: Record) -> Result<()> {
+        let mut records = read(&self.path)?;
+        records.insert(name.to_owned(), record);
+        write_whole(&self.path, toml::to_string(&records)?.as_bytes())
     }
+}
+
+/// The records in the file at `path`; none when there is no such file.
+fn read(path: &Path) -> Result<BTreeMap<String, Record>> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        text => text.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    toml::from_str(&text).with_context(|| format!("{} cannot be understood", path.display()))
 }

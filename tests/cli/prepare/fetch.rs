@@ -234,6 +234,21 @@ fn another_archive_than_the_first_time_is_refused_until_it_is_asked_for() {
 }
 
 #[test]
+fn what_another_command_recorded_meanwhile_stays_recorded() {
+    let scene = scene();
+    let (archive, records) = (facades(0), scene.path("data/fetched.toml"));
+    let other = "[maps]\nurl = \"http://127.0.0.1/maps.tar.gz\"\nbytes = 7\nsha256 = \"07\"\n";
+    let server = Server::start(move |request| {
+        fs::create_dir_all(records.parent().unwrap()).unwrap();
+        fs::write(&records, other).unwrap();
+        Reply::file(request, &archive, "\"one\"")
+    });
+    scene.run(&fetch(&server));
+    let recorded = fs::read_to_string(scene.path("data/fetched.toml")).unwrap();
+    assert!(recorded.contains("[facades]") && recorded.contains(other.trim_end()), "{recorded}");
+}
+
+#[test]
 fn the_sum_that_is_asked_for_is_the_only_one_taken() {
     let scene = scene();
     let server = steady(facades(0));
