@@ -18,8 +18,8 @@ pub const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "webp", "bm
 /// [`ENDINGS`] in a sentence.
 pub const LOOKED_FOR: &str = ".png, .jpg, .jpeg, .tif, .tiff, .webp and .bmp";
 
-/// Bytes of a decoded picture at most: what the image crate lets its decoders take.
-const MOST_BYTES: u64 = 512 << 20;
+/// Bytes of a picture at most, decoded or scaled: what the image crate lets its decoders take.
+pub(super) const MOST_BYTES: u64 = 512 << 20;
 
 /// The picture in a file as it is looked at, with the channels that it has, and how it lies there.
 ///

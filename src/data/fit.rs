@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::{Picture, ResizeFilter, Size, Window};
+use super::{Picture, ResizeFilter, Size, Window, file::MOST_BYTES};
 
 /// What is done to a picture of any size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -118,9 +118,19 @@ impl Fit {
     /// `picture`, ready to be cropped.
     ///
     /// # Errors
-    /// As [`Fit::size`].
+    /// As [`Fit::size`], or when it would take more memory than any decoded file does: a narrow strip grows without bound.
     pub fn apply(&self, picture: Picture) -> Result<Picture> {
         let size = self.size(picture.size)?;
+        let bytes = (size.pixels() * picture.channels * size_of::<u16>()) as u64;
+        ensure!(
+            bytes <= MOST_BYTES,
+            "{} is {} at the load width, too large for --preprocess scale-width-and-crop: {} MiB, of {} at most; \
+             resize-and-crop takes it",
+            picture.size.sides(),
+            size.sides(),
+            bytes >> 20,
+            MOST_BYTES >> 20
+        );
         Ok(picture.resize(size, self.filter))
     }
 
@@ -171,6 +181,21 @@ mod tests {
             let error = size.unwrap_err();
             assert!(words.iter().all(|word| error.contains(word)), "{error}");
         }
+    }
+
+    /// The pictures are small, what they would be scaled to is not.
+    #[test]
+    fn what_would_be_scaled_beyond_all_memory_is_refused() {
+        let apply = |height| {
+            let size = Size { width: 2, height };
+            let picture = Picture { size, channels: 3, samples: vec![0; 3 * size.pixels()] };
+            fit(Preprocess::ScaleWidthAndCrop, Size { width: 80, height: 40 }).apply(picture)
+        };
+        assert_eq!(apply(100).expect("80x4000").size, Size { width: 80, height: 4000 });
+        let error = apply(100_000).expect_err("1.8 GiB").to_string();
+        let words =
+            "2x100000 is 80x4000000 at the load width, too large for --preprocess scale-width-and-crop: 1831 MiB";
+        assert!(error.starts_with(words), "{error}");
     }
 
     #[test]
