@@ -155,12 +155,7 @@ fn decode(source: &Source) -> Result<([Picture; 2], Files)> {
         Ok(picture)
     };
     let sides = match source {
-        Source::Halves(path) => {
-            let whole = read(path)?;
-            let odd =
-                || format!("{}: {} is no side-by-side pair, its width is odd", path.display(), whole.size.sides());
-            whole.halves().with_context(odd)?
-        }
+        Source::Halves(path) => read(path)?.halves().with_context(|| path.display().to_string())?,
         Source::Files([a, b]) => [read(a)?, read(b)?],
     };
     let files = Files { sides: sides.each_ref().map(|picture| picture.size), of_each };

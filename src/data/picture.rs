@@ -122,11 +122,15 @@ impl Picture {
         rows.map(move |row| &row[left * channels..(left + size.width) * channels])
     }
 
-    /// The left and the right half; `None` of a picture of odd width.
-    pub fn halves(&self) -> Option<[Picture; 2]> {
+    /// The left and the right half.
+    ///
+    /// # Errors
+    /// When the width is odd.
+    pub fn halves(&self) -> Result<[Picture; 2]> {
         let Size { width, height } = self.size;
+        ensure!(width.is_multiple_of(2), "{} is no side-by-side pair, its width is odd", self.size.sides());
         let half = Size { width: width / 2, height };
-        width.is_multiple_of(2).then(|| [0, width / 2].map(|left| self.crop(left, 0, half)))
+        Ok([0, width / 2].map(|left| self.crop(left, 0, half)))
     }
 
     /// The picture as floats in [-1, 1], `[height, width, channels]`.

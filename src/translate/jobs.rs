@@ -95,8 +95,7 @@ fn read(path: &Path, pair_side: Option<Direction>) -> Result<(Picture, FileForma
     let Some(direction) = pair_side else {
         return Ok((picture, format, depth));
     };
-    let odd = || format!("{}: {} is no side-by-side pair, its width is odd", path.display(), picture.size.sides());
-    let [a, b] = picture.halves().with_context(odd)?;
+    let [a, b] = picture.halves().with_context(|| path.display().to_string())?;
     let half = match direction {
         Direction::AToB => a,
         Direction::BToA => b,
