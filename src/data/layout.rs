@@ -53,13 +53,16 @@ impl fmt::Display for Source {
 /// The parts of a data set by their folders; the empty name is the data set's own.
 pub const PARTS: [&str; 4] = ["train", "val", "test", ""];
 
+/// Why a folder is skipped.
+pub const NOT_LOOKED_INTO: &str = "a folder that is not looked into";
+
 /// What is in a folder.
 #[derive(Debug)]
 pub struct Found {
     pub layout: Layout,
     /// The pairs of each of [`PARTS`], in the order of the bytes of A's file names.
     parts: [Vec<Source>; 4],
-    /// Files that belong to no pair, each with the reason.
+    /// Files that belong to no pair, each with the reason, and folders [`NOT_LOOKED_INTO`].
     pub skipped: Vec<(PathBuf, String)>,
     /// What makes it unclear which files are pairs.
     pub unclear: Vec<String>,
@@ -109,10 +112,10 @@ pub fn find(dir: &Path) -> Result<Found> {
             };
         }
     } else {
-        for (part, sides) in sides.into_iter().enumerate() {
+        for (part, sides) in sides.iter().enumerate() {
             let Some([a, b]) = sides else { continue };
-            let partner = [&a, &b].map(|side| format!("in {}", below(dir, side)));
-            let (a, b) = (list_and_skip(&a, &mut found.skipped)?, list_and_skip(&b, &mut found.skipped)?);
+            let partner = [a, b].map(|side| format!("in {}", below(dir, side)));
+            let (a, b) = (list_and_skip(a, &mut found.skipped)?, list_and_skip(b, &mut found.skipped)?);
             found.parts[part] = found.join(a, b, partner.each_ref().map(String::as_str));
         }
         for part in PARTS {
@@ -120,6 +123,9 @@ pub fn find(dir: &Path) -> Result<Found> {
             found.skipped.extend(beside.into_iter().map(|file| (file, "beside A/ and B/".to_owned())));
         }
     }
+    let parts = PARTS.map(|part| dir.join(part));
+    let looked_into: Vec<&PathBuf> = parts.iter().chain(sides.iter().flatten().flatten()).collect();
+    skip_folders(&looked_into, &mut found.skipped)?;
     found.drop_what_lies_beside_train();
     if found.parts.iter().all(Vec::is_empty) && found.unclear.is_empty() {
         bail!("{}", found.nothing(dir));
@@ -241,7 +247,38 @@ pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// As [`list`]; the other files go to `skipped`.
-fn list_and_skip(dir: &Path, skipped: &mut Vec<(PathBuf, String)>) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// As [`list`].
+pub fn list_and_skip(dir: &Path, skipped: &mut Vec<(PathBuf, String)>) -> Result<Vec<PathBuf>> {
+    let mut pictures = Vec::new();
+    for path in entries(dir)?.into_iter().filter(|path| !path.is_dir()) {
+        if is_hidden(&path) {
+            skipped.push((path, "hidden".to_owned()));
+        } else if ENDINGS.contains(&&*ending(&path)) {
+            pictures.push(path);
+        } else {
+            skipped.push((path, "not the name of a picture".to_owned()));
+        }
+    }
+    Ok(pictures)
+}
+
+/// Adds to `skipped` what else there is in folders that were looked into: folders that were not.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn skip_folders(looked_into: &[&PathBuf], skipped: &mut Vec<(PathBuf, String)>) -> Result<()> {
+    for dir in looked_into {
+        let folders = entries(dir)?.into_iter().filter(|path| path.is_dir() && !is_hidden(path));
+        let unknown = folders.filter(|folder| !looked_into.iter().any(|known| known.starts_with(folder)));
+        skipped.extend(unknown.map(|folder| (folder, NOT_LOOKED_INTO.to_owned())));
+    }
+    Ok(())
+}
+
+/// What is in `dir`, in the order of the bytes of the names; nothing when there is no such folder.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     if !dir.is_dir() {
         return Ok(Vec::new());
     }
@@ -251,18 +288,11 @@ fn list_and_skip(dir: &Path, skipped: &mut Vec<(PathBuf, String)>) -> Result<Vec
         names.push(entry.with_context(cannot)?.file_name());
     }
     names.sort_unstable_by(|a, b| a.as_encoded_bytes().cmp(b.as_encoded_bytes()));
-    let mut pictures = Vec::new();
-    for path in names.iter().map(|name| dir.join(name)).filter(|path| !path.is_dir()) {
-        let is_hidden = path.file_name().unwrap_or_default().as_encoded_bytes().starts_with(b".");
-        if is_hidden {
-            skipped.push((path, "hidden".to_owned()));
-        } else if ENDINGS.contains(&&*ending(&path)) {
-            pictures.push(path);
-        } else {
-            skipped.push((path, "not the name of a picture".to_owned()));
-        }
-    }
-    Ok(pictures)
+    Ok(names.iter().map(|name| dir.join(name)).collect())
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().unwrap_or_default().as_encoded_bytes().starts_with(b".")
 }
 
 #[cfg(test)]
@@ -302,7 +332,14 @@ mod tests {
         let found = look(&dir);
         assert_eq!(found.layout, Layout::SideBySide);
         assert_eq!(pairs(&dir, &found, "").concat(), ["B.JPG", "a10.jpeg", "a9.webp", "b.png"]);
-        assert_eq!(skipped(&dir, &found), [".hidden.png: hidden", "notes.txt: not the name of a picture"]);
+        assert_eq!(
+            skipped(&dir, &found),
+            [
+                ".hidden.png: hidden",
+                "notes.txt: not the name of a picture",
+                "sub.png: a folder that is not looked into"
+            ]
+        );
 
         let dir = folder(&["train/x.tif", "val/v.png", "test/y.BMP", "loose.png"]);
         let found = look(&dir);
@@ -351,7 +388,14 @@ mod tests {
         let found = look(&dir);
         assert_eq!(found.layout, Layout::Stems);
         assert_eq!(pairs(&dir, &found, ""), [["c1.jpg", "c1.png"], ["c2.JPG", "c2.png"]]);
-        assert_eq!(skipped(&dir, &found), ["c1.xml: not the name of a picture", "c3.jpg: no partner with .png"]);
+        assert_eq!(
+            skipped(&dir, &found),
+            [
+                "c1.xml: not the name of a picture",
+                "c3.jpg: no partner with .png",
+                "base: a folder that is not looked into"
+            ]
+        );
         let dir = folder(&["x.tif", "x.png"]);
         assert_eq!(pairs(&dir, &look(&dir), ""), [["x.tif", "x.png"]]);
         // In train/ and test/ alike; the same stem in two parts is no pair.
@@ -361,6 +405,24 @@ mod tests {
         assert_eq!(look(&folder(&["train/a.jpg", "test/a.png"])).layout, Layout::SideBySide);
         // One such stem among many files that have none is two files side by side.
         assert_eq!(look(&folder(&["a.jpg", "a.png", "b.png", "c.png"])).layout, Layout::SideBySide);
+    }
+
+    #[test]
+    fn folders_that_are_not_looked_into_are_told() {
+        let told = |paths: &[&str]| {
+            let dir = folder(paths);
+            let found = look(&dir);
+            let told = found.skipped.iter().filter(|(_, why)| why == NOT_LOOKED_INTO);
+            told.map(|(folder, _)| below(dir.path(), folder)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&["train/1.jpg", "train/cats/2.jpg", "valid/3.jpg", ".git/x"]), ["train/cats", "valid"]);
+        assert_eq!(told(&["A/train/1.png", "B/train/1.png", "trainA/2.png", "trainB/2.png"]), ["trainA", "trainB"]);
+        assert_eq!(
+            told(&["A/1.png", "B/1.png", "A/more/2.png", "C/1.png", "train/x/1.png"]),
+            ["train/x", "C", "A/more"]
+        );
+        // A and B of a part lie in its folder, and a folder of parts in A and B.
+        assert_eq!(told(&["train/A/1.png", "train/B/1.png", "test/A/2.png", "test/B/2.png"]), [""; 0]);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use super::{Augment, Direction, Layout, PairOptions, Preprocess, ResizeFilter, Size, layout::below};
+use super::layout::{NOT_LOOKED_INTO, below};
+use super::{Augment, Direction, Layout, PairOptions, Preprocess, ResizeFilter, Size};
 use crate::words::count as number;
 
 /// More names, sizes or kinds than these are counted.
@@ -19,7 +20,7 @@ pub struct Report {
     /// Each part of the data: ` in train/` and the like, the number of its pairs, and what they are for.
     pub parts: Vec<(String, usize, &'static str)>,
     pub seen: Seen,
-    /// Files that belong to no pair, each with the reason.
+    /// Files that belong to no pair and folders [`NOT_LOOKED_INTO`], each with the reason.
     pub skipped: Vec<(PathBuf, String)>,
 }
 
@@ -87,7 +88,11 @@ impl Report {
             format!("{why}: {}", names.join(", "))
         });
         let reasons = of_reason.collect::<Vec<_>>().join("; ");
-        (!reasons.is_empty()).then(|| format!("Skipped   {} ({reasons})", number(self.skipped.len(), "file")))
+        let folders = self.skipped.iter().filter(|(_, why)| why == NOT_LOOKED_INTO).count();
+        let counts = [(self.skipped.len() - folders, "file"), (folders, "folder")];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| number(count, what));
+        let counts = counts.collect::<Vec<_>>().join(", ");
+        (!reasons.is_empty()).then(|| format!("Skipped   {counts} ({reasons})"))
     }
 }
 
@@ -114,7 +119,7 @@ pub fn preparation(options: &PairOptions, augment: Augment) -> String {
         steps.push("mirrored half of the time".to_owned());
     }
     if *channels != [3, 3] {
-        steps.push(format!("{} channels in, {} out", channels[0], channels[1]));
+        steps.push(format!("{} in, {} out", number(channels[0], "channel"), channels[1]));
     }
     if steps.is_empty() {
         steps.push("seen as they are".to_owned());
@@ -195,6 +200,12 @@ mod tests {
             "Skipped   11 files (hidden: .x.png; not the name of a picture: train/0.txt, train/1.txt, train/2.txt, \
              train/3.txt, train/4.txt, train/5.txt, 4 more)"
         );
+        let folder = |name: &str| (name.into(), NOT_LOOKED_INTO.to_owned());
+        report.skipped = vec![("data/.x.png".into(), "hidden".to_owned()), folder("data/cats"), folder("data/dogs")];
+        let expected = "Skipped   1 file, 2 folders (a folder that is not looked into: cats, dogs; hidden: .x.png)";
+        assert_eq!(report.lines()[4], expected);
+        report.skipped.remove(0);
+        assert_eq!(report.lines()[4], "Skipped   2 folders (a folder that is not looked into: cats, dogs)");
     }
 
     #[test]
@@ -207,7 +218,7 @@ mod tests {
         assert_eq!(
             said(Preprocess::ResizeAndCrop, load, [1, 3], Augment::Jitter),
             "Prepared  resized to 286x286 (bicubic), cropped to 256x256 at a random place, mirrored half of the time, 1 \
-             channels in, 3 out"
+             channel in, 3 out"
         );
         assert_eq!(
             said(Preprocess::ResizeAndCrop, image, [3, 3], Augment::None),

@@ -17,26 +17,35 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use rayon::prelude::*;
 
-use crate::data::{Picture, Size, layout::PARTS, list};
-use crate::progress::Progress;
+use crate::data::layout::{PARTS, list_and_skip, skip_folders};
+use crate::data::{Picture, Size};
+use crate::progress::{Progress, say};
 use crate::words::count;
 
-/// The pictures in each of the [`PARTS`] of a folder that has any.
+/// The pictures in each of the [`PARTS`] of a folder that has any. What else there is goes to `skipped`.
 ///
 /// # Errors
 /// When there is no such folder, or no picture in any part.
-fn parts(dir: &Path) -> Result<Vec<(&'static str, Vec<PathBuf>)>> {
+fn parts(dir: &Path, skipped: &mut Vec<(PathBuf, String)>) -> Result<Vec<(&'static str, Vec<PathBuf>)>> {
     ensure!(dir.exists(), "there is no folder {}", dir.display());
     ensure!(dir.is_dir(), "{} is a file: give the folder that holds the pictures", dir.display());
     let mut found = Vec::new();
     for part in PARTS {
-        let files = list(&dir.join(part))?;
+        let files = list_and_skip(&dir.join(part), skipped)?;
         if !files.is_empty() {
             found.push((part, files));
         }
     }
     ensure!(!found.is_empty(), "no images in {}: looked in it and in train/, val/ and test/", dir.display());
+    skip_folders(&PARTS.map(|part| dir.join(part)).each_ref(), skipped)?;
     Ok(found)
+}
+
+/// Names what a folder holds that a command makes nothing of, each with the reason.
+fn say_left_out(skipped: &[(PathBuf, String)]) {
+    for (path, why) in skipped {
+        say(&format!("Left out: {}: {why}", path.display()));
+    }
 }
 
 /// Asserts that nothing is lost when a folder is made at `out`.

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use image::DynamicImage;
 
-use super::{beside, count, for_all, new_folder, parts, refuse};
+use super::{beside, count, for_all, new_folder, parts, refuse, say_left_out};
 use crate::{
     cli::PairArgs,
     data::{Depth, Picture, ResizeFilter, layout::PARTS, picture_size, read_picture, write_png},
@@ -56,11 +56,12 @@ struct PairOfFiles {
     b: PathBuf,
 }
 
-/// All pairs, by part and name.
+/// All pairs, by part and name. Files that are no pictures are named.
 fn find(args: &PairArgs) -> Result<Vec<PairOfFiles>> {
     let mut files: BTreeMap<(usize, OsString), [Vec<PathBuf>; 2]> = BTreeMap::new();
+    let mut skipped = Vec::new();
     for (side, dir) in [&args.a, &args.b].into_iter().enumerate() {
-        for (part, found) in parts(dir)? {
+        for (part, found) in parts(dir, &mut skipped)? {
             let order = PARTS.iter().position(|known| *known == part).unwrap_or_default();
             for file in found {
                 let stem = file.file_stem().unwrap_or_default().to_owned();
@@ -98,6 +99,7 @@ fn find(args: &PairArgs) -> Result<Vec<PairOfFiles>> {
         }
     }
     refuse(&problems, &format!("{} before these folders can be joined", count(problems.len(), "problem")))?;
+    say_left_out(&skipped);
     Ok(pairs)
 }
 

@@ -8,12 +8,11 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{count, for_all, new_folder, refuse};
+use super::{count, for_all, new_folder, refuse, say_left_out};
 use crate::{
     cli::SplitArgs,
     data::layout::{self, Found, Layout, Source},
     philox::{Purpose, Stream},
-    progress::say,
 };
 
 /// Copies the pairs of `args.dir` into the parts of `args.out`.
@@ -64,9 +63,7 @@ fn find(dir: &Path) -> Result<Found> {
         ensure!(found.part(part).is_empty(), "{} is divided already: it has pairs in {part}/", dir.display());
     }
     refuse(&found.unclear, &format!("{} cannot be divided", dir.display()))?;
-    for (file, why) in &found.skipped {
-        say(&format!("Left out: {}: {why}", file.display()));
-    }
+    say_left_out(&found.skipped);
     Ok(found)
 }
 

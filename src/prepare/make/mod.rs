@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 
-use super::{beside, count, for_all, new_folder, parts, refuse};
+use super::{beside, count, for_all, new_folder, parts, refuse, say_left_out};
 use crate::{
     cli::MakeArgs,
     data::{Picture, ResizeFilter, Size, picture_size, read_picture, write_png},
@@ -35,7 +35,6 @@ pub fn run(args: &MakeArgs) -> Result<()> {
     if !small.is_empty() {
         let names: Vec<String> = small.iter().map(|photo| photo.path.display().to_string()).collect();
         let of = format!("{} of {}", small.len(), count(total, "photograph"));
-        ensure!(!photos.is_empty(), "all of {} are smaller than --size {}", count(total, "photograph"), args.size);
         say(&format!("{of} are smaller than --size {} and left out: {}", args.size, names.join(", ")));
     }
     new_folder(&args.out, |out| {
@@ -64,10 +63,11 @@ struct Photo {
     is_small: bool,
 }
 
-/// All photographs, each with a name of its own.
+/// All photographs, each with a name of its own. Files that are no pictures are named.
 fn find(args: &MakeArgs) -> Result<Vec<Photo>> {
     let mut by_name: BTreeMap<(&str, OsString), Vec<PathBuf>> = BTreeMap::new();
-    for (part, files) in parts(&args.photos)? {
+    let mut skipped = Vec::new();
+    for (part, files) in parts(&args.photos, &mut skipped)? {
         for file in files {
             by_name.entry((part, file.file_stem().unwrap_or_default().to_owned())).or_default().push(file);
         }
@@ -94,6 +94,13 @@ fn find(args: &MakeArgs) -> Result<Vec<Photo>> {
         }
     }
     refuse(&problems, &format!("{} before pairs can be made", count(problems.len(), "problem")))?;
+    ensure!(
+        photos.iter().any(|photo| !photo.is_small),
+        "all of {} are smaller than --size {}",
+        count(photos.len(), "photograph"),
+        args.size
+    );
+    say_left_out(&skipped);
     Ok(photos)
 }
 
