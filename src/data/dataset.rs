@@ -149,10 +149,10 @@ fn divide(sources: Vec<Source>, options: &PairOptions) -> (Vec<Source>, Vec<Sour
 fn refuse(dir: &Path, bad: &[String], total: usize) -> Result<()> {
     ensure!(
         bad.is_empty(),
-        "{} of {total} pairs in {} cannot be used, repair or remove them:\n  {}",
+        "{} of {total} pairs in {} cannot be used, repair or remove them: {}",
         bad.len(),
         dir.display(),
-        bad.join("\n  ")
+        bad.join("; ")
     );
     Ok(())
 }

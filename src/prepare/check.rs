@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::cli::CheckArgs;
 use crate::config::TrainOptions;
-use crate::data::{Dataset, preparation};
+use crate::data::{Dataset, Preprocess, preparation};
 use crate::progress::Progress;
 use crate::words::count;
 
@@ -16,6 +16,13 @@ use crate::words::count;
 /// # Errors
 /// When there are no pairs, or some that cannot be used: after what was found has been printed.
 pub fn run(args: &CheckArgs) -> Result<()> {
+    if let Some(load) = args.load_size {
+        ensure!(
+            args.preprocess == Some(Preprocess::ScaleWidthAndCrop),
+            "--load-size {load}: only with --preprocess scale-width-and-crop does it decide which files can be used; leave it \
+             out, or use that"
+        );
+    }
     let options = TrainOptions {
         data: Some(args.dir.clone()),
         direction: args.direction,

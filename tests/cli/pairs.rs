@@ -148,7 +148,7 @@ fn grey_of_16_bits_is_learned_into_colour_and_translated() {
     }
     let said = scene.run(&format!("train --data data {TINY} --in-channels 1 --lr 0.01 --steps 3 --out run"));
     assert!(
-        said.stderr.contains("16-bit grey PNG (2)") && said.stderr.contains("1 channels in, 3 out"),
+        said.stderr.contains("16-bit grey PNG (2)") && said.stderr.contains("1 channel in, 3 out"),
         "{}",
         said.stderr
     );
@@ -207,6 +207,23 @@ fn check_tells_what_train_would_find_and_refuse() {
     let [stdout, stderr] = failed("data check data --preprocess none --image-size 32");
     assert!(stdout.contains("Unusable  ") && stdout.contains("b.png: 40x32 is not the image size 32x32"), "{stdout}");
     assert!(stderr.starts_with("error: 1 pair in data cannot be used"), "{stderr}");
+    // A folder of another name than those of parts.
+    scene.draw("data/valid/d.png", &pair(3, 64, 32));
+    let said = scene.run("data check data");
+    let skipped = "Skipped   1 file, 1 folder (a folder that is not looked into: valid; not the name of a picture: train/notes.txt)";
+    assert!(said.stdout.lines().any(|line| line == skipped), "{}", said.stdout);
+
+    let error = scene.refused("data check data --load-size 300");
+    assert!(error.contains("--load-size 300: only with --preprocess scale-width-and-crop"), "{error}");
+    scene.run("data check data --load-size 360 --preprocess scale-width-and-crop");
+
+    // All bad files are named in one line.
+    scene.draw("bad/odd.png", &pair(0, 65, 32));
+    scene.write("bad/text.png", "no picture");
+    let error = scene.refused(&format!("train --data bad {TINY} --steps 1 --out run"));
+    let words = "2 of 2 pairs in bad cannot be used, repair or remove them: bad/odd.png: 65x32 is no side-by-side pair, its \
+                 width is odd; bad/text.png: not a PNG";
+    assert!(error.contains(words), "{error}");
     assert!(scene.refused("data check nowhere").contains("nowhere"));
     scene.write("empty/notes.txt", "");
     assert!(scene.refused("data check empty").contains("no images in"));
