@@ -20,7 +20,15 @@ fn pictures_of_one_name_become_a_pair_in_the_same_part() {
         scene.draw(&format!("labels/{part}/{number}.png"), &plain(32, 32, [10, 10, number]));
     }
     scene.write("labels/notes.txt", "no picture");
+    scene.write("photos/train/more/9.png", "not looked at");
+    scene.write("photos/val/3.gif", "not looked at");
     let said = scene.run("data pair --a photos --b labels --out pairs");
+    let left_out = [
+        "Left out: photos/val/3.gif: not the name of a picture",
+        "Left out: photos/train/more: a folder that is not looked into",
+        "Left out: labels/notes.txt: not the name of a picture",
+    ];
+    assert_eq!(said.stderr.lines().collect::<Vec<_>>(), left_out);
     assert_eq!(said.stdout, "Joined 4 pairs into pairs: 2 in train/, 1 in val/, 1 in test/\n");
     assert_eq!(scene.names("."), ["labels", "pairs", "photos"]);
     assert_eq!(scene.names("pairs"), ["test", "train", "val"]);
@@ -98,8 +106,7 @@ fn b_is_resized_when_asked_for() {
     let scene = Scene::new();
     scene.draw("a/x.png", &plain(8, 6, [200, 0, 0]));
     scene.draw("b/x.png", &plain(5, 20, [0, 0, 200]));
-    // A folder that a killed run left is replaced, and one that is empty is used.
-    scene.write("pairs.unfinished/left.png", "");
+    // An empty folder is used.
     std::fs::create_dir(scene.path("pairs")).unwrap();
     scene.run("data pair --a a --b b --out pairs/ --resize");
     let pair = scene.picture("pairs/x.png");

@@ -68,9 +68,10 @@ fn what_belongs_to_no_pair_is_left_out_and_named() {
             scene.write(&format!("sides/B/{name}"), "");
         }
     }
+    scene.write("cmp/extended/5.png", "");
     let said = scene.run("data split cmp --out data");
     assert_eq!(said.stdout, "Divided 3 pairs into data: 1 in train/, 1 in val/, 1 in test/\n");
-    for words in ["Left out: cmp/4.jpg: no partner", "Left out: cmp/notes.txt: "] {
+    for words in ["Left out: cmp/4.jpg: no partner", "Left out: cmp/notes.txt: ", "Left out: cmp/extended: a folder"] {
         assert!(said.stderr.contains(words), "{}", said.stderr);
     }
     // Two files of one name on one side: which one is it?
@@ -91,5 +92,10 @@ fn what_cannot_be_divided_is_refused() {
     refused(&scene, "data split few --out data", &["leave nothing to train on"]);
     refused(&scene, "data split few --out few", &["few is already there"]);
     refused(&scene, "data split few --out data --val 1.5", &["--val 1.5"]);
+    // A folder of the name that the new one has before it is whole.
+    for name in ["1.png", "2.png", "3.png"] {
+        scene.write(&format!("my.unfinished/{name}"), "mine");
+    }
+    refused(&scene, "data split my.unfinished --out my", &["my.unfinished is in the way"]);
     refused(&scene, "data split few --out data --test NaN", &["--test NaN"]);
 }
