@@ -78,11 +78,11 @@ impl Summary {
 /// # Errors
 /// When the checkpoint or the data cannot be used, or the page cannot be written.
 pub fn run(args: &EvaluateArgs) -> Result<()> {
+    let mut gallery = args.out.as_deref().map(|out| Gallery::new(out, &args.data)).transpose()?;
     let mut model = Model::open(&args.model, &args.generator)?;
     let options = model.evaluation_options(&args.data);
     let size = options.fit.image;
     let (split, pairs) = Folder::to_evaluate(&args.data, &options)?;
-    let mut gallery = args.out.as_deref().map(Gallery::new);
     let progress = Progress::of_jobs("Translating pairs", pairs.len() as u64);
     let images = with_threads(args.generator.threads, || -> Result<Vec<Measured>> {
         let mut images = Vec::with_capacity(pairs.len());

@@ -3,15 +3,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::Evaluation;
 use crate::data::{Pair, Picture, write_png};
-use crate::files::write_whole;
+use crate::files::{UNFINISHED, write_whole};
 use crate::report::{EvaluationPage, Row};
 
 /// The pictures of a pair.
 const KINDS: [&str; 3] = ["input", "output", "target"];
+
+/// Where the pictures lie, and the numbers.
+const IMAGES: &str = "images";
+const NUMBERS: &str = "evaluation.json";
 
 /// A folder that fills with pictures.
 pub struct Gallery {
@@ -20,9 +24,25 @@ pub struct Gallery {
 }
 
 impl Gallery {
-    /// To be made at `folder` with the first picture: what fails before leaves no empty folder.
-    pub fn new(folder: &Path) -> Gallery {
-        Gallery { folder: folder.to_path_buf(), pairs: 0 }
+    /// To be made at `folder` with the first picture, of pairs that lie in `data`: what fails before leaves all as it was. An
+    /// earlier evaluation there is replaced.
+    ///
+    /// # Errors
+    /// When there is something else, which it would be mixed with.
+    pub fn new(folder: &Path, data: &Path) -> Result<Gallery> {
+        let out = folder.display();
+        ensure!(
+            !folder.exists() || folder.is_dir(),
+            "--out {out} is a file: give a folder for the page and its pictures"
+        );
+        let holds_data =
+            matches!((data.canonicalize(), folder.canonicalize()), (Ok(data), Ok(folder)) if data.starts_with(&folder));
+        ensure!(!holds_data, "--out {out} holds the pairs themselves: choose another folder");
+        ensure!(
+            is_free(folder)?,
+            "--out {out} holds something else than an evaluation, which would be mixed with it: choose another folder"
+        );
+        Ok(Gallery { folder: folder.to_path_buf(), pairs: 0 })
     }
 
     /// Writes the pictures of the next pair.
@@ -30,12 +50,24 @@ impl Gallery {
     /// # Errors
     /// When they cannot be written.
     pub fn add(&mut self, pair: &Pair, output: &Picture) -> Result<()> {
-        let images = self.folder.join("images");
-        fs::create_dir_all(&images).with_context(|| format!("cannot make the folder {}", images.display()))?;
+        if self.pairs == 0 {
+            self.begin()?;
+        }
         for (picture, file) in [&pair.input, output, &pair.target].into_iter().zip(files(self.pairs)) {
             write_png(&self.folder.join(file), &picture.to_image8())?;
         }
         self.pairs += 1;
+        Ok(())
+    }
+
+    /// Makes the folder, without the pictures of an earlier evaluation: it may have had more of them.
+    fn begin(&self) -> Result<()> {
+        let images = self.folder.join(IMAGES);
+        fs::create_dir_all(&images).with_context(|| format!("cannot make the folder {}", images.display()))?;
+        for name in names(&images)?.iter().filter(|name| is_picture(name)) {
+            let path = images.join(name);
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
         Ok(())
     }
 
@@ -50,7 +82,7 @@ impl Gallery {
             .collect();
         let about = [format!("{}: {}", evaluation.model, evaluation.about)];
         let page = EvaluationPage { title: &evaluation.title(), about: &about, rows: &rows }.html();
-        write_whole(&self.folder.join("evaluation.json"), json.as_bytes())?;
+        write_whole(&self.folder.join(NUMBERS), json.as_bytes())?;
         let index = self.folder.join("index.html");
         write_whole(&index, page.as_bytes())?;
         Ok(index)
@@ -59,5 +91,31 @@ impl Gallery {
 
 /// By number: names of pairs need not make good or different names of files.
 fn files(place: usize) -> [String; 3] {
-    KINDS.map(|kind| format!("images/{:05}-{kind}.png", place + 1))
+    KINDS.map(|kind| format!("{IMAGES}/{:05}-{kind}.png", place + 1))
+}
+
+/// Whether a file in [`IMAGES`] is called as one of an evaluation, written or half-written.
+fn is_picture(name: &str) -> bool {
+    let name = name.strip_suffix(UNFINISHED).unwrap_or(name);
+    let Some((number, kind)) = name.strip_suffix(".png").and_then(|stem| stem.split_once('-')) else { return false };
+    number.len() >= 5 && number.bytes().all(|byte| byte.is_ascii_digit()) && KINDS.contains(&kind)
+}
+
+/// Whether `folder` holds nothing, an evaluation, or the pictures of one that was stopped.
+fn is_free(folder: &Path) -> Result<bool> {
+    let found = names(folder)?;
+    let is_begun = || -> Result<bool> {
+        Ok(found.iter().all(|name| name == IMAGES) && names(&folder.join(IMAGES))?.iter().all(|name| is_picture(name)))
+    };
+    Ok(found.iter().any(|name| name == NUMBERS) || is_begun()?)
+}
+
+/// What is in a folder; nothing when there is none.
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let cannot = || format!("cannot list the folder {}", folder.display());
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(folder).with_context(cannot)?;
+    entries.map(|entry| Ok(entry.with_context(cannot)?.file_name().to_string_lossy().into_owned())).collect()
 }

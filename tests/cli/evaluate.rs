@@ -88,6 +88,47 @@ fn json_has_a_row_for_every_pair_and_the_page_shows_them() {
 }
 
 #[test]
+fn a_page_takes_the_place_of_an_earlier_one_and_of_nothing_else() {
+    let scene = Scene::new();
+    scene.draw_pairs(&["data/a.png", "data/b.png"]);
+    scene.run(&format!("train --data data {TINY} --steps 1 --out run"));
+    let evaluate = |data: &str, out: &str| format!("evaluate run --data {data} --out {out}");
+
+    scene.run(&evaluate("data", "page"));
+    scene.write("page/images/00001-mine.png", "mine");
+    scene.write("page/notes.txt", "mine");
+    std::fs::remove_file(scene.path("data/b.png")).unwrap();
+    scene.run(&evaluate("data", "page"));
+    let of_one = ["00001-input.png", "00001-output.png", "00001-target.png"];
+    assert_eq!(scene.names("page/images"), [of_one[0], "00001-mine.png", of_one[1], of_one[2]]);
+    assert_eq!(scene.names("page"), ["evaluation.json", "images", "index.html", "notes.txt"]);
+
+    // One that was stopped has no numbers yet.
+    scene.write("stopped/images/00001-output.png", "");
+    scene.write("stopped/images/00007-input.png.unfinished", "");
+    std::fs::create_dir(scene.path("empty")).unwrap();
+    for out in ["stopped", "empty"] {
+        scene.run(&evaluate("data", out));
+        assert_eq!(scene.names(&format!("{out}/images")), of_one);
+    }
+
+    scene.write("site/index.html", "mine");
+    scene.write("photos/images/holiday.png", "mine");
+    for out in ["site", "photos", "run"] {
+        let error = scene.refused(&evaluate("data", out));
+        assert!(error.contains(&format!("--out {out} holds something else than an evaluation")), "{error}");
+    }
+    assert!(scene.refused(&evaluate("data", "site/index.html")).contains("is a file"));
+    // Pairs whose names are those of an evaluation's pictures, even in the folder of one.
+    scene.draw_pairs(&["pairs/images/00001-input.png"]);
+    scene.write("pairs/evaluation.json", "{}");
+    for out in ["pairs", "pairs/images", "pairs/images/../"] {
+        let error = scene.refused(&evaluate("pairs/images", out));
+        assert!(error.contains("holds the pairs themselves"), "{error}");
+    }
+}
+
+#[test]
 fn training_brings_the_pictures_closer() {
     let scene = Scene::new();
     scene.draw_pairs(&["data/a.png", "data/b.png"]);
