@@ -57,8 +57,11 @@ struct Distance {
 struct CrossEntropy {
   __device__ __forceinline__ static float term(float x, float t, float& slope) {
     slope = (x - t) / fmaxf((1.0f - x) * x, 1e-12f);
-    return (t - 1.0f) * fmaxf(log1pf(-x), -100.0f) - t * fmaxf(logf(x), -100.0f);
+    return (t - 1.0f) * cut(log1pf(-x)) - t * cut(logf(x));
   }
+
+  // Unlike fmaxf, this keeps what is not a number.
+  __device__ __forceinline__ static float cut(float x) { return x < -100.0f ? -100.0f : x; }
 };
 
 // The same of sigmoid(x). Nothing overflows: only exp(-|x|) is computed.

@@ -13,6 +13,7 @@ mod ops {
     pub mod adam;
     pub mod case;
     pub mod checks;
+    pub mod losses;
     #[expect(dead_code, reason = "finite differences, which move the inputs, are the CPU's alone")]
     pub mod trial;
 }

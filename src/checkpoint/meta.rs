@@ -4,8 +4,10 @@
 use std::{collections::HashMap, fmt::Display, str::FromStr};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use clap::ValueEnum;
 
-use crate::config::TrainConfig;
+use crate::config::{TrainConfig, value_name};
+use crate::data::Direction;
 use crate::metrics::Validation;
 use crate::nn::UNet;
 
@@ -23,6 +25,7 @@ const HISTORY_KEY: &str = "pixtape.history";
 const CONFIG_KEY: &str = "pixtape.config";
 const GENERATOR_KEY: &str = "pixtape.generator";
 const IMPORTED_FROM_KEY: &str = "pixtape.imported-from";
+const DIRECTION_KEY: &str = "pixtape.direction";
 
 /// All that a file says beside its tensors. Which generator it holds stands under `pixtape.generator`, as TOML.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,8 +38,12 @@ pub struct About {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Origin {
     Run(Box<Meta>),
-    /// The name of a file of PyTorch, under `pixtape.imported-from`.
-    Import(String),
+    /// The name of a file of PyTorch, under `pixtape.imported-from`, and which side of a pair its generator takes, under
+    /// `pixtape.direction`.
+    Import {
+        file: String,
+        direction: Direction,
+    },
 }
 
 impl About {
@@ -48,16 +55,17 @@ impl About {
     pub fn describe(&self) -> String {
         match &self.origin {
             Origin::Run(meta) => format!("weights of step {}", meta.step),
-            Origin::Import(file) => format!("weights imported from {file}"),
+            Origin::Import { file, .. } => format!("weights imported from {file}"),
         }
     }
 
     pub(crate) fn to_strings(&self) -> Result<HashMap<String, String>> {
         let mut strings = match &self.origin {
             Origin::Run(meta) => meta.to_strings()?,
-            Origin::Import(file) => HashMap::from([
+            Origin::Import { file, direction } => HashMap::from([
                 (VERSION_KEY.to_owned(), FORMAT_VERSION.to_string()),
                 (IMPORTED_FROM_KEY.to_owned(), file.clone()),
+                (DIRECTION_KEY.to_owned(), value_name(*direction)),
             ]),
         };
         let generator = toml::to_string(&self.generator).context("the generator cannot be written as TOML")?;
@@ -76,7 +84,8 @@ impl About {
     pub(super) fn from_strings(strings: &HashMap<String, String>) -> Result<About> {
         ensure!(
             strings.contains_key(VERSION_KEY),
-            "holds tensors but is not a pixtape checkpoint (weights alone go to --start-from)"
+            "holds tensors but is not a pixtape checkpoint (weights alone go to train --start-from, under names that begin with \
+             generator. or discriminator.)"
         );
         let version: u32 = parse(strings, VERSION_KEY)?;
         ensure!(
@@ -85,7 +94,7 @@ impl About {
              only: use the pixtape that wrote it"
         );
         let origin = match strings.get(IMPORTED_FROM_KEY) {
-            Some(file) => Origin::Import(file.clone()),
+            Some(file) => Origin::Import { file: file.clone(), direction: parse_choice(strings, DIRECTION_KEY)? },
             None => Origin::Run(Box::new(Meta::from_strings(strings)?)),
         };
         let generator: UNet = toml::from_str(text(strings, GENERATOR_KEY)?)
@@ -147,6 +156,11 @@ fn text<'a>(strings: &'a HashMap<String, String>, key: &str) -> Result<&'a str> 
     strings.get(key).map(String::as_str).ok_or_else(|| anyhow!("lacks {key} in its header: it is damaged"))
 }
 
+fn parse_choice<T: ValueEnum>(strings: &HashMap<String, String>, key: &str) -> Result<T> {
+    let text = text(strings, key)?;
+    T::from_str(text, false).map_err(|error| anyhow!("has {key} = {text:?} in its header: {error}"))
+}
+
 fn parse<T: FromStr<Err: Display>>(strings: &HashMap<String, String>, key: &str) -> Result<T> {
     let text = text(strings, key)?;
     text.parse().map_err(|error| anyhow!("has {key} = {text:?} in its header: {error}"))
@@ -159,7 +173,8 @@ mod tests {
     #[test]
     fn strings_and_back() {
         let run = About::of_run(fixture::meta(5));
-        let import = About { origin: Origin::Import("latest_net_G.pth".into()), ..run.clone() };
+        let origin = Origin::Import { file: "latest_net_G.pth".into(), direction: Direction::BToA };
+        let import = About { origin, ..run.clone() };
         for about in [run, import] {
             assert_eq!(About::from_strings(&about.to_strings().unwrap()).unwrap(), about);
         }

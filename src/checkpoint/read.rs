@@ -48,7 +48,7 @@ impl Reader {
     pub fn meta(&self) -> Result<Meta> {
         match self.about()?.origin {
             Origin::Run(meta) => Ok(*meta),
-            Origin::Import(_) => bail!("{}: holds imported weights and no run", self.path.display()),
+            Origin::Import { .. } => bail!("{}: holds imported weights and no run", self.path.display()),
         }
     }
 

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::data::Direction;
+
 /// Bring in the generator of a PyTorch program
 ///
 /// Takes a file of torch.save: the state_dict of the authors' generator (*_net_G.pth of unet_256 or unet_128, batch or instance
@@ -18,6 +20,12 @@ pub struct ImportArgs {
     /// The file to write, which translate takes like a checkpoint. Replaced if it is there.
     #[arg(long, value_name = "FILE.safetensors")]
     pub out: PathBuf,
+
+    /// Which side of a pair it takes and which it makes, for `evaluate` and `translate --pairs`
+    ///
+    /// The tensors do not say. Of the authors' networks those from labels or maps to photographs are b-to-a, as in training.
+    #[arg(long, default_value = "a-to-b")]
+    pub direction: Direction,
 
     /// Use the statistics that the batch norms have stored, as model.eval() does (the authors' --eval).
     ///

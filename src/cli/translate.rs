@@ -27,7 +27,7 @@ pub struct TranslateArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 
-    /// Inputs are side-by-side pairs: translate the half that the run was trained to take.
+    /// Inputs are side-by-side pairs: translate the half that the generator takes, by the --direction of `train` or `import`.
     #[arg(long)]
     pub pairs: bool,
 
@@ -40,7 +40,7 @@ pub struct TranslateArgs {
 
     /// Translate large pictures in overlapping tiles of SIZE (N or WIDTHxHEIGHT), and blend them.
     ///
-    /// Memory is then that of the tile, whatever the size of the picture. Without SIZE it is the size that the run was trained at;
+    /// The network's memory is then that of a tile, and the picture itself takes some 30 bytes a pixel. Without SIZE it is the size that the run was trained at;
     /// stand it then behind the inputs or in front of another flag. The result differs from that of the whole picture: instance
     /// norm takes its statistics from the tile alone, so brightness and contrast may change from tile to tile.
     #[arg(long, value_name = "SIZE", num_args = 0..=1)]

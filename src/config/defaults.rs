@@ -234,6 +234,7 @@ fn ensure_used(config: &TrainConfig) -> Result<()> {
     let no_gan = config.gan_loss == GanLoss::None;
     let no_pixel = config.pixel_loss == PixelLoss::None;
     let no_gain = config.init == InitKind::Kaiming && config.norm != Norm::InstanceAffine;
+    let no_dropout = config.dropout == 0.0 || !config.step_options().generator.has_dropout();
     let no_resize = config.data.is_none() || !config.preprocess.resizes();
     let discriminator = "--gan-loss none has no discriminator";
     let unused = [
@@ -252,10 +253,11 @@ fn ensure_used(config: &TrainConfig) -> Result<()> {
             no_pixel && config.lambda_pixel != recipe.lambda_pixel,
             "--pixel-loss none has nothing to weigh",
         ),
+        ("dropout", no_dropout && ![0.0, recipe.dropout].contains(&config.dropout), "no level of this depth drops out"),
         (
             "dropout-at",
-            config.dropout == 0.0 && config.dropout_at != recipe.dropout_at,
-            "--dropout 0 drops nothing out anywhere",
+            no_dropout && config.dropout_at != recipe.dropout_at,
+            "no level drops out with --dropout 0 or this depth",
         ),
         (
             "init-gain",

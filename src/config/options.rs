@@ -205,8 +205,10 @@ pub struct TrainOptions {
     #[arg(long, value_name = "N", help_heading = "Discriminator")]
     pub ndf: Option<usize>,
 
-    /// Halve the sum of the discriminator's losses on real and fake pictures, so that it learns more slowly [default:
-    /// true]
+    /// Halve the sum of the discriminator's losses on real and fake pictures [default: true]
+    ///
+    /// The paper does so to slow the discriminator down. Under Adam, which is blind to a constant factor, it changes little but
+    /// the number that is shown.
     #[arg(long, value_name = "true|false", help_heading = "Discriminator")]
     pub halve_d: Option<bool>,
 

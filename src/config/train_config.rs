@@ -1,5 +1,6 @@
 //! The complete settings of a run, as they stand in `config.toml` and in every checkpoint.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -111,29 +112,30 @@ impl TrainConfig {
     pub(super) fn validate(&self) -> Result<()> {
         // The upper bounds are far beyond use; they turn a slip of the finger into a clear line instead of a failed
         // allocation.
-        let whole_numbers: [(&str, u64, u64); 18] = [
-            ("validate-every", self.validate_every, LARGEST),
-            ("batch", self.batch as u64, 4096),
-            ("accumulate", self.accumulate as u64, 256),
-            ("lr-constant-epochs", 1 + self.lr_constant_epochs.unwrap_or(0), LARGEST),
-            ("lr-decay-epochs", self.lr_decay_epochs.unwrap_or(1), LARGEST),
-            ("lr-step-epochs", self.lr_step_epochs.unwrap_or(1), LARGEST),
-            ("lr-patience", 1 + self.lr_patience.unwrap_or(0), LARGEST),
-            ("in-channels", self.in_channels as u64, 4),
-            ("out-channels", self.out_channels as u64, 4),
-            ("depth", self.depth as u64, 12),
-            ("ngf", self.ngf as u64, 1024),
-            ("ndf", self.ndf as u64, 1024),
-            ("threads", self.threads as u64, 1024),
-            ("keep", self.keep as u64, LARGEST),
-            ("sample-every", self.sample_every, LARGEST),
-            ("save-every", self.save_every, LARGEST),
-            ("epochs", self.epochs.unwrap_or(1), LARGEST),
-            ("steps", self.steps.unwrap_or(1), LARGEST),
+        let whole_numbers: [(&str, u64, RangeInclusive<u64>); 18] = [
+            ("validate-every", self.validate_every, 1..=LARGEST),
+            ("batch", self.batch as u64, 1..=4096),
+            ("accumulate", self.accumulate as u64, 1..=256),
+            ("lr-constant-epochs", self.lr_constant_epochs.unwrap_or(0), 0..=LARGEST),
+            ("lr-decay-epochs", self.lr_decay_epochs.unwrap_or(1), 1..=LARGEST),
+            ("lr-step-epochs", self.lr_step_epochs.unwrap_or(1), 1..=LARGEST),
+            ("lr-patience", self.lr_patience.unwrap_or(0), 0..=LARGEST),
+            ("in-channels", self.in_channels as u64, 1..=4),
+            ("out-channels", self.out_channels as u64, 1..=4),
+            ("depth", self.depth as u64, 1..=12),
+            ("ngf", self.ngf as u64, 1..=1024),
+            ("ndf", self.ndf as u64, 1..=1024),
+            ("threads", self.threads as u64, 1..=1024),
+            ("keep", self.keep as u64, 1..=LARGEST),
+            ("sample-every", self.sample_every, 1..=LARGEST),
+            ("save-every", self.save_every, 1..=LARGEST),
+            ("epochs", self.epochs.unwrap_or(1), 1..=LARGEST),
+            ("steps", self.steps.unwrap_or(1), 1..=LARGEST),
         ];
-        for (flag, value, most) in whole_numbers {
-            ensure!(value >= 1, "--{flag} {value}: must be at least 1");
-            ensure!(value <= most, "--{flag} {value}: must be at most {most}");
+        for (flag, value, range) in whole_numbers {
+            let (least, most) = (range.start(), range.end());
+            ensure!(value >= *least, "--{flag} {value}: must be at least {least}");
+            ensure!(value <= *most, "--{flag} {value}: must be at most {most}");
         }
         let is_share = |value: f64| (0.0..1.0).contains(&value);
         let is_weight = |value: f64| value >= 0.0 && value.is_finite();
@@ -339,9 +341,12 @@ mod tests {
     #[test]
     fn senseless_values_are_named() {
         type Change = fn(&mut TrainOptions);
-        let cases: [(&str, Change); 21] = [
+        let cases: [(&str, Change); 22] = [
             ("--batch 0:", |o| o.batch = Some(0)),
             ("--steps 0:", |o| o.steps = Some(0)),
+            ("--lr-patience 18446744073709551615:", |o| {
+                (o.lr_schedule, o.lr_patience) = (Some(LrSchedule::Plateau), Some(u64::MAX));
+            }),
             ("--keep 0:", |o| o.keep = Some(0)),
             ("--ngf 1000000:", |o| o.ngf = Some(1_000_000)),
             ("--lr NaN:", |o| o.lr = Some(f64::NAN)),

@@ -53,6 +53,16 @@ pub enum Direction {
     BToA,
 }
 
+impl Direction {
+    /// For a sentence.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Direction::AToB => "from A to B",
+            Direction::BToA => "from B to A",
+        }
+    }
+}
+
 /// How a pair is varied each time it is seen. Input and target always share every draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

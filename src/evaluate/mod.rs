@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cli::EvaluateArgs;
-use crate::data::{Folder, Pairs, Picture};
+use crate::data::{Direction, Folder, Pairs, Picture};
 use crate::device::cpu::with_threads;
 use crate::metrics::{Distances, Metric, Statistics};
 use crate::progress::Progress;
@@ -27,6 +27,7 @@ pub struct Evaluation {
     /// The folder, as it was given, and the part of it that was used.
     pub data: String,
     pub split: String,
+    pub direction: Direction,
     pub image_size: String,
     pub summary: Summary,
     pub images: Vec<Measured>,
@@ -53,7 +54,7 @@ impl Evaluation {
     /// The first line of the table and the title of the page.
     fn title(&self) -> String {
         let count = count(self.images.len(), "pair");
-        format!("{count} ({}) of {} at {}", self.split, self.data, self.image_size)
+        format!("{count} ({}) of {}, {}, at {}", self.split, self.data, self.direction.describe(), self.image_size)
     }
 }
 
@@ -105,6 +106,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         about: model.describe(),
         data: args.data.display().to_string(),
         split,
+        direction: model.direction(),
         image_size: size.to_string(),
         summary: Summary::of(&images),
         images,

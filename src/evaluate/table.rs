@@ -42,6 +42,7 @@ pub fn table(evaluation: &Evaluation) -> String {
 mod tests {
     use super::super::Summary;
     use super::*;
+    use crate::data::Direction;
     use crate::metrics::Distances;
 
     #[test]
@@ -57,12 +58,13 @@ mod tests {
             about: "weights of step 3".into(),
             data: "data".into(),
             split: "test/".into(),
+            direction: Direction::BToA,
             image_size: "32".into(),
             summary: Summary::of(&images),
             images,
         };
         let expected = "\
-4 pairs (test/) of data at 32
+4 pairs (test/) of data, from B to A, at 32
 weights of step 3
 
           mean deviation     least      most

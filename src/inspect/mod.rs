@@ -78,7 +78,7 @@ impl Subject {
         let title = format!("{}: {}, recipe {recipe}", file.display(), about.describe());
         match about.origin {
             Origin::Run(meta) => Ok(Subject::of_config(title, &meta.config)),
-            Origin::Import(_) => Ok(Subject {
+            Origin::Import { .. } => Ok(Subject {
                 title,
                 generator: about.generator,
                 // Larger where it is deeper: the smallest picture that it can halve so often.

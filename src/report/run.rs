@@ -9,6 +9,7 @@ use super::page;
 use crate::config::TrainConfig;
 use crate::data::Size;
 use crate::metrics::{Metric, Validation, best};
+use crate::train::schedule::last_of_decay;
 use crate::words::count;
 
 /// The deviation of the Gaussian that smooths the thick line of a loss, as a share of all points.
@@ -207,10 +208,13 @@ impl RunPage<'_> {
         let is_plain = run.chars().all(|c| c.is_alphanumeric() || "/._-+:\\".contains(c));
         let run = if is_plain { run } else { format!("'{}'", run.replace('\'', r"'\''")) };
         let is_best = self.checkpoints.iter().any(|name| name == "best.safetensors");
+        let epochs = self.total.div_ceil(self.steps_per_epoch);
+        let is_decayed = last_of_decay(self.config).is_some_and(|end| epochs >= end);
         html! {
             pre {
                 @if self.state == State::Finished {
-                    "# train longer\npixtape train --resume " (run) " --epochs " (2 * self.total.div_ceil(self.steps_per_epoch))
+                    "# train longer" @if is_decayed { ", at the rate that its schedule ended with" }
+                    "\npixtape train --resume " (run) " --epochs " (2 * epochs)
                 } @else {
                     "# go on after the newest checkpoint\npixtape train --resume " (run)
                 }

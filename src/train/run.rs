@@ -15,7 +15,7 @@ use super::interrupt;
 use super::journal::Journal;
 use super::progress::TrainingProgress;
 use super::samples;
-use super::schedule::{LrSchedule, learning_rate};
+use super::schedule::{LrSchedule, last_of_decay, learning_rate};
 use super::trainer::Trainer;
 use super::validation::validate;
 use crate::checkpoint::{Meta, Reader, names, save_best, save_to_run};
@@ -212,11 +212,7 @@ impl Run {
         while self.trainer.steps_done() < self.total && !interrupt::asked() {
             let batch = match self.loader.next() {
                 Ok(batch) => batch,
-                Err(error) => {
-                    // What has been learned so far is good: only the next picture is not.
-                    self.save_once()?;
-                    return Err(error);
-                }
+                Err(error) => return Err(self.keep_and(error)),
             };
             let epoch = batch.epoch + 1;
             let l1s: Vec<f64> = self.history.iter().map(|validation| validation.mean.l1).collect();
@@ -282,6 +278,13 @@ impl Run {
         if self.held_out.is_none() {
             say(&format!("No pairs are held out, so nothing is measured while it learns: {HOW_TO_HOLD_OUT}"));
         }
+        if let Some(end) = last_of_decay(config).filter(|end| first / self.steps_per_epoch() >= *end) {
+            let rate = learning_rate(config, end, &[]);
+            say(&format!(
+                "The learning rate stays at the {rate:.2e} that its schedule ended with, after epoch {end}; for another one begin a \
+                 new run with --start-from"
+            ));
+        }
         let left_over = match self.loader.left_over() {
             0 => return,
             pairs => count(pairs, "pair"),
@@ -305,8 +308,10 @@ impl Run {
         let is_done = self.history.last().is_some_and(|last| last.step >= step);
         let Some(pairs) = self.held_out.as_deref().filter(|_| is_due && !is_done) else { return Ok(false) };
         let translated = |count| progress.aside(&format!("measuring held-out pairs, {count} of {}", pairs.len()));
-        let Some(mean) = validate(&mut self.trainer, pairs, translated)? else {
-            return Ok(false);
+        let mean = match validate(&mut self.trainer, pairs, translated) {
+            Ok(Some(mean)) => mean,
+            Ok(None) => return Ok(false),
+            Err(error) => return Err(self.keep_and(error)),
         };
         // Finite weights may still be too large to compute with.
         let is_number = !mean.l1.is_nan();
@@ -370,6 +375,12 @@ impl Run {
         save_to_run(&self.config.out, &meta, &self.trainer, self.config.keep)?;
         (self.saved, self.is_saved) = (meta.step, true);
         Ok(())
+    }
+
+    /// Saves what has been learned so far, which is good: only a picture could not be read. That is the error to report.
+    fn keep_and(&mut self, error: anyhow::Error) -> anyhow::Error {
+        let _ = self.save_once();
+        error
     }
 
     /// What a checkpoint of this moment says beside its tensors.

@@ -58,6 +58,12 @@ pub fn learning_rate(config: &TrainConfig, epoch: u64, validations: &[f64]) -> f
     config.lr * share
 }
 
+/// The last epoch of a decay to nearly 0, if that is what the schedule is.
+pub fn last_of_decay(config: &TrainConfig) -> Option<u64> {
+    let decays = matches!(config.lr_schedule, LrSchedule::Linear | LrSchedule::Cosine);
+    decays.then(|| config.lr_constant_epochs.unwrap_or(0).saturating_add(config.lr_decay_epochs.unwrap_or(1)))
+}
+
 /// How often the rate has fallen: each time that more than `patience` validations in a row brought no progress.
 fn falls(validations: &[f64], patience: u64) -> u64 {
     let (mut best, mut waited, mut falls) = (f64::INFINITY, 0, 0);

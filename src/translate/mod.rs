@@ -105,7 +105,7 @@ impl Cut {
         };
         let shorter = tile.width.min(tile.height);
         ensure!(
-            overlap.iter().all(|&overlap| overlap < shorter),
+            overlap[0] < tile.width && overlap[1] < tile.height,
             "--overlap {}: must be less than the shorter side of the tile, {shorter}",
             overlap[0]
         );

@@ -53,11 +53,11 @@ impl Model {
         Ok(Model { checkpoint, about, dropout, seed, threads, chosen: device.choose()?, recorded: None })
     }
 
-    /// Which half of a pair it takes. Nothing is known of imported weights.
+    /// Which side of a pair it takes.
     pub fn direction(&self) -> Direction {
         match &self.about.origin {
             Origin::Run(meta) => meta.config.direction,
-            Origin::Import(_) => Direction::AToB,
+            Origin::Import { direction, .. } => *direction,
         }
     }
 
@@ -70,7 +70,7 @@ impl Model {
     pub fn training_size(&self) -> Size {
         match &self.about.origin {
             Origin::Run(meta) => meta.config.image_size,
-            Origin::Import(_) => Size::square(PUBLISHED_SIDE),
+            Origin::Import { .. } => Size::square(PUBLISHED_SIDE),
         }
     }
 
@@ -78,7 +78,10 @@ impl Model {
     pub fn evaluation_options(&self, dir: &Path) -> PairOptions {
         match &self.about.origin {
             Origin::Run(meta) => meta.config.evaluation_options(dir),
-            Origin::Import(_) => PairOptions { channels: self.channels(), ..PairOptions::rgb(self.training_size()) },
+            Origin::Import { direction, .. } => {
+                let (direction, channels) = (*direction, self.channels());
+                PairOptions { direction, channels, ..PairOptions::rgb(self.training_size()) }
+            }
         }
     }
 

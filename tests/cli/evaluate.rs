@@ -57,7 +57,8 @@ fn json_has_a_row_for_every_pair_and_the_page_shows_them() {
     let json: Value = serde_json::from_str(&said.stdout).unwrap();
     let written = std::fs::read_to_string(scene.path("page/of/run/evaluation.json")).unwrap();
     assert_eq!(said.stdout.trim_end(), written);
-    assert_eq!((&json["split"], &json["model"], &json["data"]), (&"test/".into(), &"run".into(), &"data".into()));
+    let said_of = |key: &str| json[key].as_str().unwrap();
+    assert_eq!(["split", "model", "data", "direction"].map(said_of), ["test/", "run", "data", "a-to-b"]);
 
     let images = json["images"].as_array().unwrap();
     let names: Vec<&str> = images.iter().map(|image| image["name"].as_str().unwrap()).collect();
@@ -151,9 +152,9 @@ fn what_is_held_out_is_found_and_dropout_is_said() {
         said.stdout.lines().next().unwrap().to_owned()
     };
     scene.draw_pairs(&["val/train/a.png", "val/val/a.png", "val/val/b.png", "held-out/test/c.png"]);
-    assert_eq!(first("val"), "2 pairs (val/) of val at 32");
+    assert_eq!(first("val"), "2 pairs (val/) of val, from A to B, at 32");
     // A folder that holds nothing to train on.
-    assert_eq!(first("held-out"), "1 pair (test/) of held-out at 32");
+    assert_eq!(first("held-out"), "1 pair (test/) of held-out, from A to B, at 32");
 }
 
 #[test]

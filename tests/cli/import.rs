@@ -63,6 +63,28 @@ fn an_imported_file_translates_like_a_checkpoint() {
     assert!(about["pixtape.generator"].contains("norm = \"instance-affine\""), "{}", about["pixtape.generator"]);
 }
 
+/// Weights of a run, imported as if PyTorch had written them, are judged as in the run, whichever side they take.
+#[test]
+fn the_direction_of_an_import_is_that_of_its_pairs() {
+    let scene = Scene::new();
+    scene.draw_pairs(&["data/a.png", "data/b.png"]);
+    let import = |flags: &str| scene.run(&format!("import {} --out {flags}", fixture("pytorch-gan")));
+    assert!(import("ab.safetensors").stdout.contains("for pairs from A to B"));
+    assert!(import("ba.safetensors --direction b-to-a").stdout.contains("for pairs from B to A"));
+    let network = "--direction b-to-a --image-size 32 --ngf 2 --ndf 2 --threads 1 --lr 1e-30 --steps 1";
+    scene.run(&format!("train --data data {network} --preprocess none --start-from ba.safetensors --out run"));
+    let translated = |model: &str| {
+        scene.run(&format!("translate {model} data --pairs --dropout off --out {model}-out"));
+        ["a", "b"].map(|name| scene.picture(&format!("{model}-out/{name}.png")))
+    };
+    let [run, ba, ab] = ["run", "ba.safetensors", "ab.safetensors"].map(translated);
+    assert!(run == ba && run != ab);
+    // Pictures of other sizes than the run's are resized: only the direction is of interest here.
+    let title = |model: &str| scene.run(&format!("evaluate {model} --data data --dropout off")).stdout;
+    assert!(title("ba.safetensors").starts_with("2 pairs (all) of data, from B to A, at 256\n"));
+    assert!(title("ab.safetensors").starts_with("2 pairs (all) of data, from A to B, at 256\n"));
+}
+
 #[test]
 fn training_can_start_from_an_imported_generator() {
     let scene = Scene::new();
@@ -96,6 +118,13 @@ fn what_cannot_be_imported_is_refused() {
     scene.draw("picture.pth.png", &half(0, 0));
     assert!(refused("picture.pth.png", "").contains("not a file that torch.save has written"));
     assert!(refused("none.pth", "").contains("cannot import none.pth"));
+
+    // The last number in the file.
+    let mut bytes = fs::read(fixture("pytorch-gan")).unwrap();
+    bytes.last_chunk_mut().map(|last| *last = f32::NAN.to_le_bytes()).unwrap();
+    scene.write("nan.pth", bytes);
+    let error = refused("nan.pth", "");
+    assert!(error.contains("cannot import nan.pth: generator.") && error.contains("no finite numbers"), "{error}");
 
     fs::copy(fixture("isola-batch"), scene.path("it.pth")).unwrap();
     let error = scene.refused("import it.pth --out it.pth");

@@ -176,6 +176,9 @@ fn a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint_before() {
     assert!(error.contains(&format!("the checkpoint of step {} is kept", steps - 1)), "{error}");
     assert!(scene.path(&checkpoint("wild", steps - 1)).exists());
     assert!(!scene.path(&checkpoint("wild", steps)).exists());
+    // Probabilities that are none are not taken for zero or one.
+    let stderr = said(&format!("train {TINY} --recipe block-ck --pixel-loss none --steps 40 --lr 1e30 --out wilder"));
+    assert!(stderr.lines().last().unwrap().starts_with("error: a loss of step"), "{stderr}");
     // The page of the run tells of the end too.
     let report = |run: &str| std::fs::read_to_string(scene.path(run).join("report.html")).unwrap();
     let page = report("wild");

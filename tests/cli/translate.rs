@@ -276,6 +276,10 @@ fn tiles_of_any_picture_are_blended() {
     let equal = scene.picture("out/equal.png");
     assert!(crop_imm(&equal, 0, 0, 32, 32).to_image() != crop_imm(&equal, 32, 0, 32, 32).to_image());
 
+    // A quarter of each side, however long the tile is.
+    let said = scene.run("translate run in --out long --tile 32x160");
+    assert!(said.stdout.contains("in tiles of 32x160 that overlap by 8x40, "), "{}", said.stdout);
+
     let error = scene.refused("translate run in --out out --tile 64x40");
     assert!(error.contains("--tile 64x40") && error.contains("multiples of 32") && error.contains("is 64"), "{error}");
     let error = scene.refused("translate run in --out out --tile 64x32 --overlap 32");

@@ -104,6 +104,29 @@ fn a_resumed_run_has_the_metrics_of_the_uninterrupted_one() {
     assert_eq!(fs::read_to_string(scene.path("d/metrics.csv")).unwrap(), whole);
 }
 
+/// After two validations without progress between them the rate is one that no f32 weight feels, also when the second is only
+/// known from a checkpoint.
+#[test]
+fn a_plateau_lowers_the_rate_of_every_later_epoch() {
+    let scene = scene();
+    let schedule = "--lr 1e-5 --lr-schedule plateau --lr-patience 0 --lr-factor 1e-30 --dropout 0";
+    let run = |epochs: u64, out: &str| {
+        scene.run(&format!("train --data data {TINY} {schedule} --epochs {epochs} --save-every 3 --keep 9 --out {out}"))
+    };
+    run(4, "whole");
+    let rows = metrics(&scene, "whole");
+    assert!(rows[1][2] > 0.99 * rows[0][2], "this test needs an L1 that stands still: {rows:?}");
+    let weights = |epoch: u64| {
+        let tensors = scene.checkpoint("whole", 3 * epoch).tensors.into_iter();
+        tensors.filter(|(name, _)| !name.starts_with("adam.")).collect::<Vec<_>>()
+    };
+    assert!(weights(1) != weights(2));
+    assert!(weights(2) == weights(3) && weights(3) == weights(4));
+    run(2, "parts");
+    scene.run("train --resume parts --epochs 4");
+    scene.assert_same_run("whole", "parts", 12);
+}
+
 /// A run may be ended in the middle of a validation; what its checkpoint then lacks is measured before anything else.
 #[test]
 fn a_validation_that_was_cut_short_is_done_when_the_run_goes_on() {

@@ -5,7 +5,7 @@
 
 use super::driver::on_device;
 use crate::ops::case::KINDS;
-use crate::ops::{adam, checks};
+use crate::ops::{adam, checks, losses};
 use crate::support::machine::Engine;
 
 macro_rules! kinds {
@@ -58,6 +58,11 @@ fn a_gradient_of_one_image_is_its_share() {
 #[test]
 fn adam_matches_pytorch() {
     on_device(|| adam::matches_pytorch(Engine::Cuda));
+}
+
+#[test]
+fn not_a_number_shows_in_every_loss() {
+    on_device(|| losses::nan_shows_in_every_loss(Engine::Cuda));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod affine;
 pub mod case;
 pub mod checks;
 mod differences;
+pub mod losses;
 pub mod trial;
 
 use std::collections::HashSet;
@@ -45,6 +46,11 @@ fn slices_change_nothing() {
     for engine in CPU_ENGINES {
         differentiable().for_each(|case| checks::slices_change_nothing(&case, engine));
     }
+}
+
+#[test]
+fn not_a_number_shows_in_every_loss() {
+    CPU_ENGINES.into_iter().for_each(losses::nan_shows_in_every_loss);
 }
 
 #[test]

@@ -26,7 +26,7 @@ use torch::TorchFile;
 /// When it is none of PyTorch, asks for more than tensors, is damaged, or holds no generator that is known; or the result cannot
 /// be written.
 pub fn run(args: &ImportArgs) -> Result<()> {
-    let ImportArgs { file: path, out, running_stats } = args;
+    let ImportArgs { file: path, out, direction, running_stats } = args;
     ensure!(
         !is_same_place(path, out),
         "{} would be overwritten by its own import: choose another --out",
@@ -44,13 +44,17 @@ pub fn run(args: &ImportArgs) -> Result<()> {
         true => weights::folded(found.unet, read).with_context(context)?,
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let about = About { generator, origin: Origin::Import(name) };
+    let about = About { generator, origin: Origin::Import { file: name, direction: *direction } };
+    for (spec, values) in &tensors {
+        let is_finite = values.iter().all(|value| value.is_finite());
+        ensure!(is_finite, "cannot import {}: {} has values that are no finite numbers", path.display(), spec.name);
+    }
     let count: usize = tensors.iter().map(|(_, values)| values.len()).sum();
     make_folder_of(out)?;
     save(out, &about, &Imported(tensors))?;
     writeln!(stdout(), "{}: {}", path.display(), found.describe())?;
     writeln!(stdout(), "{}", weights::describe(found.unet.norm, *running_stats))?;
-    writeln!(stdout(), "Imported {count} parameters into {}", out.display())?;
+    writeln!(stdout(), "Imported {count} parameters into {}, for pairs {}", out.display(), direction.describe())?;
     Ok(())
 }
 

@@ -216,7 +216,7 @@ fn problems(unet: UNet, tensors: &BTreeMap<&str, &TorchTensor>, running_stats: b
     }
     for (way, level) in unet.levels() {
         if unet.is_normed(way, level) {
-            for kind in ["running_mean", "running_var"] {
+            for kind in ["running_mean", "running_var", "num_batches_tracked"] {
                 unexplained.remove(format!("{}.{kind}", unet.norm_name(way, level)).as_str());
             }
         }
@@ -304,6 +304,20 @@ mod tests {
         wide.tensors.insert("down1.model.0.weight".into(), TorchTensor::of_shape(vec![1 << 60, 3, 4, 4]));
         assert!(error(wide).contains("must be from 1 to 1024"));
         assert!(error(dict(UNet { depth: 13, ..UNet::of(Recipe::Isola) }, "")).contains("depth 13"));
+    }
+
+    /// Whoever casts a whole state_dict casts the counters in it too.
+    #[test]
+    fn what_a_batch_norm_has_stored_may_be_of_any_type() {
+        let unet = UNet { depth: 5, norm: Norm::InstanceAffine, ..UNet::of(Recipe::Isola) };
+        let mut dict = dict(unet, "");
+        for (way, level) in unet.levels().filter(|&(way, level)| unet.is_normed(way, level)) {
+            let norm = unet.norm_name(way, level);
+            for (kind, shape) in [("running_mean", vec![unet.channels(level)]), ("num_batches_tracked", Vec::new())] {
+                dict.tensors.insert(format!("{norm}.{kind}"), TorchTensor::of_shape(shape));
+            }
+        }
+        assert_eq!(generator(&[dict], false).unwrap().unet, unet);
     }
 
     #[test]

@@ -50,6 +50,7 @@ pub fn folded(unet: UNet, mut read: impl FnMut(&str) -> Result<Option<Vec<f32>>>
         let channels = unet.channels(level);
         let mut values = read(&weight.name)?.with_context(|| format!("it lacks {}", weight.name))?;
         let mut constant = read(&bias.name)?.unwrap_or_else(|| vec![0.0; channels]);
+        ensure!(constant.len() == channels, "it has {} values of {}, expected {channels}", constant.len(), bias.name);
         if unet.is_normed(way, level) {
             let norm = unet.norm_name(way, level);
             let mut part = |kind: &str| read(&format!("{norm}.{kind}"));
@@ -92,4 +93,29 @@ pub fn folded(unet: UNet, mut read: impl FnMut(&str) -> Result<Option<Vec<f32>>>
 /// A parameter under the name that it has in a checkpoint.
 fn named(spec: &Spec, values: Vec<f32>) -> (TensorSpec, Vec<f32>) {
     (TensorSpec { name: format!("generator.{}", spec.name), shape: spec.torch_shape() }, values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::Recipe;
+
+    #[test]
+    fn a_bias_that_does_not_fit_is_named() {
+        let unet = UNet { depth: 3, width: 2, norm: Norm::InstanceAffine, ..UNet::of(Recipe::Isola) };
+        let error = |at: &str, length: usize| {
+            let read = |name: &str| {
+                let spec = UNet { norm: Norm::None, ..unet }.specs().into_iter().find(|spec| spec.name == name);
+                let count = if name == at { length } else { spec.map_or(4, |spec| spec.count()) };
+                Ok(Some(vec![1.0; count]))
+            };
+            format!("{:#}", folded(unet, read).unwrap_err())
+        };
+        for (way, level) in [(Way::Down, 1), (Way::Down, 2), (Way::Up, 2)] {
+            let name = format!("{}.bias", unet.conv_name(way, level));
+            let expected = unet.channels(level);
+            assert_eq!(error(&name, 1000), format!("it has 1000 values of {name}, expected {expected}"));
+            assert_eq!(error(&name, 1), format!("it has 1 values of {name}, expected {expected}"));
+        }
+    }
 }

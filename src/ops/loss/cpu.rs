@@ -57,7 +57,9 @@ fn squared<T: Real>(error: T, scale: T) -> (T, T) {
 /// The cross-entropy of probability `p`, and its slope times `scale`.
 fn cross_entropy<T: Real>(p: T, target: T, scale: T) -> (T, T) {
     let (one, least) = (T::one(), T::of(-100.0));
-    let term = (target - one) * (-p).ln_1p().max(least) - target * p.ln().max(least);
+    // Unlike `max`, this keeps what is not a number.
+    let at_least = |x: T| if x < least { least } else { x };
+    let term = (target - one) * at_least((-p).ln_1p()) - target * at_least(p.ln());
     (term, (p - target) / ((one - p) * p).max(T::of(1e-12)) * scale)
 }
 
