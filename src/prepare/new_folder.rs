@@ -74,7 +74,7 @@ impl Site {
         let is_empty = fs::read_dir(&dir).with_context(cannot)?.next().is_none();
         ensure!(
             is_empty || path.is_file(),
-            "{} is in the way: {} would be made in it, and it was not left by such a command; rename it or choose another --out",
+            "{} is in the way: {} would grow in it, but this program did not make it; rename it or choose another --out",
             dir.display(),
             out.display()
         );
