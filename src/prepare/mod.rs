@@ -1,6 +1,6 @@
 //! Getting data ready: what `pixtape data` does.
 //!
-//! Each command fills a [`new_folder`] that gets its name when all of it is there, so whatever bears the name is whole. All
+//! Each command fills a `new_folder` that gets its name when all of it is there, so whatever bears the name is whole. All
 //! that is wrong with the input is said at once.
 
 pub mod check;
