@@ -61,7 +61,10 @@ struct CrossEntropy {
   }
 
   // Unlike fmaxf, this keeps what is not a number.
-  __device__ __forceinline__ static float cut(float x) { return x < -100.0f ? -100.0f : x; }
+  __device__ __forceinline__ static float cut(float x) {
+    const float least = -100.0f;
+    return x < least ? least : x;
+  }
 };
 
 // The same of sigmoid(x). Nothing overflows: only exp(-|x|) is computed.
