@@ -9,7 +9,8 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::{About, Meta, Tensors, save, write::UNFINISHED};
+use super::{About, Meta, Tensors, save};
+use crate::files::{UNFINISHED, with_ending};
 
 /// The checkpoint whose validation was the best.
 const BEST: &str = "best.safetensors";
@@ -30,7 +31,7 @@ pub fn save_to_run(run: &Path, meta: &Meta, tensors: &dyn Tensors, keep: usize) 
 pub fn save_best(run: &Path, meta: &Meta, tensors: &dyn Tensors) -> Result<()> {
     let folder = folder_of(run);
     let (best, newest) = (folder.join(BEST), folder.join(name_of(meta.step)));
-    let unfinished = folder.join(format!("{BEST}.{UNFINISHED}"));
+    let unfinished = with_ending(&best, UNFINISHED);
     // What is left of a link that was cut short must not be written to: it is a checkpoint under another name.
     remove_unfinished(&folder)?;
     // Not every file system has second names.
@@ -100,7 +101,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Removes what saves that were killed have left behind.
 fn remove_unfinished(folder: &Path) -> Result<()> {
-    remove(files(folder)?.iter().filter(|path| path.extension().is_some_and(|end| end == UNFINISHED)))
+    remove(files(folder)?.iter().filter(|path| path.as_os_str().as_encoded_bytes().ends_with(UNFINISHED.as_bytes())))
 }
 
 /// Removes all but the `keep` newest checkpoints; the newest one stays in any case.
@@ -150,7 +151,7 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let first = save_step(run.path(), 400, 2);
         let whole = fs::read(&first).unwrap();
-        let torn = folder_of(run.path()).join(format!("step-00000800.safetensors.{UNFINISHED}"));
+        let torn = folder_of(run.path()).join(format!("step-00000800.safetensors{UNFINISHED}"));
         fs::write(&torn, &whole[..whole.len() / 2]).unwrap();
         assert_eq!(latest(run.path()).unwrap(), Some(first));
         save_step(run.path(), 1200, 2);

@@ -5,19 +5,16 @@
 
 use std::{
     collections::HashMap,
-    ffi::OsString,
     fs::{self, File},
     io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::{Context, Result, ensure};
 use safetensors::{Dtype, tensor::Metadata, tensor::TensorInfo};
 
 use super::{About, TensorSpec};
-
-/// What the name of an unfinished file ends in.
-pub(super) const UNFINISHED: &str = "unfinished";
+use crate::files::{UNFINISHED, with_ending};
 
 /// The tensors of a checkpoint, handed out one at a time.
 pub trait Tensors {
@@ -47,7 +44,7 @@ pub fn save_weights(path: &Path, about: &About, tensors: &dyn Tensors) -> Result
 }
 
 fn replace(path: &Path, strings: HashMap<String, String>, tensors: &dyn Tensors) -> Result<()> {
-    let unfinished = unfinished_name(path);
+    let unfinished = with_ending(path, UNFINISHED);
     let saved = write_file(&unfinished, strings, tensors)
         .and_then(|()| Ok(fs::rename(&unfinished, path)?))
         .and_then(|()| Ok(sync_folder_of(path)?));
@@ -56,13 +53,6 @@ fn replace(path: &Path, strings: HashMap<String, String>, tensors: &dyn Tensors)
         let _ = fs::remove_file(&unfinished);
     }
     saved
-}
-
-fn unfinished_name(path: &Path) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(".");
-    name.push(UNFINISHED);
-    name.into()
 }
 
 fn write_file(path: &Path, strings: HashMap<String, String>, tensors: &dyn Tensors) -> Result<()> {

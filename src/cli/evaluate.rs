@@ -31,7 +31,7 @@ pub struct EvaluateArgs {
     pub json: bool,
 
     /// Folder for a page that shows input, output and target of every pair, sortable by each metric: index.html, its images/,
-    /// and evaluation.json.
+    /// and evaluation.json. An earlier evaluation there is replaced; a folder that holds anything else is refused.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::step::Losses;
+use crate::files::{UNFINISHED, with_ending};
 
 const HEADER: &str = "epoch,step,d,adv,pixel";
 
@@ -27,7 +28,7 @@ impl LossLog {
         let kept = if path.exists() && steps_done > 0 { kept_rows(&path, steps_done)? } else { Vec::new() };
         kept.iter().filter_map(|text| parse(text)).for_each(|(step, losses)| row(step, losses));
         // A whole new file takes the old one's place, so that a kill in between loses nothing.
-        let fresh = run.join("losses.csv.unfinished");
+        let fresh = with_ending(&path, UNFINISHED);
         let write = || -> std::io::Result<()> {
             let mut file = BufWriter::new(File::create(&fresh)?);
             writeln!(file, "{HEADER}")?;
