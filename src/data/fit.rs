@@ -118,19 +118,10 @@ impl Fit {
     /// `picture`, ready to be cropped.
     ///
     /// # Errors
-    /// As [`Fit::size`], or when it would take more memory than any decoded file does: a narrow strip grows without bound.
+    /// As [`Fit::size`], or when it would grow to more than any decoded file takes: so does a narrow strip.
     pub fn apply(&self, picture: Picture) -> Result<Picture> {
         let size = self.size(picture.size)?;
-        let bytes = (size.pixels() * picture.channels * size_of::<u16>()) as u64;
-        ensure!(
-            bytes <= MOST_BYTES,
-            "{} is {} at the load width, too large for --preprocess scale-width-and-crop: {} MiB, of {} at most; \
-             resize-and-crop takes it",
-            picture.size.sides(),
-            size.sides(),
-            bytes >> 20,
-            MOST_BYTES >> 20
-        );
+        check_growth(picture.size, size, picture.channels)?;
         Ok(picture.resize(size, self.filter))
     }
 
@@ -139,6 +130,21 @@ impl Fit {
         let Window { left, top, .. } = Window::middle(picture.size, self.image);
         picture.crop(left, top, self.image)
     }
+}
+
+/// Only a scaled width has no bound: what is large already was decoded, and load sizes are limited.
+fn check_growth(have: Size, size: Size, channels: usize) -> Result<()> {
+    let bytes = (size.pixels() * channels * size_of::<u16>()) as u64;
+    ensure!(
+        size.pixels() <= have.pixels() || bytes <= MOST_BYTES,
+        "{} is {} at the load width, too large for --preprocess scale-width-and-crop: {} MiB, of {} at most; \
+         resize-and-crop takes it",
+        have.sides(),
+        size.sides(),
+        bytes >> 20,
+        MOST_BYTES >> 20
+    );
+    Ok(())
 }
 
 #[cfg(test)]
@@ -196,6 +202,11 @@ mod tests {
         let words =
             "2x100000 is 80x4000000 at the load width, too large for --preprocess scale-width-and-crop: 1831 MiB";
         assert!(error.starts_with(words), "{error}");
+        // A large picture that keeps its size, or loses some, is no matter of scaling.
+        let large = Size::square(15_000);
+        for size in [large, Size::square(14_000)] {
+            check_growth(large, size, 3).expect("it was decoded");
+        }
     }
 
     #[test]
