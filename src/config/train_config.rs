@@ -239,6 +239,12 @@ impl TrainConfig {
         self.batch * self.accumulate
     }
 
+    /// The epoch that ends the learning rate's decay to nearly 0, if it has one.
+    pub fn last_epoch_of_decay(&self) -> Option<u64> {
+        let decays = matches!(self.lr_schedule, LrSchedule::Linear | LrSchedule::Cosine);
+        decays.then(|| self.lr_constant_epochs.unwrap_or(0).saturating_add(self.lr_decay_epochs.unwrap_or(1)))
+    }
+
     /// How files become the pairs of a run with these settings.
     pub fn pair_options(&self) -> PairOptions {
         PairOptions {

@@ -9,7 +9,6 @@ use super::page;
 use crate::config::TrainConfig;
 use crate::data::Size;
 use crate::metrics::{Metric, Validation, best};
-use crate::train::schedule::last_of_decay;
 use crate::words::count;
 
 /// The deviation of the Gaussian that smooths the thick line of a loss, as a share of all points.
@@ -209,7 +208,7 @@ impl RunPage<'_> {
         let run = if is_plain { run } else { format!("'{}'", run.replace('\'', r"'\''")) };
         let is_best = self.checkpoints.iter().any(|name| name == "best.safetensors");
         let epochs = self.total.div_ceil(self.steps_per_epoch);
-        let is_decayed = last_of_decay(self.config).is_some_and(|end| epochs >= end);
+        let is_decayed = self.config.last_epoch_of_decay().is_some_and(|end| epochs >= end);
         html! {
             pre {
                 @if self.state == State::Finished {

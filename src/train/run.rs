@@ -15,7 +15,7 @@ use super::interrupt;
 use super::journal::Journal;
 use super::progress::TrainingProgress;
 use super::samples;
-use super::schedule::{LrSchedule, last_of_decay, learning_rate};
+use super::schedule::{LrSchedule, learning_rate};
 use super::trainer::Trainer;
 use super::validation::validate;
 use crate::checkpoint::{Meta, Reader, names, save_best, save_to_run};
@@ -215,8 +215,7 @@ impl Run {
                 Err(error) => return Err(self.keep_and(error)),
             };
             let epoch = batch.epoch + 1;
-            let l1s: Vec<f64> = self.history.iter().map(|validation| validation.mean.l1).collect();
-            let rate = learning_rate(&self.config, epoch, &l1s);
+            let rate = learning_rate(&self.config, epoch, &self.history);
             let losses = self.trainer.step(&batch.pictures, rate)?;
             self.is_saved = false;
             let step = self.trainer.steps_done();
@@ -278,7 +277,7 @@ impl Run {
         if self.held_out.is_none() {
             say(&format!("No pairs are held out, so nothing is measured while it learns: {HOW_TO_HOLD_OUT}"));
         }
-        if let Some(end) = last_of_decay(config).filter(|end| first / self.steps_per_epoch() >= *end) {
+        if let Some(end) = config.last_epoch_of_decay().filter(|end| first / self.steps_per_epoch() >= *end) {
             let rate = learning_rate(config, end, &[]);
             say(&format!(
                 "The learning rate stays at the {rate:.2e} that its schedule ended with, after epoch {end}; for another one begin a \

@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::config::TrainConfig;
+use crate::metrics::Validation;
 
 /// How the learning rate changes from epoch to epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -37,8 +38,8 @@ impl LrSchedule {
     }
 }
 
-/// The learning rate of `epoch`, which counts from 1; `validations` are the held-out L1s measured before it.
-pub fn learning_rate(config: &TrainConfig, epoch: u64, validations: &[f64]) -> f64 {
+/// The learning rate of `epoch`, which counts from 1, after the validations of `history`.
+pub fn learning_rate(config: &TrainConfig, epoch: u64, history: &[Validation]) -> f64 {
     let constant = config.lr_constant_epochs.unwrap_or(0);
     let decay = config.lr_decay_epochs.unwrap_or(1);
     let factor = config.lr_factor.unwrap_or(1.0);
@@ -53,21 +54,18 @@ pub fn learning_rate(config: &TrainConfig, epoch: u64, validations: &[f64]) -> f
             0.5 * (1.0 + (std::f64::consts::PI * done).cos())
         }
         LrSchedule::Step => factor.powf(((epoch - 1) / config.lr_step_epochs.unwrap_or(1)) as f64),
-        LrSchedule::Plateau => factor.powf(falls(validations, config.lr_patience.unwrap_or(0)) as f64),
+        LrSchedule::Plateau => {
+            let l1s = history.iter().map(|validation| validation.mean.l1);
+            factor.powf(falls(l1s, config.lr_patience.unwrap_or(0)) as f64)
+        }
     };
     config.lr * share
 }
 
-/// The last epoch of a decay to nearly 0, if that is what the schedule is.
-pub fn last_of_decay(config: &TrainConfig) -> Option<u64> {
-    let decays = matches!(config.lr_schedule, LrSchedule::Linear | LrSchedule::Cosine);
-    decays.then(|| config.lr_constant_epochs.unwrap_or(0).saturating_add(config.lr_decay_epochs.unwrap_or(1)))
-}
-
-/// How often the rate has fallen: each time that more than `patience` validations in a row brought no progress.
-fn falls(validations: &[f64], patience: u64) -> u64 {
+/// How often the rate has fallen: each time that more than `patience` of these L1s in a row brought no progress.
+fn falls(l1s: impl Iterator<Item = f64>, patience: u64) -> u64 {
     let (mut best, mut waited, mut falls) = (f64::INFINITY, 0, 0);
-    for &value in validations {
+    for value in l1s {
         if value < best * (1.0 - PROGRESS) {
             (best, waited) = (value, 0);
         } else {
@@ -116,13 +114,12 @@ mod tests {
     /// `ReduceLROnPlateau(mode="min", factor=0.2, threshold=0.01, patience=5)`.
     #[test]
     fn a_plateau_is_left_after_its_patience() {
-        let falling: Vec<f64> = (0..10).map(|i| 1.0 - 0.05 * f64::from(i)).collect();
-        assert_eq!(falls(&falling, 5), 0);
-        let flat = [1.0; 14];
+        assert_eq!(falls((0..10).map(|i| 1.0 - 0.05 * f64::from(i)), 5), 0);
         // The first is progress; the sixth after it is one too many, and so is the sixth after that.
-        assert_eq!((falls(&flat[..6], 5), falls(&flat[..7], 5), falls(&flat[..13], 5)), (0, 1, 2));
+        let flat = |count| falls(std::iter::repeat_n(1.0, count), 5);
+        assert_eq!([6, 7, 13].map(flat), [0, 1, 2]);
         // 0.995 is no progress from 1, 0.98 is.
         let slow = [1.0, 0.995, 0.995, 0.995, 0.98, 0.98, 0.98, 0.98];
-        assert_eq!((falls(&slow, 3), falls(&slow, 2)), (0, 2));
+        assert_eq!([3, 2].map(|patience| falls(slow.into_iter(), patience)), [0, 2]);
     }
 }
