@@ -227,9 +227,12 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Shape and bytes.
+type Tensor = (Vec<usize>, Vec<u8>);
+
 /// A checkpoint as any safetensors program sees it.
 pub struct Checkpoint {
-    pub tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)>,
+    pub tensors: BTreeMap<String, Tensor>,
     /// What stands beside the tensors.
     pub about: HashMap<String, String>,
 }
@@ -256,6 +259,11 @@ impl Checkpoint {
 
     pub fn values(&self, name: &str) -> Vec<f32> {
         self.tensors[name].1.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+    }
+
+    /// The tensors of both networks, without Adam's moments.
+    pub fn weights(&self) -> Vec<(&String, &Tensor)> {
+        self.tensors.iter().filter(|(name, _)| !name.starts_with("adam.")).collect()
     }
 
     /// Asserts equal tensors, down to the bit, at the same place of the run.
