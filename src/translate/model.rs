@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::checkpoint::{About, Origin, Reader, resolve};
 use crate::cli::GeneratorArgs;
-use crate::data::picture::CHANNELS;
 use crate::data::{Direction, PairOptions, Size};
 use crate::device::{Chosen, Device, Place};
-use crate::nn::{Draws, PUBLISHED_SIDE, Parameters, State, UNet};
+use crate::nn::{Draws, PUBLISHED_SIDE, Parameters, State};
 use crate::program::Control;
 use crate::tape::Tape;
 use crate::tensor::Tensor;
@@ -39,17 +38,11 @@ impl Model {
     /// Opens the newest checkpoint of a run, or a checkpoint file.
     ///
     /// # Errors
-    /// When there is none, it is not a checkpoint of this format, its generator is not for pictures, or the device cannot be used.
+    /// When there is none, it is not a checkpoint of this format, or the device cannot be used.
     pub fn open(run_or_checkpoint: &Path, generator: &GeneratorArgs) -> Result<Model> {
         let GeneratorArgs { dropout, seed, device, threads } = *generator;
         let checkpoint = resolve(run_or_checkpoint)?;
         let about = Reader::open(&checkpoint)?.about()?;
-        let UNet { input_channels, output_channels, .. } = about.generator;
-        ensure!(
-            [input_channels, output_channels].iter().all(|channels| (1..=CHANNELS.len()).contains(channels)),
-            "{}: turns {input_channels} channels into {output_channels}, and pictures have 1 to 4",
-            checkpoint.display()
-        );
         Ok(Model { checkpoint, about, dropout, seed, threads, chosen: device.choose()?, recorded: None })
     }
 
