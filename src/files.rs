@@ -1,12 +1,98 @@
-//! Files that are replaced as a whole.
+//! Files that are read in full and replaced as a whole, and what is neither: devices, FIFOs, sockets, folders.
 
-use std::fs;
+use std::fs::{self, File, FileType};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// What the name of a file or folder ends in until all of it is there.
 pub const UNFINISHED: &str = ".unfinished";
+
+/// Links from one name to the next that are followed at most, as Linux does.
+const MOST_LINKS: usize = 40;
+
+/// Opens a regular file for reading. Anything else is refused before it is opened: a FIFO would wait for a writer, and a device
+/// need not end.
+///
+/// # Errors
+/// When there is no such file, it is none, or it cannot be opened.
+pub fn open(path: &Path) -> io::Result<File> {
+    let refuse = |kind: FileType| io::Error::other(format!("it is {} and no file", kind_of(kind)));
+    let kind = fs::metadata(path)?.file_type();
+    if !kind.is_file() {
+        return Err(refuse(kind));
+    }
+    let file = File::open(path)?;
+    // Another one may have taken its place since.
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() { Ok(file) } else { Err(refuse(kind)) }
+}
+
+/// The contents of a regular file.
+///
+/// # Errors
+/// As [`open`], or when it cannot be read.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = open(path)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX))?;
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The text of a regular file.
+///
+/// # Errors
+/// As [`read`], or when it is not UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read(path)?).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not text in UTF-8"))
+}
+
+/// What something in a folder is, with its article.
+pub fn kind_of(kind: FileType) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if kind.is_fifo() {
+            return "a FIFO";
+        }
+        if kind.is_socket() {
+            return "a socket";
+        }
+        if kind.is_char_device() || kind.is_block_device() {
+            return "a device";
+        }
+    }
+    match () {
+        () if kind.is_dir() => "a folder",
+        () if kind.is_symlink() => "a link to nothing",
+        () if kind.is_file() => "a file",
+        () => "something else",
+    }
+}
+
+/// The regular file that writing to `path` makes or replaces: `path` itself, or where its links lead.
+///
+/// # Errors
+/// When what is there is no regular file, or its links lead in a circle.
+pub fn target(path: &Path) -> Result<PathBuf> {
+    let mut target = path.to_path_buf();
+    for _ in 0..MOST_LINKS {
+        let Ok(found) = fs::symlink_metadata(&target) else { return Ok(target) };
+        let kind = found.file_type();
+        if kind.is_file() {
+            return Ok(target);
+        }
+        if !kind.is_symlink() {
+            bail!("{} is {}, which is not replaced: name a file", path.display(), kind_of(kind));
+        }
+        let next = fs::read_link(&target).with_context(|| format!("cannot follow the link {}", target.display()))?;
+        // Relative to the folder that holds the link; an absolute one replaces it.
+        target = target.parent().unwrap_or(Path::new("")).join(next);
+    }
+    bail!("{} is a link that leads in a circle", path.display())
+}
 
 /// Makes the folder that a file at `path` is to lie in.
 ///
@@ -27,13 +113,61 @@ pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
 /// Writes `bytes` under another name first, so that neither a kill nor a full disk leaves half a file at `path`.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// When the file cannot be written, or something else than a file is there ([`target`]).
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let unfinished = with_ending(path, UNFINISHED);
-    let written = fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, path));
+    let target = target(path)?;
+    let unfinished = with_ending(&target, UNFINISHED);
+    let written = fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, &target));
     if written.is_err() {
         // The first error is the one to report; this one has the same cause.
         let _ = fs::remove_file(&unfinished);
     }
     written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn only_regular_files_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "text").unwrap();
+        symlink(at("file"), at("link")).unwrap();
+        symlink("/dev/zero", at("endless")).unwrap();
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        assert_eq!((read_text(&at("file")).unwrap(), read(&at("link")).unwrap()), ("text".into(), b"text".into()));
+        for (path, kind) in [(at("endless"), "a device"), (at("socket"), "a socket"), (at(""), "a folder")] {
+            assert_eq!(read(&path).unwrap_err().to_string(), format!("it is {kind} and no file"));
+        }
+        assert_eq!(open(&at("nowhere")).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_link_is_followed_and_what_is_no_file_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("folder")).unwrap();
+        fs::write(at("file"), "old").unwrap();
+        symlink("file", at("link")).unwrap();
+        symlink("folder/new", at("forward")).unwrap();
+        symlink("circle", at("circle")).unwrap();
+        symlink("/dev/null", at("device")).unwrap();
+        for (link, file) in [("link", "file"), ("forward", "folder/new")] {
+            write_whole(&at(link), b"new").unwrap();
+            assert!(at(link).is_symlink());
+            assert_eq!(fs::read(at(file)).unwrap(), b"new");
+        }
+        for (path, words) in
+            [(at("device"), "is a device"), (at("folder"), "is a folder"), (at("circle"), "leads in a circle")]
+        {
+            let error = write_whole(&path, b"new").unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 6);
+    }
 }

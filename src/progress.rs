@@ -1,12 +1,16 @@
 //! How far a long job is: a bar on a terminal, a plain line every few seconds elsewhere.
 
 use std::{
-    io::{IsTerminal, Write, stderr},
+    fmt::Display,
+    io::{IsTerminal, Write, stderr, stdout},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use anyhow::Result;
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::words::printable;
 
 /// Between two plain lines.
 pub const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -41,7 +45,7 @@ impl Progress {
         let bar = stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar.set_message(what.to_owned());
+            bar.set_message(printable(what).into_owned());
             bar.set_position(done);
             // What was there before says nothing about the speed.
             bar.reset_eta();
@@ -79,7 +83,15 @@ impl Drop for Progress {
     }
 }
 
-/// A line for whoever watches. The work goes on without them: nothing is lost when stderr is closed.
+/// A line for whoever watches, on stderr. The work goes on without them: nothing is lost when stderr is closed.
 pub fn say(line: &str) {
-    let _ = writeln!(stderr(), "{line}");
+    let _ = writeln!(stderr(), "{}", printable(line));
+}
+
+/// A line of a command's result, on stdout.
+///
+/// # Errors
+/// When nobody can be told.
+pub fn tell(line: impl Display) -> Result<()> {
+    Ok(writeln!(stdout(), "{}", printable(&line.to_string()))?)
 }

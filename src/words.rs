@@ -1,6 +1,86 @@
-//! Words that several commands say.
+//! Text for people: counts, lists of problems, and names as a terminal may show them.
+
+use std::borrow::Cow;
+use std::fmt::{self, Display, Formatter};
+
+/// The most problems that an error names one by one.
+const MOST_NAMED: usize = 20;
 
 /// `1 pair`, `2 pairs`: a number of things whose plural ends in s.
 pub fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// `text` with every control character escaped as in Rust (`\n`, `\u{1b}`): a file or a tensor may bear any name, and a
+/// terminal would obey one that holds an escape sequence. So are the characters that reverse the direction of writing.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unprintable) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        match is_unprintable(character) {
+            true => escaped.extend(character.escape_default()),
+            false => escaped.push(character),
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+fn is_unprintable(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// An error that lists what is wrong with several inputs: a summary, then a line for each of the first twenty, then how many more
+/// there are. It is printed in lines of its own, so that it is never wrapped in a context.
+#[derive(Debug)]
+pub struct Problems {
+    pub summary: String,
+    pub lines: Vec<String>,
+}
+
+impl std::error::Error for Problems {}
+
+impl Display for Problems {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", printable(&self.summary))?;
+        for line in self.lines.iter().take(MOST_NAMED) {
+            write!(f, "\n  {}", printable(line))?;
+        }
+        match self.lines.len().saturating_sub(MOST_NAMED) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
+        }
+    }
+}
+
+/// # Errors
+/// [`Problems`], when there are any.
+pub fn refuse(lines: Vec<String>, summary: impl Into<String>) -> anyhow::Result<()> {
+    match lines.is_empty() {
+        true => Ok(()),
+        false => Err(Problems { summary: summary.into(), lines }.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_control_characters_are_escaped_and_others_are_not_copied() {
+        assert_eq!(printable("a\u{1b}[31m\nb\u{7f}\u{9b}\u{202e}é"), "a\\u{1b}[31m\\nb\\u{7f}\\u{9b}\\u{202e}é");
+        assert!(matches!(printable("plain é 漢 \\n"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn twenty_problems_are_named_and_the_others_counted() {
+        let lines = |number| (0..number).map(|i| format!("{i}.png: b\nroken")).collect();
+        let text = |number| refuse(lines(number), "some files are bad").unwrap_err().to_string();
+        assert!(refuse(lines(0), "").is_ok());
+        assert_eq!(text(1), "some files are bad:\n  0.png: b\\nroken");
+        assert_eq!(text(20).lines().count(), 21);
+        let many = text(20_000);
+        assert_eq!((many.lines().count(), many.lines().last()), (22, Some("  and 19980 more")));
+    }
 }

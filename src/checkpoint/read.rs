@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use safetensors::{Dtype, tensor::Metadata};
 
 use super::{About, Meta, Origin, TensorSpec};
+use crate::files;
 
 /// The safetensors format's own limit.
 const LARGEST_HEADER: u64 = 100_000_000;
@@ -28,10 +29,9 @@ impl Reader {
     /// Opens a file and checks that it is a whole safetensors file, without reading the tensors.
     pub fn open(path: &Path) -> Result<Reader> {
         let open = || -> Result<Reader> {
-            let mut file = File::open(path)?;
-            let about = file.metadata()?;
-            ensure!(about.is_file(), "it is not a file");
-            let (header, start) = read_header(&mut file, about.len())?;
+            let mut file = files::open(path)?;
+            let length = file.metadata()?.len();
+            let (header, start) = read_header(&mut file, length)?;
             Ok(Reader { path: path.to_path_buf(), file, header, start })
         };
         open().with_context(|| format!("cannot read {}", path.display()))

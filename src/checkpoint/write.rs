@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use safetensors::{Dtype, tensor::Metadata, tensor::TensorInfo};
 
 use super::{About, TensorSpec};
-use crate::files::{UNFINISHED, with_ending};
+use crate::files::{UNFINISHED, target, with_ending};
 
 /// The tensors of a checkpoint, handed out one at a time.
 pub trait Tensors {
@@ -44,10 +44,11 @@ pub fn save_weights(path: &Path, about: &About, tensors: &dyn Tensors) -> Result
 }
 
 fn replace(path: &Path, strings: HashMap<String, String>, tensors: &dyn Tensors) -> Result<()> {
-    let unfinished = with_ending(path, UNFINISHED);
+    let path = target(path)?;
+    let unfinished = with_ending(&path, UNFINISHED);
     let saved = write_file(&unfinished, strings, tensors)
-        .and_then(|()| Ok(fs::rename(&unfinished, path)?))
-        .and_then(|()| Ok(sync_folder_of(path)?));
+        .and_then(|()| Ok(fs::rename(&unfinished, &path)?))
+        .and_then(|()| Ok(sync_folder_of(&path)?));
     if saved.is_err() {
         // The first error is the one to report; this one has the same cause.
         let _ = fs::remove_file(&unfinished);

@@ -1,31 +1,29 @@
 //! `pixtape devices`: what this machine can compute on.
 
-use std::io::{Write, stdout};
-
 use anyhow::Result;
 
 use crate::config::available_threads;
 use crate::device::DeviceChoice;
 use crate::device::Place;
 use crate::device::cuda::{Info, devices};
+use crate::progress::tell;
 
 /// Prints a line for every device, and which of them `--device auto` is.
 ///
 /// # Errors
 /// When nobody can be told.
 pub fn run() -> Result<()> {
-    let mut out = stdout();
     let auto = DeviceChoice::Auto.choose()?.place;
     let mark = |place: Place| if place == auto { "  <- auto" } else { "" };
     let threads = available_threads();
-    writeln!(out, "cpu     {threads} threads{}", mark(Place::Cpu))?;
+    tell(format_args!("cpu     {threads} threads{}", mark(Place::Cpu)))?;
     match devices() {
         Ok(gpus) => {
             for gpu in gpus {
-                writeln!(out, "{}{}", line(&gpu), mark(Place::Cuda(gpu.ordinal)))?;
+                tell(format_args!("{}{}", line(&gpu), mark(Place::Cuda(gpu.ordinal))))?;
             }
         }
-        Err(reason) => writeln!(out, "cuda    none: {reason:#}")?,
+        Err(reason) => tell(format_args!("cuda    none: {reason:#}"))?,
     }
     Ok(())
 }

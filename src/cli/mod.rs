@@ -33,6 +33,8 @@ pub use inspect::InspectArgs;
 pub use train::TrainArgs;
 pub use translate::TranslateArgs;
 
+use crate::words::{Problems, printable};
+
 const EXAMPLES: &str = "\
 Examples:
   Train on the built-in facades, about two minutes on two cores:
@@ -97,7 +99,8 @@ pub fn run() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints an error with its causes as one line on stderr, and gives the exit status.
+/// Prints an error with its causes on stderr, as one line or, where it names [`Problems`], a line for each, and gives the exit
+/// status.
 ///
 /// A closed pipe is no error of ours: `pixtape evaluate ... | head -1` has all it wanted.
 pub fn report(error: &Error) -> ExitCode {
@@ -106,13 +109,16 @@ pub fn report(error: &Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // With stderr closed as well there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "error: {}", one_line(error));
+    let _ = writeln!(io::stderr(), "error: {}", text(error));
     ExitCode::FAILURE
 }
 
-fn one_line(error: &Error) -> String {
-    // Causes from other crates may be laid out over several lines.
-    format!("{error:#}").lines().map(str::trim).collect::<Vec<_>>().join(" ")
+fn text(error: &Error) -> String {
+    match error.downcast_ref::<Problems>() {
+        Some(problems) => problems.to_string(),
+        // Causes from other crates may be laid out over several lines.
+        None => printable(&format!("{error:#}").lines().map(str::trim).collect::<Vec<_>>().join(" ")).into_owned(),
+    }
 }
 
 /// `on` or `off`.
@@ -171,7 +177,7 @@ mod tests {
     #[test]
     fn causes_of_several_lines_are_printed_as_one() {
         let error = anyhow!("first\n  second\nthird").context("outer");
-        assert_eq!(one_line(&error), "outer: first second third");
+        assert_eq!(text(&error), "outer: first second third");
     }
 
     #[test]

@@ -1,10 +1,7 @@
 //! The settings of a run as a person gives them: flags, or the same names in a TOML file. The doc comments are the help
 //! text.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
@@ -13,6 +10,7 @@ use toml::Table;
 
 use crate::data::{Augment, Direction, Preprocess, ResizeFilter, Size};
 use crate::device::DeviceChoice;
+use crate::files;
 use crate::metrics::Metric;
 use crate::nn::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, ReceptiveField, Recipe, Skips};
 use crate::train::schedule::LrSchedule;
@@ -333,7 +331,7 @@ impl TrainOptions {
     /// Reads a settings file: TOML, the keys being the flags without their dashes.
     pub fn from_file(path: &Path) -> Result<TrainOptions> {
         let text =
-            fs::read_to_string(path).with_context(|| format!("cannot read the settings file {}", path.display()))?;
+            files::read_text(path).with_context(|| format!("cannot read the settings file {}", path.display()))?;
         toml::from_str(&text).map_err(|error| {
             let before = error.span().map_or(0, |span| span.start);
             let line = 1 + text.bytes().take(before).filter(|byte| *byte == b'\n').count();
@@ -377,6 +375,8 @@ pub(super) fn lay_over(mut under: Table, upper: Table) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -8,6 +8,7 @@ use super::folder::Reading;
 use super::layout::{Found, PARTS, Source, find};
 use super::{CACHE_BYTES, Folder, PairOptions, Report};
 use crate::philox::{Purpose, Stream};
+use crate::words;
 
 /// The splits of one data set.
 pub struct Dataset {
@@ -36,7 +37,7 @@ impl Dataset {
         parts.rest.clear();
         let total = parts.train.1.len() + parts.held_out.1.len() + found.unclear.len();
         let (dataset, bad) = parts.read(dir, found, options, cache_bytes, progress);
-        refuse(dir, &bad, total)?;
+        refuse(dir, bad, total)?;
         Ok(dataset)
     }
 
@@ -146,15 +147,9 @@ fn divide(sources: Vec<Source>, options: &PairOptions) -> (Vec<Source>, Vec<Sour
     (sources(train), sources(held_out))
 }
 
-fn refuse(dir: &Path, bad: &[String], total: usize) -> Result<()> {
-    ensure!(
-        bad.is_empty(),
-        "{} of {total} pairs in {} cannot be used, repair or remove them: {}",
-        bad.len(),
-        dir.display(),
-        bad.join("; ")
-    );
-    Ok(())
+fn refuse(dir: &Path, bad: Vec<String>, total: usize) -> Result<()> {
+    let summary = format!("{} of {total} pairs in {} cannot be used, repair or remove them", bad.len(), dir.display());
+    words::refuse(bad, summary)
 }
 
 impl Folder {
@@ -177,7 +172,7 @@ impl Folder {
         let total = sources.len() + found.unclear.len();
         let mut reading = Reading::new(options, &|_, _| {}, total, CACHE_BYTES, found.unclear);
         let folder = reading.folder(sources, true);
-        refuse(dir, &reading.bad, total)?;
+        refuse(dir, reading.bad, total)?;
         Ok((name, folder))
     }
 }

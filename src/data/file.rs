@@ -1,7 +1,6 @@
 //! Picture files: read only when they are whole, and never left half-written.
 
 use std::{
-    fs::{self, File},
     io::{BufRead, BufReader, Cursor, Seek},
     path::Path,
 };
@@ -10,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, metadata::Orientation};
 
 use super::{FileFormat, Picture, Size, picture::Depth};
-use crate::files::write_whole;
+use crate::files::{self, write_whole};
 
 /// Endings of the files that are looked at, in lower case. What a file is, its contents say.
 pub const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "webp", "bmp"];
@@ -28,7 +27,7 @@ pub(super) const MOST_BYTES: u64 = 512 << 20;
 /// # Errors
 /// When it is no picture of a known kind, or is cut short; the error names the file.
 pub fn read_picture(path: &Path) -> Result<(Picture, FileFormat, Depth)> {
-    let read = || -> Result<_> { decode(&fs::read(path)?) };
+    let read = || -> Result<_> { decode(&files::read(path)?) };
     read().with_context(|| path.display().to_string())
 }
 
@@ -45,7 +44,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Picture, FileFormat, Depth)> {
 /// When it is no picture of a known kind; the error names the file.
 pub fn picture_size(path: &Path) -> Result<Size> {
     let read = || -> Result<_> {
-        let (_, mut decoder) = decoder(BufReader::new(File::open(path)?))?;
+        let (_, mut decoder) = decoder(BufReader::new(files::open(path)?))?;
         let (width, height) = decoder.dimensions();
         let (width, height) = (width as usize, height as usize);
         Ok(match orientation(&mut decoder) {
@@ -133,6 +132,8 @@ pub fn write_png(path: &Path, image: &DynamicImage) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use image::{ImageBuffer, ImageEncoder, Luma, Rgb, Rgba, codecs::png::PngEncoder};
 
     use super::*;

@@ -3,7 +3,6 @@
 //! Every file is decoded once, when the folder is opened: a broken one is found before hours are spent on training, and
 //! all broken ones are named together. What that decoding yields is kept in memory as far as it fits.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,6 +13,7 @@ use super::layout::Source;
 use super::picture::{CHANNELS, Depth};
 use super::report::Seen;
 use super::{Direction, Fit, Fnv, Pair, Pairs, Picture, Size, file};
+use crate::files;
 
 /// How much memory the decoded pictures may take: 1 GiB, which holds 1365 RGB pairs of 256x256. What does not fit is decoded
 /// again in every epoch.
@@ -185,7 +185,7 @@ fn prepare([a, b]: [Picture; 2], options: &PairOptions, is_cut: bool) -> Result<
 
 /// The picture in a file, what kind of file it is, and a hash of it.
 fn read(path: &Path) -> Result<(Picture, String, u64)> {
-    let bytes = fs::read(path)?;
+    let bytes = files::read(path)?;
     let mut hash = Fnv::new();
     hash.write(&bytes);
     let (picture, format, depth) = file::decode(&bytes)?;
@@ -199,6 +199,8 @@ fn read(path: &Path) -> Result<(Picture, String, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use image::{GrayImage, ImageBuffer, ImageEncoder, Luma, Rgb, RgbImage, Rgba, codecs::png::PngEncoder};
     use tempfile::TempDir;
 

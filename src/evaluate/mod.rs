@@ -12,7 +12,7 @@ use crate::cli::EvaluateArgs;
 use crate::data::{Direction, Folder, Pairs, Picture};
 use crate::device::cpu::with_threads;
 use crate::metrics::{Distances, Metric, Statistics};
-use crate::progress::Progress;
+use crate::progress::{Progress, tell};
 use crate::translate::Model;
 use crate::words::count;
 use pictures::Gallery;
@@ -113,14 +113,13 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     };
     let json = serde_json::to_string_pretty(&evaluation)?;
     let page = gallery.map(|gallery| gallery.finish(&evaluation, &json)).transpose()?;
-    let mut out = stdout();
     if args.json {
-        writeln!(out, "{json}")?;
+        writeln!(stdout(), "{json}")?;
         return Ok(());
     }
-    write!(out, "{}", table::table(&evaluation))?;
-    if let Some(page) = page {
-        writeln!(out, "Look at {}", page.display())?;
+    table::table(&evaluation).lines().try_for_each(tell)?;
+    match page {
+        Some(page) => tell(format_args!("Look at {}", page.display())),
+        None => Ok(()),
     }
-    Ok(())
 }

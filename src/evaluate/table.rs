@@ -2,6 +2,7 @@
 
 use super::{Evaluation, Measured};
 use crate::metrics::{Metric, Statistics};
+use crate::words::printable;
 
 /// Pairs that are named at either end.
 const NAMED: usize = 3;
@@ -29,7 +30,8 @@ pub fn table(evaluation: &Evaluation) -> String {
         let mut images: Vec<&Measured> = evaluation.images.iter().collect();
         images.sort_by(|a, b| a.distances.l1.total_cmp(&b.distances.l1));
         let line = |images: &mut dyn Iterator<Item = &&Measured>| {
-            let one = |image: &&Measured| format!("{} {}", image.name, Metric::L1.format(image.distances.l1));
+            let one =
+                |image: &&Measured| format!("{} {}", printable(&image.name), Metric::L1.format(image.distances.l1));
             images.map(one).collect::<Vec<_>>().join("  ")
         };
         text += &format!("\nBest by L1   {}\n", line(&mut images[..named].iter()));

@@ -4,7 +4,6 @@ mod layers;
 mod memory;
 mod steps;
 
-use std::io::{Write, stdout};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -15,6 +14,7 @@ use crate::cli::InspectArgs;
 use crate::config::{TrainConfig, TrainOptions, value_name};
 use crate::data::Size;
 use crate::nn::{Draws, PUBLISHED_SIDE, Parameters, PatchGan, Recipe, UNet};
+use crate::progress::tell;
 use crate::tape::Tape;
 use crate::tensor::Shape;
 use crate::train::step::{GanLoss, StepOptions, TrainingStep};
@@ -54,8 +54,7 @@ pub fn run(args: &InspectArgs) -> Result<()> {
         lines.push(String::new());
         lines.extend(memory::describe(&recorded, args.memory));
     }
-    let mut out = stdout().lock();
-    lines.iter().try_for_each(|line| writeln!(out, "{}", line.trim_end()))?;
+    lines.iter().try_for_each(|line| tell(line.trim_end()))?;
     Ok(())
 }
 

@@ -1,6 +1,5 @@
 //! `pixtape data check`: what there is in a folder, and whether it can be trained on.
 
-use std::io::{Write, stdout};
 use std::sync::OnceLock;
 
 use anyhow::{Result, ensure};
@@ -8,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::cli::CheckArgs;
 use crate::config::TrainOptions;
 use crate::data::{Dataset, Preprocess, preparation};
-use crate::progress::Progress;
+use crate::progress::{Progress, tell};
 use crate::words::count;
 
 /// Decodes all pairs of `args.dir` and prints what was found.
@@ -38,13 +37,12 @@ pub fn run(args: &CheckArgs) -> Result<()> {
     };
     let (report, bad) = Dataset::check(&args.dir, &config.pair_options(), &decoded)?;
     drop(reading);
-    let mut out = stdout();
     for line in report.lines() {
-        writeln!(out, "{line}")?;
+        tell(format_args!("{line}"))?;
     }
-    writeln!(out, "{}", preparation(&config.pair_options(), config.augment))?;
+    tell(format_args!("{}", preparation(&config.pair_options(), config.augment)))?;
     for line in &bad {
-        writeln!(out, "Unusable  {line}")?;
+        tell(format_args!("Unusable  {line}"))?;
     }
     ensure!(
         bad.is_empty(),
@@ -52,6 +50,6 @@ pub fn run(args: &CheckArgs) -> Result<()> {
         count(bad.len(), "pair"),
         args.dir.display()
     );
-    writeln!(out, "Everything can be used")?;
+    tell(format_args!("Everything can be used"))?;
     Ok(())
 }

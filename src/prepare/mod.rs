@@ -12,13 +12,13 @@ pub mod split;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use rayon::prelude::*;
 
 use crate::data::layout::{PARTS, list_and_skip, skip_folders};
 use crate::data::{Picture, Size};
 use crate::progress::{Progress, say};
-use crate::words::count;
+use crate::words::{count, refuse};
 use new_folder::{ensure_free, new_folder};
 
 /// The pictures in each of the [`PARTS`] of a folder that has any. What else there is goes to `skipped`.
@@ -60,16 +60,8 @@ fn for_all<J: Sync>(jobs: &[J], what: &str, one: impl Fn(&J) -> Result<()> + Syn
     };
     let bad: Vec<String> =
         jobs.par_iter().map(done).filter_map(|done| done.err().map(|error| format!("{error:#}"))).collect();
-    refuse(&bad, &format!("{} of {} {what} cannot be used, nothing is written", bad.len(), jobs.len()))
-}
-
-/// # Errors
-/// When there are `problems`: the `summary` of them, and each.
-fn refuse(problems: &[String], summary: &str) -> Result<()> {
-    if !problems.is_empty() {
-        bail!("{summary}: {}", problems.join("; "));
-    }
-    Ok(())
+    let summary = format!("{} of {} {what} cannot be used, nothing is written", bad.len(), jobs.len());
+    refuse(bad, summary)
 }
 
 /// `a` in the left half of a picture, `b` in its right half. Both are of one size and have the same channels.

@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fs,
-    io::{Write, stdout},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +14,7 @@ use super::{beside, count, for_all, new_folder, parts, refuse, say_left_out};
 use crate::{
     cli::PairArgs,
     data::{Depth, Picture, ResizeFilter, layout::PARTS, picture_size, read_picture, write_png},
+    progress::tell,
 };
 
 /// Joins `args.a` and `args.b` into `args.out`.
@@ -45,7 +45,7 @@ pub fn run(args: &PairArgs) -> Result<()> {
         .map(|part| format!("{} in {part}/", of_part(part)))
         .collect();
     let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
-    writeln!(stdout(), "Joined {} into {}{parts}", count(pairs.len(), "pair"), args.out.display())?;
+    tell(format_args!("Joined {} into {}{parts}", count(pairs.len(), "pair"), args.out.display()))?;
     Ok(())
 }
 
@@ -98,7 +98,8 @@ fn find(args: &PairArgs) -> Result<Vec<PairOfFiles>> {
             }
         }
     }
-    refuse(&problems, &format!("{} before these folders can be joined", count(problems.len(), "problem")))?;
+    let summary = format!("{} before these folders can be joined", count(problems.len(), "problem"));
+    refuse(problems, summary)?;
     say_left_out(&skipped);
     Ok(pairs)
 }

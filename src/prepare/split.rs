@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::{Write, stdout},
     path::{Path, PathBuf},
 };
 
@@ -13,6 +12,7 @@ use crate::{
     cli::SplitArgs,
     data::layout::{self, Found, Layout, Source},
     philox::{Purpose, Stream},
+    progress::tell,
 };
 
 /// Copies the pairs of `args.dir` into the parts of `args.out`.
@@ -44,7 +44,7 @@ pub fn run(args: &SplitArgs) -> Result<()> {
     let of_part = |part: &str| parts.iter().filter(|one| **one == part).count();
     let [train, val, test] = ["train", "val", "test"].map(of_part);
     let (pairs, out) = (count(pairs.len(), "pair"), args.out.display());
-    writeln!(stdout(), "Divided {pairs} into {out}: {train} in train/, {val} in val/, {test} in test/")?;
+    tell(format_args!("Divided {pairs} into {out}: {train} in train/, {val} in val/, {test} in test/"))?;
     Ok(())
 }
 
@@ -62,7 +62,7 @@ fn find(dir: &Path) -> Result<Found> {
     for part in ["train", "val", "test"] {
         ensure!(found.part(part).is_empty(), "{} is divided already: it has pairs in {part}/", dir.display());
     }
-    refuse(&found.unclear, &format!("{} cannot be divided", dir.display()))?;
+    refuse(found.unclear.clone(), format!("{} cannot be divided", dir.display()))?;
     say_left_out(&found.skipped);
     Ok(found)
 }

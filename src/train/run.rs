@@ -4,7 +4,7 @@
 //! checkpoint computes what the uninterrupted one would have, bit for bit.
 
 use std::fs::{self, File};
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -27,7 +27,7 @@ use crate::device::Chosen;
 use crate::device::cpu::with_threads;
 use crate::files::write_whole;
 use crate::metrics::{Metric, Validation, best};
-use crate::progress::{Progress, say};
+use crate::progress::{Progress, say, tell};
 use crate::report::{RunPage, State};
 use crate::words::count;
 
@@ -410,21 +410,27 @@ impl Run {
     fn conclude(&self) -> Result<()> {
         let run = self.config.out.display();
         let (done, seconds) = (self.trainer.steps_done(), self.start.elapsed().as_secs_f64());
-        let mut out = stdout();
         if done < self.total {
-            writeln!(out, "Stopped after step {done} of {}; go on with: pixtape train --resume {run}", self.total)?;
+            tell(format_args!(
+                "Stopped after step {done} of {}; go on with: pixtape train --resume {run}",
+                self.total
+            ))?;
         } else {
-            writeln!(out, "Trained {} steps in {seconds:.0} s", done - self.first)?;
+            tell(format_args!("Trained {} steps in {seconds:.0} s", done - self.first))?;
         }
         let by = self.config.best_by;
         if let Some(best) = best(&self.history, by) {
             let value = by.format(by.of(&best.mean));
             let file = format!("{run}/checkpoints/best.safetensors");
-            writeln!(out, "Best      {} {value} on held-out pairs, after epoch {}: {file}", by.name(), best.epoch)?;
+            tell(format_args!(
+                "Best      {} {value} on held-out pairs, after epoch {}: {file}",
+                by.name(),
+                best.epoch
+            ))?;
         }
-        writeln!(out, "Look at   {run}/report.html")?;
-        writeln!(out, "          {run}/samples (input | output | target; the newest is step-{done:08}.png)")?;
-        writeln!(out, "Translate pixtape translate {run} IMAGE_OR_FOLDER... --out DIR")?;
+        tell(format_args!("Look at   {run}/report.html"))?;
+        tell(format_args!("          {run}/samples (input | output | target; the newest is step-{done:08}.png)"))?;
+        tell(format_args!("Translate pixtape translate {run} IMAGE_OR_FOLDER... --out DIR"))?;
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use super::Model;
 use crate::cli::TranslateArgs;
 use crate::data::{Depth, Direction, FileFormat, LOOKED_FOR, Picture, Size, list, read_picture};
+use crate::words::refuse;
 
 /// One image to translate.
 #[derive(Debug)]
@@ -72,7 +73,8 @@ pub fn jobs(args: &TranslateArgs, model: &Model) -> Result<Vec<Job>> {
             Err(error) => bad.push(format!("{error:#}")),
         }
     }
-    ensure!(bad.is_empty(), "{} of {} inputs cannot be translated: {}", bad.len(), inputs.len(), bad.join("; "));
+    let summary = format!("{} of {} inputs cannot be translated", bad.len(), inputs.len());
+    refuse(bad, summary)?;
     check_outputs(&jobs)?;
     Ok(jobs)
 }

@@ -9,7 +9,6 @@ mod tiles;
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{Write, stdout};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -20,7 +19,7 @@ use crate::cli::TranslateArgs;
 use crate::data::{Picture, Size};
 use crate::device::cpu::with_threads;
 use crate::files::write_whole;
-use crate::progress::Progress;
+use crate::progress::{Progress, tell};
 use crate::words::count;
 use jobs::{Job, jobs};
 use tiles::Tiles;
@@ -52,13 +51,12 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
         drop(progress);
         let images = count(jobs.len(), "image");
         let samples = if args.samples == 1 { String::new() } else { format!(", {} samples of each", args.samples) };
-        writeln!(
-            stdout(),
+        tell(format_args!(
             "Translated {images} into {}{samples}{}, {}",
             args.out.display(),
             cut.describe(),
             model.describe()
-        )?;
+        ))?;
         Ok(())
     })?
 }

@@ -88,12 +88,13 @@ impl Scene {
         said(&self.command(line).assert().success())
     }
 
-    /// Runs a command that has to fail: exit status 1, one line on stderr and nothing else anywhere, every file as it was.
-    /// Returns the line.
+    /// Runs a command that has to fail: exit status 1, one error on stderr (a line, or a line and an indented one for each
+    /// problem) and nothing else anywhere, every file as it was. Returns the error.
     pub fn refused(&self, line: &str) -> String {
         let before = self.files();
         let Said { stdout, stderr } = said(&self.command(line).assert().code(1));
-        assert!(stderr.starts_with("error: ") && stderr.lines().count() == 1, "{line}: {stderr}");
+        let is_one_error = stderr.lines().skip(1).all(|line| line.starts_with("  "));
+        assert!(stderr.starts_with("error: ") && is_one_error, "{line}: {stderr}");
         assert_eq!(stdout, "", "{line}");
         assert!(self.files() == before, "{line}: wrote something");
         stderr

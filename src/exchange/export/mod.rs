@@ -4,7 +4,6 @@ mod onnx;
 mod protobuf;
 
 use std::cell::RefCell;
-use std::io::{Write, stdout};
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
@@ -15,6 +14,7 @@ use crate::cli::{ExportArgs, Network};
 use crate::config::is_same_place;
 use crate::files::{make_folder_of, write_whole};
 use crate::nn::{Norm, Recipe};
+use crate::progress::tell;
 
 /// Exports the checkpoint that `args` name.
 ///
@@ -36,17 +36,16 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     if let Some(out) = &args.onnx {
         to_onnx(&mut reader, &about, out)?;
         let side = 1_usize << about.generator.depth;
-        writeln!(stdout(), "Exported {}, dropout off, to {}", about.describe(), out.display())?;
-        writeln!(
-            stdout(),
+        tell(format_args!("Exported {}, dropout off, to {}", about.describe(), out.display()))?;
+        tell(format_args!(
             "Input \"input\" and output \"output\": [batch, channels, height, width], f32 from -1 to 1, sides multiples of {side}"
-        )?;
+        ))?;
     }
     if let Some(out) = &args.safetensors {
         let count = to_safetensors(reader, &about, args.network, out)?;
-        writeln!(stdout(), "Exported {count} tensors, {}, to {}", about.describe(), out.display())?;
+        tell(format_args!("Exported {count} tensors, {}, to {}", about.describe(), out.display()))?;
         if args.network == Network::Generator {
-            writeln!(stdout(), "They fit {}", fits(&about))?;
+            tell(format_args!("They fit {}", fits(&about)))?;
         }
     }
     Ok(())

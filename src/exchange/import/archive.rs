@@ -14,6 +14,7 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::pickle::{self, Value};
 use super::torch::{Contents, contents, may_name};
+use crate::files;
 
 /// The longest description of tensors that is read. That of the authors' `unet_256`, with its optimiser, is 100 KB.
 const LONGEST_PICKLE: u64 = 16 << 20;
@@ -41,15 +42,15 @@ pub enum Archive {
 /// # Errors
 /// When it is neither, asks for more than tensors, or is damaged.
 pub fn open(path: &Path) -> Result<(Archive, Contents)> {
-    let mut file = File::open(path)?;
-    let about = file.metadata()?;
-    ensure!(about.is_file(), "it is not a file");
-    let mut start = [0; 4];
-    let length = file.read(&mut start)?;
+    let mut file = files::open(path)?;
+    let length = file.metadata()?.len();
+    let mut start = Vec::new();
+    // In full: a single read may give fewer bytes than there are.
+    file.by_ref().take(4).read_to_end(&mut start)?;
     file.seek(SeekFrom::Start(0))?;
-    match &start[..length] {
+    match &*start {
         b"PK\x03\x04" => open_zip(file),
-        [0x80, 2..=5, ..] => open_legacy(file, about.len()),
+        [0x80, 2..=5, ..] => open_legacy(file, length),
         _ => bail!("it is not a file that torch.save has written: neither a zip archive nor a pickle"),
     }
 }

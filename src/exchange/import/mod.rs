@@ -10,14 +10,13 @@ mod recognise;
 mod torch;
 mod weights;
 
-use std::io::{Write, stdout};
-
 use anyhow::{Context, Result, ensure};
 
 use crate::checkpoint::{About, Origin, TensorSpec, Tensors, save};
 use crate::cli::ImportArgs;
 use crate::config::is_same_place;
 use crate::files::make_folder_of;
+use crate::progress::tell;
 use torch::TorchFile;
 
 /// Imports the file that `args` names.
@@ -52,9 +51,9 @@ pub fn run(args: &ImportArgs) -> Result<()> {
     let count: usize = tensors.iter().map(|(_, values)| values.len()).sum();
     make_folder_of(out)?;
     save(out, &about, &Imported(tensors))?;
-    writeln!(stdout(), "{}: {}", path.display(), found.describe())?;
-    writeln!(stdout(), "{}", weights::describe(found.unet.norm, *running_stats))?;
-    writeln!(stdout(), "Imported {count} parameters into {}, for pairs {}", out.display(), direction.describe())?;
+    tell(format_args!("{}: {}", path.display(), found.describe()))?;
+    tell(format_args!("{}", weights::describe(found.unet.norm, *running_stats)))?;
+    tell(format_args!("Imported {count} parameters into {}, for pairs {}", out.display(), direction.describe()))?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ mod unpack;
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io::{Read, Write, stdout},
+    io::Read,
     path::{Component, Path},
 };
 
@@ -25,7 +25,7 @@ use crate::{
     cli::FetchArgs,
     data::{layout, list},
     files::with_ending,
-    progress::Progress,
+    progress::{Progress, tell},
 };
 use archives::Archive;
 use download::{Partial, download};
@@ -38,7 +38,7 @@ use unpack::{Damaged, unpack};
 /// When the name is unknown or taken, the archive cannot be had, is another one than expected, or holds what it should not.
 pub fn run(args: &FetchArgs) -> Result<()> {
     let Some(name) = &args.name else {
-        writeln!(stdout(), "{}", table())?;
+        tell(format_args!("{}", table()))?;
         return Ok(());
     };
     let known = Archive::named(name);
@@ -79,11 +79,10 @@ pub fn run(args: &FetchArgs) -> Result<()> {
         }
     }
     let parts = if parts.is_empty() { format!("{pictures} pictures") } else { parts.join(", ") };
-    let mut out = stdout();
-    writeln!(out, "Fetched {name} into {}: {parts}", folder.display())?;
-    writeln!(out, "  SHA-256 {}", found.sha256)?;
+    tell(format_args!("Fetched {name} into {}: {parts}", folder.display()))?;
+    tell(format_args!("  SHA-256 {}", found.sha256))?;
     let direction = known.map_or(String::new(), |archive| format!(" --direction {}", archive.direction));
-    writeln!(out, "  pixtape train --data {}{direction}", folder.display())?;
+    tell(format_args!("  pixtape train --data {}{direction}", folder.display()))?;
     Ok(())
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     io::ErrorKind,
     path::{Path, PathBuf},
 };
@@ -10,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::files::write_whole;
+use crate::files::{read_text, write_whole};
 
 /// An archive as it was when it was fetched first, or when its sum was asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -56,7 +55,7 @@ impl Records {
 
 /// The records in the file at `path`; none when there is no such file.
 fn read(path: &Path) -> Result<BTreeMap<String, Record>> {
-    let text = match fs::read_to_string(path) {
+    let text = match read_text(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         text => text.with_context(|| format!("cannot read {}", path.display()))?,
     };

@@ -7,7 +7,6 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fs,
-    io::{Write, stdout},
     path::{Path, PathBuf},
 };
 
@@ -18,7 +17,7 @@ use super::{beside, count, for_all, new_folder, parts, refuse, say_left_out};
 use crate::{
     cli::MakeArgs,
     data::{Picture, ResizeFilter, Size, picture_size, read_picture, write_png},
-    progress::say,
+    progress::{say, tell},
 };
 use degrade::Degrade;
 
@@ -52,7 +51,7 @@ pub fn run(args: &MakeArgs) -> Result<()> {
         })
     })?;
     let (pairs, out) = (count(photos.len(), "pair"), args.out.display());
-    writeln!(stdout(), "Made {pairs} of {} in {out}: {}", args.size, degrade.describe())?;
+    tell(format_args!("Made {pairs} of {} in {out}: {}", args.size, degrade.describe()))?;
     Ok(())
 }
 
@@ -93,7 +92,8 @@ fn find(args: &MakeArgs) -> Result<Vec<Photo>> {
             Err(problem) => problems.push(problem),
         }
     }
-    refuse(&problems, &format!("{} before pairs can be made", count(problems.len(), "problem")))?;
+    let summary = format!("{} before pairs can be made", count(problems.len(), "problem"));
+    refuse(problems, summary)?;
     ensure!(
         photos.iter().any(|photo| !photo.is_small),
         "all of {} are smaller than --size {}",
