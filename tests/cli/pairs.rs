@@ -217,14 +217,13 @@ fn check_tells_what_train_would_find_and_refuse() {
     assert!(error.contains("--load-size 300: only with --preprocess scale-width-and-crop"), "{error}");
     scene.run("data check data --load-size 360 --preprocess scale-width-and-crop");
 
-    // All bad files are named in one line.
+    // All bad files are named in one error, a line each.
     scene.draw("bad/odd.png", &pair(0, 65, 32));
     scene.write("bad/text.png", "no picture");
     let error = scene.refused(&format!("train --data bad {TINY} --steps 1 --out run"));
-    assert!(
-        error.contains("bad cannot be used, repair or remove them: /") && error.contains("width is odd; /"),
-        "{error}"
-    );
+    let lines: Vec<&str> = error.lines().collect();
+    assert!(lines.len() == 3 && lines[0].ends_with("bad cannot be used, repair or remove them:"), "{error}");
+    assert!(lines[1].ends_with("its width is odd") && lines[2].contains("text.png: not a PNG"), "{error}");
     assert!(scene.refused("data check nowhere").contains("nowhere"));
     scene.write("empty/notes.txt", "");
     assert!(scene.refused("data check empty").contains("no images in"));

@@ -38,8 +38,7 @@ use unpack::{Damaged, unpack};
 /// When the name is unknown or taken, the archive cannot be had, is another one than expected, or holds what it should not.
 pub fn run(args: &FetchArgs) -> Result<()> {
     let Some(name) = &args.name else {
-        tell(format_args!("{}", table()))?;
-        return Ok(());
+        return table().lines().try_for_each(tell);
     };
     let known = Archive::named(name);
     let url = match (&args.url, known) {
