@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::{Error, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::cuda::{Info, devices, usable};
+use super::cuda::{Info, devices, ready};
 use crate::words::count;
 
 /// A device as a person asks for it: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -61,7 +61,7 @@ impl DeviceChoice {
                 Ok(info) => on_gpu(&info),
                 Err(reason) => Chosen { place: Place::Cpu, note: Some(format!("{reason:#}")) },
             }),
-            DeviceChoice::Cuda(ordinal) => match usable(ordinal) {
+            DeviceChoice::Cuda(ordinal) => match ready(ordinal) {
                 Ok(info) => Ok(on_gpu(&info)),
                 Err(reason) => bail!("--device {self}: {reason:#}; --device cpu works everywhere"),
             },
@@ -77,8 +77,8 @@ fn first_usable() -> Result<Info> {
             reasons.push("a simulated GPU is used only when it is asked for".to_owned());
             continue;
         }
-        match info.ensure_usable() {
-            Ok(()) => return Ok(info),
+        match ready(info.ordinal) {
+            Ok(info) => return Ok(info),
             Err(reason) => reasons.push(format!("{reason:#}")),
         }
     }
