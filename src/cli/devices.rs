@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::config::available_threads;
 use crate::device::DeviceChoice;
 use crate::device::Place;
-use crate::device::cuda::{Info, devices};
+use crate::device::cuda::{Info, devices, ready};
 use crate::progress::tell;
 
 /// Prints a line for every device, and which of them `--device auto` is.
@@ -31,7 +31,7 @@ pub fn run() -> Result<()> {
 fn line(gpu: &Info) -> String {
     let (major, minor) = gpu.capability;
     let simulated = if gpu.is_simulated { ", simulated on the CPU" } else { "" };
-    let unusable = gpu.ensure_usable().err().map(|reason| format!(" (not usable: {reason:#})")).unwrap_or_default();
+    let unusable = ready(gpu.ordinal).err().map(|reason| format!(" (not usable: {reason:#})")).unwrap_or_default();
     let memory = gpu.memory >> 20;
     format!("cuda:{}  {}, {memory} MB, compute capability {major}.{minor}{simulated}{unusable}", gpu.ordinal, gpu.name)
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::{Error, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::cuda::{Info, devices, usable};
+use super::cuda::{Info, devices, ready};
 use crate::words::count;
 
 /// A device as a person asks for it: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -57,11 +57,11 @@ impl DeviceChoice {
         let on_gpu = |info: &Info| Chosen { place: Place::Cuda(info.ordinal), note: Some(info.name.clone()) };
         match self {
             DeviceChoice::Cpu => Ok(Chosen { place: Place::Cpu, note: None }),
-            DeviceChoice::Auto => Ok(match first_usable() {
+            DeviceChoice::Auto => Ok(match devices().and_then(|found| first_ready(&found, ready)) {
                 Ok(info) => on_gpu(&info),
                 Err(reason) => Chosen { place: Place::Cpu, note: Some(format!("{reason:#}")) },
             }),
-            DeviceChoice::Cuda(ordinal) => match usable(ordinal) {
+            DeviceChoice::Cuda(ordinal) => match ready(ordinal) {
                 Ok(info) => Ok(on_gpu(&info)),
                 Err(reason) => bail!("--device {self}: {reason:#}; --device cpu works everywhere"),
             },
@@ -69,16 +69,16 @@ impl DeviceChoice {
     }
 }
 
-/// The first real GPU that this build can use.
-fn first_usable() -> Result<Info> {
+/// The first real GPU that is `ready`.
+fn first_ready(found: &[Info], ready: impl Fn(usize) -> Result<Info>) -> Result<Info> {
     let mut reasons = Vec::new();
-    for info in devices()? {
+    for info in found {
         if info.is_simulated {
             reasons.push("a simulated GPU is used only when it is asked for".to_owned());
             continue;
         }
-        match info.ensure_usable() {
-            Ok(()) => return Ok(info),
+        match ready(info.ordinal) {
+            Ok(info) => return Ok(info),
             Err(reason) => reasons.push(format!("{reason:#}")),
         }
     }
@@ -141,6 +141,23 @@ mod tests {
         for text in ["", "gpu", "cuda:", "cuda:-1", "cuda0", "CPU"] {
             assert!(text.parse::<DeviceChoice>().unwrap_err().to_string().contains("cuda:N"), "{text}");
         }
+    }
+
+    #[test]
+    fn auto_takes_the_first_gpu_that_is_ready_and_says_why_there_is_none() {
+        let gpu = |ordinal, is_simulated| Info {
+            ordinal,
+            name: format!("GPU {ordinal}"),
+            memory: 1 << 30,
+            capability: (9, 0),
+            is_simulated,
+        };
+        let found = [gpu(0, true), gpu(1, false), gpu(2, false)];
+        let busy = |ordinal| bail!("cuda:{ordinal} is busy");
+        let free = |ordinal| if ordinal == 1 { busy(1) } else { Ok(gpu(ordinal, false)) };
+        assert_eq!(first_ready(&found, free).unwrap().ordinal, 2);
+        let reasons = first_ready(&found, busy).unwrap_err().to_string();
+        assert_eq!(reasons, "a simulated GPU is used only when it is asked for; cuda:1 is busy; cuda:2 is busy");
     }
 
     #[test]

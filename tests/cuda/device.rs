@@ -232,6 +232,20 @@ fn a_transposed_convolution_has_any_geometry() {
 }
 
 #[test]
+fn every_step_has_a_time() {
+    on_device(|| {
+        let mut tape = Tape::new();
+        let [a, b, c] = [(); 3].map(|()| tape.persistent([1, 3, 3, 2]));
+        copy(&mut tape, a, b);
+        copy(&mut tape, b, c);
+        let mut device = cuda(tape, CONTROL);
+        device.write(a, &[0.5; 18]).expect("memory");
+        assert_eq!(device.execute_timed().expect("times").len(), 2);
+        assert_eq!(device.read(c).expect("copies"), [0.5; 18]);
+    });
+}
+
+#[test]
 fn the_control_values_come_back_and_count() {
     on_device(|| {
         let mut tape = Tape::new();

@@ -6,17 +6,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Error, Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use cudarc::driver::{CudaContext, CudaFunction, DriverError, result, sys};
 use cudarc::nvrtc::Ptx;
 
-use super::kernels;
+use super::errors::explain;
+use super::{kernels, library};
 
 /// Ampere, the oldest GPUs that machine code is made for (`build/nvcc.rs`).
 const LEAST_CAPABILITY: (i32, i32) = (8, 0);
 
-/// The driver interface that the program calls: CUDA 12.
-const LEAST_VERSION: i32 = 12_000;
+/// The version of CUDA whose functions cudarc's bindings name.
+pub const LEAST_VERSION: i32 = sys::CUDA_VERSION as i32;
 
 /// How the simulator's devices are called; see `tools/cudasim`.
 const SIMULATED: &str = "cudasim";
@@ -37,25 +38,16 @@ pub struct Info {
 /// The devices of this machine, at least one.
 ///
 /// # Errors
-/// When there is no driver, it is too old, or it knows no GPU.
+/// When there is no driver, it is broken or too old, or it knows no GPU.
 pub fn devices() -> Result<Vec<Info>> {
-    // SAFETY: loads the driver library and forgets it again; its initialisers are NVIDIA's (or the simulator's) own.
-    ensure!(
-        unsafe { sys::is_culib_present() },
-        "no NVIDIA driver: its library libcuda.so was not found on this machine"
-    );
+    library::load()?;
     let started = result::init();
     if started == Err(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)) {
         bail!("the NVIDIA driver finds no GPU on this machine");
     }
     started.map_err(|error| explain("the NVIDIA driver does not start", error))?;
     let version = version()?;
-    ensure!(
-        version >= LEAST_VERSION,
-        "the NVIDIA driver is too old: it supports CUDA {}, at least {} is needed; update the driver",
-        readable(version),
-        readable(LEAST_VERSION)
-    );
+    ensure!(version >= LEAST_VERSION, library::too_old(version));
     let count = result::device::get_count().map_err(|error| explain("cannot count the GPUs", error))?;
     ensure!(count > 0, "the NVIDIA driver finds no GPU on this machine");
     let info = |ordinal| info(ordinal).map_err(|error| explain(&format!("cannot look at cuda:{ordinal}"), error));
@@ -85,7 +77,7 @@ fn version() -> Result<i32> {
 }
 
 /// `13.0` for 13000.
-fn readable(version: i32) -> String {
+pub fn readable(version: i32) -> String {
     format!("{}.{}", version / 1000, version % 1000 / 10)
 }
 
@@ -176,6 +168,15 @@ pub fn open(ordinal: usize) -> Result<(Arc<CudaContext>, Arc<Gpu>)> {
     Ok((context(ordinal)?, gpu))
 }
 
+/// As [`usable`], and a context on it can be made, which is where the driver first says that another process has the GPU, or that
+/// its memory is full. What is made is kept for the life of the process, so nothing is done twice.
+///
+/// # Errors
+/// When it is not there, or cannot be used now.
+pub fn ready(ordinal: usize) -> Result<Info> {
+    open(ordinal).map(|(_, gpu)| gpu.info.clone())
+}
+
 fn context(ordinal: usize) -> Result<Arc<CudaContext>> {
     let context = CudaContext::new(ordinal).map_err(|error| explain(&format!("cannot use cuda:{ordinal}"), error))?;
     // SAFETY: all work of this crate on a context goes through one stream, in order; without tracking, the driver is not
@@ -208,14 +209,6 @@ fn load_kernels(context: &Arc<CudaContext>, info: &Info) -> Result<Vec<CudaFunct
         function.map_err(|error| explain(&format!("cannot find the kernel {}", kernel.name), error))
     };
     kernels::KERNELS.iter().map(find).collect()
-}
-
-/// An error of the driver as a person can read it.
-pub fn explain(what: &str, error: DriverError) -> Error {
-    let name = error.error_name().map(|name| name.to_string_lossy().into_owned());
-    let text = error.error_string().map(|text| text.to_string_lossy().into_owned());
-    let name = name.unwrap_or_else(|_| format!("error {:?}", error.0));
-    anyhow!("{what}: {} ({name})", text.unwrap_or_else(|_| "the driver does not say why".into()))
 }
 
 #[cfg(test)]

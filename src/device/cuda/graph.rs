@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 use cudarc::driver::{CudaFunction, CudaGraph, CudaStream};
 
-use super::driver::explain;
+use super::errors::explain;
 use super::launch::Launch;
 use super::run;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow};
 use cudarc::driver::{CudaSlice, CudaStream, CudaView, CudaViewMut, DevicePtr, DriverError, sys};
 
-use super::driver::explain;
+use super::errors::explain;
 use crate::plan::Plan;
 use crate::program::{Buffers, Lifetime};
 use crate::tensor::{BufferId, Tensor};

@@ -8,17 +8,20 @@ mod checked;
 mod context;
 mod control;
 mod driver;
+mod errors;
 mod graph;
 pub mod kernels;
 mod launch;
+mod library;
 mod memory;
 mod pictures;
 mod timing;
 
 pub use context::Context;
 pub use control::DeviceControl;
-pub use driver::{Info, devices, usable};
+pub use driver::{Info, devices, ready, usable};
 pub use launch::{Grid, Launch, Ptr, PtrMut, blocks, int};
+pub use library::FUNCTIONS;
 
 use std::sync::Arc;
 
@@ -28,7 +31,8 @@ use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfi
 use crate::plan::{Dependencies, Plan};
 use crate::program::{Access, Control, Lifetime, Program};
 use crate::tensor::Tensor;
-use driver::{Gpu, explain};
+use driver::Gpu;
+use errors::explain;
 use graph::Sequence;
 use launch::Argument;
 use memory::Memory;

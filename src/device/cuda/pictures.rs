@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DeviceRepr};
 
-use super::driver::explain;
+use super::errors::explain;
 use super::launch::{Ptr, PtrMut, blocks, int};
 use super::{Cuda, kernels, run};
 use crate::data::{Pictures, Stack};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use cudarc::driver::sys::CUevent_flags;
 
-use super::driver::explain;
+use super::errors::explain;
 use super::{Cuda, run};
 
 impl Cuda {

@@ -1,0 +1,285 @@
+//! Drivers that are broken, and the oldest that will do. Each is a library of the test's own: some functions fail as they do on
+//! real machines, others are the simulator's.
+//!
+//! A driver that cannot be used is one line with its cure for `--device cuda`, and a reason to compute on the CPU for `auto`;
+//! whoever asks for the CPU hears nothing of it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use pixtape::device::cuda::{FUNCTIONS, kernels};
+
+use super::scene::{Scene, TINY};
+use crate::cuda::driver::simulator_folder;
+
+/// The names by which programs ask for the driver. A machine may have a real one under that which is missing.
+const NAMES: [&str; 2] = ["libcuda.so", "libcuda.so.1"];
+
+/// Functions of the simulator that no driver has.
+const SIMULATOR: [&str; 7] =
+    ["is_check_build", "live", "operand_address", "record_launches", "set", "take_launches", "take_reports"];
+
+/// The file that the functions called by a process are written to.
+const CALLED: &str = "TEST_CALLED";
+
+/// Where the program finds `driver/libcuda.so`, which is not there yet.
+fn scene() -> Scene {
+    let mut scene = Scene::new();
+    scene.set("LD_LIBRARY_PATH", scene.path("driver"));
+    scene
+}
+
+/// Asserts that the driver of `scene` is refused in lines that hold all `words`, and that the CPU does the work for `auto`.
+#[track_caller]
+fn assert_unusable(scene: &Scene, words: &[&str]) {
+    let holds = |what: &str, text: &str| {
+        for word in words {
+            assert!(text.contains(word), "{what}: {word} is missing: {text}");
+        }
+    };
+    let said = scene.run("devices");
+    assert!(said.stdout.lines().next().is_some_and(|line| line.ends_with("<- auto")), "{}", said.stdout);
+    assert_eq!(said.stdout.lines().count(), 2, "{}", said.stdout);
+    holds("devices", said.stdout.lines().nth(1).unwrap());
+    assert_eq!(said.stderr, "");
+
+    let asked = scene.refused(&format!("train {TINY} --steps 1 --out new --device cuda"));
+    assert_eq!(asked.lines().count(), 1, "{asked}");
+    holds("--device cuda", &asked);
+    assert!(asked.contains("--device cuda") && asked.contains("--device cpu works everywhere"), "{asked}");
+
+    let auto = scene.run(&format!("train {TINY} --steps 1 --out auto --device auto")).stderr;
+    let lines: Vec<&str> = auto.lines().filter(|line| line.contains(words[0])).collect();
+    let [line] = *lines else { panic!("the reason is said once: {auto}") };
+    assert!(line.contains("the CPU with 1 thread"), "{auto}");
+    holds("--device auto", line);
+    let cpu = scene.run(&format!("train {TINY} --steps 1 --out cpu --device cpu")).stderr;
+    assert!(!cpu.contains(words[0]), "{cpu}");
+    for run in ["auto", "cpu"] {
+        fs::remove_dir_all(scene.path(run)).unwrap();
+    }
+}
+
+/// Compiles C to the driver of `scene`.
+fn compile(scene: &Scene, source: &str) {
+    scene.write("driver.c", source);
+    fs::create_dir_all(scene.path("driver")).unwrap();
+    let compiler = env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let mut command = Command::new(compiler);
+    command.args(["-x", "c", "-shared", "-fPIC", "-o"]).arg(scene.path("driver/libcuda.so")).arg(scene.path("driver.c"));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::copy(scene.path("driver/libcuda.so"), scene.path("driver/libcuda.so.1")).unwrap();
+}
+
+/// A driver that has `functions`, which all fail with the code in `TEST_CODE`, but that it can say its version.
+fn failing(functions: &[&str], version: i32) -> String {
+    let mut source = "#include <stdlib.h>\n".to_owned();
+    for function in functions {
+        source += &match *function {
+            "cuDriverGetVersion" => format!("int cuDriverGetVersion(int* version) {{ *version = {version}; return 0; }}\n"),
+            name => format!("int {name}(void) {{ return atoi(getenv(\"TEST_CODE\")); }}\n"),
+        };
+    }
+    source
+}
+
+/// A driver that has `functions`, which are those of the simulator. It writes the names of those that were called to the file
+/// [`CALLED`]. `TEST_EXCLUSIVE`: another process has the GPU. `TEST_NO_POOLS`: it has no memory pools. `TEST_NAME`: its name.
+fn forwarding(functions: &[&str], simulator: &Path) -> String {
+    let names: Vec<String> = functions.iter().map(|name| format!("\"{name}\"")).collect();
+    let count = names.len();
+    let mut source = format!(
+        "#include <dlfcn.h>\n#include <stdio.h>\n#include <stdlib.h>\n\
+         static const char* const names[] = {{{}}};\n\
+         __attribute__((visibility(\"hidden\"))) void* real[{count}];\n\
+         __attribute__((visibility(\"hidden\"))) char called[{count}];\n\
+         __attribute__((constructor)) static void find(void) {{\n\
+             void* library = dlopen(\"{}\", RTLD_NOW | RTLD_LOCAL);\n\
+             if (!library) {{ fputs(dlerror(), stderr); abort(); }}\n\
+             for (int i = 0; i < {count}; i++)\n\
+                 if (!(real[i] = dlsym(library, names[i]))) {{ fputs(dlerror(), stderr); abort(); }}\n\
+         }}\n\
+         __attribute__((destructor)) static void tell(void) {{\n\
+             const char* path = getenv(\"{CALLED}\");\n\
+             FILE* file = path ? fopen(path, \"a\") : 0;\n\
+             if (!file) return;\n\
+             for (int i = 0; i < {count}; i++) if (called[i]) fprintf(file, \"%s\\n\", names[i]);\n\
+             fclose(file);\n\
+         }}\n",
+        names.join(", "),
+        simulator.display()
+    );
+    for (i, name) in functions.iter().enumerate() {
+        let special = match *name {
+            "cuDevicePrimaryCtxRetain" => "(void* context, int device) { if (getenv(\"TEST_EXCLUSIVE\")) return 46;",
+            "cuDeviceGetAttribute" => {
+                "(int* value, int which, int device) { if (which == 115 && getenv(\"TEST_NO_POOLS\")) return *value = 0;"
+            }
+            "cuDeviceGetName" => {
+                "(char* name, int length, int device) { if (getenv(\"TEST_NAME\")) \
+                 return !snprintf(name, length, \"%s\", getenv(\"TEST_NAME\"));"
+            }
+            _ => {
+                // Whatever the arguments are, they stay where they are.
+                source += &format!(
+                    "__asm__(\".text\\n.globl {name}\\n.type {name}, @function\\n{name}:\\n\
+                     movb $1, called+{i}(%rip)\\njmp *real+{}(%rip)\\n\");\n",
+                    8 * i
+                );
+                continue;
+            }
+        };
+        let arguments: Vec<&str> = special[1..special.find(')').unwrap()].split(", ").collect();
+        let types: Vec<&str> = arguments.iter().map(|argument| argument.rsplit_once(' ').unwrap().0).collect();
+        let values: Vec<&str> = arguments.iter().map(|argument| argument.rsplit_once(' ').unwrap().1).collect();
+        source += &format!(
+            "int {name}{special} called[{i}] = 1; return ((int (*)({}))real[{i}])({}); }}\n",
+            types.join(", "),
+            values.join(", ")
+        );
+    }
+    source
+}
+
+#[test]
+fn a_driver_that_cannot_be_loaded_is_named() {
+    let scene = scene();
+    for (contents, why) in [("no library", "libcuda.so: "), ("", "libcuda.so: file too short")] {
+        NAMES.iter().for_each(|name| scene.write(&format!("driver/{name}"), contents));
+        let folder = scene.path("driver");
+        let words = ["cannot be loaded: ", folder.to_str().unwrap(), why, "install the NVIDIA driver again"];
+        assert_unusable(&scene, &words);
+    }
+    // Of a 32-bit system: glibc passes it over and says so.
+    let mut elf = fs::read(env::current_exe().unwrap()).unwrap();
+    elf.truncate(4096);
+    elf[4] = 1;
+    NAMES.iter().for_each(|name| scene.write(&format!("driver/{name}"), &elf));
+    assert_unusable(&scene, &["cannot be loaded: ", "libcuda.so: wrong ELF class: ELFCLASS32"]);
+}
+
+#[test]
+fn a_driver_that_lacks_functions_is_named_with_the_first_of_them() {
+    let scene = scene();
+    let library = scene.path("driver/libcuda.so").canonicalize().unwrap_or_else(|_| scene.path("driver/libcuda.so"));
+    let all_but = |missing: &[&str]| -> Vec<&str> {
+        FUNCTIONS.into_iter().filter(|function| !missing.contains(function)).collect()
+    };
+    compile(&scene, &failing(&all_but(&["cuGraphLaunch"]), 13_000));
+    let words = ["lacks cuGraphLaunch: ", library.to_str().unwrap(), "install the driver again, 525."];
+    assert_unusable(&scene, &words);
+
+    compile(&scene, &failing(&all_but(&["cuInit", "cuGraphLaunch", "cuStreamCreate"]), 12_000));
+    assert_unusable(&scene, &["lacks cuGraphLaunch and 2 other functions: "]);
+    compile(&scene, "int nothing;\n");
+    assert_unusable(&scene, &["lacks cuCtxGetCurrent and ", "other functions"]);
+
+    // That is what is wrong with it.
+    compile(&scene, &failing(&all_but(&["cuGraphInstantiateWithFlags"]), 11_020));
+    assert_unusable(&scene, &["too old: it supports CUDA 11.2", "12.0", "525."]);
+}
+
+/// Codes that `cuInit` answers with on real machines, on drivers that do not say what they mean either.
+#[test]
+fn a_driver_that_does_not_start_is_explained() {
+    let mut scene = scene();
+    compile(&scene, &failing(&FUNCTIONS, 13_000));
+    for (code, words) in [
+        (34, ["the stub that CUDA toolkits have for linking", "out of LD_LIBRARY_PATH"]),
+        (101, ["does not know a GPU of this number", "CUDA_VISIBLE_DEVICES"]),
+        (304, ["/dev/nvidia*", "container"]),
+        (802, ["is not ready", "nvidia-fabricmanager"]),
+        (803, ["of different versions", "restart the machine"]),
+        (804, ["compatibility package", "out of LD_LIBRARY_PATH"]),
+        (999, ["after a suspend", "modprobe nvidia_uvm"]),
+    ] {
+        scene.set("TEST_CODE", code.to_string());
+        let error = format!("(error {code})");
+        assert_unusable(&scene, &["the NVIDIA driver does not start: ", words[0], words[1], &error]);
+    }
+    scene.set("TEST_CODE", "100");
+    assert_unusable(&scene, &["the NVIDIA driver finds no GPU on this machine"]);
+}
+
+#[test]
+fn a_gpu_that_another_process_has_is_left_to_it() {
+    let mut scene = scene();
+    let simulator = simulator_folder().join("libcuda.so");
+    compile(&scene, &forwarding(&FUNCTIONS, &simulator));
+    scene.set("TEST_EXCLUSIVE", "1");
+    let words = ["cannot use cuda:0: another process has the GPU for itself", "nvidia-smi", "error 46"];
+    let holds = |text: &str| assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    holds(scene.run("devices").stdout.lines().find(|line| line.starts_with("cuda:0")).unwrap());
+    holds(&scene.refused(&format!("train {TINY} --steps 1 --out new --device cuda")));
+    // `auto` looks at no simulated GPU, and at no other without kernels for it.
+    if kernels::COMPILED_BY.is_some() {
+        scene.set("TEST_NAME", "a GPU");
+        scene.set("CUDASIM_DRIVER_VERSION", "99000");
+        assert_unusable(&scene, &words);
+    }
+}
+
+/// Every command that uses a GPU, and what the examples and benches call, on a driver that has the functions of the list alone,
+/// which are those of CUDA 12.0; and each of them is called.
+#[test]
+fn the_least_driver_is_all_that_is_called() {
+    let mut scene = scene();
+    let simulator = simulator_folder().join("libcuda.so");
+    let functions: Vec<String> = SIMULATOR.iter().map(|name| format!("cudasim_{name}")).collect();
+    let functions: Vec<&str> = FUNCTIONS.into_iter().chain(functions.iter().map(String::as_str)).collect();
+    compile(&scene, &forwarding(&functions, &simulator));
+    let (called, driver) = (scene.path("called"), scene.path("driver"));
+    scene.set(CALLED, &called);
+    scene.set("CUDASIM_DRIVER_VERSION", "12000");
+    scene.draw_pairs(&["data/train/1.png", "data/train/2.png", "data/val/1.png"]);
+
+    let train = format!("train {TINY} --data data --device cuda --steps 3 --sample-every 2 --validate-every 1");
+    scene.run(&format!("{train} --out run"));
+    scene.run(&format!("{train} --out launched --cuda-graph false"));
+    scene.run("train --resume run --steps 4 --device cuda");
+    scene.run("translate run data/val --pairs --out made --device cuda");
+    scene.run("evaluate run --data data --device cuda");
+    scene.run("inspect run");
+    assert!(scene.run("devices").stdout.contains("cuda:0  "));
+
+    // The calls of those that measure, in a process of these tests with that driver; the examples themselves where they are built.
+    let in_process = |program: &Path, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).env("LD_LIBRARY_PATH", &driver).env("PIXTAPE_SIMULATOR", &driver);
+        let output = command.env(CALLED, &called).env("CUDASIM_DRIVER_VERSION", "12000").output().unwrap();
+        let [stdout, stderr] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        assert!(output.status.success(), "{}: {stdout}\n{stderr}", program.display());
+        stdout
+    };
+    let tests = env::current_exe().unwrap();
+    let said = in_process(&tests, &["--exact", "cuda::device::every_step_has_a_time"]);
+    assert!(said.contains("1 passed"), "{said}");
+    let examples = |name: &str| -> Option<PathBuf> {
+        let example = tests.parent()?.parent()?.join("examples").join(name);
+        example.exists().then_some(example)
+    };
+    if let Some(step_time) = examples("step_time") {
+        let tiny = ["--device=cuda", "--size=32", "--width=2", "--steps=1"];
+        in_process(&step_time, &tiny);
+        in_process(&step_time, &[&tiny[..], &["--by-step"]].concat());
+    }
+    if let Some(gpu_rates) = examples("gpu_rates") {
+        in_process(&gpu_rates, &["--launches=3", "--elements=1000", "--repeat=1"]);
+    }
+
+    // The other branches: a GPU without memory pools, one with little memory, and one that another process has.
+    scene.set("TEST_NO_POOLS", "1");
+    scene.run(&format!("train {TINY} --device cuda --steps 1 --out pools"));
+    scene.set("CUDASIM_MEMORY", "100000");
+    let error = scene.command(&format!("train {TINY} --device cuda --steps 1 --out little")).assert().code(1);
+    assert!(String::from_utf8_lossy(&error.get_output().stderr).contains("not enough GPU memory"));
+    scene.set("TEST_EXCLUSIVE", "1");
+    scene.command(&format!("train {TINY} --device cuda --steps 1 --out none")).assert().code(1);
+
+    let called: BTreeSet<String> = fs::read_to_string(called).unwrap().lines().map(str::to_owned).collect();
+    let drivers = called.iter().map(String::as_str).filter(|name| !name.starts_with("cudasim_"));
+    assert_eq!(drivers.collect::<Vec<_>>(), FUNCTIONS);
+}
