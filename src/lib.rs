@@ -12,6 +12,7 @@ pub mod evaluate;
 pub mod exchange;
 mod files;
 pub mod inspect;
+mod memory;
 pub mod metrics;
 pub mod nn;
 pub mod ops;

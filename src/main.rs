@@ -3,6 +3,10 @@
 use std::process::ExitCode;
 
 use pixtape::cli;
+use pixtape::device::cpu::Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     cli::run().unwrap_or_else(|error| cli::report(&error))

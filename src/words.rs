@@ -31,6 +31,13 @@ fn is_unprintable(character: char) -> bool {
     character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// The first twenty of `names`, and behind them how many more there are.
+pub fn first(names: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+    let more = names.len().saturating_sub(MOST_NAMED);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    names.take(MOST_NAMED).chain(more).collect()
+}
+
 /// An error that lists what is wrong with several inputs: a summary, then a line for each of the first twenty, then how many more
 /// there are. It is printed in lines of its own, so that it is never wrapped in a context.
 #[derive(Debug)]
@@ -44,13 +51,7 @@ impl std::error::Error for Problems {}
 impl Display for Problems {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", printable(&self.summary))?;
-        for line in self.lines.iter().take(MOST_NAMED) {
-            write!(f, "\n  {}", printable(line))?;
-        }
-        match self.lines.len().saturating_sub(MOST_NAMED) {
-            0 => Ok(()),
-            more => write!(f, "\n  and {more} more"),
-        }
+        first(self.lines.iter().cloned()).iter().try_for_each(|line| write!(f, "\n  {}", printable(line)))
     }
 }
 

@@ -33,6 +33,9 @@ pub use inspect::InspectArgs;
 pub use train::TrainArgs;
 pub use translate::TranslateArgs;
 
+use crate::config::available_threads;
+use crate::device::cpu::start_threads;
+use crate::memory::require_stacks;
 use crate::words::{Problems, printable};
 
 const EXAMPLES: &str = "\
@@ -86,7 +89,13 @@ enum Command {
 
 /// Does what the command line of this process says. Usage errors end the process with status 2.
 pub fn run() -> Result<ExitCode> {
-    match Cli::parse().command {
+    let command = Cli::parse().command;
+    match command {
+        // These read many pictures side by side.
+        Command::Train(_) | Command::Evaluate(_) | Command::Data(_) => start_threads(available_threads())?,
+        _ => require_stacks(0)?,
+    }
+    match command {
         Command::Train(args) => crate::train::run(&args.request()?)?,
         Command::Translate(args) => crate::translate::run(&args)?,
         Command::Evaluate(args) => crate::evaluate::run(&args)?,

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::folder::Reading;
 use super::layout::{Found, PARTS, Source, find};
-use super::{CACHE_BYTES, Folder, PairOptions, Report};
+use super::{Folder, PairOptions, Report};
 use crate::philox::{Purpose, Stream};
 use crate::words;
 
@@ -155,11 +155,11 @@ fn refuse(dir: &Path, bad: Vec<String>, total: usize) -> Result<()> {
 impl Folder {
     /// Opens the pairs of `dir` that a finished network is measured on, and says which these are: those of the part `test`, else
     /// `val`, else `train`, else those of `dir` itself; of these the held-out share, if `options` hold out any. The other ones are
-    /// not looked at. Every pair has the image size.
+    /// not looked at. Every pair has the image size. What is decoded is kept as far as it fits in `cache_bytes`.
     ///
     /// # Errors
     /// When there are none, or naming every file that cannot be used.
-    pub fn to_evaluate(dir: &Path, options: &PairOptions) -> Result<(String, Folder)> {
+    pub fn to_evaluate(dir: &Path, options: &PairOptions, cache_bytes: usize) -> Result<(String, Folder)> {
         let found = find(dir)?;
         let name = ["test", "val", "train", ""].into_iter().find(|part| !found.part(part).is_empty());
         let part = name.or(PARTS.last().copied()).unwrap_or_default();
@@ -170,7 +170,7 @@ impl Folder {
             name = format!("the {} of {name} held out in training", options.val_split);
         }
         let total = sources.len() + found.unclear.len();
-        let mut reading = Reading::new(options, &|_, _| {}, total, CACHE_BYTES, found.unclear);
+        let mut reading = Reading::new(options, &|_, _| {}, total, cache_bytes, found.unclear);
         let folder = reading.folder(sources, true);
         refuse(dir, reading.bad, total)?;
         Ok((name, folder))

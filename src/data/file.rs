@@ -10,6 +10,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, me
 
 use super::{FileFormat, Picture, Size, picture::Depth};
 use crate::files::{self, write_whole};
+use crate::memory::Turn;
 
 /// Endings of the files that are looked at, in lower case. What a file is, its contents say.
 pub const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "webp", "bmp"];
@@ -19,6 +20,10 @@ pub const LOOKED_FOR: &str = ".png, .jpg, .jpeg, .tif, .tiff, .webp and .bmp";
 
 /// Bytes of a picture at most, decoded or scaled: what the image crate lets its decoders take.
 pub(super) const MOST_BYTES: u64 = 512 << 20;
+
+/// Bytes for each sample of a picture while it is worked on: decoded and as 16 bits, or twice as 16 bits, as a whole and in
+/// halves, in other channels, or at another size.
+const WORK: u64 = 5;
 
 /// The picture in a file as it is looked at, with the channels that it has, and how it lies there.
 ///
@@ -36,6 +41,22 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Picture, FileFormat, Depth)> {
     let (format, image) = decode_whole(bytes)?;
     let depth = Depth::of(&image);
     Ok((Picture::from_image(image)?, format, depth))
+}
+
+/// A turn to decode the pictures in `paths` and to work on them: no other thread does so with large pictures meanwhile. Files
+/// that cannot be read take none.
+///
+/// # Errors
+/// When there is not that much memory.
+pub fn turn(paths: &[impl AsRef<Path>]) -> Result<Turn> {
+    let samples = |path: &Path| -> Result<u64> {
+        let (_, decoder) = decoder(BufReader::new(files::open(path)?))?;
+        let (width, height) = decoder.dimensions();
+        Ok(u64::from(width) * u64::from(height) * u64::from(decoder.color_type().channel_count()))
+    };
+    let samples: u64 = paths.iter().map(|path| samples(path.as_ref()).unwrap_or(0)).sum();
+    let what = paths.first().map(|path| path.as_ref().display().to_string()).unwrap_or_default();
+    Turn::take(samples.saturating_mul(WORK), format_args!("working on {what}"), "reduce the picture, or cut it into parts")
 }
 
 /// Width and height of the picture that [`read_picture`] gives, from the beginning of the file.

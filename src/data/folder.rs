@@ -61,6 +61,7 @@ impl Pairs for Folder {
             Some(pair) => Ok(pair.clone()),
             None => {
                 let source = &self.sources[index];
+                let _turn = file::turn(source.files())?;
                 prepare(decode(source)?.0, &self.options, self.is_cut).with_context(|| source.to_string())
             }
         }
@@ -105,14 +106,16 @@ impl<'a> Reading<'a> {
     /// Decodes all `sources` and keeps what still fits.
     pub(super) fn folder(&mut self, sources: Vec<Source>, is_cut: bool) -> Folder {
         let read = |source: &Source| {
-            let read = decode(source).map(|(sides, files)| {
+            let turn = file::turn(source.files());
+            let read = turn.and_then(|_turn| {
+                let (sides, files) = decode(source)?;
                 let pair = prepare(sides, self.options, is_cut).with_context(|| source.to_string()).map(|pair| {
                     let bytes = size_of::<u16>() * (pair.input.samples.len() + pair.target.samples.len());
                     // Which ones are kept is up to the threads, and changes no pair.
                     let is_kept = self.decoded_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.cache_bytes;
                     is_kept.then_some(pair)
                 });
-                (pair, files)
+                Ok((pair, files))
             });
             (self.progress)(self.done.fetch_add(1, Ordering::Relaxed) + 1, self.total);
             read

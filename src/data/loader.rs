@@ -17,6 +17,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, ensure};
 
 use super::{Augment, Pairs, Pictures, Size, Window};
+use crate::memory::require_stacks;
 use crate::philox::{Purpose, Stream};
 
 /// How pairs become batches.
@@ -73,6 +74,16 @@ struct Source {
     spent: Spent,
 }
 
+/// Threads that make batches: half of the machine, since the other half computes; beyond four there is nothing left to hide.
+fn workers() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get() / 2).clamp(1, 4)
+}
+
+/// Batches that there are at most at a time: each worker makes one while one waits, the reader has one, and one is spent.
+pub fn batches_at_once() -> usize {
+    2 * workers() + 2
+}
+
 impl Loader {
     /// Starts making batches, the first of them for `from`.
     ///
@@ -86,8 +97,8 @@ impl Loader {
             "{len} pairs do not fill one step of {batch} (--batch times --accumulate): make it at most {len}, or add pairs"
         );
         let (steps, left_over) = (len / batch, len % batch);
-        // Half of the machine, since the other half computes; beyond four there is nothing left to hide.
-        let count = thread::available_parallelism().map_or(1, |cores| cores.get() / 2).clamp(1, 4);
+        let count = workers();
+        require_stacks(count)?;
         let first = from.epoch * steps as u64 + from.step_in_epoch as u64;
         let spent = Spent::default();
         let workers = (0..count)

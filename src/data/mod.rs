@@ -23,7 +23,7 @@ mod fixture;
 
 pub use augment::{Pictures, Stack, Window};
 pub use dataset::Dataset;
-pub use file::{LOOKED_FOR, picture_size, read_picture, write_png};
+pub use file::{LOOKED_FOR, picture_size, read_picture, turn, write_png};
 pub use fit::{Fit, Preprocess};
 pub use folder::{CACHE_BYTES, Folder, PairOptions};
 pub use format::FileFormat;

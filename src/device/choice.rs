@@ -6,8 +6,13 @@ use std::str::FromStr;
 use anyhow::{Error, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::cpu::Cpu;
 use super::cuda::{Info, devices, ready};
+use crate::program::Program;
 use crate::words::count;
+
+/// Bytes of the copies that matrix products make of their operands, about: they depend on the caches of the machine.
+const PACKED: u64 = 8 << 20;
 
 /// A device as a person asks for it: `auto`, `cpu`, `cuda` or `cuda:N`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +31,17 @@ pub enum Place {
     Cpu,
     /// A GPU by its number.
     Cuda(usize),
+}
+
+impl Place {
+    /// Bytes of this machine's memory that `program` takes here, its kernels' own included. A GPU has its own memory, and says
+    /// what it lacks.
+    pub fn program_bytes(self, program: &Program) -> u64 {
+        match self {
+            Place::Cpu => Cpu::<f32>::bytes_of(program) as u64 + PACKED,
+            Place::Cuda(_) => 0,
+        }
+    }
 }
 
 /// A place, and why it is this one.

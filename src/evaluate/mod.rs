@@ -1,5 +1,6 @@
 //! `pixtape evaluate`: how close a trained generator comes to pictures that it has not seen.
 
+mod memory;
 mod pictures;
 mod table;
 
@@ -9,7 +10,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cli::EvaluateArgs;
-use crate::data::{Direction, Folder, Pairs, Picture};
+use crate::data::{CACHE_BYTES, Direction, Folder, Pairs, Picture};
 use crate::device::cpu::with_threads;
 use crate::metrics::{Distances, Metric, Statistics};
 use crate::progress::{Progress, tell};
@@ -83,13 +84,14 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let mut model = Model::open(&args.model, &args.generator)?;
     let options = model.evaluation_options(&args.data);
     let size = options.fit.image;
-    let (split, pairs) = Folder::to_evaluate(&args.data, &options)?;
+    let cache_bytes = memory::check(&model, size, CACHE_BYTES)?;
+    let (split, pairs) = Folder::to_evaluate(&args.data, &options, cache_bytes)?;
     let progress = Progress::of_jobs("Translating pairs", pairs.len() as u64);
     let images = with_threads(args.generator.threads, || -> Result<Vec<Measured>> {
         let mut images = Vec::with_capacity(pairs.len());
         for index in 0..pairs.len() {
             let pair = pairs.pair(0, index)?;
-            let output = model.generate(&pair.input.values(), size, index as u64)?;
+            let output = model.generate(pair.input.values(), size, index as u64)?;
             let channels = pair.target.channels;
             let distances = Distances::between(&output, &pair.target.values(), [size.height, size.width, channels]);
             if let Some(gallery) = &mut gallery {

@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use crate::data::layout::{PARTS, list_and_skip, skip_folders};
 use crate::data::{Picture, Size};
 use crate::progress::{Progress, say};
-use crate::words::{count, refuse};
+use crate::words::{count, first, refuse};
 use new_folder::{ensure_free, new_folder};
 
 /// The pictures in each of the [`PARTS`] of a folder that has any. What else there is goes to `skipped`.
@@ -42,9 +42,8 @@ fn parts(dir: &Path, skipped: &mut Vec<(PathBuf, String)>) -> Result<Vec<(&'stat
 
 /// Names what a folder holds that a command makes nothing of, each with the reason.
 fn say_left_out(skipped: &[(PathBuf, String)]) {
-    for (path, why) in skipped {
-        say(&format!("Left out: {}: {why}", path.display()));
-    }
+    let lines = skipped.iter().map(|(path, why)| format!("{}: {why}", path.display()));
+    first(lines).iter().for_each(|line| say(&format!("Left out: {line}")));
 }
 
 /// Does `one` for each of `jobs`, several at a time, and says how far it is: `what` are the jobs, in the plural.

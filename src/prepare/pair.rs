@@ -13,7 +13,7 @@ use image::DynamicImage;
 use super::{beside, count, for_all, new_folder, parts, refuse, say_left_out};
 use crate::{
     cli::PairArgs,
-    data::{Depth, Picture, ResizeFilter, layout::PARTS, picture_size, read_picture, write_png},
+    data::{Depth, Picture, ResizeFilter, layout::PARTS, picture_size, read_picture, turn, write_png},
     progress::tell,
 };
 
@@ -31,6 +31,7 @@ pub fn run(args: &PairArgs) -> Result<()> {
             fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
         }
         for_all(&pairs, "pairs", |pair| {
+            let _turn = turn(&[&pair.a, &pair.b])?;
             let ((a, _, depth_a), (b, _, depth_b)) = (read_picture(&pair.a)?, read_picture(&pair.b)?);
             let joined = join((a, depth_a), (b, depth_b));
             let mut name = pair.stem.clone();

@@ -3,6 +3,7 @@
 mod interrupt;
 mod journal;
 mod losses;
+mod memory;
 mod progress;
 mod run;
 mod samples;

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::interrupt;
 use super::journal::Journal;
+use super::memory;
 use super::progress::TrainingProgress;
 use super::samples;
 use super::schedule::{LrSchedule, learning_rate};
@@ -47,7 +48,8 @@ const HOW_TO_HOLD_OUT: &str = "put pairs into val/ beside train/, or hold a shar
 /// that were saved until then stay.
 pub fn run(request: &TrainRequest) -> Result<()> {
     let chosen = request.config.device.choose()?;
-    let data = Data::open(&request.config)?;
+    let cache_bytes = memory::check(&request.config, chosen.place, CACHE_BYTES)?;
+    let data = Data::open(&request.config, cache_bytes)?;
     with_threads(request.config.threads, || Run::start(request, data, chosen)?.train())?
 }
 
@@ -61,7 +63,7 @@ struct Data {
 }
 
 impl Data {
-    fn open(config: &TrainConfig) -> Result<Data> {
+    fn open(config: &TrainConfig, cache_bytes: usize) -> Result<Data> {
         let options = config.pair_options();
         let (train, held_out, report): (Arc<dyn Pairs>, Option<Box<dyn Pairs>>, _) = match &config.data {
             None => {
@@ -73,7 +75,7 @@ impl Data {
                 (Arc::new(train), Some(Box::new(held_out)), None)
             }
             Some(dir) => {
-                let Dataset { train, held_out, report } = open_folder(dir, config)?;
+                let Dataset { train, held_out, report } = open_folder(dir, config, cache_bytes)?;
                 (Arc::new(train), held_out.map(|folder| Box::new(folder) as Box<dyn Pairs>), Some(report))
             }
         };
@@ -89,12 +91,12 @@ impl Data {
     }
 }
 
-fn open_folder(dir: &Path, config: &TrainConfig) -> Result<Dataset> {
+fn open_folder(dir: &Path, config: &TrainConfig, cache_bytes: usize) -> Result<Dataset> {
     let reading = OnceLock::new();
     let decoded = |_, total: usize| {
         reading.get_or_init(|| Progress::of_jobs("Reading pairs", total as u64)).advance(1);
     };
-    Dataset::open(dir, &config.pair_options(), CACHE_BYTES, &decoded)
+    Dataset::open(dir, &config.pair_options(), cache_bytes, &decoded)
 }
 
 struct Run {

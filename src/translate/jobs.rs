@@ -8,13 +8,13 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::Model;
 use crate::cli::TranslateArgs;
-use crate::data::{Depth, Direction, FileFormat, LOOKED_FOR, Picture, Size, list, read_picture};
+use crate::data::{Depth, Direction, FileFormat, LOOKED_FOR, Picture, Size, list, read_picture, turn};
 use crate::words::refuse;
 
 /// One image to translate.
 #[derive(Debug)]
 pub struct Job {
-    input: PathBuf,
+    pub input: PathBuf,
     pair_side: Option<Direction>,
     /// Of what is translated.
     pub size: Size,
@@ -93,6 +93,7 @@ fn files(inputs: &[PathBuf]) -> Result<Vec<PathBuf>> {
 
 /// The picture to translate, and how it lies in its file.
 fn read(path: &Path, pair_side: Option<Direction>) -> Result<(Picture, FileFormat, Depth)> {
+    let _turn = turn(&[path])?;
     let (picture, format, depth) = read_picture(path)?;
     let Some(direction) = pair_side else {
         return Ok((picture, format, depth));

@@ -4,6 +4,7 @@
 //! network needs. Each tile has a number, which picks its dropout, and is run with as many others as `--batch` says.
 
 mod jobs;
+mod memory;
 mod model;
 mod tiles;
 
@@ -34,6 +35,7 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
     check_samples(args, &model)?;
     let cut = Cut::new(args, &model)?;
     let mut jobs = jobs(args, &model)?;
+    memory::check(&model, &cut, &jobs, model.images_at_once(args.batch))?;
     // Those of one size follow each other: the network is recorded once for each size, and batches are full.
     jobs.sort_by_key(|job| {
         let Size { width, height } = cut.tile(job.size);
@@ -192,8 +194,7 @@ impl Work<'_> {
     /// Runs the tiles that wait, and writes the results that are then complete.
     fn flush(&mut self, tile: Size, inputs: &mut Vec<f32>, canvases: &mut VecDeque<Canvas>) -> Result<()> {
         let [_, channels] = self.model.channels();
-        let outputs = self.model.generate(inputs, tile, self.number)?;
-        inputs.clear();
+        let outputs = self.model.generate(std::mem::take(inputs), tile, self.number)?;
         for output in outputs.chunks_exact(tile.pixels() * channels) {
             self.number += 1;
             self.progress.advance(1);
@@ -203,7 +204,9 @@ impl Work<'_> {
             canvas.done += 1;
             if canvas.done == canvas.tiles.count() {
                 let Some(Canvas { job, output, values, .. }) = canvases.pop_front() else { break };
-                let bytes = job.encode(&Picture::from_f32(job.size, channels, &values));
+                let picture = Picture::from_f32(job.size, channels, &values);
+                drop(values);
+                let bytes = job.encode(&picture);
                 // Not before: a checkpoint that lacks a tensor leaves no empty folder.
                 fs::create_dir_all(self.out)
                     .with_context(|| format!("cannot make the folder {}", self.out.display()))?;

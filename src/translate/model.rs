@@ -8,8 +8,8 @@ use crate::checkpoint::{About, Origin, Reader, resolve};
 use crate::cli::GeneratorArgs;
 use crate::data::{Direction, PairOptions, Size};
 use crate::device::{Chosen, Device, Place};
-use crate::nn::{Draws, PUBLISHED_SIDE, Parameters, State};
-use crate::program::Control;
+use crate::nn::{Draws, PUBLISHED_SIDE, Parameters, Spec, State};
+use crate::program::{Control, Program};
 use crate::tape::Tape;
 use crate::tensor::Tensor;
 
@@ -112,7 +112,7 @@ impl Model {
     ///
     /// # Errors
     /// When a tensor is missing from the checkpoint, or memory runs out.
-    pub fn generate(&mut self, inputs: &[f32], size: Size, first: u64) -> Result<Vec<f32>> {
+    pub fn generate(&mut self, inputs: Vec<f32>, size: Size, first: u64) -> Result<Vec<f32>> {
         let count = inputs.len() / (size.pixels() * self.about.generator.input_channels);
         let recorded = match self.recorded.take() {
             Some(recorded) if recorded.size == size && recorded.input.shape[0] >= count => recorded,
@@ -120,16 +120,15 @@ impl Model {
         };
         let Recorded { device, input, output, .. } = self.recorded.insert(recorded);
         device.set_control(Control { step: first, ..device.control()? })?;
-        device.write(input.batch_slice(0..count), inputs)?;
+        device.write(input.batch_slice(0..count), &inputs)?;
+        // The memory of large ones is needed while the network runs.
+        drop(inputs);
         device.execute()?;
         device.read(output.batch_slice(0..count))
     }
 
-    /// Records the generator for `count` images of `size`. The weights come from the program `before` where there is one, else from
-    /// the checkpoint.
-    fn record(&self, size: Size, count: usize, before: Option<Recorded>) -> Result<Recorded> {
-        let weights = before.map(|before| before.device.read(before.parameters.values)).transpose()?;
-        // By now the program before is gone: two would need the memory twice.
+    /// The generator as a program for `count` images of `size`, with its parameters, its input and its output.
+    fn program(&self, size: Size, count: usize) -> (Program, Parameters, [Tensor; 2]) {
         let mut unet = self.about.generator;
         if !self.dropout {
             unet.dropout = 0.0;
@@ -139,8 +138,28 @@ impl Model {
         let mut images = |channels| tape.persistent([count, size.height, size.width, channels]);
         let (input, output) = (images(unet.input_channels), images(unet.output_channels));
         unet.forward(&mut tape, &parameters, input, output, Draws { pass: 0, first_image: 0, by_step: true });
+        (tape.finish(), parameters, [input, output])
+    }
+
+    /// Bytes of this machine's memory that the generator takes for `count` images of `size`.
+    pub fn program_bytes(&self, size: Size, count: usize) -> u64 {
+        self.chosen.place.program_bytes(&self.program(size, count).0)
+    }
+
+    /// Bytes of its weights.
+    pub fn weight_bytes(&self) -> u64 {
+        let weights: usize = self.about.generator.specs().iter().map(Spec::count).sum();
+        (size_of::<f32>() * weights) as u64
+    }
+
+    /// Records the generator for `count` images of `size`. The weights come from the program `before` where there is one, else from
+    /// the checkpoint.
+    fn record(&self, size: Size, count: usize, before: Option<Recorded>) -> Result<Recorded> {
+        let weights = before.map(|before| before.device.read(before.parameters.values)).transpose()?;
+        // By now the program before is gone: two would need the memory twice.
+        let (program, parameters, [input, output]) = self.program(size, count);
         let control = Control { seed: self.seed, step: 0, learning_rate: 0.0 };
-        let mut device = Device::new(tape.finish(), control, self.chosen.place, true)?;
+        let mut device = Device::new(program, control, self.chosen.place, true)?;
         match weights {
             Some(weights) => device.write(parameters.values, &weights)?,
             None => {

@@ -21,7 +21,7 @@ fn output(model: &Path) -> Vec<f64> {
     let args = GeneratorArgs { dropout: false, seed: 1, device: "cpu".parse().expect("a device"), threads: 1 };
     let mut model = Model::open(model, &args).unwrap();
     let x: Vec<f32> = image_values("x", [1, 32, 32, 3], 1.0).into_iter().map(|x| x as f32).collect();
-    model.generate(&x, Size { width: 32, height: 32 }, 0).unwrap().into_iter().map(f64::from).collect()
+    model.generate(x, Size { width: 32, height: 32 }, 0).unwrap().into_iter().map(f64::from).collect()
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! The one idea: everything is generic over the number type, so that the code which trains in f32 is the code whose
 //! gradients are checked by finite differences in f64. Threads are those of the rayon pool that the caller runs in.
 
+mod allocator;
 mod blocks;
 mod checked;
 mod columns;
@@ -11,6 +12,7 @@ mod matmul;
 mod memory;
 mod real;
 
+pub use allocator::Allocator;
 pub(crate) use blocks::{BLOCK, Block, BlockMut, for_each_block};
 pub(crate) use columns::{gather_big, gather_small, sum_into_big, sum_into_small};
 pub use context::{Context, View, ViewMut};
@@ -20,6 +22,7 @@ pub use real::{Real, vectorized};
 use anyhow::{Context as _, Result};
 use rayon::prelude::*;
 
+use crate::memory::require_stacks;
 use crate::plan::{Dependencies, Plan};
 use crate::program::{Control, Program};
 use crate::tensor::Tensor;
@@ -67,13 +70,19 @@ impl<T: Real> Cpu<T> {
         Cpu::with_memory(program, dependencies, memory, control)
     }
 
+    /// Bytes of the arena and the scratch memory that [`Cpu::new`] takes for `program`.
+    pub fn bytes_of(program: &Program) -> usize {
+        let plan = Plan::of(program, &Dependencies::of(program));
+        (plan.total() + workspace::<T>(program)) * size_of::<T>()
+    }
+
     fn with_memory(
         program: Program,
         dependencies: Dependencies,
         memory: Memory<T>,
         control: Control,
     ) -> Result<Cpu<T>> {
-        let length = program.steps.iter().map(|s| T::kernel(&*s.step).workspace()).max().unwrap_or(0);
+        let length = workspace::<T>(&program);
         let mut workspace = Vec::new();
         let bytes = length * size_of::<T>();
         workspace
@@ -114,6 +123,9 @@ impl<T: Real> Cpu<T> {
     /// The values of `tensor`, pixel by pixel. Those of a transient tensor may already have made room for others.
     pub fn read(&self, tensor: Tensor) -> Vec<T> {
         let span = &self.memory.buffer(tensor.buffer)[tensor.span()];
+        if tensor.stride == tensor.channels() {
+            return span.to_vec();
+        }
         span.chunks(tensor.stride.max(1)).flat_map(|pixel| &pixel[..tensor.channels()]).copied().collect()
     }
 
@@ -155,11 +167,28 @@ impl<T: Real> Cpu<T> {
     }
 }
 
+/// Elements of the scratch memory that the steps of `program` share.
+fn workspace<T: Real>(program: &Program) -> usize {
+    program.steps.iter().map(|s| T::kernel(&*s.step).workspace()).max().unwrap_or(0)
+}
+
+/// Starts the threads for what is done in parallel outside of [`with_threads`]. Left to itself, rayon starts as many as a
+/// variable of the environment says.
+///
+/// # Errors
+/// When the operating system refuses the threads.
+pub fn start_threads(threads: usize) -> Result<()> {
+    require_stacks(threads)?;
+    let started = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    started.with_context(|| format!("cannot start {threads} threads"))
+}
+
 /// Runs `work` with `threads` threads; everything a [`Cpu`] does inside uses them.
 ///
 /// # Errors
 /// When the operating system refuses the threads.
 pub fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> Result<R> {
+    require_stacks(threads)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     Ok(pool.with_context(|| format!("cannot start {threads} threads; try a smaller --threads"))?.install(work))
 }

@@ -13,7 +13,8 @@ use crate::checkpoint::{About, Reader, TensorSpec, Tensors, resolve, save_weight
 use crate::cli::{ExportArgs, Network};
 use crate::config::is_same_place;
 use crate::files::{make_folder_of, write_whole};
-use crate::nn::{Norm, Recipe};
+use crate::memory::require;
+use crate::nn::{Norm, Recipe, Spec};
 use crate::progress::tell;
 
 /// Exports the checkpoint that `args` name.
@@ -52,6 +53,11 @@ pub fn run(args: &ExportArgs) -> Result<()> {
 }
 
 fn to_onnx(reader: &mut Reader, about: &About, out: &Path) -> Result<()> {
+    let counts = about.generator.specs().iter().map(Spec::count).collect::<Vec<_>>();
+    // All weights in the graph and in the bytes of the file, and the largest on its way there.
+    let values = 2 * counts.iter().sum::<usize>() + 3 * counts.iter().max().copied().unwrap_or(0);
+    let what = "an ONNX file of these weights";
+    require((size_of::<f32>() * values) as u64, what, || "free memory, or export with --safetensors".to_owned())?;
     let read = |name: &str, shape: &[usize]| reader.tensor(&format!("generator.{name}"), shape);
     let model = onnx::model(about.generator, about.to_strings()?, read)?;
     write_whole(out, &model.encode_to_vec())

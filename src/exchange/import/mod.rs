@@ -16,6 +16,8 @@ use crate::checkpoint::{About, Origin, TensorSpec, Tensors, save};
 use crate::cli::ImportArgs;
 use crate::config::is_same_place;
 use crate::files::make_folder_of;
+use crate::memory::require;
+use crate::nn::{Spec, UNet};
 use crate::progress::tell;
 use torch::TorchFile;
 
@@ -35,6 +37,7 @@ pub fn run(args: &ImportArgs) -> Result<()> {
     let dicts = std::mem::take(&mut file.dicts);
     let context = || format!("cannot import {}", path.display());
     let found = recognise::generator(&dicts, *running_stats).with_context(context)?;
+    require_memory(found.unet).with_context(context)?;
     let read = |name: &str| -> Result<Option<Vec<f32>>> {
         found.tensor(name).map(|(name, tensor)| file.read(&name, tensor)).transpose()
     };
@@ -55,6 +58,15 @@ pub fn run(args: &ImportArgs) -> Result<()> {
     tell(format_args!("{}", weights::describe(found.unet.norm, *running_stats)))?;
     tell(format_args!("Imported {count} parameters into {}, for pairs {}", out.display(), direction.describe()))?;
     Ok(())
+}
+
+/// Asserts that there is memory for the weights of `unet`, all of which are held before anything is written, and beside them for
+/// what the largest is read from and copied to.
+fn require_memory(unet: UNet) -> Result<()> {
+    let counts = unet.specs().iter().map(Spec::count).collect::<Vec<_>>();
+    let largest = counts.iter().max().copied().unwrap_or(0);
+    let bytes = size_of::<f32>() * (counts.iter().sum::<usize>() + 4 * largest);
+    require(bytes as u64, "holding its weights", || "free memory, or import it on another machine".to_owned())
 }
 
 /// The tensors on their way into the new file.

@@ -13,10 +13,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 
-use super::{beside, count, for_all, new_folder, parts, refuse, say_left_out};
+use super::{beside, count, first, for_all, new_folder, parts, refuse, say_left_out};
 use crate::{
     cli::MakeArgs,
-    data::{Picture, ResizeFilter, Size, picture_size, read_picture, write_png},
+    data::{Picture, ResizeFilter, Size, picture_size, read_picture, turn, write_png},
     progress::{say, tell},
 };
 use degrade::Degrade;
@@ -32,7 +32,7 @@ pub fn run(args: &MakeArgs) -> Result<()> {
     let total = photos.len();
     let (photos, small): (Vec<_>, Vec<_>) = photos.into_iter().partition(|photo| !photo.is_small);
     if !small.is_empty() {
-        let names: Vec<String> = small.iter().map(|photo| photo.path.display().to_string()).collect();
+        let names = first(small.iter().map(|photo| photo.path.display().to_string()));
         let of = format!("{} of {}", small.len(), count(total, "photograph"));
         say(&format!("{of} are smaller than --size {} and left out: {}", args.size, names.join(", ")));
     }
@@ -42,6 +42,7 @@ pub fn run(args: &MakeArgs) -> Result<()> {
             fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
         }
         for_all(&photos, "photographs", |photo| {
+            let _turn = turn(&[&photo.path])?;
             let (picture, ..) = read_picture(&photo.path)?;
             let whole = fit(picture.with_channels(3), args.size);
             let mut name = photo.stem.clone();

@@ -1,0 +1,21 @@
+//! The memory that an evaluation takes, known before it begins.
+
+use anyhow::Result;
+
+use crate::data::Size;
+use crate::memory::{require, spare};
+use crate::translate::Model;
+
+/// Asserts that there is memory to measure pairs of `size`. Returns how much of `cache` bytes for decoded pairs there is beside
+/// it.
+///
+/// # Errors
+/// When there is not.
+pub fn check(model: &Model, size: Size, cache: usize) -> Result<usize> {
+    let [inputs, outputs] = model.channels();
+    // Input and target as 16-bit samples, input, output and target as floats, and a picture for the page.
+    let pair = (size_of::<u16>() + size_of::<f32>()) * (inputs + 2 * outputs);
+    let bytes = (model.program_bytes(size, 1) + (size.pixels() * pair) as u64).max(2 * model.weight_bytes());
+    require(bytes, format_args!("measuring pairs of {size}"), || "free memory, or use a smaller network".to_owned())?;
+    Ok(spare(cache, bytes))
+}

@@ -1,0 +1,45 @@
+//! The memory that a run takes, known before it begins.
+
+use anyhow::Result;
+
+use super::samples::ROWS;
+use super::step::TrainingStep;
+use super::validation::AT_ONCE;
+use crate::config::TrainConfig;
+use crate::data::loader::batches_at_once;
+use crate::device::Place;
+use crate::memory::{require, spare};
+
+/// Asserts that there is memory for a run with these settings at `place`. Returns how much of `cache` bytes for decoded pairs
+/// there is beside it.
+///
+/// # Errors
+/// When there is not, with the settings that take less.
+pub fn check(config: &TrainConfig, place: Place, cache: usize) -> Result<usize> {
+    let bytes = bytes(config, place)?;
+    let batch = match config.batch {
+        1 => "",
+        _ => "a smaller --batch (with more --accumulate in its place), ",
+    };
+    let what = format!("training at {} with --batch {} and --ngf {}", config.image_size, config.batch, config.ngf);
+    require(bytes, what, || format!("take {batch}a smaller --image-size, or a smaller --ngf and --ndf"))?;
+    Ok(spare(cache, bytes))
+}
+
+/// Bytes of memory at most, without the decoded pairs that are kept.
+fn bytes(config: &TrainConfig, place: Place) -> Result<u64> {
+    let recorded = TrainingStep::record(&config.step_options())?;
+    let networks = [Some(&recorded.generator), recorded.discriminator.as_ref()];
+    let largest = networks.into_iter().flatten().flat_map(|network| &network.specs).map(|spec| spec.count()).max();
+    // On its way into a checkpoint, and out of one.
+    let tensor = 3 * size_of::<f32>() * largest.unwrap_or(0);
+    let (image, load) = (config.image_size.pixels(), config.load_size.pixels());
+    let channels = config.in_channels + config.out_channels;
+    let pair = size_of::<u16>() * channels;
+    let batches = batches_at_once() * (config.pairs() * image + load) * pair;
+    let grids = ROWS * image * (pair + 3 * 3 * 2);
+    // While held-out pairs are measured.
+    let measured = AT_ONCE * image * (pair + size_of::<f32>() * 2 * config.out_channels);
+    let pictures = batches + grids + measured;
+    Ok(place.program_bytes(&recorded.program) + (tensor + pictures) as u64)
+}
