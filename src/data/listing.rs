@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -75,7 +75,7 @@ fn why_left_out(path: &Path) -> Option<String> {
     if name.ends_with(UNFINISHED.as_bytes()) {
         return Some("not finished when it was written".to_owned());
     }
-    match start(path) {
+    match files::open(path).and_then(|file| files::start(file, START)) {
         Err(error) => Some(format!("cannot be read: {error}")),
         Ok(start) => match guess(&start) {
             Some(FileFormat::Tiff) if RAW_ENDINGS.contains(&&*ending) => {
@@ -85,12 +85,6 @@ fn why_left_out(path: &Path) -> Option<String> {
             None => Some(what_it_is(&start)),
         },
     }
-}
-
-fn start(path: &Path) -> io::Result<Vec<u8>> {
-    let mut start = Vec::new();
-    files::open(path)?.take(START).read_to_end(&mut start)?;
-    Ok(start)
 }
 
 /// The format of a file with any name that begins with `start`.

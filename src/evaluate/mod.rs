@@ -12,7 +12,7 @@ use crate::cli::EvaluateArgs;
 use crate::data::{Direction, Folder, Pairs, Picture};
 use crate::device::cpu::with_threads;
 use crate::metrics::{Distances, Metric, Statistics};
-use crate::progress::{Progress, tell};
+use crate::progress::{Progress, say, tell};
 use crate::translate::Model;
 use crate::words::count;
 use pictures::Gallery;
@@ -84,6 +84,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let options = model.evaluation_options(&args.data);
     let size = options.fit.image;
     let (split, pairs) = Folder::to_evaluate(&args.data, &options)?;
+    model.note().into_iter().for_each(say);
     let progress = Progress::of_jobs("Translating pairs", pairs.len() as u64);
     let images = with_threads(args.generator.threads, || -> Result<Vec<Measured>> {
         let mut images = Vec::with_capacity(pairs.len());
