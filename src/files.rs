@@ -29,6 +29,16 @@ pub fn open(path: &Path) -> io::Result<File> {
     if kind.is_file() { Ok(file) } else { Err(refuse(kind)) }
 }
 
+/// The first `most` bytes of a file, or all of a shorter one. A single read may give fewer than there are.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn start(file: impl Read, most: u64) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    file.take(most).read_to_end(&mut start)?;
+    Ok(start)
+}
+
 /// The contents of a regular file.
 ///
 /// # Errors
@@ -145,6 +155,20 @@ mod tests {
             assert_eq!(read(&path).unwrap_err().to_string(), format!("it is {kind} and no file"));
         }
         assert_eq!(open(&at("nowhere")).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    /// A file on a network or a pipe may give a byte at a time.
+    #[test]
+    fn the_start_of_a_file_is_read_in_full_however_little_a_read_gives() {
+        struct Slow<'a>(&'a [u8]);
+        impl Read for Slow<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let most = buffer.len().min(1);
+                self.0.read(&mut buffer[..most])
+            }
+        }
+        assert_eq!(start(Slow(b"PK\x03\x04 and more"), 4).unwrap(), b"PK\x03\x04");
+        assert_eq!(start(Slow(b"PK"), 4).unwrap(), b"PK");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::config::{TrainConfig, value_name};
 use crate::data::Direction;
 use crate::metrics::Validation;
 use crate::nn::UNet;
+use crate::words::shortened;
 
 /// The format this program writes, and the only one it reads. To be raised whenever a tensor or a key changes its
 /// meaning.
@@ -51,11 +52,19 @@ impl About {
         About { generator: meta.config.step_options().generator, origin: Origin::Run(Box::new(meta)) }
     }
 
+    /// Which side of a pair the generator takes.
+    pub fn direction(&self) -> Direction {
+        match &self.origin {
+            Origin::Run(meta) => meta.config.direction,
+            Origin::Import { direction, .. } => *direction,
+        }
+    }
+
     /// Which weights these are, for a sentence.
     pub fn describe(&self) -> String {
         match &self.origin {
             Origin::Run(meta) => format!("weights of step {}", meta.step),
-            Origin::Import { file, .. } => format!("weights imported from {file}"),
+            Origin::Import { file, .. } => format!("weights imported from {}", shortened(file)),
         }
     }
 
@@ -80,12 +89,24 @@ impl About {
         Ok(strings)
     }
 
+    /// True of the header of a checkpoint or an import, of any format version.
+    pub(crate) fn is_checkpoint(strings: &HashMap<String, String>) -> bool {
+        strings.contains_key(VERSION_KEY)
+    }
+
+    /// What the header of exported weights says; `None` of weights of another program.
+    ///
+    /// # Errors
+    /// When it is damaged, or this program does not know what it says.
+    pub(crate) fn of_weights(strings: &HashMap<String, String>) -> Result<Option<About>> {
+        strings.contains_key(GENERATOR_KEY).then(|| About::from_versionless(strings)).transpose()
+    }
+
     /// The inverse of `to_strings`. The version is looked at first: nothing else of another format can be relied upon.
     pub(super) fn from_strings(strings: &HashMap<String, String>) -> Result<About> {
         ensure!(
-            strings.contains_key(VERSION_KEY),
-            "holds tensors but is not a pixtape checkpoint (weights alone go to train --start-from, under names that begin with \
-             generator. or discriminator.)"
+            About::is_checkpoint(strings),
+            "holds tensors but is not a pixtape checkpoint (weights alone go to train --start-from)"
         );
         let version: u32 = parse(strings, VERSION_KEY)?;
         ensure!(
@@ -93,6 +114,10 @@ impl About {
             "is of checkpoint format {version}, and this pixtape reads format {FORMAT_VERSION} \
              only: use the pixtape that wrote it"
         );
+        About::from_versionless(strings)
+    }
+
+    fn from_versionless(strings: &HashMap<String, String>) -> Result<About> {
         let origin = match strings.get(IMPORTED_FROM_KEY) {
             Some(file) => Origin::Import { file: file.clone(), direction: parse_choice(strings, DIRECTION_KEY)? },
             None => Origin::Run(Box::new(Meta::from_strings(strings)?)),
@@ -158,12 +183,12 @@ fn text<'a>(strings: &'a HashMap<String, String>, key: &str) -> Result<&'a str> 
 
 fn parse_choice<T: ValueEnum>(strings: &HashMap<String, String>, key: &str) -> Result<T> {
     let text = text(strings, key)?;
-    T::from_str(text, false).map_err(|error| anyhow!("has {key} = {text:?} in its header: {error}"))
+    T::from_str(text, false).map_err(|error| anyhow!("has {key} = {:?} in its header: {error}", shortened(text)))
 }
 
 fn parse<T: FromStr<Err: Display>>(strings: &HashMap<String, String>, key: &str) -> Result<T> {
     let text = text(strings, key)?;
-    text.parse().map_err(|error| anyhow!("has {key} = {text:?} in its header: {error}"))
+    text.parse().map_err(|error| anyhow!("has {key} = {:?} in its header: {error}", shortened(text)))
 }
 
 #[cfg(test)]

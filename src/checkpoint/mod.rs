@@ -8,6 +8,7 @@
 //! the header's `__metadata__`, as strings, under the keys that [`About`] and [`Meta`] list.
 
 mod folder;
+pub(crate) mod foreign;
 mod meta;
 mod read;
 mod write;
@@ -15,6 +16,7 @@ mod write;
 pub use folder::{latest, names, resolve, save_best, save_to_run};
 pub use meta::{About, FORMAT_VERSION, Meta, Origin};
 pub use read::Reader;
+pub(crate) use read::read_header;
 pub use write::{Tensors, save, save_weights};
 
 /// Name and shape of one f32 tensor, as PyTorch has them.

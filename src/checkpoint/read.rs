@@ -9,11 +9,9 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use safetensors::{Dtype, tensor::Metadata};
 
+use super::foreign::{self, is_safetensors};
 use super::{About, Meta, Origin, TensorSpec};
 use crate::files;
-
-/// The safetensors format's own limit.
-const LARGEST_HEADER: u64 = 100_000_000;
 
 /// An open safetensors file: a checkpoint, or weights alone.
 #[derive(Debug)]
@@ -31,10 +29,20 @@ impl Reader {
         let open = || -> Result<Reader> {
             let mut file = files::open(path)?;
             let length = file.metadata()?.len();
+            let beginning = files::start(&mut file, foreign::START)?;
+            if !is_safetensors(&beginning) {
+                let kind = foreign::kind(&beginning, path).map(|kind| format!(" but {kind}"));
+                bail!("{NO_SAFETENSORS}{}", kind.unwrap_or_default());
+            }
             let (header, start) = read_header(&mut file, length)?;
             Ok(Reader { path: path.to_path_buf(), file, header, start })
         };
         open().with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// True of a checkpoint or an import, of any format version; false of weights alone.
+    pub(crate) fn is_checkpoint(&self) -> bool {
+        self.header.metadata().as_ref().is_some_and(About::is_checkpoint)
     }
 
     /// What the file says beside its tensors. Fails if it is not a checkpoint, or one of another format version.
@@ -83,23 +91,29 @@ impl Reader {
     }
 }
 
-/// The header and the place where it ends, in bytes.
-fn read_header(file: &mut File, length: u64) -> Result<(Metadata, u64)> {
-    const NO_SAFETENSORS: &str = "it is not a safetensors file";
+const NO_SAFETENSORS: &str = "it is not a safetensors file";
+
+/// The header of a file that [`is_safetensors`], and the place where it ends, in bytes.
+///
+/// # Errors
+/// When the file is damaged or cut short.
+pub(crate) fn read_header(file: &mut File, length: u64) -> Result<(Metadata, u64)> {
     let mut size = [0; 8];
+    file.seek(SeekFrom::Start(0))?;
     file.read_exact(&mut size).context(NO_SAFETENSORS)?;
     let size = u64::from_le_bytes(size);
-    // The first bytes of any other format are, as a number, astronomically large.
-    ensure!(size <= LARGEST_HEADER, NO_SAFETENSORS);
     let start = size + 8;
-    ensure!(start <= length, "it is cut short: its header alone needs {start} bytes, and the file has {length}");
+    ensure!(
+        start <= length,
+        "it is cut short: its header alone needs {start} bytes, and the file has {length}: get it again"
+    );
     let mut json = vec![0; size as usize];
     file.read_exact(&mut json)?;
     let header: Metadata = serde_json::from_slice(&json).context(NO_SAFETENSORS)?;
     let expected = start.saturating_add(header.data_len() as u64);
     ensure!(
         length == expected,
-        "it is {}: its header asks for {expected} bytes, and the file has {length}",
+        "it is {}: its header asks for {expected} bytes, and the file has {length}: get it again",
         if length < expected { "cut short" } else { "damaged" }
     );
     Ok((header, start))

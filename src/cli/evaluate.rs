@@ -17,7 +17,7 @@ use super::GeneratorArgs;
 /// real: look at --out as well.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
-    /// A run folder, for its newest checkpoint, or a checkpoint file.
+    /// A run folder, for its newest checkpoint, a checkpoint file, or a generator alone as `export --safetensors` writes it.
     #[arg(value_name = "RUN_OR_CHECKPOINT")]
     pub model: PathBuf,
 

@@ -2,20 +2,21 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 
 /// Hand a trained network on: to PyTorch, or to any runtime that reads ONNX
 ///
 /// The safetensors file has the names and layouts of a PyTorch state_dict and says in its header which generator it is. The ONNX
 /// file (opset 17, f32, dropout off) takes batches of any size, of pictures whose sides are multiples of 2^depth.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("target").args(["onnx", "safetensors"]).required(true).multiple(true))]
 pub struct ExportArgs {
-    /// A run folder, for its newest checkpoint, a checkpoint file, or an imported file.
+    /// A run folder, for its newest checkpoint, a checkpoint file, an imported file, or weights alone.
     #[arg(value_name = "RUN_OR_CHECKPOINT")]
     pub model: PathBuf,
 
     /// Write a network's weights for PyTorch. Replaced if it is there.
-    #[arg(long, value_name = "FILE", required_unless_present = "onnx")]
+    #[arg(long, value_name = "FILE")]
     pub safetensors: Option<PathBuf>,
 
     /// Write the generator as an ONNX graph. Replaced if it is there.

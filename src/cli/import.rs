@@ -8,24 +8,24 @@ use crate::data::Direction;
 
 /// Bring in the generator of a PyTorch program
 ///
-/// Takes a file of torch.save: the state_dict of the authors' generator (*_net_G.pth of unet_256 or unet_128, batch or instance
+/// Takes a file of torch.save or of safetensors: the state_dict of the authors' generator (*_net_G.pth of unet_256 or unet_128, batch or instance
 /// norm), of GeneratorUNet, or of the generator with BlockCK blocks; alone, or in a checkpoint beside other things. Recipe, width,
 /// depth and channels are read off the tensors. Nothing in the file is executed: one that asks for anything but tensors is refused.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// The file of torch.save, usually .pth or .pt.
-    #[arg(value_name = "FILE.pth")]
+    /// The file of torch.save, usually .pth or .pt, or a .safetensors file; also one that `export` has written.
+    #[arg(value_name = "FILE")]
     pub file: PathBuf,
 
     /// The file to write, which translate takes like a checkpoint. Replaced if it is there.
     #[arg(long, value_name = "FILE.safetensors")]
     pub out: PathBuf,
 
-    /// Which side of a pair it takes and which it makes, for `evaluate` and `translate --pairs`
+    /// Which side of a pair it takes and which it makes, for `evaluate` and `translate --pairs` [default: a-to-b]
     ///
-    /// The tensors do not say. Of the authors' networks those from labels or maps to photographs are b-to-a, as in training.
-    #[arg(long, default_value = "a-to-b")]
-    pub direction: Direction,
+    /// The tensors do not say; what `export` has written says it in its header. Of the authors' networks those from labels or maps to photographs are b-to-a, as in training.
+    #[arg(long)]
+    pub direction: Option<Direction>,
 
     /// Use the statistics that the batch norms have stored, as model.eval() does (the authors' --eval).
     ///

@@ -11,6 +11,7 @@ pub mod fit;
 pub mod folder;
 pub mod format;
 pub mod layout;
+pub mod listing;
 pub mod loader;
 pub mod picture;
 pub mod report;

@@ -13,7 +13,7 @@ use crate::cli::EvaluateArgs;
 use crate::data::{CACHE_BYTES, Direction, Folder, Pairs, Picture};
 use crate::device::cpu::with_threads;
 use crate::metrics::{Distances, Metric, Statistics};
-use crate::progress::{Progress, tell};
+use crate::progress::{Progress, say, tell};
 use crate::translate::Model;
 use crate::words::count;
 use pictures::Gallery;
@@ -84,6 +84,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let mut model = Model::open(&args.model, &args.generator)?;
     let options = model.evaluation_options(&args.data);
     let size = options.fit.image;
+    model.note().into_iter().for_each(say);
     let cache_bytes = memory::check(&model, size, CACHE_BYTES)?;
     let (split, pairs) = Folder::to_evaluate(&args.data, &options, cache_bytes)?;
     let progress = Progress::of_jobs("Translating pairs", pairs.len() as u64);

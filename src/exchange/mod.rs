@@ -2,3 +2,6 @@
 
 pub mod export;
 pub mod import;
+mod weights;
+
+pub use weights::Weights;

@@ -9,10 +9,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::checkpoint::{Origin, Reader, resolve};
+use crate::checkpoint::{Origin, resolve};
 use crate::cli::InspectArgs;
 use crate::config::{TrainConfig, TrainOptions, value_name};
 use crate::data::Size;
+use crate::exchange::Weights;
 use crate::nn::{Draws, PUBLISHED_SIDE, Parameters, PatchGan, Recipe, UNet};
 use crate::progress::tell;
 use crate::tape::Tape;
@@ -72,7 +73,7 @@ impl Subject {
         }
         let recipes: Vec<String> = Recipe::value_variants().iter().map(|&recipe| value_name(recipe)).collect();
         let file = resolve(Path::new(what)).with_context(|| format!("{what} is no recipe ({})", recipes.join(", ")))?;
-        let about = Reader::open(&file)?.about()?;
+        let about = Weights::of_generator(&file)?.about()?;
         let recipe = value_name(about.generator.recipe);
         let title = format!("{}: {}, recipe {recipe}", file.display(), about.describe());
         match about.origin {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::Parameters;
-use crate::checkpoint::{Reader, TensorSpec};
+use crate::checkpoint::TensorSpec;
 use crate::device::Device;
 use crate::tensor::Tensor;
 
@@ -40,13 +40,13 @@ impl State<'_> {
         Ok(self.parameters.specs[index].to_torch(&values))
     }
 
-    /// Takes all tensors from a checkpoint.
+    /// Takes all tensors from a file, of which `read` gives a tensor by its name and its shape.
     ///
     /// # Errors
     /// Naming the tensor that is missing or has another shape; or when the device has failed.
-    pub fn load(&self, device: &mut Device, reader: &mut Reader) -> Result<()> {
+    pub fn load(&self, device: &mut Device, mut read: impl FnMut(&str, &[usize]) -> Result<Vec<f32>>) -> Result<()> {
         for (index, spec) in self.parameters.specs.iter().enumerate() {
-            let values = reader.tensor(&self.name(&spec.name), &spec.torch_shape())?;
+            let values = read(&self.name(&spec.name), &spec.torch_shape())?;
             device.write(self.parameters.part(self.flat, index), &spec.from_torch(&values))?;
         }
         Ok(())

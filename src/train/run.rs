@@ -26,6 +26,7 @@ use crate::data::{
 };
 use crate::device::Chosen;
 use crate::device::cpu::with_threads;
+use crate::exchange::Weights;
 use crate::files::write_whole;
 use crate::metrics::{Metric, Validation, best};
 use crate::progress::{Progress, say, tell};
@@ -127,10 +128,12 @@ impl Run {
         let fingerprint = data.train.fingerprint();
         let mut trainer = Trainer::new(&config, chosen.place)?;
         let mut history = Vec::new();
+        let mut started = None;
         let position = match &request.resume {
             None => {
                 if let Some(file) = &config.start_from {
-                    trainer.load_weights(&mut Reader::open(file)?)?;
+                    let networks = trainer.load_weights(&mut Weights::of_networks(file)?)?.join(" and the ");
+                    started = Some(format!("Started with the {networks} of {}", file.display()));
                 }
                 Position { epoch: 0, step_in_epoch: 0 }
             }
@@ -170,6 +173,7 @@ impl Run {
             journal.write_metrics(&history)?;
         }
         interrupt::catch()?;
+        started.iter().for_each(|line| say(line));
         let Data { held_out, samples, report, .. } = data;
         Ok(Run {
             config,

@@ -1,15 +1,19 @@
 //! A recorded training step on a device, with its weights: what the loop calls, and what a checkpoint holds.
 
-use anyhow::{Result, ensure};
+use std::collections::HashSet;
+
+use anyhow::{Result, bail, ensure};
 
 use super::step::{Losses, StepOptions, TrainingStep};
 use crate::checkpoint::{Reader, TensorSpec, Tensors};
 use crate::config::TrainConfig;
 use crate::data::{Pair, Picture, Pictures};
 use crate::device::{Device, Place};
+use crate::exchange::Weights;
 use crate::nn::{Init, Parameters, State};
 use crate::program::Control;
 use crate::tensor::Tensor;
+use crate::words::shortened;
 
 pub struct Trainer {
     device: Device,
@@ -70,18 +74,41 @@ impl Trainer {
         Ok(())
     }
 
-    /// Takes the weights, and nothing else, from a file. A network of which the file has nothing keeps its own.
+    /// Takes the weights, and nothing else, from a file, and names the networks that it has taken. A network of which the file
+    /// has nothing keeps its own.
     ///
     /// # Errors
-    /// When the file has nothing of either network, or naming the tensor that is missing or has another shape.
-    pub fn load_weights(&mut self, reader: &mut Reader) -> Result<()> {
+    /// When the file has nothing of either network, or naming the tensor that is missing, too many, or of another shape.
+    pub fn load_weights(&mut self, weights: &mut Weights) -> Result<Vec<&'static str>> {
         let Trainer { device, generator, discriminator, .. } = self;
-        let names: Vec<String> = reader.specs().into_iter().map(|spec| spec.name).collect();
-        let is_there = |state: &State| names.iter().any(|name| name.starts_with(&format!("{}.", state.prefix)));
-        let found: Vec<State> =
-            states(generator, discriminator.as_ref()).filter(|state| state.is_weights() && is_there(state)).collect();
-        ensure!(!found.is_empty(), "--start-from: the file has no tensor called generator.* or discriminator.*");
-        found.iter().try_for_each(|state| state.load(device, reader))
+        let names: Vec<String> = weights.specs().into_iter().map(|spec| spec.name).collect();
+        let mut found = Vec::new();
+        for state in states(generator, discriminator.as_ref()).filter(State::is_weights) {
+            let prefix = format!("{}.", state.prefix);
+            let mut theirs = names.iter().filter(|name| name.starts_with(&prefix)).peekable();
+            if theirs.peek().is_none() {
+                continue;
+            }
+            state.load(device, |name, shape| weights.tensor(name, shape))?;
+            let ours: HashSet<String> = state.specs().map(|spec| spec.name).collect();
+            if let Some(name) = theirs.find(|name| !ours.contains(*name)) {
+                let network = state.prefix;
+                bail!(
+                    "--start-from: the file has {}, which the {network} of these settings does not have: give those that it was \
+                     made with, such as --norm",
+                    shortened(name)
+                );
+            }
+            found.push(state.prefix);
+        }
+        ensure!(
+            !found.is_empty(),
+            match names.iter().any(|name| name.starts_with("discriminator.")) {
+                true => "--start-from: the file holds a discriminator, which a run with --gan-loss none does not have",
+                false => "--start-from: the file has no tensor called generator.* or discriminator.*",
+            }
+        );
+        Ok(found)
     }
 
     /// Takes weights, moments and the number of the step from a checkpoint.
@@ -90,7 +117,8 @@ impl Trainer {
     /// Naming the tensor that is missing or has another shape.
     pub fn resume(&mut self, reader: &mut Reader, step: u64) -> Result<()> {
         let Trainer { device, generator, discriminator, .. } = self;
-        states(generator, discriminator.as_ref()).try_for_each(|state| state.load(device, reader))?;
+        states(generator, discriminator.as_ref())
+            .try_for_each(|state| state.load(device, |name, shape| reader.tensor(name, shape)))?;
         self.device.set_control(Control { step, ..self.device.control()? })?;
         self.steps = step;
         Ok(())

@@ -20,7 +20,7 @@ use crate::cli::TranslateArgs;
 use crate::data::{Picture, Size};
 use crate::device::cpu::with_threads;
 use crate::files::write_whole;
-use crate::progress::{Progress, tell};
+use crate::progress::{Progress, say, tell};
 use crate::words::count;
 use jobs::{Job, jobs};
 use tiles::Tiles;
@@ -36,6 +36,7 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
     let cut = Cut::new(args, &model)?;
     let mut jobs = jobs(args, &model)?;
     memory::check(&model, &cut, &jobs, model.images_at_once(args.batch))?;
+    model.note().into_iter().for_each(say);
     // Those of one size follow each other: the network is recorded once for each size, and batches are full.
     jobs.sort_by_key(|job| {
         let Size { width, height } = cut.tile(job.size);

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::checkpoint::{About, Origin, Reader, resolve};
+use crate::checkpoint::{About, Origin, resolve};
 use crate::cli::GeneratorArgs;
 use crate::data::{Direction, PairOptions, Size};
 use crate::device::{Chosen, Device, Place};
+use crate::exchange::Weights;
 use crate::nn::{Draws, PUBLISHED_SIDE, Parameters, Spec, State};
 use crate::program::{Control, Program};
 use crate::tape::Tape;
@@ -17,6 +18,7 @@ use crate::tensor::Tensor;
 pub struct Model {
     checkpoint: PathBuf,
     about: About,
+    note: Option<String>,
     dropout: bool,
     seed: u64,
     threads: usize,
@@ -35,23 +37,27 @@ struct Recorded {
 }
 
 impl Model {
-    /// Opens the newest checkpoint of a run, or a checkpoint file.
+    /// Opens the newest checkpoint of a run, a checkpoint file, or weights alone in a safetensors file.
     ///
     /// # Errors
-    /// When there is none, it is not a checkpoint of this format, or the device cannot be used.
+    /// When there is none, it is not a checkpoint of this format or has no known generator, or the device cannot be used.
     pub fn open(run_or_checkpoint: &Path, generator: &GeneratorArgs) -> Result<Model> {
         let GeneratorArgs { dropout, seed, device, threads } = *generator;
         let checkpoint = resolve(run_or_checkpoint)?;
-        let about = Reader::open(&checkpoint)?.about()?;
-        Ok(Model { checkpoint, about, dropout, seed, threads, chosen: device.choose()?, recorded: None })
+        let weights = Weights::of_generator(&checkpoint)?;
+        let about = weights.about()?;
+        let note = weights.note();
+        Ok(Model { checkpoint, about, note, dropout, seed, threads, chosen: device.choose()?, recorded: None })
     }
 
     /// Which side of a pair it takes.
     pub fn direction(&self) -> Direction {
-        match &self.about.origin {
-            Origin::Run(meta) => meta.config.direction,
-            Origin::Import { direction, .. } => *direction,
-        }
+        self.about.direction()
+    }
+
+    /// For weights of another program, a line that says what they are taken for.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// Channels of what it takes and of what it makes.
@@ -164,7 +170,8 @@ impl Model {
             Some(weights) => device.write(parameters.values, &weights)?,
             None => {
                 let state = State { parameters: &parameters, flat: parameters.values, prefix: "generator" };
-                state.load(&mut device, &mut Reader::open(&self.checkpoint)?)?;
+                let mut weights = Weights::of_generator(&self.checkpoint)?;
+                state.load(&mut device, |name, shape| weights.tensor(name, shape))?;
             }
         }
         Ok(Recorded { size, device, input, output, parameters })

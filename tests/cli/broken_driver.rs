@@ -68,7 +68,10 @@ fn compile(scene: &Scene, source: &str) {
     fs::create_dir_all(scene.path("driver")).unwrap();
     let compiler = env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
     let mut command = Command::new(compiler);
-    command.args(["-x", "c", "-shared", "-fPIC", "-o"]).arg(scene.path("driver/libcuda.so")).arg(scene.path("driver.c"));
+    command
+        .args(["-x", "c", "-shared", "-fPIC", "-o"])
+        .arg(scene.path("driver/libcuda.so"))
+        .arg(scene.path("driver.c"));
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     fs::copy(scene.path("driver/libcuda.so"), scene.path("driver/libcuda.so.1")).unwrap();
@@ -79,7 +82,9 @@ fn failing(functions: &[&str], version: i32) -> String {
     let mut source = "#include <stdlib.h>\n".to_owned();
     for function in functions {
         source += &match *function {
-            "cuDriverGetVersion" => format!("int cuDriverGetVersion(int* version) {{ *version = {version}; return 0; }}\n"),
+            "cuDriverGetVersion" => {
+                format!("int cuDriverGetVersion(int* version) {{ *version = {version}; return 0; }}\n")
+            }
             name => format!("int {name}(void) {{ return atoi(getenv(\"TEST_CODE\")); }}\n"),
         };
     }
@@ -250,7 +255,8 @@ fn the_least_driver_is_all_that_is_called() {
         let mut command = Command::new(program);
         command.args(arguments).env("LD_LIBRARY_PATH", &driver).env("PIXTAPE_SIMULATOR", &driver);
         let output = command.env(CALLED, &called).env("CUDASIM_DRIVER_VERSION", "12000").output().unwrap();
-        let [stdout, stderr] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        let [stdout, stderr] =
+            [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         assert!(output.status.success(), "{}: {stdout}\n{stderr}", program.display());
         stdout
     };

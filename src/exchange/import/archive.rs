@@ -1,8 +1,9 @@
-//! The two forms in which `torch.save` writes a file: a pickle that describes the tensors, and beside it their storages.
+//! The forms in which PyTorch's tensors lie in a file: those of `torch.save`, and safetensors.
 //!
-//! Since PyTorch 1.6 it is a zip archive, with the pickle as `NAME/data.pkl` and each storage, uncompressed, as `NAME/data/KEY`.
+//! `torch.save` writes a pickle that describes the tensors, and beside it their storages. Since PyTorch 1.6 that is a zip archive, with the pickle as `NAME/data.pkl` and each storage, uncompressed, as `NAME/data/KEY`.
 //! Before (and today with `_use_new_zipfile_serialization=False`) it is five pickles in a row, of which the fourth
-//! describes the tensors and the fifth lists the keys of the storages, which follow.
+//! describes the tensors and the fifth lists the keys of the storages, which follow. In safetensors a header of JSON describes
+//! the tensors, whose values follow.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,8 +14,10 @@ use anyhow::{Context, Result, bail, ensure};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::pickle::{self, Value};
-use super::torch::{Contents, contents, may_name};
+use super::torch::{Contents, contents, contents_of_safetensors, may_name};
+use crate::checkpoint::{foreign, read_header};
 use crate::files;
+use crate::words::shortened;
 
 /// The longest description of tensors that is read. That of the authors' `unet_256`, with its optimiser, is 100 KB.
 const LONGEST_PICKLE: u64 = 16 << 20;
@@ -30,32 +33,47 @@ pub enum Archive {
         /// The folder that all entries are in.
         folder: String,
     },
-    Legacy {
+    /// One storage behind the other.
+    Flat {
         file: File,
         /// Start and length of each storage, in bytes.
         storages: HashMap<String, (u64, u64)>,
     },
 }
 
-/// Opens a file that `torch.save` has written, in either form, and says what is in it.
+/// Opens a file that `torch.save` has written, in either form, or one of safetensors, and says what is in it.
 ///
 /// # Errors
-/// When it is neither, asks for more than tensors, or is damaged.
+/// When it is none of them, asks for more than tensors, or is damaged.
 pub fn open(path: &Path) -> Result<(Archive, Contents)> {
     let mut file = files::open(path)?;
     let length = file.metadata()?.len();
-    let mut start = Vec::new();
-    // In full: a single read may give fewer bytes than there are.
-    file.by_ref().take(4).read_to_end(&mut start)?;
+    let start = files::start(&mut file, foreign::START)?;
     file.seek(SeekFrom::Start(0))?;
     match &*start {
-        b"PK\x03\x04" => open_zip(file),
+        start if foreign::is_safetensors(start) => open_safetensors(file, length),
+        [b'P', b'K', 3, 4, ..] => open_zip(file, length),
         [0x80, 2..=5, ..] => open_legacy(file, length),
-        _ => bail!("it is not a file that torch.save has written: neither a zip archive nor a pickle"),
+        _ => match foreign::kind(&start, path) {
+            Some(kind) => bail!("it is not a file of torch.save or safetensors but {kind}"),
+            None => bail!(
+                "it is not a file that torch.save has written, neither a zip archive nor a pickle, and not one of safetensors"
+            ),
+        },
     }
 }
 
-fn open_zip(file: File) -> Result<(Archive, Contents)> {
+fn open_safetensors(mut file: File, length: u64) -> Result<(Archive, Contents)> {
+    let (header, start) = read_header(&mut file, length)?;
+    let (contents, places) = contents_of_safetensors(&header)?;
+    let place = |[from, to]: [usize; 2]| (start + from as u64, (to - from) as u64);
+    let storages = places.into_iter().map(|(name, ends)| (name, place(ends))).collect();
+    Ok((Archive::Flat { file, storages }, contents))
+}
+
+fn open_zip(mut file: File, length: u64) -> Result<(Archive, Contents)> {
+    let has_an_end = has_an_end(&mut file, length)?;
+    ensure!(has_an_end, "it is cut short, a zip archive without its end: get it again");
     let mut zip = ZipArchive::new(file).context("it is a zip archive, but a damaged one")?;
     let names = zip.file_names().collect::<Result<Vec<_>, _>>().context("its entries cannot be listed")?;
     let in_folder =
@@ -75,14 +93,28 @@ fn open_zip(file: File) -> Result<(Archive, Contents)> {
     Ok((Archive::Zip { zip, folder }, contents))
 }
 
+/// True if a zip archive has the record that ends it, which a comment of up to 64 KiB may follow.
+fn has_an_end(file: &mut File, length: u64) -> Result<bool> {
+    const RECORD: u64 = 22;
+    file.seek(SeekFrom::Start(length.saturating_sub(RECORD + u64::from(u16::MAX))))?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(end.windows(4).any(|four| four == b"PK\x05\x06"))
+}
+
 /// A whole entry of at most `limit` bytes, whose checksum is right.
 fn read_entry(zip: &mut ZipArchive<File>, name: &str, limit: u64) -> Result<Vec<u8>> {
-    let entry = zip.by_name(name).with_context(|| format!("its entry {name} cannot be read"))?;
+    let entry = zip.by_name(name).with_context(|| format!("its entry {} cannot be read", shortened(name)))?;
     // torch.save compresses nothing.
-    ensure!(entry.compression() == CompressionMethod::Stored, "its entry {name} is compressed");
-    ensure!(entry.size() <= limit, "its entry {name} is longer than any tensor or description of tensors in it");
+    ensure!(entry.compression() == CompressionMethod::Stored, "its entry {} is compressed", shortened(name));
+    ensure!(
+        entry.size() <= limit,
+        "its entry {} is longer than any tensor or description of tensors in it",
+        shortened(name)
+    );
     let mut bytes = Vec::new();
-    entry.take(limit).read_to_end(&mut bytes).with_context(|| format!("its entry {name} is damaged"))?;
+    entry.take(limit).read_to_end(&mut bytes).with_context(|| format!("its entry {} is damaged", shortened(name)))?;
     Ok(bytes)
 }
 
@@ -108,18 +140,23 @@ fn open_legacy(mut file: File, length: u64) -> Result<(Archive, Contents)> {
     let mut storages = HashMap::new();
     for key in keys {
         let Value::Text(key) = key else { bail!("the list of its storages is damaged") };
-        let size = contents.element_sizes.get(*key).with_context(|| format!("nothing describes its storage {key}"))?;
+        let size = contents
+            .element_sizes
+            .get(*key)
+            .with_context(|| format!("nothing describes its storage {}", shortened(key)))?;
         let mut count = [0; 8];
         file.seek(SeekFrom::Start(place))?;
-        file.read_exact(&mut count).context("it is cut short")?;
+        file.read_exact(&mut count).context("it is cut short: get it again")?;
         let bytes = u64::from_le_bytes(count).checked_mul(*size as u64);
         place += 8;
         let end = bytes.and_then(|bytes| place.checked_add(bytes)).filter(|end| *end <= length);
-        let end = end.with_context(|| format!("it is cut short: its storage {key} goes on beyond its end"))?;
+        let end = end.with_context(|| {
+            format!("it is cut short: its storage {} goes on beyond its end, get it again", shortened(key))
+        })?;
         storages.insert((*key).to_owned(), (place, end - place));
         place = end;
     }
-    Ok((Archive::Legacy { file, storages }, contents))
+    Ok((Archive::Flat { file, storages }, contents))
 }
 
 impl Archive {
@@ -132,18 +169,24 @@ impl Archive {
             Archive::Zip { zip, folder } => {
                 // Nothing is compressed, so no entry is longer than the file.
                 let limit = zip.by_name(&format!("{folder}/data/{key}")).map(|entry| entry.compressed_size());
-                let limit = limit.with_context(|| format!("it lacks the storage {key}"))?;
+                let limit = limit.with_context(|| format!("it lacks the storage {}", shortened(key)))?;
                 read_entry(zip, &format!("{folder}/data/{key}"), limit)?
             }
-            Archive::Legacy { file, storages } => {
-                let (start, length) = *storages.get(key).with_context(|| format!("it lacks the storage {key}"))?;
+            Archive::Flat { file, storages } => {
+                let (start, length) =
+                    *storages.get(key).with_context(|| format!("it lacks the storage {}", shortened(key)))?;
                 file.seek(SeekFrom::Start(start))?;
                 let mut bytes = Vec::new();
                 file.take(length).read_to_end(&mut bytes)?;
                 bytes
             }
         };
-        ensure!(bytes.len() as u64 >= needed, "its storage {key} has {} bytes, and {needed} are needed", bytes.len());
+        ensure!(
+            bytes.len() as u64 >= needed,
+            "its storage {} has {} bytes, and {needed} are needed",
+            shortened(key),
+            bytes.len()
+        );
         Ok(bytes)
     }
 }

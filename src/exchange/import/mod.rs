@@ -1,4 +1,4 @@
-//! `pixtape import`: the generator of a PyTorch program as a file that `translate` takes.
+//! `pixtape import`: the generator of a PyTorch program, or one that `export` has written, as a file that `translate` takes.
 //!
 //! The file is read without executing anything in it (`torch`), the generator recognised by the names and shapes of its tensors
 //! (`recognise`), and its weights taken over as they are, or with the stored statistics of its batch norms folded into them
@@ -10,21 +10,29 @@ mod recognise;
 mod torch;
 mod weights;
 
+use std::collections::HashMap;
+use std::mem;
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 
 use crate::checkpoint::{About, Origin, TensorSpec, Tensors, save};
 use crate::cli::ImportArgs;
 use crate::config::is_same_place;
-use crate::files::make_folder_of;
+use crate::data::Direction;
+use crate::files::{make_folder_of, target};
 use crate::memory::require;
-use crate::nn::{Spec, UNet};
+use crate::nn::{Norm, Spec, UNet};
 use crate::progress::tell;
-use torch::TorchFile;
+use recognise::Found;
+pub(super) use recognise::{discriminator, has_generator};
+use torch::StateDict;
+pub(super) use torch::{TorchFile, TorchTensor};
 
 /// Imports the file that `args` names.
 ///
 /// # Errors
-/// When it is none of PyTorch, asks for more than tensors, is damaged, or holds no generator that is known; or the result cannot
+/// When it is none of PyTorch or of `export`, asks for more than tensors, is damaged, or holds no generator that is known; or the result cannot
 /// be written.
 pub fn run(args: &ImportArgs) -> Result<()> {
     let ImportArgs { file: path, out, direction, running_stats } = args;
@@ -33,20 +41,26 @@ pub fn run(args: &ImportArgs) -> Result<()> {
         "{} would be overwritten by its own import: choose another --out",
         path.display()
     );
-    let mut file = TorchFile::open(path)?;
-    let dicts = std::mem::take(&mut file.dicts);
+    target(out)?;
     let context = || format!("cannot import {}", path.display());
-    let found = recognise::generator(&dicts, *running_stats).with_context(context)?;
+    let mut file = TorchFile::open(path).with_context(context)?;
+    ensure!(
+        !About::is_checkpoint(&file.about),
+        "{} is a checkpoint or an import of pixtape already: translate, evaluate, export and train --start-from take it as it is",
+        path.display()
+    );
+    let dicts = mem::take(&mut file.dicts);
+    let (found, exported) = generator(&dicts, &file.about, *running_stats).with_context(context)?;
     require_memory(found.unet).with_context(context)?;
     let read = |name: &str| -> Result<Option<Vec<f32>>> {
         found.tensor(name).map(|(name, tensor)| file.read(&name, tensor)).transpose()
     };
-    let (generator, tensors) = match running_stats {
-        false => (found.unet, weights::as_they_are(found.unet, read)?),
+    let (unet, tensors) = match running_stats {
+        false => (found.unet, weights::as_they_are(found.unet, read).with_context(context)?),
         true => weights::folded(found.unet, read).with_context(context)?,
     };
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let about = About { generator, origin: Origin::Import { file: name, direction: *direction } };
+    let direction = direction.or_else(|| exported.as_ref().map(About::direction));
+    let about = about(unet, path, direction);
     for (spec, values) in &tensors {
         let is_finite = values.iter().all(|value| value.is_finite());
         ensure!(is_finite, "cannot import {}: {} has values that are no finite numbers", path.display(), spec.name);
@@ -56,7 +70,8 @@ pub fn run(args: &ImportArgs) -> Result<()> {
     save(out, &about, &Imported(tensors))?;
     tell(format_args!("{}: {}", path.display(), found.describe()))?;
     tell(format_args!("{}", weights::describe(found.unet.norm, *running_stats)))?;
-    tell(format_args!("Imported {count} parameters into {}, for pairs {}", out.display(), direction.describe()))?;
+    let direction = about.direction().describe();
+    tell(format_args!("Imported {count} parameters into {}, for pairs {direction}", out.display()))?;
     Ok(())
 }
 
@@ -67,6 +82,34 @@ fn require_memory(unet: UNet) -> Result<()> {
     let largest = counts.iter().max().copied().unwrap_or(0);
     let bytes = size_of::<f32>() * (counts.iter().sum::<usize>() + 4 * largest);
     require(bytes as u64, "holding its weights", || "free memory, or import it on another machine".to_owned())
+}
+
+/// The generator among the tensors of a file, and what its header says of it if `export` has written it.
+///
+/// # Errors
+/// When there is none that is known.
+pub(super) fn generator<'a>(
+    dicts: &'a [StateDict],
+    header: &HashMap<String, String>,
+    running_stats: bool,
+) -> Result<(Found<'a>, Option<About>)> {
+    if let Some(about) = About::of_weights(header)?
+        && let Some(found) = recognise::exported(dicts, about.generator, running_stats)?
+    {
+        return Ok((found, Some(about)));
+    }
+    Ok((recognise::generator(dicts, running_stats)?, None))
+}
+
+/// What is said of a generator from the file at `path`. Without a word on the direction it is from A to B.
+pub(super) fn about(generator: UNet, path: &Path, direction: Option<Direction>) -> About {
+    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    About { generator, origin: Origin::Import { file, direction: direction.unwrap_or(Direction::AToB) } }
+}
+
+/// What the norms of a generator use, for a sentence.
+pub(super) fn describe_norms(norm: Norm) -> &'static str {
+    weights::describe(norm, false)
 }
 
 /// The tensors on their way into the new file.

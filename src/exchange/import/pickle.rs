@@ -12,6 +12,8 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::words::shortened;
+
 /// One value; what has parts is an [`Object`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
@@ -382,7 +384,8 @@ impl<'a> Machine<'a> {
         let name = format!("{module}.{name}");
         ensure!(
             name == ORDERED_DICT || (self.may_name)(&name),
-            "it asks for {name}, which no tensor needs: refused, nothing was executed"
+            "it asks for {}, which no tensor needs: refused, nothing was executed",
+            shortened(&name)
         );
         self.make(Object::Global(name));
         Ok(())

@@ -10,6 +10,7 @@ use anyhow::{Result, bail, ensure};
 
 use super::torch::{StateDict, TorchTensor};
 use crate::nn::{LastLayer, Norm, Recipe, Skips, UNet, Way};
+use crate::words::shortened;
 
 /// Prefixes in prefixes that are looked behind: `module.`, `_orig_mod.`, `netG.` and whatever else wraps a module.
 const MOST_PREFIXES: usize = 3;
@@ -31,25 +32,52 @@ pub struct Found<'a> {
 /// # Errors
 /// When there is none, with what there is instead, or it differs from the published ones.
 pub fn generator(dicts: &[StateDict], running_stats: bool) -> Result<Found<'_>> {
-    let mut seen = Seen::default();
-    for dict in dicts {
-        seen.look(dict, "", 0);
-    }
+    let seen = Seen::of(dicts);
     if let Some(Start { dict, prefix, recipe }) = seen.generators.into_iter().next() {
         let unet = describe(&dict.under(&prefix), recipe, running_stats)?;
         return Ok(Found { unet, dict, prefix });
     }
     ensure!(
-        !seen.discriminator,
-        "it holds a discriminator and no generator: import the file of the generator (*_net_G.pth)"
+        seen.discriminators.is_empty(),
+        "it holds a discriminator and no generator: give the file of the generator (*_net_G.pth, or what export writes without \
+         --network discriminator)"
     );
-    let names: Vec<&str> = dicts.iter().flat_map(|dict| dict.tensors.keys()).take(LISTED).map(String::as_str).collect();
+    let names: Vec<_> =
+        dicts.iter().flat_map(|dict| dict.tensors.keys()).take(LISTED).map(|name| shortened(name)).collect();
     ensure!(!names.is_empty(), "it holds no tensors of real numbers");
     bail!(
         "it holds no generator that pixtape knows: looked for down1.model.0.weight (GeneratorUNet), down_1_C64.model.0.weight \
          (BlockCK) or model.model.0.weight (the authors' unet_256 and unet_128); its first names are {}",
         names.join(", ")
     );
+}
+
+/// The generator that `unet` describes, as `export` writes it: under its bare names. `None` if the file does not begin like that.
+///
+/// # Errors
+/// When it begins so and differs.
+pub fn exported(dicts: &[StateDict], unet: UNet, running_stats: bool) -> Result<Option<Found<'_>>> {
+    let seen = Seen::of(dicts);
+    let Some(Start { dict, .. }) = seen.generators.iter().find(|start| start.prefix.is_empty()) else {
+        return Ok(None);
+    };
+    let problems = problems(unet, &dict.under(""), running_stats);
+    ensure!(problems.is_empty(), "its generator is not that of its header: it {}", listed(&problems));
+    Ok(Some(Found { unet, dict, prefix: String::new() }))
+}
+
+/// True if a file holds a generator, whatever the rest of it is like.
+pub fn has_generator(dicts: &[StateDict]) -> bool {
+    !Seen::of(dicts).generators.is_empty()
+}
+
+/// The tensors of the first discriminator in a file, by the names that the discriminator gives them, with those in the file.
+/// Nothing if there is none.
+pub fn discriminator(dicts: &[StateDict]) -> Vec<(String, String, &TorchTensor)> {
+    let Some((dict, prefix)) = Seen::of(dicts).discriminators.into_iter().next() else { return Vec::new() };
+    let stored = [".running_mean", ".running_var", ".num_batches_tracked"];
+    let tensors = dict.under(&prefix).into_iter().filter(|(name, _)| !stored.iter().any(|end| name.ends_with(end)));
+    tensors.map(|(name, tensor)| (name.to_owned(), format!("{prefix}{name}"), tensor)).collect()
 }
 
 impl StateDict {
@@ -79,7 +107,8 @@ impl<'a> Found<'a> {
             Recipe::BlockCk => "block-ck",
             Recipe::Isola => "isola",
         };
-        let place = match (self.dict.place.as_str(), self.prefix.as_str()) {
+        let (outer, inner) = (shortened(&self.dict.place), shortened(&self.prefix));
+        let place = match (&*outer, &*inner) {
             ("", "") => String::new(),
             ("", inner) | (inner, "") => format!(", found under {}", inner.trim_end_matches('.')),
             (outer, inner) => format!(", found under {outer}.{}", inner.trim_end_matches('.')),
@@ -100,17 +129,24 @@ struct Start<'a> {
 #[derive(Default)]
 struct Seen<'a> {
     generators: Vec<Start<'a>>,
-    discriminator: bool,
+    /// The dictionaries they are in, and what stands in front of their names.
+    discriminators: Vec<(&'a StateDict, String)>,
 }
 
 impl<'a> Seen<'a> {
+    fn of(dicts: &'a [StateDict]) -> Seen<'a> {
+        let mut seen = Seen::default();
+        dicts.iter().for_each(|dict| seen.look(dict, "", 0));
+        seen
+    }
+
     /// Notes the networks among the tensors whose names begin with `prefix`, and with more in front.
     fn look(&mut self, dict: &'a StateDict, prefix: &str, prefixes: usize) {
         let tensors = dict.under(prefix);
         if let Some(recipe) = recipe(&tensors) {
             self.generators.push(Start { dict, prefix: prefix.to_owned(), recipe });
         } else if tensors.contains_key("model.0.weight") || tensors.contains_key("net.0.weight") {
-            self.discriminator = true;
+            self.discriminators.push((dict, prefix.to_owned()));
         } else if prefixes < MOST_PREFIXES {
             let mut last = "";
             for name in tensors.keys() {
@@ -173,12 +209,13 @@ fn describe(tensors: &BTreeMap<&str, &TorchTensor>, recipe: Recipe, running_stat
     if problems.is_empty() {
         return Ok(unet);
     }
+    bail!("its generator begins like one of width {width} and depth {}, but {}", unet.depth, listed(&problems));
+}
+
+/// The first of several problems.
+fn listed(problems: &[String]) -> String {
     let more = if problems.len() > LISTED { ", and more" } else { "" };
-    bail!(
-        "its generator begins like one of width {width} and depth {}, but {}{more}",
-        unet.depth,
-        problems[..problems.len().min(LISTED)].join(", ")
-    );
+    format!("{}{more}", problems[..problems.len().min(LISTED)].join(", "))
 }
 
 /// One more than any generator may have, so that a deeper one is refused for its depth.
@@ -228,7 +265,8 @@ fn problems(unet: UNet, tensors: &BTreeMap<&str, &TorchTensor>, running_stats: b
             problems.push(format!("has {bias} beside a batch norm, which only --running-stats can take"));
         }
     }
-    problems.extend(unexplained.keys().map(|name| format!("has {name}, which such a generator does not have")));
+    let unexplained = unexplained.keys().map(|name| shortened(name));
+    problems.extend(unexplained.map(|name| format!("has {name}, which such a generator does not have")));
     problems
 }
 

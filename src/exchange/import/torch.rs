@@ -1,13 +1,15 @@
-//! What PyTorch's pickles say: the tensors of a file by name, in the dictionaries they stand in.
+//! The tensors of a file by name, in the dictionaries they stand in: what PyTorch's pickles say, or a safetensors header.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use half::{bf16, f16};
+use safetensors::tensor::Metadata;
 
 use super::archive::{self, Archive};
 use super::pickle::{Object, Pickle, Value};
+use crate::words::shortened;
 
 /// More tensors than a file of a network, its averages and its optimiser has.
 const MOST_TENSORS: usize = 100_000;
@@ -38,6 +40,22 @@ impl Dtype {
             "torch.ShortStorage" => Dtype::Integer(2),
             "torch.IntStorage" => Dtype::Integer(4),
             "torch.LongStorage" => Dtype::Integer(8),
+            _ => return None,
+        })
+    }
+
+    /// `None` of what no network is stored in.
+    fn of_safetensors(dtype: safetensors::Dtype) -> Option<Dtype> {
+        use safetensors::Dtype as Stored;
+        Some(match dtype {
+            Stored::F16 => Dtype::F16,
+            Stored::BF16 => Dtype::Bf16,
+            Stored::F32 => Dtype::F32,
+            Stored::F64 => Dtype::F64,
+            Stored::BOOL | Stored::U8 | Stored::I8 => Dtype::Integer(1),
+            Stored::U16 | Stored::I16 => Dtype::Integer(2),
+            Stored::U32 | Stored::I32 => Dtype::Integer(4),
+            Stored::U64 | Stored::I64 => Dtype::Integer(8),
             _ => return None,
         })
     }
@@ -78,6 +96,15 @@ pub struct TorchTensor {
 }
 
 impl TorchTensor {
+    /// A tensor that is its whole storage, row-major.
+    fn contiguous(storage: String, dtype: Dtype, shape: Vec<usize>) -> TorchTensor {
+        let mut strides = vec![1; shape.len()];
+        for dimension in (1..shape.len()).rev() {
+            strides[dimension - 1] = shape[dimension].saturating_mul(strides[dimension]);
+        }
+        TorchTensor { storage, dtype, offset: 0, shape, strides }
+    }
+
     #[cfg(test)]
     pub fn of_shape(shape: Vec<usize>) -> TorchTensor {
         TorchTensor { storage: String::new(), dtype: Dtype::F32, offset: 0, strides: vec![0; shape.len()], shape }
@@ -111,6 +138,8 @@ pub struct Contents {
     pub dicts: Vec<StateDict>,
     /// Bytes of an element of each storage.
     pub element_sizes: HashMap<String, usize>,
+    /// What a safetensors header says beside its tensors.
+    pub about: HashMap<String, String>,
 }
 
 /// What a pickle of tensors may name.
@@ -137,7 +166,38 @@ pub fn contents(pickle: &Pickle) -> Result<Contents> {
     }
     let mut finder = Finder { pickle, seen: HashSet::new(), count: 0, dicts: Vec::new() };
     finder.find("", pickle.root, 0)?;
-    Ok(Contents { dicts: finder.dicts, element_sizes })
+    Ok(Contents { dicts: finder.dicts, element_sizes, about: HashMap::new() })
+}
+
+/// The tensors of a safetensors file, each a storage of its own, with the bytes where that starts and ends behind the header.
+///
+/// # Errors
+/// When one is of a type that is not read.
+pub fn contents_of_safetensors(header: &Metadata) -> Result<(Contents, HashMap<String, [usize; 2]>)> {
+    let mut tensors = BTreeMap::new();
+    let mut storages = HashMap::new();
+    ensure!(header.tensors().len() <= MOST_TENSORS, "it has more than {MOST_TENSORS} tensors");
+    for (name, info) in header.tensors() {
+        ensure!(name.len() <= LONGEST_NAME, "a name in it has {} characters", name.len());
+        ensure!(
+            info.shape.len() <= MOST_DIMENSIONS,
+            "its tensor {} has {} dimensions",
+            shortened(&name),
+            info.shape.len()
+        );
+        let dtype = Dtype::of_safetensors(info.dtype);
+        let dtype = dtype.with_context(|| {
+            format!("its tensor {} is of type {}, which is not read: convert it to F32", shortened(&name), info.dtype)
+        })?;
+        if matches!(dtype, Dtype::Integer(_)) {
+            continue;
+        }
+        storages.insert(name.clone(), [info.data_offsets.0, info.data_offsets.1]);
+        tensors.insert(name.clone(), TorchTensor::contiguous(name, dtype, info.shape.clone()));
+    }
+    let dicts = if tensors.is_empty() { Vec::new() } else { vec![StateDict { place: String::new(), tensors }] };
+    let about = header.metadata().clone().unwrap_or_default();
+    Ok((Contents { dicts, element_sizes: HashMap::new(), about }, storages))
 }
 
 struct Finder<'a> {
@@ -158,7 +218,9 @@ impl<'a> Finder<'a> {
         for (key, value) in items {
             let Value::Text(key) = *key else { continue };
             ensure!(key.len() <= LONGEST_NAME, "a name in it has {} characters", key.len());
-            if let Some(tensor) = self.tensor(*value).with_context(|| format!("its tensor {key} cannot be read"))? {
+            if let Some(tensor) =
+                self.tensor(*value).with_context(|| format!("its tensor {} cannot be read", shortened(key)))?
+            {
                 self.count += 1;
                 ensure!(self.count <= MOST_TENSORS, "it has more than {MOST_TENSORS} tensors");
                 if !matches!(tensor.dtype, Dtype::Integer(_)) {
@@ -232,22 +294,24 @@ fn size(value: Value) -> Result<usize> {
     }
 }
 
-/// A file of `torch.save`, whose tensors are read one at a time.
+/// A file of `torch.save` or of safetensors, whose tensors are read one at a time.
 #[derive(Debug)]
 pub struct TorchFile {
     path: PathBuf,
     archive: Archive,
     pub dicts: Vec<StateDict>,
+    /// What a safetensors header says beside its tensors.
+    pub about: HashMap<String, String>,
 }
 
 impl TorchFile {
     /// Opens a file and finds its tensors, without reading them.
     ///
     /// # Errors
-    /// When it is none that `torch.save` has written, asks for more than tensors, or is damaged.
+    /// When it is neither, asks for more than tensors, or is damaged.
     pub fn open(path: &Path) -> Result<TorchFile> {
-        let (archive, contents) = archive::open(path).with_context(|| format!("cannot import {}", path.display()))?;
-        Ok(TorchFile { path: path.to_owned(), archive, dicts: contents.dicts })
+        let (archive, Contents { dicts, about, .. }) = archive::open(path)?;
+        Ok(TorchFile { path: path.to_owned(), archive, dicts, about })
     }
 
     /// The values of a tensor, row-major, in f32.
@@ -268,7 +332,7 @@ impl TorchFile {
             Ok(values)
         };
         let path = self.path.display().to_string();
-        read().with_context(|| format!("cannot import {path}: its tensor {name}"))
+        read().with_context(|| format!("{path}: its tensor {}", shortened(name)))
     }
 }
 
@@ -356,7 +420,7 @@ mod tests {
     fn a_tensor_is_never_larger_than_its_storage() {
         let (archive, contents) = archive::open(&fixture("discriminator")).unwrap();
         let whole = contents.dicts[0].tensors["model.0.weight"].clone();
-        let mut file = TorchFile { path: "x".into(), archive, dicts: Vec::new() };
+        let mut file = TorchFile { path: "x".into(), archive, dicts: Vec::new(), about: HashMap::new() };
         let mut error = |shape: &[usize], strides: &[usize], offset: usize| {
             let tensor = TorchTensor { shape: shape.into(), strides: strides.into(), offset, ..whole.clone() };
             format!("{:#}", file.read("it", &tensor).unwrap_err())

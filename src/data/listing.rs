@@ -1,0 +1,259 @@
+//! The pictures in a folder, told by what is in the files, and why the rest is left out.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use image::ImageFormat;
+
+use super::file::ENDINGS;
+use super::layout::NOT_LOOKED_INTO;
+use super::{FileFormat, LOOKED_FOR};
+use crate::files::{self, UNFINISHED, kind_of};
+use crate::words::count;
+
+/// Of the files that are left out for one reason, as many are named; the others are counted.
+const MOST_NAMED: usize = 20;
+
+/// The first bytes of a file that tell its format.
+const START: u64 = 32;
+
+/// Endings of cameras' raw files that begin like a TIFF. What a TIFF decoder finds in them is a thumbnail.
+const RAW_ENDINGS: [&str; 14] =
+    ["3fr", "arw", "cr2", "dcr", "dng", "erf", "fff", "iiq", "kdc", "mef", "nef", "nrw", "pef", "srw"];
+
+/// The pictures directly in `dir`, in the order of the bytes of their names, and what else lies there, each with the reason why
+/// it is left out. Both are empty when there is no such folder.
+///
+/// A file is a picture if its ending is that of one (whoever reads it then says what is wrong with it), or, under any other name,
+/// if it begins like one. Only regular files are opened.
+///
+/// # Errors
+/// When the folder cannot be listed.
+pub fn pictures(dir: &Path) -> Result<(Vec<PathBuf>, Vec<(PathBuf, String)>)> {
+    let (mut pictures, mut left_out) = (Vec::new(), Vec::new());
+    for path in entries(dir)? {
+        match why_left_out(&path) {
+            None => pictures.push(path),
+            Some(why) => left_out.push((path, why)),
+        }
+    }
+    Ok((pictures, left_out))
+}
+
+/// What is in `dir`, in the order of the bytes of the names; nothing when there is no such folder.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    if !dir.is_dir() {
+        return Ok(Vec::new());
+    }
+    let names = || fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<OsString>>>();
+    let mut names = names().with_context(|| format!("cannot list the folder {}", dir.display()))?;
+    names.sort_unstable_by(|a, b| a.as_encoded_bytes().cmp(b.as_encoded_bytes()));
+    Ok(names.iter().map(|name| dir.join(name)).collect())
+}
+
+/// The reason why `path` is not among the pictures of its folder; `None` if it is.
+fn why_left_out(path: &Path) -> Option<String> {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let has_a_pictures_ending = ENDINGS.contains(&&*ending);
+    if name.starts_with(b".") {
+        return Some("hidden".to_owned());
+    }
+    match fs::metadata(path).map(|found| found.file_type()) {
+        Ok(kind) if kind.is_dir() => return Some(NOT_LOOKED_INTO.to_owned()),
+        Ok(kind) if !kind.is_file() => return Some(format!("{} and no file", kind_of(kind))),
+        // The picture is missing, which is for its reader to say.
+        _ if has_a_pictures_ending => return None,
+        Ok(_) => {}
+        Err(_) if path.is_symlink() => return Some("a link to nothing".to_owned()),
+        Err(error) => return Some(format!("cannot be read: {error}")),
+    }
+    if name.ends_with(UNFINISHED.as_bytes()) {
+        return Some("not finished when it was written".to_owned());
+    }
+    match files::open(path).and_then(|file| files::start(file, START)) {
+        Err(error) => Some(format!("cannot be read: {error}")),
+        Ok(start) => match guess(&start) {
+            Some(FileFormat::Tiff) if RAW_ENDINGS.contains(&&*ending) => {
+                Some("a camera's raw file, which has to be developed into a TIFF first".to_owned())
+            }
+            Some(_) => None,
+            None => Some(what_it_is(&start)),
+        },
+    }
+}
+
+/// The format of a file with any name that begins with `start`.
+fn guess(start: &[u8]) -> Option<FileFormat> {
+    let format = FileFormat::of(image::guess_format(start).ok()?)?;
+    // Its mark is two letters, which a text may begin with: the length of the header behind it has few values.
+    let has_a_header = || {
+        let length = start.get(14..18).map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+        length.is_some_and(|length| [12, 16, 40, 52, 56, 64, 108, 124].contains(&length))
+    };
+    (format != FileFormat::Bmp || has_a_header()).then_some(format)
+}
+
+/// What a file is that begins with `start` and is not read.
+fn what_it_is(start: &[u8]) -> String {
+    let kind = match image::guess_format(start) {
+        Ok(ImageFormat::Gif) => "a GIF",
+        Ok(ImageFormat::Pnm) if matches!(start, [_, _, b' ' | b'\n' | b'\r', b'0'..=b'9' | b'#', ..]) => {
+            "a PPM, PGM or PBM"
+        }
+        Ok(ImageFormat::Avif) => "an AVIF",
+        Ok(ImageFormat::OpenExr) => "an OpenEXR",
+        Ok(ImageFormat::Hdr) => "a Radiance HDR",
+        Ok(ImageFormat::Qoi) => "a QOI",
+        Ok(ImageFormat::Dds) => "a DDS",
+        _ => return "not a PNG, JPEG, TIFF, WebP or BMP".to_owned(),
+    };
+    format!("{kind}, which is not read: convert it to PNG")
+}
+
+/// What is left out, for a line: how much it is, then the reasons, each with the first names.
+pub fn describe_left_out(left_out: &[(PathBuf, String)]) -> String {
+    let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (path, why) in left_out {
+        reasons.entry(why).or_default().push(path.display().to_string());
+    }
+    let of_reason = reasons.into_iter().map(|(why, mut names)| {
+        if names.len() > MOST_NAMED {
+            let more = names.split_off(MOST_NAMED).len();
+            names.push(format!("{more} more"));
+        }
+        format!("{why}: {}", names.join(", "))
+    });
+    let reasons = of_reason.collect::<Vec<_>>().join("; ");
+    let folders = left_out.iter().filter(|(path, _)| path.is_dir()).count();
+    let counts = [(left_out.len() - folders, "file"), (folders, "folder")];
+    let counts = counts.into_iter().filter(|(number, _)| *number > 0).map(|(number, what)| count(number, what));
+    format!("{} ({reasons})", counts.collect::<Vec<_>>().join(", "))
+}
+
+/// The reason why `dir` has no pictures, with what it holds instead.
+pub fn describe_none(dir: &Path, left_out: &[(PathBuf, String)]) -> String {
+    let is_folder = |(path, why): &&(PathBuf, String)| why == NOT_LOOKED_INTO && path.is_dir();
+    let folders: Vec<String> = left_out.iter().filter(is_folder).map(|(path, _)| path.display().to_string()).collect();
+    let dir = dir.display();
+    match (left_out, &folders[..]) {
+        ([], _) => format!("no images in {dir}: it is empty"),
+        (_, []) => format!("no images in {dir}: looked for {LOOKED_FOR}, left out {}", describe_left_out(left_out)),
+        (_, [first, ..]) => {
+            let named = &folders[..folders.len().min(MOST_NAMED)];
+            let more = folders.len() - named.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!(
+                "no images in {dir} itself, and its folders are not looked into: name them, as in {first}, each with an --out of \
+                 its own; there are {}{more}",
+                named.join(", ")
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use image::{DynamicImage, RgbImage};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn encoded(format: FileFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        let image = DynamicImage::from(RgbImage::new(3, 2));
+        image.write_to(&mut bytes, format.image_format()).expect("the format holds such a picture");
+        bytes.into_inner()
+    }
+
+    fn folder(files: &[(&str, &[u8])]) -> TempDir {
+        let dir = tempfile::tempdir().expect("a folder for the test");
+        for (name, bytes) in files {
+            fs::write(dir.path().join(name), bytes).expect("a file for the test");
+        }
+        dir
+    }
+
+    /// Names of the pictures, and names and reasons of the rest.
+    fn look(dir: &TempDir) -> (Vec<String>, Vec<String>) {
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (pictures, left_out) = pictures(dir.path()).expect("the folder can be listed");
+        let left_out = left_out.iter().map(|(path, why)| format!("{}: {why}", name(path)));
+        (pictures.iter().map(|path| name(path)).collect(), left_out.collect())
+    }
+
+    #[test]
+    fn contents_decide_where_the_ending_is_none_of_a_picture() {
+        let [png, jpeg, tiff, webp, bmp] =
+            [FileFormat::Png, FileFormat::Jpeg, FileFormat::Tiff, FileFormat::WebP, FileFormat::Bmp].map(encoded);
+        let dir = folder(&[
+            ("b.jfif", &jpeg),
+            ("a", &png),
+            ("c.dib", &bmp),
+            ("d.part2", &tiff),
+            ("e.x", &webp),
+            ("f.png", b"read by its name, and refused then"),
+            (".hidden.png", &png),
+            ("g.gif", b"GIF89a"),
+            ("h.ppm", b"P6\n1 1\n255\nabc"),
+            ("i.txt", b"P5 stands for progress, BM for nothing"),
+            ("j.txt", b"BMW and other makers"),
+            ("k.dng", &tiff),
+            ("l.png.unfinished", &png),
+            ("m", b""),
+        ]);
+        fs::create_dir(dir.path().join("n.png")).expect("a folder for the test");
+        let (taken, left_out) = look(&dir);
+        assert_eq!(taken, ["a", "b.jfif", "c.dib", "d.part2", "e.x", "f.png"]);
+        assert_eq!(
+            left_out,
+            [
+                ".hidden.png: hidden",
+                "g.gif: a GIF, which is not read: convert it to PNG",
+                "h.ppm: a PPM, PGM or PBM, which is not read: convert it to PNG",
+                "i.txt: not a PNG, JPEG, TIFF, WebP or BMP",
+                "j.txt: not a PNG, JPEG, TIFF, WebP or BMP",
+                "k.dng: a camera's raw file, which has to be developed into a TIFF first",
+                "l.png.unfinished: not finished when it was written",
+                "m: not a PNG, JPEG, TIFF, WebP or BMP",
+                "n.png: a folder that is not looked into",
+            ]
+        );
+        assert_eq!(pictures(&dir.path().join("nowhere")).expect("none").0, [PathBuf::new(); 0]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_regular_file_is_left_out_unopened() {
+        use std::os::unix::{fs::symlink, net::UnixListener};
+        let dir = folder(&[]);
+        let at = |name: &str| dir.path().join(name);
+        symlink("/dev/zero", at("endless.png")).expect("a link for the test");
+        let _socket = UnixListener::bind(at("socket.png")).expect("a socket for the test");
+        symlink("nowhere", at("missing.png")).expect("a link for the test");
+        symlink("nowhere", at("nothing")).expect("a link for the test");
+        let (taken, left_out) = look(&dir);
+        // A picture that is missing is named by whoever asks for it.
+        assert_eq!(taken, ["missing.png"]);
+        assert_eq!(
+            left_out,
+            ["endless.png: a device and no file", "nothing: a link to nothing", "socket.png: a socket and no file"]
+        );
+    }
+
+    #[test]
+    fn the_first_of_many_are_named_and_the_others_counted() {
+        let many = |number: usize, why: &str| (0..number).map(|i| (format!("{i}").into(), why.to_owned())).collect();
+        let mut left_out: Vec<(PathBuf, String)> = many(25, "hidden");
+        left_out.extend(many(1, "a GIF"));
+        let line = describe_left_out(&left_out);
+        assert!(line.starts_with("26 files (a GIF: 0; hidden: 0, 1, 2, "), "{line}");
+        assert!(line.ends_with(", 19, 5 more)"), "{line}");
+    }
+}

@@ -1,0 +1,249 @@
+//! The published classes of PyTorch that take exported weights, and what they have to be constructed with.
+//!
+//! Only the authors' classes (`UnetGenerator`, `NLayerDiscriminator`, `PixelDiscriminator`) have a width or a depth to choose. A
+//! class may take the names and shapes and yet compute something else, where the order within a block differs: that counts as a
+//! difference too.
+
+use crate::nn::{BlockOrder, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, Skips, UNet};
+use crate::train::step::StepOptions;
+
+/// The width and the depth that the other classes have.
+const WIDTH: usize = 64;
+const DEPTH: usize = 8;
+
+/// What the authors' classes are to be given for a norm. They leave the biases of convolutions out unless it is `InstanceNorm2d`
+/// itself.
+const AFFINE: &str = "lambda c: nn.InstanceNorm2d(c, affine=True)";
+
+const INTO_BATCH_NORM: &str =
+    "with BatchNorm2d, in train mode at batch 1, with strict=False: there are no running statistics";
+
+/// A published class, for the weights at hand.
+struct Class {
+    /// How it is constructed.
+    call: String,
+    /// Where the weights differ from all that it can be.
+    differences: Vec<String>,
+    /// What else is to be known.
+    remarks: Vec<String>,
+}
+
+/// The class that takes an exported generator, in a sentence; or that there is none, and why.
+pub fn of_generator(unet: &UNet) -> String {
+    let UNet { recipe, input_channels, output_channels, width, depth, norm, last_layer, .. } = *unet;
+    let mut class = match recipe {
+        Recipe::PytorchGan => {
+            Class::new(format!("GeneratorUNet(in_channels={input_channels}, out_channels={output_channels})"))
+        }
+        Recipe::BlockCk => Class::new("Generator() with BlockCK blocks"),
+        Recipe::Isola => Class::new(format!(
+            "the authors' UnetGenerator({input_channels}, {output_channels}, num_downs={depth}, ngf={width}, norm_layer={})",
+            norm_layer(norm)
+        )),
+    };
+    if recipe == Recipe::Isola {
+        class.authors_norm(norm);
+        class.differs(depth < 5, || format!("a depth of {depth} (the class has at least 5)"));
+    } else {
+        class.fixed_norm(norm);
+        class.differs(width != WIDTH, || format!("a width of {width} (the class has {WIDTH})"));
+        class.differs(depth != DEPTH, || format!("a depth of {depth} (the class has {DEPTH})"));
+    }
+    class.differs(recipe == Recipe::BlockCk && [input_channels, output_channels] != [3, 3], || {
+        format!("{input_channels} to {output_channels} channels (the class has 3 to 3)")
+    });
+    let published = UNet::of(recipe);
+    class.differs(last_layer != published.last_layer, || {
+        let layer = match last_layer {
+            LastLayer::Resize => "nearest x2, zeros and a convolution",
+            LastLayer::Transposed => "a transposed convolution",
+        };
+        format!("{layer} as the last layer, {}", published.last_name())
+    });
+    class.differs(unet.skips == Skips::EncoderDecoder, || "no skip connections".to_owned());
+    let acts_first = |order| order == BlockOrder::ActConvNormDropout;
+    class.differs(acts_first(unet.block_order) != acts_first(published.block_order), || {
+        let place = if acts_first(unet.block_order) { "in front of the convolutions" } else { "behind the norms" };
+        format!("activations {place}")
+    });
+    class.describe()
+}
+
+/// The class that takes an exported discriminator, in a sentence; or that there is none, and why.
+pub fn of_discriminator(options: &StepOptions) -> String {
+    let PatchGan { receptive_field, input_channels, width, norm, sigmoid } = options.discriminator;
+    let authors = |class: &str, layers: &str| {
+        let norm_layer = norm_layer(norm);
+        Class::new(format!("the authors' {class}({input_channels}, ndf={width}, {layers}norm_layer={norm_layer})"))
+    };
+    let mut class = match receptive_field {
+        ReceptiveField::R94 => {
+            let mut class = Class::new(format!("Discriminator(in_channels={}) of pytorch-gan", input_channels / 2));
+            class.differs(input_channels % 2 != 0, || {
+                format!("{input_channels} input channels (the class has an even number)")
+            });
+            class
+        }
+        ReceptiveField::Map70 => {
+            let mut class = Class::new("Discriminator() of block-ck");
+            class.differs(input_channels != 6, || format!("{input_channels} input channels (the class has 6)"));
+            class
+        }
+        ReceptiveField::R1 => authors("PixelDiscriminator", ""),
+        ReceptiveField::R16 => authors("NLayerDiscriminator", "n_layers=1, "),
+        ReceptiveField::R34 => authors("NLayerDiscriminator", "n_layers=2, "),
+        ReceptiveField::R70 => authors("NLayerDiscriminator", "n_layers=3, "),
+        ReceptiveField::R142 => authors("NLayerDiscriminator", "n_layers=4, "),
+        ReceptiveField::R286 => authors("NLayerDiscriminator", "n_layers=5, "),
+    };
+    let has_sigmoid = receptive_field == ReceptiveField::Map70;
+    if matches!(receptive_field, ReceptiveField::R94 | ReceptiveField::Map70) {
+        class.fixed_norm(norm);
+        class.differs(width != WIDTH, || format!("a width of {width} (the class has {WIDTH})"));
+    } else {
+        class.authors_norm(norm);
+    }
+    class.differs(sigmoid != has_sigmoid, || {
+        let end = if sigmoid { "a sigmoid" } else { "no sigmoid" };
+        format!("{end} at the end")
+    });
+    let sees = match (options.conditional, options.generator.recipe.puts_condition_first()) {
+        (false, _) => "the picture alone",
+        (true, true) => "the condition, then the picture, in its channels",
+        (true, false) => "the picture, then the condition, in its channels",
+    };
+    class.remarks.push(format!("it sees {sees}"));
+    class.describe()
+}
+
+fn norm_layer(norm: Norm) -> &'static str {
+    match norm {
+        Norm::InstanceAffine => AFFINE,
+        Norm::Instance | Norm::None => "nn.InstanceNorm2d",
+    }
+}
+
+impl Class {
+    fn new(call: impl Into<String>) -> Class {
+        Class { call: call.into(), differences: Vec::new(), remarks: Vec::new() }
+    }
+
+    fn differs(&mut self, differs: bool, how: impl FnOnce() -> String) {
+        if differs {
+            self.differences.push(how());
+        }
+    }
+
+    /// Of a class that is given its norm.
+    fn authors_norm(&mut self, norm: Norm) {
+        match norm {
+            Norm::Instance => {}
+            Norm::InstanceAffine => self.remarks.push(format!("or {INTO_BATCH_NORM}")),
+            Norm::None => self.differences.push("no norms, and a bias in every convolution".to_owned()),
+        }
+    }
+
+    /// Of a class that has `InstanceNorm2d` without learned numbers.
+    fn fixed_norm(&mut self, norm: Norm) {
+        match norm {
+            Norm::Instance => {}
+            Norm::InstanceAffine => {
+                self.differences.push("InstanceNorm2d(affine=True)".to_owned());
+                self.remarks.push(format!("or {INTO_BATCH_NORM}"));
+            }
+            Norm::None => self.differences.push("no norms, and a bias in every convolution".to_owned()),
+        }
+    }
+
+    fn describe(self) -> String {
+        let Class { call, differences, remarks } = self;
+        let mut sentence = match differences.is_empty() {
+            true => format!("They fit {call} with load_state_dict(strict=True)"),
+            false => format!(
+                "No published class takes them: they are those of {call}, but for {}; a copy changed in that takes them with \
+                 load_state_dict(strict=True)",
+                differences.join(", ")
+            ),
+        };
+        remarks.iter().for_each(|remark| sentence.push_str(&format!("; {remark}")));
+        sentence
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STRICT: &str = "with load_state_dict(strict=True)";
+
+    #[test]
+    fn a_published_generator_names_its_class_with_what_it_is_given() {
+        for (recipe, call) in [
+            (Recipe::PytorchGan, "GeneratorUNet(in_channels=3, out_channels=3)"),
+            (Recipe::BlockCk, "Generator() with BlockCK blocks"),
+            (Recipe::Isola, "the authors' UnetGenerator(3, 3, num_downs=8, ngf=64, norm_layer=nn.InstanceNorm2d)"),
+        ] {
+            assert_eq!(of_generator(&UNet::of(recipe)), format!("They fit {call} {STRICT}"));
+        }
+        // The order of dropout and activation changes no number.
+        let unet =
+            UNet { block_order: BlockOrder::ConvNormDropoutAct, input_channels: 1, ..UNet::of(Recipe::PytorchGan) };
+        assert_eq!(of_generator(&unet), format!("They fit GeneratorUNet(in_channels=1, out_channels=3) {STRICT}"));
+        let unet = UNet { width: 8, depth: 5, norm: Norm::InstanceAffine, ..UNet::of(Recipe::Isola) };
+        let call = format!("the authors' UnetGenerator(3, 3, num_downs=5, ngf=8, norm_layer={AFFINE})");
+        assert_eq!(of_generator(&unet), format!("They fit {call} {STRICT}; or {INTO_BATCH_NORM}"));
+    }
+
+    #[test]
+    fn what_no_class_can_be_is_named() {
+        let published = UNet::of(Recipe::PytorchGan);
+        for (unet, difference) in [
+            (UNet { width: 16, ..published }, "a width of 16 (the class has 64)"),
+            (UNet { depth: 7, ..published }, "a depth of 7 (the class has 8)"),
+            (UNet { norm: Norm::None, ..published }, "no norms, and a bias in every convolution"),
+            (
+                UNet { last_layer: LastLayer::Transposed, ..published },
+                "a transposed convolution as the last layer, final.2",
+            ),
+            (UNet { skips: Skips::EncoderDecoder, ..published }, "no skip connections"),
+            (
+                UNet { block_order: BlockOrder::ActConvNormDropout, ..published },
+                "activations in front of the convolutions",
+            ),
+            (UNet { depth: 4, ..UNet::of(Recipe::Isola) }, "a depth of 4 (the class has at least 5)"),
+            (UNet { norm: Norm::None, ..UNet::of(Recipe::Isola) }, "no norms, and a bias in every convolution"),
+            (UNet { output_channels: 1, ..UNet::of(Recipe::BlockCk) }, "3 to 1 channels (the class has 3 to 3)"),
+        ] {
+            let sentence = of_generator(&unet);
+            assert!(sentence.starts_with("No published class takes them"), "{sentence}");
+            assert!(sentence.contains(&format!("but for {difference}; a copy")), "{sentence}");
+        }
+        let affine = of_generator(&UNet { norm: Norm::InstanceAffine, ..published });
+        assert!(affine.contains("but for InstanceNorm2d(affine=True); a copy") && affine.ends_with(INTO_BATCH_NORM));
+    }
+
+    #[test]
+    fn discriminators_have_classes_too() {
+        let published = |recipe| StepOptions::of(recipe, 256, 64, 0.5);
+        let of = |recipe, change: fn(&mut PatchGan)| {
+            let mut options = published(recipe);
+            change(&mut options.discriminator);
+            of_discriminator(&options)
+        };
+        let fits = |call: &str, sees: &str| format!("They fit {call} {STRICT}; it sees {sees}, in its channels");
+        let [picture_first, condition_first] = ["the picture, then the condition", "the condition, then the picture"];
+        assert_eq!(of(Recipe::PytorchGan, |_| {}), fits("Discriminator(in_channels=3) of pytorch-gan", picture_first));
+        assert_eq!(of(Recipe::BlockCk, |_| {}), fits("Discriminator() of block-ck", picture_first));
+        let authors = "the authors' NLayerDiscriminator(6, ndf=64, n_layers=3, norm_layer=nn.InstanceNorm2d)";
+        assert_eq!(of(Recipe::Isola, |_| {}), fits(authors, condition_first));
+        let pixel = of(Recipe::Isola, |patchgan| {
+            patchgan.receptive_field = ReceptiveField::R1;
+            patchgan.width = 5;
+        });
+        assert!(pixel.contains("PixelDiscriminator(6, ndf=5, norm_layer=nn.InstanceNorm2d)"), "{pixel}");
+        let narrow = of(Recipe::PytorchGan, |patchgan| patchgan.width = 2);
+        assert!(narrow.contains("but for a width of 2 (the class has 64); a copy"), "{narrow}");
+        let bounded = of(Recipe::Isola, |patchgan| patchgan.sigmoid = true);
+        assert!(bounded.contains("but for a sigmoid at the end; a copy"), "{bounded}");
+    }
+}
