@@ -5,9 +5,10 @@
 
 mod jobs;
 mod model;
+mod pages;
 mod tiles;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::Path;
 
@@ -19,9 +20,10 @@ use crate::cli::TranslateArgs;
 use crate::data::{Picture, Size};
 use crate::device::cpu::with_threads;
 use crate::files::write_whole;
-use crate::progress::{Progress, tell};
+use crate::progress::{Progress, say, tell};
 use crate::words::count;
 use jobs::{Job, jobs};
+use pages::Unfinished;
 use tiles::Tiles;
 
 /// Translates every input of `args`.
@@ -34,6 +36,7 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
     check_samples(args, &model)?;
     let cut = Cut::new(args, &model)?;
     let mut jobs = jobs(args, &model)?;
+    say_left_out(&jobs);
     // Those of one size follow each other: the network is recorded once for each size, and batches are full.
     jobs.sort_by_key(|job| {
         let Size { width, height } = cut.tile(job.size);
@@ -42,8 +45,8 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
 
     with_threads(args.generator.threads, || {
         let tiles: usize = jobs.iter().map(|job| cut.tiles(job.size).count() * job.outputs.len()).sum();
-        let mut work =
-            Work { model, out: &args.out, progress: Progress::of_jobs("Translating", tiles as u64), number: 0 };
+        let progress = Progress::of_jobs("Translating", tiles as u64);
+        let mut work = Work { model, out: &args.out, progress, number: 0, unfinished: Unfinished::default() };
         for jobs in jobs.chunk_by(|a, b| cut.tile(a.size) == cut.tile(b.size)) {
             work.translate(jobs, &cut, args.batch)?;
         }
@@ -59,6 +62,20 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
         ))?;
         Ok(())
     })?
+}
+
+/// Says which tags of the inputs the outputs do not have: a line for each reason.
+fn say_left_out(jobs: &[Job]) {
+    let mut reasons: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
+    for job in jobs.iter().filter(|job| job.page == 0) {
+        for reason in &job.left_out {
+            reasons.entry(reason).or_default().push(&job.input);
+        }
+    }
+    for (reason, inputs) in reasons {
+        let others = if inputs.len() > 1 { format!(" and {} more", inputs.len() - 1) } else { String::new() };
+        say(&format!("Left out: {}{others}: {reason}", inputs[0].display()));
+    }
 }
 
 /// Several samples of a generator without noise would be one picture several times.
@@ -150,6 +167,7 @@ struct Work<'a> {
     progress: Progress,
     /// Of the next tile, over all pictures and samples.
     number: u64,
+    unfinished: Unfinished,
 }
 
 /// A result of which not all tiles are there yet.
@@ -203,7 +221,8 @@ impl Work<'_> {
             canvas.done += 1;
             if canvas.done == canvas.tiles.count() {
                 let Some(Canvas { job, output, values, .. }) = canvases.pop_front() else { break };
-                let bytes = job.encode(&Picture::from_f32(job.size, channels, &values));
+                let picture = Picture::from_f32(job.size, channels, &values);
+                let Some(bytes) = self.unfinished.encode(job, output, picture) else { continue };
                 // Not before: a checkpoint that lacks a tensor leaves no empty folder.
                 fs::create_dir_all(self.out)
                     .with_context(|| format!("cannot make the folder {}", self.out.display()))?;
