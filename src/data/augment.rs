@@ -121,7 +121,7 @@ mod tests {
     /// A picture whose every sample says where it is.
     fn map(width: usize, height: usize, channels: usize) -> Picture {
         let samples = (0..width * height * channels).map(|i| (i / channels * 50 + i % channels) as u16).collect();
-        Picture { size: Size { width, height }, channels, samples }
+        Picture::new(Size { width, height }, channels, samples)
     }
 
     fn pair(width: usize, height: usize) -> Pair {

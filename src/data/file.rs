@@ -1,14 +1,18 @@
 //! Picture files: read only when they are whole, and never left half-written.
 
 use std::{
-    io::{BufRead, BufReader, Cursor, Seek},
+    io::{BufReader, Cursor, Read, Seek},
     path::Path,
 };
 
 use anyhow::{Context, Result, ensure};
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, metadata::Orientation};
+use image::{DynamicImage, ImageFormat, metadata::Orientation};
 
-use super::{FileFormat, Picture, Size, picture::Depth};
+use super::limit::check_bytes;
+use super::picture::{Depth, is_transposed};
+use super::raster;
+use super::tiff::{self, Carried, Directory};
+use super::{FileFormat, Picture, Size};
 use crate::files::{self, write_whole};
 use crate::memory::Turn;
 
@@ -18,8 +22,101 @@ pub const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "webp", "bm
 /// [`ENDINGS`] in a sentence.
 pub const LOOKED_FOR: &str = ".png, .jpg, .jpeg, .tif, .tiff, .webp and .bmp";
 
-/// Bytes of a picture at most, decoded or scaled: what the image crate lets its decoders take.
-pub(super) const MOST_BYTES: u64 = 512 << 20;
+/// A decoded picture, and how it lay in its file.
+pub struct Decoded {
+    pub picture: Picture,
+    pub format: FileFormat,
+    pub depth: Depth,
+    /// Colours were stored multiplied by alpha; they are divided by it.
+    pub is_premultiplied: bool,
+    /// What a TIFF says of the place and the resolution of the picture.
+    pub carried: Carried,
+    /// The picture was turned upright: what a TIFF says of its place no longer fits.
+    pub is_turned: bool,
+}
+
+impl Decoded {
+    /// Such as `8-bit RGB PNG`.
+    pub fn kind(&self) -> String {
+        let bits = match self.depth {
+            Depth::Eight => 8,
+            Depth::Sixteen => 16,
+        };
+        let channels = self.picture.describe();
+        let premultiplied = if self.is_premultiplied { " (divided out)" } else { "" };
+        format!("{bits}-bit {channels}{premultiplied} {}", self.format.name())
+    }
+}
+
+/// The bytes of a file of pictures: one, or the pages of a TIFF.
+pub struct PictureFile {
+    bytes: Vec<u8>,
+    format: FileFormat,
+    /// Of a TIFF.
+    pages: Vec<Directory>,
+}
+
+impl PictureFile {
+    /// # Errors
+    /// When it cannot be read, is no picture of a known kind, or its pages are too large together.
+    pub fn read(path: &Path) -> Result<PictureFile> {
+        let read = || PictureFile::new(files::read(path)?);
+        read().with_context(|| path.display().to_string())
+    }
+
+    pub(super) fn new(bytes: Vec<u8>) -> Result<PictureFile> {
+        let format = format_of(&bytes)?;
+        let pages = if format == FileFormat::Tiff { tiff::pages(&mut Cursor::new(&bytes))? } else { Vec::new() };
+        if pages.len() > 1 {
+            let mut sum = 0_u64;
+            for page in &pages {
+                sum = sum.saturating_add(tiff::decoded_bytes(&bytes, page)?);
+            }
+            check_bytes(sum).with_context(|| format!("its {} pages together", pages.len()))?;
+        }
+        Ok(PictureFile { bytes, format, pages })
+    }
+
+    pub fn pages(&self) -> usize {
+        self.pages.len().max(1)
+    }
+
+    /// The picture of a page (from 0), turned upright.
+    ///
+    /// # Errors
+    /// When it is damaged, cut short, too large, or of a kind that is not read.
+    pub fn page(&self, index: usize) -> Result<Decoded> {
+        let bytes = &self.bytes;
+        let Some(page) = self.pages.get(index) else {
+            return raster::decode(bytes, self.format);
+        };
+        let orientation = tiff::orientation(&mut Cursor::new(bytes), page).and_then(Orientation::from_exif);
+        let orientation = orientation.unwrap_or(Orientation::NoTransforms);
+        let tiff::Decoded { picture, depth, is_premultiplied } = tiff::decode(bytes, page)?;
+        Ok(Decoded {
+            picture: picture.oriented(orientation)?,
+            format: FileFormat::Tiff,
+            depth,
+            is_premultiplied,
+            carried: Carried::of(bytes, page)?,
+            is_turned: orientation != Orientation::NoTransforms,
+        })
+    }
+
+    /// The picture of a file that holds one.
+    ///
+    /// # Errors
+    /// As [`PictureFile::page`], or when it has several pages.
+    pub fn only(&self) -> Result<Decoded> {
+        check_pages(self.pages())?;
+        self.page(0)
+    }
+}
+
+fn check_pages(pages: usize) -> Result<()> {
+    ensure!(pages == 1, "it has {pages} pages, of which one would be used: split it into files of one page");
+    Ok(())
+}
 
 /// Bytes for each sample of a picture while it is worked on: decoded and as 16 bits, or twice as 16 bits, as a whole and in
 /// halves, in other channels, or at another size.
@@ -30,17 +127,16 @@ const WORK: u64 = 5;
 /// Where the file notes which side of the picture is up (in EXIF data, or in TIFF's own tag), it is turned that way.
 ///
 /// # Errors
-/// When it is no picture of a known kind, or is cut short; the error names the file.
+/// When it is no picture of a known kind, is damaged or cut short, or has several pages; the error names the file.
 pub fn read_picture(path: &Path) -> Result<(Picture, FileFormat, Depth)> {
-    let read = || -> Result<_> { decode(&files::read(path)?) };
-    read().with_context(|| path.display().to_string())
+    let file = PictureFile::read(path)?;
+    let Decoded { picture, format, depth, .. } = file.only().with_context(|| path.display().to_string())?;
+    Ok((picture, format, depth))
 }
 
 /// As [`read_picture`], from the bytes of a file.
-pub(super) fn decode(bytes: &[u8]) -> Result<(Picture, FileFormat, Depth)> {
-    let (format, image) = decode_whole(bytes)?;
-    let depth = Depth::of(&image);
-    Ok((Picture::from_image(image)?, format, depth))
+pub(super) fn decode(bytes: Vec<u8>) -> Result<Decoded> {
+    PictureFile::new(bytes)?.only()
 }
 
 /// A turn to decode the pictures in `paths` and to work on them: no other thread does so with large pictures meanwhile. Files
@@ -49,11 +145,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Picture, FileFormat, Depth)> {
 /// # Errors
 /// When there is not that much memory.
 pub fn turn(paths: &[impl AsRef<Path>]) -> Result<Turn> {
-    let samples = |path: &Path| -> Result<u64> {
-        let (_, decoder) = decoder(BufReader::new(files::open(path)?))?;
-        let (width, height) = decoder.dimensions();
-        Ok(u64::from(width) * u64::from(height) * u64::from(decoder.color_type().channel_count()))
-    };
+    let samples = |path: &Path| -> Result<u64> { Ok(Header::read(path)?.samples) };
     let samples: u64 = paths.iter().map(|path| samples(path.as_ref()).unwrap_or(0)).sum();
     let what = paths.first().map(|path| path.as_ref().display().to_string()).unwrap_or_default();
     Turn::take(
@@ -66,83 +158,58 @@ pub fn turn(paths: &[impl AsRef<Path>]) -> Result<Turn> {
 /// Width and height of the picture that [`read_picture`] gives, from the beginning of the file.
 ///
 /// # Errors
-/// When it is no picture of a known kind; the error names the file.
+/// When it is no picture of a known kind, or has several pages; the error names the file.
 pub fn picture_size(path: &Path) -> Result<Size> {
     let read = || -> Result<_> {
-        let (_, mut decoder) = decoder(BufReader::new(files::open(path)?))?;
-        let (width, height) = decoder.dimensions();
-        let (width, height) = (width as usize, height as usize);
-        Ok(match orientation(&mut decoder) {
-            Orientation::NoTransforms
-            | Orientation::Rotate180
-            | Orientation::FlipHorizontal
-            | Orientation::FlipVertical => Size { width, height },
-            _ => Size { width: height, height: width },
+        let Header { size, orientation, pages, .. } = Header::read(path)?;
+        check_pages(pages)?;
+        Ok(match is_transposed(orientation) {
+            true => Size { width: size.height, height: size.width },
+            false => size,
         })
     };
     read().with_context(|| path.display().to_string())
 }
 
-/// Decodes a PNG, JPEG, TIFF, WebP or BMP, whatever its name says, turns it upright, and refuses one that is cut short.
-pub(super) fn decode_whole(bytes: &[u8]) -> Result<(FileFormat, DynamicImage)> {
-    // The other decoders miss the end by themselves; that of JPEG fills the rest with grey.
-    let is_jpeg = bytes.starts_with(&[0xFF, 0xD8, 0xFF]);
-    ensure!(!is_jpeg || jpeg_has_an_end(bytes), "the JPEG file is cut short");
-    let (format, mut decoder) = decoder(Cursor::new(bytes))?;
-    ensure!(
-        decoder.total_bytes() <= MOST_BYTES,
-        "it is too large: {} MiB when decoded, of {} at most; cut it into parts",
-        decoder.total_bytes() >> 20,
-        MOST_BYTES >> 20
-    );
-    let orientation = orientation(&mut decoder);
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| explained(error, format))?;
-    image.apply_orientation(orientation);
-    Ok((format, image))
+/// The beginning of a file of pictures.
+pub(super) struct Header {
+    /// Of the first page, as it is stored.
+    pub(super) size: Size,
+    pub(super) orientation: Orientation,
+    pub(super) pages: usize,
+    /// Of the largest page.
+    pub(super) samples: u64,
 }
 
-/// What reads the picture in `file`, and its format by its first bytes.
-fn decoder<'a>(file: impl BufRead + Seek + 'a) -> Result<(FileFormat, impl ImageDecoder + 'a)> {
-    let reader = ImageReader::new(file).with_guessed_format()?;
-    let format = reader.format().and_then(FileFormat::of).context("not a PNG, JPEG, TIFF, WebP or BMP image")?;
-    Ok((format, reader.into_decoder().map_err(|error| explained(error, format))?))
-}
-
-/// With what to do about a file that is whole, but of a rare kind: a palette or floats in a TIFF, for one.
-fn explained(error: ImageError, format: FileFormat) -> anyhow::Error {
-    let is_rare = matches!(error, ImageError::Unsupported(_));
-    let error = anyhow::Error::from(error);
-    match is_rare {
-        true => {
-            error.context(format!("this kind of {} is not read, save it as 8- or 16-bit RGB or grey", format.name()))
+impl Header {
+    fn read(path: &Path) -> Result<Header> {
+        let mut file = BufReader::new(files::open(path)?);
+        let mut start = Vec::new();
+        file.by_ref().take(16).read_to_end(&mut start)?;
+        file.rewind()?;
+        match format_of(&start)? {
+            FileFormat::Tiff => {
+                let pages = tiff::pages(&mut file)?;
+                let samples = pages.iter().map(|page| tiff::samples(&mut file, page).unwrap_or(0)).max();
+                let orientation = tiff::orientation(&mut file, &pages[0]).and_then(Orientation::from_exif);
+                Ok(Header {
+                    size: tiff::size(&mut file, &pages[0])?,
+                    orientation: orientation.unwrap_or(Orientation::NoTransforms),
+                    pages: pages.len(),
+                    samples: samples.unwrap_or(0),
+                })
+            }
+            format => raster::header(file, format),
         }
-        false => error,
     }
 }
 
-/// How a picture has to be turned. One whose note of it cannot be read stays as it is.
-fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
-    decoder.orientation().unwrap_or(Orientation::NoTransforms)
-}
-
-/// Whether a JPEG's markers lead to its end-of-image marker (ITU T.81, annex B). Looking for the marker's bytes is not
-/// enough: an embedded thumbnail has one too.
-fn jpeg_has_an_end(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    while let Some(&[first, marker]) = bytes.get(at..at + 2) {
-        at += match (first, marker) {
-            (0xFF, 0xD9) => return true,
-            // Compressed data, a byte stuffed after 0xFF in it, a restart marker, or padding before a marker.
-            (..0xFF, _) | (_, 0xFF) => 1,
-            (_, 0x00 | 0x01 | 0xD0..=0xD7) => 2,
-            // A segment: its length counts itself but not the marker.
-            _ => match bytes.get(at + 2..at + 4) {
-                Some(&[high, low]) => 2 + usize::from(u16::from_be_bytes([high, low])),
-                _ => return false,
-            },
-        };
-    }
-    false
+/// The format of a file by its first bytes.
+fn format_of(bytes: &[u8]) -> Result<FileFormat> {
+    let is_big_tiff = bytes.starts_with(b"II+\0") || bytes.starts_with(b"MM\0+");
+    let guessed = image::guess_format(bytes).ok().and_then(FileFormat::of);
+    let format = if is_big_tiff { Some(FileFormat::Tiff) } else { guessed };
+    format.context("not a PNG, JPEG, TIFF, WebP or BMP image")
 }
 
 /// Writes a PNG, whole or not at all.
@@ -170,7 +237,7 @@ mod tests {
     }
 
     fn decoded(bytes: &[u8]) -> Picture {
-        Picture::from_image(decode_whole(bytes).expect("it is whole").1).expect("8 or 16 bits")
+        decode(bytes.to_vec()).expect("it is whole").picture
     }
 
     /// Noise, so that no format can leave any part out.
@@ -249,17 +316,16 @@ mod tests {
             let whole = encoded(&image, format);
             let picture = decoded(&whole);
             for missing in [whole.len() / 16, whole.len() / 4, whole.len() / 2, whole.len() - 30] {
-                assert!(decode_whole(&whole[..whole.len() - missing]).is_err(), "{format:?} without {missing} bytes");
+                assert!(decode(whole[..whole.len() - missing].to_vec()).is_err(), "{format:?} without {missing} bytes");
             }
             // The last bytes may hold nothing of the picture: a file without them is refused, or complete.
             for missing in 1..64 {
-                if let Ok((_, image)) = decode_whole(&whole[..whole.len() - missing]) {
-                    let found = Picture::from_image(image).expect("8 bits");
-                    assert!(found == picture, "{format:?} without {missing} bytes is another picture");
+                if let Ok(found) = decode(whole[..whole.len() - missing].to_vec()) {
+                    assert!(found.picture == picture, "{format:?} without {missing} bytes is another picture");
                 }
             }
         }
-        assert!(decode_whole(b"GIF89a").is_err_and(|error| error.to_string().starts_with("not a PNG, JPEG, TIFF")));
+        assert!(decode(b"GIF89a".to_vec()).is_err_and(|error| error.to_string().starts_with("not a PNG, JPEG, TIFF")));
     }
 
     #[test]
@@ -294,9 +360,7 @@ mod tests {
     #[test]
     fn a_file_of_a_rare_kind_says_what_to_do() {
         let floats = ImageBuffer::from_pixel(2, 2, Rgb([0.5_f32; 3]));
-        let error = |bytes: &[u8]| {
-            decode_whole(bytes).and_then(|(_, image)| Picture::from_image(image)).map_err(|error| format!("{error:#}"))
-        };
+        let error = |bytes: &[u8]| decode(bytes.to_vec()).map(drop).map_err(|error| format!("{error:#}"));
         let rgb = error(&encoded(&floats.into(), ImageFormat::Tiff)).expect_err("32 bits");
         assert!(rgb.contains("convert it to 8 or 16 bits"), "{rgb}");
         // Big-endian, 1x1, 32-bit grey floats without compression, behind the directory of 8 entries.
@@ -319,7 +383,7 @@ mod tests {
         for at in [18, 22] {
             bytes[at..at + 4].copy_from_slice(&30_000_u32.to_le_bytes());
         }
-        let error = decode_whole(&bytes).expect_err("2.5 GiB").to_string();
+        let error = decode(bytes).map(drop).expect_err("2.5 GiB").to_string();
         assert!(error.contains("2574 MiB when decoded, of 512 at most"), "{error}");
     }
 }

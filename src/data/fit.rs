@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::{Picture, ResizeFilter, Size, Window, file::MOST_BYTES};
+use super::{Picture, ResizeFilter, Size, Window, limit::most_bytes};
 
 /// What is done to a picture of any size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -135,14 +135,15 @@ impl Fit {
 /// Only a scaled width has no bound: what is large already was decoded, and load sizes are limited.
 fn check_growth(have: Size, size: Size, channels: usize) -> Result<()> {
     let bytes = (size.pixels() * channels * size_of::<u16>()) as u64;
+    let most = most_bytes()?;
     ensure!(
-        size.pixels() <= have.pixels() || bytes <= MOST_BYTES,
+        size.pixels() <= have.pixels() || bytes <= most,
         "{} is {} at the load width, too large for --preprocess scale-width-and-crop: {} MiB, of {} at most; \
          resize-and-crop takes it",
         have.sides(),
         size.sides(),
         bytes >> 20,
-        MOST_BYTES >> 20
+        most >> 20
     );
     Ok(())
 }
@@ -194,7 +195,7 @@ mod tests {
     fn what_would_be_scaled_beyond_all_memory_is_refused() {
         let apply = |height| {
             let size = Size { width: 2, height };
-            let picture = Picture { size, channels: 3, samples: vec![0; 3 * size.pixels()] };
+            let picture = Picture::new(size, 3, vec![0; 3 * size.pixels()]);
             fit(Preprocess::ScaleWidthAndCrop, Size { width: 80, height: 40 }).apply(picture)
         };
         assert_eq!(apply(100).expect("80x4000").size, Size { width: 80, height: 4000 });
@@ -213,7 +214,7 @@ mod tests {
     fn held_out_pictures_are_seen_whole_or_from_the_middle() {
         let size = Size { width: 68, height: 36 };
         let samples = (0..size.pixels() as u16).collect();
-        let picture = Picture { size, channels: 1, samples };
+        let picture = Picture::new(size, 1, samples);
         let crop = fit(Preprocess::Crop, IMAGE).whole();
         let middle = crop.middle(&crop.apply(picture.clone()).expect("it is large enough"));
         // Two columns and two rows are left over on each side.

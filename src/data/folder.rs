@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 
+use super::file::{self, Decoded};
 use super::layout::Source;
-use super::picture::{CHANNELS, Depth};
-use super::report::Seen;
-use super::{Direction, Fit, Fnv, Pair, Pairs, Picture, Size, file};
+use super::report::{Seen, Side};
+use super::{Direction, Fit, Fnv, Pair, Pairs, Picture, Size};
 use crate::files;
 
 /// How much memory the decoded pictures may take: 1 GiB, which holds 1365 RGB pairs of 256x256. What does not fit is decoded
@@ -48,6 +48,17 @@ impl PairOptions {
     pub fn rgb(image: Size) -> PairOptions {
         let fit = Fit::resize(image);
         PairOptions { direction: Direction::AToB, channels: [3, 3], fit, val_split: 0.0, seed: 1 }
+    }
+}
+
+impl PairOptions {
+    /// Channels that the networks see of A and of B.
+    pub fn channels_of_sides(&self) -> [usize; 2] {
+        let [input, target] = self.channels;
+        match self.direction {
+            Direction::AToB => [input, target],
+            Direction::BToA => [target, input],
+        }
     }
 }
 
@@ -100,7 +111,8 @@ impl<'a> Reading<'a> {
         bad: Vec<String>,
     ) -> Reading<'a> {
         let (done, decoded_bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Reading { options, progress, total, done, cache_bytes, decoded_bytes, seen: Seen::default(), bad }
+        let seen = Seen::new(options.channels_of_sides());
+        Reading { options, progress, total, done, cache_bytes, decoded_bytes, seen, bad }
     }
 
     /// Decodes all `sources` and keeps what still fits.
@@ -125,6 +137,7 @@ impl<'a> Reading<'a> {
         for (source, read) in sources.iter().zip(read) {
             let pair = read.and_then(|(pair, files)| {
                 self.seen.pair(files.sides);
+                self.seen.values(files.values);
                 for (path, (kind, hash)) in source.files().iter().zip(files.of_each) {
                     self.seen.file(kind);
                     fingerprint.write(path.file_name().unwrap_or_default().as_encoded_bytes());
@@ -145,6 +158,8 @@ impl<'a> Reading<'a> {
 struct Files {
     /// The sizes of A and B.
     sides: [Size; 2],
+    /// What is in A and B.
+    values: [Side; 2],
     /// Of each file its kind and a hash.
     of_each: Vec<(String, u64)>,
 }
@@ -152,16 +167,23 @@ struct Files {
 /// A and B as they are in their file or files.
 fn decode(source: &Source) -> Result<([Picture; 2], Files)> {
     let mut of_each = Vec::new();
-    let mut read = |path: &PathBuf| -> Result<Picture> {
-        let (picture, kind, hash) = read(path).with_context(|| path.display().to_string())?;
-        of_each.push((kind, hash));
-        Ok(picture)
+    let mut read = |path: &PathBuf| -> Result<Decoded> {
+        let (decoded, hash) = read(path).with_context(|| path.display().to_string())?;
+        of_each.push((decoded.kind(), hash));
+        Ok(decoded)
     };
-    let sides = match source {
-        Source::Halves(path) => read(path)?.halves().with_context(|| path.display().to_string())?,
-        Source::Files([a, b]) => [read(a)?, read(b)?],
+    let (sides, depths) = match source {
+        Source::Halves(path) => {
+            let Decoded { picture, depth, .. } = read(path)?;
+            (picture.halves().with_context(|| path.display().to_string())?, [depth; 2])
+        }
+        Source::Files([a, b]) => {
+            let (a, b) = (read(a)?, read(b)?);
+            ([a.picture, b.picture], [a.depth, b.depth])
+        }
     };
-    let files = Files { sides: sides.each_ref().map(|picture| picture.size), of_each };
+    let values = [0, 1].map(|side| Side::of(&sides[side], depths[side]));
+    let files = Files { sides: sides.each_ref().map(|picture| picture.size), values, of_each };
     Ok((sides, files))
 }
 
@@ -186,18 +208,12 @@ fn prepare([a, b]: [Picture; 2], options: &PairOptions, is_cut: bool) -> Result<
     })
 }
 
-/// The picture in a file, what kind of file it is, and a hash of it.
-fn read(path: &Path) -> Result<(Picture, String, u64)> {
+/// The picture in a file, and a hash of the file.
+fn read(path: &Path) -> Result<(Decoded, u64)> {
     let bytes = files::read(path)?;
     let mut hash = Fnv::new();
     hash.write(&bytes);
-    let (picture, format, depth) = file::decode(&bytes)?;
-    let bits = match depth {
-        Depth::Eight => 8,
-        Depth::Sixteen => 16,
-    };
-    let channels = CHANNELS[picture.channels - 1];
-    Ok((picture, format!("{bits}-bit {channels} {}", format.name()), hash.0))
+    Ok((file::decode(bytes)?, hash.0))
 }
 
 #[cfg(test)]

@@ -6,10 +6,9 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use image::{ImageFormat, codecs::jpeg::JpegEncoder};
 
-use super::{
-    Picture, Size,
-    picture::{CHANNELS, Depth},
-};
+use super::picture::{CHANNELS, Depth};
+use super::tiff::{self, Carried, Page};
+use super::{Picture, Size};
 
 /// In percent: a translated picture is seldom the last step that it goes through.
 const JPEG_QUALITY: u8 = 95;
@@ -67,8 +66,8 @@ impl FileFormat {
     /// Naming what is too much for it.
     pub fn check(self, size: Size, channels: usize) -> Result<()> {
         let holds: &[usize] = match self {
-            FileFormat::Png | FileFormat::WebP => &[1, 2, 3, 4],
-            FileFormat::Tiff | FileFormat::Bmp => &[1, 3, 4],
+            FileFormat::Png | FileFormat::WebP | FileFormat::Tiff => &[1, 2, 3, 4],
+            FileFormat::Bmp => &[1, 3, 4],
             FileFormat::Jpeg => &[1, 3],
         };
         ensure!(holds.contains(&channels), "a {} cannot hold {}", self.name(), CHANNELS[channels - 1]);
@@ -96,6 +95,9 @@ impl FileFormat {
     /// When the format cannot hold it: see [`FileFormat::check`].
     pub fn encode(self, picture: &Picture, depth: Depth) -> Result<Vec<u8>> {
         self.check(picture.size, picture.channels)?;
+        if self == FileFormat::Tiff {
+            return tiff::encode(&[Page { picture, depth, carried: &Carried::default() }]);
+        }
         let image = match self.nearest(depth) {
             Depth::Eight => picture.to_image8(),
             Depth::Sixteen => picture.to_image16(),
@@ -112,7 +114,7 @@ impl FileFormat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::file::{ENDINGS, decode_whole};
+    use crate::data::file::{ENDINGS, decode};
 
     #[test]
     fn every_ending_that_is_looked_at_is_that_of_a_format() {
@@ -129,18 +131,18 @@ mod tests {
             for channels in 1..=4 {
                 // Slopes, which JPEG keeps to within a few levels.
                 let sample = |i: usize| ((i / channels % 9 * 7000) + i % channels * 900 + 31) as u16;
-                let picture = Picture { size, channels, samples: (0..size.pixels() * channels).map(sample).collect() };
+                let picture = Picture::new(size, channels, (0..size.pixels() * channels).map(sample).collect());
                 if format.check(size, channels).is_err() {
                     assert!(format.encode(&picture, Depth::Eight).is_err());
                     continue;
                 }
                 for depth in [Depth::Eight, Depth::Sixteen] {
                     let bytes = format.encode(&picture, depth).expect("the format holds it");
-                    let (found, image) = decode_whole(&bytes).expect("it is whole");
-                    assert_eq!(found, format);
+                    let found = decode(bytes).expect("it is whole");
+                    assert_eq!(found.format, format);
                     let what = format!("{format:?} with {channels} channels at {depth:?}");
-                    assert_eq!(Depth::of(&image), format.nearest(depth), "{what}");
-                    let found = Picture::from_image(image).expect("8 or 16 bits").with_channels(channels);
+                    assert_eq!(found.depth, format.nearest(depth), "{what}");
+                    let found = found.picture.with_channels(channels);
                     let largest = found.samples.iter().zip(&picture.samples).map(|(a, b)| a.abs_diff(*b)).max();
                     let most = match (format, format.nearest(depth)) {
                         (_, Depth::Sixteen) => 0,
@@ -168,7 +170,7 @@ mod tests {
         let message = "a WebP cannot hold 16385x2: its longest side is 16384";
         assert_eq!(error(FileFormat::WebP, 16_385, 3), Err(message.into()));
         assert_eq!(error(FileFormat::WebP, 16_384, 3), Ok(()));
-        let longest = Picture { size: Size { width: 16_384, height: 2 }, channels: 1, samples: vec![9; 32_768] };
+        let longest = Picture::new(Size { width: 16_384, height: 2 }, 1, vec![9; 32_768]);
         assert!(FileFormat::WebP.encode(&longest, Depth::Eight).is_ok());
     }
 }

@@ -228,7 +228,7 @@ mod tests {
                 return Err(anyhow!("this one is broken"));
             }
             let samples = (0..100).flat_map(|i| [epoch as u16, index as u16, i]).collect();
-            let input = Picture { size: Size::square(10), channels: 3, samples };
+            let input = Picture::new(Size::square(10), 3, samples);
             Ok(Pair { target: input.clone(), input })
         }
 
@@ -278,7 +278,7 @@ mod tests {
             let size = Size { width: 9 + index, height: 12 - index };
             let picture = |channels: usize| {
                 let samples = (0..size.pixels() * channels).map(|i| (i / channels * 300 + index) as u16).collect();
-                Picture { size, channels, samples }
+                Picture::new(size, channels, samples)
             };
             Ok(Pair { input: picture(1), target: picture(4) })
         }

@@ -10,21 +10,27 @@ pub mod file;
 pub mod fit;
 pub mod folder;
 pub mod format;
+mod jpeg;
 pub mod layout;
+mod limit;
 pub mod listing;
 pub mod loader;
 pub mod picture;
+mod raster;
 pub mod report;
 pub mod resize;
 pub mod size;
 pub mod synthetic;
+mod tiff;
+mod values;
 
 #[cfg(test)]
 mod fixture;
 
+pub use self::tiff::{Carried, Page, encode as encode_tiff};
 pub use augment::{Pictures, Stack, Window};
 pub use dataset::Dataset;
-pub use file::{LOOKED_FOR, picture_size, read_picture, turn, write_png};
+pub use file::{Decoded, LOOKED_FOR, PictureFile, picture_size, read_picture, turn, write_png};
 pub use fit::{Fit, Preprocess};
 pub use folder::{CACHE_BYTES, Folder, PairOptions};
 pub use format::FileFormat;

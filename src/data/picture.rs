@@ -4,9 +4,10 @@
 //! sees of it is the same float to the bit: `v * 257 / 32767.5` and `v / 127.5` are one number.
 
 use anyhow::{Result, bail, ensure};
-use image::{DynamicImage, ImageBuffer, Pixel, RgbImage};
+use image::{DynamicImage, ImageBuffer, Pixel, RgbImage, metadata::Orientation};
 
 use super::Size;
+use super::limit::zeroed;
 
 /// From an 8-bit value to a sample.
 const WIDEN: u16 = 257;
@@ -14,8 +15,11 @@ const WIDEN: u16 = 257;
 /// Half of the largest sample: the networks see samples from 0 to twice this as -1 to 1.
 const HALF: f32 = 32767.5;
 
-/// What a picture's channels mean, by their number.
+/// What channels mean, by their number.
 pub const CHANNELS: [&str; 4] = ["grey", "grey with alpha", "RGB", "RGB with alpha"];
+
+/// The same where the last one is no alpha.
+const BANDS: [&str; 4] = ["grey", "grey with a second band", "RGB", "RGB with a fourth band"];
 
 /// Bits of a sample in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +45,34 @@ pub struct Picture {
     pub size: Size,
     /// 1 is grey, 2 grey with alpha, 3 RGB, 4 RGB with alpha.
     pub channels: usize,
+    /// The last of 2 or 4 channels is no alpha but a measurement like the others, such as infrared.
+    pub is_last_a_band: bool,
     pub samples: Vec<u16>,
 }
 
 impl Picture {
+    /// The picture of `samples`, `[height, width, channels]`; the last of 2 or 4 channels is alpha.
+    pub fn new(size: Size, channels: usize, samples: Vec<u16>) -> Picture {
+        Picture { size, channels, is_last_a_band: false, samples }
+    }
+
+    /// What its channels are.
+    pub fn describe(&self) -> &'static str {
+        (if self.is_last_a_band { BANDS } else { CHANNELS })[self.channels - 1]
+    }
+
+    pub fn has_alpha(&self) -> bool {
+        self.channels.is_multiple_of(2) && !self.is_last_a_band
+    }
+
+    pub fn has_band(&self) -> bool {
+        self.channels.is_multiple_of(2) && self.is_last_a_band
+    }
+
     /// The picture of 8-bit `values`, `[height, width, channels]`.
     pub fn from_bytes(size: Size, channels: usize, values: &[u8]) -> Picture {
         assert_eq!(values.len(), size.pixels() * channels, "a value for every channel of every pixel");
-        Picture { size, channels, samples: values.iter().map(|&value| u16::from(value) * WIDEN).collect() }
+        Picture::new(size, channels, values.iter().map(|&value| u16::from(value) * WIDEN).collect())
     }
 
     /// A decoded file, with the channels and the depth that it has.
@@ -66,7 +90,7 @@ impl Picture {
         }
         fn of_words<P: Pixel<Subpixel = u16>>(image: ImageBuffer<P, Vec<u16>>) -> Picture {
             let (size, channels) = of(&image);
-            Picture { size, channels, samples: image.into_raw() }
+            Picture::new(size, channels, image.into_raw())
         }
         let picture = match image {
             DynamicImage::ImageLuma8(image) => of_bytes(&image),
@@ -84,7 +108,7 @@ impl Picture {
     }
 
     /// The same picture with other channels. Grey is the weighted sum of ITU-R BT.601, as in PIL's mode L; alpha that was not
-    /// there is opaque, and alpha that is not wanted is dropped.
+    /// there is opaque, and alpha or a band that is not wanted is dropped.
     pub fn with_channels(self, channels: usize) -> Picture {
         if self.channels == channels {
             return self;
@@ -106,13 +130,14 @@ impl Picture {
                 _ => panic!("a picture cannot have {channels} channels"),
             }
         }
-        Picture { channels, samples, ..self }
+        let is_last_a_band = self.has_band() && channels.is_multiple_of(2);
+        Picture { channels, is_last_a_band, samples, ..self }
     }
 
     /// The part of `size` at (`left`, `top`), which lies inside of the picture.
     pub fn crop(&self, left: usize, top: usize, size: Size) -> Picture {
         let samples = self.rows(left, top, size).flatten().copied().collect();
-        Picture { size, channels: self.channels, samples }
+        Picture { size, samples, ..*self }
     }
 
     /// The rows of the part of `size` at (`left`, `top`).
@@ -120,6 +145,37 @@ impl Picture {
         let (channels, width) = (self.channels, self.size.width);
         let rows = self.samples.chunks_exact(width * channels).skip(top).take(size.height);
         rows.map(move |row| &row[left * channels..(left + size.width) * channels])
+    }
+
+    /// The picture turned upright, from how it is stored.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub(super) fn oriented(self, orientation: Orientation) -> Result<Picture> {
+        use Orientation::{FlipHorizontal, FlipVertical, NoTransforms, Rotate90, Rotate90FlipH, Rotate180, Rotate270};
+        if orientation == NoTransforms {
+            return Ok(self);
+        }
+        let Size { width, height } = self.size;
+        let size = if is_transposed(orientation) { Size { width: height, height: width } } else { self.size };
+        let mut samples: Vec<u16> = zeroed(self.samples.len())?;
+        for (index, pixel) in samples.chunks_exact_mut(self.channels).enumerate() {
+            let (x, y) = (index % size.width, index / size.width);
+            let (column, row) = match orientation {
+                NoTransforms => (x, y),
+                FlipHorizontal => (width - 1 - x, y),
+                Rotate180 => (width - 1 - x, height - 1 - y),
+                FlipVertical => (x, height - 1 - y),
+                Rotate90FlipH => (y, x),
+                Rotate90 => (y, height - 1 - x),
+                // Rotate270FlipH
+                Rotate270 => (width - 1 - y, x),
+                _ => (width - 1 - y, height - 1 - x),
+            };
+            let from = (row * width + column) * self.channels;
+            pixel.copy_from_slice(&self.samples[from..from + self.channels]);
+        }
+        Ok(Picture { size, samples, ..self })
     }
 
     /// The left and the right half.
@@ -144,7 +200,7 @@ impl Picture {
     pub fn from_f32(size: Size, channels: usize, values: &[f32]) -> Picture {
         assert_eq!(values.len(), size.pixels() * channels, "a value for every channel of every pixel");
         // The cast saturates: it clamps to the range of a sample by itself.
-        Picture { size, channels, samples: values.iter().map(|&x| ((x + 1.0) * HALF).round() as u16).collect() }
+        Picture::new(size, channels, values.iter().map(|&x| ((x + 1.0) * HALF).round() as u16).collect())
     }
 
     /// To be written with 8 bits, each sample rounded to the nearest.
@@ -173,18 +229,30 @@ impl Picture {
         image.expect("a sample for every channel of every pixel")
     }
 
-    /// To be looked at: grey stays grey, and what is transparent lies on white.
+    /// The picture without a band, which no format of the web shows as what it is.
+    pub fn without_band(self) -> Picture {
+        let colors = if self.has_band() { self.channels - 1 } else { self.channels };
+        self.with_channels(colors)
+    }
+
+    /// To be looked at: grey stays grey, what is transparent lies on white, and a band is left out.
     pub fn to_rgb8(&self) -> RgbImage {
         let over_white = |sample: u16, alpha: u16| {
             let [sample, alpha, white] = [sample, alpha, u16::MAX].map(u32::from);
             narrow(((sample * alpha + white * (white - alpha) + white / 2) / white) as u16)
         };
         let mut bytes = Vec::with_capacity(self.size.pixels() * 3);
-        for pixel in self.clone().with_channels(4).samples.chunks_exact(4) {
+        for pixel in self.clone().without_band().with_channels(4).samples.chunks_exact(4) {
             bytes.extend(pixel[..3].iter().map(|&sample| over_white(sample, pixel[3])));
         }
         RgbImage::from_raw(self.size.width as u32, self.size.height as u32, bytes).expect("three bytes for every pixel")
     }
+}
+
+/// Whether turning exchanges width and height.
+pub(super) fn is_transposed(orientation: Orientation) -> bool {
+    use Orientation::{FlipHorizontal, FlipVertical, NoTransforms, Rotate180};
+    !matches!(orientation, NoTransforms | Rotate180 | FlipHorizontal | FlipVertical)
 }
 
 impl From<&RgbImage> for Picture {
@@ -220,7 +288,7 @@ mod tests {
 
     fn picture(channels: usize, samples: &[u16]) -> Picture {
         let size = Size { width: samples.len() / channels, height: 1 };
-        Picture { size, channels, samples: samples.to_vec() }
+        Picture::new(size, channels, samples.to_vec())
     }
 
     #[test]
@@ -235,7 +303,7 @@ mod tests {
 
     #[test]
     fn every_sample_survives_the_floats_and_values_outside_are_clamped() {
-        let all = Picture { size: Size::square(256), channels: 1, samples: (0..=u16::MAX).collect() };
+        let all = Picture::new(Size::square(256), 1, (0..=u16::MAX).collect());
         let values = all.values();
         assert!(values.iter().all(|x| x.abs() <= 1.0));
         assert_eq!((values[0], values[65535]), (-1.0, 1.0));
@@ -287,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_crop_is_the_part_asked_for() {
-        let whole = Picture { size: Size { width: 4, height: 3 }, channels: 2, samples: (0..24).collect() };
+        let whole = Picture::new(Size { width: 4, height: 3 }, 2, (0..24).collect());
         let part = whole.crop(1, 1, Size { width: 2, height: 2 });
         assert_eq!(part.samples, [10, 11, 12, 13, 18, 19, 20, 21]);
         assert_eq!(whole.crop(0, 0, whole.size), whole);

@@ -5,6 +5,8 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use super::layout::{NOT_LOOKED_INTO, below};
+pub use super::values::Side;
+use super::values::Values;
 use super::{Augment, Direction, Layout, PairOptions, Preprocess, ResizeFilter, Size};
 use crate::words::count as number;
 
@@ -31,10 +33,12 @@ pub struct Seen {
     pub sizes: BTreeMap<[(usize, usize); 2], usize>,
     /// Such as `8-bit RGB PNG`, with the number of such files.
     pub kinds: BTreeMap<String, usize>,
+    /// What is in them.
+    values: Values,
 }
 
 impl Report {
-    /// A line for each of: layout, parts, sizes, kinds of files, and what was skipped.
+    /// A line for each of: layout, parts, sizes, kinds of files, their values, and what was skipped; then warnings.
     pub fn lines(&self) -> Vec<String> {
         let (input, target) = match self.direction {
             Direction::AToB => ("input", "target"),
@@ -53,7 +57,9 @@ impl Report {
             lines.push(format!("Sizes     {}", self.sizes()));
             lines.push(format!("Files     {}", counted(&self.seen.kinds)));
         }
+        lines.extend(self.seen.values.lines());
         lines.extend(self.skipped_line());
+        lines.extend(self.seen.values.warnings());
         lines
     }
 
@@ -128,6 +134,16 @@ pub fn preparation(options: &PairOptions, augment: Augment) -> String {
 }
 
 impl Seen {
+    /// Nothing yet, of pairs of which the networks see these `channels` of A and of B.
+    pub fn new(channels: [usize; 2]) -> Seen {
+        Seen { values: Values::new(channels), ..Seen::default() }
+    }
+
+    /// Notes what is in A and B of a pair.
+    pub fn values(&mut self, sides: [Side; 2]) {
+        self.values.add(sides);
+    }
+
     /// Notes a pair whose sides have these sizes in their files.
     pub fn pair(&mut self, sides: [Size; 2]) {
         *self.sizes.entry(sides.map(|size| (size.width, size.height))).or_default() += 1;

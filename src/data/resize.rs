@@ -44,7 +44,7 @@ impl Picture {
             let of_channel = samples.iter_mut().skip(channel).step_by(self.channels);
             of_channel.zip(resized).for_each(|(sample, resized)| *sample = resized.0);
         }
-        Picture { size, channels: self.channels, samples }
+        Picture { size, samples, ..self }
     }
 }
 
@@ -57,7 +57,7 @@ mod tests {
     fn picture(width: usize, height: usize, channels: usize, sample: impl Fn(usize, usize, usize) -> u16) -> Picture {
         let sample = |i: usize| sample(i / channels % width, i / channels / width, i % channels);
         let samples = (0..width * height * channels).map(sample).collect();
-        Picture { size: Size { width, height }, channels, samples }
+        Picture::new(Size { width, height }, channels, samples)
     }
 
     #[test]

@@ -53,8 +53,9 @@ impl Gallery {
         if self.pairs == 0 {
             self.begin()?;
         }
-        for (picture, file) in [&pair.input, output, &pair.target].into_iter().zip(files(self.pairs)) {
-            write_png(&self.folder.join(file), &picture.to_image8())?;
+        let output = Picture { is_last_a_band: pair.target.is_last_a_band, ..output.clone() };
+        for (picture, file) in [&pair.input, &output, &pair.target].into_iter().zip(files(self.pairs)) {
+            write_png(&self.folder.join(file), &picture.clone().without_band().to_image8())?;
         }
         self.pairs += 1;
         Ok(())

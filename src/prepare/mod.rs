@@ -69,5 +69,5 @@ fn beside(a: &Picture, b: &Picture) -> Picture {
     let row = a.size.width * a.channels;
     let rows = a.samples.chunks_exact(row).zip(b.samples.chunks_exact(row));
     let samples = rows.flat_map(|(a, b)| a.iter().chain(b)).copied().collect();
-    Picture { size: Size { width: 2 * a.size.width, height: a.size.height }, channels: a.channels, samples }
+    Picture { size: Size { width: 2 * a.size.width, height: a.size.height }, samples, ..*a }
 }

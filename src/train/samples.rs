@@ -64,7 +64,11 @@ pub fn rows(pairs: &[Pair], outputs: &[Picture]) -> RgbImage {
     let rows: Vec<[RgbImage; 3]> = pairs
         .iter()
         .zip(outputs)
-        .map(|(pair, output)| [&pair.input, output, &pair.target].map(Picture::to_rgb8))
+        .map(|(pair, output)| {
+            // A generator learns to make what the target has.
+            let output = Picture { is_last_a_band: pair.target.is_last_a_band, ..output.clone() };
+            [&pair.input, &output, &pair.target].map(Picture::to_rgb8)
+        })
         .collect();
     grid(&rows)
 }

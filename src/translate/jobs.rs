@@ -8,13 +8,17 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::Model;
 use crate::cli::TranslateArgs;
-use crate::data::{Depth, Direction, FileFormat, LOOKED_FOR, Picture, Size, list, read_picture, turn};
+use crate::data::{Carried, Decoded, Depth, Direction, FileFormat, LOOKED_FOR, Picture, PictureFile, Size, list, turn};
 use crate::words::refuse;
 
-/// One image to translate.
+/// One image to translate: a file, or a page of one.
 #[derive(Debug)]
 pub struct Job {
     pub input: PathBuf,
+    /// From 0.
+    pub page: usize,
+    /// Of the input.
+    pub pages: usize,
     pair_side: Option<Direction>,
     /// Of what is translated.
     pub size: Size,
@@ -22,6 +26,12 @@ pub struct Job {
     pub outputs: Vec<PathBuf>,
     pub format: FileFormat,
     pub depth: Depth,
+    /// The last channel of the input is no alpha, nor is then that of the output.
+    pub has_band: bool,
+    /// What a TIFF keeps of a TIFF.
+    pub carried: Carried,
+    /// What is not kept, and why.
+    pub left_out: Vec<&'static str>,
 }
 
 impl Job {
@@ -30,13 +40,12 @@ impl Job {
     /// # Errors
     /// When it can no longer be read.
     pub fn picture(&self) -> Result<Picture> {
-        Ok(read(&self.input, self.pair_side)?.0)
+        Ok(read(&PictureFile::read(&self.input)?, &self.input, self.page, self.pair_side)?.picture)
     }
 
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn encode(&self, picture: &Picture) -> Result<Vec<u8>> {
-        self.format.encode(picture, self.depth)
+    /// Its output is one of several pages of a file.
+    pub fn is_page(&self) -> bool {
+        self.pages > 1 && self.format == FileFormat::Tiff
     }
 }
 
@@ -48,15 +57,19 @@ pub fn jobs(args: &TranslateArgs, model: &Model) -> Result<Vec<Job>> {
     let inputs = files(&args.inputs)?;
     let pair_side = args.pairs.then(|| model.direction());
     let [_, channels] = model.channels();
-    let job = |input: &PathBuf| -> Result<Job> {
-        let (Picture { size, .. }, found, depth) = read(input, pair_side)?;
-        let format = args.format.unwrap_or(found);
+    let job = |input: &PathBuf, file: &PictureFile, page: usize| -> Result<Job> {
+        let found = read(file, input, page, pair_side)?;
+        let (size, pages) = (found.picture.size, file.pages());
+        let format = args.format.unwrap_or(found.format);
         let held = format.check(size, channels);
         held.map_err(|error| anyhow!("{}: {error}; choose --format png", input.display()))?;
         let ending =
             input.extension().filter(|ending| is_of(format, ending)).unwrap_or(OsStr::new(format.endings()[0]));
         let outputs = (1..=args.samples).map(|sample| {
             let mut name = input.file_stem().unwrap_or_default().to_owned();
+            if pages > 1 && format != FileFormat::Tiff {
+                name.push(format!("-page-{}", page + 1));
+            }
             if args.samples > 1 {
                 name.push(format!("-{sample}"));
             }
@@ -64,12 +77,19 @@ pub fn jobs(args: &TranslateArgs, model: &Model) -> Result<Vec<Job>> {
             name.push(ending);
             args.out.join(name)
         });
-        Ok(Job { input: input.clone(), pair_side, size, outputs: outputs.collect(), format, depth })
+        let (input, outputs, has_band) = (input.clone(), outputs.collect(), found.picture.has_band());
+        let (carried, left_out) = carried(&found, format, pair_side);
+        let depth = found.depth;
+        Ok(Job { input, page, pages, pair_side, size, outputs, format, depth, has_band, carried, left_out })
+    };
+    let pages = |input: &PathBuf| -> Result<Vec<Job>> {
+        let file = PictureFile::read(input)?;
+        (0..file.pages()).map(|page| job(input, &file, page)).collect()
     };
     let (mut jobs, mut bad) = (Vec::new(), Vec::new());
     for input in &inputs {
-        match job(input) {
-            Ok(job) => jobs.push(job),
+        match pages(input) {
+            Ok(pages) => jobs.extend(pages),
             Err(error) => bad.push(format!("{error:#}")),
         }
     }
@@ -92,18 +112,45 @@ fn files(inputs: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 /// The picture to translate, and how it lies in its file.
-fn read(path: &Path, pair_side: Option<Direction>) -> Result<(Picture, FileFormat, Depth)> {
+fn read(file: &PictureFile, path: &Path, page: usize, pair_side: Option<Direction>) -> Result<Decoded> {
     let _turn = turn(&[path])?;
-    let (picture, format, depth) = read_picture(path)?;
-    let Some(direction) = pair_side else {
-        return Ok((picture, format, depth));
+    let place = || match file.pages() {
+        1 => path.display().to_string(),
+        pages => format!("{}, page {} of {pages}", path.display(), page + 1),
     };
-    let [a, b] = picture.halves().with_context(|| path.display().to_string())?;
-    let half = match direction {
+    let found = file.page(page).with_context(place)?;
+    let Some(direction) = pair_side else {
+        return Ok(found);
+    };
+    let [a, b] = found.picture.halves().with_context(place)?;
+    let picture = match direction {
         Direction::AToB => a,
         Direction::BToA => b,
     };
-    Ok((half, format, depth))
+    Ok(Decoded { picture, ..found })
+}
+
+/// What the output keeps of the tags of `found`, and what it does not.
+fn carried(found: &Decoded, format: FileFormat, pair_side: Option<Direction>) -> (Carried, Vec<&'static str>) {
+    let mut left_out = Vec::new();
+    if found.carried.has_band_tags {
+        left_out.push("GDAL's metadata and no-data value, which are those of the input's bands");
+    }
+    let (reason, carried) = match () {
+        () if format != FileFormat::Tiff => {
+            (Some("the georeference (GeoTIFF), which only a TIFF holds"), Carried::default())
+        }
+        () if found.is_turned => {
+            (Some("the georeference (GeoTIFF), as the picture is turned upright"), Carried::default())
+        }
+        () if pair_side.is_some() => (
+            Some("the georeference (GeoTIFF), as half of the picture is translated"),
+            found.carried.clone().without_georeference(),
+        ),
+        () => (None, found.carried.clone()),
+    };
+    left_out.extend(reason.filter(|_| found.carried.is_georeferenced()));
+    (carried, left_out)
 }
 
 fn is_of(format: FileFormat, ending: &OsStr) -> bool {
@@ -114,7 +161,8 @@ fn is_of(format: FileFormat, ending: &OsStr) -> bool {
 fn check_outputs(jobs: &[Job]) -> Result<()> {
     let inputs: HashSet<PathBuf> = jobs.iter().filter_map(|job| job.input.canonicalize().ok()).collect();
     let mut taken: HashMap<&Path, &Path> = HashMap::new();
-    for Job { input, outputs, .. } in jobs {
+    // The pages of one file have one output.
+    for Job { input, outputs, .. } in jobs.iter().filter(|job| job.page == 0 || !job.is_page()) {
         for output in outputs {
             if let Some(other) = taken.insert(output, input) {
                 let (a, b) = (other.display(), input.display());

@@ -6,9 +6,10 @@
 mod jobs;
 mod memory;
 mod model;
+mod pages;
 mod tiles;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::Path;
 
@@ -23,6 +24,7 @@ use crate::files::write_whole;
 use crate::progress::{Progress, say, tell};
 use crate::words::count;
 use jobs::{Job, jobs};
+use pages::Unfinished;
 use tiles::Tiles;
 
 /// Translates every input of `args`.
@@ -36,6 +38,7 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
     let cut = Cut::new(args, &model)?;
     let mut jobs = jobs(args, &model)?;
     memory::check(&model, &cut, &jobs, model.images_at_once(args.batch))?;
+    say_left_out(&jobs);
     model.note().into_iter().for_each(say);
     // Those of one size follow each other: the network is recorded once for each size, and batches are full.
     jobs.sort_by_key(|job| {
@@ -45,8 +48,8 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
 
     with_threads(args.generator.threads, || {
         let tiles: usize = jobs.iter().map(|job| cut.tiles(job.size).count() * job.outputs.len()).sum();
-        let mut work =
-            Work { model, out: &args.out, progress: Progress::of_jobs("Translating", tiles as u64), number: 0 };
+        let progress = Progress::of_jobs("Translating", tiles as u64);
+        let mut work = Work { model, out: &args.out, progress, number: 0, unfinished: Unfinished::default() };
         for jobs in jobs.chunk_by(|a, b| cut.tile(a.size) == cut.tile(b.size)) {
             work.translate(jobs, &cut, args.batch)?;
         }
@@ -62,6 +65,20 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
         ))?;
         Ok(())
     })?
+}
+
+/// Says which tags of the inputs the outputs do not have: a line for each reason.
+fn say_left_out(jobs: &[Job]) {
+    let mut reasons: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
+    for job in jobs.iter().filter(|job| job.page == 0) {
+        for reason in &job.left_out {
+            reasons.entry(reason).or_default().push(&job.input);
+        }
+    }
+    for (reason, inputs) in reasons {
+        let others = if inputs.len() > 1 { format!(" and {} more", inputs.len() - 1) } else { String::new() };
+        say(&format!("Left out: {}{others}: {reason}", inputs[0].display()));
+    }
 }
 
 /// Several samples of a generator without noise would be one picture several times.
@@ -153,6 +170,7 @@ struct Work<'a> {
     progress: Progress,
     /// Of the next tile, over all pictures and samples.
     number: u64,
+    unfinished: Unfinished,
 }
 
 /// A result of which not all tiles are there yet.
@@ -207,7 +225,7 @@ impl Work<'_> {
                 let Some(Canvas { job, output, values, .. }) = canvases.pop_front() else { break };
                 let picture = Picture::from_f32(job.size, channels, &values);
                 drop(values);
-                let bytes = job.encode(&picture);
+                let Some(bytes) = self.unfinished.encode(job, output, picture) else { continue };
                 // Not before: a checkpoint that lacks a tensor leaves no empty folder.
                 fs::create_dir_all(self.out)
                     .with_context(|| format!("cannot make the folder {}", self.out.display()))?;

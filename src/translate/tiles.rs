@@ -119,7 +119,7 @@ fn pad(picture: &Picture, size: Size) -> Picture {
         let last = &row[row.len() - channels..];
         (have.width..size.width).for_each(|_| samples.extend_from_slice(last));
     }
-    Picture { size, channels, samples }
+    Picture { size, samples, ..*picture }
 }
 
 #[cfg(test)]
@@ -181,7 +181,7 @@ mod tests {
 
     fn picture(size: Size, channels: usize) -> Picture {
         let samples = (0..size.pixels() * channels).map(|i| (i * 40_503 % 65_536) as u16).collect();
-        Picture { size, channels, samples }
+        Picture::new(size, channels, samples)
     }
 
     /// What a generator that changes nothing gives back of `whole`.
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn beyond_the_picture_its_last_column_and_row_are_repeated() {
-        let whole = Picture { size: Size { width: 2, height: 2 }, channels: 1, samples: vec![1, 2, 3, 4] };
+        let whole = Picture::new(Size { width: 2, height: 2 }, 1, vec![1, 2, 3, 4]);
         let tile = Tiles::new(whole.size, Size { width: 4, height: 3 }, [1, 1]).cut(&whole, 0);
         assert_eq!(tile.samples, [1, 2, 2, 2, 3, 4, 4, 4, 3, 4, 4, 4]);
     }

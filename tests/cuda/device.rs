@@ -28,7 +28,7 @@ fn cuda(tape: Tape, control: Control) -> Cuda {
 /// A picture whose samples are spread over the whole range.
 fn picture(size: Size, channels: usize, factor: usize) -> Picture {
     let samples = (0..channels * size.pixels()).map(|i| (i * factor) as u16).collect();
-    Picture { size, channels, samples }
+    Picture::new(size, channels, samples)
 }
 
 #[test]

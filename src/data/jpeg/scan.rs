@@ -1,0 +1,326 @@
+//! The compressed data of one scan: blocks of 64 coefficients of one channel or several.
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::huffman::{Bits, Table};
+
+/// A DC coefficient times its step at most. Samples from -128 to 127 give 1024; rounding and encoders that overshoot on purpose go a
+/// little beyond.
+const LARGEST_MEAN: i64 = 2048;
+
+/// The same of an AC coefficient, which is at most twice as large.
+const LARGEST: i64 = 4096;
+
+/// A channel of the picture.
+#[derive(Debug)]
+pub struct Component {
+    pub id: u8,
+    /// Blocks of it in an interleaved unit, along the width and along the height.
+    pub sampling: [usize; 2],
+    quantization: usize,
+    /// Blocks that hold its samples, along the width and along the height.
+    blocks: [usize; 2],
+    /// Units of the picture, along the width and along the height.
+    units: [usize; 2],
+    /// Of each block (whole units of them), which coefficients are not zero: of a progressive file, whose later scans depend on it.
+    nonzero: Vec<u64>,
+    /// How many lower bits of each coefficient are still to come; none is there yet before its first scan.
+    missing: [Option<u8>; 64],
+    is_progressive: bool,
+}
+
+impl Component {
+    pub fn new(id: u8, sampling: u8, quantization: u8) -> Result<Component> {
+        let sampling = [usize::from(sampling >> 4), usize::from(sampling & 15)];
+        ensure!(
+            sampling.iter().all(|factor| (1..=4).contains(factor)) && quantization < 4,
+            "the JPEG file is damaged: a channel of its header"
+        );
+        Ok(Component {
+            id,
+            sampling,
+            quantization: usize::from(quantization),
+            blocks: [0; 2],
+            units: [0; 2],
+            nonzero: Vec::new(),
+            missing: [None; 64],
+            is_progressive: false,
+        })
+    }
+
+    /// All bits of all coefficients have come.
+    pub fn is_complete(&self) -> bool {
+        self.missing.iter().all(|missing| *missing == Some(0))
+    }
+
+    /// Takes all to be there.
+    pub fn skip(&mut self) {
+        self.missing = [Some(0); 64];
+    }
+}
+
+/// Tells each of `components` how many blocks it has in a picture of `size`.
+pub fn measure(components: &mut [Component], size: [usize; 2], is_progressive: bool) {
+    let most = [0, 1].map(|axis| components.iter().map(|component| component.sampling[axis]).max().unwrap_or(1));
+    for component in components {
+        for axis in 0..2 {
+            let samples = (size[axis] * component.sampling[axis]).div_ceil(most[axis]);
+            component.blocks[axis] = samples.div_ceil(8);
+            component.units[axis] = size[axis].div_ceil(8 * most[axis]);
+        }
+        component.is_progressive = is_progressive;
+        if is_progressive {
+            let [width, height] = [0, 1].map(|axis| component.units[axis] * component.sampling[axis]);
+            component.nonzero = vec![0; width * height];
+        }
+    }
+}
+
+pub struct Scan<'a> {
+    /// Index of each component, and its tables for DC and AC.
+    pub parts: Vec<(usize, usize, usize)>,
+    pub is_progressive: bool,
+    /// Coefficients.
+    pub first: usize,
+    pub last: usize,
+    /// Successive approximation: the bit before, and the bit that comes.
+    pub high: u8,
+    pub low: u8,
+    pub quantization: &'a [Option<[u16; 64]>; 4],
+    pub dc: &'a [Option<Table>; 4],
+    pub ac: &'a [Option<Table>; 4],
+    pub restart_interval: usize,
+}
+
+/// What goes on from block to block; a restart begins anew.
+#[derive(Default)]
+struct State {
+    /// The last DC coefficient of each part.
+    dc: [i64; 4],
+    /// Blocks that have no more coefficients in this scan.
+    empty: u32,
+}
+
+impl Scan<'_> {
+    /// Goes through the data that begin `at`. Returns where they end.
+    pub fn check(&self, components: &mut [Component], bytes: &[u8], at: usize) -> Result<usize> {
+        self.note(components)?;
+        let units = match self.parts.as_slice() {
+            [(only, ..)] => components[*only].blocks,
+            [(first, ..), ..] => components[*first].units,
+            [] => [0; 2],
+        };
+        let total = units[0] * units[1];
+        let interval = if self.restart_interval == 0 { total } else { self.restart_interval };
+        let (mut at, mut done, mut restarts) = (at, 0, 0_u8);
+        while done < total {
+            let end = end_of_segment(bytes, at);
+            ensure!(end < bytes.len(), "the JPEG file is cut short");
+            let mut bits = Bits::new(&bytes[at..end]);
+            let mut state = State::default();
+            for unit in done..total.min(done + interval) {
+                self.unit(components, unit, units[0], &mut bits, &mut state)?;
+                // Zeros behind the end might be codes for a long time.
+                bits.ensure_inside()?;
+            }
+            bits.finish()?;
+            ensure!(state.empty == 0, "the JPEG file is damaged: its blocks are more than its picture");
+            done += interval;
+            at = end;
+            if done < total {
+                let mut behind = end;
+                let marker = super::next_marker(bytes, &mut behind)?;
+                ensure!(marker == 0xD0 + restarts % 8, "the JPEG file is damaged: a restart marker is missing");
+                restarts = (restarts + 1) % 8;
+                at = behind;
+            }
+        }
+        Ok(at)
+    }
+
+    /// Notes which bits of which coefficients come, and refuses what cannot come now.
+    fn note(&self, components: &mut [Component]) -> Result<()> {
+        let damaged = "the JPEG file is damaged: a scan that cannot come here";
+        ensure!(self.first <= self.last && self.last < 64, damaged);
+        ensure!(!self.is_progressive || (self.first == 0) == (self.last == 0), damaged);
+        ensure!(self.first == 0 || self.parts.len() == 1, damaged);
+        for &(component, ..) in &self.parts {
+            let missing = &mut components[component].missing;
+            ensure!(self.first == 0 || missing[0].is_some(), damaged);
+            for bits in &mut missing[self.first..=self.last] {
+                let is_next = match *bits {
+                    None => self.high == 0,
+                    Some(bits) => bits == self.high && self.high == self.low + 1,
+                };
+                ensure!(is_next, damaged);
+                *bits = Some(self.low);
+            }
+        }
+        Ok(())
+    }
+
+    /// One block of the only component, or all blocks of an interleaved unit.
+    fn unit(
+        &self,
+        components: &mut [Component],
+        unit: usize,
+        across: usize,
+        bits: &mut Bits,
+        state: &mut State,
+    ) -> Result<()> {
+        let (x, y) = (unit % across, unit / across);
+        let is_single = self.parts.len() == 1;
+        for part in 0..self.parts.len() {
+            let component = &mut components[self.parts[part].0];
+            let [width, height] = if is_single { [1, 1] } else { component.sampling };
+            for index in 0..width * height {
+                let (column, row) = (x * width + index % width, y * height + index / width);
+                let block = row * component.units[0] * component.sampling[0] + column;
+                self.block(component, part, block, bits, state)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn block(
+        &self,
+        component: &mut Component,
+        part: usize,
+        block: usize,
+        bits: &mut Bits,
+        state: &mut State,
+    ) -> Result<()> {
+        let steps = self.quantization[component.quantization].as_ref();
+        let steps = steps.context("the JPEG file is damaged: a quantization table is missing")?;
+        if self.first == 0 {
+            self.mean(part, i64::from(steps[0]), bits, state)?;
+        }
+        if self.last == 0 {
+            return Ok(());
+        }
+        let table = self.ac.get(self.parts[part].2).and_then(Option::as_ref);
+        let table = table.context("the JPEG file is damaged: a Huffman table is missing")?;
+        match self.high {
+            0 => self.coefficients(component, block, table, steps, bits, state),
+            _ => self.refinement(&mut component.nonzero[block], table, bits, state),
+        }
+    }
+
+    /// The DC coefficient.
+    fn mean(&self, part: usize, step: i64, bits: &mut Bits, state: &mut State) -> Result<()> {
+        if self.high > 0 {
+            bits.take(1);
+            return Ok(());
+        }
+        let table = self.dc.get(self.parts[part].1).and_then(Option::as_ref);
+        let size = bits.symbol(table.context("the JPEG file is damaged: a Huffman table is missing")?)?;
+        ensure!(size <= 11, IMPOSSIBLE);
+        if size > 0 {
+            let value = i64::from(bits.take(size));
+            // Those whose first bit is 0 are negative.
+            let is_negative = value >> (size - 1) == 0;
+            state.dc[part] += if is_negative { value - (1 << size) + 1 } else { value };
+        }
+        ensure!((state.dc[part] << self.low).abs() * step <= LARGEST_MEAN + step, IMPOSSIBLE);
+        Ok(())
+    }
+
+    /// The first bits of AC coefficients.
+    fn coefficients(
+        &self,
+        component: &mut Component,
+        block: usize,
+        table: &Table,
+        steps: &[u16; 64],
+        bits: &mut Bits,
+        state: &mut State,
+    ) -> Result<()> {
+        if state.empty > 0 {
+            state.empty -= 1;
+            return Ok(());
+        }
+        let mut index = self.first.max(1);
+        while index <= self.last {
+            let symbol = bits.symbol(table)?;
+            let (run, size) = (symbol >> 4, symbol & 15);
+            if size == 0 && run < 15 {
+                ensure!(self.is_progressive || run == 0, IMPOSSIBLE);
+                state.empty = (1 << run) - 1 + bits.take(run);
+                break;
+            }
+            index += usize::from(run);
+            ensure!(index <= self.last && size <= 10, IMPOSSIBLE);
+            if size > 0 {
+                let least = i64::from(steps[index]) << (size - 1) << self.low;
+                ensure!(least <= LARGEST, IMPOSSIBLE);
+                bits.take(size);
+                if component.is_progressive {
+                    component.nonzero[block] |= 1 << index;
+                }
+            }
+            index += 1;
+        }
+        Ok(())
+    }
+
+    /// One more bit of AC coefficients.
+    fn refinement(&self, nonzero: &mut u64, table: &Table, bits: &mut Bits, state: &mut State) -> Result<()> {
+        let mut index = self.first;
+        while state.empty == 0 && index <= self.last {
+            let symbol = bits.symbol(table)?;
+            let (mut run, size) = (symbol >> 4, symbol & 15);
+            match size {
+                0 if run < 15 => {
+                    state.empty = (1 << run) + bits.take(run);
+                    break;
+                }
+                0 => {}
+                1 => {
+                    bits.take(1);
+                }
+                _ => bail!(IMPOSSIBLE),
+            }
+            loop {
+                ensure!(index <= self.last, IMPOSSIBLE);
+                if *nonzero >> index & 1 == 1 {
+                    bits.take(1);
+                } else if run == 0 {
+                    *nonzero |= u64::from(size) << index;
+                    index += 1;
+                    break;
+                } else {
+                    run -= 1;
+                }
+                index += 1;
+            }
+        }
+        if state.empty > 0 {
+            state.empty -= 1;
+            // Only those that are known already get their bit.
+            for _ in (index..=self.last).filter(|index| *nonzero >> index & 1 == 1) {
+                bits.take(1);
+            }
+        }
+        Ok(())
+    }
+}
+
+const IMPOSSIBLE: &str = "the JPEG file is damaged: its data have a value that no picture has";
+
+/// Where the data from `at` on end: at the next marker of any kind, or with the file.
+fn end_of_segment(bytes: &[u8], at: usize) -> usize {
+    let is_marker = |pair: &[u8]| pair[0] == 0xFF && pair[1] != 0;
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.windows(2).position(is_marker).unwrap_or(rest.len())
+}
+
+/// Where the data of a scan end, restarts included.
+pub fn end_of_data(bytes: &[u8], mut at: usize) -> usize {
+    loop {
+        at = end_of_segment(bytes, at);
+        match bytes.get(at + 1) {
+            Some(0xD0..=0xD7 | 0xFF) => at += 1,
+            _ => return at,
+        }
+    }
+}
