@@ -87,7 +87,7 @@ enum Command {
 /// Does what the command line of this process says. Usage errors end the process with status 2.
 pub fn run() -> Result<ExitCode> {
     match Cli::parse().command {
-        Command::Train(args) => crate::train::run(&args.request()?)?,
+        Command::Train(args) => crate::train::run(args.request()?)?,
         Command::Translate(args) => crate::translate::run(&args)?,
         Command::Evaluate(args) => crate::evaluate::run(&args)?,
         Command::Inspect(args) => crate::inspect::run(&args)?,

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use super::Model;
 use crate::cli::TranslateArgs;
 use crate::data::{Depth, Direction, FileFormat, LOOKED_FOR, Picture, Size, list, read_picture};
+use crate::files::{ensure_folder, target};
 use crate::words::refuse;
 
 /// One image to translate.
@@ -45,6 +46,7 @@ impl Job {
 /// # Errors
 /// When an input cannot be translated (all such are named), two outputs would be one file, or an output an input.
 pub fn jobs(args: &TranslateArgs, model: &Model) -> Result<Vec<Job>> {
+    ensure_folder(&args.out).context("--out")?;
     let inputs = files(&args.inputs)?;
     let pair_side = args.pairs.then(|| model.direction());
     let [_, channels] = model.channels();
@@ -112,10 +114,10 @@ fn is_of(format: FileFormat, ending: &OsStr) -> bool {
 /// No output may take the place of another one or of an input.
 fn check_outputs(jobs: &[Job]) -> Result<()> {
     let inputs: HashSet<PathBuf> = jobs.iter().filter_map(|job| job.input.canonicalize().ok()).collect();
-    let mut taken: HashMap<&Path, &Path> = HashMap::new();
+    let mut taken: HashMap<PathBuf, &Path> = HashMap::new();
     for Job { input, outputs, .. } in jobs {
         for output in outputs {
-            if let Some(other) = taken.insert(output, input) {
+            if let Some(other) = taken.insert(target(output)?, input) {
                 let (a, b) = (other.display(), input.display());
                 bail!(
                     "{a} and {b} would both be written to {}: translate them into different folders",

@@ -12,7 +12,7 @@ use prost::Message;
 use crate::checkpoint::{About, Reader, TensorSpec, Tensors, resolve, save_weights};
 use crate::cli::{ExportArgs, Network};
 use crate::config::is_same_place;
-use crate::files::{make_folder_of, write_whole};
+use crate::files::{is_one_target, make_folder_of, target, write_whole};
 use crate::nn::{Norm, Recipe};
 use crate::progress::tell;
 
@@ -21,18 +21,22 @@ use crate::progress::tell;
 /// # Errors
 /// When it cannot be used, lacks the network that is asked for, or the result cannot be written.
 pub fn run(args: &ExportArgs) -> Result<()> {
+    let outs = [&args.safetensors, &args.onnx].into_iter().flatten();
+    outs.clone().try_for_each(|out| target(out).map(drop))?;
     let checkpoint = resolve(&args.model)?;
     let mut reader = Reader::open(&checkpoint)?;
     let about = reader.about()?;
-    for out in [&args.safetensors, &args.onnx].into_iter().flatten() {
+    for out in outs.clone() {
         ensure!(!is_same_place(out, &checkpoint), "{} is what is exported: choose another file", out.display());
     }
     if let (Some(weights), Some(graph)) = (&args.safetensors, &args.onnx) {
-        ensure!(weights != graph, "--safetensors and --onnx both write {}: choose another file", graph.display());
+        ensure!(
+            !is_one_target(weights, graph)?,
+            "--safetensors and --onnx both write {}: choose another file",
+            graph.display()
+        );
     }
-    for out in [&args.safetensors, &args.onnx].into_iter().flatten() {
-        make_folder_of(out)?;
-    }
+    outs.clone().try_for_each(|out| make_folder_of(out))?;
     if let Some(out) = &args.onnx {
         to_onnx(&mut reader, &about, out)?;
         let side = 1_usize << about.generator.depth;

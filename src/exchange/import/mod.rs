@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use crate::checkpoint::{About, Origin, TensorSpec, Tensors, save};
 use crate::cli::ImportArgs;
 use crate::config::is_same_place;
-use crate::files::make_folder_of;
+use crate::files::{make_folder_of, target};
 use crate::progress::tell;
 use torch::TorchFile;
 
@@ -31,6 +31,7 @@ pub fn run(args: &ImportArgs) -> Result<()> {
         "{} would be overwritten by its own import: choose another --out",
         path.display()
     );
+    target(out)?;
     let mut file = TorchFile::open(path)?;
     let dicts = std::mem::take(&mut file.dicts);
     let context = || format!("cannot import {}", path.display());
