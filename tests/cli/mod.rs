@@ -3,6 +3,7 @@
 //! Every test works in a temporary folder of its own, which is also the program's current folder, so commands are written
 //! here as they would be typed.
 
+mod compat;
 mod devices;
 mod evaluate;
 mod export;
@@ -15,7 +16,11 @@ mod prepare;
 mod recipes;
 mod refusals;
 mod resume;
+mod run_folder;
 pub mod scene;
+mod tables;
+#[cfg(unix)]
+mod targets;
 mod train;
 mod translate;
 mod validation;
