@@ -1,10 +1,13 @@
 //! Files that are read in full and replaced as a whole, and what is neither: devices, FIFOs, sockets, folders.
 
-use std::fs::{self, File, FileType};
-use std::io::{self, ErrorKind, Read};
+use std::fs::{self, File, FileType, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use same_file::Handle;
+
+use crate::progress::say;
 
 /// What the name of a file or folder ends in until all of it is there.
 pub const UNFINISHED: &str = ".unfinished";
@@ -104,6 +107,35 @@ pub fn target(path: &Path) -> Result<PathBuf> {
     bail!("{} is a link that leads in a circle", path.display())
 }
 
+/// Whether writing to `a` and to `b` would replace one file, also where it is not there yet.
+///
+/// # Errors
+/// As [`target`].
+pub fn is_one_target(a: &Path, b: &Path) -> Result<bool> {
+    let whole = |path: &Path| -> Result<PathBuf> {
+        let target = std::path::absolute(target(path)?)?;
+        let folder = target.parent().and_then(|folder| folder.canonicalize().ok());
+        Ok(folder.zip(target.file_name()).map_or_else(|| target.clone(), |(folder, name)| folder.join(name)))
+    };
+    Ok(whole(a)? == whole(b)?)
+}
+
+/// Asserts that `path` is a folder, links followed, or can become one: neither there nor above it is anything else.
+///
+/// # Errors
+/// Naming what is in the way.
+pub fn ensure_folder(path: &Path) -> Result<()> {
+    for above in path.ancestors() {
+        let Ok(found) = fs::symlink_metadata(above) else { continue };
+        match fs::metadata(above) {
+            Ok(found) if found.is_dir() => return Ok(()),
+            Ok(found) => bail!("{} is {} and no folder", above.display(), kind_of(found.file_type())),
+            Err(_) => bail!("{} is {}", above.display(), kind_of(found.file_type())),
+        }
+    }
+    Ok(())
+}
+
 /// Makes the folder that a file at `path` is to lie in.
 ///
 /// # Errors
@@ -125,14 +157,57 @@ pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
 /// # Errors
 /// When the file cannot be written, or something else than a file is there ([`target`]).
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let written = replace(path, |file| Ok(file.write_all(bytes)?));
+    written.with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
+}
+
+/// Has `write` fill a file under another name, which then takes the place of the one at `path`. On an error that one is as it was,
+/// and nothing else is left.
+///
+/// # Errors
+/// Those of `write`, or when the file cannot be made, or something else than a file is in its place or that of the other name.
+pub fn replace(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<PathBuf> {
     let target = target(path)?;
     let unfinished = with_ending(&target, UNFINISHED);
-    let written = fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, &target));
-    if written.is_err() {
+    // What a kill has left is begun anew. A link would lead elsewhere.
+    match fs::symlink_metadata(&unfinished).map(|found| found.file_type()) {
+        Ok(kind) if kind.is_file() => fs::remove_file(&unfinished)?,
+        Ok(kind) => bail!("{} is {}, which is in the way", unfinished.display(), kind_of(kind)),
+        Err(_) => {}
+    }
+    let mut file = File::create_new(&unfinished)?;
+    let written = write(&mut file).and_then(|()| Ok(fs::rename(&unfinished, &target)?));
+    if let Err(error) = written {
         // The first error is the one to report; this one has the same cause.
         let _ = fs::remove_file(&unfinished);
+        return Err(error);
     }
-    written.with_context(|| format!("cannot write {}", path.display()))
+    Ok(target)
+}
+
+/// Takes the lock file at `path`, made if it is missing, until the handle is dropped or the process ends, however it ends. `None`
+/// where another process has it, or had it until just now.
+///
+/// # Errors
+/// When the file cannot be made or locked.
+pub fn lock(path: &Path) -> io::Result<Option<Handle>> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    let lock = Handle::from_file(file)?;
+    match lock.as_file().try_lock() {
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        // Some network file systems.
+        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
+            say(&format!(
+                "{}: this file system has no locks: see to it that no other pixtape works there",
+                path.display()
+            ));
+        }
+        locked => locked?,
+    }
+    // The process that had it may have removed it before it was locked here: what is locked is no file any more then.
+    let is_in_place = Handle::from_path(path).is_ok_and(|found| found == lock);
+    Ok(is_in_place.then_some(lock))
 }
 
 #[cfg(all(test, unix))]

@@ -50,9 +50,10 @@ pub fn names(run: &Path) -> Result<Vec<String>> {
     Ok(paths.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect())
 }
 
-/// The run's newest checkpoint, if it has one.
+/// The run's newest checkpoint, if it has one. A run that was killed early may have saved none but the best one.
 pub fn latest(run: &Path) -> Result<Option<PathBuf>> {
-    Ok(list(&folder_of(run))?.pop())
+    let folder = folder_of(run);
+    Ok(list(&folder)?.pop().or(Some(folder.join(BEST)).filter(|best| best.exists())))
 }
 
 /// The checkpoint file that `path` means: itself, or the newest one of a run folder.
@@ -101,7 +102,16 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Removes what saves that were killed have left behind.
 fn remove_unfinished(folder: &Path) -> Result<()> {
-    remove(files(folder)?.iter().filter(|path| path.as_os_str().as_encoded_bytes().ends_with(UNFINISHED.as_bytes())))
+    let is_unfinished = |path: &Path| {
+        let name = path.file_name()?.to_str()?.strip_suffix(UNFINISHED)?;
+        Some(is_checkpoint(name))
+    };
+    remove(files(folder)?.iter().filter(|path| is_unfinished(path) == Some(true)))
+}
+
+/// Whether a file of this name in a run's `checkpoints/` is a checkpoint.
+pub(crate) fn is_checkpoint(name: &str) -> bool {
+    name == BEST || step_in_name(Path::new(name)).is_some()
 }
 
 /// Removes all but the `keep` newest checkpoints; the newest one stays in any case.
@@ -154,8 +164,11 @@ mod tests {
         let torn = folder_of(run.path()).join(format!("step-00000800.safetensors{UNFINISHED}"));
         fs::write(&torn, &whole[..whole.len() / 2]).unwrap();
         assert_eq!(latest(run.path()).unwrap(), Some(first));
+        // Of somebody else's.
+        let other = format!("other{UNFINISHED}");
+        fs::write(folder_of(run.path()).join(&other), "").unwrap();
         save_step(run.path(), 1200, 2);
-        assert_eq!(names(run.path()), ["step-00000400.safetensors", "step-00001200.safetensors"]);
+        assert_eq!(names(run.path()), [&other, "step-00000400.safetensors", "step-00001200.safetensors"]);
     }
 
     #[test]
@@ -180,6 +193,9 @@ mod tests {
             assert_eq!(Reader::open(&best).unwrap().meta().unwrap().step, step);
             assert_eq!(latest(run.path()).unwrap(), Some(newest));
         }
+        // Alone, it is the newest.
+        fs::remove_file(latest(run.path()).unwrap().unwrap()).unwrap();
+        assert_eq!(latest(run.path()).unwrap().as_ref(), Some(&best));
         save_step(run.path(), 9, 1);
         assert_eq!(super::names(run.path()).unwrap(), ["step-00000009.safetensors", BEST]);
         assert_eq!(Reader::open(&best).unwrap().meta().unwrap().step, 5);

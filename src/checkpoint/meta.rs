@@ -6,14 +6,14 @@ use std::{collections::HashMap, fmt::Display, str::FromStr};
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::ValueEnum;
 
-use crate::config::{TrainConfig, value_name};
+use crate::config::{TrainConfig, read_settings, value_name};
 use crate::data::Direction;
 use crate::metrics::Validation;
 use crate::nn::UNet;
 use crate::words::shortened;
 
 /// The format this program writes, and the only one it reads. To be raised whenever a tensor or a key changes its
-/// meaning.
+/// meaning; a new setting needs no new format, but a default of its own ([`TrainConfig`]).
 pub const FORMAT_VERSION: u32 = 2;
 
 const VERSION_KEY: &str = "pixtape.format-version";
@@ -122,8 +122,7 @@ impl About {
             Some(file) => Origin::Import { file: file.clone(), direction: parse_choice(strings, DIRECTION_KEY)? },
             None => Origin::Run(Box::new(Meta::from_strings(strings)?)),
         };
-        let generator: UNet = toml::from_str(text(strings, GENERATOR_KEY)?)
-            .map_err(|error| anyhow!("has a {GENERATOR_KEY} in its header that is none: {}", error.message()))?;
+        let generator: UNet = read_settings(text(strings, GENERATOR_KEY)?).context(GENERATOR_KEY)?;
         generator.validate().context(GENERATOR_KEY)?;
         Ok(About { generator, origin })
     }
@@ -224,6 +223,19 @@ mod tests {
         assert!(About::from_strings(&damaged).unwrap_err().to_string().contains("\"five\""));
         damaged.remove(STEP_KEY);
         assert!(About::from_strings(&damaged).unwrap_err().to_string().contains("lacks pixtape.step"));
+
+        // Of a newer program: a setting, and a value.
+        for (key, before, after) in [
+            (CONFIG_KEY, "lr = ", "range-a = 1\nrange-b = 2\nlr = "),
+            (GENERATOR_KEY, "width = ", "range-a = 1\nrange-b = 2\nwidth = "),
+            (CONFIG_KEY, "\"bicubic\"", "\"range-a range-b\""),
+        ] {
+            let mut newer = About::of_run(fixture::meta(5)).to_strings().unwrap();
+            newer.insert(key.into(), newer[key].replacen(before, after, 1));
+            let error = format!("{:#}", About::from_strings(&newer).unwrap_err());
+            let words = [key, "range-a", "range-b", "use the pixtape that wrote them"];
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
 
         let mut absurd = About::of_run(fixture::meta(5)).to_strings().unwrap();
         let generator = absurd[GENERATOR_KEY].replace("width = 16", "width = 9999999999");

@@ -13,6 +13,7 @@ mod meta;
 mod read;
 mod write;
 
+pub(crate) use folder::is_checkpoint;
 pub use folder::{latest, names, resolve, save_best, save_to_run};
 pub use meta::{About, FORMAT_VERSION, Meta, Origin};
 pub use read::Reader;

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
+    fs::File,
     io::{self, BufWriter, Write},
     path::Path,
 };
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use safetensors::{Dtype, tensor::Metadata, tensor::TensorInfo};
 
 use super::{About, TensorSpec};
-use crate::files::{UNFINISHED, target, with_ending};
+use crate::files;
 
 /// The tensors of a checkpoint, handed out one at a time.
 pub trait Tensors {
@@ -44,22 +44,14 @@ pub fn save_weights(path: &Path, about: &About, tensors: &dyn Tensors) -> Result
 }
 
 fn replace(path: &Path, strings: HashMap<String, String>, tensors: &dyn Tensors) -> Result<()> {
-    let path = target(path)?;
-    let unfinished = with_ending(&path, UNFINISHED);
-    let saved = write_file(&unfinished, strings, tensors)
-        .and_then(|()| Ok(fs::rename(&unfinished, &path)?))
-        .and_then(|()| Ok(sync_folder_of(&path)?));
-    if saved.is_err() {
-        // The first error is the one to report; this one has the same cause.
-        let _ = fs::remove_file(&unfinished);
-    }
-    saved
+    let target = files::replace(path, |file| write_file(file, strings, tensors))?;
+    Ok(sync_folder_of(&target)?)
 }
 
-fn write_file(path: &Path, strings: HashMap<String, String>, tensors: &dyn Tensors) -> Result<()> {
+fn write_file(file: &mut File, strings: HashMap<String, String>, tensors: &dyn Tensors) -> Result<()> {
     let specs = tensors.specs();
     let header = header(strings, &specs)?;
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    let mut file = BufWriter::with_capacity(1 << 20, file);
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(&header)?;
     for (index, spec) in specs.iter().enumerate() {
@@ -117,6 +109,8 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::{super::fixture, *};
 
     #[test]

@@ -96,7 +96,7 @@ pub fn run() -> Result<ExitCode> {
         _ => require_stacks(0)?,
     }
     match command {
-        Command::Train(args) => crate::train::run(&args.request()?)?,
+        Command::Train(args) => crate::train::run(args.request()?)?,
         Command::Translate(args) => crate::translate::run(&args)?,
         Command::Evaluate(args) => crate::evaluate::run(&args)?,
         Command::Inspect(args) => crate::inspect::run(&args)?,

@@ -7,7 +7,11 @@ use clap::Args;
 
 use crate::{
     checkpoint::{self, Reader},
-    config::{TrainOptions, TrainRequest},
+    config::{Resume, TrainOptions, TrainRequest},
+    train::{
+        RunLock,
+        run_folder::{self, Contents},
+    },
 };
 
 /// Train on pairs of images, or on built-in synthetic facades
@@ -28,8 +32,9 @@ pub struct TrainArgs {
 
     /// Go on with the run in this folder from its newest checkpoint, on the same device bit for bit.
     ///
-    /// Its settings stay; only --steps, --epochs, --device, --cuda-graph, --threads, --sample-every, --save-every and
-    /// --keep may be given anew. A checkpoint moves from one device to another.
+    /// Its settings stay; only --steps, --epochs, --device, --cuda-graph, --threads, --sample-every, --save-every, --keep
+    /// and --data may be given anew, the last one for the same images in another place. A checkpoint moves from one device to
+    /// another.
     #[arg(long, value_name = "RUN", help_heading = "Run")]
     resume: Option<PathBuf>,
 }
@@ -54,10 +59,24 @@ fn resume(options: TrainOptions, run: &Path) -> Result<TrainRequest> {
         "--resume {}: give the folder of a run (--start-from starts a new run from the weights in a file)",
         run.display()
     );
-    let newest = checkpoint::resolve(run).context("--resume")?;
+    // Nothing is written, not even the lock file, where there is no run.
+    find_checkpoint(run)?;
+    let lock = RunLock::take(run).context("--resume")?;
+    let checkpoint = find_checkpoint(run)?;
     // The settings come from the checkpoint: what it holds was computed with these.
-    let saved = Reader::open(&newest)?.meta()?.config;
-    Ok(TrainRequest { config: options.resume(saved, run)?, resume: Some(newest) })
+    let saved = Reader::open(&checkpoint)?.meta()?.config;
+    Ok(TrainRequest { config: options.resume(saved, run)?, resume: Some(Resume { checkpoint, lock }) })
+}
+
+fn find_checkpoint(run: &Path) -> Result<PathBuf> {
+    let is_begun = run.is_dir() && matches!(run_folder::contents(run), Ok(Contents::Begun));
+    ensure!(
+        !is_begun,
+        "--resume {0}: it has no checkpoint to go on from: the run has just begun, or ended before its first one; the same `pixtape \
+         train` command with --out {0} starts it over",
+        run.display()
+    );
+    checkpoint::resolve(run).context("--resume")
 }
 
 #[cfg(test)]
@@ -111,7 +130,7 @@ mod tests {
         }
         let request = args(TrainOptions::default(), None, Some(run.clone())).request().unwrap();
         assert_eq!(request.config, config);
-        let newest = request.resume.unwrap();
+        let newest = request.resume.unwrap().checkpoint;
         assert!(newest.ends_with("step-00000020.safetensors"), "{newest:?}");
 
         let other = TrainOptions { batch: Some(4), ..Default::default() };

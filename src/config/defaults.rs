@@ -1,15 +1,13 @@
 //! The values of settings that nobody gave. Every number that may be tuned stands in one of the two tables below.
 
-use std::path::Path;
-
 use anyhow::{Result, ensure};
 
 use super::{Precision, TrainConfig, TrainOptions, available_threads, run_name, size_rules::default_depth};
-use crate::checkpoint::latest;
 use crate::data::{Augment, Direction, Preprocess, ResizeFilter, Size};
 use crate::device::DeviceChoice;
 use crate::metrics::Metric;
 use crate::nn::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, ReceptiveField, Recipe, Skips};
+use crate::train::run_folder::ensure_free;
 use crate::train::schedule::LrSchedule;
 use crate::train::step::{GanLoss, PixelLoss, StepOrder};
 
@@ -129,7 +127,7 @@ fn prescribed(recipe: Recipe) -> RecipeDefaults {
 impl TrainOptions {
     /// The complete settings of a new run: these options over the defaults, checked.
     ///
-    /// Fails, naming the flag and its value, if a value makes no sense or the run folder already holds a run.
+    /// Fails, naming the flag and its value, if a value makes no sense or the run folder already holds a run or something else.
     pub fn resolve(self) -> Result<TrainConfig> {
         let given = self.with_absolute_inputs()?;
         let job = if given.data.is_some() { FULL } else { BUILT_IN };
@@ -271,22 +269,6 @@ fn ensure_used(config: &TrainConfig) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a folder that holds a run, saying what can be done about it.
-pub(crate) fn ensure_free(out: &Path) -> Result<()> {
-    let out_name = out.display();
-    // A folder that cannot be looked into is told of when it is to be made.
-    ensure!(
-        !matches!(latest(out), Ok(Some(_))),
-        "--out {out_name} already holds a run: choose another folder, or go on with --resume {out_name}"
-    );
-    ensure!(
-        !out.join("config.toml").exists(),
-        "--out {out_name} holds a run that ended before its first checkpoint, or another one that has just begun: choose \
-         another folder, or remove this one"
-    );
-    Ok(())
-}
-
 /// 286 for 256 as in the paper, in proportion for other sizes.
 fn jitter_size(image: Size) -> Size {
     let scale = |side: usize| (side * 286 + 128) / 256;
@@ -362,12 +344,10 @@ mod tests {
     #[test]
     fn a_folder_with_a_run_is_not_started_over() {
         let folder = tempfile::tempdir().unwrap();
-        let error = |folder: &Path| {
+        let error = |folder: &std::path::Path| {
             let out = Some(folder.to_path_buf());
             TrainOptions { out, ..Default::default() }.resolve().unwrap_err().to_string()
         };
-        std::fs::write(folder.path().join("config.toml"), "").unwrap();
-        assert!(error(folder.path()).contains("before its first checkpoint"));
         std::fs::create_dir(folder.path().join("checkpoints")).unwrap();
         std::fs::write(folder.path().join("checkpoints/step-00000001.safetensors"), "").unwrap();
         assert!(error(folder.path()).contains("--resume"));

@@ -12,11 +12,10 @@ mod run_name;
 mod size_rules;
 mod train_config;
 
-pub(crate) use defaults::ensure_free;
 pub use options::{Precision, TrainOptions};
 pub(crate) use resume::is_same_place;
-pub(crate) use train_config::value_name;
-pub use train_config::{TrainConfig, TrainRequest};
+pub use train_config::{Resume, TrainConfig, TrainRequest};
+pub(crate) use train_config::{read_settings, value_name};
 
 /// The threads used when nobody says how many: as many as this machine runs at once.
 pub fn available_threads() -> usize {

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+use super::TrainConfig;
 use crate::data::{Augment, Direction, Preprocess, ResizeFilter, Size};
 use crate::device::DeviceChoice;
 use crate::files;
@@ -335,7 +336,14 @@ impl TrainOptions {
         toml::from_str(&text).map_err(|error| {
             let before = error.span().map_or(0, |span| span.start);
             let line = 1 + text.bytes().take(before).filter(|byte| *byte == b'\n').count();
-            anyhow!("{}, line {line}: {}", path.display(), error.message())
+            // Every setting of a run is there, and more.
+            let newer = match toml::from_str::<TrainConfig>(&text) {
+                Ok(_) => {
+                    "; it has the settings of a run of a newer pixtape: use that one, or remove those it does not share"
+                }
+                Err(_) => "",
+            };
+            anyhow!("{}, line {line}: {}{newer}", path.display(), error.message())
         })
     }
 

@@ -11,8 +11,10 @@ use toml::{Table, Value};
 use super::{TrainConfig, TrainOptions, options::lay_over};
 
 /// The settings that may differ from those the run was started with. Any other one must be left out or be the same.
-const MAY_DIFFER: [&str; 8] =
-    ["steps", "epochs", "device", "cuda-graph", "threads", "sample-every", "save-every", "keep"];
+///
+/// That the images in another folder are those of the run is known when they have been read.
+const MAY_DIFFER: [&str; 9] =
+    ["steps", "epochs", "device", "cuda-graph", "threads", "sample-every", "save-every", "keep", "data"];
 
 impl TrainOptions {
     /// The settings with which the run in folder `run`, started with `saved`, goes on.
@@ -31,7 +33,9 @@ impl TrainOptions {
         let (given, saved) = (given.to_table()?, Table::try_from(&saved)?);
         for (key, value) in &given {
             let before = saved.get(key);
-            if before != Some(value) && !MAY_DIFFER.contains(&key.as_str()) {
+            // The built-in facades are in no other place.
+            let may_differ = MAY_DIFFER.contains(&key.as_str()) && (key != "data" || before.is_some());
+            if before != Some(value) && !may_differ {
                 let before = before.map_or("not given".into(), plain);
                 bail!(
                     "--{key} {}: this run was started with --{key} {before}, which cannot change when it is \
@@ -43,6 +47,13 @@ impl TrainOptions {
         }
         let config: TrainConfig = lay_over(saved, given).try_into()?;
         config.validate()?;
+        if let Some(data) = config.data.as_ref().filter(|data| !data.exists()) {
+            bail!(
+                "{}: its training images were in {}, which is not there: give the folder where they are now with --data",
+                run.display(),
+                data.display()
+            );
+        }
         Ok(config)
     }
 }

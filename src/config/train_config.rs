@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::ValueEnum;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::resume::is_same_place;
@@ -14,13 +15,19 @@ use crate::device::DeviceChoice;
 use crate::metrics::Metric;
 use crate::nn::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, Skips, UNet};
 use crate::ops::adam::AdamOptions;
+use crate::train::RunLock;
 use crate::train::schedule::LrSchedule;
 use crate::train::step::{GanLoss, PixelLoss, StepOptions, StepOrder};
 
 /// Every setting of a run, resolved and checked. What each one means is said at the field of the same name in
 /// [`TrainOptions`](super::TrainOptions).
+///
+/// Checkpoints outlive the program that wrote them. A field that is added gets `#[serde(default = "...")]` with the value at
+/// which a run computes what it computed before there was the setting, which need not be the default of new runs; an `Option`
+/// without one is read as `None`. `tests/cli/compat.rs` goes on with a run of commit f0f07b7, which lacks all later settings. What
+/// cannot be said so needs a new [`FORMAT_VERSION`](crate::checkpoint::FORMAT_VERSION).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub struct TrainConfig {
     /// An absolute path; `None` is the built-in facades.
     pub data: Option<PathBuf>,
@@ -89,11 +96,19 @@ const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
 /// What `pixtape train` is asked to do.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct TrainRequest {
     pub config: TrainConfig,
-    /// The checkpoint file to go on from; `None` starts a new run.
-    pub resume: Option<PathBuf>,
+    /// What to go on from; `None` starts a new run.
+    pub resume: Option<Resume>,
+}
+
+/// A run to go on with.
+#[derive(Debug)]
+pub struct Resume {
+    pub checkpoint: PathBuf,
+    /// Of its folder, which nobody else writes to meanwhile.
+    pub lock: RunLock,
 }
 
 /// The largest number that a settings file can hold.
@@ -104,8 +119,12 @@ impl TrainConfig {
         toml::to_string(self).context("the settings cannot be written as TOML")
     }
 
+    /// The inverse of [`to_toml`](TrainConfig::to_toml), also for what an earlier version of this program has written.
+    ///
+    /// # Errors
+    /// Naming the settings that this version does not know.
     pub fn from_toml(text: &str) -> Result<TrainConfig> {
-        toml::from_str(text).map_err(|error| anyhow!("not the settings of a run: {}", error.message()))
+        read_settings(text)
     }
 
     /// Refuses values that make no sense, naming the flag and the value.
@@ -308,6 +327,21 @@ impl TrainConfig {
             adam: AdamOptions { beta1: self.beta1, beta2: BETA2, epsilon: EPSILON },
         }
     }
+}
+
+/// Settings that some version of this program has written as TOML.
+///
+/// # Errors
+/// When a value is missing or has none of the values that are known, or naming every setting that is not known: it is of a newer
+/// version, and without it the others would mean something else.
+pub(crate) fn read_settings<T: DeserializeOwned>(text: &str) -> Result<T> {
+    const CURE: &str = "use the pixtape that wrote them";
+    let mut unknown = Vec::new();
+    let read = toml::Deserializer::parse(text)
+        .and_then(|settings| serde_ignored::deserialize(settings, |key| unknown.push(key.to_string())));
+    let settings = read.map_err(|error| anyhow!("has settings that cannot be used: {}; {CURE}", error.message()))?;
+    ensure!(unknown.is_empty(), "has settings that this pixtape does not know: {}; {CURE}", unknown.join(", "));
+    Ok(settings)
 }
 
 /// A choice as it is typed behind a flag.

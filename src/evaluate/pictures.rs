@@ -7,14 +7,15 @@ use anyhow::{Context, Result, ensure};
 
 use super::Evaluation;
 use crate::data::{Pair, Picture, write_png};
-use crate::files::{UNFINISHED, write_whole};
+use crate::files::{UNFINISHED, ensure_folder, target, write_whole};
 use crate::report::{EvaluationPage, Row};
 
 /// The pictures of a pair.
 const KINDS: [&str; 3] = ["input", "output", "target"];
 
-/// Where the pictures lie, and the numbers.
+/// Where the pictures lie, the page, and the numbers.
 const IMAGES: &str = "images";
+const PAGE: &str = "index.html";
 const NUMBERS: &str = "evaluation.json";
 
 /// A folder that fills with pictures.
@@ -31,10 +32,7 @@ impl Gallery {
     /// When there is something else, which it would be mixed with.
     pub fn new(folder: &Path, data: &Path) -> Result<Gallery> {
         let out = folder.display();
-        ensure!(
-            !folder.exists() || folder.is_dir(),
-            "--out {out} is a file: give a folder for the page and its pictures"
-        );
+        ensure_folder(folder).context("--out")?;
         let holds_data =
             matches!((data.canonicalize(), folder.canonicalize()), (Ok(data), Ok(folder)) if data.starts_with(&folder));
         ensure!(!holds_data, "--out {out} holds the pairs themselves: choose another folder");
@@ -42,6 +40,12 @@ impl Gallery {
             is_free(folder)?,
             "--out {out} holds something else than an evaluation, which would be mixed with it: choose another folder"
         );
+        for name in [PAGE, NUMBERS] {
+            target(&folder.join(name))?;
+        }
+        for name in names(&folder.join(IMAGES))?.iter().filter(|name| is_picture(name)) {
+            target(&folder.join(IMAGES).join(name))?;
+        }
         Ok(Gallery { folder: folder.to_path_buf(), pairs: 0 })
     }
 
@@ -84,7 +88,7 @@ impl Gallery {
         let about = [format!("{}: {}", evaluation.model, evaluation.about)];
         let page = EvaluationPage { title: &evaluation.title(), about: &about, rows: &rows }.html();
         write_whole(&self.folder.join(NUMBERS), json.as_bytes())?;
-        let index = self.folder.join("index.html");
+        let index = self.folder.join(PAGE);
         write_whole(&index, page.as_bytes())?;
         Ok(index)
     }

@@ -1,13 +1,9 @@
 //! The results of the held-out pairs over a run. They are part of every checkpoint, so what depends on them (which state was
 //! the best, `metrics.csv`) is the same in a run that goes on and in one that was never stopped.
 
-use std::path::Path;
-
-use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{Distances, Metric};
-use crate::files::write_whole;
 
 /// The mean distances of the held-out pairs after an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,16 +25,13 @@ pub fn best(history: &[Validation], metric: Metric) -> Option<&Validation> {
         .reduce(|best, next| if metric.is_better(&next.mean, &best.mean) { next } else { best })
 }
 
-/// Writes `metrics.csv`: a row for each validation, in full.
-///
-/// # Errors
-/// When the file cannot be written.
-pub fn write_csv(path: &Path, history: &[Validation]) -> Result<()> {
+/// The text of `metrics.csv`: a row for each validation, in full.
+pub fn to_csv(history: &[Validation]) -> String {
     let mut text = "epoch,step,l1,psnr,ssim\n".to_owned();
     for Validation { epoch, step, mean: Distances { l1, psnr, ssim } } in history {
         text += &format!("{epoch},{step},{l1},{psnr},{ssim}\n");
     }
-    write_whole(path, text.as_bytes())
+    text
 }
 
 #[cfg(test)]
@@ -62,10 +55,7 @@ mod tests {
 
     #[test]
     fn the_file_holds_every_digit() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("metrics.csv");
-        write_csv(&path, &[at(10, 0.1 + 0.2, f64::INFINITY)]).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
+        let text = to_csv(&[at(10, 0.1 + 0.2, f64::INFINITY)]);
         assert_eq!(text, "epoch,step,l1,psnr,ssim\n1,10,0.30000000000000004,inf,0.3333333333333333\n");
     }
 

@@ -6,7 +6,7 @@ mod ssim;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-pub use history::{Validation, best, write_csv};
+pub use history::{Validation, best, to_csv};
 pub use ssim::{WINDOW, ssim};
 
 /// The distances of a picture from the one that it should be, or their means over many pictures.

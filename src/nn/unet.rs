@@ -16,8 +16,11 @@ use crate::ops::upsample::upsample_conv;
 use crate::tape::Tape;
 use crate::tensor::Tensor;
 
+/// All that the parameters and the graph follow from. It stands in every checkpoint: a field that is added gets
+/// `#[serde(default = "...")]` with the value of the generators before it, as in
+/// [`TrainConfig`](crate::config::TrainConfig).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub struct UNet {
     pub recipe: Recipe,
     pub skips: Skips,

@@ -5,14 +5,14 @@
 //! folder of somebody else's, and it alone is cleared away.
 
 use std::{
-    fs::{self, OpenOptions, TryLockError},
+    fs,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use same_file::Handle;
 
-use crate::files::{UNFINISHED, with_ending};
+use crate::files::{UNFINISHED, lock, with_ending};
 
 /// The name of the lock file.
 const LOCK: &str = "pixtape.lock";
@@ -78,15 +78,8 @@ impl Site {
             dir.display(),
             out.display()
         );
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let lock = file.and_then(Handle::from_file).with_context(cannot)?;
-        match lock.as_file().try_lock() {
-            Err(TryLockError::WouldBlock) => bail!("another command is writing {}", out.display()),
-            locked => locked.with_context(|| format!("cannot lock {}", path.display()))?,
-        }
-        // The one that had it may have cleared it away before it was locked here: what is locked is no file any more then.
-        let is_in_place = Handle::from_path(&path).is_ok_and(|found| found == lock);
-        ensure!(is_in_place, "another command was writing {} just now: try again", out.display());
+        let lock = lock(&path).with_context(|| format!("cannot lock {}", path.display()))?;
+        let lock = lock.with_context(|| format!("another command is writing {}", out.display()))?;
         Ok(Site { dir, _lock: lock })
     }
 
@@ -108,6 +101,7 @@ impl Drop for Site {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::bail;
     use tempfile::TempDir;
 
     use super::*;

@@ -1,3 +1,18 @@
+// A run that goes on writes this page every minute. One whose page is old may have been killed.
+const running = document.querySelector(".state.running");
+if (running) {
+  const written = Date.parse(document.querySelector("header time").dateTime);
+  const tell = () => {
+    const minutes = Math.floor((Date.now() - written) / 60000);
+    if (minutes < 5) return;
+    const [many, unit] = minutes < 120 ? [minutes, "minutes"] : minutes < 2880 ? [minutes / 60, "hours"] : [minutes / 1440, "days"];
+    running.className = "state silent";
+    running.textContent = `not heard of for ${Math.floor(many)} ${unit}: reload this page, or see whether it still runs`;
+  };
+  tell();
+  setInterval(tell, 60000);
+}
+
 // The slider of the samples.
 const slider = document.querySelector(".samples input");
 if (slider) {

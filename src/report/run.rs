@@ -1,5 +1,7 @@
 //! `report.html`: a run on one page.
 
+use std::time::SystemTime;
+
 use maud::{Markup, html};
 use toml::Value;
 
@@ -46,6 +48,8 @@ pub struct RunPage<'a> {
     pub step: u64,
     pub total: u64,
     pub steps_per_epoch: u64,
+    /// The time of writing.
+    pub written: SystemTime,
     /// Steps a second since the program was started, once there was one.
     pub speed: Option<f64>,
     pub losses: &'a [LossCurve],
@@ -80,11 +84,13 @@ impl RunPage<'_> {
         let body = html! {
             header {
                 h1 { (name) }
-                span class={ "state " (self.state.name()) } { (self.state.name()) }
-                @match self.state {
-                    State::Running => span.soft { "as of step " (self.step) "; reload this page to see more" },
-                    State::Failed(why) => span.soft { (why) },
-                    State::Stopped | State::Finished => {},
+                span class={ "state " (self.state.name()) } {
+                    (self.state.name()) @if self.state == State::Running { " when this page was written" }
+                }
+                @if let State::Failed(why) = self.state { span.soft { (why) } }
+                span.soft {
+                    "written " (self.written()) " after step " (self.step)
+                    @if self.state == State::Running { "; reload this page to see more" }
                 }
             }
             progress value=(self.step) max=(self.total) {}
@@ -106,6 +112,13 @@ impl RunPage<'_> {
             (self.going_on())
         };
         page(&format!("{name} – pixtape"), &body, include_str!("report.js"))
+    }
+
+    /// When the page was written, to the second.
+    fn written(&self) -> Markup {
+        let machine = humantime::format_rfc3339_seconds(self.written).to_string();
+        let people = machine.replace('T', " ").replace('Z', " UTC");
+        html! { time datetime=(machine) { (people) } }
     }
 
     fn tiles(&self) -> Markup {
@@ -240,6 +253,8 @@ fn loss_chart(loss: &LossCurve) -> Markup {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::config::TrainOptions;
     use crate::metrics::Distances;
@@ -264,6 +279,7 @@ mod tests {
             total: 1000,
             steps_per_epoch: 100,
             speed: Some(12.0),
+            written: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
             losses: &losses,
             history,
             held_out,
@@ -295,6 +311,22 @@ mod tests {
         assert!(!html.contains("reload this page") && !html.contains("NaN"), "{html}");
         let line = html.split("<polyline class=\"line\" points=\"").nth(1).unwrap().split('"').next().unwrap();
         assert_eq!(line.split_whitespace().count(), 300);
+    }
+
+    /// A page cannot know whether the run still goes on; its script can tell how old it is.
+    #[test]
+    fn a_page_says_when_it_was_written_and_no_more_than_it_knows() {
+        let config = TrainOptions::default().resolve().unwrap();
+        let running = html(&config, 0, &[]);
+        assert!(running.contains("\"state running\">running when this page was written</span>"), "{running}");
+        for page in [&running, &html_of(&config, State::Finished, 0, &[])] {
+            let time = r#"written <time datetime="2023-11-14T22:13:20Z">2023-11-14 22:13:20 UTC</time> after step 300"#;
+            assert!(page.contains(time), "{page}");
+        }
+        for words in [".state.running", "header time", "not heard of for"] {
+            assert!(running.contains(words), "{words}");
+        }
+        assert!(!html_of(&config, State::Finished, 0, &[]).contains("when this page"));
     }
 
     #[test]

@@ -10,11 +10,13 @@ use base64::engine::general_purpose::STANDARD;
 use image::RgbImage;
 
 use super::losses::LossLog;
+use super::run_folder::{LOSSES as LOSSES_FILE, METRICS, REPORT};
 use super::samples;
 use super::step::Losses;
+use super::tables;
 use super::tensorboard::EventFile;
 use crate::files::write_whole;
-use crate::metrics::{Metric, Validation, write_csv};
+use crate::metrics::{Metric, Validation, to_csv};
 use crate::report::{Curve, LossCurve, RunPage, Sample};
 
 /// Steps between two rows in TensorBoard, which smooths and thins them out anyway; `losses.csv` has them all.
@@ -41,13 +43,16 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the files of a run for the step after `steps_done`; what they hold of later steps is forgotten.
+    /// Opens the files of a run for the step after `steps_done`; what they hold of later steps is forgotten. Those of a new run are
+    /// not there yet.
     ///
     /// # Errors
-    /// When one of them cannot be written.
+    /// When one of them cannot be read or written.
     pub fn open(run: &Path, steps_done: u64) -> Result<Journal> {
         let mut losses: [Curve; 3] = Default::default();
-        let log = LossLog::open(run, steps_done, |step, row| add(&mut losses, step, row))?;
+        let path = run.join(LOSSES_FILE);
+        let earlier = tables::losses(&path, steps_done)?;
+        let log = LossLog::create(&path, &earlier, |step, row| add(&mut losses, step, row))?;
         let events = EventFile::create(&run.join("tensorboard"), steps_done)?;
         let mut journal = Journal { run: run.to_path_buf(), log, events, losses, samples: Vec::new(), drawn: 0 };
         if steps_done > 0 {
@@ -87,12 +92,21 @@ impl Journal {
         Ok(())
     }
 
+    /// Begins `metrics.csv` with the results of a checkpoint.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn begin_metrics(&mut self, history: &[Validation]) -> Result<()> {
+        tables::metrics(&self.run.join(METRICS), history)?;
+        self.write_metrics(history)
+    }
+
     /// Writes `metrics.csv`.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write_metrics(&mut self, history: &[Validation]) -> Result<()> {
-        write_csv(&self.run.join("metrics.csv"), history)
+    fn write_metrics(&mut self, history: &[Validation]) -> Result<()> {
+        write_whole(&self.run.join(METRICS), to_csv(history).as_bytes())
     }
 
     /// Adds the last validation of `history`.
@@ -128,7 +142,7 @@ impl Journal {
             curves.map(|(&[title, note, _], curve)| LossCurve { title, note, curve: curve.clone() }).collect();
         let samples: Vec<Sample> = self.samples.iter().map(|(_, sample)| sample.clone()).collect();
         let html = RunPage { losses: &curves, samples: &samples, ..page }.html();
-        write_whole(&self.run.join("report.html"), html.as_bytes())
+        write_whole(&self.run.join(REPORT), html.as_bytes())
     }
 
     /// Takes up the samples that the run has drawn until a step. They are only shown: one that cannot be read is left out.

@@ -1,15 +1,16 @@
-//! `losses.csv`: one row for every step, in full. A loss that the run does not have is an empty cell.
+//! `losses.csv`: one row for every step, in full. A loss that the run does not have is an empty cell; a row of which only the step
+//! is there has been lost.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, IntoInnerError, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use super::step::Losses;
-use crate::files::{UNFINISHED, with_ending};
+use crate::files::replace;
 
-const HEADER: &str = "epoch,step,d,adv,pixel";
+pub(super) const HEADER: &str = "epoch,step,d,adv,pixel";
 
 /// The open file. Rows may wait in memory until [`LossLog::sync`].
 pub struct LossLog {
@@ -18,28 +19,24 @@ pub struct LossLog {
 }
 
 impl LossLog {
-    /// Opens the log of `run` for the step after `steps_done`: rows of later steps, which a run that was killed had written
-    /// after its last checkpoint, are cut off. The other ones are handed to `row`, by their steps.
+    /// Begins the log at `path` with the rows of earlier steps, in place of the one that is there. Losses that are known are handed
+    /// to `row`, by their steps.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn open(run: &Path, steps_done: u64, mut row: impl FnMut(u64, Losses)) -> Result<LossLog> {
-        let path = run.join("losses.csv");
-        let kept = if path.exists() && steps_done > 0 { kept_rows(&path, steps_done)? } else { Vec::new() };
-        kept.iter().filter_map(|text| parse(text)).for_each(|(step, losses)| row(step, losses));
+    pub fn create(path: &Path, earlier: &[String], mut row: impl FnMut(u64, Losses)) -> Result<LossLog> {
+        earlier.iter().filter_map(|text| parse(text)).for_each(|(step, losses)| row(step, losses));
+        let cannot = || format!("cannot write {}", path.display());
         // A whole new file takes the old one's place, so that a kill in between loses nothing.
-        let fresh = with_ending(&path, UNFINISHED);
-        let write = || -> std::io::Result<()> {
-            let mut file = BufWriter::new(File::create(&fresh)?);
+        let written = replace(path, |file| {
+            let mut file = BufWriter::new(file);
             writeln!(file, "{HEADER}")?;
-            kept.iter().try_for_each(|row| writeln!(file, "{row}"))?;
-            file.into_inner()?.sync_all()?;
-            fs::rename(&fresh, &path)
-        };
-        write().with_context(|| format!("cannot write {}", path.display()))?;
-        let file = OpenOptions::new().append(true).open(&path);
-        let file = BufWriter::new(file.with_context(|| format!("cannot write {}", path.display()))?);
-        Ok(LossLog { path, file })
+            earlier.iter().try_for_each(|row| writeln!(file, "{row}"))?;
+            Ok(file.into_inner().map_err(IntoInnerError::into_error)?.sync_all()?)
+        });
+        let target = written.with_context(cannot)?;
+        let file = OpenOptions::new().append(true).open(target).with_context(cannot)?;
+        Ok(LossLog { path: path.to_path_buf(), file: BufWriter::new(file) })
     }
 
     /// Adds the row of a step. `epoch` and `step` count from 1.
@@ -75,27 +72,22 @@ impl LossLog {
     }
 }
 
-/// The rows of the steps up to `steps_done`.
-fn kept_rows(path: &Path, steps_done: u64) -> Result<Vec<String>> {
-    let read = || format!("cannot read {}", path.display());
-    let mut rows = Vec::new();
-    for row in BufReader::new(File::open(path).with_context(read)?).lines().skip(1) {
-        let row = row.with_context(read)?;
-        // The last row may be cut short by a kill; it is then later than the checkpoint.
-        if parse(&row).is_none_or(|(step, _)| step > steps_done) {
-            break;
-        }
-        rows.push(row);
-    }
-    Ok(rows)
+/// The row of a step whose losses are not known any more.
+pub(super) fn lost_row(step: u64) -> String {
+    format!(",{step},,,")
 }
 
 /// Step and losses of a row.
-fn parse(row: &str) -> Option<(u64, Losses)> {
-    let mut cells = row.split(',').skip(1);
-    let step = cells.next()?.parse().ok()?;
-    let mut loss = || cells.next().map(|cell| cell.parse::<f32>().ok());
-    Some((step, Losses { discriminator: loss()?, adversarial: loss()?, pixel: loss()? }))
+pub(super) fn parse(row: &str) -> Option<(u64, Losses)> {
+    let cells: Vec<&str> = row.split(',').collect();
+    let [epoch, step, losses @ ..] = &cells[..] else { return None };
+    let losses: [&str; 3] = losses.try_into().ok()?;
+    let is_lost = losses == [""; 3];
+    let is_epoch = if is_lost { epoch.is_empty() } else { epoch.parse::<u64>().is_ok() };
+    let step = step.parse().ok().filter(|_| is_epoch)?;
+    let cell = |cell: &str| if cell.is_empty() { Some(None) } else { cell.parse().ok().map(Some) };
+    let [discriminator, adversarial, pixel] = losses.map(cell);
+    Some((step, Losses { discriminator: discriminator?, adversarial: adversarial?, pixel: pixel? }))
 }
 
 #[cfg(test)]
@@ -103,26 +95,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_resumed_log_is_cut_back_to_the_checkpoint() -> Result<()> {
+    fn rows_are_written_in_full_behind_the_earlier_ones() -> Result<()> {
         let run = tempfile::tempdir()?;
-        let losses = |x: f32| Losses { discriminator: Some(x), adversarial: None, pixel: Some(f32::MIN_POSITIVE) };
-        let mut log = LossLog::open(run.path(), 0, |_, _| unreachable!())?;
-        (1..=5).try_for_each(|step| log.add(1, step, losses(step as f32)))?;
-        log.sync()?;
-        // A kill in the middle of a row.
         let path = run.path().join("losses.csv");
-        write!(OpenOptions::new().append(true).open(&path)?, "1,6,0.5")?;
+        let losses = |x: f32| Losses { discriminator: Some(x), adversarial: None, pixel: Some(f32::MIN_POSITIVE) };
+        let mut log = LossLog::create(&path, &[], |_, _| unreachable!())?;
+        (1..=2).try_for_each(|step| log.add(1, step, losses(step as f32)))?;
+        log.sync()?;
+        let text = std::fs::read_to_string(&path)?;
+        assert_eq!(text.lines().nth(2), Some("1,2,2,,0.000000000000000000000000000000000000011754944"));
 
+        let mut earlier: Vec<String> = text.lines().skip(1).map(str::to_owned).collect();
+        earlier.push(lost_row(3));
         let mut rows = Vec::new();
-        let mut log = LossLog::open(run.path(), 3, |step, losses| rows.push((step, losses)))?;
-        assert_eq!(rows, [1, 2, 3].map(|step| (step, losses(step as f32))));
+        let mut log = LossLog::create(&path, &earlier, |step, losses| rows.push((step, losses)))?;
+        let lost = Losses { discriminator: None, adversarial: None, pixel: None };
+        assert_eq!(rows, [(1, losses(1.0)), (2, losses(2.0)), (3, lost)]);
         log.add(2, 4, losses(9.0))?;
         log.sync()?;
-        let text = fs::read_to_string(&path)?;
-        let rows: Vec<&str> = text.lines().collect();
-        assert_eq!(rows[0], HEADER);
-        assert_eq!(rows.len(), 5);
-        assert_eq!(rows[4], "2,4,9,,0.000000000000000000000000000000000000011754944");
+        let text = std::fs::read_to_string(&path)?;
+        assert_eq!(text.lines().skip(1).count(), 4);
+        assert!(text.starts_with(HEADER) && text.contains("\n,3,,,\n2,4,9,,"), "{text}");
         Ok(())
+    }
+
+    #[test]
+    fn what_is_no_row_is_none() {
+        for row in
+            ["", "1,2", "1,2,0.5,0.5", "1,2,0.5,0.5,0.5,1", "1,2,x,0.5,0.5", "x,2,,,1", "1,x,1,1,1", "1,2,,,", ",2,,,1"]
+        {
+            assert_eq!(parse(row), None, "{row}");
+        }
+        assert!(parse("1,2,NaN,inf,-1e-9").is_some() && parse(",2,,,").is_some());
     }
 }

@@ -6,11 +6,14 @@ mod losses;
 mod memory;
 mod progress;
 mod run;
+pub(crate) mod run_folder;
 mod samples;
 pub mod schedule;
 pub mod step;
+mod tables;
 mod tensorboard;
 mod trainer;
 mod validation;
 
 pub use run::run;
+pub use run_folder::RunLock;

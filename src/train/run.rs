@@ -3,11 +3,9 @@
 //! Everything that a step depends on is a function of the settings and the number of the step, so a run that goes on from a
 //! checkpoint computes what the uninterrupted one would have, bit for bit.
 
-use std::fs::{self, File};
-use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -15,12 +13,13 @@ use super::interrupt;
 use super::journal::Journal;
 use super::memory;
 use super::progress::TrainingProgress;
+use super::run_folder::{self, RunLock, SETTINGS};
 use super::samples;
 use super::schedule::{LrSchedule, learning_rate};
 use super::trainer::Trainer;
 use super::validation::validate;
 use crate::checkpoint::{Meta, Reader, names, save_best, save_to_run};
-use crate::config::{TrainConfig, TrainRequest, ensure_free};
+use crate::config::{Resume, TrainConfig, TrainRequest};
 use crate::data::{
     CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, Pairs, Picture, Position, Report, Split, preparation,
 };
@@ -39,6 +38,12 @@ const FACADES_PER_EPOCH: usize = 400;
 /// Built-in facades that are measured: drawn once more each time, but never trained on.
 const FACADES_HELD_OUT: usize = 40;
 
+/// Between two writings of the report at most, so that it can tell a run that goes on from one that was killed.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+
+/// After which the end of an epoch is a reason to save.
+const SAVE_AFTER: Duration = Duration::from_secs(300);
+
 /// What to do about data of which nothing is held out.
 const HOW_TO_HOLD_OUT: &str = "put pairs into val/ beside train/, or hold a share of them out with --val-split";
 
@@ -47,11 +52,12 @@ const HOW_TO_HOLD_OUT: &str = "put pairs into val/ beside train/, or hold a shar
 /// # Errors
 /// When the data, a checkpoint or the run folder cannot be used, or a loss stops being a finite number. The checkpoints
 /// that were saved until then stay.
-pub fn run(request: &TrainRequest) -> Result<()> {
-    let chosen = request.config.device.choose()?;
-    let cache_bytes = memory::check(&request.config, chosen.place, CACHE_BYTES)?;
-    let data = Data::open(&request.config, cache_bytes)?;
-    with_threads(request.config.threads, || Run::start(request, data, chosen)?.train())?
+pub fn run(request: TrainRequest) -> Result<()> {
+    let TrainRequest { config, resume } = request;
+    let chosen = config.device.choose()?;
+    let cache_bytes = memory::check(&config, chosen.place, CACHE_BYTES)?;
+    let data = Data::open(&config, cache_bytes)?;
+    with_threads(config.threads, || Run::start(config, resume, data, chosen)?.train())?
 }
 
 /// Pairs to learn from, pairs that are held out to measure, and pairs to draw samples of.
@@ -119,17 +125,21 @@ struct Run {
     /// The step of the newest checkpoint, and whether it holds all that is known now.
     saved: u64,
     is_saved: bool,
+    /// When the last checkpoint was saved and the last report written; else the start.
+    saved_at: Instant,
+    reported_at: Instant,
+    /// Held until the last file is written.
+    _lock: RunLock,
 }
 
 impl Run {
-    fn start(request: &TrainRequest, data: Data, chosen: Chosen) -> Result<Run> {
-        let config = request.config.clone();
+    fn start(config: TrainConfig, resume: Option<Resume>, data: Data, chosen: Chosen) -> Result<Run> {
         let steps_per_epoch = (data.train.len() / config.pairs()) as u64;
         let fingerprint = data.train.fingerprint();
         let mut trainer = Trainer::new(&config, chosen.place)?;
         let mut history = Vec::new();
         let mut started = None;
-        let position = match &request.resume {
+        let position = match &resume {
             None => {
                 if let Some(file) = &config.start_from {
                     let networks = trainer.load_weights(&mut Weights::of_networks(file)?)?.join(" and the ");
@@ -137,13 +147,18 @@ impl Run {
                 }
                 Position { epoch: 0, step_in_epoch: 0 }
             }
-            Some(file) => {
-                let mut reader = Reader::open(file)?;
+            Some(Resume { checkpoint, .. }) => {
+                let mut reader = Reader::open(checkpoint)?;
                 let meta = reader.meta()?;
+                ensure!(meta.data_fingerprint == fingerprint, "{}", other_images(&config, &meta.config));
+                let by_epochs = meta.epoch.saturating_mul(steps_per_epoch).saturating_add(meta.step_in_epoch);
                 ensure!(
-                    meta.data_fingerprint == fingerprint,
-                    "the training images are not those that {} was started with: a resumed run needs the same files",
-                    config.out.display()
+                    meta.step == by_epochs,
+                    "{}: is damaged: {} epochs and {} steps are not {} steps",
+                    checkpoint.display(),
+                    meta.epoch,
+                    meta.step_in_epoch,
+                    meta.step
                 );
                 trainer.resume(&mut reader, meta.step)?;
                 history = meta.history;
@@ -166,11 +181,21 @@ impl Run {
         );
 
         // Nothing is written before everything that can be wrong with the input has been looked at.
-        make_folder(&config, request.resume.is_none())?;
+        let is_saved = resume.is_some();
+        let lock = match resume {
+            None => run_folder::begin(&config.out)?,
+            Some(Resume { lock, .. }) => {
+                run_folder::clear_unfinished(&config.out)?;
+                run_folder::make_folders(&config.out)?;
+                lock
+            }
+        };
+        let settings = config.to_toml()?;
+        write_whole(&config.out.join(SETTINGS), settings.as_bytes())?;
         let first = trainer.steps_done();
         let mut journal = Journal::open(&config.out, first)?;
         if data.held_out.is_some() {
-            journal.write_metrics(&history)?;
+            journal.begin_metrics(&history)?;
         }
         interrupt::catch()?;
         started.iter().for_each(|line| say(line));
@@ -190,7 +215,10 @@ impl Run {
             start: Instant::now(),
             total,
             saved: first,
-            is_saved: request.resume.is_some(),
+            is_saved,
+            saved_at: Instant::now(),
+            reported_at: Instant::now(),
+            _lock: lock,
         })
     }
 
@@ -237,12 +265,12 @@ impl Run {
             if is_sampled {
                 self.draw_samples()?;
             }
+            let is_saved = self.is_save_due();
             let is_validated = self.validate_if_due(&mut progress)?;
-            let is_saved = step.is_multiple_of(self.config.save_every);
             if is_saved {
                 self.save_once()?;
             }
-            if is_sampled || is_validated || is_saved {
+            if is_sampled || is_validated || is_saved || self.reported_at.elapsed() >= REPORT_EVERY {
                 self.report()?;
             }
         }
@@ -253,6 +281,12 @@ impl Run {
         self.report()?;
         progress.finish();
         Ok(())
+    }
+
+    fn is_save_due(&self) -> bool {
+        let step = self.trainer.steps_done();
+        let is_epoch_end = step.is_multiple_of(self.steps_per_epoch());
+        step.is_multiple_of(self.config.save_every) || is_overdue(is_epoch_end, self.saved_at.elapsed())
     }
 
     fn steps_per_epoch(&self) -> u64 {
@@ -327,7 +361,7 @@ impl Run {
         let is_best = best(&self.history, self.config.best_by).is_some_and(|best| best.step == step);
         if is_best {
             // The best one is then another name of this checkpoint.
-            if step.is_multiple_of(self.config.save_every) || step == self.saved {
+            if self.is_save_due() || step == self.saved {
                 self.save_once()?;
             }
             let meta = self.meta()?;
@@ -349,6 +383,7 @@ impl Run {
     }
 
     fn write_report(&mut self, state: State) -> Result<()> {
+        self.reported_at = Instant::now();
         let step = self.trainer.steps_done();
         let seconds = self.start.elapsed().as_secs_f64();
         let speed = (step > self.first).then(|| (step - self.first) as f64 / seconds);
@@ -361,6 +396,7 @@ impl Run {
             total: self.total,
             steps_per_epoch,
             speed,
+            written: SystemTime::now(),
             losses: &[],
             history: &self.history,
             held_out: self.held_out.as_ref().map_or(0, |pairs| pairs.len()),
@@ -378,7 +414,7 @@ impl Run {
         }
         let meta = self.meta()?;
         save_to_run(&self.config.out, &meta, &self.trainer, self.config.keep)?;
-        (self.saved, self.is_saved) = (meta.step, true);
+        (self.saved, self.is_saved, self.saved_at) = (meta.step, true, Instant::now());
         Ok(())
     }
 
@@ -441,18 +477,34 @@ impl Run {
     }
 }
 
-/// Makes the run folder. A new run claims it by its settings file, which only one process can be the first to write.
-fn make_folder(config: &TrainConfig, is_new: bool) -> Result<()> {
-    let run = &config.out;
-    let settings = config.to_toml()?;
-    let cannot = || format!("cannot write the run folder {}", run.display());
-    fs::create_dir_all(run.join("samples")).with_context(cannot)?;
-    fs::create_dir_all(run.join("checkpoints")).with_context(cannot)?;
-    let file = run.join("config.toml");
-    if is_new {
-        ensure_free(run)?;
-        let claimed = File::create_new(&file).with_context(cannot);
-        return claimed?.write_all(settings.as_bytes()).with_context(cannot);
+/// Whether a checkpoint is saved though no step asks for it: few steps may be much work.
+fn is_overdue(is_epoch_end: bool, since_the_last: Duration) -> bool {
+    is_epoch_end && since_the_last >= SAVE_AFTER
+}
+
+/// Why a run, started with the settings `before`, does not go on with the images that `config` names.
+fn other_images(config: &TrainConfig, before: &TrainConfig) -> String {
+    let run = config.out.display();
+    match (&config.data, &before.data) {
+        (Some(now), Some(before)) if now != before => format!(
+            "--data {}: its training images are not those of {}, with which {run} was started: a resumed run needs the same files",
+            now.display(),
+            before.display()
+        ),
+        _ => format!(
+            "the training images are not those that {run} was started with: a resumed run needs the same files; --data names \
+             another folder that has them"
+        ),
     }
-    write_whole(&file, settings.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_minutes_are_a_reason_to_save_at_the_end_of_an_epoch_only() {
+        assert!(is_overdue(true, Duration::from_secs(300)) && is_overdue(true, Duration::MAX));
+        assert!(!is_overdue(true, Duration::from_millis(299_999)) && !is_overdue(false, Duration::MAX));
+    }
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use super::Model;
 use crate::cli::TranslateArgs;
 use crate::data::{Carried, Decoded, Depth, Direction, FileFormat, LOOKED_FOR, Picture, PictureFile, Size, list, turn};
+use crate::files::{ensure_folder, target};
 use crate::words::refuse;
 
 /// One image to translate: a file, or a page of one.
@@ -54,6 +55,7 @@ impl Job {
 /// # Errors
 /// When an input cannot be translated (all such are named), two outputs would be one file, or an output an input.
 pub fn jobs(args: &TranslateArgs, model: &Model) -> Result<Vec<Job>> {
+    ensure_folder(&args.out).context("--out")?;
     let inputs = files(&args.inputs)?;
     let pair_side = args.pairs.then(|| model.direction());
     let [_, channels] = model.channels();
@@ -160,11 +162,11 @@ fn is_of(format: FileFormat, ending: &OsStr) -> bool {
 /// No output may take the place of another one or of an input.
 fn check_outputs(jobs: &[Job]) -> Result<()> {
     let inputs: HashSet<PathBuf> = jobs.iter().filter_map(|job| job.input.canonicalize().ok()).collect();
-    let mut taken: HashMap<&Path, &Path> = HashMap::new();
+    let mut taken: HashMap<PathBuf, &Path> = HashMap::new();
     // The pages of one file have one output.
     for Job { input, outputs, .. } in jobs.iter().filter(|job| job.page == 0 || !job.is_page()) {
         for output in outputs {
-            if let Some(other) = taken.insert(output, input) {
+            if let Some(other) = taken.insert(target(output)?, input) {
                 let (a, b) = (other.display(), input.display());
                 bail!(
                     "{a} and {b} would both be written to {}: translate them into different folders",

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use super::scene::{Checkpoint, Scene, TINY, checkpoint, pair, wait_until};
 
@@ -100,7 +100,7 @@ fn outcome(child: Child) -> (Output, String) {
 
 #[test]
 fn ctrl_c_saves_and_says_how_to_go_on() {
-    for name in ["INT", "TERM"] {
+    for name in ["INT", "TERM", "HUP"] {
         let scene = Scene::new();
         let child = scene.start(&format!("train {TINY} {ENDLESS} --sample-every 3 --out run"));
         wait_until("the third step", || scene.path("run/samples/step-00000003.png").exists());
@@ -140,6 +140,30 @@ fn a_second_ctrl_c_ends_the_run_at_once() {
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     assert_eq!(stdout, "");
     assert_eq!(whole_checkpoints(&scene, "run"), [0; 0]);
+}
+
+/// `nohup` ignores SIGHUP, and a script that runs a command in the background SIGINT. Neither ends the run then; SIGTERM does.
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    let scene = Scene::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"trap "" HUP INT; exec "$@""#, "sh"]).arg(assert_cmd::cargo::cargo_bin!("pixtape"));
+    command.args(format!("train {TINY} {ENDLESS} --sample-every 3 --out run").split_whitespace());
+    let mut child = command.current_dir(scene.path("")).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let wait_for_samples = || {
+        let before = scene.names("run/samples").len();
+        wait_until("more samples", || scene.names("run/samples").len() > before + 1);
+    };
+    wait_until("the first sample", || scene.path("run/samples/step-00000003.png").exists());
+    for name in ["HUP", "INT", "HUP", "INT"] {
+        signal(&child, name);
+        wait_for_samples();
+        assert!(child.try_wait().unwrap().is_none(), "SIG{name} has ended it");
+    }
+    signal(&child, "TERM");
+    let (output, stdout) = outcome(child);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(stdout.starts_with("Stopped after step "), "{stdout}");
 }
 
 /// Before the first step there is little to save, but what the program says to type must work.

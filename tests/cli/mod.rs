@@ -4,6 +4,7 @@
 //! here as they would be typed.
 
 mod broken_driver;
+mod compat;
 mod devices;
 mod evaluate;
 mod export;
@@ -16,7 +17,11 @@ mod prepare;
 mod recipes;
 mod refusals;
 mod resume;
+mod run_folder;
 pub mod scene;
+mod tables;
+#[cfg(unix)]
+mod targets;
 mod train;
 mod translate;
 mod validation;

@@ -118,6 +118,38 @@ fn another_setting_or_other_data_is_refused() {
 }
 
 #[test]
+fn the_same_images_may_lie_elsewhere() {
+    let scene = scene();
+    scene.run(&format!("train {RESTLESS} {TINY} --steps 12 --out whole"));
+    scene.run(&format!("train {RESTLESS} {TINY} --steps 5 --out a"));
+    fs::rename(scene.path("data"), scene.path("moved")).unwrap();
+    let data = scene.path("data").canonicalize().unwrap_or_else(|_| scene.path("data"));
+    let error = scene.refused("train --resume a --steps 12");
+    for word in ["which is not there", "--data", &data.display().to_string()] {
+        assert!(error.contains(word), "{error}");
+    }
+    let said = scene.run("train --resume a --steps 9 --data moved");
+    assert!(said.stderr.contains("on ") && said.stderr.contains("moved"), "{}", said.stderr);
+    let moved = scene.path("moved").canonicalize().unwrap();
+    let config = |text: &str| TrainConfig::from_toml(text).unwrap().data;
+    assert_eq!(config(&fs::read_to_string(scene.path("a/config.toml")).unwrap()).as_ref(), Some(&moved));
+    assert_eq!(config(&scene.checkpoint("a", 9).about["pixtape.config"]).as_ref(), Some(&moved));
+    // From then on that is where they are.
+    scene.run("train --resume a --steps 12");
+    scene.assert_same_run("a", "whole", 12);
+
+    // Others are refused, with both folders.
+    scene.draw_pairs(&["other/a.png", "other/b.png"]);
+    let error = scene.refused("train --resume a --steps 14 --data other");
+    for word in ["--data", "other", &moved.display().to_string(), "same files"] {
+        assert!(error.contains(word), "{error}");
+    }
+    scene.run(&format!("train {TINY} --batch 100 --steps 1 --out facades"));
+    let error = scene.refused("train --resume facades --steps 2 --data other");
+    assert!(error.contains("--data") && error.contains("not given"), "{error}");
+}
+
+#[test]
 fn what_is_no_run_is_refused() {
     let scene = scene();
     assert!(scene.refused("train --resume nowhere").contains("nowhere does not exist"));

@@ -122,7 +122,9 @@ impl Scene {
                 if path.is_dir() {
                     folders.push(path.clone());
                 }
-                found.insert(path.clone(), fs::read(&path).ok());
+                // Reading a FIFO would wait for a writer.
+                let contents = path.is_file().then(|| fs::read(&path).unwrap());
+                found.insert(path, contents);
             }
         }
         found

@@ -14,7 +14,7 @@ use super::Weights;
 use crate::checkpoint::{About, Origin, TensorSpec, Tensors, resolve, save_weights};
 use crate::cli::{ExportArgs, Network};
 use crate::config::is_same_place;
-use crate::files::{make_folder_of, target, write_whole};
+use crate::files::{is_one_target, make_folder_of, target, write_whole};
 use crate::memory::require;
 use crate::nn::Spec;
 use crate::progress::tell;
@@ -24,23 +24,22 @@ use crate::progress::tell;
 /// # Errors
 /// When it cannot be used, lacks the network that is asked for, or the result cannot be written.
 pub fn run(args: &ExportArgs) -> Result<()> {
+    let outs = [&args.safetensors, &args.onnx].into_iter().flatten();
+    outs.clone().try_for_each(|out| target(out).map(drop))?;
     let checkpoint = resolve(&args.model)?;
     let mut weights = Weights::of_generator(&checkpoint)?;
     let about = weights.about()?;
-    for out in [&args.safetensors, &args.onnx].into_iter().flatten() {
+    for out in outs.clone() {
         ensure!(!is_same_place(out, &checkpoint), "{} is what is exported: choose another file", out.display());
-        target(out)?;
     }
     if let (Some(tensors), Some(graph)) = (&args.safetensors, &args.onnx) {
         ensure!(
-            tensors != graph && !is_same_place(tensors, graph),
+            !is_one_target(tensors, graph)?,
             "--safetensors and --onnx both write {}: choose another file",
             graph.display()
         );
     }
-    for out in [&args.safetensors, &args.onnx].into_iter().flatten() {
-        make_folder_of(out)?;
-    }
+    outs.clone().try_for_each(|out| make_folder_of(out))?;
     if let Some(out) = &args.onnx {
         to_onnx(&mut weights, &about, out)?;
         let side = 1_usize << about.generator.depth;

@@ -1,0 +1,198 @@
+//! `losses.csv` and `metrics.csv` of a run that goes on. Both agree with the checkpoint, but for later rows of a run that was
+//! killed. A table that does not is kept under another name before it is written anew, and that is said.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::losses::{HEADER, lost_row, parse};
+use crate::files::{self, write_whole};
+use crate::metrics::{Validation, to_csv};
+use crate::progress::say;
+
+/// Between the name of a table that is kept and its number.
+const KEPT: &str = "-kept-";
+
+/// Whether a file of this name is a table that was kept: `losses-kept-1.csv`.
+pub fn is_kept(name: &str) -> bool {
+    let number = ["losses", "metrics"].iter().find_map(|stem| name.strip_prefix(stem)?.strip_prefix(KEPT));
+    number.and_then(|number| number.strip_suffix(".csv")).is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+/// The rows of the steps from 1 to `steps_done` of a `losses.csv`. One that is missing or cannot be read has its step and no
+/// losses; a table with such rows, other than those that are so already, is kept.
+///
+/// # Errors
+/// When the table is there and cannot be read, or not kept.
+pub fn losses(path: &Path, steps_done: u64) -> Result<Vec<String>> {
+    let Some(bytes) = read(path)? else {
+        if steps_done > 0 {
+            say(&format!("{} is missing: its rows until step {steps_done} stay empty", path.display()));
+        }
+        return Ok((1..=steps_done).map(lost_row).collect());
+    };
+    let (rows, fault) = read_losses(&bytes, steps_done);
+    if let Some(fault) = fault {
+        let lost = rows.iter().enumerate().filter(|(place, row)| **row == lost_row(*place as u64 + 1)).count();
+        let lost =
+            if lost == 0 { String::new() } else { format!("; in the new one the rows of {lost} steps are empty") };
+        keep(path, &bytes, &format!("{fault}{lost}"))?;
+    }
+    Ok(rows)
+}
+
+/// The rows until `steps_done`, and the first thing that is not as a run leaves it.
+fn read_losses(bytes: &[u8], steps_done: u64) -> (Vec<String>, Option<String>) {
+    // A row that a kill has cut short has no end.
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(&[][..], |end| &bytes[..end]);
+    let mut lines = whole.split(|byte| *byte == b'\n').map(|line| String::from_utf8_lossy(line).trim_end().to_owned());
+    let mut fault = (lines.next().as_deref() != Some(HEADER)).then(|| format!("it does not begin with {HEADER}"));
+    let mut rows: Vec<Option<String>> = Vec::new();
+    let mut last = 0_u64;
+    for (row, line) in lines.zip(2..) {
+        let Some((step, _)) = parse(&row) else {
+            fault.get_or_insert(format!("its line {line} is not the row of a step"));
+            continue;
+        };
+        if Some(step) != last.checked_add(1) {
+            fault.get_or_insert(format!("its line {line} is of step {step}, and the one before of step {last}"));
+        }
+        last = step;
+        if (1..=steps_done).contains(&step) {
+            let place = (step - 1) as usize;
+            rows.resize(rows.len().max(place + 1), None);
+            rows[place].get_or_insert(row);
+        }
+    }
+    if (rows.len() as u64) < steps_done {
+        fault.get_or_insert(format!("it ends after step {}, before the checkpoint of step {steps_done}", rows.len()));
+    }
+    rows.resize(steps_done as usize, None);
+    let rows = (1..).zip(rows).map(|(step, row)| row.unwrap_or_else(|| lost_row(step)));
+    (rows.collect(), fault)
+}
+
+/// Keeps a `metrics.csv` that does not begin with the results of the checkpoint, or goes on with something else than later ones.
+///
+/// # Errors
+/// When it is there and cannot be read, or not kept.
+pub fn metrics(path: &Path, history: &[Validation]) -> Result<()> {
+    let Some(bytes) = read(path)? else {
+        if !history.is_empty() {
+            say(&format!("{} is missing: it is written again from the checkpoint", path.display()));
+        }
+        return Ok(());
+    };
+    let last = history.last().map_or(0, |last| last.step);
+    let later = bytes.strip_prefix(to_csv(history).as_bytes()).map(String::from_utf8_lossy);
+    let is_good = later.is_some_and(|rows| {
+        let mut steps = rows.lines().map(step_of_metrics);
+        steps.try_fold(last, |last, step| step.filter(|step| *step > last)).is_some()
+    });
+    match is_good {
+        true => Ok(()),
+        false => keep(path, &bytes, "it does not hold the results of the checkpoint"),
+    }
+}
+
+/// The step of a row of `metrics.csv`.
+fn step_of_metrics(row: &str) -> Option<u64> {
+    let (cells, values): (Vec<&str>, Vec<&str>) = (row.split(',').take(2).collect(), row.split(',').skip(2).collect());
+    let [epoch, step] = cells[..] else { return None };
+    let is_row = values.len() == 3 && values.iter().all(|value| value.parse::<f64>().is_ok());
+    epoch.parse::<u64>().ok().filter(|_| is_row)?;
+    step.parse().ok()
+}
+
+/// Keeps the losses of a run that starts over, if there are any.
+///
+/// # Errors
+/// When they cannot be kept.
+pub fn set_aside(path: &Path) -> Result<()> {
+    match read(path)? {
+        Some(bytes) if bytes.iter().filter(|byte| **byte == b'\n').count() > 1 => {
+            keep(path, &bytes, "it is of the run that is started over")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    match files::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        read => read.map(Some).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Writes what a table holds to the first free `NAME-kept-N.csv` beside it.
+fn keep(path: &Path, bytes: &[u8], why: &str) -> Result<()> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let names = (1_u32..).map(|number| path.with_file_name(format!("{stem}{KEPT}{number}.csv")));
+    let free: Option<PathBuf> = names.into_iter().find(|kept| kept.symlink_metadata().is_err());
+    let kept = free.with_context(|| format!("there is no free name beside {}", path.display()))?;
+    write_whole(&kept, bytes)?;
+    say(&format!("{} is written anew and was kept as {}: {why}", path.display(), kept.display()));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "epoch,step,d,adv,pixel\n1,1,0.5,,0.25\n1,2,0.5,,0.25\n2,3,0.5,,0.25\n2,4,NaN,,0.25\n";
+
+    #[test]
+    fn later_rows_and_a_torn_one_are_cut_off_silently() {
+        for text in [GOOD.to_owned(), format!("{GOOD}2,5,0.5,"), format!("{GOOD}2,5,0.5,,0.25\n")] {
+            for steps in 0..=4 {
+                let (rows, fault) = read_losses(text.as_bytes(), steps);
+                assert_eq!(fault, None, "{text}");
+                assert_eq!(rows, GOOD.lines().skip(1).take(steps as usize).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn every_other_fault_is_named_and_the_rows_beside_it_stay() {
+        let row = |step: u64| GOOD.lines().nth(step as usize).unwrap().to_owned();
+        for (text, words, lost) in [
+            (String::new(), "does not begin with epoch", &[1, 2, 3][..]),
+            (GOOD.replace("epoch,", "time,"), "does not begin with epoch", &[]),
+            (GOOD.replace("1,2,0.5", "1,2,x"), "line 3 is not the row of a step", &[2]),
+            (GOOD.replace("1,2,0.5,,0.25", ""), "line 3 is not the row of a step", &[2]),
+            (GOOD.replace("1,2,0.5,,0.25\n", ""), "line 3 is of step 3, and the one before of step 1", &[2]),
+            (GOOD.replace("1,2,", "1,7,"), "line 3 is of step 7, and the one before of step 1", &[2]),
+            (GOOD.replace("1,2,0.5", "1,1,9"), "line 3 is of step 1, and the one before of step 1", &[2]),
+            (GOOD.replace("2,4,", "2,3,"), "line 5 is of step 3, and the one before of step 3", &[]),
+            (GOOD.replace("NaN,,0.25", "NaN,,0.25,1"), "line 5 is not the row of a step", &[]),
+            (GOOD[..GOOD.len() - 30].to_owned(), "ends after step 2, before the checkpoint of step 3", &[3]),
+            (GOOD[..GOOD.len() - 20].to_owned(), "ends after step 2, before the checkpoint of step 3", &[3]),
+        ] {
+            let (rows, fault) = read_losses(text.as_bytes(), 3);
+            assert!(fault.as_ref().is_some_and(|fault| fault.contains(words)), "{text}: {fault:?}");
+            let expected: Vec<String> =
+                (1..=3).map(|step| if lost.contains(&step) { lost_row(step) } else { row(step) }).collect();
+            assert_eq!(rows, expected, "{text}");
+            // What is written then is no fault any more.
+            let text = format!("{HEADER}\n{}\n", rows.join("\n"));
+            assert_eq!(read_losses(text.as_bytes(), 3), (rows, None));
+        }
+    }
+
+    #[test]
+    fn tables_are_kept_under_names_of_their_own() {
+        let run = tempfile::tempdir().unwrap();
+        let path = run.path().join("losses.csv");
+        for number in 1..=3 {
+            std::fs::write(&path, format!("{number}\n")).unwrap();
+            losses(&path, 1).unwrap();
+        }
+        for number in 1..=3 {
+            let name = format!("losses-kept-{number}.csv");
+            assert!(is_kept(&name));
+            assert_eq!(std::fs::read_to_string(run.path().join(name)).unwrap(), format!("{number}\n"));
+        }
+        assert!(!is_kept("losses-kept-x.csv") && !is_kept("losses.csv") && !is_kept("my-losses-kept-1.csv"));
+    }
+}
