@@ -31,12 +31,14 @@ fn is_unprintable(character: char) -> bool {
     character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// An error that lists what is wrong with several inputs: a summary, then a line for each of the first twenty, then how many more
-/// there are. It is printed in lines of its own, so that it is never wrapped in a context.
+/// An error that lists what is wrong with several inputs: a summary, then a line for each of the first, then how many more there
+/// are. It is printed in lines of its own, so that it is never wrapped in a context.
 #[derive(Debug)]
 pub struct Problems {
     pub summary: String,
     pub lines: Vec<String>,
+    /// The number of lines at most.
+    pub most: usize,
 }
 
 impl std::error::Error for Problems {}
@@ -44,10 +46,10 @@ impl std::error::Error for Problems {}
 impl Display for Problems {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", printable(&self.summary))?;
-        for line in self.lines.iter().take(MOST_NAMED) {
+        for line in self.lines.iter().take(self.most) {
             write!(f, "\n  {}", printable(line))?;
         }
-        match self.lines.len().saturating_sub(MOST_NAMED) {
+        match self.lines.len().saturating_sub(self.most) {
             0 => Ok(()),
             more => write!(f, "\n  and {more} more"),
         }
@@ -57,9 +59,17 @@ impl Display for Problems {
 /// # Errors
 /// [`Problems`], when there are any.
 pub fn refuse(lines: Vec<String>, summary: impl Into<String>) -> anyhow::Result<()> {
+    refuse_naming(MOST_NAMED, lines, summary)
+}
+
+/// As [`refuse`], with `most` lines at most.
+///
+/// # Errors
+/// [`Problems`], when there are any.
+pub fn refuse_naming(most: usize, lines: Vec<String>, summary: impl Into<String>) -> anyhow::Result<()> {
     match lines.is_empty() {
         true => Ok(()),
-        false => Err(Problems { summary: summary.into(), lines }.into()),
+        false => Err(Problems { summary: summary.into(), lines, most }.into()),
     }
 }
 
@@ -80,6 +90,8 @@ mod tests {
         assert!(refuse(lines(0), "").is_ok());
         assert_eq!(text(1), "some files are bad:\n  0.png: b\\nroken");
         assert_eq!(text(20).lines().count(), 21);
+        let few = refuse_naming(2, lines(5), "some files are bad").unwrap_err().to_string();
+        assert!(few.ends_with("\n  1.png: b\\nroken\n  and 3 more"), "{few}");
         let many = text(20_000);
         assert_eq!((many.lines().count(), many.lines().last()), (22, Some("  and 19980 more")));
     }

@@ -9,10 +9,11 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cli::EvaluateArgs;
+use crate::data::dataset::ToEvaluate;
 use crate::data::{Direction, Folder, Pairs, Picture};
 use crate::device::cpu::with_threads;
 use crate::metrics::{Distances, Metric, Statistics};
-use crate::progress::{Progress, tell};
+use crate::progress::{Progress, say, tell};
 use crate::translate::Model;
 use crate::words::count;
 use pictures::Gallery;
@@ -83,7 +84,8 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let mut model = Model::open(&args.model, &args.generator)?;
     let options = model.evaluation_options(&args.data);
     let size = options.fit.image;
-    let (split, pairs) = Folder::to_evaluate(&args.data, &options)?;
+    let ToEvaluate { split, pairs, report } = Folder::to_evaluate(&args.data, &options)?;
+    report.lines().iter().for_each(|line| say(line));
     let progress = Progress::of_jobs("Translating pairs", pairs.len() as u64);
     let images = with_threads(args.generator.threads, || -> Result<Vec<Measured>> {
         let mut images = Vec::with_capacity(pairs.len());

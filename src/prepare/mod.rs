@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use rayon::prelude::*;
 
-use crate::data::layout::{PARTS, list_and_skip, skip_folders};
+use crate::data::layout::PARTS;
+use crate::data::listing::{pictures, skip_folders};
 use crate::data::{Picture, Size};
 use crate::progress::{Progress, say};
 use crate::words::{count, refuse};
@@ -30,7 +31,7 @@ fn parts(dir: &Path, skipped: &mut Vec<(PathBuf, String)>) -> Result<Vec<(&'stat
     ensure!(dir.is_dir(), "{} is a file: give the folder that holds the pictures", dir.display());
     let mut found = Vec::new();
     for part in PARTS {
-        let files = list_and_skip(&dir.join(part), skipped)?;
+        let files = pictures(&dir.join(part), skipped)?;
         if !files.is_empty() {
             found.push((part, files));
         }

@@ -21,7 +21,8 @@ use super::validation::validate;
 use crate::checkpoint::{Meta, Reader, names, save_best, save_to_run};
 use crate::config::{TrainConfig, TrainRequest, ensure_free};
 use crate::data::{
-    CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, Pairs, Picture, Position, Report, Split, preparation,
+    CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, PairOptions, Pairs, Picture, Position, Report, Split,
+    preparation,
 };
 use crate::device::Chosen;
 use crate::device::cpu::with_threads;
@@ -47,7 +48,7 @@ const HOW_TO_HOLD_OUT: &str = "put pairs into val/ beside train/, or hold a shar
 /// that were saved until then stay.
 pub fn run(request: &TrainRequest) -> Result<()> {
     let chosen = request.config.device.choose()?;
-    let data = Data::open(&request.config)?;
+    let data = Data::open(&request.config, request.resume.is_some())?;
     with_threads(request.config.threads, || Run::start(request, data, chosen)?.train())?
 }
 
@@ -61,8 +62,9 @@ struct Data {
 }
 
 impl Data {
-    fn open(config: &TrainConfig) -> Result<Data> {
-        let options = config.pair_options();
+    /// `is_resumed`: they were taken before.
+    fn open(config: &TrainConfig, is_resumed: bool) -> Result<Data> {
+        let options = PairOptions { taken_before: is_resumed, ..config.pair_options() };
         let (train, held_out, report): (Arc<dyn Pairs>, Option<Box<dyn Pairs>>, _) = match &config.data {
             None => {
                 let facades = |size, count, split| -> Result<Facades> {
@@ -73,7 +75,7 @@ impl Data {
                 (Arc::new(train), Some(Box::new(held_out)), None)
             }
             Some(dir) => {
-                let Dataset { train, held_out, report } = open_folder(dir, config)?;
+                let Dataset { train, held_out, report } = open_folder(dir, &options)?;
                 (Arc::new(train), held_out.map(|folder| Box::new(folder) as Box<dyn Pairs>), Some(report))
             }
         };
@@ -89,12 +91,12 @@ impl Data {
     }
 }
 
-fn open_folder(dir: &Path, config: &TrainConfig) -> Result<Dataset> {
+fn open_folder(dir: &Path, options: &PairOptions) -> Result<Dataset> {
     let reading = OnceLock::new();
     let decoded = |_, total: usize| {
         reading.get_or_init(|| Progress::of_jobs("Reading pairs", total as u64)).advance(1);
     };
-    Dataset::open(dir, &config.pair_options(), CACHE_BYTES, &decoded)
+    Dataset::open(dir, options, CACHE_BYTES, &decoded)
 }
 
 struct Run {
