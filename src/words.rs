@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
 
 /// The most problems that an error names one by one.
-const MOST_NAMED: usize = 20;
+pub const MOST_NAMED: usize = 20;
 
 /// `1 pair`, `2 pairs`: a number of things whose plural ends in s.
 pub fn count(number: usize, thing: &str) -> String {
@@ -42,19 +42,21 @@ fn is_unprintable(character: char) -> bool {
     character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The first twenty of `names`, and behind them how many more there are.
-pub fn first(names: impl ExactSizeIterator<Item = String>) -> Vec<String> {
-    let more = names.len().saturating_sub(MOST_NAMED);
+/// The first `most` of `names`, and behind them how many more there are.
+pub fn first(names: impl ExactSizeIterator<Item = String>, most: usize) -> Vec<String> {
+    let more = names.len().saturating_sub(most);
     let more = (more > 0).then(|| format!("and {more} more"));
-    names.take(MOST_NAMED).chain(more).collect()
+    names.take(most).chain(more).collect()
 }
 
-/// An error that lists what is wrong with several inputs: a summary, then a line for each of the first twenty, then how many more
-/// there are. It is printed in lines of its own, so that it is never wrapped in a context.
+/// An error that lists what is wrong with several inputs: a summary, then a line for each of the first, then how many more there
+/// are. It is printed in lines of its own, so that it is never wrapped in a context.
 #[derive(Debug)]
 pub struct Problems {
     pub summary: String,
     pub lines: Vec<String>,
+    /// The number of lines at most.
+    pub most: usize,
 }
 
 impl std::error::Error for Problems {}
@@ -62,16 +64,24 @@ impl std::error::Error for Problems {}
 impl Display for Problems {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", printable(&self.summary))?;
-        first(self.lines.iter().cloned()).iter().try_for_each(|line| write!(f, "\n  {}", printable(line)))
+        first(self.lines.iter().cloned(), self.most).iter().try_for_each(|line| write!(f, "\n  {}", printable(line)))
     }
 }
 
 /// # Errors
 /// [`Problems`], when there are any.
 pub fn refuse(lines: Vec<String>, summary: impl Into<String>) -> anyhow::Result<()> {
+    refuse_naming(MOST_NAMED, lines, summary)
+}
+
+/// As [`refuse`], with `most` lines at most.
+///
+/// # Errors
+/// [`Problems`], when there are any.
+pub fn refuse_naming(most: usize, lines: Vec<String>, summary: impl Into<String>) -> anyhow::Result<()> {
     match lines.is_empty() {
         true => Ok(()),
-        false => Err(Problems { summary: summary.into(), lines }.into()),
+        false => Err(Problems { summary: summary.into(), lines, most }.into()),
     }
 }
 
@@ -99,6 +109,8 @@ mod tests {
         assert!(refuse(lines(0), "").is_ok());
         assert_eq!(text(1), "some files are bad:\n  0.png: b\\nroken");
         assert_eq!(text(20).lines().count(), 21);
+        let few = refuse_naming(2, lines(5), "some files are bad").unwrap_err().to_string();
+        assert!(few.ends_with("\n  1.png: b\\nroken\n  and 3 more"), "{few}");
         let many = text(20_000);
         assert_eq!((many.lines().count(), many.lines().last()), (22, Some("  and 19980 more")));
     }

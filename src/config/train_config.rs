@@ -277,6 +277,7 @@ impl TrainConfig {
             },
             val_split: self.val_split,
             seed: self.seed,
+            taken_before: false,
         }
     }
 
@@ -285,7 +286,7 @@ impl TrainConfig {
     pub fn evaluation_options(&self, dir: &Path) -> PairOptions {
         let is_trained_on = self.data.as_ref().is_some_and(|data| is_same_place(data, dir));
         let val_split = if is_trained_on { self.val_split } else { 0.0 };
-        PairOptions { val_split, ..self.pair_options() }
+        PairOptions { val_split, taken_before: is_trained_on, ..self.pair_options() }
     }
 
     /// The training step that these settings describe.

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::folder::Reading;
 use super::layout::{Found, PARTS, Source, find};
-use super::{Folder, PairOptions, Report};
+use super::{Folder, PairOptions, Report, halves};
 use crate::philox::{Purpose, Stream};
 use crate::words;
 
@@ -24,7 +24,8 @@ impl Dataset {
     /// decoded, from several threads. What is decoded is kept as far as it fits in `cache_bytes`, the training pairs first.
     ///
     /// # Errors
-    /// When there are no pairs to train on, or naming every file that cannot be used.
+    /// When there are no pairs to train on, or files side by side whose halves have an unlikely shape, or naming every file that
+    /// cannot be used.
     pub fn open(
         dir: &Path,
         options: &PairOptions,
@@ -35,6 +36,7 @@ impl Dataset {
         let mut parts = Parts::of(dir, &found, options)?;
         // What only `evaluate` would look at is not read.
         parts.rest.clear();
+        parts.check_halves(dir, options)?;
         let total = parts.train.1.len() + parts.held_out.1.len() + found.unclear.len();
         let (dataset, bad) = parts.read(dir, found, options, cache_bytes, progress);
         refuse(dir, bad, total)?;
@@ -45,7 +47,7 @@ impl Dataset {
     /// [`Dataset::open`] or [`Folder::to_evaluate`] from using it.
     ///
     /// # Errors
-    /// When there are no pairs.
+    /// When there are no pairs, or files side by side whose halves have an unlikely shape.
     pub fn check(
         dir: &Path,
         options: &PairOptions,
@@ -53,6 +55,7 @@ impl Dataset {
     ) -> Result<(Report, Vec<String>)> {
         let found = find(dir)?;
         let parts = Parts::of(dir, &found, options)?;
+        parts.check_halves(dir, options)?;
         let (dataset, bad) = parts.read(dir, found, options, 0, progress);
         Ok((dataset.report, bad))
     }
@@ -95,6 +98,11 @@ impl Parts {
         Ok(Parts { train, held_out, rest })
     }
 
+    fn check_halves(&self, dir: &Path, options: &PairOptions) -> Result<()> {
+        let all = [&self.train, &self.held_out].into_iter().chain(&self.rest);
+        check_halves(dir, all.flat_map(|(_, sources)| sources), options)
+    }
+
     /// Decodes all pairs. What is wrong comes back as lines.
     fn read(
         self,
@@ -106,7 +114,6 @@ impl Parts {
     ) -> (Dataset, Vec<String>) {
         let Parts { train, held_out, rest } = self;
         let total = [&train, &held_out].into_iter().chain(&rest).map(|(_, sources)| sources.len()).sum();
-        let place = |part: &str| if part.is_empty() { String::new() } else { format!(" in {part}/") };
         let mut parts = vec![(place(train.0), train.1.len(), "to learn from")];
         if !held_out.1.is_empty() {
             parts.push((place(held_out.0), held_out.1.len(), "held out"));
@@ -124,6 +131,7 @@ impl Parts {
         let report = Report {
             dir: dir.to_path_buf(),
             layout: found.layout,
+            is_folded: found.is_folded,
             direction: options.direction,
             parts,
             seen,
@@ -131,6 +139,18 @@ impl Parts {
         };
         let held_out = (!held_out.sources.is_empty()).then_some(held_out);
         (Dataset { train, held_out, report }, bad)
+    }
+}
+
+/// Where the pairs of a part lie, behind their number.
+fn place(part: &str) -> String {
+    if part.is_empty() { String::new() } else { format!(" in {part}/") }
+}
+
+fn check_halves<'a>(dir: &Path, sources: impl IntoIterator<Item = &'a Source>, options: &PairOptions) -> Result<()> {
+    match options.taken_before {
+        true => Ok(()),
+        false => halves::check(dir, sources, halves::expected_shape(&options.fit)),
     }
 }
 
@@ -152,28 +172,51 @@ fn refuse(dir: &Path, bad: Vec<String>, total: usize) -> Result<()> {
     words::refuse(bad, summary)
 }
 
+/// The pairs that a finished network is measured on.
+pub struct ToEvaluate {
+    /// Which of the data set these are.
+    pub split: String,
+    pub pairs: Folder,
+    pub report: Report,
+}
+
 impl Folder {
     /// Opens the pairs of `dir` that a finished network is measured on, and says which these are: those of the part `test`, else
     /// `val`, else `train`, else those of `dir` itself; of these the held-out share, if `options` hold out any. The other ones are
     /// not looked at. Every pair has the image size. What is decoded is kept as far as it fits in `cache_bytes`.
     ///
     /// # Errors
-    /// When there are none, or naming every file that cannot be used.
-    pub fn to_evaluate(dir: &Path, options: &PairOptions, cache_bytes: usize) -> Result<(String, Folder)> {
+    /// When there are none, or files side by side whose halves have an unlikely shape, or naming every file that cannot be used.
+    pub fn to_evaluate(dir: &Path, options: &PairOptions, cache_bytes: usize) -> Result<ToEvaluate> {
         let found = find(dir)?;
         let name = ["test", "val", "train", ""].into_iter().find(|part| !found.part(part).is_empty());
         let part = name.or(PARTS.last().copied()).unwrap_or_default();
         let mut sources = found.part(part).to_vec();
-        let mut name = if part.is_empty() { "all".to_owned() } else { format!("{part}/") };
+        let mut split = if part.is_empty() { "all".to_owned() } else { format!("{part}/") };
+        let mut purpose = "to measure";
         if options.val_split > 0.0 && sources.len() > 1 && !["test", "val"].contains(&part) {
             (_, sources) = divide(sources, options);
-            name = format!("the {} of {name} held out in training", options.val_split);
+            split = format!("the {} of {split} held out in training", options.val_split);
+            purpose = "held out in training, to measure";
         }
+        check_halves(dir, &sources, options)?;
         let total = sources.len() + found.unclear.len();
-        let mut reading = Reading::new(options, &|_, _| {}, total, cache_bytes, found.unclear);
-        let folder = reading.folder(sources, true);
-        refuse(dir, reading.bad, total)?;
-        Ok((name, folder))
+        // A network is measured as it was trained, and it may have been trained on pairs of two shapes.
+        let options = PairOptions { taken_before: true, ..*options };
+        let mut reading = Reading::new(&options, &|_, _| {}, total, cache_bytes, found.unclear);
+        let pairs = reading.folder(sources, true);
+        let Reading { seen, bad, .. } = reading;
+        refuse(dir, bad, total)?;
+        let report = Report {
+            dir: dir.to_path_buf(),
+            layout: found.layout,
+            is_folded: found.is_folded,
+            direction: options.direction,
+            parts: vec![(place(part), pairs.sources.len(), purpose)],
+            seen,
+            skipped: found.skipped,
+        };
+        Ok(ToEvaluate { split, pairs, report })
     }
 }
 
@@ -224,8 +267,8 @@ mod tests {
         assert_eq!((divided(0.001, 1).len(), divided(0.999, 1).len()), (1, 39));
 
         let held_out = PairOptions { val_split: 0.25, ..options() };
-        let (name, evaluated) = Folder::to_evaluate(dir.path(), &held_out, CACHE_BYTES).expect("ten pairs");
-        assert_eq!((names(&evaluated), name.contains("held out")), (divided(0.25, 1), true));
+        let evaluated = Folder::to_evaluate(dir.path(), &held_out, CACHE_BYTES).expect("ten pairs");
+        assert_eq!((names(&evaluated.pairs), evaluated.split.contains("held out")), (divided(0.25, 1), true));
 
         refused(&folder(&["a.png"]), &held_out, &["--val-split 0.25", "1 pair"]);
         refused(&folder(&["train/a.png", "test/b.png"]), &held_out, &["--val-split 0.25", "test/ already"]);

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::file::{self, Decoded};
 use super::layout::Source;
 use super::report::{Seen, Side};
-use super::{Direction, Fit, Fnv, Pair, Pairs, Picture, Size};
+use super::{Direction, Fit, Fnv, Pair, Pairs, Picture, Preprocess, Size};
 use crate::files;
 
 /// How much memory the decoded pictures may take: 1 GiB, which holds 1365 RGB pairs of 256x256. What does not fit is decoded
@@ -30,6 +30,8 @@ pub struct PairOptions {
     pub val_split: f64,
     /// What decides which pairs these are.
     pub seed: u64,
+    /// The pairs are those of an earlier run: their shapes are not judged again.
+    pub taken_before: bool,
 }
 
 /// One split: its pairs, in the order of the bytes of their file names.
@@ -47,7 +49,7 @@ impl PairOptions {
     /// RGB pairs from A to B, resized to `image`.
     pub fn rgb(image: Size) -> PairOptions {
         let fit = Fit::resize(image);
-        PairOptions { direction: Direction::AToB, channels: [3, 3], fit, val_split: 0.0, seed: 1 }
+        PairOptions { direction: Direction::AToB, channels: [3, 3], fit, val_split: 0.0, seed: 1, taken_before: false }
     }
 }
 
@@ -189,6 +191,14 @@ fn decode(source: &Source) -> Result<([Picture; 2], Files)> {
 
 /// The pair of A and B: ready to be cropped, or cut to the image size.
 fn prepare([a, b]: [Picture; 2], options: &PairOptions, is_cut: bool) -> Result<Pair> {
+    let squeezes_both = options.fit.preprocess == Preprocess::ResizeAndCrop;
+    ensure!(
+        options.taken_before || !squeezes_both || a.size.has_shape_of(b.size),
+        "A is {} and B {}, more than 1 % apart in shape: resized to one size, they would no longer lie on each other; crop them \
+         to one shape",
+        a.size.sides(),
+        b.size.sides()
+    );
     let [input, target] = match options.direction {
         Direction::AToB => [a, b],
         Direction::BToA => [b, a],
@@ -198,7 +208,7 @@ fn prepare([a, b]: [Picture; 2], options: &PairOptions, is_cut: bool) -> Result<
     let target = fit.apply(target.with_channels(options.channels[1]))?;
     ensure!(
         input.size == target.size,
-        "one is {} and the other {}; only --preprocess resize-and-crop makes them one size",
+        "one is {} and the other {}; only --preprocess resize-and-crop makes pictures of one shape one size",
         input.size.sides(),
         target.size.sides()
     );
@@ -225,7 +235,7 @@ mod tests {
 
     use super::*;
     use crate::data::fixture::{LEFT, RIGHT, folder, open, options, refused, side_by_side};
-    use crate::data::{Dataset, Preprocess, ResizeFilter};
+    use crate::data::{Dataset, ResizeFilter};
 
     #[test]
     fn the_direction_says_which_side_is_the_input() {
@@ -293,15 +303,23 @@ mod tests {
         refused(&dir, &fit(Preprocess::None), &["2 of 2 pairs", "other.png: 20x30 is not the image size 16x16"]);
         refused(&dir, &fit(Preprocess::ScaleWidth), &["1 of 2 pairs", "other.png: 20x30 is 16x24 at the width"]);
 
-        // Two files of a pair may differ in size where they are resized, and nowhere else.
+        // Two files of a pair may differ in size where they are resized, and nowhere else; in shape they may not.
         let dir = tempfile::tempdir().expect("a folder for the test");
-        for (side, width) in [("A", 20), ("B", 24)] {
-            fs::create_dir(dir.path().join(side)).expect("a folder for the test");
-            RgbImage::new(width, 20).save(dir.path().join(side).join("x.png")).expect("a picture");
-        }
-        refused(&dir, &fit(Preprocess::Crop), &["A/x.png and", "B/x.png: one is 20x20 and the other 24x20"]);
+        let draw = |side: &str, width, height| {
+            fs::create_dir_all(dir.path().join(side)).expect("a folder for the test");
+            RgbImage::new(width, height).save(dir.path().join(side).join("x.png")).expect("a picture");
+        };
+        draw("A", 20, 20);
+        draw("B", 24, 24);
+        refused(&dir, &fit(Preprocess::Crop), &["A/x.png and", "B/x.png: one is 20x20 and the other 24x24"]);
         let found = open(&dir, &fit(Preprocess::ResizeAndCrop)).expect("any size");
-        assert_eq!(found.report.seen.sizes.keys().collect::<Vec<_>>(), [&[(20, 20), (24, 20)]]);
+        assert_eq!(found.report.seen.sizes.keys().collect::<Vec<_>>(), [&[(20, 20), (24, 24)]]);
+        draw("B", 24, 20);
+        let resized = fit(Preprocess::ResizeAndCrop);
+        refused(&dir, &resized, &["A/x.png and", "B/x.png: A is 20x20 and B 24x20, more than 1 % apart in shape"]);
+        // A run that took them goes on, and is measured on them.
+        open(&dir, &PairOptions { taken_before: true, ..resized }).expect("they were taken once");
+        Folder::to_evaluate(dir.path(), &resized, 0).expect("measured as they were learned from");
     }
 
     #[test]
@@ -318,7 +336,7 @@ mod tests {
         let size = |folder: &Folder| folder.pair(0, 0).expect("a good pair").target.size;
         assert_eq!(size(&found.train), Size::square(12));
         assert_eq!(found.held_out.as_ref().map(size), Some(Size::square(10)));
-        assert_eq!(size(&Folder::to_evaluate(dir.path(), &options, 0).expect("a pair").1), Size::square(10));
+        assert_eq!(size(&Folder::to_evaluate(dir.path(), &options, 0).expect("a pair").pairs), Size::square(10));
     }
 
     #[test]

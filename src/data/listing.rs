@@ -1,4 +1,4 @@
-//! The pictures in a folder, told by what is in the files, and why the rest is left out.
+//! The contents of a folder: pictures, other files with the reason why they are left out, and folders.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,13 +10,12 @@ use anyhow::{Context, Result};
 use image::ImageFormat;
 
 use super::file::ENDINGS;
-use super::layout::NOT_LOOKED_INTO;
 use super::{FileFormat, LOOKED_FOR};
 use crate::files::{self, UNFINISHED, kind_of};
-use crate::words::count;
+use crate::words::{MOST_NAMED, count};
 
-/// Of the files that are left out for one reason, as many are named; the others are counted.
-const MOST_NAMED: usize = 20;
+/// Why a folder is skipped.
+pub const NOT_LOOKED_INTO: &str = "a folder that is not looked into";
 
 /// The first bytes of a file that tell its format.
 const START: u64 = 32;
@@ -25,23 +24,78 @@ const START: u64 = 32;
 const RAW_ENDINGS: [&str; 14] =
     ["3fr", "arw", "cr2", "dcr", "dng", "erf", "fff", "iiq", "kdc", "mef", "nef", "nrw", "pef", "srw"];
 
-/// The pictures directly in `dir`, in the order of the bytes of their names, and what else lies there, each with the reason why
-/// it is left out. Both are empty when there is no such folder.
-///
-/// A file is a picture if its ending is that of one (whoever reads it then says what is wrong with it), or, under any other name,
-/// if it begins like one. Only regular files are opened.
+/// The criterion for a picture.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// One of the [`ENDINGS`]. The pairs of a folder, and with them the fingerprint of a run's data, depend on names alone.
+    Names,
+    /// One of the [`ENDINGS`], or under any other name contents that begin like a picture.
+    Contents,
+}
+
+/// The pictures directly in `dir` by their names, as [`pictures`].
 ///
 /// # Errors
-/// When the folder cannot be listed.
-pub fn pictures(dir: &Path) -> Result<(Vec<PathBuf>, Vec<(PathBuf, String)>)> {
-    let (mut pictures, mut left_out) = (Vec::new(), Vec::new());
-    for path in entries(dir)? {
-        match why_left_out(&path) {
+/// As [`pictures`].
+pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
+    pictures(dir, &mut Vec::new())
+}
+
+/// The pictures directly in `dir` by their names, in the order of the bytes of these; none when there is no such folder. The other
+/// files go to `skipped`, each with the reason. Only regular files are opened.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn pictures(dir: &Path, skipped: &mut Vec<(PathBuf, String)>) -> Result<Vec<PathBuf>> {
+    let files = entries(dir)?.into_iter().filter(|path| !path.is_dir()).collect();
+    Ok(divide(files, By::Names, skipped))
+}
+
+/// The pictures directly in `dir` by their contents, in the order of the bytes of their names, and all else that lies there,
+/// folders too, each with the reason why it is left out.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn pictures_by_contents(dir: &Path) -> Result<(Vec<PathBuf>, Vec<(PathBuf, String)>)> {
+    let mut left_out = Vec::new();
+    let pictures = divide(entries(dir)?, By::Contents, &mut left_out);
+    Ok((pictures, left_out))
+}
+
+fn divide(paths: Vec<PathBuf>, by: By, left_out: &mut Vec<(PathBuf, String)>) -> Vec<PathBuf> {
+    let mut pictures = Vec::new();
+    for path in paths {
+        match why_left_out(&path, by) {
             None => pictures.push(path),
             Some(why) => left_out.push((path, why)),
         }
     }
-    Ok((pictures, left_out))
+    pictures
+}
+
+/// Adds to `skipped` what else there is in folders that were looked into: folders that were not.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn skip_folders(looked_into: &[&PathBuf], skipped: &mut Vec<(PathBuf, String)>) -> Result<()> {
+    for dir in looked_into {
+        let unknown = folders(dir)?.into_iter().filter(|folder| !looked_into.iter().any(|one| one.starts_with(folder)));
+        skipped.extend(unknown.map(|folder| (folder, NOT_LOOKED_INTO.to_owned())));
+    }
+    Ok(())
+}
+
+/// The folders directly in `dir` that are not hidden, in the order of the bytes of their names; none when there is no such folder.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
+    Ok(entries(dir)?.into_iter().filter(|path| path.is_dir() && !is_hidden(path)).collect())
+}
+
+/// In lower case.
+pub fn ending(file: &Path) -> String {
+    file.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
 
 /// What is in `dir`, in the order of the bytes of the names; nothing when there is no such folder.
@@ -56,35 +110,39 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The reason why `path` is not among the pictures of its folder; `None` if it is.
-fn why_left_out(path: &Path) -> Option<String> {
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    let has_a_pictures_ending = ENDINGS.contains(&&*ending);
-    if name.starts_with(b".") {
+fn why_left_out(path: &Path, by: By) -> Option<String> {
+    let ending = ending(path);
+    if is_hidden(path) {
         return Some("hidden".to_owned());
     }
-    match fs::metadata(path).map(|found| found.file_type()) {
+    match fs::metadata(path).or_else(|_| fs::symlink_metadata(path)).map(|found| found.file_type()) {
         Ok(kind) if kind.is_dir() => return Some(NOT_LOOKED_INTO.to_owned()),
-        Ok(kind) if !kind.is_file() => return Some(format!("{} and no file", kind_of(kind))),
-        // The picture is missing, which is for its reader to say.
-        _ if has_a_pictures_ending => return None,
+        Ok(kind) if !kind.is_file() => return Some(kind_of(kind).to_owned()),
+        _ if ENDINGS.contains(&&*ending) => return None,
         Ok(_) => {}
-        Err(_) if path.is_symlink() => return Some("a link to nothing".to_owned()),
         Err(error) => return Some(format!("cannot be read: {error}")),
     }
-    if name.ends_with(UNFINISHED.as_bytes()) {
+    if path.as_os_str().as_encoded_bytes().ends_with(UNFINISHED.as_bytes()) {
         return Some("not finished when it was written".to_owned());
     }
-    match files::open(path).and_then(|file| files::start(file, START)) {
-        Err(error) => Some(format!("cannot be read: {error}")),
-        Ok(start) => match guess(&start) {
-            Some(FileFormat::Tiff) if RAW_ENDINGS.contains(&&*ending) => {
-                Some("a camera's raw file, which has to be developed into a TIFF first".to_owned())
-            }
-            Some(_) => None,
-            None => Some(what_it_is(&start)),
-        },
+    let start = match files::open(path).and_then(|file| files::start(file, START)) {
+        Err(error) => return Some(format!("cannot be read: {error}")),
+        Ok(start) => start,
+    };
+    match guess(&start) {
+        Some(FileFormat::Tiff) if RAW_ENDINGS.contains(&&*ending) => {
+            Some("a camera's raw file, which has to be developed into a TIFF first".to_owned())
+        }
+        Some(format) if by == By::Names => {
+            Some(format!("holds a {}: rename it to .{}", format.name(), format.endings()[0]))
+        }
+        Some(_) => None,
+        None => Some(what_it_is(&start)),
     }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().unwrap_or_default().as_encoded_bytes().starts_with(b".")
 }
 
 /// The format of a file with any name that begins with `start`.
@@ -183,7 +241,7 @@ mod tests {
     /// Names of the pictures, and names and reasons of the rest.
     fn look(dir: &TempDir) -> (Vec<String>, Vec<String>) {
         let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (pictures, left_out) = pictures(dir.path()).expect("the folder can be listed");
+        let (pictures, left_out) = pictures_by_contents(dir.path()).expect("the folder can be listed");
         let left_out = left_out.iter().map(|(path, why)| format!("{}: {why}", name(path)));
         (pictures.iter().map(|path| name(path)).collect(), left_out.collect())
     }
@@ -225,7 +283,15 @@ mod tests {
                 "n.png: a folder that is not looked into",
             ]
         );
-        assert_eq!(pictures(&dir.path().join("nowhere")).expect("none").0, [PathBuf::new(); 0]);
+        assert_eq!(list(&dir.path().join("nowhere")).expect("none"), [PathBuf::new(); 0]);
+        // Where names decide, the same files are told and not taken.
+        let mut skipped = Vec::new();
+        assert_eq!(pictures(dir.path(), &mut skipped).expect("it can be listed"), [dir.path().join("f.png")]);
+        let told: Vec<&str> = skipped.iter().map(|(_, why)| &**why).collect();
+        assert_eq!(
+            told[1..4],
+            ["holds a PNG: rename it to .png", "holds a JPEG: rename it to .jpg", "holds a BMP: rename it to .bmp"]
+        );
     }
 
     #[cfg(unix)]
@@ -238,12 +304,21 @@ mod tests {
         let _socket = UnixListener::bind(at("socket.png")).expect("a socket for the test");
         symlink("nowhere", at("missing.png")).expect("a link for the test");
         symlink("nowhere", at("nothing")).expect("a link for the test");
+        let made = std::process::Command::new("mkfifo").arg(at("fifo.png")).status();
+        assert!(made.expect("mkfifo is everywhere").success());
+        fs::write(at("real.png"), "").expect("a file for the test");
+        symlink("real.png", at("link.png")).expect("a link for the test");
         let (taken, left_out) = look(&dir);
-        // A picture that is missing is named by whoever asks for it.
-        assert_eq!(taken, ["missing.png"]);
+        assert_eq!(taken, ["link.png", "real.png"]);
         assert_eq!(
             left_out,
-            ["endless.png: a device and no file", "nothing: a link to nothing", "socket.png: a socket and no file"]
+            [
+                "endless.png: a device",
+                "fifo.png: a FIFO",
+                "missing.png: a link to nothing",
+                "nothing: a link to nothing",
+                "socket.png: a socket"
+            ]
         );
     }
 

@@ -10,6 +10,7 @@ pub mod file;
 pub mod fit;
 pub mod folder;
 pub mod format;
+pub mod halves;
 mod jpeg;
 pub mod layout;
 mod limit;
@@ -34,7 +35,8 @@ pub use file::{Decoded, LOOKED_FOR, PictureFile, picture_size, read_picture, tur
 pub use fit::{Fit, Preprocess};
 pub use folder::{CACHE_BYTES, Folder, PairOptions};
 pub use format::FileFormat;
-pub use layout::{Layout, list};
+pub use layout::Layout;
+pub use listing::list;
 pub use loader::{Batch, Loader, LoaderConfig, Position};
 pub use picture::{Depth, Picture};
 pub use report::{Report, preparation};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use super::layout::{NOT_LOOKED_INTO, below};
+use super::layout::below;
+use super::listing::NOT_LOOKED_INTO;
 pub use super::values::Side;
 use super::values::Values;
 use super::{Augment, Direction, Layout, PairOptions, Preprocess, ResizeFilter, Size};
@@ -18,6 +19,8 @@ const NAMED: usize = 6;
 pub struct Report {
     pub dir: PathBuf,
     pub layout: Layout,
+    /// True if the names of pairs differ in case or Unicode form.
+    pub is_folded: bool,
     pub direction: Direction,
     /// Each part of the data: ` in train/` and the like, the number of its pairs, and what they are for.
     pub parts: Vec<(String, usize, &'static str)>,
@@ -44,11 +47,22 @@ impl Report {
             Direction::AToB => ("input", "target"),
             Direction::BToA => ("target", "input"),
         };
-        let how = match self.layout {
+        let how = match &self.layout {
             Layout::SideBySide => {
                 format!("pairs side by side, the left half (A) is the {input}, the right (B) the {target}")
             }
-            Layout::Folders => format!("pairs by name in two folders, A is the {input}, B the {target}"),
+            Layout::Folders([a, b]) => {
+                let but = if self.is_folded { ", but for case and Unicode form," } else { "" };
+                let side = |name: &str, side| if name == side { name.to_owned() } else { format!("{name}/ ({side})") };
+                let (a, b) = (side(a, "A"), side(b, "B"));
+                format!("pairs by name{but} in two folders, {a} is the {input}, {b} the {target}")
+            }
+            Layout::Suffixes([a, b]) => {
+                let name =
+                    |suffix: &str| if suffix.is_empty() { "no suffix".to_owned() } else { format!("…{suffix}") };
+                let (a, b) = (name(a), name(b));
+                format!("pairs by suffix in one folder, {a} (A) is the {input}, {b} (B) the {target}")
+            }
             Layout::Stems => format!("pairs by name, the .png (B) is the {target}, the file beside it (A) the {input}"),
         };
         let parts = self.parts.iter().map(|(part, count, use_)| format!("{}{part} {use_}", number(*count, "pair")));
@@ -179,6 +193,7 @@ mod tests {
         Report {
             dir: "data".into(),
             layout: Layout::SideBySide,
+            is_folded: false,
             direction: Direction::BToA,
             parts: vec![(" in train/".to_owned(), 2, "to learn from"), (" in test/".to_owned(), 1, "held out")],
             seen,
@@ -200,20 +215,53 @@ mod tests {
     }
 
     #[test]
+    fn every_layout_says_which_side_is_which() {
+        let said = |layout: Layout, is_folded| {
+            Report { layout, is_folded, direction: Direction::AToB, ..report() }.lines().remove(0)
+        };
+        let names = |a: &str, b: &str| [a.to_owned(), b.to_owned()];
+        for (layout, is_folded, expected) in [
+            (Layout::Folders(names("A", "B")), false, "by name in two folders, A is the input, B the target"),
+            (
+                Layout::Folders(names("A", "B")),
+                true,
+                "by name, but for case and Unicode form, in two folders, A is the input, B the target",
+            ),
+            (
+                Layout::Folders(names("photos", "labels")),
+                false,
+                "by name in two folders, photos/ (A) is the input, labels/ (B) the target",
+            ),
+            (
+                Layout::Suffixes(names("_A", "_B")),
+                false,
+                "by suffix in one folder, …_A (A) is the input, …_B (B) the target",
+            ),
+            (
+                Layout::Suffixes(names("", "_mask")),
+                false,
+                "by suffix in one folder, no suffix (A) is the input, …_mask (B) the target",
+            ),
+        ] {
+            assert_eq!(said(layout, is_folded), format!("Found     pairs {expected}"));
+        }
+    }
+
+    #[test]
     fn many_sizes_become_a_range_and_many_names_a_number() {
         let mut report = report();
         for side in 100..120 {
             report.seen.pair([Size { width: side, height: 50 }, Size { width: side, height: 2 * side }]);
         }
         for number in 0..10 {
-            report.skipped.push((format!("data/train/{number}.txt").into(), "not the name of a picture".to_owned()));
+            report.skipped.push((format!("data/train/{number}.txt").into(), "not a picture".to_owned()));
         }
         report.skipped.push(("data/.x.png".into(), "hidden".to_owned()));
         let lines = report.lines();
         assert_eq!(lines[2], "Sizes     22 of them, 32 to 119 wide and 32 to 238 high; A and B differ in 20 pairs");
         assert_eq!(
             lines[4],
-            "Skipped   11 files (hidden: .x.png; not the name of a picture: train/0.txt, train/1.txt, train/2.txt, \
+            "Skipped   11 files (hidden: .x.png; not a picture: train/0.txt, train/1.txt, train/2.txt, \
              train/3.txt, train/4.txt, train/5.txt, 4 more)"
         );
         let folder = |name: &str| (name.into(), NOT_LOOKED_INTO.to_owned());

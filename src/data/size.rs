@@ -25,6 +25,15 @@ impl Size {
         self.width * self.height
     }
 
+    /// True if width and height are in the same proportion, to 1 % or to the rounding of a side to whole pixels.
+    pub fn has_shape_of(self, other: Size) -> bool {
+        let (ours, theirs) = (self.width * other.height, other.width * self.height);
+        let apart = ours.abs_diff(theirs);
+        // A side of one picture that is half a pixel longer makes half of a side of the other.
+        let longest = self.width.max(self.height).max(other.width).max(other.height);
+        100 * apart <= ours.min(theirs) || 2 * apart <= longest
+    }
+
     /// Both sides, squares too.
     pub fn sides(self) -> String {
         format!("{}x{}", self.width, self.height)
@@ -85,6 +94,21 @@ impl TryFrom<Written> for Size {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shapes_are_compared_to_a_percent_or_a_pixel() {
+        let same = |a: &str, b: &str| {
+            let [a, b] = [a, b].map(|text| text.parse::<Size>().expect(text));
+            assert_eq!(a.has_shape_of(b), b.has_shape_of(a), "{a} {b}");
+            a.has_shape_of(b)
+        };
+        for (a, b) in [("256", "64"), ("512x256", "100x50"), ("1000x1000", "1000x1010"), ("100x75", "33x25")] {
+            assert!(same(a, b), "{a} {b}");
+        }
+        for (a, b) in [("256", "256x128"), ("1000x1000", "1000x1011"), ("8x8", "8x9"), ("20x20", "24x20")] {
+            assert!(!same(a, b), "{a} {b}");
+        }
+    }
 
     #[test]
     fn reads_what_it_writes() {

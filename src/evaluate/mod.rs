@@ -10,6 +10,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cli::EvaluateArgs;
+use crate::data::dataset::ToEvaluate;
 use crate::data::{CACHE_BYTES, Direction, Folder, Pairs, Picture};
 use crate::device::cpu::with_threads;
 use crate::metrics::{Distances, Metric, Statistics};
@@ -86,7 +87,8 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let size = options.fit.image;
     model.note().into_iter().for_each(say);
     let cache_bytes = memory::check(&model, size, CACHE_BYTES)?;
-    let (split, pairs) = Folder::to_evaluate(&args.data, &options, cache_bytes)?;
+    let ToEvaluate { split, pairs, report } = Folder::to_evaluate(&args.data, &options, cache_bytes)?;
+    report.lines().iter().for_each(|line| say(line));
     let progress = Progress::of_jobs("Translating pairs", pairs.len() as u64);
     let images = with_threads(args.generator.threads, || -> Result<Vec<Measured>> {
         let mut images = Vec::with_capacity(pairs.len());

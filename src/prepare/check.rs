@@ -8,7 +8,7 @@ use crate::cli::CheckArgs;
 use crate::config::TrainOptions;
 use crate::data::{Dataset, Preprocess, preparation};
 use crate::progress::{Progress, tell};
-use crate::words::{count, first};
+use crate::words::{MOST_NAMED, count, first};
 
 /// Decodes all pairs of `args.dir` and prints what was found.
 ///
@@ -41,7 +41,7 @@ pub fn run(args: &CheckArgs) -> Result<()> {
         tell(format_args!("{line}"))?;
     }
     tell(format_args!("{}", preparation(&config.pair_options(), config.augment)))?;
-    for line in first(bad.iter().cloned()) {
+    for line in first(bad.iter().cloned(), MOST_NAMED) {
         tell(format_args!("Unusable  {line}"))?;
     }
     ensure!(

@@ -15,10 +15,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use rayon::prelude::*;
 
-use crate::data::layout::{PARTS, list_and_skip, skip_folders};
+use crate::data::layout::PARTS;
+use crate::data::listing::{pictures, skip_folders};
 use crate::data::{Picture, Size};
 use crate::progress::{Progress, say};
-use crate::words::{count, first, refuse};
+use crate::words::{MOST_NAMED, count, first, refuse};
 use new_folder::{ensure_free, new_folder};
 
 /// The pictures in each of the [`PARTS`] of a folder that has any. What else there is goes to `skipped`.
@@ -30,7 +31,7 @@ fn parts(dir: &Path, skipped: &mut Vec<(PathBuf, String)>) -> Result<Vec<(&'stat
     ensure!(dir.is_dir(), "{} is a file: give the folder that holds the pictures", dir.display());
     let mut found = Vec::new();
     for part in PARTS {
-        let files = list_and_skip(&dir.join(part), skipped)?;
+        let files = pictures(&dir.join(part), skipped)?;
         if !files.is_empty() {
             found.push((part, files));
         }
@@ -43,7 +44,7 @@ fn parts(dir: &Path, skipped: &mut Vec<(PathBuf, String)>) -> Result<Vec<(&'stat
 /// Names what a folder holds that a command makes nothing of, each with the reason.
 fn say_left_out(skipped: &[(PathBuf, String)]) {
     let lines = skipped.iter().map(|(path, why)| format!("{}: {why}", path.display()));
-    first(lines).iter().for_each(|line| say(&format!("Left out: {line}")));
+    first(lines, MOST_NAMED).iter().for_each(|line| say(&format!("Left out: {line}")));
 }
 
 /// Does `one` for each of `jobs`, several at a time, and says how far it is: `what` are the jobs, in the plural.

@@ -10,18 +10,19 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use image::DynamicImage;
 
-use super::{beside, count, for_all, new_folder, parts, refuse, say_left_out};
+use super::{beside, count, for_all, new_folder, parts, say_left_out};
 use crate::{
     cli::PairArgs,
-    data::{Depth, Picture, ResizeFilter, layout::PARTS, picture_size, read_picture, turn, write_png},
+    data::layout::{Joined, Named, PARTS, join, join_folded},
+    data::{Depth, Picture, ResizeFilter, picture_size, read_picture, turn, write_png},
     progress::tell,
+    words::refuse_naming,
 };
 
 /// Joins `args.a` and `args.b` into `args.out`.
 ///
 /// # Errors
-/// Naming every picture without a partner, every pair of two sizes and every picture that cannot be read; nothing is written
-/// then.
+/// Naming pictures without a partner, pairs of two sizes and pictures that cannot be read; nothing is written then.
 pub fn run(args: &PairArgs) -> Result<()> {
     super::ensure_free(&args.out)?;
     let pairs = find(args)?;
@@ -33,7 +34,7 @@ pub fn run(args: &PairArgs) -> Result<()> {
         for_all(&pairs, "pairs", |pair| {
             let _turn = turn(&[&pair.a, &pair.b])?;
             let ((a, _, depth_a), (b, _, depth_b)) = (read_picture(&pair.a)?, read_picture(&pair.b)?);
-            let joined = join((a, depth_a), (b, depth_b));
+            let joined = beside_each_other((a, depth_a), (b, depth_b));
             let mut name = pair.stem.clone();
             name.push(".png");
             write_png(&out.join(pair.part).join(name), &joined)
@@ -50,6 +51,9 @@ pub fn run(args: &PairArgs) -> Result<()> {
     Ok(())
 }
 
+/// More problems than these are counted.
+const NAMED: usize = 5;
+
 struct PairOfFiles {
     part: &'static str,
     stem: OsString,
@@ -59,67 +63,57 @@ struct PairOfFiles {
 
 /// All pairs, by part and name. Files that are no pictures are named.
 fn find(args: &PairArgs) -> Result<Vec<PairOfFiles>> {
-    let mut files: BTreeMap<(usize, OsString), [Vec<PathBuf>; 2]> = BTreeMap::new();
+    let dirs = [&args.a, &args.b];
     let mut skipped = Vec::new();
-    for (side, dir) in [&args.a, &args.b].into_iter().enumerate() {
+    let mut by_part: BTreeMap<usize, [Vec<Named>; 2]> = BTreeMap::new();
+    for (side, dir) in dirs.into_iter().enumerate() {
         for (part, found) in parts(dir, &mut skipped)? {
             let order = PARTS.iter().position(|known| *known == part).unwrap_or_default();
-            for file in found {
-                let stem = file.file_stem().unwrap_or_default().to_owned();
-                files.entry((order, stem)).or_default()[side].push(file);
-            }
+            by_part.entry(order).or_default()[side] = found.into_iter().map(Named::by_stem).collect();
         }
     }
     let (mut pairs, mut problems) = (Vec::new(), Vec::new());
-    for ((order, stem), sides) in files {
+    for (order, sides) in by_part {
         let part = PARTS[order];
-        match sides {
-            [a, b] if a.len() == 1 && b.len() == 1 => {
-                let [a, b] = [a, b].map(|mut files| files.remove(0));
-                if let Err(problem) = check_sizes(&a, &b, args.resize) {
-                    problems.push(format!("{problem:#}"));
-                }
-                pairs.push(PairOfFiles { part, stem, a, b });
+        let Joined { pairs: equal, alone, unclear } = join(sides);
+        let Joined { pairs: folded, alone, unclear: unclear_when_folded } = join_folded(alone);
+        problems.extend(unclear.into_iter().chain(unclear_when_folded));
+        let mut found = Vec::new();
+        for [a, b] in equal.into_iter().chain(folded) {
+            if let Err(problem) = check_sizes(&a.file, &b.file, args.resize) {
+                problems.push(format!("{problem:#}"));
             }
-            [a, b] => {
-                for (files, other) in [(&a, (&b, &args.b)), (&b, (&a, &args.a))] {
-                    match files.as_slice() {
-                        [] => {}
-                        [file] if other.0.is_empty() => {
-                            let other = if part.is_empty() { other.1.clone() } else { other.1.join(part) };
-                            problems.push(format!("{} has no partner in {}", file.display(), other.display()));
-                        }
-                        [_] => {}
-                        files => {
-                            let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
-                            problems.push(format!("{} have one name", names.join(" and ")));
-                        }
-                    }
-                }
-            }
+            found.push(PairOfFiles { part, stem: a.name, a: a.file, b: b.file });
+        }
+        found.sort_by(|one, other| one.stem.cmp(&other.stem));
+        pairs.extend(found);
+        for (alone, other) in alone.into_iter().zip([&args.b, &args.a]) {
+            let other = if part.is_empty() { other.clone() } else { other.join(part) };
+            problems.extend(
+                alone.iter().map(|one| format!("{} has no partner in {}", one.file.display(), other.display())),
+            );
         }
     }
     let summary = format!("{} before these folders can be joined", count(problems.len(), "problem"));
-    refuse(problems, summary)?;
+    refuse_naming(NAMED, problems, summary)?;
     say_left_out(&skipped);
     Ok(pairs)
 }
 
 fn check_sizes(a: &Path, b: &Path, is_resized: bool) -> Result<()> {
     let (size_a, size_b) = (picture_size(a)?, picture_size(b)?);
+    let sizes = || format!("{} is {} and {} is {}", a.display(), size_a.sides(), b.display(), size_b.sides());
     ensure!(
-        is_resized || size_a == size_b,
-        "{} is {} and {} is {} (--resize fits B to A)",
-        a.display(),
-        size_a.sides(),
-        b.display(),
-        size_b.sides()
+        size_a.has_shape_of(size_b),
+        "{}, more than 1 % apart in shape: they would not lie on each other; crop them to one shape",
+        sizes()
     );
+    ensure!(is_resized || size_a == size_b, "{} (--resize fits B to A)", sizes());
     Ok(())
 }
 
 /// `a` beside `b`, resized if need be, in a picture that can hold the colours, the depth and the transparency of both.
-fn join((a, depth_a): (Picture, Depth), (b, depth_b): (Picture, Depth)) -> DynamicImage {
+fn beside_each_other((a, depth_a): (Picture, Depth), (b, depth_b): (Picture, Depth)) -> DynamicImage {
     let any = |has: fn(usize) -> bool| has(a.channels) || has(b.channels);
     let channels = match (any(|channels| channels > 2), any(|channels| channels % 2 == 0)) {
         (false, false) => 1,
@@ -144,7 +138,7 @@ mod tests {
     fn join(a: &DynamicImage, b: &DynamicImage) -> DynamicImage {
         let picture =
             |image: &DynamicImage| (Picture::from_image(image.clone()).expect("8 or 16 bits"), Depth::of(image));
-        super::join(picture(a), picture(b))
+        beside_each_other(picture(a), picture(b))
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{count, for_all, new_folder, refuse, say_left_out};
 use crate::{
     cli::SplitArgs,
     data::layout::{self, Found, Layout, Source},
+    data::{Size, halves},
     philox::{Purpose, Stream},
     progress::tell,
 };
@@ -18,7 +19,8 @@ use crate::{
 /// Copies the pairs of `args.dir` into the parts of `args.out`.
 ///
 /// # Errors
-/// When the folder has no pairs or too few, or it is unclear which files are pairs; nothing is written then.
+/// When the folder has no pairs or too few, or it is unclear which files are pairs, or the halves of files have an unlikely
+/// shape; nothing is written then.
 pub fn run(args: &SplitArgs) -> Result<()> {
     super::ensure_free(&args.out)?;
     for (flag, share) in [("--val", args.val), ("--test", args.test)] {
@@ -29,7 +31,7 @@ pub fn run(args: &SplitArgs) -> Result<()> {
     let parts = divide(pairs.len(), args)?;
     let mut copies: Vec<(&PathBuf, PathBuf)> = Vec::new();
     for (pair, part) in pairs.iter().zip(&parts) {
-        copies.extend(pair.files().iter().zip(targets(pair, found.layout, part)));
+        copies.extend(pair.files().iter().zip(targets(pair, &found, part)));
     }
     new_folder(&args.out, |out| {
         for (_, to) in &copies {
@@ -49,10 +51,9 @@ pub fn run(args: &SplitArgs) -> Result<()> {
 }
 
 /// Where the files of a pair go, below the new folder.
-fn targets(source: &Source, layout: Layout, part: &str) -> Vec<PathBuf> {
-    let sides: &[&str] = if layout == Layout::Folders { &["A", "B"] } else { &["", ""] };
-    let target =
-        |(file, side): (&PathBuf, &&str)| Path::new(side).join(part).join(file.file_name().unwrap_or_default());
+fn targets(source: &Source, found: &Found, part: &str) -> Vec<PathBuf> {
+    let sides: &[&str] = if matches!(found.layout, Layout::Folders(_)) { &["A", "B"] } else { &["", ""] };
+    let target = |(file, side): (&PathBuf, &&str)| Path::new(side).join(part).join(found.below_side(file));
     source.files().iter().zip(sides).map(target).collect()
 }
 
@@ -63,6 +64,8 @@ fn find(dir: &Path) -> Result<Found> {
         ensure!(found.part(part).is_empty(), "{} is divided already: it has pairs in {part}/", dir.display());
     }
     refuse(found.unclear.clone(), format!("{} cannot be divided", dir.display()))?;
+    // Which image size they are for is not known yet.
+    halves::check(dir, found.part(""), Size::square(1))?;
     say_left_out(&found.skipped);
     Ok(found)
 }

@@ -21,7 +21,8 @@ use super::validation::validate;
 use crate::checkpoint::{Meta, Reader, names, save_best, save_to_run};
 use crate::config::{Resume, TrainConfig, TrainRequest};
 use crate::data::{
-    CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, Pairs, Picture, Position, Report, Split, preparation,
+    CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, PairOptions, Pairs, Picture, Position, Report, Split,
+    preparation,
 };
 use crate::device::Chosen;
 use crate::device::cpu::with_threads;
@@ -56,7 +57,7 @@ pub fn run(request: TrainRequest) -> Result<()> {
     let TrainRequest { config, resume } = request;
     let chosen = config.device.choose()?;
     let cache_bytes = memory::check(&config, chosen.place, CACHE_BYTES)?;
-    let data = Data::open(&config, cache_bytes)?;
+    let data = Data::open(&config, resume.is_some(), cache_bytes)?;
     with_threads(config.threads, || Run::start(config, resume, data, chosen)?.train())?
 }
 
@@ -70,8 +71,9 @@ struct Data {
 }
 
 impl Data {
-    fn open(config: &TrainConfig, cache_bytes: usize) -> Result<Data> {
-        let options = config.pair_options();
+    /// `is_resumed`: they were taken before.
+    fn open(config: &TrainConfig, is_resumed: bool, cache_bytes: usize) -> Result<Data> {
+        let options = PairOptions { taken_before: is_resumed, ..config.pair_options() };
         let (train, held_out, report): (Arc<dyn Pairs>, Option<Box<dyn Pairs>>, _) = match &config.data {
             None => {
                 let facades = |size, count, split| -> Result<Facades> {
@@ -82,7 +84,7 @@ impl Data {
                 (Arc::new(train), Some(Box::new(held_out)), None)
             }
             Some(dir) => {
-                let Dataset { train, held_out, report } = open_folder(dir, config, cache_bytes)?;
+                let Dataset { train, held_out, report } = open_folder(dir, &options, cache_bytes)?;
                 (Arc::new(train), held_out.map(|folder| Box::new(folder) as Box<dyn Pairs>), Some(report))
             }
         };
@@ -98,12 +100,12 @@ impl Data {
     }
 }
 
-fn open_folder(dir: &Path, config: &TrainConfig, cache_bytes: usize) -> Result<Dataset> {
+fn open_folder(dir: &Path, options: &PairOptions, cache_bytes: usize) -> Result<Dataset> {
     let reading = OnceLock::new();
     let decoded = |_, total: usize| {
         reading.get_or_init(|| Progress::of_jobs("Reading pairs", total as u64)).advance(1);
     };
-    Dataset::open(dir, &config.pair_options(), cache_bytes, &decoded)
+    Dataset::open(dir, options, cache_bytes, &decoded)
 }
 
 struct Run {

@@ -12,6 +12,7 @@ mod import;
 mod inspect;
 #[cfg(unix)]
 mod interrupt;
+mod layouts;
 mod pairs;
 mod prepare;
 mod recipes;

@@ -193,7 +193,7 @@ fn check_tells_what_train_would_find_and_refuse() {
         "Pairs     2 pairs in train/ to learn from, 1 pair in test/ held out",
         "Sizes     32x32 (2), 40x32 (1)",
         "Files     8-bit RGB PNG (2), 8-bit RGB JPEG (1)",
-        "Skipped   1 file (not the name of a picture: train/notes.txt)",
+        "Skipped   1 file (not a picture: train/notes.txt)",
         "Prepared  resized to 256x256 (bicubic), mirrored half of the time",
         "Everything can be used",
     ];
@@ -210,7 +210,8 @@ fn check_tells_what_train_would_find_and_refuse() {
     // A folder of another name than those of parts.
     scene.draw("data/valid/d.png", &pair(3, 64, 32));
     let said = scene.run("data check data");
-    let skipped = "Skipped   1 file, 1 folder (a folder that is not looked into: valid; not the name of a picture: train/notes.txt)";
+    let skipped =
+        "Skipped   1 file, 1 folder (a folder that is not looked into: valid; not a picture: train/notes.txt)";
     assert!(said.stdout.lines().any(|line| line == skipped), "{}", said.stdout);
 
     let error = scene.refused("data check data --load-size 300");
@@ -233,7 +234,7 @@ fn check_tells_what_train_would_find_and_refuse() {
 fn pictures_of_any_size_are_resized() {
     let scene = Scene::new();
     scene.draw("data/wide.png", &pair(0, 150, 40));
-    scene.draw("data/tall.png", &pair(1, 22, 91));
+    scene.draw("data/tall.png", &pair(1, 102, 91));
     scene.run(&format!("train --data data {TINY} --augment jitter --load-size 40x36 --steps 4 --out run"));
     assert_eq!(scene.rows("run").len(), 4);
 

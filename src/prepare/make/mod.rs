@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 
-use super::{beside, count, first, for_all, new_folder, parts, refuse, say_left_out};
+use super::{MOST_NAMED, beside, count, first, for_all, new_folder, parts, refuse, say_left_out};
 use crate::{
     cli::MakeArgs,
     data::{Picture, ResizeFilter, Size, picture_size, read_picture, turn, write_png},
@@ -32,7 +32,7 @@ pub fn run(args: &MakeArgs) -> Result<()> {
     let total = photos.len();
     let (photos, small): (Vec<_>, Vec<_>) = photos.into_iter().partition(|photo| !photo.is_small);
     if !small.is_empty() {
-        let names = first(small.iter().map(|photo| photo.path.display().to_string()));
+        let names = first(small.iter().map(|photo| photo.path.display().to_string()), MOST_NAMED);
         let of = format!("{} of {}", small.len(), count(total, "photograph"));
         say(&format!("{of} are smaller than --size {} and left out: {}", args.size, names.join(", ")));
     }
