@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::prepare::fetch::table;
+use crate::prepare::fetch::{ByteSize, table};
 
 const EXAMPLE: &str = "\
 Example: the facades into data/facades, and a training on them
@@ -33,4 +33,13 @@ pub struct FetchArgs {
     /// The SHA-256 that the archive must have, in hexadecimal; it replaces a recorded one.
     #[arg(long, value_name = "HEX", requires = "name")]
     pub sha256: Option<String>,
+
+    /// The largest download, like 500M or 20G; for the data sets below half as much again as the archive has, else 20G.
+    #[arg(long, value_name = "SIZE", requires = "name")]
+    pub max_download: Option<ByteSize>,
+
+    /// The most space on the disk that the unpacked files may take; for the data sets below twice the archive's size, else ten
+    /// times the download's and 1G.
+    #[arg(long, value_name = "SIZE", requires = "name")]
+    pub max_unpacked: Option<ByteSize>,
 }

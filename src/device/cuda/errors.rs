@@ -23,6 +23,7 @@ pub fn explain(what: &str, error: DriverError) -> Error {
 /// its own errors, and of others the driver's text is too short.
 fn cure(code: CUresult) -> Option<&'static str> {
     Some(match code {
+        CUDA_ERROR_OUT_OF_MEMORY => "its memory is full; `nvidia-smi` lists the processes that use it",
         CUDA_ERROR_STUB_LIBRARY => {
             "its library is the stub that CUDA toolkits have for linking; take the toolkit's folder `stubs` out of \
              LD_LIBRARY_PATH, and install the NVIDIA driver if there is none"

@@ -1,10 +1,12 @@
 //! The public data sets of the Pix2Pix paper, as its authors serve them.
 
+use super::size::{ByteSize, MIB};
+
 /// One of them: side-by-side JPEGs in NAME/train, NAME/val and, for some, NAME/test.
 pub struct Archive {
     pub name: &'static str,
-    /// Of the download, as its server lists it.
-    size: &'static str,
+    /// Of the download, as its server lists it, which rounds.
+    mebibytes: u64,
     /// For training.
     pairs: &'static str,
     /// What is in the left and in the right half.
@@ -20,7 +22,7 @@ const SERVER: &str = "https://efrosgans.eecs.berkeley.edu/pix2pix/datasets";
 const ARCHIVES: [Archive; 6] = [
     Archive {
         name: "facades",
-        size: "29 MiB",
+        mebibytes: 29,
         pairs: "400",
         halves: "photo | labels",
         direction: "b-to-a",
@@ -28,7 +30,7 @@ const ARCHIVES: [Archive; 6] = [
     },
     Archive {
         name: "maps",
-        size: "239 MiB",
+        mebibytes: 239,
         pairs: "1,096",
         halves: "aerial photo | map",
         direction: "b-to-a",
@@ -36,7 +38,7 @@ const ARCHIVES: [Archive; 6] = [
     },
     Archive {
         name: "cityscapes",
-        size: "99 MiB",
+        mebibytes: 99,
         pairs: "2,975",
         halves: "photo | labels",
         direction: "b-to-a",
@@ -44,7 +46,7 @@ const ARCHIVES: [Archive; 6] = [
     },
     Archive {
         name: "edges2shoes",
-        size: "2.0 GiB",
+        mebibytes: 2048,
         pairs: "50,000",
         halves: "edges | photo",
         direction: "a-to-b",
@@ -52,7 +54,7 @@ const ARCHIVES: [Archive; 6] = [
     },
     Archive {
         name: "edges2handbags",
-        size: "8.0 GiB",
+        mebibytes: 8192,
         pairs: "137,000",
         halves: "edges | photo",
         direction: "a-to-b",
@@ -60,7 +62,7 @@ const ARCHIVES: [Archive; 6] = [
     },
     Archive {
         name: "night2day",
-        size: "1.9 GiB",
+        mebibytes: 1946,
         pairs: "17,823",
         halves: "night | day",
         direction: "a-to-b",
@@ -81,12 +83,27 @@ impl Archive {
     pub fn url(&self) -> String {
         format!("{SERVER}/{}.tar.gz", self.name)
     }
+
+    fn size(&self) -> ByteSize {
+        ByteSize(self.mebibytes * MIB)
+    }
+
+    /// The bound on the download: its size, and room for a new edition.
+    pub fn max_download(&self) -> ByteSize {
+        ByteSize(self.size().0 / 2 * 3 + 64 * MIB)
+    }
+
+    /// The bound on what is unpacked: JPEGs, which an archive hardly makes smaller.
+    pub fn max_unpacked(&self) -> ByteSize {
+        ByteSize(2 * self.size().0 + 256 * MIB)
+    }
 }
 
 /// All data sets, as text: a line of facts and one of terms for each.
 pub fn table() -> String {
     let mut lines = vec![format!("Data sets of {SERVER}:")];
-    for Archive { name, size, pairs, halves, direction, terms } in &ARCHIVES {
+    for archive in &ARCHIVES {
+        let (Archive { name, pairs, halves, direction, terms, .. }, size) = (archive, archive.size().to_string());
         lines.push(format!("  {name:<15} {size:>8}  about {pairs:>7} pairs  {halves:<18}  --direction {direction}"));
         lines.push(format!("  {:<15} {terms}", ""));
     }

@@ -1,8 +1,9 @@
 //! A file over HTTP, however often the connection breaks.
 //!
 //! What has arrived lies in a file of its own, and beside it the server's word for this version of the file: its entity tag or its
-//! date. A later request asks for the rest on the condition that this is still the version (`If-Range`), so parts of two
-//! versions are never put together; a server that knows no ranges sends the whole again.
+//! date, and the length of the whole. A later request asks for the rest on the condition that this is still the version (`If-Range`),
+//! and what a server sends all the same of another version or length is not taken, so parts of two versions are never put together;
+//! a server that knows no ranges sends the whole again.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -19,8 +20,9 @@ use ureq::{
     http::{HeaderMap, Response, StatusCode, header},
 };
 
+use super::size::ByteSize;
 use crate::{
-    files::with_ending,
+    files::{read_text, with_ending},
     progress::{Progress, say},
 };
 
@@ -45,6 +47,8 @@ struct About {
     url: String,
     /// The entity tag, else the date, as the server wrote it.
     version: String,
+    /// The length of the whole, where the server said it.
+    total: Option<u64>,
 }
 
 impl Partial {
@@ -73,19 +77,24 @@ impl Partial {
         Ok(())
     }
 
+    fn cannot_write(&self) -> String {
+        let path = self.path.display();
+        format!("cannot write {path}: what has arrived is kept, and the same command goes on from there")
+    }
+
     fn len(&self) -> u64 {
         fs::metadata(&self.path).map_or(0, |file| file.len())
     }
 
-    /// How many bytes there are of the file at `url`, and of which version.
-    fn begun(&self, url: &str) -> Option<(u64, String)> {
+    /// How many bytes there are of the file at `url`, and what is known of it.
+    fn begun(&self, url: &str) -> Option<(u64, About)> {
         // An unreadable note is none: the download begins anew.
-        let about: About = toml::from_str(&fs::read_to_string(&self.about).ok()?).ok()?;
-        (about.url == url && self.len() > 0).then(|| (self.len(), about.version))
+        let about: About = toml::from_str(&read_text(&self.about).ok()?).ok()?;
+        (about.url == url && self.len() > 0).then(|| (self.len(), about))
     }
 
     /// An empty file for `version`, or for one that the server has no word for.
-    fn restart(&self, url: &str, version: Option<String>) -> Result<File> {
+    fn restart(&self, url: &str, version: Option<String>, total: Option<u64>) -> Result<File> {
         self.remove()?;
         let cannot = || format!("cannot write {}", self.path.display());
         if let Some(folder) = self.path.parent() {
@@ -93,7 +102,8 @@ impl Partial {
         }
         let file = File::create(&self.path).with_context(cannot)?;
         if let Some(version) = version {
-            fs::write(&self.about, toml::to_string(&About { url: url.to_owned(), version })?).with_context(cannot)?;
+            let about = About { url: url.to_owned(), version, total };
+            fs::write(&self.about, toml::to_string(&about)?).with_context(cannot)?;
         }
         Ok(file)
     }
@@ -103,8 +113,13 @@ impl Partial {
 enum Failure {
     /// Another attempt may succeed.
     Passing(anyhow::Error),
+    /// What has arrived is of no use, and another attempt starts over.
+    StartOver(&'static str),
     Final(anyhow::Error),
 }
+
+/// The file at the server is not the one that was begun.
+const CHANGED: &str = "the server has another file by now";
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Failure {
@@ -112,12 +127,12 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// Downloads `url` into `partial`, which is complete in the end. `what` is said to whoever watches.
+/// Downloads `url` into `partial`, which is complete in the end, and at most `most` bytes. `what` is said to whoever watches.
 ///
 /// # Errors
-/// When the server refuses, several attempts in a row bring nothing new, or the file cannot be written. What has arrived
-/// stays, for the next time.
-pub fn download(url: &str, partial: &Partial, what: &str) -> Result<()> {
+/// When the server refuses, the file is larger than `most`, several attempts in a row bring nothing new, or the file cannot be
+/// written. What has arrived stays, for the next time.
+pub fn download(url: &str, partial: &Partial, what: &str, most: ByteSize) -> Result<()> {
     let is_web = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme));
     ensure!(is_web, "{url} is no address that begins with https:// or http://");
     let agent = Agent::config_builder()
@@ -129,16 +144,21 @@ pub fn download(url: &str, partial: &Partial, what: &str) -> Result<()> {
         .timeout_per_read(Some(SILENCE))
         .build()
         .new_agent();
-    let (mut most, mut left) = (partial.begun(url).map_or(0, |(length, _)| length), ATTEMPTS);
+    let (mut longest, mut left) = (partial.begun(url).map_or(0, |(length, _)| length), ATTEMPTS);
     loop {
-        let error = match attempt(&agent, url, partial, what) {
+        let error = match attempt(&agent, url, partial, what, most) {
             Ok(()) => return Ok(()),
             Err(Failure::Final(error)) => return Err(error),
             Err(Failure::Passing(error)) => error,
+            Err(Failure::StartOver(why)) => {
+                partial.remove()?;
+                longest = 0;
+                anyhow!("{why}: what has arrived is dropped, and the download starts over")
+            }
         };
         let arrived = partial.len();
-        if arrived > most {
-            (most, left) = (arrived, ATTEMPTS);
+        if arrived > longest {
+            (longest, left) = (arrived, ATTEMPTS);
         }
         left -= 1;
         if left == 0 {
@@ -150,37 +170,55 @@ pub fn download(url: &str, partial: &Partial, what: &str) -> Result<()> {
     }
 }
 
-fn attempt(agent: &Agent, url: &str, partial: &Partial, what: &str) -> Result<(), Failure> {
+fn attempt(agent: &Agent, url: &str, partial: &Partial, what: &str, most: ByteSize) -> Result<(), Failure> {
     let begun = partial.begun(url);
     let mut request = agent.get(url).header(header::ACCEPT_ENCODING, "identity");
-    if let Some((length, version)) = &begun {
-        request = request.header(header::RANGE, format!("bytes={length}-")).header(header::IF_RANGE, version);
+    if let Some((length, about)) = &begun {
+        request = request.header(header::RANGE, format!("bytes={length}-")).header(header::IF_RANGE, &about.version);
     }
-    let response = request.call().map_err(|error| Failure::Passing(error.into()))?;
+    let response = request.call().map_err(|error| failed(url, error))?;
     let (status, headers) = (response.status(), response.headers());
+    let within = |total: Option<u64>| match total {
+        Some(total) if total > most.0 => Err(too_large(&format!("has {}", ByteSize(total)), most)),
+        _ => Ok(()),
+    };
     let (mut file, done, total) = match (status, begun) {
-        (StatusCode::OK, _) => (partial.restart(url, version(headers))?, 0, length(headers)),
-        (StatusCode::PARTIAL_CONTENT, Some((have, _))) => {
-            let (from, total) = content_range(headers);
-            if from != Some(have) {
-                partial.remove()?;
-                return Err(Failure::Passing(anyhow!("the server sends another part than was asked for")));
+        (StatusCode::OK, begun) => {
+            let total = length(headers);
+            within(total)?;
+            if begun.is_some() {
+                say(&format!("{what}: the server sends all of it again, not the rest: the download starts over"));
             }
+            (partial.restart(url, version(headers), total)?, 0, total)
+        }
+        (StatusCode::PARTIAL_CONTENT, Some((have, about))) => {
+            let (from, total) = content_range(headers);
+            if about.is_other(headers, total) {
+                return Err(Failure::StartOver(CHANGED));
+            }
+            if from != Some(have) {
+                return Err(Failure::StartOver("the server sends another part than was asked for"));
+            }
+            let total = total.or(about.total);
+            within(total)?;
             let file = OpenOptions::new().append(true).open(&partial.path);
             (file.with_context(|| format!("cannot write {}", partial.path.display()))?, have, total)
         }
         // There is no rest: all of it had arrived, unless the file is another by now.
-        (StatusCode::RANGE_NOT_SATISFIABLE, Some((have, _))) => {
-            if content_range(headers).1 == Some(have) {
-                return Ok(());
+        (StatusCode::RANGE_NOT_SATISFIABLE, Some((have, about))) => {
+            let total = content_range(headers).1;
+            if total == Some(have) && !about.is_other(headers, total) {
+                return within(total);
             }
-            partial.remove()?;
-            return Err(Failure::Passing(anyhow!("the server has another file than the one begun")));
+            return Err(Failure::StartOver(CHANGED));
         }
         _ => return Err(refused(url, status)),
     };
-    receive(response, &mut file, Progress::of_bytes(what, done, total.unwrap_or(0)))?;
-    file.sync_all().with_context(|| format!("cannot write {}", partial.path.display()))?;
+    let progress = Progress::of_bytes(what, done, total.unwrap_or(0));
+    receive(response, &mut file, partial, most.0.saturating_sub(done), progress)?
+        .then_some(())
+        .ok_or_else(|| too_large("is larger", most))?;
+    file.sync_all().with_context(|| partial.cannot_write())?;
     match total {
         Some(total) if partial.len() != total => {
             Err(Failure::Passing(anyhow!("the connection ended after {} of {total} bytes", partial.len())))
@@ -189,20 +227,73 @@ fn attempt(agent: &Agent, url: &str, partial: &Partial, what: &str) -> Result<()
     }
 }
 
-/// Appends the body of `response` to `file`.
-fn receive(response: Response<Body>, file: &mut File, progress: Progress) -> Result<(), Failure> {
-    let (mut body, mut buffer) = (response.into_body().into_reader(), vec![0; 1 << 16]);
+impl About {
+    /// True if a part that comes with `headers`, of a whole of `total` bytes, is of another version than this.
+    fn is_other(&self, headers: &HeaderMap, total: Option<u64>) -> bool {
+        let word = if self.version.starts_with('"') { header::ETAG } else { header::LAST_MODIFIED };
+        let is_other_version = text(headers, word).is_some_and(|found| found.trim_start_matches("W/") != self.version);
+        is_other_version || self.total.zip(total).is_some_and(|(known, found)| known != found)
+    }
+}
+
+fn too_large(how: &str, most: ByteSize) -> Failure {
+    Failure::Final(anyhow!(
+        "the archive {how}, and the bound is {most}: where you trust it, --max-download SIZE raises it"
+    ))
+}
+
+/// Appends the body of `response` to `file`, which is that of `partial`. False if there are more than `most` bytes, of which
+/// so many are written.
+fn receive(
+    response: Response<Body>,
+    file: &mut File,
+    partial: &Partial,
+    most: u64,
+    progress: Progress,
+) -> Result<bool, Failure> {
+    let (mut body, mut buffer, mut left) = (response.into_body().into_reader(), vec![0; 1 << 16], most);
     loop {
         match body.read(&mut buffer) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(true),
             Ok(read) => {
-                file.write_all(&buffer[..read]).context("cannot write the download")?;
-                progress.advance(read as u64);
+                let taken = read.min(usize::try_from(left).unwrap_or(usize::MAX));
+                file.write_all(&buffer[..taken]).with_context(|| partial.cannot_write())?;
+                progress.advance(taken as u64);
+                left -= taken as u64;
+                if taken < read {
+                    return Ok(false);
+                }
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(Failure::Passing(anyhow!(error).context("the connection broke"))),
         }
     }
+}
+
+/// Why no answer came: another attempt may get one, unless the address or the server's certificate is at fault.
+fn failed(url: &str, error: ureq::Error) -> Failure {
+    use ureq::Error::{BodyStalled, ConnectProxyFailed, ConnectionFailed, Io, Protocol, Timeout};
+    let passes = match &error {
+        Io(error) => may_pass(error),
+        Timeout(_) | ConnectionFailed | ConnectProxyFailed(_) | Protocol(_) | BodyStalled => true,
+        _ => false,
+    };
+    let error = anyhow::Error::from(error);
+    match passes {
+        true => Failure::Passing(error),
+        false => Failure::Final(error.context(format!("cannot download {url}, and another attempt would not help"))),
+    }
+}
+
+fn may_pass(error: &std::io::Error) -> bool {
+    use ErrorKind::{InvalidData, InvalidInput, PermissionDenied, Unsupported};
+    // The standard library has no kind for names: there is no such name, or nobody could be asked.
+    let text = error.to_string();
+    if text.contains("failed to lookup address") {
+        return text.contains("Temporary") || text.contains("Try again");
+    }
+    // What TLS refuses, as a certificate, is invalid data.
+    ![InvalidData, InvalidInput, PermissionDenied, Unsupported].contains(&error.kind())
 }
 
 fn refused(url: &str, status: StatusCode) -> Failure {
@@ -220,9 +311,9 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The server's word for this version of the file. A weak tag promises no equal bytes.
+/// The server's word for this version of the file. A weak tag, which begins with W, promises no equal bytes.
 fn version(headers: &HeaderMap) -> Option<String> {
-    let tag = text(headers, header::ETAG).filter(|tag| !tag.starts_with("W/"));
+    let tag = text(headers, header::ETAG).filter(|tag| tag.starts_with('"'));
     tag.or_else(|| text(headers, header::LAST_MODIFIED)).map(str::to_owned)
 }
 
@@ -238,4 +329,39 @@ fn content_range(headers: &HeaderMap) -> (Option<u64>, Option<u64>) {
     let (part, length) = range.split_once('/').unwrap_or((range, ""));
     let first = part.split_once('-').and_then(|(first, _)| first.parse().ok());
     (first, length.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn what_another_attempt_cannot_mend_is_final() {
+        use ureq::Error::{BadUri, HostNotFound, Io, RequireHttpsOnly, Timeout, TooManyRedirects};
+        let lookup = |why: &str| Io(io::Error::other(format!("failed to lookup address information: {why}")));
+        let of = |kind: ErrorKind| Io(io::Error::from(kind));
+        let hopeless = [
+            BadUri(String::new()),
+            HostNotFound,
+            RequireHttpsOnly("http://127.0.0.1".into()),
+            TooManyRedirects,
+            lookup("Name or service not known"),
+            of(ErrorKind::InvalidData),
+        ];
+        let passing = [
+            Timeout(ureq::Timeout::Connect),
+            lookup("Temporary failure in name resolution"),
+            of(ErrorKind::ConnectionRefused),
+            of(ErrorKind::ConnectionReset),
+            of(ErrorKind::UnexpectedEof),
+        ];
+        for (errors, is_final) in [(hopeless.into_iter().collect::<Vec<_>>(), true), (passing.into(), false)] {
+            for error in errors {
+                let text = error.to_string();
+                assert_eq!(matches!(failed("", error), Failure::Final(_)), is_final, "{text}");
+            }
+        }
+    }
 }

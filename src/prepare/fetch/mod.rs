@@ -6,6 +6,7 @@
 mod archives;
 mod download;
 mod record;
+mod size;
 mod unpack;
 
 use std::{
@@ -19,6 +20,7 @@ use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
 pub use archives::table;
+pub use size::ByteSize;
 
 use super::{ensure_free, new_folder};
 use crate::{
@@ -30,7 +32,11 @@ use crate::{
 use archives::Archive;
 use download::{Partial, download};
 use record::{Record, Records};
+use size::MIB;
 use unpack::{Damaged, unpack};
+
+/// The bound on the download of a data set that is not listed here.
+const MAX_DOWNLOAD: ByteSize = ByteSize(20 * 1024 * MIB);
 
 /// Fetches the data set that `args` name, or lists those that there are.
 ///
@@ -53,12 +59,15 @@ pub fn run(args: &FetchArgs) -> Result<()> {
     ensure_free(&folder)?;
     let records = Records::open(&args.out)?;
     let partial = Partial::new(args.out.join(format!("{name}.tar.gz.part")));
-    download(&url, &partial, name)?;
+    let max_download = args.max_download.unwrap_or_else(|| known.map_or(MAX_DOWNLOAD, Archive::max_download));
+    download(&url, &partial, name, max_download)?;
     let found = Record { url, bytes: file_size(partial.path())?, sha256: sha256_of(partial.path())? };
     check(&found, pinned.as_deref(), records.get(name), &records, partial.path())?;
 
+    let ten_times = ByteSize(found.bytes.saturating_mul(10).saturating_add(1024 * MIB));
+    let max_unpacked = args.max_unpacked.unwrap_or_else(|| known.map_or(ten_times, Archive::max_unpacked));
     let pictures = new_folder(&folder, |unfinished| {
-        let pictures = unpack(partial.path(), unfinished)?;
+        let pictures = unpack(partial.path(), unfinished, max_unpacked)?;
         without_outer_folder(unfinished)?;
         records.set(name, found.clone())?;
         Ok(pictures)
@@ -67,7 +76,10 @@ pub fn run(args: &FetchArgs) -> Result<()> {
         // Nothing can be made of it, now or later.
         partial.remove()?;
     }
-    let pictures = pictures.with_context(|| format!("the archive from {}", found.url))?;
+    let pictures = pictures.with_context(|| match partial.path().exists() {
+        true => format!("the archive from {}, kept as {}", found.url, partial.path().display()),
+        false => format!("the archive from {}", found.url),
+    })?;
     partial.remove()?;
 
     let mut parts = Vec::new();

@@ -1,17 +1,26 @@
 //! A `.tar.gz` from elsewhere, of which nothing is believed: only plain files and folders below the new folder are made.
 
 use std::{
+    cell::Cell,
     error, fmt,
     fs::{self, File, OpenOptions},
     io::{self, BufWriter, ErrorKind, Read, Write},
     path::{Component, Path, PathBuf},
+    rc::Rc,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use flate2::bufread::GzDecoder;
 use tar::{Entry, EntryType};
 
+use super::size::{ByteSize, MIB};
 use crate::progress::Progress;
+
+/// File systems give out space in blocks of mostly this many bytes; an empty file, or a folder, takes one as well.
+const BLOCK: u64 = 4096;
+
+/// The most that stands before the contents of an entry: its names, which are read into memory.
+const HEADERS: u64 = MIB;
 
 /// The archive is at fault: another attempt with the same bytes fails as well.
 #[derive(Debug)]
@@ -25,25 +34,45 @@ impl fmt::Display for Damaged {
 
 impl error::Error for Damaged {}
 
-/// Unpacks `archive` into the empty folder `to` and gives the number of pictures.
+/// Unpacks `archive` into the empty folder `to`, where it takes at most `most` of the disk, and gives the number of pictures.
 ///
 /// # Errors
 /// [`Damaged`] when the archive is cut short or no archive, when one of its entries is a link, a device or would lie
-/// outside of `to` (its name is said), or when it has no pictures; another error when a file cannot be written.
-pub fn unpack(archive: &Path, to: &Path) -> Result<usize> {
+/// outside of `to` (its name is said), or when it has no pictures; another error when it takes more than `most`, or a file cannot
+/// be written.
+pub fn unpack(archive: &Path, to: &Path, most: ByteSize) -> Result<usize> {
     let cannot = || format!("cannot read {}", archive.display());
     let file = File::open(archive).with_context(cannot)?;
     let size = file.metadata().with_context(cannot)?.len();
     let watched = Watched { file, progress: Progress::of_bytes("Unpacking", 0, size) };
-    let mut packed = tar::Archive::new(GzDecoder::new(io::BufReader::with_capacity(1 << 18, watched)));
-    let mut pictures = 0;
-    for entry in packed.entries().map_err(damage)? {
+    let bound = Bound { read: Rc::default(), end: Rc::default() };
+    let stream =
+        Bounded { inner: GzDecoder::new(io::BufReader::with_capacity(1 << 18, watched)), bound: bound.clone() };
+    let unpacked = entries(stream, &bound, to, most);
+    if unpacked.is_err() && bound.is_reached() {
+        // Whatever the reader of archives made of it.
+        ensure!(bound.end.get() < most.0, too_large(most));
+        return Err(Damaged(format!("an entry has a name of more than {}", ByteSize(HEADERS))).into());
+    }
+    unpacked
+}
+
+fn entries(stream: impl Read, bound: &Bound, to: &Path, most: ByteSize) -> Result<usize> {
+    let mut packed = tar::Archive::new(stream);
+    let (mut pictures, mut taken) = (0, 0_u64);
+    let mut entries = packed.entries().map_err(damage)?;
+    loop {
+        bound.end.set(bound.read.get().saturating_add(HEADERS).min(most.0));
+        let Some(entry) = entries.next() else { break };
         let mut entry = entry.map_err(damage)?;
+        bound.end.set(most.0);
         let kind = entry.header().entry_type();
         if kind.is_pax_global_extensions() {
             continue;
         }
         let Some(below) = place(&entry)? else { continue };
+        taken = taken.saturating_add(entry.size().div_ceil(BLOCK).max(1).saturating_mul(BLOCK));
+        ensure!(taken <= most.0, too_large(most));
         let path = to.join(below);
         if kind.is_dir() {
             fs::create_dir_all(&path).with_context(|| format!("cannot make the folder {}", path.display()))?;
@@ -52,12 +81,18 @@ pub fn unpack(archive: &Path, to: &Path) -> Result<usize> {
             pictures += usize::from(is_picture(&path));
         }
     }
+    drop(entries);
     // Behind the last entry there is the checksum of all.
+    bound.end.set(most.0);
     io::copy(&mut packed.into_inner(), &mut io::sink()).map_err(damage)?;
     if pictures == 0 {
         return Err(Damaged("it holds no pictures".into()).into());
     }
     Ok(pictures)
+}
+
+fn too_large(most: ByteSize) -> String {
+    format!("it unpacks to more than {most}; where you trust it, --max-unpacked SIZE raises the bound")
 }
 
 /// Where below the new folder an entry goes: nowhere when it is that folder itself.
@@ -123,6 +158,38 @@ impl Read for Watched {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
         self.progress.advance(read as u64);
+        Ok(read)
+    }
+}
+
+/// How far a stream has been read, and how far it may be.
+#[derive(Clone)]
+struct Bound {
+    read: Rc<Cell<u64>>,
+    end: Rc<Cell<u64>>,
+}
+
+impl Bound {
+    fn is_reached(&self) -> bool {
+        self.read.get() >= self.end.get()
+    }
+}
+
+/// A stream that fails at its bound.
+struct Bounded<R> {
+    inner: R,
+    bound: Bound,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.bound.is_reached() {
+            return Err(io::Error::other("the bound is reached"));
+        }
+        let left = usize::try_from(self.bound.end.get() - self.bound.read.get()).unwrap_or(usize::MAX);
+        let length = buffer.len().min(left);
+        let read = self.inner.read(&mut buffer[..length])?;
+        self.bound.read.set(self.bound.read.get() + read as u64);
         Ok(read)
     }
 }

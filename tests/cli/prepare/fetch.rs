@@ -9,14 +9,14 @@ use super::refused;
 use super::server::{Reply, Request, Server};
 
 /// In a scene of its own, where no proxy stands between the program and the server.
-fn scene() -> Scene {
+pub fn scene() -> Scene {
     let mut scene = Scene::new();
     scene.set("NO_PROXY", "127.0.0.1");
     scene
 }
 
 /// An entry as it stands in the archive, whatever its name.
-fn entry(name: &str, kind: EntryType, link: &str, contents: &[u8]) -> Vec<u8> {
+pub fn entry(name: &str, kind: EntryType, link: &str, contents: &[u8]) -> Vec<u8> {
     let mut header = Header::new_gnu();
     header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
     header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
@@ -30,25 +30,25 @@ fn entry(name: &str, kind: EntryType, link: &str, contents: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn file(name: &str, contents: &[u8]) -> Vec<u8> {
+pub fn file(name: &str, contents: &[u8]) -> Vec<u8> {
     entry(name, EntryType::Regular, "", contents)
 }
 
-fn packed(entries: &[Vec<u8>]) -> Vec<u8> {
+pub fn packed(entries: &[Vec<u8>]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(&entries.concat()).unwrap();
     encoder.write_all(&[0; 1024]).unwrap();
     encoder.finish().unwrap()
 }
 
-fn png(number: u32) -> Vec<u8> {
+pub fn png(number: u32) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     pair(number, 64, 32).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     bytes.into_inner()
 }
 
 /// What the public archives look like.
-fn facades(version: u32) -> Vec<u8> {
+pub fn facades(version: u32) -> Vec<u8> {
     packed(&[
         entry("./facades/", EntryType::Directory, "", b""),
         entry("facades/train/", EntryType::Directory, "", b""),
@@ -58,11 +58,11 @@ fn facades(version: u32) -> Vec<u8> {
     ])
 }
 
-fn fetch(server: &Server) -> String {
+pub fn fetch(server: &Server) -> String {
     format!("data fetch facades --url {}", server.url("/facades.tar.gz"))
 }
 
-fn assert_fetched(scene: &Scene, version: u32) {
+pub fn assert_fetched(scene: &Scene, version: u32) {
     assert_eq!(scene.names("data"), ["facades", "fetched.toml"]);
     assert_eq!(scene.names("data/facades"), ["train", "val"]);
     assert_eq!(fs::read(scene.path("data/facades/train/2.png")).unwrap(), png(version + 1));
@@ -74,7 +74,7 @@ fn steady(archive: Vec<u8>) -> Server {
     Server::start(move |request| Reply::file(request, &archive, "\"one\""))
 }
 
-fn range(request: &Request) -> Option<&str> {
+pub fn range(request: &Request) -> Option<&str> {
     request.headers.get("range").map(String::as_str)
 }
 

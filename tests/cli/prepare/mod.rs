@@ -1,6 +1,7 @@
 //! `pixtape data`: pairs joined, divided, made and fetched.
 
 mod fetch;
+mod fetch_bounds;
 mod make;
 mod pair;
 mod server;

@@ -82,23 +82,20 @@ impl Reply {
     /// What a server that knows ranges says about a file of this entity tag.
     pub fn file(request: &Request, file: &[u8], tag: &str) -> Reply {
         let is_same = request.headers.get("if-range").is_none_or(|known| known == tag);
-        let range = request.headers.get("range").filter(|_| is_same);
-        let from = range.map(|range| {
-            let from: usize = range.strip_prefix("bytes=").unwrap().strip_suffix('-').unwrap().parse().unwrap();
-            from
-        });
-        let reply = match from {
-            None => Reply::whole(file),
-            Some(from) if from >= file.len() => {
-                Reply::status("416 Range Not Satisfiable").with("Content-Range", format!("bytes */{}", file.len()))
-            }
-            Some(from) => {
-                let range = format!("bytes {from}-{}/{}", file.len() - 1, file.len());
-                Reply { body: file[from..].to_vec(), ..Reply::status("206 Partial Content") }
-                    .with("Content-Range", range)
-            }
-        };
+        let reply = if is_same { Reply::part(request, file) } else { Reply::whole(file) };
         reply.with("ETag", tag.to_owned())
+    }
+
+    /// The part that is asked for, else the whole, of whatever version.
+    pub fn part(request: &Request, file: &[u8]) -> Reply {
+        let Some(range) = request.headers.get("range") else { return Reply::whole(file) };
+        let from: usize = range.strip_prefix("bytes=").unwrap().strip_suffix('-').unwrap().parse().unwrap();
+        if from >= file.len() {
+            let range = format!("bytes */{}", file.len());
+            return Reply::status("416 Range Not Satisfiable").with("Content-Range", range);
+        }
+        let range = format!("bytes {from}-{}/{}", file.len() - 1, file.len());
+        Reply { body: file[from..].to_vec(), ..Reply::status("206 Partial Content") }.with("Content-Range", range)
     }
 
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
