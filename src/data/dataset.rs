@@ -223,7 +223,7 @@ mod tests {
         assert_eq!((divided(0.001, 1).len(), divided(0.999, 1).len()), (1, 39));
 
         let held_out = PairOptions { val_split: 0.25, ..options() };
-        let (name, evaluated) = Folder::to_evaluate(dir.path(), &held_out).expect("ten pairs");
+        let (name, evaluated) = Folder::to_evaluate(dir.path(), &held_out, CACHE_BYTES).expect("ten pairs");
         assert_eq!((names(&evaluated), name.contains("held out")), (divided(0.25, 1), true));
 
         refused(&folder(&["a.png"]), &held_out, &["--val-split 0.25", "1 pair"]);

@@ -302,7 +302,7 @@ mod tests {
         let size = |folder: &Folder| folder.pair(0, 0).expect("a good pair").target.size;
         assert_eq!(size(&found.train), Size::square(12));
         assert_eq!(found.held_out.as_ref().map(size), Some(Size::square(10)));
-        assert_eq!(size(&Folder::to_evaluate(dir.path(), &options).expect("a pair").1), Size::square(10));
+        assert_eq!(size(&Folder::to_evaluate(dir.path(), &options, CACHE_BYTES).expect("a pair").1), Size::square(10));
     }
 
     #[test]

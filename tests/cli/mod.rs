@@ -10,6 +10,8 @@ mod import;
 mod inspect;
 #[cfg(unix)]
 mod interrupt;
+#[cfg(target_os = "linux")]
+mod memory;
 mod pairs;
 mod prepare;
 mod recipes;
