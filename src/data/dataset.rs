@@ -183,6 +183,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::data::CACHE_BYTES;
     use crate::data::fixture::{folder, names, open, options, refused};
 
     #[test]

@@ -21,9 +21,9 @@ pub const LOOKED_FOR: &str = ".png, .jpg, .jpeg, .tif, .tiff, .webp and .bmp";
 /// Bytes of a picture at most, decoded or scaled: what the image crate lets its decoders take.
 pub(super) const MOST_BYTES: u64 = 512 << 20;
 
-/// Bytes for each sample of a picture while it is worked on: decoded and as 16 bits, or twice as 16 bits, as a whole and in
-/// halves, in other channels, or at another size.
-const WORK: u64 = 5;
+/// Bytes for each sample of a picture while it is worked on: 8 bits as they were decoded and 16, or 16 bits twice, as a whole and
+/// in halves, in other channels, or cropped.
+const WORK: u64 = 4;
 
 /// The picture in a file as it is looked at, with the channels that it has, and how it lies there.
 ///
