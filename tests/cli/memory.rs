@@ -19,6 +19,8 @@ fn limited(scene: &Scene, kilobytes: usize, line: &str) -> Output {
         .args(line.split_whitespace())
         .current_dir(scene.path(""))
         .env("CUDA_VISIBLE_DEVICES", "")
+        // Else the C library sets 64 MiB of address space aside for each thread, on large machines all there is.
+        .env("MALLOC_ARENA_MAX", "1")
         .output()
         .unwrap()
 }
@@ -132,7 +134,7 @@ fn large_pictures_are_worked_on_one_after_the_other() {
     for name in ["2", "3", "4"] {
         fs::copy(scene.path("data/1.png"), scene.path(&format!("data/{name}.png"))).unwrap();
     }
-    assert!(fs::metadata(scene.path("data/1.png")).unwrap().len() < 1_000_000);
+    assert!(fs::metadata(scene.path("data/1.png")).unwrap().len() < 10_000_000);
     let output = limited(&scene, megabytes(1150), "data check data");
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     let output = limited(&scene, megabytes(600), "data check data");
@@ -174,7 +176,7 @@ fn thousands_of_files_that_are_left_out_are_twenty_lines_and_a_count() {
         scene.write(&format!("photos/{number}.txt"), "no picture");
     }
     for number in 0..100 {
-        scene.draw(&format!("photos/small{number}.png"), &pair(number, 8, 8));
+        scene.draw(&format!("photos/small{number}.png"), &pair(number % 8, 8, 8));
     }
     let text = scene.run("data make edges photos --size 32 --out made").stderr;
     assert!(text.lines().count() <= 22, "{text}");
