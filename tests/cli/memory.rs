@@ -114,6 +114,25 @@ fn what_is_too_large_for_the_machine_is_refused_with_numbers_and_the_cure() {
     assert!(!scene.path("run").exists());
 }
 
+/// What is not refused has to succeed: the memory that is told is what it takes, beside some 60 MiB for the program itself.
+#[test]
+fn the_memory_that_a_command_is_said_to_take_is_enough_for_it() {
+    let scene = Scene::new();
+    scene.run(&format!("train {TINY} --steps 1 --out a"));
+    scene.draw("middle.png", &plain(1000, 800));
+    let commands = [
+        "translate a middle.png --threads 1 --out out",
+        "train --image-size 256 --ngf 8 --ndf 8 --batch 2 --steps 1 --threads 1 --out run",
+    ];
+    for line in commands {
+        let text = errors(&limited(&scene, megabytes(60), line));
+        let told = text.split_once(" takes ").and_then(|(_, rest)| rest.split_once(" MiB of memory")).unwrap_or_default();
+        let told: usize = told.0.parse().unwrap_or_else(|_| panic!("{line}: {text}"));
+        let output = limited(&scene, megabytes(told + 60), line);
+        assert_eq!(output.status.code(), Some(0), "{line} with {told} MiB: {}", errors(&output));
+    }
+}
+
 #[test]
 fn the_environment_starts_no_threads_and_many_are_no_hang() {
     let mut scene = Scene::new();
