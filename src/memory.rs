@@ -61,8 +61,7 @@ impl Display for Bytes {
 
 /// The memory that is left to this process by the tightest bound; `None` where the system tells none of them.
 pub fn room() -> Option<Room> {
-    let rooms =
-        [(machine(), Bound::Machine), (container(), Bound::Container), (address_space(), Bound::AddressSpace)];
+    let rooms = [(machine(), Bound::Machine), (container(), Bound::Container), (address_space(), Bound::AddressSpace)];
     rooms.into_iter().filter_map(|(bytes, bound)| Some(Room { bytes: bytes?, bound })).min()
 }
 

@@ -56,7 +56,11 @@ pub fn turn(paths: &[impl AsRef<Path>]) -> Result<Turn> {
     };
     let samples: u64 = paths.iter().map(|path| samples(path.as_ref()).unwrap_or(0)).sum();
     let what = paths.first().map(|path| path.as_ref().display().to_string()).unwrap_or_default();
-    Turn::take(samples.saturating_mul(WORK), format_args!("working on {what}"), "reduce the picture, or cut it into parts")
+    Turn::take(
+        samples.saturating_mul(WORK),
+        format_args!("working on {what}"),
+        "reduce the picture, or cut it into parts",
+    )
 }
 
 /// Width and height of the picture that [`read_picture`] gives, from the beginning of the file.

@@ -95,7 +95,8 @@ fn what_is_too_large_for_the_machine_is_refused_with_numbers_and_the_cure() {
     let output = limited(&scene, megabytes(700), "translate a large.png --threads 1 --out out");
     let text = errors(&output);
     assert_eq!((output.status.code(), text.lines().count()), (Some(1), 1), "{text}");
-    for words in ["error: translating large.png of 3000x2000 as a whole takes ", "`ulimit -v` leaves ", "--tile 32 takes "]
+    for words in
+        ["error: translating large.png of 3000x2000 as a whole takes ", "`ulimit -v` leaves ", "--tile 32 takes "]
     {
         assert!(text.contains(words), "{words} is missing: {text}");
     }
@@ -108,7 +109,8 @@ fn what_is_too_large_for_the_machine_is_refused_with_numbers_and_the_cure() {
     let output = limited(&scene, megabytes(500), large);
     let text = errors(&output);
     assert_eq!((output.status.code(), text.lines().count()), (Some(1), 1), "{text}");
-    for words in ["error: training at 512 with --batch 8 and --ngf 32 takes ", "`ulimit -v` leaves ", "smaller --batch"] {
+    for words in ["error: training at 512 with --batch 8 and --ngf 32 takes ", "`ulimit -v` leaves ", "smaller --batch"]
+    {
         assert!(text.contains(words), "{words} is missing: {text}");
     }
     assert!(!scene.path("run").exists());
@@ -126,7 +128,8 @@ fn the_memory_that_a_command_is_said_to_take_is_enough_for_it() {
     ];
     for line in commands {
         let text = errors(&limited(&scene, megabytes(60), line));
-        let told = text.split_once(" takes ").and_then(|(_, rest)| rest.split_once(" MiB of memory")).unwrap_or_default();
+        let told =
+            text.split_once(" takes ").and_then(|(_, rest)| rest.split_once(" MiB of memory")).unwrap_or_default();
         let told: usize = told.0.parse().unwrap_or_else(|_| panic!("{line}: {text}"));
         let output = limited(&scene, megabytes(told + 60), line);
         assert_eq!(output.status.code(), Some(0), "{line} with {told} MiB: {}", errors(&output));
@@ -199,5 +202,8 @@ fn thousands_of_files_that_are_left_out_are_twenty_lines_and_a_count() {
     }
     let text = scene.run("data make edges photos --size 32 --out made").stderr;
     assert!(text.lines().count() <= 22, "{text}");
-    assert!(text.contains("Left out: and 980 more") && text.contains("small") && text.contains("and 80 more"), "{text}");
+    assert!(
+        text.contains("Left out: and 980 more") && text.contains("small") && text.contains("and 80 more"),
+        "{text}"
+    );
 }
