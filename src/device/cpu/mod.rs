@@ -188,7 +188,7 @@ fn workspace<T: Real>(program: &Program) -> usize {
 pub fn start_threads(threads: usize) -> Result<()> {
     require_stacks(threads)?;
     let started = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    started.with_context(|| format!("cannot start {threads} threads"))
+    started.with_context(|| format!("cannot start {threads} threads: raise ulimit -u or -v"))
 }
 
 /// Runs `work` with `threads` threads; everything a [`Cpu`] does inside uses them.
