@@ -100,7 +100,6 @@ fn what_is_too_large_for_the_machine_is_refused_with_numbers_and_the_cure() {
     {
         assert!(text.contains(words), "{words} is missing: {text}");
     }
-    assert!(text.contains(" GiB") && text.contains(" MiB"), "{text}");
     assert!(!scene.path("out").exists());
     let output = limited(&scene, megabytes(700), "translate a large.png --tile 256 --threads 1 --out out");
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
@@ -159,7 +158,7 @@ fn large_pictures_are_worked_on_one_after_the_other() {
     assert!(fs::metadata(scene.path("data/1.png")).unwrap().len() < 10_000_000);
     let output = limited(&scene, megabytes(1150), "data check data");
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    let output = limited(&scene, megabytes(600), "data check data");
+    let output = limited(&scene, megabytes(500), "data check data");
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("working on data/1.png takes ") && text.contains("`ulimit -v` leaves "), "{text}");
@@ -176,8 +175,8 @@ fn thousands_of_bad_files_are_twenty_lines_and_a_count() {
     let commands = [
         "train --data bad --out run",
         "evaluate a --data bad",
-        "data pair bad other --out pairs",
-        "data pair bad a/samples --out pairs",
+        "data pair --a bad --b other --out pairs",
+        "data pair --a bad --b a/samples --out pairs",
         "data make edges bad --size 32 --out made",
         "translate a bad --out out",
     ];
