@@ -118,9 +118,9 @@ fn check_pages(pages: usize) -> Result<()> {
     Ok(())
 }
 
-/// Bytes for each sample of a picture while it is worked on: decoded and as 16 bits, or twice as 16 bits, as a whole and in
-/// halves, in other channels, or at another size.
-const WORK: u64 = 5;
+/// Bytes for each sample of a picture while it is worked on: 8 bits as they were decoded and 16, or 16 bits twice, as a whole and
+/// in halves, in other channels, or cropped.
+const WORK: u64 = 4;
 
 /// The picture in a file as it is looked at, with the channels that it has, and how it lies there.
 ///

@@ -13,6 +13,8 @@ mod inspect;
 #[cfg(unix)]
 mod interrupt;
 mod layouts;
+#[cfg(target_os = "linux")]
+mod memory;
 mod pairs;
 mod prepare;
 mod recipes;

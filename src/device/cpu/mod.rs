@@ -19,13 +19,15 @@ pub use context::{Context, View, ViewMut};
 pub use matmul::{Matrix, inside_gemm, matmul};
 pub use real::{Real, vectorized};
 
+use std::collections::HashSet;
+
 use anyhow::{Context as _, Result};
 use rayon::prelude::*;
 
-use crate::memory::require_stacks;
+use crate::memory::{Bytes, require_stacks};
 use crate::plan::{Dependencies, Plan};
-use crate::program::{Control, Program};
-use crate::tensor::Tensor;
+use crate::program::{Access, Control, Lifetime, Program};
+use crate::tensor::{BufferId, Tensor};
 use memory::Memory;
 
 /// What a step does on the CPU.
@@ -70,10 +72,16 @@ impl<T: Real> Cpu<T> {
         Cpu::with_memory(program, dependencies, memory, control)
     }
 
-    /// Bytes of the arena and the scratch memory that [`Cpu::new`] takes for `program`.
+    /// Bytes of the arena and the scratch memory that `program` takes. Buffers that no step touches (a network that only
+    /// translates has gradients and moments too) have a place in the arena, but no memory.
     pub fn bytes_of(program: &Program) -> usize {
         let plan = Plan::of(program, &Dependencies::of(program));
-        (plan.total() + workspace::<T>(program)) * size_of::<T>()
+        let accesses = || program.steps.iter().flat_map(|recorded| &recorded.accesses);
+        let touched: HashSet<BufferId> = accesses().filter_map(Access::tensor).map(|tensor| tensor.buffer).collect();
+        let untouched = program.buffers.iter().filter(|(id, _)| !touched.contains(id));
+        let untouched = untouched.filter(|(_, buffer)| buffer.lifetime == Lifetime::Persistent);
+        let untouched: usize = untouched.map(|(_, buffer)| buffer.count()).sum();
+        (plan.total() - untouched + workspace::<T>(program)) * size_of::<T>()
     }
 
     fn with_memory(
@@ -87,7 +95,7 @@ impl<T: Real> Cpu<T> {
         let bytes = length * size_of::<T>();
         workspace
             .try_reserve_exact(length)
-            .with_context(|| format!("out of memory: {} MB were refused", bytes >> 20))?;
+            .with_context(|| format!("out of memory: {} were refused", Bytes(bytes as u64)))?;
         workspace.resize(length, T::zero());
         Ok(Cpu { program, dependencies, memory, workspace, control })
     }
@@ -180,7 +188,7 @@ fn workspace<T: Real>(program: &Program) -> usize {
 pub fn start_threads(threads: usize) -> Result<()> {
     require_stacks(threads)?;
     let started = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    started.with_context(|| format!("cannot start {threads} threads"))
+    started.with_context(|| format!("cannot start {threads} threads: raise ulimit -u or -v"))
 }
 
 /// Runs `work` with `threads` threads; everything a [`Cpu`] does inside uses them.

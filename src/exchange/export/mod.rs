@@ -61,8 +61,9 @@ pub fn run(args: &ExportArgs) -> Result<()> {
 
 fn to_onnx(weights: &mut Weights, about: &About, out: &Path) -> Result<()> {
     let counts = about.generator.specs().iter().map(Spec::count).collect::<Vec<_>>();
-    // All weights in the graph and in the bytes of the file, and the largest on its way there.
-    let values = 2 * counts.iter().sum::<usize>() + 3 * counts.iter().max().copied().unwrap_or(0);
+    // All weights in the graph, and beside them the largest on its way there; later the bytes of the file.
+    let (all, largest) = (counts.iter().sum::<usize>(), counts.iter().max().copied().unwrap_or(0));
+    let values = all + all.max(3 * largest);
     let what = "an ONNX file of these weights";
     require((size_of::<f32>() * values) as u64, what, || "free memory, or export with --safetensors".to_owned())?;
     let read = |name: &str, shape: &[usize]| weights.tensor(&format!("generator.{name}"), shape);

@@ -80,7 +80,7 @@ pub fn run(args: &ImportArgs) -> Result<()> {
 fn require_memory(unet: UNet) -> Result<()> {
     let counts = unet.specs().iter().map(Spec::count).collect::<Vec<_>>();
     let largest = counts.iter().max().copied().unwrap_or(0);
-    let bytes = size_of::<f32>() * (counts.iter().sum::<usize>() + 4 * largest);
+    let bytes = size_of::<f32>() * (counts.iter().sum::<usize>() + 3 * largest);
     require(bytes as u64, "holding its weights", || "free memory, or import it on another machine".to_owned())
 }
 
