@@ -27,6 +27,17 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// The longest name that is shown in full.
+const LONGEST_NAME: usize = 100;
+
+/// A name from a file, with an ellipsis in place of all but the first hundred characters: it may have a thousand.
+pub fn shortened(name: &str) -> Cow<'_, str> {
+    match name.char_indices().nth(LONGEST_NAME) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &name[..end])),
+        None => Cow::Borrowed(name),
+    }
+}
+
 fn is_unprintable(character: char) -> bool {
     character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -71,6 +82,13 @@ mod tests {
     fn names_with_control_characters_are_escaped_and_others_are_not_copied() {
         assert_eq!(printable("a\u{1b}[31m\nb\u{7f}\u{9b}\u{202e}é"), "a\\u{1b}[31m\\nb\\u{7f}\\u{9b}\\u{202e}é");
         assert!(matches!(printable("plain é 漢 \\n"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_name_is_shown_in_full_up_to_a_hundred_characters() {
+        let name = "é".repeat(100);
+        assert_eq!(shortened(&name), name);
+        assert_eq!(shortened(&format!("{name}xyz")), format!("{name}…"));
     }
 
     #[test]
