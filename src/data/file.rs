@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, metadata::Orientation};
 
-use super::{FileFormat, Picture, Size, picture::Depth};
+use super::{FileFormat, Picture, Size, palette::check_palette, picture::Depth};
 use crate::files::{self, write_whole};
 
 /// Endings of the files that are looked at, in lower case. What a file is, its contents say.
@@ -63,6 +63,7 @@ pub(super) fn decode_whole(bytes: &[u8]) -> Result<(FileFormat, DynamicImage)> {
     // The other decoders miss the end by themselves; that of JPEG fills the rest with grey.
     let is_jpeg = bytes.starts_with(&[0xFF, 0xD8, 0xFF]);
     ensure!(!is_jpeg || jpeg_has_an_end(bytes), "the JPEG file is cut short");
+    check_palette(bytes)?;
     let (format, mut decoder) = decoder(Cursor::new(bytes))?;
     ensure!(
         decoder.total_bytes() <= MOST_BYTES,

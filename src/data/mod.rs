@@ -12,6 +12,7 @@ pub mod folder;
 pub mod format;
 pub mod layout;
 pub mod loader;
+mod palette;
 pub mod picture;
 pub mod report;
 pub mod resize;
