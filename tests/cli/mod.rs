@@ -3,6 +3,7 @@
 //! Every test works in a temporary folder of its own, which is also the program's current folder, so commands are written
 //! here as they would be typed.
 
+mod corpus;
 mod devices;
 mod evaluate;
 mod export;

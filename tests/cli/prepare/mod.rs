@@ -3,7 +3,7 @@
 mod fetch;
 mod make;
 mod pair;
-mod server;
+pub mod server;
 mod split;
 
 use super::scene::Scene;
