@@ -23,9 +23,13 @@ def joined(text, data):
 def change_strings(rng, about):
     """One of the strings beside the tensors."""
     key = rng.choice(sorted(about)) if about else "format"
-    change = rng.randrange(5)
+    change = rng.randrange(6)
     if change == 0:
         about.pop(key, None)
+    elif change == 5 and "pixtape.step" in about:
+        # A position that agrees with itself: the built-in facades have 400 steps an epoch.
+        epoch, step = rng.choice((0, 1, 2**20, 2**32, 2**54)), rng.choice((0, 5, 399))
+        about |= {"pixtape.epoch": str(epoch), "pixtape.step-in-epoch": str(step), "pixtape.step": str(400 * epoch + step)}
     elif change == 1:
         about[key] = rng.choice((*NUMBERS, *common.NAMES))
     elif change == 2 and "pixtape.config" in about:
