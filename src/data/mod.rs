@@ -16,6 +16,7 @@ pub mod layout;
 mod limit;
 pub mod listing;
 pub mod loader;
+mod palette;
 pub mod picture;
 mod raster;
 pub mod report;

@@ -8,6 +8,7 @@ use image::{ColorType, ImageDecoder, ImageError, ImageReader, Limits};
 
 use super::file::{Decoded, Header};
 use super::limit::{check_bytes, most_bytes, zeroed};
+use super::palette::check_palette;
 use super::picture::{Depth, Picture};
 use super::{FileFormat, Size, jpeg};
 
@@ -23,6 +24,9 @@ pub fn decode(bytes: &[u8], format: FileFormat) -> Result<Decoded> {
         _ => 1,
     };
     ensure!(frames <= 1, "it is an animation of {frames} pictures, of which one would be used: save them one by one");
+    if format == FileFormat::Png {
+        check_palette(bytes)?;
+    }
     let mut decoder = decoder(Cursor::new(bytes), format)?;
     // JPEG's header alone has no more than its size: a decoder fills what is missing behind it.
     if format == FileFormat::Jpeg {

@@ -5,6 +5,7 @@
 
 mod broken_driver;
 mod compat;
+mod corpus;
 mod devices;
 mod evaluate;
 mod export;

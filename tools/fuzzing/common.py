@@ -46,6 +46,9 @@ class Seeds:
         return sorted(os.listdir(self.folder / folder))
 
 
+# What repeating a part may add to a file.
+MOST_BYTES = 4 << 20
+
 # The smallest networks that the program takes.
 TINY = "--image-size 32 --ngf 2 --ndf 2 --threads 1".split()
 
@@ -138,7 +141,8 @@ def shuffle_items(rng, items):
     elif change == 3:
         items.insert(other, items.pop(at))
     else:
-        items[at:at] = [items[at]] * rng.choice((2, 50, 2000))
+        most = MOST_BYTES // max(len(repr(items[at])), 1)
+        items[at:at] = [items[at]] * min(rng.choice((2, 50, 2000)), most)
 
 
 def special(rng, path):

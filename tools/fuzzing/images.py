@@ -158,11 +158,12 @@ def change_entries(rng, entries):
     elif change == 1:
         entry[1] = rng.choice((0, 1, 2, 3, 4, 5, 7, 11, 12, 13, 16, 99))
     elif change == 2:
-        entry[2] = (entry[2] or [0]) * rng.choice((0, 2, 100, 20000))
+        entry[2] = ((entry[2] or [0]) * rng.choice((0, 2, 100, 5000)))[:5000]
     elif change == 3:
         entry[0] = rng.choice((256, 257, 258, 259, 273, 277, 278, 279, 320, 322, 323, 324, 325, 338, 347, 530, 34665, number(rng, entry[0], 16)))
     elif change == 4:
         common.shuffle_items(rng, entries)
+        del entries[100:]
     else:
         entries += [[322, 4, [number(rng, 16)]], [323, 4, [number(rng, 16)]], [324, 4, [8]], [325, 4, [number(rng, 64)]]]
 

@@ -36,13 +36,12 @@ def text(word):
 def change_instruction(rng, item):
     """Another argument."""
     kind = item[:1]
-    if kind in b"KMJ":
-        width = {b"K": 1, b"M": 2, b"J": 4}[kind]
+    if width := {b"K": 1, b"M": 2, b"J": 4}.get(kind):
         new = number(rng, int.from_bytes(item[1:], "little"), 8 * width)
         return rng.choice((kind + new.to_bytes(width, "little"), b"\x8a\x09" + number(rng, new, 64).to_bytes(9, "little")))
     if kind == b"X":
         return rng.choice((text(common.name(rng)), text(item[5:].decode(errors="replace") + "x"), text(rng.choice(("storage", "0", "cpu", "model.0.weight", "down1.model.0.weight", "generator")))))
-    if kind in b"hq":
+    if kind in (b"h", b"q") and len(item) == 2:
         return kind + bytes((number(rng, item[1], 8),))
     if kind == b"c":
         return b"ctorch\n" + rng.choice(("Half", "Double", "Long", "Byte", "BFloat16", "Float", "Complex")).encode() + b"Storage\n"
@@ -103,7 +102,7 @@ def zipped(entries, rng=None):
         warnings.simplefilter("ignore")
         for name, data in entries:
             kind = zipfile.ZIP_DEFLATED if rng and chance(rng, 0.02) else zipfile.ZIP_STORED
-            archive.writestr(zipfile.ZipInfo(name), data, kind)
+            archive.writestr(zipfile.ZipInfo(name), data, kind, 1)
     return out.getvalue()
 
 
@@ -142,7 +141,7 @@ def zip_form(rng, data):
         elif change == 7:
             entry[1] = rng.choice((common.cut, common.garble))(rng, entry[1])
         else:
-            entry[1] = bytes(rng.choice((0, 1, 1 << 20, 1 << 24)))
+            entry[1] = bytes(rng.choice((0, 1, 1 << 20, 1 << 22)))
     try:
         data = zipped(entries, rng)
     except (UnicodeError, ValueError, struct.error):

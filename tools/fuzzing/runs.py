@@ -9,7 +9,7 @@ from .common import Case, TINY, chance
 
 # What a run writes. Everything else in its folder is somebody's.
 OWN = (
-    r"run/((losses|metrics)\.csv.*|(config\.toml|report\.html)(\.unfinished)?|checkpoints/(step-\d+|best)\.safetensors(\.unfinished)?"
+    r"run/((losses|metrics)(-kept-\d+)?\.csv(\.unfinished)?|(config\.toml|report\.html)(\.unfinished)?|checkpoints/(step-\d+|best)\.safetensors(\.unfinished)?"
     r"|samples/step-\d+\.png(\.unfinished)?|tensorboard/events\.out\.tfevents\..*|samples|checkpoints|tensorboard|[^/]*lock)"
 )
 THEIRS = (

@@ -6,7 +6,7 @@
 //!
 //! A file may be hostile in other ways. Objects refer to each other by number, so that no depth of nesting and no cycle
 //! overflows this program's own stack, and no instruction makes more than one value: what a pickle takes in memory is bounded
-//! by its length.
+//! by its length, and by how many objects it may make.
 
 use std::collections::HashMap;
 
@@ -101,6 +101,10 @@ impl<'a> Pickle<'a> {
     }
 }
 
+/// The most objects that a pickle may make. A byte is enough for an object of a hundred bytes; the description of a network of
+/// a hundred thousand tensors, with its optimiser, makes one million.
+const MOST_OBJECTS: usize = 4_000_000;
+
 /// The only class whose calls are carried out, into a [dict](Object::Dict).
 const ORDERED_DICT: &str = "collections.OrderedDict";
 
@@ -143,6 +147,7 @@ impl<'a> Machine<'a> {
                 return self.pop();
             }
             self.step(instruction)?;
+            ensure!(self.objects.len() <= MOST_OBJECTS, "it makes more than {MOST_OBJECTS} objects");
         }
     }
 
@@ -528,6 +533,13 @@ mod tests {
             Value::Int(0x1950_a86a_20f9_469c_fc6c)
         );
         assert!(error(b"\x80\x02\x8a\x1112345678901234567.").contains("beyond all use"));
+    }
+
+    #[test]
+    fn objects_have_an_end() {
+        assert!(
+            error(&[&b"\x80\x02("[..], &vec![b')'; MOST_OBJECTS + 1], b"t."].concat()).contains("more than 4000000")
+        );
     }
 
     /// A million tuples in each other, and a list that holds itself.

@@ -289,7 +289,7 @@ fn storage<'a>(pickle: &Pickle<'a>, name: Value<'a>) -> Result<(String, Dtype, u
 
 fn size(value: Value) -> Result<usize> {
     match value {
-        Value::Int(number) => usize::try_from(number).context("a negative size"),
+        Value::Int(number) => usize::try_from(number).ok().with_context(|| format!("{number} is no size")),
         _ => bail!("a size that is no number"),
     }
 }

@@ -10,11 +10,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use flate2::bufread::GzDecoder;
+use flate2::bufread::MultiGzDecoder;
 use tar::{Entry, EntryType};
 
 use super::size::{ByteSize, MIB};
 use crate::progress::Progress;
+use crate::words::shortened;
 
 /// File systems give out space in blocks of mostly this many bytes; an empty file, or a folder, takes one as well.
 const BLOCK: u64 = 4096;
@@ -47,7 +48,7 @@ pub fn unpack(archive: &Path, to: &Path, most: ByteSize) -> Result<usize> {
     let watched = Watched { file, progress: Progress::of_bytes("Unpacking", 0, size) };
     let bound = Bound { read: Rc::default(), end: Rc::default() };
     let stream =
-        Bounded { inner: GzDecoder::new(io::BufReader::with_capacity(1 << 18, watched)), bound: bound.clone() };
+        Bounded { inner: MultiGzDecoder::new(io::BufReader::with_capacity(1 << 18, watched)), bound: bound.clone() };
     let unpacked = entries(stream, &bound, to, most);
     if unpacked.is_err() && bound.is_reached() {
         // Whatever the reader of archives made of it.
@@ -75,7 +76,8 @@ fn entries(stream: impl Read, bound: &Bound, to: &Path, most: ByteSize) -> Resul
         ensure!(taken <= most.0, too_large(most));
         let path = to.join(below);
         if kind.is_dir() {
-            fs::create_dir_all(&path).with_context(|| format!("cannot make the folder {}", path.display()))?;
+            let made = fs::create_dir_all(&path);
+            made.map_err(|error| cannot_make(error, &entry, || format!("cannot make the folder {}", path.display())))?;
         } else {
             write(&mut entry, &path)?;
             pictures += usize::from(is_picture(&path));
@@ -84,7 +86,7 @@ fn entries(stream: impl Read, bound: &Bound, to: &Path, most: ByteSize) -> Resul
     drop(entries);
     // Behind the last entry there is the checksum of all.
     bound.end.set(most.0);
-    io::copy(&mut packed.into_inner(), &mut io::sink()).map_err(damage)?;
+    read_the_end(packed.into_inner())?;
     if pictures == 0 {
         return Err(Damaged("it holds no pictures".into()).into());
     }
@@ -98,7 +100,8 @@ fn too_large(most: ByteSize) -> String {
 /// Where below the new folder an entry goes: nowhere when it is that folder itself.
 fn place<R: Read>(entry: &Entry<R>) -> Result<Option<PathBuf>> {
     let path = entry.path().map_err(damage)?;
-    let refuse = |why: &str| Damaged(format!("nothing of it is kept: its entry {} {why}", path.display()));
+    let name = path.to_string_lossy();
+    let refuse = |why: &str| Damaged(format!("nothing of it is kept: its entry {} {why}", shortened(&name)));
     match entry.header().entry_type() {
         EntryType::Regular | EntryType::Continuous | EntryType::Directory => {}
         EntryType::Symlink | EntryType::Link => return Err(refuse("is a link").into()),
@@ -121,18 +124,42 @@ fn place<R: Read>(entry: &Entry<R>) -> Result<Option<PathBuf>> {
 fn write<R: Read>(entry: &mut Entry<R>, path: &Path) -> Result<()> {
     let cannot = || format!("cannot write {}", path.display());
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).with_context(cannot)?;
+        fs::create_dir_all(folder).map_err(|error| cannot_make(error, entry, cannot))?;
     }
     let file = OpenOptions::new().write(true).create_new(true).open(path);
-    if file.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
-        return Err(Damaged(format!("it has the entry {} twice", path.display())).into());
-    }
-    let mut file = BufWriter::new(file.with_context(cannot)?);
+    let mut file = BufWriter::new(file.map_err(|error| cannot_make(error, entry, cannot))?);
     let mut buffer = [0; 1 << 14];
     loop {
         match entry.read(&mut buffer).map_err(damage)? {
             0 => return file.flush().with_context(cannot),
             read => file.write_all(&buffer[..read]).with_context(cannot)?,
+        }
+    }
+}
+
+/// The error of an entry that cannot be made: the archive's own, where its names are at fault.
+fn cannot_make<R: Read>(error: io::Error, entry: &Entry<R>, otherwise: impl Fn() -> String) -> anyhow::Error {
+    let why = match error.kind() {
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+            "is there twice, or is a file and a folder"
+        }
+        ErrorKind::InvalidFilename | ErrorKind::InvalidInput => "has a name that no file can have",
+        _ => return anyhow::Error::from(error).context(otherwise()),
+    };
+    let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+    Damaged(format!("its entry {} {why}", shortened(&name))).into()
+}
+
+/// Reads what is behind the last entry: zeros, and the checksum of all. Entries that a second archive has there would be lost.
+fn read_the_end(mut packed: impl Read) -> Result<()> {
+    let mut buffer = [0; 1 << 14];
+    loop {
+        match packed.read(&mut buffer).map_err(damage)? {
+            0 => return Ok(()),
+            read if buffer[..read].iter().any(|byte| *byte != 0) => {
+                return Err(Damaged("something follows behind its end, another archive perhaps".into()).into());
+            }
+            _ => {}
         }
     }
 }

@@ -4,7 +4,7 @@ mod fetch;
 mod fetch_bounds;
 mod make;
 mod pair;
-mod server;
+pub mod server;
 mod split;
 
 use super::scene::Scene;
