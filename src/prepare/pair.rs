@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -14,7 +15,7 @@ use super::{beside, count, for_all, new_folder, parts, refuse, say_left_out};
 use crate::{
     cli::PairArgs,
     data::{Depth, Picture, ResizeFilter, layout::PARTS, picture_size, read_picture, write_png},
-    progress::tell,
+    progress::{say, tell},
 };
 
 /// Joins `args.a` and `args.b` into `args.out`.
@@ -25,6 +26,7 @@ use crate::{
 pub fn run(args: &PairArgs) -> Result<()> {
     super::ensure_free(&args.out)?;
     let pairs = find(args)?;
+    let with_bands = AtomicUsize::new(0);
     new_folder(&args.out, |out| {
         for part in PARTS.into_iter().filter(|part| pairs.iter().any(|pair| pair.part == *part)) {
             let dir = out.join(part);
@@ -32,12 +34,21 @@ pub fn run(args: &PairArgs) -> Result<()> {
         }
         for_all(&pairs, "pairs", |pair| {
             let ((a, _, depth_a), (b, _, depth_b)) = (read_picture(&pair.a)?, read_picture(&pair.b)?);
+            if a.has_band() || b.has_band() {
+                with_bands.fetch_add(1, Ordering::Relaxed);
+            }
             let joined = join((a, depth_a), (b, depth_b));
             let mut name = pair.stem.clone();
             name.push(".png");
             write_png(&out.join(pair.part).join(name), &joined)
         })
     })?;
+    if let with_bands @ 1.. = with_bands.into_inner() {
+        let pairs = count(with_bands, "pair");
+        say(&format!(
+            "The last band of {pairs} is the alpha of the PNG now: keep the TIFFs in folders A and B to train on it as a band"
+        ));
+    }
     let of_part = |part: &str| pairs.iter().filter(|pair| pair.part == part).count();
     let parts: Vec<String> = PARTS
         .into_iter()

@@ -6,6 +6,7 @@
 mod devices;
 mod evaluate;
 mod export;
+mod formats;
 mod import;
 mod inspect;
 #[cfg(unix)]
@@ -16,6 +17,7 @@ mod recipes;
 mod refusals;
 mod resume;
 pub mod scene;
+mod tiff;
 mod train;
 mod translate;
 mod validation;
