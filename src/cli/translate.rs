@@ -34,7 +34,7 @@ pub struct TranslateArgs {
     /// Write this format instead of the input's.
     ///
     /// PNG and TIFF keep 8 or 16 bits, the others have 8. JPEG has a quality of 95, all others lose nothing; it cannot hold alpha,
-    /// nor TIFF and BMP grey with alpha.
+    /// nor BMP grey with alpha.
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub format: Option<FileFormat>,
 

@@ -139,3 +139,85 @@ fn webp_frames(bytes: &[u8]) -> u32 {
     }
     frames.max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb};
+
+    use super::*;
+    use crate::data::file::decode;
+
+    /// A PNG chunk; nothing here looks at its checksum.
+    fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+        [&(data.len() as u32).to_be_bytes()[..], kind, data, &[0; 4]].concat()
+    }
+
+    fn refused(bytes: Vec<u8>) -> String {
+        format!("{:#}", decode(bytes).map(drop).expect_err("it is not read"))
+    }
+
+    #[test]
+    fn animations_are_refused_with_the_number_of_their_pictures() {
+        let mut png = Vec::new();
+        let mut encoder = png::Encoder::new(&mut png, 2, 1);
+        encoder.set_animated(3, 0).expect("it may be animated");
+        let mut writer = encoder.write_header().expect("a header");
+        (0..3).for_each(|frame| writer.write_image_data(&[frame, 9]).expect("a frame"));
+        writer.finish().expect("an end");
+        let error = refused(png);
+        assert!(error.contains("an animation of 3 pictures"), "{error}");
+        let frames: Vec<u8> = (0..2).flat_map(|_| [&b"ANMF"[..], &3_u32.to_le_bytes(), &[0; 4]].concat()).collect();
+        let webp = [&b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0"[..], &[2, 0, 0, 0, 1, 0, 0, 1, 0, 0], &frames].concat();
+        assert!(refused(webp).contains("an animation of 2 pictures"));
+    }
+
+    #[test]
+    fn a_png_with_any_damaged_byte_is_refused_or_the_same_picture() {
+        let image: DynamicImage = ImageBuffer::from_fn(9, 7, |x, y| Rgb([(x * 21) as u8, (y * 31) as u8, 7])).into();
+        let mut file = Cursor::new(Vec::new());
+        image.write_to(&mut file, ImageFormat::Png).expect("in memory");
+        let file = file.into_inner();
+        let picture = decode(file.clone()).expect("it is whole").picture;
+        for at in 0..file.len() {
+            let mut damaged = file.clone();
+            damaged[at] ^= 0x10;
+            assert!(decode(damaged).map_or(true, |found| found.picture == picture), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn headers_that_lie_about_the_size_are_refused_in_every_format() {
+        let [width, height] = [30_000_u32, 20_000];
+        let ihdr = |bits, color, interlaced| {
+            let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[bits, color, 0, 0, interlaced]].concat();
+            [b"\x89PNG\r\n\x1a\n".to_vec(), checked(b"IHDR", &header), checked(b"IDAT", &[0x78, 0x9C])].concat()
+        };
+        // With its checksum, which is looked at here.
+        fn checked(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+            let mut crc = u32::MAX;
+            for &byte in kind.iter().chain(data) {
+                crc ^= u32::from(byte);
+                (0..8).for_each(|_| crc = if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 });
+            }
+            let mut bytes = chunk(kind, data);
+            let end = bytes.len() - 4;
+            bytes[end..].copy_from_slice(&(!crc).to_be_bytes());
+            bytes
+        }
+        let vp8x = [&[0, 0, 0, 0][..], &(16_383_u32).to_le_bytes()[..3], &(16_383_u32).to_le_bytes()[..3]].concat();
+        let webp = [b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0", &vp8x[..]].concat();
+        for file in [ihdr(8, 2, 0), ihdr(16, 6, 0), ihdr(16, 6, 1), ihdr(8, 2, 1)] {
+            let error = refused(file);
+            assert!(error.contains("MiB when decoded, of 512 at most"), "{error}");
+        }
+        // Without any data a WebP is refused as damaged.
+        assert!(decode(webp).is_err());
+        let jpeg_header = |sof: &[u8]| [&[0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8][..], sof].concat();
+        let sof = [
+            0x75, 0x30, 0x75, 0x30, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0, 0xFF, 0xDA, 0, 12, 3, 1, 0, 2, 0, 3, 0, 0,
+            63, 0,
+        ];
+        let error = refused(jpeg_header(&sof));
+        assert!(error.contains("2575 MiB when decoded, of 512 at most"), "{error}");
+    }
+}

@@ -141,3 +141,65 @@ impl Values {
         warnings
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Size;
+
+    fn picture(channels: usize, is_last_a_band: bool, samples: &[u16]) -> Picture {
+        let size = Size { width: samples.len() / channels, height: 1 };
+        Picture { size, channels, is_last_a_band, samples: samples.to_vec() }
+    }
+
+    fn values(channels: [usize; 2], pairs: &[[&Picture; 2]], depth: Depth) -> Values {
+        let mut values = Values::new(channels);
+        pairs.iter().for_each(|pair| values.add(pair.map(|picture| Side::of(picture, depth))));
+        values
+    }
+
+    #[test]
+    fn a_range_narrower_than_an_eighth_is_warned_of() {
+        let wide = picture(1, false, &[0, 65535]);
+        for (most, is_narrow) in [(1400, true), (1000 + 8190, true), (1000 + 8191, false)] {
+            let narrow = picture(1, false, &[1000, most]);
+            let found = values([1, 1], &[[&narrow, &wide]], Depth::Sixteen);
+            let expected = format!("Values    A 1000 to {most} of 0 to 65535, B 0 to 65535 of 0 to 65535");
+            assert_eq!(found.lines(), [expected]);
+            assert_eq!(found.warnings().len(), usize::from(is_narrow), "{most}");
+        }
+        let labels = picture(1, false, &[0, 19 * 257]);
+        let found = values([1, 1], &[[&wide, &labels], [&wide, &picture(1, false, &[257])]], Depth::Eight);
+        assert_eq!(found.lines(), ["Values    A 0 to 255 of 0 to 255, B 0 to 19 of 0 to 255"]);
+        assert!(found.warnings()[0].starts_with("Warning   B uses 7.5 % of its range (0 to 19 of 0 to 255)"));
+    }
+
+    #[test]
+    fn alpha_and_bands_that_are_dropped_are_told_and_count_as_no_colours() {
+        let wide = picture(1, false, &[0, 65535]);
+        let alpha = picture(2, false, &[0, 65535, 40000, 0, 9, 0, 9, 5]);
+        let found = values([3, 3], &[[&alpha, &wide], [&wide, &wide]], Depth::Sixteen);
+        assert_eq!(
+            found.lines()[1..],
+            [
+                "Alpha     dropped from 1 picture of A; 75.0 % of the pixels are not opaque, their hidden colours are used"
+            ]
+        );
+        let constant = picture(2, false, &[700, 0, 800, 65535]);
+        assert_eq!(values([2, 1], &[[&constant, &wide]], Depth::Sixteen).warnings().len(), 1);
+        let band = picture(4, true, &[0, 0, 0, 65535]);
+        let found = values([3, 3], &[[&band, &wide]], Depth::Sixteen);
+        assert_eq!(found.lines()[1..], ["Bands     the last band of 1 picture of A is dropped: 4 channels keep it"]);
+        assert_eq!(values([4, 3], &[[&band, &wide]], Depth::Sixteen).lines().len(), 1);
+    }
+
+    #[test]
+    fn channels_that_files_do_not_have_are_warned_of() {
+        let [rgb, rgba] = [picture(3, false, &[0, 0, 65535]), picture(4, false, &[0, 0, 65535, 3])];
+        let found = values([4, 3], &[[&rgb, &rgb]], Depth::Sixteen).warnings();
+        assert_eq!(found, ["Warning   no picture of A has a fourth channel: there it is 65535 everywhere"]);
+        let found = values([4, 3], &[[&rgb, &rgb], [&rgba, &rgb]], Depth::Sixteen).warnings();
+        assert_eq!(found, ["Warning   1 of 2 pictures of A have no fourth channel: there it is 65535 everywhere"]);
+        assert!(values([4, 3], &[[&rgba, &rgb]], Depth::Sixteen).warnings().is_empty());
+    }
+}

@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -15,7 +16,7 @@ use crate::{
     cli::PairArgs,
     data::layout::{Joined, Named, PARTS, join, join_folded},
     data::{Depth, Picture, ResizeFilter, picture_size, read_picture, turn, write_png},
-    progress::tell,
+    progress::{say, tell},
     words::refuse_naming,
 };
 
@@ -26,6 +27,7 @@ use crate::{
 pub fn run(args: &PairArgs) -> Result<()> {
     super::ensure_free(&args.out)?;
     let pairs = find(args)?;
+    let with_bands = AtomicUsize::new(0);
     new_folder(&args.out, |out| {
         for part in PARTS.into_iter().filter(|part| pairs.iter().any(|pair| pair.part == *part)) {
             let dir = out.join(part);
@@ -34,12 +36,21 @@ pub fn run(args: &PairArgs) -> Result<()> {
         for_all(&pairs, "pairs", |pair| {
             let _turn = turn(&[&pair.a, &pair.b])?;
             let ((a, _, depth_a), (b, _, depth_b)) = (read_picture(&pair.a)?, read_picture(&pair.b)?);
+            if a.has_band() || b.has_band() {
+                with_bands.fetch_add(1, Ordering::Relaxed);
+            }
             let joined = beside_each_other((a, depth_a), (b, depth_b));
             let mut name = pair.stem.clone();
             name.push(".png");
             write_png(&out.join(pair.part).join(name), &joined)
         })
     })?;
+    if let with_bands @ 1.. = with_bands.into_inner() {
+        let pairs = count(with_bands, "pair");
+        say(&format!(
+            "The last band of {pairs} is the alpha of the PNG now: keep the TIFFs in folders A and B to train on it as a band"
+        ));
+    }
     let of_part = |part: &str| pairs.iter().filter(|pair| pair.part == part).count();
     let parts: Vec<String> = PARTS
         .into_iter()

@@ -80,7 +80,16 @@ pub fn jobs(args: &TranslateArgs, model: &Model) -> Result<Vec<Job>> {
             args.out.join(name)
         });
         let (input, outputs, has_band) = (input.clone(), outputs.collect(), found.picture.has_band());
-        let (carried, left_out) = carried(&found, format, pair_side);
+        let (carried, mut left_out) = carried(&found, format, pair_side);
+        if !model.channels()[0].is_multiple_of(2) {
+            left_out.extend(
+                found
+                    .picture
+                    .has_alpha()
+                    .then_some("its alpha, which the model does not take: hidden colours are used"),
+            );
+            left_out.extend(found.picture.has_band().then_some("its last band, which the model does not take"));
+        }
         let depth = found.depth;
         Ok(Job { input, page, pages, pair_side, size, outputs, format, depth, has_band, carried, left_out })
     };

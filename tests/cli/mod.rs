@@ -9,6 +9,7 @@ mod corpus;
 mod devices;
 mod evaluate;
 mod export;
+mod formats;
 mod import;
 mod inspect;
 #[cfg(unix)]
@@ -26,6 +27,7 @@ pub mod scene;
 mod tables;
 #[cfg(unix)]
 mod targets;
+mod tiff;
 mod train;
 mod translate;
 mod validation;

@@ -215,3 +215,6 @@ fn byte(segment: &[u8], at: usize) -> Result<u8> {
 fn number(segment: &[u8], at: usize) -> Result<u16> {
     Ok(u16::from_be_bytes([byte(segment, at)?, byte(segment, at + 1)?]))
 }
+
+#[cfg(test)]
+mod tests;

@@ -253,3 +253,10 @@ fn divide_by_alpha(samples: &mut [u16], channels: usize) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "../../../tests/cli/tiff.rs"]
+mod fixture;
+
+#[cfg(test)]
+mod tests;
