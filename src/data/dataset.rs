@@ -24,7 +24,7 @@ impl Dataset {
     /// decoded, from several threads. What is decoded is kept as far as it fits in `cache_bytes`, the training pairs first.
     ///
     /// # Errors
-    /// When there are no pairs to train on, or files side by side whose halves have an unlikely shape, or naming every file that
+    /// When there are no pairs to train on, or it is unclear where, or the halves of files have an unlikely shape, or naming every file that
     /// cannot be used.
     pub fn open(
         dir: &Path,
@@ -36,7 +36,7 @@ impl Dataset {
         let mut parts = Parts::of(dir, &found, options)?;
         // What only `evaluate` would look at is not read.
         parts.rest.clear();
-        parts.check_halves(dir, options)?;
+        parts.judge(dir, &found, options)?;
         let total = parts.train.1.len() + parts.held_out.1.len() + found.unclear.len();
         let (dataset, bad) = parts.read(dir, found, options, cache_bytes, progress);
         refuse(dir, bad, total)?;
@@ -47,7 +47,7 @@ impl Dataset {
     /// [`Dataset::open`] or [`Folder::to_evaluate`] from using it.
     ///
     /// # Errors
-    /// When there are no pairs, or files side by side whose halves have an unlikely shape.
+    /// When there are no pairs, or it is unclear where, or the halves of files have an unlikely shape.
     pub fn check(
         dir: &Path,
         options: &PairOptions,
@@ -55,7 +55,7 @@ impl Dataset {
     ) -> Result<(Report, Vec<String>)> {
         let found = find(dir)?;
         let parts = Parts::of(dir, &found, options)?;
-        parts.check_halves(dir, options)?;
+        parts.judge(dir, &found, options)?;
         let (dataset, bad) = parts.read(dir, found, options, 0, progress);
         Ok((dataset.report, bad))
     }
@@ -98,9 +98,9 @@ impl Parts {
         Ok(Parts { train, held_out, rest })
     }
 
-    fn check_halves(&self, dir: &Path, options: &PairOptions) -> Result<()> {
+    fn judge(&self, dir: &Path, found: &Found, options: &PairOptions) -> Result<()> {
         let all = [&self.train, &self.held_out].into_iter().chain(&self.rest);
-        check_halves(dir, all.flat_map(|(_, sources)| sources), options)
+        judge(dir, found, all.flat_map(|(_, sources)| sources), options, halves::ASK_FOR_THE_SHAPE)
     }
 
     /// Decodes all pairs. What is wrong comes back as lines.
@@ -147,11 +147,19 @@ fn place(part: &str) -> String {
     if part.is_empty() { String::new() } else { format!(" in {part}/") }
 }
 
-fn check_halves<'a>(dir: &Path, sources: impl IntoIterator<Item = &'a Source>, options: &PairOptions) -> Result<()> {
-    match options.taken_before {
-        true => Ok(()),
-        false => halves::check(dir, sources, halves::expected_shape(&options.fit)),
+/// Refuses what is no pairs by the looks of it, unless an earlier run has taken it.
+fn judge<'a>(
+    dir: &Path,
+    found: &Found,
+    sources: impl IntoIterator<Item = &'a Source>,
+    options: &PairOptions,
+    else_do: &str,
+) -> Result<()> {
+    if options.taken_before {
+        return Ok(());
     }
+    found.ensure_certain()?;
+    halves::check(dir, sources, halves::expected_shape(&options.fit), else_do)
 }
 
 /// What is learned from and what is held out: at least one pair each, both in the order that they had.
@@ -186,7 +194,8 @@ impl Folder {
     /// not looked at. Every pair has the image size. What is decoded is kept as far as it fits in `cache_bytes`.
     ///
     /// # Errors
-    /// When there are none, or files side by side whose halves have an unlikely shape, or naming every file that cannot be used.
+    /// When there are none, or it is unclear where, or the halves of files have an unlikely shape, or naming every file that cannot
+    /// be used.
     pub fn to_evaluate(dir: &Path, options: &PairOptions, cache_bytes: usize) -> Result<ToEvaluate> {
         let found = find(dir)?;
         let name = ["test", "val", "train", ""].into_iter().find(|part| !found.part(part).is_empty());
@@ -199,7 +208,7 @@ impl Folder {
             split = format!("the {} of {split} held out in training", options.val_split);
             purpose = "held out in training, to measure";
         }
-        check_halves(dir, &sources, options)?;
+        judge(dir, &found, &sources, options, "")?;
         let total = sources.len() + found.unclear.len();
         // A network is measured as it was trained, and it may have been trained on pairs of two shapes.
         let options = PairOptions { taken_before: true, ..*options };

@@ -30,7 +30,7 @@ pub struct PairOptions {
     pub val_split: f64,
     /// What decides which pairs these are.
     pub seed: u64,
-    /// The pairs are those of an earlier run: their shapes are not judged again.
+    /// The pairs are those of an earlier run: their layout and shapes are not judged again.
     pub taken_before: bool,
 }
 

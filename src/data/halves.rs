@@ -23,12 +23,15 @@ pub fn expected_shape(fit: &Fit) -> Size {
     }
 }
 
+/// What to do where the files are pairs all the same, for commands that are told the image size.
+pub const ASK_FOR_THE_SHAPE: &str = "; where they are pairs all the same, give an --image-size of the shape of a half";
+
 /// Refuses side-by-side files of `dir` whose halves are much narrower than `shape`. Only the beginning of each file is read; one
-/// whose size is not to be found there is left to those who decode it.
+/// whose size is not to be found there is left to those who decode it. `else_do` ends the advice.
 ///
 /// # Errors
 /// Naming each size of such files, and one of them.
-pub fn check<'a>(dir: &Path, sources: impl IntoIterator<Item = &'a Source>, shape: Size) -> Result<()> {
+pub fn check<'a>(dir: &Path, sources: impl IntoIterator<Item = &'a Source>, shape: Size, else_do: &str) -> Result<()> {
     let files: Vec<&PathBuf> = sources
         .into_iter()
         .filter_map(|source| match source {
@@ -51,8 +54,8 @@ pub fn check<'a>(dir: &Path, sources: impl IntoIterator<Item = &'a Source>, shap
         format!("each file of {width}x{height} would be cut into two of {}x{height}: {file}{others}", width / 2)
     };
     let summary = format!(
-        "{found} of {} in {} do not look like pairs side by side. Give pairs of such pictures as two folders, A/ and B/, with \
-         equal names in both; pictures without a partner are for `pixtape translate`",
+        "{found} of {} in {} do not look like pairs side by side. Pairs of such pictures lie in two folders, A/ and B/, under \
+         equal names; pictures without a partner are for `pixtape translate`{else_do}",
         count(files.len(), "file"),
         dir.display()
     );
@@ -96,7 +99,7 @@ mod tests {
         }
         std::fs::write(dir.path().join("broken.png"), "no picture").expect("a file for the test");
         let found = crate::data::layout::find(dir.path()).expect("files");
-        let error = check(dir.path(), found.part(""), Size::square(8)).expect_err("three are narrow").to_string();
+        let error = check(dir.path(), found.part(""), Size::square(8), ".").expect_err("three are narrow").to_string();
         for words in [
             "3 of 5 files in ",
             "each file of 8x8 would be cut into two of 4x8: a.png and 1 more",

@@ -49,7 +49,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// Which side of a pair is translated into which. A is the left half of a file and B the right half; of two files A is that
-/// in the folder `A`, or the one beside the `.png`, as the `.jpg` of the CMP facades.
+/// in the folder `A`, the one with the suffix of A, or the one beside the `.png`, as the `.jpg` of the CMP facades.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {

@@ -26,7 +26,7 @@ pub fn run(args: &SplitArgs) -> Result<()> {
     for (flag, share) in [("--val", args.val), ("--test", args.test)] {
         ensure!((0.0..1.0).contains(&share), "{flag} {share}: must be from 0 to below 1");
     }
-    let found = find(&args.dir)?;
+    let found = find(&args.dir, args.image_size)?;
     let pairs = found.part("");
     let parts = divide(pairs.len(), args)?;
     let mut copies: Vec<(&PathBuf, PathBuf)> = Vec::new();
@@ -57,15 +57,15 @@ fn targets(source: &Source, found: &Found, part: &str) -> Vec<PathBuf> {
     source.files().iter().zip(sides).map(target).collect()
 }
 
-/// The pairs of a flat folder. Files that belong to none are named.
-fn find(dir: &Path) -> Result<Found> {
+/// The pairs of a flat folder, `shape` being that of the images that they are for. Files that belong to none are named.
+fn find(dir: &Path, shape: Size) -> Result<Found> {
     let found = layout::find(dir)?;
     for part in ["train", "val", "test"] {
         ensure!(found.part(part).is_empty(), "{} is divided already: it has pairs in {part}/", dir.display());
     }
     refuse(found.unclear.clone(), format!("{} cannot be divided", dir.display()))?;
-    // Which image size they are for is not known yet.
-    halves::check(dir, found.part(""), Size::square(1))?;
+    found.ensure_certain()?;
+    halves::check(dir, found.part(""), shape, halves::ASK_FOR_THE_SHAPE)?;
     say_left_out(&found.skipped);
     Ok(found)
 }
@@ -94,7 +94,10 @@ mod tests {
     use super::*;
 
     fn divide(pairs: usize, val: f64, test: f64, seed: u64) -> Result<Vec<&'static str>> {
-        super::divide(pairs, &SplitArgs { dir: "".into(), out: "".into(), val, test, seed })
+        super::divide(
+            pairs,
+            &SplitArgs { dir: "".into(), out: "".into(), val, test, seed, image_size: Size::square(256) },
+        )
     }
 
     #[test]

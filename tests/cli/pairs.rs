@@ -242,7 +242,9 @@ fn pictures_of_any_size_are_resized() {
 
     // Sides need not be equal.
     let tiny = TINY.replace("--image-size 32", "--image-size 64x32");
-    scene.run(&format!("train --data data {tiny} --steps 1 --out oblong"));
+    scene.draw("wide/a.png", &pair(0, 150, 40));
+    scene.draw("wide/b.png", &pair(1, 100, 40));
+    scene.run(&format!("train --data wide {tiny} --steps 1 --out oblong"));
     let grid = scene.picture("oblong/samples/step-00000001.png");
     assert_eq!(grid.dimensions(), (3 * 256 + 8, 2 * 128 + 4));
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::data::Size;
+
 const EXAMPLE: &str = "\
 Example: four fifths to train on, a tenth to watch, a tenth to measure with
   pixtape data split pairs --out data --val 0.1 --test 0.1";
@@ -11,7 +13,7 @@ Example: four fifths to train on, a tenth to watch, a tenth to measure with
 /// Divide pairs into train/, val/ and test/
 ///
 /// Copies the pictures of a folder, which stays as it is: side-by-side pairs, pairs of two files of the same name
-/// (house.jpg and house.png), or the folders A/ and B/. The two files of a pair always land in the same part. Which pair lands
+/// (house.jpg and house.png) or of two suffixes (house_A.png and house_B.png), or two folders, which become A/ and B/. The two files of a pair always land in the same part. Which pair lands
 /// where depends on the names and the seed alone.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLE)]
@@ -31,6 +33,10 @@ pub struct SplitArgs {
     /// Share of the pairs for test/, to measure the result with; 0 for none.
     #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
     pub test: f64,
+
+    /// Size of the images that the pairs are for: side-by-side files whose halves are far from its shape are refused, as in training.
+    #[arg(long, value_name = "SIZE", default_value = "256")]
+    pub image_size: Size,
 
     /// Another seed divides another way.
     #[arg(long, default_value_t = 1)]

@@ -85,16 +85,19 @@ pub struct Found {
     pub skipped: Vec<(PathBuf, String)>,
     /// What makes it unclear which files are pairs.
     pub unclear: Vec<String>,
+    /// Why the files may be meant otherwise than they were always taken.
+    doubt: Option<String>,
 }
 
 /// Looks into `dir`.
 ///
 /// Folders `A` and `B` are pairs of folders, wherever they are: `A/train` and `B/train`, `train/A` and `train/B`, or `trainA` and
-/// `trainB`. So are folders by other words ([`sides::by_words`]) that hold more pairs than there are pictures beside them. Else
-/// most stems decide: those with a `.png` and another ending are pairs of files; else the names of all: those that differ in two
-/// suffixes are pairs of files, the others side by side.
+/// `trainB`. So are folders by other words ([`sides::by_words`]) where no pictures lie beside them. Else most stems decide: those
+/// with a `.png` and another ending are pairs of files; else the names of all: those that differ in two suffixes are pairs of
+/// files, the others side by side.
 ///
-/// What was taken as pairs once is taken so again: the fingerprint of a run's data depends on it.
+/// What was taken as pairs once is taken so again, since the fingerprint of a run's data depends on it; who does not go on
+/// with such a run asks for [`Found::ensure_certain`].
 ///
 /// # Errors
 /// When there is no such folder, or there are no pairs, or it is unclear where; says what was looked for.
@@ -119,11 +122,25 @@ fn in_named_folders_or_beside(dir: &Path) -> Result<Found> {
         loose += list(&dir.join(part))?.len();
     }
     let named = sides::by_words(dir).and_then(|sides| sides.map(|sides| in_folders(dir, sides)).transpose());
-    match named {
-        Ok(Some(found)) if found.parts.iter().map(Vec::len).sum::<usize>() > loose || loose == 0 => Ok(found),
-        Err(error) if loose == 0 => Err(error),
-        _ => in_one_folder(dir),
+    if loose == 0 {
+        return named?.map_or_else(|| in_one_folder(dir), Ok);
     }
+    let mut found = in_one_folder(dir)?;
+    if let Ok(Some(named)) = named
+        && let Layout::Folders([a, b]) = &named.layout
+    {
+        let pairs = named.parts.iter().map(Vec::len).sum::<usize>();
+        let doubt = || {
+            format!(
+                "{}: are its pairs the {} in it, or the {} in folders {a}/ and {b}/? move the others elsewhere",
+                dir.display(),
+                text::count(loose, "picture"),
+                text::count(pairs, "pair")
+            )
+        };
+        found.doubt = found.doubt.or_else(|| (pairs > loose).then(doubt));
+    }
+    Ok(found)
 }
 
 /// The pairs of files that lie in two folders, or below them where the folders hold no pictures themselves.
@@ -180,7 +197,7 @@ fn in_one_folder(dir: &Path) -> Result<Found> {
             found.take(part, joined, places, &BTreeSet::new());
         }
     } else {
-        let suffixes = found.suffixes(dir, &mut files)?;
+        let suffixes = found.suffixes(dir, &mut files);
         for (part, files) in files.into_iter().enumerate() {
             found.parts[part] = match &suffixes {
                 Some(suffixes) => suffix::pairs(&files, suffixes).into_iter().map(Source::Files).collect(),
@@ -197,7 +214,16 @@ fn in_one_folder(dir: &Path) -> Result<Found> {
 impl Found {
     fn new(layout: Layout, sides: [Option<[PathBuf; 2]>; 4]) -> Found {
         let (skipped, unclear) = (Vec::new(), Vec::new());
-        Found { layout, is_folded: false, parts: Default::default(), sides, skipped, unclear }
+        Found { layout, is_folded: false, parts: Default::default(), sides, skipped, unclear, doubt: None }
+    }
+
+    /// # Errors
+    /// When the files may be meant otherwise than they were taken.
+    pub fn ensure_certain(&self) -> Result<()> {
+        match &self.doubt {
+            None => Ok(()),
+            Some(doubt) => bail!("{doubt}"),
+        }
     }
 
     /// The pairs of one of [`PARTS`].
@@ -250,7 +276,7 @@ impl Found {
     }
 
     /// The suffixes that tell the files of a pair apart, if any do. Files beside a folder `train` need not have them.
-    fn suffixes(&mut self, dir: &Path, files: &mut [Vec<PathBuf>; 4]) -> Result<Option<[String; 2]>> {
+    fn suffixes(&mut self, dir: &Path, files: &mut [Vec<PathBuf>; 4]) -> Option<[String; 2]> {
         let has_train = !files[0].is_empty();
         let [parts @ .., flat] = files.each_ref().map(Vec::as_slice);
         let found = if has_train { suffix::find(&parts) } else { suffix::find(&[&parts[..], &[flat]].concat()) };
@@ -259,15 +285,18 @@ impl Found {
                 if has_train {
                     self.skipped.extend(files[3].drain(..).map(|file| (file, BESIDE_TRAIN.to_owned())));
                 }
-                Ok(Some(suffixes))
+                Some(suffixes)
             }
-            Suffixes::Unclear { pair: [a, b], left_over } => bail!(
-                "{}: {a} and {b} look like the two files of a pair, but {left_over} like none of such two: sort them into two \
-                 folders, under equal names; {} joins these",
-                dir.display(),
-                join_command("INPUTS", "TARGETS")
-            ),
-            Suffixes::None => Ok(None),
+            Suffixes::Unclear { pair: [a, b], left_over } => {
+                self.doubt = Some(format!(
+                    "{}: {a} and {b} look like the two files of a pair, but {left_over} like none of such two: sort them into \
+                     two folders, under equal names; {} joins these",
+                    dir.display(),
+                    join_command("INPUTS", "TARGETS")
+                ));
+                None
+            }
+            Suffixes::None => None,
         }
     }
 

@@ -150,8 +150,8 @@ pub fn nested(
         if is_flat && PARTS.contains(&&*name_of(&folder)) {
             continue;
         }
-        if folder.is_symlink() && is_above(&folder, dir) {
-            skipped.push((folder, "a link to a folder that it lies in".to_owned()));
+        if folder.is_symlink() && leads_back(&folder, looked_into) {
+            skipped.push((folder, "a link to a folder that is looked into already".to_owned()));
             continue;
         }
         found.extend(nested(&folder, false, skipped, looked_into)?);
@@ -163,8 +163,11 @@ fn holds_pictures(dir: &Path, is_flat: bool) -> Result<bool> {
     Ok(!nested(dir, is_flat, &mut Vec::new(), &mut Vec::new())?.is_empty())
 }
 
-fn is_above(link: &Path, dir: &Path) -> bool {
-    matches!((link.canonicalize(), dir.canonicalize()), (Ok(to), Ok(dir)) if dir.starts_with(&to))
+/// True if a link leads to one of these folders, or above one: it would be looked into for ever.
+fn leads_back(link: &Path, looked_into: &[PathBuf]) -> bool {
+    let leads_above =
+        |to: PathBuf| looked_into.iter().any(|one| one.canonicalize().is_ok_and(|one| one.starts_with(&to)));
+    link.canonicalize().is_ok_and(leads_above)
 }
 
 fn name_of(folder: &Path) -> String {
@@ -189,5 +192,25 @@ mod tests {
         ] {
             assert_eq!(part_and_word(name), expected, "{name}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_circle_of_links_ends() {
+        use std::fs;
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().expect("a folder for the test");
+        for side in ["A", "B"] {
+            fs::create_dir_all(dir.path().join(side).join("city")).expect("a folder for the test");
+            fs::write(dir.path().join(side).join("city/x.png"), "").expect("a file for the test");
+        }
+        for (link, to) in [("A/up", ".."), ("A/b", "../B"), ("B/a", "../A"), ("A/town", "../B/city")] {
+            symlink(to, dir.path().join(link)).expect("a link for the test");
+        }
+        let (mut skipped, mut looked_into) = (Vec::new(), Vec::new());
+        let found = nested(&dir.path().join("A"), true, &mut skipped, &mut looked_into).expect("it can be read");
+        let found: Vec<String> = found.iter().map(|file| below(dir.path(), file)).collect();
+        assert_eq!(found, ["A/b/city/x.png", "A/city/x.png"]);
+        assert!(skipped.iter().any(|(folder, why)| folder.ends_with("up") && why.starts_with("a link")), "{skipped:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! Pairs told apart by a suffix in one folder: `0_A.png` and `0_B.png`, `x-photo.jpg` and `x-label.png`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 
 use super::words::{is_separator, side_of};
@@ -95,15 +95,20 @@ fn rest<'a>(name: &'a str, suffixes: [&str; 2]) -> Option<(&'a str, usize)> {
     [longer, 1 - longer].into_iter().find_map(|side| Some((name.strip_suffix(suffixes[side])?, side)))
 }
 
+/// True if each name has one of the suffixes, and there is the one with the other. Ends at the first that has not, since the
+/// suffixes of most names that begin alike are tried in vain.
 fn divides(stems: &[&str], suffixes: [&str; 2]) -> bool {
-    let mut counts: BTreeMap<&str, [usize; 2]> = BTreeMap::new();
+    let all: HashSet<&str> = stems.iter().copied().collect();
+    let mut counts = [0, 0];
     for stem in stems {
-        match rest(stem, suffixes) {
-            Some((rest, side)) => counts.entry(rest).or_default()[side] += 1,
-            None => return false,
+        let Some((rest, side)) = rest(stem, suffixes) else { return false };
+        if !all.contains(&*format!("{rest}{}", suffixes[1 - side])) {
+            return false;
         }
+        counts[side] += 1;
     }
-    counts.values().all(|count| *count == [1, 1])
+    // As many as differ, so that no name serves two others: `x` and `x_mask` for `x_mask_mask`.
+    all.len() == stems.len() && counts[0] == counts[1]
 }
 
 /// The sides that two suffixes stand for, if these are words for both.
@@ -205,6 +210,8 @@ mod tests {
             &["img_cat.png", "img_dog.png"],
             &["1_cat.png", "1_dog.png", "2_cat.png"],
             &["input.png", "target.png"],
+            &["x.png", "x_mask.png", "x_mask_mask.png"],
+            &["x_A.png", "x_A.jpg", "x_B.png", "x_B.jpg"],
             &["x.png"],
             &[],
         ] {
