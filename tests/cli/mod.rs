@@ -5,6 +5,7 @@
 
 mod devices;
 mod evaluate;
+mod exchange;
 mod export;
 mod import;
 mod inspect;
@@ -18,4 +19,5 @@ mod resume;
 pub mod scene;
 mod train;
 mod translate;
+mod translate_inputs;
 mod validation;
