@@ -25,6 +25,9 @@ const START: u64 = 32;
 const RAW_ENDINGS: [&str; 14] =
     ["3fr", "arw", "cr2", "dcr", "dng", "erf", "fff", "iiq", "kdc", "mef", "nef", "nrw", "pef", "srw"];
 
+/// A file or folder that is not among the pictures of its folder, and why.
+pub type LeftOut = (PathBuf, String);
+
 /// The pictures directly in `dir`, in the order of the bytes of their names, and what else lies there, each with the reason why
 /// it is left out. Both are empty when there is no such folder.
 ///
@@ -33,7 +36,7 @@ const RAW_ENDINGS: [&str; 14] =
 ///
 /// # Errors
 /// When the folder cannot be listed.
-pub fn pictures(dir: &Path) -> Result<(Vec<PathBuf>, Vec<(PathBuf, String)>)> {
+pub fn pictures(dir: &Path) -> Result<(Vec<PathBuf>, Vec<LeftOut>)> {
     let (mut pictures, mut left_out) = (Vec::new(), Vec::new());
     for path in entries(dir)? {
         match why_left_out(&path) {
@@ -116,7 +119,7 @@ fn what_it_is(start: &[u8]) -> String {
 }
 
 /// What is left out, for a line: how much it is, then the reasons, each with the first names.
-pub fn describe_left_out(left_out: &[(PathBuf, String)]) -> String {
+pub fn describe_left_out(left_out: &[LeftOut]) -> String {
     let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (path, why) in left_out {
         reasons.entry(why).or_default().push(path.display().to_string());
@@ -136,8 +139,8 @@ pub fn describe_left_out(left_out: &[(PathBuf, String)]) -> String {
 }
 
 /// The reason why `dir` has no pictures, with what it holds instead.
-pub fn describe_none(dir: &Path, left_out: &[(PathBuf, String)]) -> String {
-    let is_folder = |(path, why): &&(PathBuf, String)| why == NOT_LOOKED_INTO && path.is_dir();
+pub fn describe_none(dir: &Path, left_out: &[LeftOut]) -> String {
+    let is_folder = |(path, why): &&LeftOut| why == NOT_LOOKED_INTO && path.is_dir();
     let folders: Vec<String> = left_out.iter().filter(is_folder).map(|(path, _)| path.display().to_string()).collect();
     let dir = dir.display();
     match (left_out, &folders[..]) {
@@ -250,7 +253,7 @@ mod tests {
     #[test]
     fn the_first_of_many_are_named_and_the_others_counted() {
         let many = |number: usize, why: &str| (0..number).map(|i| (format!("{i}").into(), why.to_owned())).collect();
-        let mut left_out: Vec<(PathBuf, String)> = many(25, "hidden");
+        let mut left_out: Vec<LeftOut> = many(25, "hidden");
         left_out.extend(many(1, "a GIF"));
         let line = describe_left_out(&left_out);
         assert!(line.starts_with("26 files (a GIF: 0; hidden: 0, 1, 2, "), "{line}");

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use super::Model;
 use crate::cli::TranslateArgs;
 use crate::config::is_same_place;
-use crate::data::listing::{describe_left_out, describe_none, pictures};
+use crate::data::listing::{LeftOut, describe_left_out, describe_none, pictures};
 use crate::data::{Depth, Direction, FileFormat, Picture, Size, read_picture};
 use crate::progress::say;
 use crate::words::{count, refuse};
@@ -87,7 +87,7 @@ pub fn jobs(args: &TranslateArgs, model: &Model) -> Result<Vec<Job>> {
 }
 
 /// Every picture that the inputs name, themselves or by their folder, and what else is in these folders, with the reasons.
-fn files(args: &TranslateArgs) -> Result<(Vec<PathBuf>, Vec<(PathBuf, String)>)> {
+fn files(args: &TranslateArgs) -> Result<(Vec<PathBuf>, Vec<LeftOut>)> {
     let (mut files, mut left_out) = (Vec::new(), Vec::new());
     for path in &args.inputs {
         ensure!(path.exists(), "there is no file or folder {}", path.display());
