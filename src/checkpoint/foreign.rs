@@ -41,7 +41,7 @@ pub fn kind(start: &[u8], path: &Path) -> Option<String> {
             "a Git LFS pointer, which stands for a file{size}: fetch that with `git lfs pull`, or from the web page of its repository"
         )
     } else if begins(&["<!doctype html", "<html", "<head", "<!--", "<?xml"]) {
-        "a web page, which servers send instead of a file that needs a login or was asked for too often: open its address in a \
+        "a web page (HTML or XML), which servers send instead of a file that needs a login or was asked for too often: open its address in a \
          browser and save the file there"
             .to_owned()
     } else if let Some(line) = text.and_then(|text| text.lines().find(|line| !line.trim().is_empty())) {

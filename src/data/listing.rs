@@ -33,6 +33,9 @@ enum By {
     Contents,
 }
 
+/// A file or folder that is not among the pictures of its folder, and why.
+pub type LeftOut = (PathBuf, String);
+
 /// The pictures directly in `dir` by their names, as [`pictures`].
 ///
 /// # Errors
@@ -46,7 +49,7 @@ pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub fn pictures(dir: &Path, skipped: &mut Vec<(PathBuf, String)>) -> Result<Vec<PathBuf>> {
+pub fn pictures(dir: &Path, skipped: &mut Vec<LeftOut>) -> Result<Vec<PathBuf>> {
     let files = entries(dir)?.into_iter().filter(|path| !path.is_dir()).collect();
     Ok(divide(files, By::Names, skipped))
 }
@@ -56,13 +59,13 @@ pub fn pictures(dir: &Path, skipped: &mut Vec<(PathBuf, String)>) -> Result<Vec<
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub fn pictures_by_contents(dir: &Path) -> Result<(Vec<PathBuf>, Vec<(PathBuf, String)>)> {
+pub fn pictures_by_contents(dir: &Path) -> Result<(Vec<PathBuf>, Vec<LeftOut>)> {
     let mut left_out = Vec::new();
     let pictures = divide(entries(dir)?, By::Contents, &mut left_out);
     Ok((pictures, left_out))
 }
 
-fn divide(paths: Vec<PathBuf>, by: By, left_out: &mut Vec<(PathBuf, String)>) -> Vec<PathBuf> {
+fn divide(paths: Vec<PathBuf>, by: By, left_out: &mut Vec<LeftOut>) -> Vec<PathBuf> {
     let mut pictures = Vec::new();
     for path in paths {
         match why_left_out(&path, by) {
@@ -174,7 +177,7 @@ fn what_it_is(start: &[u8]) -> String {
 }
 
 /// What is left out, for a line: how much it is, then the reasons, each with the first names.
-pub fn describe_left_out(left_out: &[(PathBuf, String)]) -> String {
+pub fn describe_left_out(left_out: &[LeftOut]) -> String {
     let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (path, why) in left_out {
         reasons.entry(why).or_default().push(path.display().to_string());
@@ -194,8 +197,8 @@ pub fn describe_left_out(left_out: &[(PathBuf, String)]) -> String {
 }
 
 /// The reason why `dir` has no pictures, with what it holds instead.
-pub fn describe_none(dir: &Path, left_out: &[(PathBuf, String)]) -> String {
-    let is_folder = |(path, why): &&(PathBuf, String)| why == NOT_LOOKED_INTO && path.is_dir();
+pub fn describe_none(dir: &Path, left_out: &[LeftOut]) -> String {
+    let is_folder = |(path, why): &&LeftOut| why == NOT_LOOKED_INTO && path.is_dir();
     let folders: Vec<String> = left_out.iter().filter(is_folder).map(|(path, _)| path.display().to_string()).collect();
     let dir = dir.display();
     match (left_out, &folders[..]) {
@@ -325,7 +328,7 @@ mod tests {
     #[test]
     fn the_first_of_many_are_named_and_the_others_counted() {
         let many = |number: usize, why: &str| (0..number).map(|i| (format!("{i}").into(), why.to_owned())).collect();
-        let mut left_out: Vec<(PathBuf, String)> = many(25, "hidden");
+        let mut left_out: Vec<LeftOut> = many(25, "hidden");
         left_out.extend(many(1, "a GIF"));
         let line = describe_left_out(&left_out);
         assert!(line.starts_with("26 files (a GIF: 0; hidden: 0, 1, 2, "), "{line}");

@@ -8,9 +8,12 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::Model;
 use crate::cli::TranslateArgs;
-use crate::data::{Carried, Decoded, Depth, Direction, FileFormat, LOOKED_FOR, Picture, PictureFile, Size, list, turn};
+use crate::config::is_same_place;
+use crate::data::listing::{LeftOut, describe_left_out, describe_none, pictures_by_contents};
+use crate::data::{Carried, Decoded, Depth, Direction, FileFormat, Picture, PictureFile, Size, turn};
 use crate::files::{ensure_folder, target};
-use crate::words::refuse;
+use crate::progress::say;
+use crate::words::{count, refuse};
 
 /// One image to translate: a file, or a page of one.
 #[derive(Debug)]
@@ -50,13 +53,13 @@ impl Job {
     }
 }
 
-/// All images that the inputs of `args` name, each with outputs of its own.
+/// All images that the inputs of `args` name, each with outputs of its own. Says what is left out, and which inputs look like pairs.
 ///
 /// # Errors
 /// When an input cannot be translated (all such are named), two outputs would be one file, or an output an input.
 pub fn jobs(args: &TranslateArgs, model: &Model) -> Result<Vec<Job>> {
     ensure_folder(&args.out).context("--out")?;
-    let inputs = files(&args.inputs)?;
+    let (inputs, left_out) = files(args)?;
     let pair_side = args.pairs.then(|| model.direction());
     let [_, channels] = model.channels();
     let job = |input: &PathBuf, file: &PictureFile, page: usize| -> Result<Job> {
@@ -107,19 +110,44 @@ pub fn jobs(args: &TranslateArgs, model: &Model) -> Result<Vec<Job>> {
     let summary = format!("{} of {} inputs cannot be translated", bad.len(), inputs.len());
     refuse(bad, summary)?;
     check_outputs(&jobs)?;
+    if !left_out.is_empty() {
+        say(&format!("Left out {}", describe_left_out(&left_out)));
+    }
+    warning_of_pairs(args, &jobs, model.training_size()).iter().for_each(|line| say(line));
     Ok(jobs)
 }
 
-/// Every file that `inputs` name, themselves or by their folder.
-fn files(inputs: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for path in inputs {
+/// Every picture that the inputs name, themselves or by their folder, and what else is in these folders, with the reasons.
+fn files(args: &TranslateArgs) -> Result<(Vec<PathBuf>, Vec<LeftOut>)> {
+    let (mut files, mut left_out) = (Vec::new(), Vec::new());
+    for path in &args.inputs {
         ensure!(path.exists(), "there is no file or folder {}", path.display());
-        let found = if path.is_dir() { list(path)? } else { vec![path.clone()] };
-        ensure!(!found.is_empty(), "no images in {}: looked for {LOOKED_FOR}", path.display());
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let (found, mut rest) = pictures_by_contents(path)?;
+        ensure!(!found.is_empty(), describe_none(path, &rest));
+        // Its own earlier results, which nobody expects among the inputs.
+        rest.retain(|(path, _)| !is_same_place(path, &args.out));
         files.extend(found);
+        left_out.extend(rest);
     }
-    Ok(files)
+    Ok((files, left_out))
+}
+
+/// A warning of whole files that have the shape of two pictures of `trained` beside each other.
+fn warning_of_pairs(args: &TranslateArgs, jobs: &[Job], trained: Size) -> Option<String> {
+    let is_pair = |job: &&Job| job.size.width * trained.height == 2 * job.size.height * trained.width;
+    let mut pairs = jobs.iter().filter(is_pair);
+    let first = pairs.next().filter(|_| !args.pairs)?;
+    let (number, files) = (1 + pairs.count(), count(jobs.len(), "input"));
+    let (input, size) = (first.input.display(), first.size.sides());
+    Some(format!(
+        "warning: {number} of {files} look like pairs, twice as wide as the {} that was trained on ({input}: {size}): if they are, \
+         give --pairs, which translates the input half",
+        trained.sides()
+    ))
 }
 
 /// The picture to translate, and how it lies in its file.

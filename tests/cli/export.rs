@@ -26,9 +26,9 @@ fn weights_go_out_under_pytorchs_bare_names() {
         }
         assert_eq!(bare.about["pixtape.generator"], whole.about["pixtape.generator"]);
     }
-    // Without the names that a checkpoint has they are none.
-    let error = scene.refused("translate generator.safetensors data --out out");
-    assert!(error.contains("not a pixtape checkpoint"), "{error}");
+    // Without the rest of a checkpoint there is no run to go on with.
+    let error = scene.refused("train --resume generator.safetensors");
+    assert!(error.contains("give the folder of a run"), "{error}");
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub fn open(path: &Path) -> Result<(Archive, Contents)> {
         [b'P', b'K', 3, 4, ..] => open_zip(file, length),
         [0x80, 2..=5, ..] => open_legacy(file, length),
         _ => match foreign::kind(&start, path) {
-            Some(kind) => bail!("it is not a file of torch.save or safetensors but {kind}"),
+            Some(kind) => bail!("it is not a file that torch.save has written, nor one of safetensors, but {kind}"),
             None => bail!(
                 "it is not a file that torch.save has written, neither a zip archive nor a pickle, and not one of safetensors"
             ),

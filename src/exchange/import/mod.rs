@@ -107,9 +107,9 @@ pub(super) fn about(generator: UNet, path: &Path, direction: Option<Direction>) 
     About { generator, origin: Origin::Import { file, direction: direction.unwrap_or(Direction::AToB) } }
 }
 
-/// What the norms of a generator use, for a sentence.
-pub(super) fn describe_norms(norm: Norm) -> &'static str {
-    weights::describe(norm, false)
+/// What becomes of the norms of a generator, for a sentence.
+pub(super) fn describe_norms(norm: Norm) -> String {
+    weights::describe(norm, false).replace("Norms: ", "its norms use ")
 }
 
 /// The tensors on their way into the new file.

@@ -417,6 +417,32 @@ mod tests {
     }
 
     #[test]
+    fn a_garbled_safetensors_file_is_no_panic_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("garbled.safetensors");
+        let data = [0_u8; 24];
+        let view = |shape: &[usize], bytes| {
+            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.to_vec(), bytes).unwrap()
+        };
+        let tensors = [("down1.model.0.weight", view(&[2, 2], &data[..16])), ("b", view(&[2], &data[16..]))];
+        let whole = safetensors::serialize(tensors, None).unwrap();
+        fs::write(&path, &whole).unwrap();
+        assert_eq!(read_all(&path).unwrap().len(), 2);
+        for at in 0..whole.len() - data.len() {
+            for bit in 0..8 {
+                let mut bytes = whole.clone();
+                bytes[at] ^= 1 << bit;
+                fs::write(&path, bytes).unwrap();
+                let _ = read_all(&path);
+            }
+        }
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert!(read_all(&path).is_err(), "{length} bytes");
+        }
+    }
+
+    #[test]
     fn a_tensor_is_never_larger_than_its_storage() {
         let (archive, contents) = archive::open(&fixture("discriminator")).unwrap();
         let whole = contents.dicts[0].tensors["model.0.weight"].clone();
