@@ -7,7 +7,7 @@ if (running) {
     if (minutes < 5) return;
     const [many, unit] = minutes < 120 ? [minutes, "minutes"] : minutes < 2880 ? [minutes / 60, "hours"] : [minutes / 1440, "days"];
     running.className = "state silent";
-    running.textContent = `not heard of for ${Math.floor(many)} ${unit}: reload this page, or see whether it still runs`;
+    running.textContent = `not heard of for ${Math.floor(many)} ${unit}: it may have ended`;
   };
   tell();
   setInterval(tell, 60000);
