@@ -148,7 +148,7 @@ impl Run {
                 ensure!(meta.data_fingerprint == fingerprint, "{}", other_images(&config, &meta.config));
                 let by_epochs = meta.epoch.saturating_mul(steps_per_epoch).saturating_add(meta.step_in_epoch);
                 ensure!(
-                    meta.step == by_epochs,
+                    meta.step == by_epochs && meta.step_in_epoch < steps_per_epoch.max(1),
                     "{}: is damaged: {} epochs and {} steps are not {} steps",
                     checkpoint.display(),
                     meta.epoch,

@@ -10,6 +10,7 @@ use super::losses::{HEADER, lost_row, parse};
 use crate::files::{self, write_whole};
 use crate::metrics::{Validation, to_csv};
 use crate::progress::say;
+use crate::words::count;
 
 /// Between the name of a table that is kept and its number.
 const KEPT: &str = "-kept-";
@@ -35,8 +36,10 @@ pub fn losses(path: &Path, steps_done: u64) -> Result<Vec<String>> {
     let (rows, fault) = read_losses(&bytes, steps_done);
     if let Some(fault) = fault {
         let lost = rows.iter().enumerate().filter(|(place, row)| **row == lost_row(*place as u64 + 1)).count();
-        let lost =
-            if lost == 0 { String::new() } else { format!("; in the new one the rows of {lost} steps are empty") };
+        let lost = match lost {
+            0 => String::new(),
+            lost => format!("; without losses in the new one: {}", count(lost, "row")),
+        };
         keep(path, &bytes, &format!("{fault}{lost}"))?;
     }
     Ok(rows)
