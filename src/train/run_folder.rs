@@ -29,11 +29,11 @@ const LOCK: &str = "pixtape.lock";
 /// Files of others that a refusal names; it counts the rest.
 const NAMED: usize = 3;
 
-/// What is in the folder of a run.
+/// The contents of a folder in which a run is to be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contents {
     Nothing,
-    /// What a run has written that ended before its first checkpoint.
+    /// The files of a run that ended before its first checkpoint.
     Begun,
     Checkpoints,
 }
@@ -152,7 +152,7 @@ fn list(folder: &Path) -> io::Result<Vec<(String, FileType)>> {
     named.collect()
 }
 
-/// Whether a file of this name in one of the folders is one that runs write there, whole or not.
+/// True if runs write files of this name into one of the folders, whole or not.
 fn is_in(folder: &str, name: &str) -> bool {
     let whole = name.strip_suffix(UNFINISHED).unwrap_or(name);
     match folder {
@@ -162,8 +162,8 @@ fn is_in(folder: &str, name: &str) -> bool {
     }
 }
 
-/// Makes the folder for a new run and takes it. What an earlier run left that ended before its first checkpoint makes room: its
-/// losses are kept under another name, its samples are removed.
+/// Makes the folder for a new run and takes it. What an earlier run left that ended before its first checkpoint makes
+/// room: its losses are kept under another name, its samples are removed.
 ///
 /// # Errors
 /// As [`ensure_free`] and [`RunLock::take`], or when the folder cannot be written.

@@ -1,5 +1,5 @@
-//! The folder of a run: nothing of others is overwritten, one process at a time works in it, and a run that was killed early is
-//! not in the way.
+//! The folder of a run: nothing of others is overwritten, one process at a time works in it, and a run that was killed
+//! early is not in the way.
 
 use std::fs;
 use std::process::Child;
