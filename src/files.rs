@@ -107,7 +107,7 @@ pub fn target(path: &Path) -> Result<PathBuf> {
     bail!("{} is a link that leads in a circle", path.display())
 }
 
-/// Whether writing to `a` and to `b` would replace one file, also where it is not there yet.
+/// True if writing to `a` and to `b` would replace one file, also where it is not there yet.
 ///
 /// # Errors
 /// As [`target`].
@@ -162,11 +162,12 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Has `write` fill a file under another name, which then takes the place of the one at `path`. On an error that one is as it was,
-/// and nothing else is left.
+/// Has `write` fill a file under another name, which then takes the place of the one at `path`. On an error that one is
+/// as it was, and nothing else is left.
 ///
 /// # Errors
-/// Those of `write`, or when the file cannot be made, or something else than a file is in its place or that of the other name.
+/// Those of `write`, or when the file cannot be made, or something else than a file is in its place or that of the
+/// other name.
 pub fn replace(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<PathBuf> {
     let target = target(path)?;
     let unfinished = with_ending(&target, UNFINISHED);
@@ -186,8 +187,8 @@ pub fn replace(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Resu
     Ok(target)
 }
 
-/// Takes the lock file at `path`, made if it is missing, until the handle is dropped or the process ends, however it ends. `None`
-/// where another process has it, or had it until just now.
+/// Takes the lock file at `path`, made if it is missing, until the handle is dropped or the process ends, however it
+/// ends. `None` where another process has it, or had it until just now.
 ///
 /// # Errors
 /// When the file cannot be made or locked.

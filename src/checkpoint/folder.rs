@@ -109,7 +109,7 @@ fn remove_unfinished(folder: &Path) -> Result<()> {
     remove(files(folder)?.iter().filter(|path| is_unfinished(path) == Some(true)))
 }
 
-/// Whether a file of this name in a run's `checkpoints/` is a checkpoint.
+/// True for the name of a checkpoint in a run's `checkpoints/`.
 pub(crate) fn is_checkpoint(name: &str) -> bool {
     name == BEST || step_in_name(Path::new(name)).is_some()
 }

@@ -32,9 +32,9 @@ pub struct TrainArgs {
 
     /// Go on with the run in this folder from its newest checkpoint, on the same device bit for bit.
     ///
-    /// Its settings stay; only --steps, --epochs, --device, --cuda-graph, --threads, --sample-every, --save-every, --keep
-    /// and --data may be given anew, the last one for the same images in another place. A checkpoint moves from one device to
-    /// another.
+    /// Its settings stay; only --steps, --epochs, --device, --cuda-graph, --threads, --sample-every, --save-every,
+    /// --keep and --data may be given anew, the last one for the same images in another place. A checkpoint moves from
+    /// one device to another.
     #[arg(long, value_name = "RUN", help_heading = "Run")]
     resume: Option<PathBuf>,
 }
@@ -72,8 +72,8 @@ fn find_checkpoint(run: &Path) -> Result<PathBuf> {
     let is_begun = run.is_dir() && matches!(run_folder::contents(run), Ok(Contents::Begun));
     ensure!(
         !is_begun,
-        "--resume {0}: it has no checkpoint to go on from: the run has just begun, or ended before its first one; the same `pixtape \
-         train` command with --out {0} starts it over",
+        "--resume {0}: it has no checkpoint to go on from: the run has just begun, or ended before its first one; the \
+         same `pixtape train` command with --out {0} starts it over",
         run.display()
     );
     checkpoint::resolve(run).context("--resume")

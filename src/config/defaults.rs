@@ -127,7 +127,8 @@ fn prescribed(recipe: Recipe) -> RecipeDefaults {
 impl TrainOptions {
     /// The complete settings of a new run: these options over the defaults, checked.
     ///
-    /// Fails, naming the flag and its value, if a value makes no sense or the run folder already holds a run or something else.
+    /// Fails, naming the flag and its value, if a value makes no sense or the run folder already holds a run or
+    /// something else.
     pub fn resolve(self) -> Result<TrainConfig> {
         let given = self.with_absolute_inputs()?;
         let job = if given.data.is_some() { FULL } else { BUILT_IN };

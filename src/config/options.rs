@@ -299,6 +299,8 @@ pub struct TrainOptions {
 
     /// Run folder, made if it is missing [default: the next free runs/NAME-N, NAME being the data folder's]
     ///
+    /// A folder that is there must be empty, or hold a run that ended before its first checkpoint, which starts over.
+    ///
     /// Gets report.html (all of it on one page), config.toml (every setting), losses.csv (a row a step), metrics.csv (a row
     /// a validation), samples/ (input, output and target in rows), checkpoints/ and tensorboard/.
     #[arg(long, value_name = "DIR", help_heading = "Output")]
@@ -309,6 +311,8 @@ pub struct TrainOptions {
     pub sample_every: Option<u64>,
 
     /// Steps between two checkpoints; one more at the end [default: 400]
+    ///
+    /// And one at the end of an epoch if five minutes have passed since the last.
     #[arg(long, value_name = "STEPS", help_heading = "Output")]
     pub save_every: Option<u64>,
 

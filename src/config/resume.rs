@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use toml::{Table, Value};
 
 use super::{TrainConfig, TrainOptions, options::lay_over};
@@ -33,9 +33,12 @@ impl TrainOptions {
         let (given, saved) = (given.to_table()?, Table::try_from(&saved)?);
         for (key, value) in &given {
             let before = saved.get(key);
-            // The built-in facades are in no other place.
-            let may_differ = MAY_DIFFER.contains(&key.as_str()) && (key != "data" || before.is_some());
-            if before != Some(value) && !may_differ {
+            ensure!(
+                key != "data" || before.is_some(),
+                "--data {}: this run learns from the built-in facades, which are in no folder; leave it out",
+                plain(value)
+            );
+            if before != Some(value) && !MAY_DIFFER.contains(&key.as_str()) {
                 let before = before.map_or("not given".into(), plain);
                 bail!(
                     "--{key} {}: this run was started with --{key} {before}, which cannot change when it is \
@@ -116,12 +119,24 @@ mod tests {
     }
 
     #[test]
+    fn the_images_may_lie_in_another_folder_that_is_there() {
+        let [before, now] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let saved = TrainConfig { data: Some(before.path().to_path_buf()), ..saved() };
+        let options = TrainOptions { data: Some(now.path().to_path_buf()), ..Default::default() };
+        let config = options.resume(saved.clone(), Path::new("somewhere")).unwrap();
+        assert_eq!(config.data, Some(now.path().canonicalize().unwrap()));
+        drop(before);
+        let error = TrainOptions::default().resume(saved, Path::new("somewhere")).unwrap_err().to_string();
+        assert!(error.contains("which is not there") && error.contains("--data"), "{error}");
+    }
+
+    #[test]
     fn a_changed_setting_is_refused_with_both_values() {
         let here = std::env::current_dir().unwrap();
         let run = Path::new("somewhere");
         let cases = [
             (TrainOptions { lr: Some(1e-3), ..Default::default() }, ["--lr 0.001", "0.0002"]),
-            (TrainOptions { data: Some(".".into()), ..Default::default() }, ["--data", "not given"]),
+            (TrainOptions { data: Some(".".into()), ..Default::default() }, ["--data", "built-in facades"]),
             (TrainOptions { shuffle: Some(false), ..Default::default() }, ["--shuffle false", "true"]),
             (TrainOptions { out: Some("elsewhere".into()), ..Default::default() }, ["--out elsewhere", "somewhere"]),
         ];

@@ -22,10 +22,10 @@ use crate::train::step::{GanLoss, PixelLoss, StepOptions, StepOrder};
 /// Every setting of a run, resolved and checked. What each one means is said at the field of the same name in
 /// [`TrainOptions`](super::TrainOptions).
 ///
-/// Checkpoints outlive the program that wrote them. A field that is added gets `#[serde(default = "...")]` with the value at
-/// which a run computes what it computed before there was the setting, which need not be the default of new runs; an `Option`
-/// without one is read as `None`. `tests/cli/compat.rs` goes on with a run of commit f0f07b7, which lacks all later settings. What
-/// cannot be said so needs a new [`FORMAT_VERSION`](crate::checkpoint::FORMAT_VERSION).
+/// Checkpoints outlive the program that wrote them. A field that is added gets `#[serde(default = "...")]` with the
+/// value at which a run computes what it computed before there was the setting, which need not be the default of new
+/// runs; an `Option` without one is read as `None`. `tests/cli/compat.rs` goes on with a run of commit f0f07b7, which
+/// lacks all later settings. What cannot be said so needs a new [`FORMAT_VERSION`](crate::checkpoint::FORMAT_VERSION).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct TrainConfig {
@@ -333,8 +333,8 @@ impl TrainConfig {
 /// Settings that some version of this program has written as TOML.
 ///
 /// # Errors
-/// When a value is missing or has none of the values that are known, or naming every setting that is not known: it is of a newer
-/// version, and without it the others would mean something else.
+/// When a value is missing or has none of the values that are known, or naming every setting that is not known: it is
+/// of a newer version, and without it the others would mean something else.
 pub(crate) fn read_settings<T: DeserializeOwned>(text: &str) -> Result<T> {
     const CURE: &str = "use the pixtape that wrote them";
     let mut unknown = Vec::new();

@@ -5,9 +5,9 @@ if (running) {
   const tell = () => {
     const minutes = Math.floor((Date.now() - written) / 60000);
     if (minutes < 5) return;
-    const [many, unit] = minutes < 120 ? [minutes, "minutes"] : minutes < 2880 ? [minutes / 60, "hours"] : [minutes / 1440, "days"];
+    const hours = Math.floor(minutes / 60);
     running.className = "state silent";
-    running.textContent = `not heard of for ${Math.floor(many)} ${unit}: reload this page, or see whether it still runs`;
+    running.textContent = `not heard of for ${hours < 2 ? `${minutes} minutes` : `${hours} hours`}: it may have ended`;
   };
   tell();
   setInterval(tell, 60000);

@@ -23,8 +23,8 @@ const SIGNALS: &[i32] = &[
 
 static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Default::default);
 
-/// Catches Ctrl-C, SIGTERM and SIGHUP from now on. One that was ignored when the program was started stays ignored: `nohup` asks
-/// for that, and so does a script that runs it in the background.
+/// Catches Ctrl-C, SIGTERM and SIGHUP from now on. One that was ignored when the program was started stays ignored:
+/// `nohup` asks for that, and so does a script that runs it in the background.
 ///
 /// # Errors
 /// When the system refuses the handler.
@@ -48,7 +48,8 @@ pub fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }
 
-/// The signals that this process ignores, signal n as bit n - 1. Only Linux tells without unsafe code; elsewhere there are none.
+/// The signals that this process ignores, signal n as bit n - 1. Only Linux tells without unsafe code; elsewhere there
+/// are none.
 fn ignored_signals() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok()).unwrap_or(0)

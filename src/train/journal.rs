@@ -43,8 +43,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the files of a run for the step after `steps_done`; what they hold of later steps is forgotten. Those of a new run are
-    /// not there yet.
+    /// Opens the files of a run for the step after `steps_done`; what they hold of later steps is forgotten. Those of a
+    /// new run are not there yet.
     ///
     /// # Errors
     /// When one of them cannot be read or written.

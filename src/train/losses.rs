@@ -1,5 +1,5 @@
-//! `losses.csv`: one row for every step, in full. A loss that the run does not have is an empty cell; a row of which only the step
-//! is there has been lost.
+//! `losses.csv`: one row for every step, in full. A loss that the run does not have is an empty cell; a row of which
+//! only the step is there has been lost.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, IntoInnerError, Write};
@@ -19,8 +19,8 @@ pub struct LossLog {
 }
 
 impl LossLog {
-    /// Begins the log at `path` with the rows of earlier steps, in place of the one that is there. Losses that are known are handed
-    /// to `row`, by their steps.
+    /// Begins the log at `path` with the rows of earlier steps, in place of the one that is there. Losses that are
+    /// known are handed to `row`, by their steps.
     ///
     /// # Errors
     /// When the file cannot be written.

@@ -155,7 +155,7 @@ impl Run {
                 ensure!(meta.data_fingerprint == fingerprint, "{}", other_images(&config, &meta.config));
                 let by_epochs = meta.epoch.saturating_mul(steps_per_epoch).saturating_add(meta.step_in_epoch);
                 ensure!(
-                    meta.step == by_epochs,
+                    meta.step == by_epochs && meta.step_in_epoch < steps_per_epoch.max(1),
                     "{}: is damaged: {} epochs and {} steps are not {} steps",
                     checkpoint.display(),
                     meta.epoch,
@@ -479,23 +479,24 @@ impl Run {
     }
 }
 
-/// Whether a checkpoint is saved though no step asks for it: few steps may be much work.
+/// True if a checkpoint is to be saved though the number of the step does not ask for it: few steps may be much work.
 fn is_overdue(is_epoch_end: bool, since_the_last: Duration) -> bool {
     is_epoch_end && since_the_last >= SAVE_AFTER
 }
 
-/// Why a run, started with the settings `before`, does not go on with the images that `config` names.
+/// The refusal to go on with the images that `config` names, of a run that was started with the settings `before`.
 fn other_images(config: &TrainConfig, before: &TrainConfig) -> String {
     let run = config.out.display();
     match (&config.data, &before.data) {
         (Some(now), Some(before)) if now != before => format!(
-            "--data {}: its training images are not those of {}, with which {run} was started: a resumed run needs the same files",
+            "--data {}: its training images are not those of {}, with which {run} was started: a resumed run needs the \
+             same files",
             now.display(),
             before.display()
         ),
         _ => format!(
-            "the training images are not those that {run} was started with: a resumed run needs the same files; --data names \
-             another folder that has them"
+            "the training images are not those that {run} was started with: a resumed run needs the same files; --data \
+             names another folder that has them"
         ),
     }
 }

@@ -1,6 +1,7 @@
 //! The folder of a run: what in it runs write, and that only one process at a time does.
 
-use std::fs::{self, DirEntry, FileType};
+use std::fs::{self, FileType};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -18,7 +19,9 @@ pub const METRICS: &str = "metrics.csv";
 pub const REPORT: &str = "report.html";
 const SAMPLES: &str = "samples";
 const CHECKPOINTS: &str = "checkpoints";
-const EVENTS: &str = "tensorboard";
+
+const FILES: [&str; 4] = [SETTINGS, LOSSES, METRICS, REPORT];
+const FOLDERS: [&str; 3] = [SAMPLES, CHECKPOINTS, "tensorboard"];
 
 /// Locked while a process works in the folder.
 const LOCK: &str = "pixtape.lock";
@@ -26,11 +29,11 @@ const LOCK: &str = "pixtape.lock";
 /// Files of others that a refusal names; it counts the rest.
 const NAMED: usize = 3;
 
-/// What is in the folder of a run.
+/// The contents of a folder in which a run is to be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contents {
     Nothing,
-    /// What a run has written that ended before its first checkpoint.
+    /// The files of a run that ended before its first checkpoint.
     Begun,
     Checkpoints,
 }
@@ -76,7 +79,7 @@ pub fn contents(run: &Path) -> Result<Contents> {
         return Ok(Contents::Checkpoints);
     }
     let mut others = Vec::new();
-    let is_begun = Examined::new(run)?.look(&mut others).with_context(cannot)?;
+    let is_begun = look(run, &mut others).with_context(cannot)?;
     if let Some(more) = others.len().checked_sub(1) {
         others.sort_unstable();
         let more = if more < NAMED { String::new() } else { format!(" and {} more", others.len() - NAMED) };
@@ -104,66 +107,52 @@ pub fn ensure_free(run: &Path) -> Result<Contents> {
     Ok(contents)
 }
 
-/// A folder that is looked into.
-struct Examined<'a> {
-    run: &'a Path,
-    /// Its settings are those of a run, so that the other files of a run are taken for that run's.
-    is_run: bool,
-}
-
-impl Examined<'_> {
-    fn new(run: &Path) -> Result<Examined<'_>> {
-        let settings = files::read_text(&run.join(SETTINGS)).unwrap_or_default();
-        Ok(Examined { run, is_run: toml::from_str::<TrainConfig>(&settings).is_ok() })
-    }
-
-    /// Adds what no run wrote to `others`, and says whether there is anything that one did.
-    fn look(&self, others: &mut Vec<String>) -> std::io::Result<bool> {
-        let mut is_begun = false;
-        for entry in fs::read_dir(self.run)? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let kind = kind(&entry)?;
-            let folder = [SAMPLES, CHECKPOINTS, EVENTS].into_iter().find(|folder| kind.is_dir() && *folder == name);
-            match folder {
-                Some(folder) => {
-                    is_begun = true;
-                    for below in fs::read_dir(entry.path())? {
-                        let below = below?;
-                        let file = below.file_name().to_string_lossy().into_owned();
-                        if !(self.is_run && kind_of_file(&below)? && is_in(folder, &file)) {
-                            others.push(format!("{name}/{file}"));
-                        }
-                    }
-                }
-                None if kind.is_file() && name == LOCK => {}
-                None if kind.is_file() && self.is_of_a_run(&entry, &name)? => is_begun = true,
-                None => others.push(if kind.is_dir() { format!("{name}/") } else { name }),
-            }
+/// Adds what no run wrote to `others`, and says whether there is anything that one did.
+fn look(run: &Path, others: &mut Vec<String>) -> io::Result<bool> {
+    let mut found = Vec::new();
+    for (name, kind) in list(run)? {
+        if kind.is_dir() && FOLDERS.contains(&&*name) {
+            found.extend(list(&run.join(&name))?.into_iter().map(|(file, kind)| (Some(name.clone()), file, kind)));
+            found.push((None, name, kind));
+        } else {
+            found.push((None, name, kind));
         }
-        Ok(is_begun)
     }
-
-    /// Whether a file at the top is one that a run wrote.
-    fn is_of_a_run(&self, entry: &DirEntry, name: &str) -> std::io::Result<bool> {
-        // A full disk or a kill may have left the settings, the first file of a run, empty.
-        let is_begun = name == SETTINGS && fs::metadata(entry.path())?.len() == 0;
-        let whole = name.strip_suffix(UNFINISHED).unwrap_or(name);
-        let is_known = [SETTINGS, LOSSES, METRICS, REPORT].contains(&whole) || tables::is_kept(name);
-        Ok(is_begun || whole == SETTINGS && name != SETTINGS || self.is_run && is_known)
+    // A run writes its settings first: after the listing they are there, if any of its other files is.
+    let settings = files::read(&run.join(SETTINGS)).unwrap_or_default();
+    let is_run = std::str::from_utf8(&settings).is_ok_and(|text| toml::from_str::<TrainConfig>(text).is_ok());
+    let mut is_begun = false;
+    for (folder, name, kind) in found {
+        let whole = name.strip_suffix(UNFINISHED).unwrap_or(&name);
+        let is_ours = match &folder {
+            Some(folder) => is_run && kind.is_file() && is_in(folder, &name),
+            None if kind.is_dir() => FOLDERS.contains(&&*name),
+            // Of a kill, or empty of a full disk, before there were any.
+            None if whole == SETTINGS => kind.is_file() && (is_run || whole != name || settings.is_empty()),
+            None if name == LOCK => kind.is_file(),
+            None => is_run && kind.is_file() && (FILES.contains(&whole) || tables::is_kept(&name)),
+        };
+        is_begun |= is_ours && name != LOCK;
+        if !is_ours {
+            let folder = folder.map_or_else(String::new, |folder| folder + "/");
+            others.push(format!("{folder}{name}{}", if kind.is_dir() { "/" } else { "" }));
+        }
     }
+    Ok(is_begun)
 }
 
-/// Links are followed, where they lead anywhere.
-fn kind(entry: &DirEntry) -> std::io::Result<FileType> {
-    fs::metadata(entry.path()).map(|found| found.file_type()).or_else(|_| entry.file_type())
+/// Names and kinds of what is in a folder. Links are followed, where they lead anywhere.
+fn list(folder: &Path) -> io::Result<Vec<(String, FileType)>> {
+    let entries = fs::read_dir(folder)?;
+    let named = entries.map(|entry| {
+        let entry = entry?;
+        let kind = fs::metadata(entry.path()).map(|found| found.file_type()).or_else(|_| entry.file_type())?;
+        Ok((entry.file_name().to_string_lossy().into_owned(), kind))
+    });
+    named.collect()
 }
 
-fn kind_of_file(entry: &DirEntry) -> std::io::Result<bool> {
-    Ok(kind(entry)?.is_file())
-}
-
-/// Whether a file of this name in one of the folders is one that runs write there, whole or not.
+/// True if runs write files of this name into one of the folders, whole or not.
 fn is_in(folder: &str, name: &str) -> bool {
     let whole = name.strip_suffix(UNFINISHED).unwrap_or(name);
     match folder {
@@ -173,8 +162,8 @@ fn is_in(folder: &str, name: &str) -> bool {
     }
 }
 
-/// Makes the folder for a new run and takes it. What an earlier run left that ended before its first checkpoint makes room: its
-/// losses are kept under another name, its samples are removed.
+/// Makes the folder for a new run and takes it. What an earlier run left that ended before its first checkpoint makes
+/// room: its losses are kept under another name, its samples are removed.
 ///
 /// # Errors
 /// As [`ensure_free`] and [`RunLock::take`], or when the folder cannot be written.
@@ -211,7 +200,7 @@ pub fn make_folders(run: &Path) -> Result<()> {
 /// # Errors
 /// When a file cannot be removed.
 pub fn clear_unfinished(run: &Path) -> Result<()> {
-    let top = [SETTINGS, LOSSES, METRICS, REPORT].map(|name| files::with_ending(&run.join(name), UNFINISHED));
+    let top = FILES.map(|name| files::with_ending(&run.join(name), UNFINISHED));
     let samples = in_folder(run, SAMPLES)?;
     let samples = samples.iter().filter(|path| path.as_os_str().as_encoded_bytes().ends_with(UNFINISHED.as_bytes()));
     top.iter().chain(samples).try_for_each(|path| remove(path))
@@ -223,12 +212,8 @@ fn in_folder(run: &Path, folder: &str) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(Vec::new());
     }
-    let list = || -> std::io::Result<Vec<PathBuf>> {
-        let entries = fs::read_dir(&path)?.collect::<std::io::Result<Vec<_>>>()?;
-        let ours = entries.iter().filter(|entry| is_in(folder, &entry.file_name().to_string_lossy()));
-        Ok(ours.map(DirEntry::path).collect())
-    };
-    list().with_context(|| format!("cannot list the folder {}", path.display()))
+    let found = list(&path).with_context(|| format!("cannot list the folder {}", path.display()))?;
+    Ok(found.iter().filter(|(name, _)| is_in(folder, name)).map(|(name, _)| path.join(name)).collect())
 }
 
 /// Removes a file that may be missing.

@@ -1,5 +1,5 @@
-//! `losses.csv` and `metrics.csv` of a run that goes on. Both agree with the checkpoint, but for later rows of a run that was
-//! killed. A table that does not is kept under another name before it is written anew, and that is said.
+//! `losses.csv` and `metrics.csv` of a run that goes on. Both agree with the checkpoint, but for later rows of a run
+//! that was killed. A table that does not is kept under another name before it is written anew, and that is said.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -10,18 +10,19 @@ use super::losses::{HEADER, lost_row, parse};
 use crate::files::{self, write_whole};
 use crate::metrics::{Validation, to_csv};
 use crate::progress::say;
+use crate::words::count;
 
 /// Between the name of a table that is kept and its number.
 const KEPT: &str = "-kept-";
 
-/// Whether a file of this name is a table that was kept: `losses-kept-1.csv`.
+/// True for the name of a table that was kept: `losses-kept-1.csv`.
 pub fn is_kept(name: &str) -> bool {
     let number = ["losses", "metrics"].iter().find_map(|stem| name.strip_prefix(stem)?.strip_prefix(KEPT));
     number.and_then(|number| number.strip_suffix(".csv")).is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
-/// The rows of the steps from 1 to `steps_done` of a `losses.csv`. One that is missing or cannot be read has its step and no
-/// losses; a table with such rows, other than those that are so already, is kept.
+/// The rows of the steps from 1 to `steps_done` of a `losses.csv`. One that is missing or cannot be read has its step
+/// and no losses; a table with such rows, other than those that are so already, is kept.
 ///
 /// # Errors
 /// When the table is there and cannot be read, or not kept.
@@ -35,8 +36,10 @@ pub fn losses(path: &Path, steps_done: u64) -> Result<Vec<String>> {
     let (rows, fault) = read_losses(&bytes, steps_done);
     if let Some(fault) = fault {
         let lost = rows.iter().enumerate().filter(|(place, row)| **row == lost_row(*place as u64 + 1)).count();
-        let lost =
-            if lost == 0 { String::new() } else { format!("; in the new one the rows of {lost} steps are empty") };
+        let lost = match lost {
+            0 => String::new(),
+            lost => format!("; without losses in the new one: {}", count(lost, "row")),
+        };
         keep(path, &bytes, &format!("{fault}{lost}"))?;
     }
     Ok(rows)
@@ -73,7 +76,8 @@ fn read_losses(bytes: &[u8], steps_done: u64) -> (Vec<String>, Option<String>) {
     (rows.collect(), fault)
 }
 
-/// Keeps a `metrics.csv` that does not begin with the results of the checkpoint, or goes on with something else than later ones.
+/// Keeps a `metrics.csv` that does not begin with the results of the checkpoint, or goes on with something else than
+/// later ones.
 ///
 /// # Errors
 /// When it is there and cannot be read, or not kept.

@@ -1,5 +1,6 @@
-//! What earlier versions have written keeps working: runs, checkpoints and imports of commit f0f07b7, in `tests/fixtures/f0f07b7`.
-//! And what a newer version has written is refused by the names of the settings that are not known here.
+//! Files of earlier versions keep working: runs, checkpoints and imports of commit f0f07b7, in
+//! `tests/fixtures/f0f07b7`. And what a newer version has written is refused by the names of the settings that are not
+//! known here.
 
 use std::fs;
 use std::path::{Path, PathBuf};

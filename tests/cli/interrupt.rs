@@ -142,7 +142,8 @@ fn a_second_ctrl_c_ends_the_run_at_once() {
     assert_eq!(whole_checkpoints(&scene, "run"), [0; 0]);
 }
 
-/// `nohup` ignores SIGHUP, and a script that runs a command in the background SIGINT. Neither ends the run then; SIGTERM does.
+/// `nohup` ignores SIGHUP, and a script that runs a command in the background SIGINT. Neither ends the run then;
+/// SIGTERM does.
 #[test]
 fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     let scene = Scene::new();

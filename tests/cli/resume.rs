@@ -146,7 +146,7 @@ fn the_same_images_may_lie_elsewhere() {
     }
     scene.run(&format!("train {TINY} --batch 100 --steps 1 --out facades"));
     let error = scene.refused("train --resume facades --steps 2 --data other");
-    assert!(error.contains("--data") && error.contains("not given"), "{error}");
+    assert!(error.contains("--data") && error.contains("built-in facades"), "{error}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! `losses.csv` and `metrics.csv` of a run that goes on: only what a kill leaves is cut off silently. Anything else is kept under
-//! another name and said.
+//! `losses.csv` and `metrics.csv` of a run that goes on: only what a kill leaves is cut off silently. Anything else is
+//! kept under another name and said.
 
 use std::fs;
 
