@@ -228,7 +228,7 @@ mod tests {
                 "n.png: a folder that is not looked into",
             ]
         );
-        assert_eq!(pictures(&dir.path().join("nowhere")).expect("none").0, [PathBuf::new(); 0]);
+        assert!(pictures(&dir.path().join("nowhere")).expect("none").0.is_empty());
     }
 
     #[cfg(unix)]
