@@ -286,7 +286,7 @@ mod tests {
                 "n.png: a folder that is not looked into",
             ]
         );
-        assert_eq!(list(&dir.path().join("nowhere")).expect("none"), [PathBuf::new(); 0]);
+        assert_eq!(list(&dir.path().join("nowhere")).expect("none").len(), 0);
         // Where names decide, the same files are told and not taken.
         let mut skipped = Vec::new();
         assert_eq!(pictures(dir.path(), &mut skipped).expect("it can be listed"), [dir.path().join("f.png")]);
