@@ -147,16 +147,14 @@ fn the_environment_starts_no_threads_and_many_are_no_hang() {
     scene.run(&TRAIN.replace("--threads 1", "--threads 1024").replace("run", "many"));
 }
 
-/// Decoded they are 144 MB each. Several at once, with the copies that are made of them, do not fit.
+/// Decoded they are 144 MB each. Two at once, with the copies that are made of them, do not fit.
 #[test]
 fn large_pictures_are_worked_on_one_after_the_other() {
     let scene = Scene::new();
     scene.draw("data/1.png", &plain(8000, 6000));
-    for name in ["2", "3", "4"] {
-        fs::copy(scene.path("data/1.png"), scene.path(&format!("data/{name}.png"))).unwrap();
-    }
+    fs::copy(scene.path("data/1.png"), scene.path("data/2.png")).unwrap();
     assert!(fs::metadata(scene.path("data/1.png")).unwrap().len() < 10_000_000);
-    let output = limited(&scene, megabytes(1150), "data check data");
+    let output = limited(&scene, megabytes(900), "data check data");
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     let output = limited(&scene, megabytes(500), "data check data");
     let text = String::from_utf8(output.stdout.clone()).unwrap();
