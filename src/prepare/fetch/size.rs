@@ -21,10 +21,10 @@ impl FromStr for ByteSize {
         let upper = text.to_ascii_uppercase();
         let start = upper.find(|c: char| !c.is_ascii_digit()).unwrap_or(upper.len());
         let (digits, suffix) = upper.split_at(start);
-        let suffix = suffix.strip_suffix("IB").unwrap_or(suffix);
+        let letter = suffix.strip_suffix("IB").unwrap_or(suffix);
         let power = match suffix {
             "" => Some(0),
-            letter if letter.len() == 1 => SUFFIXES.find(letter).map(|place| place as u32 + 1),
+            _ if letter.len() == 1 => SUFFIXES.find(letter).map(|place| place as u32 + 1),
             _ => None,
         };
         let bytes = power.zip(digits.parse::<u64>().ok()).and_then(|(power, n)| n.checked_mul(1024_u64.pow(power)));

@@ -83,7 +83,6 @@ fn entries(stream: impl Read, bound: &Bound, to: &Path, most: ByteSize) -> Resul
             pictures += usize::from(is_picture(&path));
         }
     }
-    drop(entries);
     // Behind the last entry there is the checksum of all.
     bound.end.set(most.0);
     read_the_end(packed.into_inner())?;
