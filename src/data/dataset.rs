@@ -24,8 +24,8 @@ impl Dataset {
     /// decoded, from several threads. What is decoded is kept as far as it fits in `cache_bytes`, the training pairs first.
     ///
     /// # Errors
-    /// When there are no pairs to train on, or it is unclear where, or the halves of files have an unlikely shape, or naming every file that
-    /// cannot be used.
+    /// When there are no pairs to train on, or it is unclear where, or the halves of files have an unlikely shape, or naming
+    /// every file that cannot be used.
     pub fn open(
         dir: &Path,
         options: &PairOptions,

@@ -10,11 +10,12 @@ use super::layout::{Source, below};
 use super::{Fit, Preprocess, Size, picture_size};
 use crate::words::{count, refuse};
 
-/// The width of a half at least, compared with that of a picture of its height in the shape of the image size. Halves of square
-/// files have 0.5, upright photographs of a telephone 9/16 of it.
+/// The width of a half at least, compared with that of a picture of its height in the shape of the image size. Halves
+/// of square files have 0.5, upright photographs of a telephone 9/16 of it.
 const NARROWEST: f64 = 0.55;
 
-/// The shape that the pictures of a pair are expected to have: that of the image size, unless it is a wide crop out of them.
+/// The shape that the pictures of a pair are expected to have: that of the image size, unless it is a wide crop out of
+/// them.
 pub fn expected_shape(fit: &Fit) -> Size {
     let image = fit.image;
     match fit.preprocess {
@@ -26,8 +27,8 @@ pub fn expected_shape(fit: &Fit) -> Size {
 /// What to do where the files are pairs all the same, for commands that are told the image size.
 pub const ASK_FOR_THE_SHAPE: &str = "; where they are pairs all the same, give an --image-size of the shape of a half";
 
-/// Refuses side-by-side files of `dir` whose halves are much narrower than `shape`. Only the beginning of each file is read; one
-/// whose size is not to be found there is left to those who decode it. `else_do` ends the advice.
+/// Refuses side-by-side files of `dir` whose halves are much narrower than `shape`. Only the beginning of each file is
+/// read; one whose size is not to be found there is left to those who decode it. `else_do` ends the advice.
 ///
 /// # Errors
 /// Naming each size of such files, and one of them.
@@ -54,8 +55,8 @@ pub fn check<'a>(dir: &Path, sources: impl IntoIterator<Item = &'a Source>, shap
         format!("each file of {width}x{height} would be cut into two of {}x{height}: {file}{others}", width / 2)
     };
     let summary = format!(
-        "{found} of {} in {} do not look like pairs side by side. Pairs of such pictures lie in two folders, A/ and B/, under \
-         equal names; pictures without a partner are for `pixtape translate`{else_do}",
+        "{found} of {} in {} do not look like pairs side by side. Pairs of such pictures lie in two folders, A/ and B/, \
+         under equal names; pictures without a partner are for `pixtape translate`{else_do}",
         count(files.len(), "file"),
         dir.display()
     );
@@ -65,7 +66,7 @@ pub fn check<'a>(dir: &Path, sources: impl IntoIterator<Item = &'a Source>, shap
 fn is_narrow(file: Size, shape: Size) -> bool {
     // A file that cannot be cut in two is refused as such.
     let half = (file.width / 2) as f64 / file.height as f64;
-    file.width % 2 == 0 && half < NARROWEST * (shape.width as f64 / shape.height as f64)
+    file.width.is_multiple_of(2) && half < NARROWEST * (shape.width as f64 / shape.height as f64)
 }
 
 #[cfg(test)]

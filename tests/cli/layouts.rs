@@ -1,5 +1,5 @@
-//! Pairs as users lay them out: by suffix, in folders of many names, under names that differ in case; and single pictures, which
-//! are no pairs.
+//! Pairs as users lay them out: by suffix, in folders of many names, under names that differ in case; and single
+//! pictures, which are no pairs.
 
 use std::fs;
 
@@ -49,7 +49,8 @@ fn files_told_apart_by_a_suffix_are_pairs() {
         let said = format!("by suffix in one folder, …{a} (A) is the input, …{b} (B) the target");
         assert_same_as_side_by_side(&scene, data, &said);
     }
-    // Words that nobody knows go by their bytes; the target's is the greater one here, and the direction turns it round.
+    // Words that nobody knows go by their bytes; the target's is the greater one here, and the direction turns it
+    // round.
     draw(&scene, &["0", "1"], |name, side| format!("unknown/train/{name}_{}.png", ["day", "night"][side]));
     draw(&scene, &["0", "1"], |name, side| format!("unknown/test/{name}_{}.png", ["day", "night"][side]));
     let said = scene.run("data check unknown --direction b-to-a");
@@ -231,7 +232,8 @@ fn names_that_differ_in_case_or_unicode_form_are_joined() {
     // Names that differ altogether.
     draw(&scene, &["0", "1", "2"], |name, side| format!("other/{}{name}.png", ["A/x", "B/y"][side]));
     let error = scene.refused("data check other");
-    let words = "of 6 images in folders A/ and B/ no two have one name; A/x0.png has no partner, nor have A/x1.png, A/x2.png, B/y0.png, B/y1.png, 1 more";
+    let words = "of 6 images in folders A/ and B/ no two have one name; A/x0.png has no partner, nor have A/x1.png, \
+                 A/x2.png, B/y0.png, B/y1.png, 1 more";
     assert!(error.contains(words), "{error}");
 }
 
@@ -356,7 +358,8 @@ fn what_is_no_file_is_left_out_and_named() {
     assert_eq!(line(&said, "Pairs"), "Pairs     2 pairs to learn from");
     assert_eq!(
         line(&said, "Skipped"),
-        "Skipped   4 files (a FIFO: fifo.png; a device: zero.png; a link to nothing: gone.png; holds a PNG: rename it to .png: c)"
+        "Skipped   4 files (a FIFO: fifo.png; a device: zero.png; a link to nothing: gone.png; holds a PNG: rename it to \
+         .png: c)"
     );
     let said = scene.run(&format!("train --data data {TINY} --steps 1 --out run"));
     assert!(line(&said, "Skipped").contains("a FIFO: fifo.png"), "{}", said.stderr);

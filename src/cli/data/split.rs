@@ -34,7 +34,8 @@ pub struct SplitArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
     pub test: f64,
 
-    /// Size of the images that the pairs are for: side-by-side files whose halves are far from its shape are refused, as in training.
+    /// Size of the images that the pairs are for: side-by-side files whose halves are far from its shape are refused, as in
+    /// training.
     #[arg(long, value_name = "SIZE", default_value = "256")]
     pub image_size: Size,
 

@@ -4,6 +4,7 @@
 //! [`Source`]s: from there on nobody asks how the files were laid out.
 
 mod names;
+mod nothing;
 mod sides;
 mod suffix;
 mod words;
@@ -15,8 +16,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 
-use super::file::LOOKED_FOR;
-use super::listing::{ending, folders, list, pictures, skip_folders};
+use super::listing::{ending, list, pictures, skip_folders};
 use crate::words as text;
 pub use names::{Joined, Named, join, join_folded};
 use sides::Sides;
@@ -29,7 +29,8 @@ pub enum Layout {
     SideBySide,
     /// Two files of one name, in a folder of A and in one of B, which are called so.
     Folders([String; 2]),
-    /// Two files of one stem in one folder, B a `.png` and A of another ending, as in the CMP facade database: there it is `.jpg`.
+    /// Two files of one stem in one folder, B a `.png` and A of another ending, as in the CMP facade database: there it
+    /// is `.jpg`.
     Stems,
     /// Two files in one folder whose stems differ in these suffixes.
     Suffixes([String; 2]),
@@ -65,9 +66,6 @@ impl fmt::Display for Source {
 /// The parts of a data set by their folders; the empty name is the data set's own.
 pub const PARTS: [&str; 4] = ["train", "val", "test", ""];
 
-/// More names than these are counted in a message.
-const NAMED: usize = 4;
-
 const NO_PARTNER: &str = "no partner";
 const BESIDE_TRAIN: &str = "beside train/";
 
@@ -91,13 +89,13 @@ pub struct Found {
 
 /// Looks into `dir`.
 ///
-/// Folders `A` and `B` are pairs of folders, wherever they are: `A/train` and `B/train`, `train/A` and `train/B`, or `trainA` and
-/// `trainB`. So are folders by other words ([`sides::by_words`]) where no pictures lie beside them. Else most stems decide: those
-/// with a `.png` and another ending are pairs of files; else the names of all: those that differ in two suffixes are pairs of
-/// files, the others side by side.
+/// Folders `A` and `B` are pairs of folders, wherever they are: `A/train` and `B/train`, `train/A` and `train/B`, or
+/// `trainA` and `trainB`. So are folders by other words ([`sides::by_words`]) where no pictures lie beside them. Else
+/// most stems decide: those with a `.png` and another ending are pairs of files; else the names of all: those that
+/// differ in two suffixes are pairs of files, the others side by side.
 ///
-/// What was taken as pairs once is taken so again, since the fingerprint of a run's data depends on it; who does not go on
-/// with such a run asks for [`Found::ensure_certain`].
+/// What was taken as pairs once is taken so again, since the fingerprint of a run's data depends on it; who does not go
+/// on with such a run asks for [`Found::ensure_certain`].
 ///
 /// # Errors
 /// When there is no such folder, or there are no pairs, or it is unclear where; says what was looked for.
@@ -111,7 +109,7 @@ pub fn find(dir: &Path) -> Result<Found> {
         Err(error) => in_folders(dir, sides::by_words(dir).ok().flatten().ok_or(error)?)?,
     };
     if found.parts.iter().all(Vec::is_empty) && found.unclear.is_empty() {
-        bail!("{}", found.nothing(dir)?);
+        bail!("{}", nothing::nothing(&found, dir)?);
     }
     Ok(found)
 }
@@ -239,8 +237,8 @@ impl Found {
         below.unwrap_or(Path::new(file.file_name().unwrap_or_default()))
     }
 
-    /// Pairs of the files in two folders. Names that differ in case or Unicode form are taken for equal where no two of the data
-    /// set are: where some are, only these were taken as pairs ever since.
+    /// Pairs of the files in two folders. Names that differ in case or Unicode form are taken for equal where no two of
+    /// the data set are: where some are, only these were taken as pairs ever since.
     fn join_sides(&mut self, dir: &Path, listed: [[Vec<Named>; 2]; 4]) {
         let parts = listed.map(join);
         let is_folded = parts.iter().all(|joined| joined.pairs.is_empty());
@@ -259,8 +257,8 @@ impl Found {
         }
     }
 
-    /// Takes the pairs of a part. `places` say where a partner would be, of a B and of an A; the files of `near` have one that is
-    /// written in another way.
+    /// Takes the pairs of a part. `places` say where a partner would be, of a B and of an A; the files of `near` have
+    /// one that is written in another way.
     fn take(&mut self, part: usize, joined: Joined, places: [String; 2], near: &BTreeSet<PathBuf>) {
         let Joined { pairs, alone: [a, b], unclear } = joined;
         self.parts[part] = pairs.into_iter().map(|pair| Source::Files(pair.map(|one| one.file))).collect();
@@ -289,8 +287,8 @@ impl Found {
             }
             Suffixes::Unclear { pair: [a, b], left_over } => {
                 self.doubt = Some(format!(
-                    "{}: {a} and {b} look like the two files of a pair, but {left_over} like none of such two: sort them into \
-                     two folders, under equal names; {} joins these",
+                    "{}: {a} and {b} look like the two files of a pair, but {left_over} like none of such two: sort \
+                     them into two folders, under equal names; {} joins these",
                     dir.display(),
                     join_command("INPUTS", "TARGETS")
                 ));
@@ -308,71 +306,6 @@ impl Found {
             self.skipped.extend(files.map(|file| (file, BESIDE_TRAIN.to_owned())));
         }
     }
-
-    /// Why there are no pairs.
-    fn nothing(&self, dir: &Path) -> Result<String> {
-        let lonely: Vec<String> = self
-            .skipped
-            .iter()
-            .filter(|(_, why)| why.starts_with(NO_PARTNER))
-            .map(|(file, _)| below(dir, file))
-            .collect();
-        if let (Layout::Folders([a, b]), [first, others @ ..]) = (&self.layout, &*lonely) {
-            let others = if others.is_empty() { String::new() } else { format!(", nor have {}", some(others)) };
-            return Ok(format!(
-                "no pairs in {}: of {} images in folders {a}/ and {b}/ no two have one name; {first} has no partner{others}",
-                dir.display(),
-                lonely.len()
-            ));
-        }
-        let seen = with_pictures(dir)?;
-        let names: Vec<String> = seen
-            .iter()
-            .map(|(folder, count)| format!("{}/ ({})", below(dir, folder), text::count(*count, "picture")))
-            .collect();
-        let command = match &*seen {
-            [(a, _), (b, _)] => join_command(&a.display().to_string(), &b.display().to_string()),
-            _ => join_command("FOLDER", "FOLDER"),
-        };
-        let seen = match &*names {
-            [] => String::new(),
-            [_] => format!("; there is {}", some(&names)),
-            _ => format!("; there are {}: {command} joins two folders whose files have equal names", some(&names)),
-        };
-        Ok(format!(
-            "no images in {}: looked for {LOOKED_FOR} in it, in train/, val/ and test/, and in folders A/ and B/ or input/ \
-             and target/{seen}",
-            dir.display()
-        ))
-    }
-}
-
-/// The folders in `dir` that hold pictures, or the ones in them, with their number.
-fn with_pictures(dir: &Path) -> Result<Vec<(PathBuf, usize)>> {
-    let mut found = Vec::new();
-    for folder in folders(dir)? {
-        let pictures = list(&folder)?.len();
-        if pictures > 0 {
-            found.push((folder, pictures));
-            continue;
-        }
-        for inner in folders(&folder)? {
-            let pictures = list(&inner)?.len();
-            if pictures > 0 {
-                found.push((inner, pictures));
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// The first of `names`, and how many more there are.
-fn some(names: &[String]) -> String {
-    let mut some: Vec<String> = names.iter().take(NAMED).cloned().collect();
-    if names.len() > NAMED {
-        some.push(format!("{} more", names.len() - NAMED));
-    }
-    some.join(", ")
 }
 
 /// What to type to join two folders.

@@ -56,8 +56,8 @@ fn a_and_b_of(dir: &Path, part: &str) -> Result<Option<[PathBuf; 2]>> {
     Ok(None)
 }
 
-/// Looks for folders that are called by one of the [`words`](super::words), in any case, and hold pictures: `input/train`,
-/// `train/input` or `train_input`, with `target` for the other side.
+/// Looks for folders that are called by one of the [`words`](super::words), in any case, and hold pictures:
+/// `input/train`, `train/input` or `train_input`, with `target` for the other side.
 ///
 /// # Errors
 /// When a part has several folders of one side, or one of only one side where another part has both.
@@ -134,7 +134,8 @@ fn part_and_word(name: &str) -> Option<(&'static str, &str, usize)> {
     })
 }
 
-/// Pictures below `dir`, and the folders that they lie in. `is_flat` leaves out the folders of parts: they are other sides.
+/// Pictures below `dir`, and the folders that they lie in. `is_flat` leaves out the folders of parts: they are other
+/// sides.
 ///
 /// # Errors
 /// When a folder cannot be read.

@@ -11,7 +11,8 @@ use crate::data::picture_size;
 pub enum Suffixes {
     /// The suffixes of A and of B, which all files have.
     Pairs([String; 2]),
-    /// There are such suffixes, but not all files can be paired by them: the names of a pair, and one that is left over.
+    /// There are such suffixes, but not all files can be paired by them: the names of a pair, and one that is left
+    /// over.
     Unclear { pair: [String; 2], left_over: String },
     /// No suffixes.
     None,
@@ -19,8 +20,9 @@ pub enum Suffixes {
 
 /// Looks for two suffixes that divide the `files` of every part into two sets of equal names.
 ///
-/// Digits are no suffix: `x1.png` and `x2.png` are two of many. Words for the two sides (`_input`, `_target`) are taken as they are.
-/// Other words need two pairs at least, and files that are not all twice as wide as high, as side-by-side pairs of squares are.
+/// Digits are no suffix: `x1.png` and `x2.png` are two of many. Words for the two sides (`_input`, `_target`) are taken
+/// as they are. Other words need two pairs at least, and files that are not all twice as wide as high, as side-by-side
+/// pairs of squares are.
 pub fn find(parts: &[&[PathBuf]]) -> Suffixes {
     let stems: Vec<Vec<&str>> =
         parts.iter().filter_map(|files| stems(files)).filter(|stems| !stems.is_empty()).collect();
@@ -95,8 +97,8 @@ fn rest<'a>(name: &'a str, suffixes: [&str; 2]) -> Option<(&'a str, usize)> {
     [longer, 1 - longer].into_iter().find_map(|side| Some((name.strip_suffix(suffixes[side])?, side)))
 }
 
-/// True if each name has one of the suffixes, and there is the one with the other. Ends at the first that has not, since the
-/// suffixes of most names that begin alike are tried in vain.
+/// True if each name has one of the suffixes, and there is the one with the other. Ends at the first that has not,
+/// since the suffixes of most names that begin alike are tried in vain.
 fn divides(stems: &[&str], suffixes: [&str; 2]) -> bool {
     let all: HashSet<&str> = stems.iter().copied().collect();
     let mut counts = [0, 0];
