@@ -84,6 +84,8 @@ fn run_all(kind: &str) {
         let told = stdout + &stderr;
         assert!(words.iter().all(|word| told.contains(word)), "{file}: {words:?} in {told}");
         assert_eq!(fs::read(scene.path(&format!("only/{name}"))).unwrap(), bytes, "{file} was changed");
+        let left = ["out", "out.safetensors", "data/x", "data/x.tar.gz.part"].map(|path| scene.path(path).exists());
+        assert!(taken || left == [false; 4], "{file} left something");
         for made in ["only", "out", "run", "data"] {
             let _ = fs::remove_dir_all(scene.path(made));
         }

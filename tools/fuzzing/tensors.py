@@ -13,7 +13,10 @@ NUMBERS = ("0", "1", "-1", "1e3", "1.5", "18446744073709551615", "18446744073709
 def parts(data):
     """The header and the tensors' bytes."""
     length = int.from_bytes(data[:8], "little")
-    return json.loads(data[8:8 + length]), data[8 + length:]
+    header = json.loads(data[8:8 + length])
+    if not isinstance(header, dict):
+        raise ValueError("the header is no object")
+    return header, data[8 + length:]
 
 
 def joined(text, data):
@@ -87,7 +90,7 @@ def header_text(rng, header):
 def mutated(rng, data):
     try:
         header, values = parts(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         # It has been changed before.
         return common.garble(rng, data)
     for _ in range(rng.choice((0, 1, 1, 1, 2, 3))):

@@ -139,14 +139,12 @@ fn write<R: Read>(entry: &mut Entry<R>, path: &Path) -> Result<()> {
 /// The error of an entry that cannot be made: the archive's own, where its names are at fault.
 fn cannot_make<R: Read>(error: io::Error, entry: &Entry<R>, otherwise: impl Fn() -> String) -> anyhow::Error {
     let why = match error.kind() {
-        ErrorKind::AlreadyExists | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
-            "is there twice, or is a file and a folder"
-        }
-        ErrorKind::InvalidFilename | ErrorKind::InvalidInput => "has a name that no file can have",
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => "twice, or in what is a file",
+        ErrorKind::InvalidFilename | ErrorKind::InvalidInput => "under a name that no file can have",
         _ => return anyhow::Error::from(error).context(otherwise()),
     };
     let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-    Damaged(format!("its entry {} {why}", shortened(&name))).into()
+    Damaged(format!("it has the entry {} {why}", shortened(&name))).into()
 }
 
 /// Reads what is behind the last entry: zeros, and the checksum of all. Entries that a second archive has there would be lost.
