@@ -4,7 +4,7 @@ use std::fs::{self, File, FileType, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use same_file::Handle;
 
 use crate::progress::say;
@@ -127,11 +127,13 @@ pub fn is_one_target(a: &Path, b: &Path) -> Result<bool> {
 pub fn ensure_folder(path: &Path) -> Result<()> {
     for above in path.ancestors() {
         let Ok(found) = fs::symlink_metadata(above) else { continue };
-        match fs::metadata(above) {
+        let what = match fs::metadata(above) {
             Ok(found) if found.is_dir() => return Ok(()),
-            Ok(found) => bail!("{} is {} and no folder", above.display(), kind_of(found.file_type())),
-            Err(_) => bail!("{} is {}", above.display(), kind_of(found.file_type())),
-        }
+            Ok(found) => format!("{} is {} and no folder", above.display(), kind_of(found.file_type())),
+            Err(_) => format!("{} is {}", above.display(), kind_of(found.file_type())),
+        };
+        ensure!(above != path, "{what}");
+        bail!("cannot make the folder {}: {what}", path.display());
     }
     Ok(())
 }
@@ -174,7 +176,10 @@ pub fn replace(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Resu
     // What a kill has left is begun anew. A link would lead elsewhere.
     match fs::symlink_metadata(&unfinished).map(|found| found.file_type()) {
         Ok(kind) if kind.is_file() => fs::remove_file(&unfinished)?,
-        Ok(kind) => bail!("{} is {}, which is in the way", unfinished.display(), kind_of(kind)),
+        Ok(kind) => {
+            let kind = if kind.is_symlink() { "a link" } else { kind_of(kind) };
+            bail!("{} is {kind}, which is in the way", unfinished.display());
+        }
         Err(_) => {}
     }
     let mut file = File::create_new(&unfinished)?;
@@ -245,6 +250,56 @@ mod tests {
         }
         assert_eq!(start(Slow(b"PK\x03\x04 and more"), 4).unwrap(), b"PK\x03\x04");
         assert_eq!(start(Slow(b"PK"), 4).unwrap(), b"PK");
+    }
+
+    #[test]
+    fn what_is_in_the_way_of_a_folder_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "").unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        symlink("folder", at("link")).unwrap();
+        symlink("nowhere", at("dangling")).unwrap();
+        for free in ["new", "folder", "folder/new/below", "link", "link/new"] {
+            ensure_folder(&at(free)).unwrap();
+        }
+        for (path, words) in [("file", "file is a file"), ("dangling", "dangling is a link to nothing")] {
+            for below in [at(path), at(path).join("new")] {
+                let error = ensure_folder(&below).unwrap_err().to_string();
+                assert!(error.contains(words) && error.contains(&below.display().to_string()), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_names_of_one_target_are_told_apart_from_two_targets() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("folder")).unwrap();
+        symlink("folder/new", at("link")).unwrap();
+        for (a, b, is_one) in [
+            ("x", "folder/../x", true),
+            ("link", "folder/new", true),
+            ("x", "y", false),
+            ("x", "folder/x", false),
+            ("no/x", "no/x", true),
+        ] {
+            assert_eq!(is_one_target(&at(a), &at(b)).unwrap(), is_one, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn what_a_kill_left_is_written_anew_and_what_is_no_file_is_in_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("it.unfinished"), "longer than what comes").unwrap();
+        write_whole(&at("it"), b"new").unwrap();
+        assert_eq!((fs::read(at("it")).unwrap(), fs::read_dir(dir.path()).unwrap().count()), (b"new".into(), 1));
+        fs::write(at("theirs"), "theirs").unwrap();
+        symlink("theirs", at("it.unfinished")).unwrap();
+        let error = format!("{:#}", write_whole(&at("it"), b"newer").unwrap_err());
+        assert!(error.contains("it.unfinished is a link, which is in the way"), "{error}");
+        assert_eq!((fs::read(at("it")).unwrap(), fs::read(at("theirs")).unwrap()), (b"new".into(), b"theirs".into()));
     }
 
     #[test]
