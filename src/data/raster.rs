@@ -1,6 +1,6 @@
 //! Pictures in PNG, JPEG, WebP and BMP files, by the decoders of the image crate.
 
-use std::io::{BufRead, Cursor, Seek};
+use std::io::{BufRead, Cursor, Read, Seek};
 
 use anyhow::{Result, bail, ensure};
 use image::metadata::Orientation;
@@ -12,7 +12,8 @@ use super::palette::check_palette;
 use super::picture::{Depth, Picture};
 use super::{FileFormat, Size, jpeg};
 
-/// Bytes of colour profiles, texts and working memory beside those of the picture: what a decoder may take.
+/// Bytes of colour profiles, texts and working memory beside those of the picture: what a decoder may take. A profile of half a
+/// megabyte can unpack to half a gigabyte.
 const BESIDE: u64 = 64 << 20;
 
 /// # Errors
@@ -86,10 +87,14 @@ pub fn header(file: impl BufRead + Seek, format: FileFormat) -> Result<Header> {
 }
 
 /// What reads the picture in `file`, whose decoded size is bounded: it has allocated nothing yet.
-fn decoder<'a>(file: impl BufRead + Seek + 'a, format: FileFormat) -> Result<impl ImageDecoder + 'a> {
+fn decoder<'a>(mut file: impl BufRead + Seek + 'a, format: FileFormat) -> Result<impl ImageDecoder + 'a> {
+    let most = match format {
+        FileFormat::Png => most_bytes()?.min(png_bytes(&mut file)?),
+        _ => most_bytes()?,
+    };
     let mut reader = ImageReader::with_format(file, format.image_format());
     let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(most_bytes()?.saturating_add(BESIDE));
+    limits.max_alloc = Some(most.saturating_add(BESIDE));
     reader.limits(limits);
     let decoder = reader.into_decoder().map_err(|error| explained(error, format))?;
     check_bytes(decoder.total_bytes())?;
@@ -111,6 +116,17 @@ fn explained(error: ImageError, format: FileFormat) -> anyhow::Error {
         }
         false => error,
     }
+}
+
+/// Bytes of a PNG of the most channels and bits at the size that its header says.
+fn png_bytes(file: &mut (impl BufRead + Seek)) -> Result<u64> {
+    let mut header = Vec::new();
+    file.take(24).read_to_end(&mut header)?;
+    file.rewind()?;
+    let side = |at: usize| {
+        header.get(at..at + 4).map_or(0, |side| side.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte)))
+    };
+    Ok(side(16).saturating_mul(side(20)).saturating_mul(8))
 }
 
 /// Pictures of an animated PNG, by the chunk that counts them: it stands before the data.
