@@ -320,7 +320,7 @@ mod tests {
         for (path, words) in
             [(at("device"), "is a device"), (at("folder"), "is a folder"), (at("circle"), "leads in a circle")]
         {
-            let error = write_whole(&path, b"new").unwrap_err().to_string();
+            let error = format!("{:#}", write_whole(&path, b"new").unwrap_err());
             assert!(error.contains(words), "{error}");
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 6);

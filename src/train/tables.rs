@@ -170,7 +170,7 @@ mod tests {
             (GOOD.replace("1,2,0.5", "1,1,9"), "line 3 is of step 1, and the one before of step 1", &[2]),
             (GOOD.replace("2,4,", "2,3,"), "line 5 is of step 3, and the one before of step 3", &[]),
             (GOOD.replace("NaN,,0.25", "NaN,,0.25,1"), "line 5 is not the row of a step", &[]),
-            (GOOD[..GOOD.len() - 30].to_owned(), "ends after step 2, before the checkpoint of step 3", &[3]),
+            (GOOD[..GOOD.len() - 28].to_owned(), "ends after step 2, before the checkpoint of step 3", &[3]),
             (GOOD[..GOOD.len() - 20].to_owned(), "ends after step 2, before the checkpoint of step 3", &[3]),
         ] {
             let (rows, fault) = read_losses(text.as_bytes(), 3);
