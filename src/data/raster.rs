@@ -24,11 +24,11 @@ pub fn decode(bytes: &[u8], format: FileFormat) -> Result<Decoded> {
         _ => 1,
     };
     ensure!(frames <= 1, "it is an animation of {frames} pictures, of which one would be used: save them one by one");
-    let mut decoder = decoder(Cursor::new(bytes), format)?;
-    // JPEG's header alone has no more than its size: a decoder fills what is missing behind it.
+    // A decoder fills with grey what is missing in a JPEG.
     if format == FileFormat::Jpeg {
         jpeg::check(None, bytes)?;
     }
+    let mut decoder = decoder(Cursor::new(bytes), format)?;
     let (width, height) = decoder.dimensions();
     let size = Size { width: width as usize, height: height as usize };
     ensure!(size.pixels() > 0, "it has no pixels");
