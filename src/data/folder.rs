@@ -379,7 +379,7 @@ mod tests {
                 }
             }
             let kinds: Vec<&str> = found.report.seen.kinds.keys().map(String::as_str).collect();
-            let expected = ["16-bit grey PNG", "8-bit RGB WebP", "8-bit RGB with alpha TIFF", "8-bit grey PNG"];
+            let expected = ["16-bit grey PNG", "8-bit RGB WebP", "8-bit RGB with a fourth band TIFF", "8-bit grey PNG"];
             assert_eq!(kinds, expected);
         }
     }

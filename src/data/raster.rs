@@ -28,11 +28,11 @@ pub fn decode(bytes: &[u8], format: FileFormat) -> Result<Decoded> {
     if format == FileFormat::Png {
         check_palette(bytes)?;
     }
-    let mut decoder = decoder(Cursor::new(bytes), format)?;
-    // JPEG's header alone has no more than its size: a decoder fills what is missing behind it.
+    // A decoder fills with grey what is missing in a JPEG.
     if format == FileFormat::Jpeg {
         jpeg::check(None, bytes)?;
     }
+    let mut decoder = decoder(Cursor::new(bytes), format)?;
     let (width, height) = decoder.dimensions();
     let size = Size { width: width as usize, height: height as usize };
     ensure!(size.pixels() > 0, "it has no pixels");

@@ -292,7 +292,7 @@ fn evaluate_says_what_it_found_and_refuses_inputs_without_targets() {
         "Pairs     1 pair in test/ to measure",
         "Sizes     32x32 (1)",
         "Files     8-bit RGB PNG (1)",
-        "Skipped   1 file (not a picture: test/notes.txt)",
+        "Skipped   1 file (not a PNG, JPEG, TIFF, WebP or BMP: test/notes.txt)",
     ];
     assert_eq!(said.stderr.lines().collect::<Vec<_>>()[..5], expected);
     assert!(said.stdout.starts_with('{'), "{}", said.stdout);

@@ -193,7 +193,7 @@ fn check_tells_what_train_would_find_and_refuse() {
         "Pairs     2 pairs in train/ to learn from, 1 pair in test/ held out",
         "Sizes     32x32 (2), 40x32 (1)",
         "Files     8-bit RGB PNG (2), 8-bit RGB JPEG (1)",
-        "Skipped   1 file (not a picture: train/notes.txt)",
+        "Skipped   1 file (not a PNG, JPEG, TIFF, WebP or BMP: train/notes.txt)",
         "Prepared  resized to 256x256 (bicubic), mirrored half of the time",
         "Everything can be used",
     ];
@@ -213,7 +213,7 @@ fn check_tells_what_train_would_find_and_refuse() {
     scene.draw("data/valid/d.png", &pair(3, 64, 32));
     let said = scene.run("data check data");
     let skipped =
-        "Skipped   1 file, 1 folder (a folder that is not looked into: valid; not a picture: train/notes.txt)";
+        "Skipped   1 file, 1 folder (a folder that is not looked into: valid; not a PNG, JPEG, TIFF, WebP or BMP: train/notes.txt)";
     assert!(said.stdout.lines().any(|line| line == skipped), "{}", said.stdout);
 
     let error = scene.refused("data check data --load-size 300");

@@ -79,9 +79,9 @@ fn what_is_no_file_is_named_and_never_opened() {
     let said = scene.run("translate run in --out out");
     assert_eq!(scene.names("out"), ["0.png"]);
     for named in [
-        "a device and no file: in/endless.png",
-        "a socket and no file: in/socket.png",
-        "a FIFO and no file: in/fifo.png",
+        "a device: in/endless.png",
+        "a socket: in/socket.png",
+        "a FIFO: in/fifo.png",
     ] {
         assert!(said.stderr.contains(named), "{}", said.stderr);
     }

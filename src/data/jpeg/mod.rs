@@ -2,8 +2,8 @@
 //!
 //! The compressed data are gone through code by code, without computing a picture: every block of every scan has to be there, every
 //! code has to exist, every coefficient to be one that a picture can have, restart markers to come in order, and a scan to end
-//! where its last block ends. A flipped bit mostly makes the codes after it others, and one of these does not hold; one that only
-//! changes the value of a coefficient cannot be noticed, because a JPEG has no checksum.
+//! where its last block ends. A flipped bit may make the codes after it others, until one does not hold; one that only changes the
+//! value of a coefficient cannot be noticed, because a JPEG has no checksum. The tests measure how much is noticed.
 
 mod huffman;
 mod scan;

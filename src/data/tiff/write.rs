@@ -94,7 +94,6 @@ pub fn encode(pages: &[Page]) -> Result<Vec<u8>> {
         };
         write(&mut encoder).context("a TIFF holds 4 GiB at most")?;
     }
-    drop(encoder);
     Ok(bytes.into_inner())
 }
 

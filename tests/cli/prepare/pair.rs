@@ -24,9 +24,9 @@ fn pictures_of_one_name_become_a_pair_in_the_same_part() {
     scene.write("photos/val/3.gif", "not looked at");
     let said = scene.run("data pair --a photos --b labels --out pairs");
     let left_out = [
-        "Left out: photos/val/3.gif: not a picture",
+        "Left out: photos/val/3.gif: not a PNG, JPEG, TIFF, WebP or BMP",
         "Left out: photos/train/more: a folder that is not looked into",
-        "Left out: labels/notes.txt: not a picture",
+        "Left out: labels/notes.txt: not a PNG, JPEG, TIFF, WebP or BMP",
     ];
     assert_eq!(said.stderr.lines().collect::<Vec<_>>(), left_out);
     assert_eq!(said.stdout, "Joined 4 pairs into pairs: 2 in train/, 1 in val/, 1 in test/\n");
