@@ -107,7 +107,7 @@ def mutated(rng, seeds):
         elif change == 2:
             members.insert(
                 at,
-                member_of(rng.choice((b"L", b"K")), rng.choice((b"a" * 5000, b"../x\0", b"/x", b"\x1b[31m\n", b"a/" * 3000))),
+                member_of(rng.choice((b"L", b"K")), rng.choice((b"a" * 5000, b"../x\0", b"/x", b"\n", b"a/" * 3000))),
             )
         elif change == 3:
             common.shuffle_items(rng, members)

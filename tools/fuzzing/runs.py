@@ -43,7 +43,7 @@ def change_rows(rng, data):
         elif change == 4:
             lines.insert(
                 at,
-                rng.choice(("\n", "text\n", "epoch,step,d,adv,pixel\n", "1,3,0.5,0.5,0.5\n", "," * 50000 + "\n", "x" * 9999)),
+                rng.choice(("\n", "text\n", "epoch,step,d,adv,pixel\n", "1,3,0.5,0.5,0.5\n", "," * 9999 + "\n")),
             )
         elif change == 5:
             del lines[at:]
