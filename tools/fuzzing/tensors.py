@@ -160,7 +160,8 @@ def build(rng, seeds, folder):
         return Case(["export", name, "--network", network, "--safetensors", "out.safetensors"], out="out.safetensors")
     if command == 5:
         # A run may end in its first step, when the weights are too large.
-        return Case(["train", *TINY, "--start-from", name, "--steps", "1", "--out", "out"], out="out(/.*)?", own="out(/.*)?")
+        command = ["train", *TINY, "--start-from", name, "--steps", "1", "--out", "out"]
+        return Case(command, own="out(/.*)?")
     if command == 6:
         return Case(["import", name, "--out", "out.safetensors"], out="out.safetensors")
     seeds.copy("pairs", folder / "pairs")
