@@ -10,7 +10,10 @@ import threading
 from . import common
 from .common import Case, chance, number
 
-TYPES = (tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.CONTTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_SPARSE, b"x", b"g", b"K", b"Z", b"\0")
+TYPES = (
+    tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE,
+    tarfile.CONTTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_SPARSE, b"x", b"g", b"K", b"Z", b"\0",
+)
 
 
 class Server:
@@ -64,7 +67,10 @@ def member(rng, name, data=b""):
     if chance(rng, 0.15):
         # Of the last header: name, mode, size, type, magic, prefix.
         at, width = rng.choice(((0, 100), (100, 8), (124, 12), (156, 1), (257, 8), (345, 155)))
-        new = rng.choice((b"\0", b"\xff" * width, b"7" * width, b"\x80" + bytes(width - 1), rng.randbytes(width), b"%o" % number(rng, 0, 33)))
+        new = rng.choice((
+            b"\0", b"\xff" * width, b"7" * width, b"\x80" + bytes(width - 1), rng.randbytes(width),
+            b"%o" % number(rng, 0, 33),
+        ))
         start = len(head) - 512
         head[start + at:start + at + width] = new[:width].ljust(width, b"\0")
         head[start + 148:start + 156] = b" " * 8
@@ -74,7 +80,10 @@ def member(rng, name, data=b""):
 
 def records(rng):
     """A pax header of strange records."""
-    lines = rng.choice((b"30 path=" + b"a" * 40 + b"\n", b"12 size=-1\n\n", b"x path=\n", b"99999999999 path=a\n", b"18 size=999999999\n", b"19 path=\x1b[31mred\n", b"7 path=", b"20 GNU.sparse.map=0,1\n", b""))
+    lines = rng.choice((
+        b"30 path=" + b"a" * 40 + b"\n", b"12 size=-1\n\n", b"x path=\n", b"99999999999 path=a\n",
+        b"18 size=999999999\n", b"19 path=\x1b[31mred\n", b"7 path=", b"20 GNU.sparse.map=0,1\n", b"",
+    ))
     return member_of(b"x", lines)
 
 
@@ -96,7 +105,10 @@ def mutated(rng, seeds):
         elif change == 1:
             members.insert(at, records(rng))
         elif change == 2:
-            members.insert(at, member_of(rng.choice((b"L", b"K")), rng.choice((b"a" * 5000, b"../x\0", b"/x", b"\x1b[31m\n", b"a/" * 3000, b""))))
+            members.insert(
+                at,
+                member_of(rng.choice((b"L", b"K")), rng.choice((b"a" * 5000, b"../x\0", b"/x", b"\n", b"a/" * 3000))),
+            )
         elif change == 3:
             common.shuffle_items(rng, members)
             del members[300:]

@@ -1,4 +1,4 @@
-"""What all mutators share: numbers at the edges, names that a terminal would obey, and changes that know no structure."""
+"""What all mutators share: numbers at the edges, names that a terminal would obey, changes that know no structure."""
 
 import os
 import shutil
@@ -8,18 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-EDGES = (0, 1, 2, 3, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**53, 2**63, 2**64 - 1)
+EDGES = (
+    0, 1, 2, 3, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**53,
+    2**63, 2**64 - 1,
+)
 
 NAMES = (
-    "\x1b[31mred\x1b[0m", "two\nlines", "error: tab\there", "\u202egnp.exe", "\x9b2J", "\r", "", " ", ".", "..", "../../out", "/nowhere/x",
-    "-flag", "e\u0301", "\u00e9", "n" * 300, "n" * 5000, "%s%n", "'\"", "a" + "/a" * 60, "con", "\ufeff", "\U0001f600", "\\u001b",
+    "\x1b[31mred\x1b[0m", "two\nlines", "error: tab\there", "\u202egnp.exe", "\x9b2J", "\r", "", " ", ".", "..",
+    "../../out", "/nowhere/x",
+    "-flag", "e\u0301", "\u00e9", "n" * 300, "n" * 5000, "%s%n", "'\"", "a" + "/a" * 60, "con", "\ufeff", "\U0001f600",
+    "\\u001b",
 )
 
 
 @dataclass
 class Case:
-    """A command, and which files it may write: `out` when it succeeds, `own` (of a run, of a download) in any case. Regular
-    expressions for whole paths below the case's folder."""
+    """A command, and which files it may write: `out` when it succeeds, `own` (of a run, of a download) in any case.
+    Regular expressions for whole paths below the case's folder."""
 
     command: list
     out: str = "$^"
@@ -115,7 +120,9 @@ def garble(rng, data):
         elif change == 4:
             width = rng.choice((2, 4, 8))
             order = rng.choice(("little", "big"))
-            data[at:at + width] = number(rng, int.from_bytes(data[at:at + width], order), 8 * width).to_bytes(width, order)
+            data[at:at + width] = number(rng, int.from_bytes(data[at:at + width], order), 8 * width).to_bytes(
+                width, order,
+            )
         elif change == 5:
             other = rng.randrange(len(data) + 1)
             data[at:at + length] = data[other:other + length]

@@ -1,4 +1,4 @@
-"""Pictures: PNG, TIFF and BMP put together here from parts that are changed, JPEG and WebP of the program taken apart."""
+"""Pictures: PNG, TIFF and BMP put together here from changed parts, JPEG and WebP of the program taken apart."""
 
 import struct
 import zlib
@@ -39,7 +39,9 @@ def png_rows(rng, width, height, color, depth, interlaced):
 
 def png_chunks(rng):
     width, height = rng.choice(((64, 32), (32, 32), (8, 8), (33, 17)))
-    color, depth = rng.choice(((0, 1), (0, 8), (0, 16), (2, 8), (2, 16), (3, 1), (3, 4), (3, 8), (4, 8), (4, 16), (6, 8), (6, 16)))
+    color, depth = rng.choice((
+        (0, 1), (0, 8), (0, 16), (2, 8), (2, 16), (3, 1), (3, 4), (3, 8), (4, 8), (4, 16), (6, 8), (6, 16),
+    ))
     interlaced = chance(rng, 0.3)
     chunks = [[b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlaced)]]
     if color == 3:
@@ -94,7 +96,10 @@ def png(rng):
 
 
 # Bytes and struct's letter of each type of a TIFF's entry.
-TYPES = {1: (1, "B"), 2: (1, "B"), 3: (2, "H"), 4: (4, "I"), 5: (8, "Q"), 7: (1, "B"), 11: (4, "I"), 12: (8, "Q"), 13: (4, "I"), 16: (8, "Q")}
+TYPES = {
+    1: (1, "B"), 2: (1, "B"), 3: (2, "H"), 4: (4, "I"), 5: (8, "Q"), 7: (1, "B"), 11: (4, "I"), 12: (8, "Q"),
+    13: (4, "I"), 16: (8, "Q"),
+}
 
 
 def tiff_bytes(entries, data, order="<", big=False, rng=None):
@@ -117,7 +122,9 @@ def tiff_bytes(entries, data, order="<", big=False, rng=None):
         if len(packed) > room:
             place, behind = after + len(behind), behind + packed
             packed = struct.pack(order + offset, place)
-        body += struct.pack(order + "HH" + offset, tag & 0xFFFF, kind & 0xFFFF, length & mask) + packed.ljust(room, b"\0")
+        body += struct.pack(order + "HH" + offset, tag & 0xFFFF, kind & 0xFFFF, length & mask) + packed.ljust(
+            room, b"\0",
+        )
     following = rng.choice((0, 0, 0, directory, number(rng))) if rng else 0
     return head + data + b"\0" * (len(data) % 2) + body + struct.pack(order + offset, following & mask) + behind
 
@@ -138,7 +145,9 @@ def tiff_parts(rng):
         at += len(strip)
     entries = [
         [256, 3, [width]], [257, 3, [height]], [258, 3, [bits] * samples], [259, 3, [compression]],
-        [262, 3, [rng.choice((0, 1, 2, 2, 2, 3, 5, 6))]], [273, 4, offsets], [274, 3, [rng.randrange(1, 9)]], [277, 3, [samples]],
+        [262, 3, [rng.choice((0, 1, 2, 2, 2, 3, 5, 6))]], [273, 4, offsets], [274, 3, [rng.randrange(1, 9)]], [
+            277, 3, [samples],
+        ],
         [278, 4, [rows]], [279, 4, [len(strip) for strip in strips]], [284, 3, [1]],
         [339, 3, [rng.choice((1, 1, 1, 2, 3))] * samples],
     ]
@@ -160,12 +169,17 @@ def change_entries(rng, entries):
     elif change == 2:
         entry[2] = ((entry[2] or [0]) * rng.choice((0, 2, 100, 5000)))[:5000]
     elif change == 3:
-        entry[0] = rng.choice((256, 257, 258, 259, 273, 277, 278, 279, 320, 322, 323, 324, 325, 338, 347, 530, 34665, number(rng, entry[0], 16)))
+        entry[0] = rng.choice((
+            256, 257, 258, 259, 273, 277, 278, 279, 320, 322, 323, 324, 325, 338, 347, 530, 34665,
+            number(rng, entry[0], 16),
+        ))
     elif change == 4:
         common.shuffle_items(rng, entries)
         del entries[100:]
     else:
-        entries += [[322, 4, [number(rng, 16)]], [323, 4, [number(rng, 16)]], [324, 4, [8]], [325, 4, [number(rng, 64)]]]
+        entries += [
+            [322, 4, [number(rng, 16)]], [323, 4, [number(rng, 16)]], [324, 4, [8]], [325, 4, [number(rng, 64)]],
+        ]
 
 
 def tiff(rng):
@@ -209,7 +223,9 @@ def bmp(rng):
     if size == 12:
         packed = struct.pack("<IHHHH", 12, width, height, 1, bits)
     packed = packed.ljust(min(size, 200), b"\0") if size > 40 else packed
-    return b"BM" + struct.pack("<IHHI", 14 + len(packed) + len(palette) + len(rows), 0, 0, start) + packed + palette + rows
+    return b"BM" + struct.pack(
+        "<IHHI", 14 + len(packed) + len(palette) + len(rows), 0, 0, start,
+    ) + packed + palette + rows
 
 
 def jpeg_segments(data):
@@ -225,7 +241,8 @@ def jpeg_segments(data):
 
 
 def jpeg(rng, seeds):
-    segments = jpeg_segments(seeds.read("pictures/" + rng.choice([n for n in seeds.names("pictures") if n.endswith(".jpg")])))
+    names = [name for name in seeds.names("pictures") if name.endswith(".jpg")]
+    segments = jpeg_segments(seeds.read("pictures/" + rng.choice(names)))
     for _ in range(rng.choice((1, 1, 2, 3))):
         change = rng.randrange(7)
         segment = rng.choice(segments) if segments else [0, b""]
@@ -233,10 +250,14 @@ def jpeg(rng, seeds):
         if change == 0 and frame and len(frame[1]) > 6:
             body = bytearray(frame[1])
             at, width = rng.choice(((0, 1), (1, 2), (3, 2), (5, 1), (rng.randrange(6, len(body)), 1)))
-            body[at:at + width] = number(rng, int.from_bytes(body[at:at + width], "big"), 8 * width).to_bytes(width, "big")
+            body[at:at + width] = number(rng, int.from_bytes(body[at:at + width], "big"), 8 * width).to_bytes(
+                width, "big",
+            )
             frame[1] = bytes(body)
         elif change == 1:
-            segment[0] = rng.choice((0xC0, 0xC1, 0xC2, 0xC3, 0xC4, 0xC9, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xE0, 0xE1, 0xEE, 0xFE, 0xFF))
+            segment[0] = rng.choice((
+                0xC0, 0xC1, 0xC2, 0xC3, 0xC4, 0xC9, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xE0, 0xE1, 0xEE, 0xFE, 0xFF,
+            ))
         elif change == 2:
             common.shuffle_items(rng, segments)
         elif change == 3:
@@ -266,7 +287,8 @@ def webp_chunks(data):
 
 
 def webp(rng, seeds):
-    chunks = webp_chunks(seeds.read("pictures/" + rng.choice([n for n in seeds.names("pictures") if n.endswith(".webp")])))
+    names = [name for name in seeds.names("pictures") if name.endswith(".webp")]
+    chunks = webp_chunks(seeds.read("pictures/" + rng.choice(names)))
     for _ in range(rng.choice((1, 1, 2, 3))):
         change = rng.randrange(5)
         chunk = rng.choice(chunks) if chunks else [b"", b""]
@@ -298,9 +320,12 @@ def write_seeds(folder):
     rng = random.Random(1)
     (folder / "drawn").mkdir()
     for kind, width, height, color in (("rgb", 64, 32, 2), ("grey", 16, 16, 0), ("rgba", 33, 17, 6)):
-        rows = b"".join(b"\0" + bytes(x * y * (c + 1) % 256 for x in range(width) for c in range(SAMPLES[color])) for y in range(height))
+        row = [(x, c) for x in range(width) for c in range(SAMPLES[color])]
+        rows = b"".join(b"\0" + bytes(x * y * (c + 1) % 256 for x, c in row) for y in range(height))
         header = struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0)
-        (folder / f"drawn/{kind}.png").write_bytes(png_bytes([(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]))
+        (folder / f"drawn/{kind}.png").write_bytes(png_bytes([
+            (b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""),
+        ]))
     (folder / "pairs").mkdir()
     for number_ in range(2):
         header = struct.pack(">IIBBBBB", 64, 32, 8, 2, 0, 0, 0)
@@ -337,7 +362,9 @@ def build(rng, seeds, folder):
     if command == 4:
         seeds.copy("run/checkpoints/step-00000004.safetensors", folder / "x.safetensors")
         what = rng.choice(("pictures", f"pictures/{name}"))
-        flags = rng.choice(([], ["--pairs"], ["--tile", "32"], ["--format", "jpeg"], ["--format", "tiff"], ["--samples", "2"]))
+        flags = rng.choice((
+            [], ["--pairs"], ["--tile", "32"], ["--format", "jpeg"], ["--format", "tiff"], ["--samples", "2"],
+        ))
         return Case(["translate", "x.safetensors", what, "--out", "out", "--threads", "1", *flags], out="out(/.*)?")
     if command == 5:
         kind = rng.choice(("colorize", "edges", "inpaint"))

@@ -11,12 +11,18 @@ from .common import Case, chance, number
 
 # Instructions with and without arguments, those that nobody uses too.
 INSTRUCTIONS = (
-    b".", b"(", b"0", b"1", b"2", b"N", b"]", b"}", b")", b"t", b"l", b"d", b"s", b"u", b"a", b"e", b"R", b"b", b"Q", b"o", b"\x81", b"\x92", b"\x93",
-    b"\x94", b"\x85", b"\x86", b"\x87", b"\x88", b"\x89", b"\x8f", b"\x90", b"\x91", b"\x97", b"\x98", b"q\0", b"h\0", b"r\xff\xff\xff\xff", b"j\0\0\0\0",
-    b"\x80\x06", b"\x80\x02", b"\x95" + b"\xff" * 8, b"\x82\x01", b"P1\n", b"I01\n", b"L1L\n", b"F1\n", b"S'a'\n", b"Va\n", b"g0\n", b"p0\n",
-    b"K\0", b"M\xff\xff", b"J\xff\xff\xff\xff", b"J\0\0\0\x80", b"\x8a\x01\xff", b"\x8a\x08" + b"\xff" * 7 + b"\x7f", b"\x8a\xff" + b"\x7f" * 255, b"\x8b\xff\xff\xff\x7f",
-    b"G" + b"\xff" * 8, b"X\xff\xff\xff\xff", b"\x8d" + b"\xff" * 8, b"\x8e" + b"\xff" * 8, b"B\xff\xff\xff\xff", b"\x96" + b"\xff" * 8, b"X\x01\0\0\0a", b"U\x01\xff", b"\x8c\0",
-    b"cposix\nsystem\n", b"c__builtin__\neval\n", b"ctorch\nSize\n", b"ctorch\nLongStorage\n", b"ccollections\nOrderedDict\n", b"ctorch._utils\n_rebuild_tensor_v2\n",
+    b".", b"(", b"0", b"1", b"2", b"N", b"]", b"}", b")", b"t", b"l", b"d", b"s", b"u", b"a", b"e", b"R", b"b", b"Q",
+    b"o", b"\x81", b"\x92", b"\x93",
+    b"\x94", b"\x85", b"\x86", b"\x87", b"\x88", b"\x89", b"\x8f", b"\x90", b"\x91", b"\x97", b"\x98", b"q\0", b"h\0",
+    b"r\xff\xff\xff\xff", b"j\0\0\0\0",
+    b"\x80\x06", b"\x80\x02", b"\x95" + b"\xff" * 8, b"\x82\x01", b"P1\n", b"I01\n", b"L1L\n", b"F1\n", b"S'a'\n",
+    b"Va\n", b"g0\n", b"p0\n",
+    b"K\0", b"M\xff\xff", b"J\xff\xff\xff\xff", b"J\0\0\0\x80", b"\x8a\x01\xff", b"\x8a\x08" + b"\xff" * 7 + b"\x7f",
+    b"\x8a\xff" + b"\x7f" * 255, b"\x8b\xff\xff\xff\x7f",
+    b"G" + b"\xff" * 8, b"X\xff\xff\xff\xff", b"\x8d" + b"\xff" * 8, b"\x8e" + b"\xff" * 8, b"B\xff\xff\xff\xff",
+    b"\x96" + b"\xff" * 8, b"X\x01\0\0\0a", b"U\x01\xff", b"\x8c\0",
+    b"cposix\nsystem\n", b"c__builtin__\neval\n", b"ctorch\nSize\n", b"ctorch\nLongStorage\n",
+    b"ccollections\nOrderedDict\n", b"ctorch._utils\n_rebuild_tensor_v2\n",
     b"c\x1b[31m\nred\n", b"c\n\n", b"ca",
 )
 
@@ -38,20 +44,29 @@ def change_instruction(rng, item):
     kind = item[:1]
     if width := {b"K": 1, b"M": 2, b"J": 4}.get(kind):
         new = number(rng, int.from_bytes(item[1:], "little"), 8 * width)
-        return rng.choice((kind + new.to_bytes(width, "little"), b"\x8a\x09" + number(rng, new, 64).to_bytes(9, "little")))
+        return rng.choice((
+            kind + new.to_bytes(width, "little"), b"\x8a\x09" + number(rng, new, 64).to_bytes(9, "little"),
+        ))
     if kind == b"X":
-        return rng.choice((text(common.name(rng)), text(item[5:].decode(errors="replace") + "x"), text(rng.choice(("storage", "0", "cpu", "model.0.weight", "down1.model.0.weight", "generator")))))
+        return rng.choice((
+            text(common.name(rng)), text(item[5:].decode(errors="replace") + "x"),
+            text(rng.choice(("storage", "0", "cpu", "model.0.weight", "down1.model.0.weight", "generator"))),
+        ))
     if kind in (b"h", b"q") and len(item) == 2:
         return kind + bytes((number(rng, item[1], 8),))
     if kind == b"c":
-        return b"ctorch\n" + rng.choice(("Half", "Double", "Long", "Byte", "BFloat16", "Float", "Complex")).encode() + b"Storage\n"
+        return b"ctorch\n" + rng.choice((
+            "Half", "Double", "Long", "Byte", "BFloat16", "Float", "Complex",
+        )).encode() + b"Storage\n"
     return common.garble(rng, item)
 
 
 def many(rng):
     """An instruction a great number of times: depth, marks, references to one thing."""
     count = rng.choice((1000, 100_000, 1_000_000))
-    return rng.choice((b"(", b")", b"]", b"\x85", b"2", b"(t", b"h\0", b")\x85", b"Nq\0", b"N\x94", b"h\0h\0", b"}(h\0h\0u")) * count
+    return rng.choice((
+        b"(", b")", b"]", b"\x85", b"2", b"(t", b"h\0", b")\x85", b"Nq\0", b"N\x94", b"h\0h\0", b"}(h\0h\0u",
+    )) * count
 
 
 def change_pickle(rng, data):
@@ -115,11 +130,13 @@ def change_zip(rng, data):
     at = data.find(b"PK\1\2")
     while at != -1:
         # Of an entry: flags, method, checksum, both sizes, lengths of name, extra and comment, place.
-        fields += [(at + place, width) for place, width in ((8, 2), (10, 2), (16, 4), (20, 4), (24, 4), (28, 2), (30, 2), (32, 2), (42, 4))]
+        widths = {8: 2, 10: 2, 16: 4, 20: 4, 24: 4, 28: 2, 30: 2, 32: 2, 42: 4}
+        fields += [(at + place, width) for place, width in widths.items()]
         at = data.find(b"PK\1\2", at + 1)
     for _ in range(rng.choice((1, 1, 2))):
         place, width = rng.choice(fields)
-        data[place:place + width] = number(rng, int.from_bytes(data[place:place + width], "little"), 8 * width).to_bytes(width, "little")
+        new = number(rng, int.from_bytes(data[place:place + width], "little"), 8 * width)
+        data[place:place + width] = new.to_bytes(width, "little")
     return bytes(data)
 
 
@@ -134,7 +151,10 @@ def zip_form(rng, data):
                 if described[0].endswith("data.pkl"):
                     described[1] = change_pickle(rng, described[1])
         elif change == 5:
-            entry[0] = rng.choice((common.name(rng), entry[0] + "x", "a/data.pkl", "/data.pkl", "../data.pkl", "x/constants.pkl", "x/byteorder", entry[0].replace("/", "\\")))
+            entry[0] = rng.choice((
+                common.name(rng), entry[0] + "x", "a/data.pkl", "/data.pkl", "../data.pkl", "x/constants.pkl",
+                "x/byteorder", entry[0].replace("/", "\\"),
+            ))
         elif change == 6:
             common.shuffle_items(rng, entries)
             del entries[60:]
@@ -153,7 +173,11 @@ def zip_form(rng, data):
     return data
 
 
-NOT_WEIGHTS = (b"", b"<!DOCTYPE html>\n<html>\x1b[31m</html>", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", b"PK\3\4", b"PK\5\6" + bytes(18), b"\x80\2.", b"\x1f\x8b\x08")
+NOT_WEIGHTS = (
+    b"", b"<!DOCTYPE html>\n<html>\x1b[31m</html>",
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", b"PK\3\4", b"PK\5\6" + bytes(18),
+    b"\x80\2.", b"\x1f\x8b\x08",
+)
 
 
 def build(rng, seeds, folder):

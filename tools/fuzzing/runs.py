@@ -9,14 +9,19 @@ from .common import Case, TINY, chance
 
 # What a run writes. Everything else in its folder is somebody's.
 OWN = (
-    r"run/((losses|metrics)(-kept-\d+)?\.csv(\.unfinished)?|(config\.toml|report\.html)(\.unfinished)?|checkpoints/(step-\d+|best)\.safetensors(\.unfinished)?"
-    r"|samples/step-\d+\.png(\.unfinished)?|tensorboard/events\.out\.tfevents\..*|samples|checkpoints|tensorboard|[^/]*lock)"
+    r"run/((losses|metrics)(-kept-\d+)?\.csv(\.unfinished)?|(config\.toml|report\.html)(\.unfinished)?"
+    r"|checkpoints/(step-\d+|best)\.safetensors(\.unfinished)?|samples/step-\d+\.png(\.unfinished)?"
+    r"|tensorboard/events\.out\.tfevents\..*|samples|checkpoints|tensorboard|[^/]*lock)"
 )
 THEIRS = (
-    "notes.txt", "samples/mine.png", "checkpoints/mine.safetensors", "checkpoints/mine.unfinished", "mine.unfinished", "samples/notes", "tensorboard/mine",
-    "checkpoints/step-x.safetensors", "checkpoints/step-00000004.safetensors.old", "report.html.bak", "\x1b[31mred", "two\nlines", "samples/step-.png",
+    "notes.txt", "samples/mine.png", "checkpoints/mine.safetensors", "checkpoints/mine.unfinished", "mine.unfinished",
+    "samples/notes", "tensorboard/mine",
+    "checkpoints/step-x.safetensors", "checkpoints/step-00000004.safetensors.old", "report.html.bak", "\x1b[31mred",
+    "two\nlines", "samples/step-.png",
 )
-CELLS = ("", "nan", "inf", "-1", "1e999", "0.5", "x", "99999999999999999999", "\x1b[31m", "4", "5", "\u0661", " 1", "1;2")
+CELLS = (
+    "", "nan", "inf", "-1", "1e999", "0.5", "x", "99999999999999999999", "\x1b[31m", "4", "5", "\u0661", " 1", "1;2",
+)
 
 
 def change_rows(rng, data):
@@ -36,13 +41,18 @@ def change_rows(rng, data):
         elif change == 3 and lines:
             lines[at] = lines[at].rstrip("\n") + rng.choice((",", ",1", "\r\n", "\0", " ", "\n\n"))
         elif change == 4:
-            lines.insert(at, rng.choice(("\n", "text\n", "epoch,step,d,adv,pixel\n", "1,3,0.5,0.5,0.5\n", "," * 50000 + "\n", "x" * 1000000)))
+            lines.insert(
+                at,
+                rng.choice(("\n", "text\n", "epoch,step,d,adv,pixel\n", "1,3,0.5,0.5,0.5\n", "," * 9999 + "\n")),
+            )
         elif change == 5:
             del lines[at:]
         elif change == 6:
             return b""
         elif change == 7:
-            return "".join(lines).encode() + rng.choice((b"\xff\xfe", b"1,5,0.1", b"1,5,0.1,0.1,0.1\n1,6,0.1,0.1,0.1\n", b"\0" * 4096))
+            return "".join(lines).encode() + rng.choice((
+                b"\xff\xfe", b"1,5,0.1", b"1,5,0.1,0.1,0.1\n1,6,0.1,0.1,0.1\n", b"\0" * 4096,
+            ))
         else:
             return common.garble(rng, data)
     return "".join(lines).encode()
@@ -82,7 +92,10 @@ def change_run(rng, run):
             if chance(rng, 0.7):
                 rng.choice((folder.mkdir, lambda: common.special(rng, folder)))()
     elif change == 10:
-        checkpoint = rng.choice(("step-00000006", "step-00000000", "step-99999999999999999999", "step-18446744073709551615", "best", "step-3"))
+        checkpoint = rng.choice((
+            "step-00000006", "step-00000000", "step-99999999999999999999", "step-18446744073709551615", "best",
+            "step-3",
+        ))
         target = run / "checkpoints" / f"{checkpoint}.safetensors"
         source = run / "checkpoints/step-00000004.safetensors"
         if target.parent.is_dir() and source.is_file() and not target.is_symlink() and not target.is_dir():

@@ -4,14 +4,19 @@ from . import common
 from .common import Case, TINY, chance
 
 VALUES = (
-    "0", "1", "-1", "2", "3", "4", "32", "64", "1.5", "0.5", "1e400", "-0.0", "nan", "inf", "true", "false", '""', '"none"', '"x"', '"32x64"', '"0x0"',
-    '"auto"', '"cpu"', '"cuda:99999999999"', "9223372036854775807", "-9223372036854775808", "9223372036854775808", "99999999999", "[]", "[1, 2]", "{}",
-    "{ a = 1 }", "1979-05-27", "0xff", "1_000", "'''\ntext\n'''", '"\\u0000"', '"\\u001b[31m"', '"\\ud800"', '"line\\nbreak"', "",
+    "0", "1", "-1", "2", "3", "4", "32", "64", "1.5", "0.5", "1e400", "-0.0", "nan", "inf", "true", "false", '""',
+    '"none"', '"x"', '"32x64"', '"0x0"',
+    '"auto"', '"cpu"', '"cuda:99999999999"', "9223372036854775807", "-9223372036854775808", "9223372036854775808",
+    "99999999999", "[]", "[1, 2]", "{}",
+    "{ a = 1 }", "1979-05-27", "0xff", "1_000", "'''\ntext\n'''", '"\\u0000"', '"\\u001b[31m"', '"\\ud800"',
+    '"line\\nbreak"', "",
 )
 # Values that another key has, so that every choice is tried where it does not belong.
 CHOICES = (
-    "a-to-b", "jitter", "crop", "scale-width", "bicubic", "isola", "block-ck", "discriminator-first-fresh", "orthogonal", "encoder-decoder",
-    "instance-affine", "act-conv-norm-dropout", "transposed", "both-ways", "map70", "286", "bce-logits", "plateau", "linear", "ssim",
+    "a-to-b", "jitter", "crop", "scale-width", "bicubic", "isola", "block-ck", "discriminator-first-fresh",
+    "orthogonal", "encoder-decoder",
+    "instance-affine", "act-conv-norm-dropout", "transposed", "both-ways", "map70", "286", "bce-logits", "plateau",
+    "linear", "ssim",
 )
 # What would make a run long or large is given on the command line, which wins.
 PINNED = [*TINY, "--steps", "1", "--batch", "1", "--accumulate", "1", "--depth", "2", "--device", "cpu"]
@@ -32,16 +37,21 @@ def value(rng, lines, old=""):
     if kind == 1 and lines:
         return rng.choice(lines).partition("=")[2].strip()
     if kind == 2:
-        return '"' + common.name(rng).encode("unicode_escape").decode().replace("\\x", "\\u00").replace('"', '\\"') + '"'
+        return '"' + common.name(rng).encode("unicode_escape").decode().replace("\\x", "\\u00").replace(
+            '"', '\\"',
+        ) + '"'
     return rng.choice(VALUES)
 
 
 def strange(rng):
     """Lines that are hard on a parser of TOML."""
     return rng.choice((
-        "a = " + "[" * 20000, "a = " + "{a=" * 20000, "a" + ".a" * 20000 + " = 1", "[" + "a." * 20000 + "a]", "[[a]]\n" * 2000, "[steps]\na = 1",
-        '"\x1b[31mkey\x1b[0m" = 1', '"line\\nbreak" = 1', "= 1", "key", "key = 1 key = 2", '"unterminated', "# \x00\x1b", "\ufeff", "a = 1" * 1000,
-        "\n" * 100000, "batch = 1\nbatch = 1", "'" * 30000, "steps.a = 1", "x = 1" + "0" * 100000, "[train]", "\r", "\r\n\r\n", "key = \x7f",
+        "a = " + "[" * 20000, "a = " + "{a=" * 20000, "a" + ".a" * 20000 + " = 1", "[" + "a." * 20000 + "a]",
+        "[[a]]\n" * 2000, "[steps]\na = 1",
+        '"\x1b[31mkey\x1b[0m" = 1', '"line\\nbreak" = 1', "= 1", "key", "key = 1 key = 2", '"unterminated',
+        "# \x00\x1b", "\ufeff", "a = 1" * 1000,
+        "\n" * 100000, "batch = 1\nbatch = 1", "'" * 30000, "steps.a = 1", "x = 1" + "0" * 100000, "[train]", "\r",
+        "\r\n\r\n", "key = \x7f",
     ))
 
 
@@ -56,7 +66,10 @@ def changed(rng, text):
         elif change == 3:
             common.shuffle_items(rng, lines)
         elif change == 4:
-            lines.insert(at, f"{rng.choice(('new-key', 'data', 'start-from', 'resume', 'config', 'lr_schedule'))} = {value(rng, lines)}")
+            lines.insert(
+                at,
+                f"{rng.choice(('new', 'data', 'start-from', 'resume', 'config', 'lr_schedule'))} = {value(rng, lines)}",
+            )
         elif change == 5:
             lines.insert(at, strange(rng))
         elif change == 6 and at < len(lines):

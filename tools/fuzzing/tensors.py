@@ -7,7 +7,10 @@ from . import common, settings
 from .common import Case, TINY, chance, number
 
 DTYPES = ("F32", "F16", "BF16", "F64", "I64", "I8", "U8", "BOOL", "F8_E4M3", "F4", "f32", "", "C64")
-NUMBERS = ("0", "1", "-1", "1e3", "1.5", "18446744073709551615", "18446744073709551616", "9" * 400, "NaN", "", " 1", "+1", "\u0661", "0x1", "five")
+NUMBERS = (
+    "0", "1", "-1", "1e3", "1.5", "18446744073709551615", "18446744073709551616", "9" * 400, "NaN", "", " 1", "+1",
+    "\u0661", "0x1", "five",
+)
 
 
 def parts(data):
@@ -32,7 +35,9 @@ def change_strings(rng, about):
     elif change == 5 and "pixtape.step" in about:
         # A position that agrees with itself: the built-in facades have 400 steps an epoch.
         epoch, step = rng.choice((0, 1, 2**20, 2**32, 2**54)), rng.choice((0, 5, 399))
-        about |= {"pixtape.epoch": str(epoch), "pixtape.step-in-epoch": str(step), "pixtape.step": str(400 * epoch + step)}
+        about |= {
+            "pixtape.epoch": str(epoch), "pixtape.step-in-epoch": str(step), "pixtape.step": str(400 * epoch + step),
+        }
     elif change == 1:
         about[key] = rng.choice((*NUMBERS, *common.NAMES))
     elif change == 2 and "pixtape.config" in about:
@@ -40,14 +45,19 @@ def change_strings(rng, about):
     elif change == 3 and "pixtape.generator" in about:
         about["pixtape.generator"] = settings.changed(rng, about["pixtape.generator"])
     else:
-        about[rng.choice(("pixtape.new", "pixtape.imported-from", "pixtape.direction", "pixtape.history", "format", common.name(rng)))] = rng.choice((
-            common.name(rng), "[]", "[" * 5000, '[{"epoch":1,"step":1,"mean":{"l1":1e400,"psnr":null,"ssim":0}}]', "pt", "a-to-b",
+        about[rng.choice((
+            "pixtape.new", "pixtape.imported-from", "pixtape.direction", "pixtape.history", "format", common.name(rng),
+        ))] = rng.choice((
+            common.name(rng), "[]", "[" * 5000, '[{"epoch":1,"step":1,"mean":{"l1":1e400,"psnr":null,"ssim":0}}]', "pt",
+            "a-to-b",
         ))
 
 
 def change_tensor(rng, header):
     # Not those that were made something else already.
-    names = sorted(name for name in header if name != "__metadata__" and isinstance(header[name], dict) and "shape" in header[name])
+    names = sorted(name for name in header if name != "__metadata__" and isinstance(
+        header[name], dict,
+    ) and "shape" in header[name])
     name = rng.choice(names) if names else "x"
     tensor = header.setdefault(name, {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]})
     change = rng.randrange(8)
@@ -57,12 +67,17 @@ def change_tensor(rng, header):
         at = rng.randrange(len(tensor["shape"]))
         tensor["shape"][at] = rng.choice((number(rng, 64, 64), -1, 0, 1.5, "4", None))
     elif change == 2:
-        tensor["shape"] = rng.choice(([], tensor["shape"] * 2, tensor["shape"] + [1], [2**32, 2**32], [0, 2**63], list(reversed(tensor["shape"])), [1] * 5000))
+        tensor["shape"] = rng.choice((
+            [], tensor["shape"] * 2, tensor["shape"] + [1], [2**32, 2**32], [0, 2**63],
+            list(reversed(tensor["shape"])), [1] * 5000,
+        ))
     elif change == 3 and isinstance(tensor["data_offsets"], list) and len(tensor["data_offsets"]) == 2:
         at = rng.randrange(2)
         tensor["data_offsets"][at] = rng.choice((number(rng, 244036, 64), -1))
     elif change == 4:
-        tensor["data_offsets"] = rng.choice((header[rng.choice(names)]["data_offsets"] if names else [0], [8, 0], [0, 0], [1], [], None))
+        tensor["data_offsets"] = rng.choice((
+            header[rng.choice(names)]["data_offsets"] if names else [0], [8, 0], [0, 0], [1], [], None,
+        ))
     elif change == 5:
         header[rng.choice((*names, common.name(rng), "generator." + common.name(rng)))] = header.pop(name)
     elif change == 6:
@@ -77,11 +92,15 @@ def header_text(rng, header):
     if change == 0:
         return text[:-1] + b"," + text[1:]
     if change == 1:
-        return text[:-1] + b',"x":' + rng.choice((b"[" * 100000, b'{"a":' * 100000, b"1e999", b"[" * 100 + b"]" * 100)) + b"}"
+        return text[:-1] + b',"x":' + rng.choice((
+            b"[" * 100000, b'{"a":' * 100000, b"1e999", b"[" * 100 + b"]" * 100,
+        )) + b"}"
     if change == 2:
         return text + b" " * rng.choice((1, 7, 100000))
     if change == 3:
-        return rng.choice((b"", b"{}", b"[]", b"null", b"\xff\xfe" + text, b"\xef\xbb\xbf" + text, text + b"\0", text * 2))
+        return rng.choice((
+            b"", b"{}", b"[]", b"null", b"\xff\xfe" + text, b"\xef\xbb\xbf" + text, text + b"\0", text * 2,
+        ))
     if change == 4:
         return common.garble(rng, text)
     return text
@@ -130,14 +149,19 @@ def build(rng, seeds, folder):
         return Case(["inspect", name, *rng.choice(([], ["--memory"], ["--steps"]))])
     if command == 2:
         seeds.copy("pairs", folder / "pairs")
-        return Case(["evaluate", name, "--data", "pairs", "--threads", "1", *rng.choice(([], ["--json"], ["--out", "out"]))], out="out(/.*)?")
+        return Case(
+            ["evaluate", name, "--data", "pairs", "--threads", "1", *rng.choice(([], ["--json"], ["--out", "out"]))],
+            out="out(/.*)?",
+        )
     if command == 3:
         return Case(["export", name, "--onnx", "x.onnx"], out="x.onnx")
     if command == 4:
         network = rng.choice(("generator", "discriminator"))
         return Case(["export", name, "--network", network, "--safetensors", "out.safetensors"], out="out.safetensors")
     if command == 5:
-        return Case(["train", *TINY, "--start-from", name, "--steps", "1", "--out", "out"], out="out(/.*)?")
+        # A run may end in its first step, when the weights are too large.
+        command = ["train", *TINY, "--start-from", name, "--steps", "1", "--out", "out"]
+        return Case(command, own="out(/.*)?")
     if command == 6:
         return Case(["import", name, "--out", "out.safetensors"], out="out.safetensors")
     seeds.copy("pairs", folder / "pairs")
