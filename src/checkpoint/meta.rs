@@ -16,6 +16,9 @@ use crate::words::shortened;
 /// meaning; a new setting needs no new format, but a default of its own ([`TrainConfig`]).
 pub const FORMAT_VERSION: u32 = 2;
 
+/// Steps of a run at most: a hundred days of ten milliseconds each. Its tables have a row for each.
+const MOST_STEPS: u64 = 1_000_000_000;
+
 const VERSION_KEY: &str = "pixtape.format-version";
 const STEP_KEY: &str = "pixtape.step";
 const EPOCH_KEY: &str = "pixtape.epoch";
@@ -164,8 +167,10 @@ impl Meta {
     }
 
     fn from_strings(strings: &HashMap<String, String>) -> Result<Meta> {
+        let step = parse(strings, STEP_KEY)?;
+        ensure!(step <= MOST_STEPS, "has {STEP_KEY} = {step} in its header, more than any run does: it is damaged");
         Ok(Meta {
-            step: parse(strings, STEP_KEY)?,
+            step,
             epoch: parse(strings, EPOCH_KEY)?,
             step_in_epoch: parse(strings, STEP_IN_EPOCH_KEY)?,
             seed: parse(strings, SEED_KEY)?,
@@ -182,7 +187,9 @@ fn text<'a>(strings: &'a HashMap<String, String>, key: &str) -> Result<&'a str> 
 
 fn parse_choice<T: ValueEnum>(strings: &HashMap<String, String>, key: &str) -> Result<T> {
     let text = text(strings, key)?;
-    T::from_str(text, false).map_err(|error| anyhow!("has {key} = {:?} in its header: {error}", shortened(text)))
+    let choices = || T::value_variants().iter().cloned().map(value_name).collect::<Vec<_>>().join(", ");
+    T::from_str(text, false)
+        .map_err(|_| anyhow!("has {key} = {:?} in its header, which is none of {}", shortened(text), choices()))
 }
 
 fn parse<T: FromStr<Err: Display>>(strings: &HashMap<String, String>, key: &str) -> Result<T> {
@@ -221,6 +228,10 @@ mod tests {
         let mut damaged = About::of_run(fixture::meta(5)).to_strings().unwrap();
         damaged.insert(STEP_KEY.into(), "five".into());
         assert!(About::from_strings(&damaged).unwrap_err().to_string().contains("\"five\""));
+        damaged.insert(STEP_KEY.into(), (MOST_STEPS + 1).to_string());
+        assert!(
+            About::from_strings(&damaged).unwrap_err().to_string().contains("more than any run does: it is damaged")
+        );
         damaged.remove(STEP_KEY);
         assert!(About::from_strings(&damaged).unwrap_err().to_string().contains("lacks pixtape.step"));
 

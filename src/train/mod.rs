@@ -1,5 +1,6 @@
 //! Training: what a step is, and the loop around it.
 
+mod data;
 mod interrupt;
 mod journal;
 mod losses;

@@ -3,12 +3,12 @@
 //! Everything that a step depends on is a function of the settings and the number of the step, so a run that goes on from a
 //! checkpoint computes what the uninterrupted one would have, bit for bit.
 
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::data::Data;
 use super::interrupt;
 use super::journal::Journal;
 use super::memory;
@@ -20,24 +20,15 @@ use super::trainer::Trainer;
 use super::validation::validate;
 use crate::checkpoint::{Meta, Reader, names, save_best, save_to_run};
 use crate::config::{Resume, TrainConfig, TrainRequest};
-use crate::data::{
-    CACHE_BYTES, Dataset, Facades, Loader, LoaderConfig, Pair, PairOptions, Pairs, Picture, Position, Report, Split,
-    preparation,
-};
+use crate::data::{CACHE_BYTES, Loader, LoaderConfig, Pair, Pairs, Picture, Position, Report, preparation};
 use crate::device::Chosen;
 use crate::device::cpu::with_threads;
 use crate::exchange::Weights;
 use crate::files::write_whole;
 use crate::metrics::{Metric, Validation, best};
-use crate::progress::{Progress, say, tell};
+use crate::progress::{say, tell};
 use crate::report::{RunPage, State};
 use crate::words::count;
-
-/// Built-in facades in an epoch: as many as the CMP data set has for training.
-const FACADES_PER_EPOCH: usize = 400;
-
-/// Built-in facades that are measured: drawn once more each time, but never trained on.
-const FACADES_HELD_OUT: usize = 40;
 
 /// Between two writings of the report at most, so that it can tell a run that goes on from one that was killed.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
@@ -59,53 +50,6 @@ pub fn run(request: TrainRequest) -> Result<()> {
     let cache_bytes = memory::check(&config, chosen.place, CACHE_BYTES)?;
     let data = Data::open(&config, resume.is_some(), cache_bytes)?;
     with_threads(config.threads, || Run::start(config, resume, data, chosen)?.train())?
-}
-
-/// Pairs to learn from, pairs that are held out to measure, and pairs to draw samples of.
-struct Data {
-    train: Arc<dyn Pairs>,
-    held_out: Option<Box<dyn Pairs>>,
-    samples: Vec<Pair>,
-    /// Of a folder.
-    report: Option<Report>,
-}
-
-impl Data {
-    /// `is_resumed`: they were taken before.
-    fn open(config: &TrainConfig, is_resumed: bool, cache_bytes: usize) -> Result<Data> {
-        let options = PairOptions { taken_before: is_resumed, ..config.pair_options() };
-        let (train, held_out, report): (Arc<dyn Pairs>, Option<Box<dyn Pairs>>, _) = match &config.data {
-            None => {
-                let facades = |size, count, split| -> Result<Facades> {
-                    Ok(Facades::new(config.seed, size, count, split)?.with_channels(options.channels))
-                };
-                let held_out = facades(config.image_size, FACADES_HELD_OUT, Split::HeldOut)?;
-                let train = facades(config.load_size, FACADES_PER_EPOCH, Split::Train)?;
-                (Arc::new(train), Some(Box::new(held_out)), None)
-            }
-            Some(dir) => {
-                let Dataset { train, held_out, report } = open_folder(dir, &options, cache_bytes)?;
-                (Arc::new(train), held_out.map(|folder| Box::new(folder) as Box<dyn Pairs>), Some(report))
-            }
-        };
-        let from: &dyn Pairs = held_out.as_deref().unwrap_or(&*train);
-        let samples = (0..from.len().min(samples::ROWS)).map(|index| {
-            let Pair { input, target } = from.pair(0, index)?;
-            // Those held out have the image size already.
-            let [input, target] = [input, target].map(|picture| options.fit.middle(&picture));
-            Ok(Pair { input, target })
-        });
-        let samples = samples.collect::<Result<_>>()?;
-        Ok(Data { train, held_out, samples, report })
-    }
-}
-
-fn open_folder(dir: &Path, options: &PairOptions, cache_bytes: usize) -> Result<Dataset> {
-    let reading = OnceLock::new();
-    let decoded = |_, total: usize| {
-        reading.get_or_init(|| Progress::of_jobs("Reading pairs", total as u64)).advance(1);
-    };
-    Dataset::open(dir, options, cache_bytes, &decoded)
 }
 
 struct Run {

@@ -292,9 +292,10 @@ fn evaluate_says_what_it_found_and_refuses_inputs_without_targets() {
         "Pairs     1 pair in test/ to measure",
         "Sizes     32x32 (1)",
         "Files     8-bit RGB PNG (1)",
+        "Values    A 0 to 200 of 0 to 255, B 0 to 250 of 0 to 255",
         "Skipped   1 file (not a PNG, JPEG, TIFF, WebP or BMP: test/notes.txt)",
     ];
-    assert_eq!(said.stderr.lines().collect::<Vec<_>>()[..5], expected);
+    assert_eq!(said.stderr.lines().collect::<Vec<_>>()[..6], expected);
     assert!(said.stdout.starts_with('{'), "{}", said.stdout);
     scene.draw("inputs/test/c.png", &pair(0, 64, 64));
     let error = scene.refused("evaluate run --data inputs");

@@ -78,11 +78,7 @@ fn what_is_no_file_is_named_and_never_opened() {
     assert!(Command::new("mkfifo").arg(scene.path("in/fifo.png")).status().unwrap().success());
     let said = scene.run("translate run in --out out");
     assert_eq!(scene.names("out"), ["0.png"]);
-    for named in [
-        "a device: in/endless.png",
-        "a socket: in/socket.png",
-        "a FIFO: in/fifo.png",
-    ] {
+    for named in ["a device: in/endless.png", "a socket: in/socket.png", "a FIFO: in/fifo.png"] {
         assert!(said.stderr.contains(named), "{}", said.stderr);
     }
     for (name, kind) in [("endless", "a device"), ("socket", "a socket"), ("fifo", "a FIFO")] {

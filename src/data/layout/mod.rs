@@ -370,7 +370,11 @@ mod tests {
         assert_eq!(pairs(&dir, &found, "").concat(), ["B.JPG", "a10.jpeg", "a9.webp", "b.png"]);
         assert_eq!(
             skipped(&dir, &found),
-            [".hidden.png: hidden", "notes.txt: not a PNG, JPEG, TIFF, WebP or BMP", "sub.png: a folder that is not looked into"]
+            [
+                ".hidden.png: hidden",
+                "notes.txt: not a PNG, JPEG, TIFF, WebP or BMP",
+                "sub.png: a folder that is not looked into"
+            ]
         );
 
         let dir = folder(&["train/x.tif", "val/v.png", "test/y.BMP", "loose.png"]);
@@ -422,7 +426,11 @@ mod tests {
         assert_eq!(pairs(&dir, &found, ""), [["c1.jpg", "c1.png"], ["c2.JPG", "c2.png"]]);
         assert_eq!(
             skipped(&dir, &found),
-            ["c1.xml: not a PNG, JPEG, TIFF, WebP or BMP", "c3.jpg: no partner with .png", "base: a folder that is not looked into"]
+            [
+                "c1.xml: not a PNG, JPEG, TIFF, WebP or BMP",
+                "c3.jpg: no partner with .png",
+                "base: a folder that is not looked into"
+            ]
         );
         let dir = folder(&["x.tif", "x.png"]);
         assert_eq!(pairs(&dir, &look(&dir), ""), [["x.tif", "x.png"]]);

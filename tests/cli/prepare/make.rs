@@ -85,7 +85,11 @@ fn small_photographs_are_left_out_and_named() {
     scene.write("photos/animation.gif", "not looked at");
     let said = scene.run("data make colorize photos --out pairs --size 64");
     assert!(said.stdout.starts_with("Made 1 pair of 64"), "{}", said.stdout);
-    assert!(said.stderr.contains("Left out: photos/animation.gif: not a PNG, JPEG, TIFF, WebP or BMP"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("Left out: photos/animation.gif: not a PNG, JPEG, TIFF, WebP or BMP"),
+        "{}",
+        said.stderr
+    );
     let words = "2 of 3 photographs are smaller than --size 64 and left out: photos/low.png, photos/narrow.png";
     assert!(said.stderr.contains(words), "{}", said.stderr);
     assert_eq!(scene.names("pairs"), ["large.png"]);

@@ -1,0 +1,68 @@
+//! The pairs of a run: what it learns from, what it is measured on, and what its samples show.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Result;
+
+use super::samples;
+use crate::config::TrainConfig;
+use crate::data::{Dataset, Facades, Pair, PairOptions, Pairs, Report, Split};
+use crate::progress::Progress;
+
+/// Built-in facades in an epoch: as many as the CMP data set has for training.
+const FACADES_PER_EPOCH: usize = 400;
+
+/// Built-in facades that are measured: drawn once more each time, but never trained on.
+const FACADES_HELD_OUT: usize = 40;
+
+/// Pairs to learn from, pairs that are held out to measure, and pairs to draw samples of.
+pub struct Data {
+    pub train: Arc<dyn Pairs>,
+    pub held_out: Option<Box<dyn Pairs>>,
+    pub samples: Vec<Pair>,
+    /// Of a folder.
+    pub report: Option<Report>,
+}
+
+impl Data {
+    /// The data of a run, which has taken them before if it `is_resumed`. What is decoded is kept as far as it fits in
+    /// `cache_bytes`.
+    ///
+    /// # Errors
+    /// When a file cannot be used, or there are no pairs.
+    pub fn open(config: &TrainConfig, is_resumed: bool, cache_bytes: usize) -> Result<Data> {
+        let options = PairOptions { taken_before: is_resumed, ..config.pair_options() };
+        let (train, held_out, report): (Arc<dyn Pairs>, Option<Box<dyn Pairs>>, _) = match &config.data {
+            None => {
+                let facades = |size, count, split| -> Result<Facades> {
+                    Ok(Facades::new(config.seed, size, count, split)?.with_channels(options.channels))
+                };
+                let held_out = facades(config.image_size, FACADES_HELD_OUT, Split::HeldOut)?;
+                let train = facades(config.load_size, FACADES_PER_EPOCH, Split::Train)?;
+                (Arc::new(train), Some(Box::new(held_out)), None)
+            }
+            Some(dir) => {
+                let Dataset { train, held_out, report } = open_folder(dir, &options, cache_bytes)?;
+                (Arc::new(train), held_out.map(|folder| Box::new(folder) as Box<dyn Pairs>), Some(report))
+            }
+        };
+        let from: &dyn Pairs = held_out.as_deref().unwrap_or(&*train);
+        let samples = (0..from.len().min(samples::ROWS)).map(|index| {
+            let Pair { input, target } = from.pair(0, index)?;
+            // Those held out have the image size already.
+            let [input, target] = [input, target].map(|picture| options.fit.middle(&picture));
+            Ok(Pair { input, target })
+        });
+        let samples = samples.collect::<Result<_>>()?;
+        Ok(Data { train, held_out, samples, report })
+    }
+}
+
+fn open_folder(dir: &Path, options: &PairOptions, cache_bytes: usize) -> Result<Dataset> {
+    let reading = OnceLock::new();
+    let decoded = |_, total: usize| {
+        reading.get_or_init(|| Progress::of_jobs("Reading pairs", total as u64)).advance(1);
+    };
+    Dataset::open(dir, options, cache_bytes, &decoded)
+}
