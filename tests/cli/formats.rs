@@ -7,7 +7,7 @@ use image::{ColorType, ImageBuffer, Luma, Rgba, RgbaImage};
 use tiff::decoder::Decoder;
 use tiff::tags::Tag;
 
-use super::scene::{Scene, TINY, half};
+use super::scene::{Scene, TINY, half, pair};
 use super::tiff::{DOUBLE, Order, Page, SHORT, build};
 
 /// A run that translates, after one step on the built-in facades.
@@ -182,10 +182,10 @@ fn the_bound_on_a_picture_is_a_variable() {
 #[test]
 fn damage_in_the_middle_of_a_jpeg_is_refused() {
     let scene = trained("");
-    scene.draw("x.jpg", &half(0, 0));
+    scene.draw("x.jpg", &pair(0, 256, 128));
     let mut bytes = fs::read(scene.path("x.jpg")).unwrap();
-    let middle = bytes.len() - 150;
-    bytes.drain(middle..middle + 20);
+    let middle = bytes.len() / 2;
+    bytes.drain(middle..middle + bytes.len() / 4);
     scene.write("x.jpg", bytes);
     let error = scene.refused("translate run x.jpg --out out");
     assert!(error.contains("x.jpg: the JPEG file is damaged"), "{error}");
