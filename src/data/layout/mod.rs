@@ -90,7 +90,7 @@ pub struct Found {
 /// Looks into `dir`.
 ///
 /// Folders `A` and `B` are pairs of folders, wherever they are: `A/train` and `B/train`, `train/A` and `train/B`, or
-/// `trainA` and `trainB`. So are folders by other words ([`sides::by_words`]) where no pictures lie beside them. Else
+/// `trainA` and `trainB`. So are folders by other words (`sides::by_words`) where no pictures lie beside them. Else
 /// most stems decide: those with a `.png` and another ending are pairs of files; else the names of all: those that
 /// differ in two suffixes are pairs of files, the others side by side.
 ///
