@@ -176,21 +176,22 @@ fn what_it_is(start: &[u8]) -> String {
     format!("{kind}, which is not read: convert it to PNG")
 }
 
-/// What is left out, for a line: how much it is, then the reasons, each with the first names.
-pub fn describe_left_out(left_out: &[LeftOut]) -> String {
+/// The files and folders that are left out, for a line: how many they are, then each reason with at most `most` names, as seen
+/// from `dir`.
+pub fn describe_left_out(left_out: &[LeftOut], dir: &Path, most: usize) -> String {
     let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (path, why) in left_out {
-        reasons.entry(why).or_default().push(path.display().to_string());
+        reasons.entry(why).or_default().push(path.strip_prefix(dir).unwrap_or(path).display().to_string());
     }
     let of_reason = reasons.into_iter().map(|(why, mut names)| {
-        if names.len() > MOST_NAMED {
-            let more = names.split_off(MOST_NAMED).len();
+        if names.len() > most {
+            let more = names.split_off(most).len();
             names.push(format!("{more} more"));
         }
         format!("{why}: {}", names.join(", "))
     });
     let reasons = of_reason.collect::<Vec<_>>().join("; ");
-    let folders = left_out.iter().filter(|(path, _)| path.is_dir()).count();
+    let folders = left_out.iter().filter(|(path, why)| why == NOT_LOOKED_INTO || path.is_dir()).count();
     let counts = [(left_out.len() - folders, "file"), (folders, "folder")];
     let counts = counts.into_iter().filter(|(number, _)| *number > 0).map(|(number, what)| count(number, what));
     format!("{} ({reasons})", counts.collect::<Vec<_>>().join(", "))
@@ -203,7 +204,10 @@ pub fn describe_none(dir: &Path, left_out: &[LeftOut]) -> String {
     let dir = dir.display();
     match (left_out, &folders[..]) {
         ([], _) => format!("no images in {dir}: it is empty"),
-        (_, []) => format!("no images in {dir}: looked for {LOOKED_FOR}, left out {}", describe_left_out(left_out)),
+        (_, []) => {
+            let left_out = describe_left_out(left_out, Path::new(""), MOST_NAMED);
+            format!("no images in {dir}: looked for {LOOKED_FOR}, left out {left_out}")
+        }
         (_, [first, ..]) => {
             let named = &folders[..folders.len().min(MOST_NAMED)];
             let more = folders.len() - named.len();
@@ -330,7 +334,7 @@ mod tests {
         let many = |number: usize, why: &str| (0..number).map(|i| (format!("{i}").into(), why.to_owned())).collect();
         let mut left_out: Vec<LeftOut> = many(25, "hidden");
         left_out.extend(many(1, "a GIF"));
-        let line = describe_left_out(&left_out);
+        let line = describe_left_out(&left_out, Path::new(""), MOST_NAMED);
         assert!(line.starts_with("26 files (a GIF: 0; hidden: 0, 1, 2, "), "{line}");
         assert!(line.ends_with(", 19, 5 more)"), "{line}");
     }

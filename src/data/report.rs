@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::layout::below;
-use super::listing::NOT_LOOKED_INTO;
+use super::listing::describe_left_out;
 pub use super::values::Side;
 use super::values::Values;
 use super::{Augment, Direction, Layout, PairOptions, Preprocess, ResizeFilter, Size};
@@ -25,7 +24,7 @@ pub struct Report {
     /// Each part of the data: ` in train/` and the like, the number of its pairs, and what they are for.
     pub parts: Vec<(String, usize, &'static str)>,
     pub seen: Seen,
-    /// Files that belong to no pair and folders [`NOT_LOOKED_INTO`], each with the reason.
+    /// Files that belong to no pair and folders that are not looked into, each with the reason.
     pub skipped: Vec<(PathBuf, String)>,
 }
 
@@ -96,23 +95,8 @@ impl Report {
     }
 
     fn skipped_line(&self) -> Option<String> {
-        let mut reasons: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
-        for (file, why) in &self.skipped {
-            reasons.entry(why).or_default().push(file);
-        }
-        let of_reason = reasons.into_iter().map(|(why, files)| {
-            let mut names: Vec<String> = files.iter().take(NAMED).map(|file| below(&self.dir, file)).collect();
-            if files.len() > NAMED {
-                names.push(format!("{} more", files.len() - NAMED));
-            }
-            format!("{why}: {}", names.join(", "))
-        });
-        let reasons = of_reason.collect::<Vec<_>>().join("; ");
-        let folders = self.skipped.iter().filter(|(_, why)| why == NOT_LOOKED_INTO).count();
-        let counts = [(self.skipped.len() - folders, "file"), (folders, "folder")];
-        let counts = counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| number(count, what));
-        let counts = counts.collect::<Vec<_>>().join(", ");
-        (!reasons.is_empty()).then(|| format!("Skipped   {counts} ({reasons})"))
+        let line = || format!("Skipped   {}", describe_left_out(&self.skipped, &self.dir, NAMED));
+        (!self.skipped.is_empty()).then(line)
     }
 }
 
@@ -183,6 +167,7 @@ fn counted<T: Display>(counts: &BTreeMap<T, usize>) -> String {
 mod tests {
     use super::*;
     use crate::data::Fit;
+    use crate::data::listing::NOT_LOOKED_INTO;
 
     fn report() -> Report {
         let mut seen = Seen::default();

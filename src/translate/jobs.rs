@@ -13,7 +13,7 @@ use crate::data::listing::{LeftOut, describe_left_out, describe_none, pictures_b
 use crate::data::{Carried, Decoded, Depth, Direction, FileFormat, Picture, PictureFile, Size, turn};
 use crate::files::{ensure_folder, target};
 use crate::progress::say;
-use crate::words::{count, refuse};
+use crate::words::{MOST_NAMED, count, refuse};
 
 /// One image to translate: a file, or a page of one.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ pub fn jobs(args: &TranslateArgs, model: &Model) -> Result<Vec<Job>> {
     refuse(bad, summary)?;
     check_outputs(&jobs)?;
     if !left_out.is_empty() {
-        say(&format!("Left out {}", describe_left_out(&left_out)));
+        say(&format!("Left out {}", describe_left_out(&left_out, Path::new(""), MOST_NAMED)));
     }
     warning_of_pairs(args, &jobs, model.training_size()).iter().for_each(|line| say(line));
     Ok(jobs)
