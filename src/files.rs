@@ -107,17 +107,27 @@ pub fn target(path: &Path) -> Result<PathBuf> {
     bail!("{} is a link that leads in a circle", path.display())
 }
 
+/// True if two paths lead to one file or folder that exists.
+pub fn is_same_place(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
 /// True if writing to `a` and to `b` would replace one file, also where it is not there yet.
 ///
 /// # Errors
 /// As [`target`].
 pub fn is_one_target(a: &Path, b: &Path) -> Result<bool> {
-    let whole = |path: &Path| -> Result<PathBuf> {
-        let target = std::path::absolute(target(path)?)?;
-        let folder = target.parent().and_then(|folder| folder.canonicalize().ok());
-        Ok(folder.zip(target.file_name()).map_or_else(|| target.clone(), |(folder, name)| folder.join(name)))
-    };
-    Ok(whole(a)? == whole(b)?)
+    Ok(whole_target(a)? == whole_target(b)?)
+}
+
+/// The [`target`] of `path` in its one spelling.
+///
+/// # Errors
+/// As [`target`].
+pub fn whole_target(path: &Path) -> Result<PathBuf> {
+    let target = std::path::absolute(target(path)?)?;
+    let folder = target.parent().and_then(|folder| folder.canonicalize().ok());
+    Ok(folder.zip(target.file_name()).map_or_else(|| target.clone(), |(folder, name)| folder.join(name)))
 }
 
 /// Asserts that `path` is a folder, links followed, or can become one: neither there nor above it is anything else.
@@ -203,7 +213,7 @@ pub fn lock(path: &Path) -> io::Result<Option<Handle>> {
     match lock.as_file().try_lock() {
         Err(TryLockError::WouldBlock) => return Ok(None),
         // Some network file systems.
-        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
+        Err(TryLockError::Error(error)) if has_no_locks(&error) => {
             say(&format!(
                 "{}: this file system has no locks: see to it that no other pixtape works there",
                 path.display()
@@ -214,6 +224,15 @@ pub fn lock(path: &Path) -> io::Result<Option<Handle>> {
     // The process that had it may have removed it before it was locked here: what is locked is no file any more then.
     let is_in_place = Handle::from_path(path).is_ok_and(|found| found == lock);
     Ok(is_in_place.then_some(lock))
+}
+
+/// True if a file system refuses locks as such: some network file systems, NFS without its lock daemon among them.
+fn has_no_locks(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(libc::ENOLCK) {
+        return true;
+    }
+    error.kind() == ErrorKind::Unsupported
 }
 
 #[cfg(all(test, unix))]

@@ -3,6 +3,7 @@
 //! A training step is recorded once on a [`tape`], [planned](plan) into one block of memory and executed again and again by a
 //! [`device`]. The [ops] know how to record themselves and their derivatives; the [networks](nn) only record ops.
 
+mod bytes;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;

@@ -13,7 +13,6 @@ mod size_rules;
 mod train_config;
 
 pub use options::{Precision, TrainOptions};
-pub(crate) use resume::is_same_place;
 pub use train_config::{Resume, TrainConfig, TrainRequest};
 pub(crate) use train_config::{read_settings, value_name};
 

@@ -9,6 +9,7 @@ use anyhow::{Result, bail, ensure};
 use toml::{Table, Value};
 
 use super::{TrainConfig, TrainOptions, options::lay_over};
+use crate::files::is_same_place;
 
 /// The settings that may differ from those the run was started with. Any other one must be left out or be the same.
 ///
@@ -59,11 +60,6 @@ impl TrainOptions {
         }
         Ok(config)
     }
-}
-
-/// Whether two paths lead to one file or folder that exists.
-pub(crate) fn is_same_place(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 /// A value as it is typed behind a flag.

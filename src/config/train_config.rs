@@ -8,10 +8,10 @@ use clap::ValueEnum;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::resume::is_same_place;
 use super::{Precision, size_rules};
 use crate::data::{Augment, Direction, Fit, PairOptions, Preprocess, ResizeFilter, Size};
 use crate::device::DeviceChoice;
+use crate::files::is_same_place;
 use crate::metrics::Metric;
 use crate::nn::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, Skips, UNet};
 use crate::ops::adam::AdamOptions;

@@ -1,7 +1,7 @@
 //! Picture files: read only when they are whole, and never left half-written.
 
 use std::{
-    io::{BufReader, Cursor, Read, Seek},
+    io::{BufReader, Cursor, Seek},
     path::Path,
 };
 
@@ -60,7 +60,11 @@ impl PictureFile {
     /// # Errors
     /// When it cannot be read, is no picture of a known kind, or its pages are too large together.
     pub fn read(path: &Path) -> Result<PictureFile> {
-        let read = || PictureFile::new(files::read(path)?);
+        let read = || {
+            // A large file of another kind is not read to its end.
+            format_of(&files::start(files::open(path)?, FileFormat::START)?)?;
+            PictureFile::new(files::read(path)?)
+        };
         read().with_context(|| path.display().to_string())
     }
 
@@ -184,8 +188,7 @@ pub(super) struct Header {
 impl Header {
     fn read(path: &Path) -> Result<Header> {
         let mut file = BufReader::new(files::open(path)?);
-        let mut start = Vec::new();
-        file.by_ref().take(16).read_to_end(&mut start)?;
+        let start = files::start(&mut file, FileFormat::START)?;
         file.rewind()?;
         match format_of(&start)? {
             FileFormat::Tiff => {
@@ -206,10 +209,7 @@ impl Header {
 
 /// The format of a file by its first bytes.
 fn format_of(bytes: &[u8]) -> Result<FileFormat> {
-    let is_big_tiff = bytes.starts_with(b"II+\0") || bytes.starts_with(b"MM\0+");
-    let guessed = image::guess_format(bytes).ok().and_then(FileFormat::of);
-    let format = if is_big_tiff { Some(FileFormat::Tiff) } else { guessed };
-    format.context("not a PNG, JPEG, TIFF, WebP or BMP image")
+    FileFormat::of_start(bytes).context("not a PNG, JPEG, TIFF, WebP or BMP image")
 }
 
 /// Writes a PNG, whole or not at all.

@@ -29,6 +29,23 @@ impl FileFormat {
         FileFormat::value_variants().iter().copied().find(|known| known.image_format() == kind)
     }
 
+    /// The first bytes of a file that tell its format.
+    pub(super) const START: u64 = 32;
+
+    /// The format of a file that begins with `start`, whatever its name; `None` for all that is not read here.
+    pub(super) fn of_start(start: &[u8]) -> Option<FileFormat> {
+        if start.starts_with(b"II+\0") || start.starts_with(b"MM\0+") {
+            return Some(FileFormat::Tiff);
+        }
+        let format = FileFormat::of(image::guess_format(start).ok()?)?;
+        // Its mark is two letters, which a text may begin with: the length of the header behind it has few values.
+        let has_a_header = || {
+            let length = start.get(14..18).map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+            length.is_some_and(|length| [12, 16, 40, 52, 56, 64, 108, 124].contains(&length))
+        };
+        (format != FileFormat::Bmp || has_a_header()).then_some(format)
+    }
+
     pub(super) fn image_format(self) -> ImageFormat {
         match self {
             FileFormat::Png => ImageFormat::Png,

@@ -17,9 +17,6 @@ use crate::words::{MOST_NAMED, count};
 /// Why a folder is skipped.
 pub const NOT_LOOKED_INTO: &str = "a folder that is not looked into";
 
-/// The first bytes of a file that tell its format.
-const START: u64 = 32;
-
 /// Endings of cameras' raw files that begin like a TIFF. What a TIFF decoder finds in them is a thumbnail.
 const RAW_ENDINGS: [&str; 14] =
     ["3fr", "arw", "cr2", "dcr", "dng", "erf", "fff", "iiq", "kdc", "mef", "nef", "nrw", "pef", "srw"];
@@ -128,11 +125,11 @@ fn why_left_out(path: &Path, by: By) -> Option<String> {
     if path.as_os_str().as_encoded_bytes().ends_with(UNFINISHED.as_bytes()) {
         return Some("not finished when it was written".to_owned());
     }
-    let start = match files::open(path).and_then(|file| files::start(file, START)) {
+    let start = match files::open(path).and_then(|file| files::start(file, FileFormat::START)) {
         Err(error) => return Some(format!("cannot be read: {error}")),
         Ok(start) => start,
     };
-    match guess(&start) {
+    match FileFormat::of_start(&start) {
         Some(FileFormat::Tiff) if RAW_ENDINGS.contains(&&*ending) => {
             Some("a camera's raw file, which has to be developed into a TIFF first".to_owned())
         }
@@ -146,17 +143,6 @@ fn why_left_out(path: &Path, by: By) -> Option<String> {
 
 fn is_hidden(path: &Path) -> bool {
     path.file_name().unwrap_or_default().as_encoded_bytes().starts_with(b".")
-}
-
-/// The format of a file with any name that begins with `start`.
-fn guess(start: &[u8]) -> Option<FileFormat> {
-    let format = FileFormat::of(image::guess_format(start).ok()?)?;
-    // Its mark is two letters, which a text may begin with: the length of the header behind it has few values.
-    let has_a_header = || {
-        let length = start.get(14..18).map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-        length.is_some_and(|length| [12, 16, 40, 52, 56, 64, 108, 124].contains(&length))
-    };
-    (format != FileFormat::Bmp || has_a_header()).then_some(format)
 }
 
 /// What a file is that begins with `start` and is not read.

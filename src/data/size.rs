@@ -27,10 +27,13 @@ impl Size {
 
     /// True if width and height are in the same proportion, to 1 % or to the rounding of a side to whole pixels.
     pub fn has_shape_of(self, other: Size) -> bool {
-        let (ours, theirs) = (self.width * other.height, other.width * self.height);
+        // Sides come from headers of files: their products need not fit in fewer bits.
+        let [[width, height], [others_width, others_height]] =
+            [self, other].map(|size| [size.width as u128, size.height as u128]);
+        let (ours, theirs) = (width * others_height, others_width * height);
         let apart = ours.abs_diff(theirs);
         // A side of one picture that is half a pixel longer makes half of a side of the other.
-        let longest = self.width.max(self.height).max(other.width).max(other.height);
+        let longest = width.max(height).max(others_width).max(others_height);
         100 * apart <= ours.min(theirs) || 2 * apart <= longest
     }
 

@@ -15,6 +15,7 @@ use super::samples;
 use super::step::Losses;
 use super::tables;
 use super::tensorboard::EventFile;
+use crate::data::read_picture;
 use crate::files::write_whole;
 use crate::metrics::{Metric, Validation, to_csv};
 use crate::report::{Curve, LossCurve, RunPage, Sample};
@@ -155,7 +156,7 @@ impl Journal {
         let shown = steps.iter().enumerate().filter(|(place, _)| is_shown(*place, steps.len()));
         self.samples = shown
             .filter_map(|(place, &step)| {
-                let grid = image::open(samples::path(&self.run, step)).ok()?.into_rgb8();
+                let grid = read_picture(&samples::path(&self.run, step)).ok()?.0.to_rgb8();
                 Some((place, Sample { step, address: address(&samples::jpeg(&grid).ok()?.0) }))
             })
             .collect();

@@ -12,6 +12,7 @@ use crate::checkpoint::{is_checkpoint, latest};
 use crate::config::TrainConfig;
 use crate::files::{self, UNFINISHED, ensure_folder};
 use crate::progress::say;
+use crate::words::first;
 
 pub const SETTINGS: &str = "config.toml";
 pub const LOSSES: &str = "losses.csv";
@@ -79,18 +80,48 @@ pub fn contents(run: &Path) -> Result<Contents> {
         return Ok(Contents::Checkpoints);
     }
     let mut others = Vec::new();
-    let is_begun = look(run, &mut others).with_context(cannot)?;
-    if let Some(more) = others.len().checked_sub(1) {
-        others.sort_unstable();
-        let more = if more < NAMED { String::new() } else { format!(" and {} more", others.len() - NAMED) };
-        others.truncate(NAMED);
-        bail!(
-            "{} holds what no run of pixtape wrote: {}{more}; choose another folder",
-            run.display(),
-            others.join(", ")
+    let (is_begun, settings) = look(run, &mut others).with_context(cannot)?;
+    others.sort_unstable();
+    ensure!(
+        others.is_empty(),
+        "{} holds what no run of pixtape wrote: {}; choose another folder",
+        run.display(),
+        first(others.into_iter(), NAMED).join(", ")
+    );
+    if let Settings::Of(config) = settings {
+        // The row of a checkpoint's step is written before it.
+        ensure!(
+            tables::last_step(&run.join(LOSSES))? <= config.save_every,
+            "{} holds a run whose checkpoints are gone: choose another folder, or remove this one",
+            run.display()
         );
     }
     Ok(if is_begun { Contents::Begun } else { Contents::Nothing })
+}
+
+/// The settings file of a folder in which a run is to be started.
+enum Settings {
+    /// Missing, or empty of a full disk.
+    Nothing,
+    Of(Box<TrainConfig>),
+    /// No run of this program wrote it.
+    Theirs,
+}
+
+fn settings(run: &Path) -> Result<Settings> {
+    let path = run.join(SETTINGS);
+    if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+        return Ok(Settings::Theirs);
+    }
+    let text = match files::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Settings::Nothing),
+        read => read.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    Ok(match std::str::from_utf8(&text).map(toml::from_str::<TrainConfig>) {
+        Ok(Ok(config)) => Settings::Of(Box::new(config)),
+        _ if text.is_empty() => Settings::Nothing,
+        _ => Settings::Theirs,
+    })
 }
 
 /// Asserts that a run can be started in a folder.
@@ -107,8 +138,8 @@ pub fn ensure_free(run: &Path) -> Result<Contents> {
     Ok(contents)
 }
 
-/// Adds what no run wrote to `others`, and says whether there is anything that one did.
-fn look(run: &Path, others: &mut Vec<String>) -> io::Result<bool> {
+/// Adds what no run wrote to `others`. Returns the settings, and whether there is anything that a run wrote.
+fn look(run: &Path, others: &mut Vec<String>) -> Result<(bool, Settings)> {
     let mut found = Vec::new();
     for (name, kind) in list(run)? {
         if kind.is_dir() && FOLDERS.contains(&&*name) {
@@ -119,8 +150,8 @@ fn look(run: &Path, others: &mut Vec<String>) -> io::Result<bool> {
         }
     }
     // A run writes its settings first: after the listing they are there, if any of its other files is.
-    let settings = files::read(&run.join(SETTINGS)).unwrap_or_default();
-    let is_run = std::str::from_utf8(&settings).is_ok_and(|text| toml::from_str::<TrainConfig>(text).is_ok());
+    let settings = settings(run)?;
+    let is_run = matches!(settings, Settings::Of(_));
     let mut is_begun = false;
     for (folder, name, kind) in found {
         let whole = name.strip_suffix(UNFINISHED).unwrap_or(&name);
@@ -128,9 +159,9 @@ fn look(run: &Path, others: &mut Vec<String>) -> io::Result<bool> {
             Some(folder) => is_run && kind.is_file() && is_in(folder, &name),
             None if kind.is_dir() => FOLDERS.contains(&&*name),
             // Of a kill, or empty of a full disk, before there were any.
-            None if whole == SETTINGS => kind.is_file() && (is_run || whole != name || settings.is_empty()),
-            None if name == LOCK => kind.is_file(),
-            None => is_run && kind.is_file() && (FILES.contains(&whole) || tables::is_kept(&name)),
+            None if name == SETTINGS => kind.is_file() && !matches!(settings, Settings::Theirs),
+            None if whole == SETTINGS || name == LOCK => kind.is_file(),
+            None => is_run && kind.is_file() && is_at_the_top(whole),
         };
         is_begun |= is_ours && name != LOCK;
         if !is_ours {
@@ -138,7 +169,7 @@ fn look(run: &Path, others: &mut Vec<String>) -> io::Result<bool> {
             others.push(format!("{folder}{name}{}", if kind.is_dir() { "/" } else { "" }));
         }
     }
-    Ok(is_begun)
+    Ok((is_begun, settings))
 }
 
 /// Names and kinds of what is in a folder. Links are followed, where they lead anywhere.
@@ -152,6 +183,11 @@ fn list(folder: &Path) -> io::Result<Vec<(String, FileType)>> {
     named.collect()
 }
 
+/// True if runs write files of this name into their folder itself.
+fn is_at_the_top(name: &str) -> bool {
+    FILES.contains(&name) || tables::is_kept(name)
+}
+
 /// True if runs write files of this name into one of the folders, whole or not.
 fn is_in(folder: &str, name: &str) -> bool {
     let whole = name.strip_suffix(UNFINISHED).unwrap_or(name);
@@ -163,7 +199,7 @@ fn is_in(folder: &str, name: &str) -> bool {
 }
 
 /// Makes the folder for a new run and takes it. What an earlier run left that ended before its first checkpoint makes
-/// room: its losses are kept under another name, its samples are removed.
+/// room: its tables are kept under other names, its samples are removed. TensorBoard forgets its events by itself.
 ///
 /// # Errors
 /// As [`ensure_free`] and [`RunLock::take`], or when the folder cannot be written.
@@ -174,7 +210,9 @@ pub fn begin(run: &Path) -> Result<RunLock> {
     if ensure_free(run)? == Contents::Begun {
         say(&format!("{} holds a run that ended before its first checkpoint: it starts over", run.display()));
         clear_unfinished(run)?;
-        tables::set_aside(&run.join(LOSSES))?;
+        for table in [LOSSES, METRICS] {
+            tables::set_aside(&run.join(table))?;
+        }
         for name in [LOSSES, METRICS, REPORT] {
             remove(&run.join(name))?;
         }
@@ -200,10 +238,12 @@ pub fn make_folders(run: &Path) -> Result<()> {
 /// # Errors
 /// When a file cannot be removed.
 pub fn clear_unfinished(run: &Path) -> Result<()> {
-    let top = FILES.map(|name| files::with_ending(&run.join(name), UNFINISHED));
+    let top = list(run).with_context(|| format!("cannot list the folder {}", run.display()))?;
+    let is_unfinished = |name: &str| name.strip_suffix(UNFINISHED).is_some_and(is_at_the_top);
+    let top = top.iter().filter(|(name, _)| is_unfinished(name)).map(|(name, _)| run.join(name));
     let samples = in_folder(run, SAMPLES)?;
     let samples = samples.iter().filter(|path| path.as_os_str().as_encoded_bytes().ends_with(UNFINISHED.as_bytes()));
-    top.iter().chain(samples).try_for_each(|path| remove(path))
+    top.chain(samples.cloned()).try_for_each(|path| remove(&path))
 }
 
 /// The files that runs have written in one of the folders.
@@ -253,11 +293,12 @@ mod tests {
     fn what_a_kill_left_at_any_moment_is_told_from_nothing_and_from_checkpoints() {
         let settings = settings();
         let config = (SETTINGS, settings.as_str());
-        let begun: [&[(&str, &str)]; 6] = [
+        let begun: [&[(&str, &str)]; 7] = [
             &[("samples/", "")],
             &[(LOCK, ""), ("samples/", ""), ("checkpoints/", ""), ("config.toml.unfinished", "data = ")],
             &[(SETTINGS, "")],
             &[config, ("losses.csv.unfinished", "epoch")],
+            &[config, ("losses-kept-1.csv.unfinished", "epoch")],
             &[config, (LOSSES, "epoch"), ("tensorboard/events.out.tfevents.1.2.pixtape", "x"), (METRICS, "")],
             &[
                 config,
@@ -272,6 +313,11 @@ mod tests {
         for files in [&[][..], &[(LOCK, "")]] {
             assert_eq!(contents(folder(files).path()).unwrap(), Contents::Nothing, "{files:?}");
         }
+        // More rows than there are before the first checkpoint.
+        let rows =
+            format!("epoch,step,d,adv,pixel\n2,{},,,0.5\n", TrainOptions::default().resolve().unwrap().save_every + 1);
+        let error = contents(folder(&[config, (LOSSES, &rows)]).path()).unwrap_err().to_string();
+        assert!(error.contains("holds a run whose checkpoints are gone"), "{error}");
         let saved = folder(&[config, ("checkpoints/step-00000001.safetensors", ""), ("notes.txt", "")]);
         assert_eq!(contents(saved.path()).unwrap(), Contents::Checkpoints);
     }
@@ -288,7 +334,7 @@ mod tests {
             (&[config, ("samples/x.png", "")], "wrote: samples/x.png; choose"),
             (&[config, ("notes.unfinished", "")], "wrote: notes.unfinished; choose"),
             (&[config, ("report.html/", "")], "wrote: report.html/; choose"),
-            (&[("a", ""), ("b", ""), ("c", ""), ("d", ""), ("e", "")], "wrote: a, b, c and 2 more; choose"),
+            (&[("a", ""), ("b", ""), ("c", ""), ("d", ""), ("e", "")], "wrote: a, b, c, and 2 more; choose"),
         ];
         for (files, words) in refused {
             let error = format!("{:#}", contents(folder(files).path()).unwrap_err());

@@ -8,10 +8,9 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::Model;
 use crate::cli::TranslateArgs;
-use crate::config::is_same_place;
 use crate::data::listing::{LeftOut, describe_left_out, describe_none, pictures_by_contents};
 use crate::data::{Carried, Decoded, Depth, Direction, FileFormat, Picture, PictureFile, Size, turn};
-use crate::files::{ensure_folder, target};
+use crate::files::{ensure_folder, is_same_place, whole_target};
 use crate::progress::say;
 use crate::words::{MOST_NAMED, count, refuse};
 
@@ -203,14 +202,16 @@ fn check_outputs(jobs: &[Job]) -> Result<()> {
     // The pages of one file have one output.
     for Job { input, outputs, .. } in jobs.iter().filter(|job| job.page == 0 || !job.is_page()) {
         for output in outputs {
-            if let Some(other) = taken.insert(target(output)?, input) {
+            let target = whole_target(output)?;
+            let is_input = inputs.contains(&target);
+            if let Some(other) = taken.insert(target, input) {
                 let (a, b) = (other.display(), input.display());
                 bail!(
                     "{a} and {b} would both be written to {}: translate them into different folders",
                     output.display()
                 );
             }
-            if output.canonicalize().is_ok_and(|place| inputs.contains(&place)) {
+            if is_input {
                 bail!(
                     "{} would be overwritten by the translation of {}: choose another --out",
                     output.display(),

@@ -4,8 +4,9 @@ use anyhow::Result;
 
 use super::jobs::Job;
 use super::{Cut, Model};
+use crate::bytes::ByteSize;
 use crate::data::Size;
-use crate::memory::{Bytes, require};
+use crate::memory::require;
 
 /// Asserts that there is memory for the largest of `jobs`, with `batch` tiles at once.
 ///
@@ -19,7 +20,16 @@ pub fn check(model: &Model, cut: &Cut, jobs: &[Job], batch: usize) -> Result<()>
         Cut::Tiled { tile, .. } => format!("in tiles of {}", tile.sides()),
     };
     let what = format!("translating {input} of {} {how}", largest.size.sides());
-    require(bytes(model, cut, largest.size, batch), what, || cure(model, cut, largest.size, batch))
+    let needed = bytes(model, cut, largest.size, batch).saturating_add(waiting_pages(model, jobs));
+    require(needed, what, || cure(model, cut, largest.size, batch))
+}
+
+/// Bytes of the translated pages of a file, which wait for its last one, and of the file made of them.
+fn waiting_pages(model: &Model, jobs: &[Job]) -> u64 {
+    let [_, channels] = model.channels();
+    let of_page = |job: &Job| (size_of::<u16>() * job.size.pixels() * channels * job.outputs.len()) as u64;
+    let files = jobs.chunk_by(|a, b| a.input == b.input).filter(|pages| pages[0].is_page());
+    files.map(|pages| 2 * pages.iter().map(of_page).sum::<u64>()).max().unwrap_or(0)
 }
 
 /// What takes less memory for a picture of size `picture`.
@@ -31,7 +41,7 @@ fn cure(model: &Model, cut: &Cut, picture: Size, batch: usize) -> String {
             let tiled = Cut::Tiled { tile, overlap: [tile.width / 4, tile.height / 4] };
             let [whole, tiled] = [cut, &tiled].map(|cut| bytes(model, cut, picture, batch));
             match tiled < whole {
-                true => format!("--tile {tile} takes {}", Bytes(tiled)),
+                true => format!("--tile {tile} takes {}", ByteSize(tiled)),
                 false => free.to_owned(),
             }
         }

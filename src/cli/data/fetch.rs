@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::prepare::fetch::{ByteSize, table};
+use crate::bytes::ByteSize;
+use crate::prepare::fetch::table;
 
 const EXAMPLE: &str = "\
 Example: the facades into data/facades, and a training on them

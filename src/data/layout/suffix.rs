@@ -32,8 +32,9 @@ pub fn find(parts: &[&[PathBuf]]) -> Suffixes {
     let Some((first, others)) = stems.first().and_then(|stems| stems.split_first()) else { return Suffixes::None };
     let candidates: BTreeSet<[&str; 2]> = others.iter().filter_map(|other| suffixes_of(first, other)).collect();
     let pairs = stems.iter().map(Vec::len).sum::<usize>() / 2;
+    let sets: Vec<HashSet<&str>> = stems.iter().map(|stems| stems.iter().copied().collect()).collect();
     for suffixes in candidates {
-        if stems.iter().all(|stems| divides(stems, suffixes)) {
+        if stems.iter().zip(&sets).all(|(stems, all)| divides(stems, all, suffixes)) {
             let is_known = sides_of(suffixes).is_some();
             if !is_known && (pairs < 2 || are_squares_side_by_side(parts)) {
                 return Suffixes::None;
@@ -97,10 +98,9 @@ fn rest<'a>(name: &'a str, suffixes: [&str; 2]) -> Option<(&'a str, usize)> {
     [longer, 1 - longer].into_iter().find_map(|side| Some((name.strip_suffix(suffixes[side])?, side)))
 }
 
-/// True if each name has one of the suffixes, and there is the one with the other. Ends at the first that has not,
-/// since the suffixes of most names that begin alike are tried in vain.
-fn divides(stems: &[&str], suffixes: [&str; 2]) -> bool {
-    let all: HashSet<&str> = stems.iter().copied().collect();
+/// True if each name has one of the suffixes, and there is the one with the other; `all` are the names as a set. Ends at the
+/// first that has not, since the suffixes of most names that begin alike are tried in vain.
+fn divides(stems: &[&str], all: &HashSet<&str>, suffixes: [&str; 2]) -> bool {
     let mut counts = [0, 0];
     for stem in stems {
         let Some((rest, side)) = rest(stem, suffixes) else { return false };

@@ -126,8 +126,8 @@ pub fn pages(file: &mut (impl Read + Seek)) -> Result<Vec<Directory>> {
     let (mut pages, mut first, mut seen, mut entries) = (Vec::new(), None, BTreeSet::new(), 0);
     while at != 0 {
         ensure!(seen.insert(at), "the TIFF's list of directories is a circle");
-        let (directory, next) = read(file, header, at)?;
-        entries += directory.entries.len() as u64;
+        let (directory, count, next) = read(file, header, at)?;
+        entries += count;
         ensure!(entries <= MOST_ENTRIES, "the TIFF's directories have more than {MOST_ENTRIES} tags");
         if is_page(&directory, file) {
             pages.push(directory);
@@ -169,8 +169,8 @@ fn header(file: &mut (impl Read + Seek)) -> Result<Header> {
     }
 }
 
-/// The directory at `at`, and where the next one is; 0 is nowhere.
-fn read(file: &mut (impl Read + Seek), header: Header, at: u64) -> Result<(Directory, u64)> {
+/// The directory at `at`, the number of its tags, repeated ones included, and the place of the next one; 0 is nowhere.
+fn read(file: &mut (impl Read + Seek), header: Header, at: u64) -> Result<(Directory, u64, u64)> {
     let (count_bytes, entry_bytes) = if header.is_big { (8, 20) } else { (2, 12) };
     let count = header.number(&bytes(file, at, count_bytes)?);
     ensure!(count <= 65_535, "a directory of the TIFF has {count} tags");
@@ -189,7 +189,7 @@ fn read(file: &mut (impl Read + Seek), header: Header, at: u64) -> Result<(Direc
         entries.insert(tag, entry);
     }
     let next = header.number(&bytes(file, start + table.len() as u64, header.offset_bytes())?);
-    Ok((Directory { header, at, entries }, next))
+    Ok((Directory { header, at, entries }, count, next))
 }
 
 fn bytes(file: &mut (impl Read + Seek), at: u64, length: usize) -> Result<Vec<u8>> {

@@ -43,9 +43,10 @@ pub(super) fn decoded_bytes(file: &[u8], page: &Directory) -> Result<u64> {
 /// Samples of the decoded picture.
 ///
 /// # Errors
-/// When it is of a kind that is not read; the error names the kind.
+/// When it is of a kind that is not read, or too large; the error names the kind or the bound.
 pub(super) fn samples(file: &mut (impl std::io::Read + std::io::Seek), page: &Directory) -> Result<u64> {
     let kind = Kind::of(file, page)?;
+    check_bytes(kind.decoded_bytes())?;
     Ok(kind.decoded_bytes() / kind.bits.div_ceil(8) as u64)
 }
 

@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::memory::Bytes;
+use crate::bytes::ByteSize;
 
 /// The system's allocator, which does not return from a refusal.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ fn refused(bytes: usize) -> ! {
         line,
         "error: out of memory: {} were refused; give the program more (free memory, the container's limit, ulimit -v), or \
          take smaller pictures, a smaller --tile or --batch, fewer --threads",
-        Bytes(bytes as u64)
+        ByteSize(bytes as u64)
     );
     end(&line.bytes[..line.length])
 }

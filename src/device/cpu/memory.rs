@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use memmap2::MmapMut;
 
 use super::Real;
-use crate::memory::Bytes;
+use crate::bytes::ByteSize;
 use crate::plan::Plan;
 use crate::program::Buffers;
 use crate::tensor::BufferId;
@@ -106,7 +106,7 @@ impl<T: Real> Memory<T> {
 fn zeroed<T>(count: usize) -> Result<(MmapMut, NonNull<T>)> {
     let bytes = count.max(1) * size_of::<T>();
     let block = MmapMut::map_anon(bytes);
-    let mut block = block.with_context(|| format!("out of memory: {} were refused", Bytes(bytes as u64)))?;
+    let mut block = block.with_context(|| format!("out of memory: {} were refused", ByteSize(bytes as u64)))?;
     #[cfg(target_os = "linux")]
     if bytes >= 4 << 20 {
         // Only advice: without it the memory is as good, if slower.

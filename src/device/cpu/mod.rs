@@ -24,7 +24,8 @@ use std::collections::HashSet;
 use anyhow::{Context as _, Result};
 use rayon::prelude::*;
 
-use crate::memory::{Bytes, require_stacks};
+use crate::bytes::ByteSize;
+use crate::memory::require_stacks;
 use crate::plan::{Dependencies, Plan};
 use crate::program::{Access, Control, Lifetime, Program};
 use crate::tensor::{BufferId, Tensor};
@@ -95,7 +96,7 @@ impl<T: Real> Cpu<T> {
         let bytes = length * size_of::<T>();
         workspace
             .try_reserve_exact(length)
-            .with_context(|| format!("out of memory: {} were refused", Bytes(bytes as u64)))?;
+            .with_context(|| format!("out of memory: {} were refused", ByteSize(bytes as u64)))?;
         workspace.resize(length, T::zero());
         Ok(Cpu { program, dependencies, memory, workspace, control })
     }

@@ -18,9 +18,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::checkpoint::{About, Origin, TensorSpec, Tensors, save};
 use crate::cli::ImportArgs;
-use crate::config::is_same_place;
 use crate::data::Direction;
-use crate::files::{make_folder_of, target};
+use crate::files::{is_same_place, make_folder_of, target};
 use crate::memory::require;
 use crate::nn::{Norm, Spec, UNet};
 use crate::progress::tell;

@@ -20,7 +20,7 @@ use ureq::{
     http::{HeaderMap, Response, StatusCode, header},
 };
 
-use super::size::ByteSize;
+use crate::bytes::ByteSize;
 use crate::{
     files::{read_text, with_ending},
     progress::{Progress, say},
@@ -145,6 +145,7 @@ pub fn download(url: &str, partial: &Partial, what: &str, most: ByteSize) -> Res
         .build()
         .new_agent();
     let (mut longest, mut left) = (partial.begun(url).map_or(0, |(length, _)| length), ATTEMPTS);
+    let mut restarts = 0;
     loop {
         let error = match attempt(&agent, url, partial, what, most) {
             Ok(()) => return Ok(()),
@@ -153,6 +154,12 @@ pub fn download(url: &str, partial: &Partial, what: &str, most: ByteSize) -> Res
             Err(Failure::StartOver(why)) => {
                 partial.remove()?;
                 longest = 0;
+                // Mirrors of two versions behind one address could go on like this for ever.
+                restarts += 1;
+                ensure!(
+                    restarts < ATTEMPTS,
+                    "cannot download {url}: {why} ({restarts} times; name a mirror with --url)"
+                );
                 anyhow!("{why}: what has arrived is dropped, and the download starts over")
             }
         };

@@ -6,7 +6,6 @@
 mod archives;
 mod download;
 mod record;
-mod size;
 mod unpack;
 
 use std::{
@@ -20,10 +19,10 @@ use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
 pub use archives::table;
-pub use size::ByteSize;
 
 use super::{ensure_free, new_folder};
 use crate::{
+    bytes::{ByteSize, MIB},
     cli::FetchArgs,
     data::{layout, list},
     files::with_ending,
@@ -32,7 +31,6 @@ use crate::{
 use archives::Archive;
 use download::{Partial, download};
 use record::{Record, Records};
-use size::MIB;
 use unpack::{Damaged, unpack};
 
 /// The bound on the download of a data set that is not listed here.

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use flate2::bufread::MultiGzDecoder;
 use tar::{Entry, EntryType};
 
-use super::size::{ByteSize, MIB};
+use crate::bytes::{ByteSize, MIB};
 use crate::progress::Progress;
 use crate::words::shortened;
 
