@@ -249,6 +249,7 @@ mod tests {
             ("c.dib", &bmp),
             ("d.part2", &tiff),
             ("e.x", &webp),
+            ("e.z", b"MM\0+\0\x08\0\0 begins like a BigTIFF"),
             ("f.png", b"read by its name, and refused then"),
             (".hidden.png", &png),
             ("g.gif", b"GIF89a"),
@@ -261,7 +262,7 @@ mod tests {
         ]);
         fs::create_dir(dir.path().join("n.png")).expect("a folder for the test");
         let (taken, left_out) = look(&dir);
-        assert_eq!(taken, ["a", "b.jfif", "c.dib", "d.part2", "e.x", "f.png"]);
+        assert_eq!(taken, ["a", "b.jfif", "c.dib", "d.part2", "e.x", "e.z", "f.png"]);
         assert_eq!(
             left_out,
             [

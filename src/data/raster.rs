@@ -1,8 +1,8 @@
 //! Pictures in PNG, JPEG, WebP and BMP files, by the decoders of the image crate.
 
-use std::io::{BufRead, Cursor, Read, Seek};
+use std::io::{BufRead, Cursor, ErrorKind, Read, Seek};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageError, ImageReader, Limits};
 
@@ -108,13 +108,16 @@ fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
 
 /// With what to do about a file that is whole, but of a rare kind.
 fn explained(error: ImageError, format: FileFormat) -> anyhow::Error {
-    let is_rare = matches!(error, ImageError::Unsupported(_));
-    let error = anyhow::Error::from(error);
-    match is_rare {
-        true => {
-            error.context(format!("this kind of {} is not read, save it as 8- or 16-bit RGB or grey", format.name()))
+    let name = format.name();
+    // Its text says its causes already.
+    match error {
+        ImageError::Unsupported(_) => {
+            anyhow!("this kind of {name} is not read, save it as 8- or 16-bit RGB or grey: {error}")
         }
-        false => error,
+        ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            anyhow!("the {name} file is cut short")
+        }
+        error => anyhow!("{error}"),
     }
 }
 

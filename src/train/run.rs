@@ -232,7 +232,7 @@ impl Run {
     fn is_save_due(&self) -> bool {
         let step = self.trainer.steps_done();
         let is_epoch_end = step.is_multiple_of(self.steps_per_epoch());
-        step.is_multiple_of(self.config.save_every) || is_overdue(is_epoch_end, self.saved_at.elapsed())
+        is_save_due(step, self.config.save_every, is_epoch_end, self.saved_at.elapsed())
     }
 
     fn steps_per_epoch(&self) -> u64 {
@@ -423,9 +423,10 @@ impl Run {
     }
 }
 
-/// True if a checkpoint is to be saved though the number of the step does not ask for it: few steps may be much work.
-fn is_overdue(is_epoch_end: bool, since_the_last: Duration) -> bool {
-    is_epoch_end && since_the_last >= SAVE_AFTER
+/// True if a checkpoint is to be saved after a step: by its number, or at the end of an epoch when the last one is old, since few
+/// steps may be much work.
+fn is_save_due(step: u64, save_every: u64, is_epoch_end: bool, since_the_last: Duration) -> bool {
+    step.is_multiple_of(save_every) || (is_epoch_end && since_the_last >= SAVE_AFTER)
 }
 
 /// The refusal to go on with the images that `config` names, of a run that was started with the settings `before`.
@@ -451,7 +452,9 @@ mod tests {
 
     #[test]
     fn five_minutes_are_a_reason_to_save_at_the_end_of_an_epoch_only() {
-        assert!(is_overdue(true, Duration::from_secs(300)) && is_overdue(true, Duration::MAX));
-        assert!(!is_overdue(true, Duration::from_millis(299_999)) && !is_overdue(false, Duration::MAX));
+        let is_due = |is_epoch_end, since| is_save_due(7, 400, is_epoch_end, since);
+        assert!(is_due(true, Duration::from_secs(300)) && is_due(true, Duration::MAX));
+        assert!(!is_due(true, Duration::from_millis(299_999)) && !is_due(false, Duration::MAX));
+        assert!(is_save_due(800, 400, false, Duration::ZERO));
     }
 }

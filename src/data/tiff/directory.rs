@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 /// Entries of all directories of a file at most: they may overlap, so that a small file could hold any number of them.
 const MOST_ENTRIES: u64 = 1 << 20;
 
-/// Bytes of the values of a tag that is read into memory at most, unless the file is larger.
+/// Bytes of the values of a tag that is read into memory at most.
 const MOST_VALUE_BYTES: u64 = 64 << 20;
 
 pub mod tag {

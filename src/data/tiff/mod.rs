@@ -144,7 +144,8 @@ fn explained(error: tiff::TiffError) -> anyhow::Error {
         tiff::TiffError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             anyhow!("the TIFF is damaged or cut short: a strip or tile ends too early")
         }
-        error => anyhow::Error::from(error).context("the TIFF is damaged or of a rare kind"),
+        // Its text says its causes already.
+        error => anyhow!("the TIFF is damaged or of a rare kind: {error}"),
     }
 }
 

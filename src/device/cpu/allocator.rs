@@ -1,7 +1,7 @@
 //! The program's allocator: the system's, but memory that is refused ends the program with an error instead of an abort.
 //!
-//! Rust's collections cannot report a refusal. Every file that the program writes is whole at any moment, so ending at once
-//! loses nothing that a kill would not.
+//! Rust's collections cannot report a refusal. A run and a download can be gone on with after a kill at any moment, so ending at
+//! once loses nothing that a kill would not.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::{self, Write};

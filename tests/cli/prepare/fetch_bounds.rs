@@ -78,6 +78,19 @@ fn a_whole_of_another_version_starts_over() {
     assert_fetched(&scene, 3);
 }
 
+/// Mirrors behind one address, each with a version of its own, whose connections break.
+#[test]
+fn a_download_does_not_start_over_for_ever() {
+    let scene = scene();
+    let archive = facades(0);
+    let server = Server::start(move |request| {
+        Reply::part(request, &archive).cut(100).with("ETag", format!("\"{}\"", request.number))
+    });
+    let said = scene.command(&fetch(&server)).assert().code(1);
+    let error = String::from_utf8_lossy(&said.get_output().stderr).into_owned();
+    assert_holds(&error, &["cannot download", "the server has another file by now (5 times", "--url"]);
+}
+
 #[test]
 fn a_download_is_bounded_before_it_begins_where_its_size_is_said() {
     let scene = scene();
