@@ -22,7 +22,7 @@ pub fn check(model: &Model, cut: &Cut, jobs: &[Job], batch: usize) -> Result<()>
     require(bytes(model, cut, largest.size, batch), what, || cure(model, cut, largest.size, batch))
 }
 
-/// What takes less memory for a picture of size `picture`.
+/// Advice that takes less memory for a picture of size `picture`.
 fn cure(model: &Model, cut: &Cut, picture: Size, batch: usize) -> String {
     let free = "free memory, or cut the picture into parts";
     match *cut {
