@@ -15,8 +15,8 @@ pub const UNFINISHED: &str = ".unfinished";
 /// Links from one name to the next that are followed at most, as Linux does.
 const MOST_LINKS: usize = 40;
 
-/// Opens a regular file for reading. Anything else is refused before it is opened: a FIFO would wait for a writer, and a device
-/// need not end.
+/// Opens a regular file for reading. Anything else is refused before it is opened: a FIFO would wait for a writer, and
+/// a device need not end.
 ///
 /// # Errors
 /// When there is no such file, it is none, or it cannot be opened.
@@ -62,7 +62,7 @@ pub fn read_text(path: &Path) -> io::Result<String> {
     String::from_utf8(read(path)?).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not text in UTF-8"))
 }
 
-/// What something in a folder is, with its article.
+/// The kind of something in a folder, with its article.
 pub fn kind_of(kind: FileType) -> &'static str {
     #[cfg(unix)]
     {
@@ -183,7 +183,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 pub fn replace(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<PathBuf> {
     let target = target(path)?;
     let unfinished = with_ending(&target, UNFINISHED);
-    // What a kill has left is begun anew. A link would lead elsewhere.
+    // The remains of a killed process are removed. A link would lead elsewhere.
     match fs::symlink_metadata(&unfinished).map(|found| found.file_type()) {
         Ok(kind) if kind.is_file() => fs::remove_file(&unfinished)?,
         Ok(kind) => {

@@ -1,6 +1,7 @@
 //! Memory: what this process may still take, what is refused because of it, and turns for work that takes much.
 //!
-//! An error before the work names numbers and a cure; what this misses, the program's allocator turns into a plainer error.
+//! An error before the work names numbers and a cure; what this misses, the program's allocator turns into a plainer
+//! error.
 
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
@@ -11,8 +12,8 @@ use anyhow::{Result, bail};
 use crate::bytes::ByteSize;
 use crate::words::count;
 
-/// Work that is done at the same time takes this many bytes together, or the half of what there is. One that takes more is done
-/// alone.
+/// Work that is done at the same time takes this many bytes together, or the half of what there is. One that takes more
+/// is done alone.
 const TOGETHER: u64 = 1 << 30;
 
 /// Address space of a thread: the stack that Rust gives it, its guard pages and what the C library keeps for it.
@@ -28,7 +29,7 @@ pub struct Room {
     bound: Bound,
 }
 
-/// What bounds the memory of a process.
+/// The origin of the bound on the memory of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Bound {
     Machine,
@@ -68,8 +69,8 @@ fn require_of(room: Option<Room>, bytes: u64, what: impl Display, cure: impl FnO
     }
 }
 
-/// Asserts that `ulimit -v` leaves room for `threads` more threads, and for a command at all. One that starts without can only
-/// abort.
+/// Asserts that `ulimit -v` leaves room for `threads` more threads, and for a command at all. One that starts without
+/// can only abort.
 ///
 /// # Errors
 /// When there is too little.
@@ -95,7 +96,7 @@ fn machine() -> Option<u64> {
     Some(field(&text, "MemAvailable:")? + field(&text, "SwapFree:").unwrap_or(0))
 }
 
-/// What the control groups of this process leave, whichever is the tightest.
+/// Bytes that the control groups of this process leave, whichever is the tightest.
 fn container() -> Option<u64> {
     container_in(Path::new("/sys/fs/cgroup"), &read("/proc/self/cgroup")?)
 }
@@ -119,7 +120,8 @@ fn container_in(root: &Path, own: &str) -> Option<u64> {
     own.lines().filter_map(group).min()
 }
 
-/// The limit of a control group less what it uses; file contents that are kept only as long as there is room do not count.
+/// The limit of a control group less what it uses; file contents that are kept only as long as there is room do not
+/// count.
 fn left_in(group: &Path, [limit, usage, kept]: [&str; 3]) -> Option<u64> {
     let number = |name: &str| read(group.join(name))?.trim().parse::<u64>().ok();
     let kept = read(group.join("memory.stat")).and_then(|text| {
@@ -129,7 +131,7 @@ fn left_in(group: &Path, [limit, usage, kept]: [&str; 3]) -> Option<u64> {
     Some(number(limit)?.saturating_sub(number(usage)?.saturating_sub(kept.unwrap_or(0))))
 }
 
-/// What `ulimit -v` leaves: the limit less what is mapped.
+/// Bytes that `ulimit -v` leaves: the limit less what is mapped.
 #[cfg(unix)]
 fn address_space() -> Option<u64> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::As).current?;
@@ -160,11 +162,11 @@ static TAKEN: Mutex<u64> = Mutex::new(0);
 static FREED: Condvar = Condvar::new();
 
 impl Turn {
-    /// Waits until `bytes` fit beside what other threads have taken: together they stay below a bound, and work that takes more
-    /// than that is done while nobody else has a turn.
+    /// Waits until `bytes` fit beside what other threads have taken: together they stay below a bound, and work that
+    /// takes more than that is done while nobody else has a turn.
     ///
-    /// A thread takes one turn at a time, and does nothing in parallel meanwhile: rayon would have it begin work that waits for
-    /// the same turn.
+    /// A thread takes one turn at a time, and does nothing in parallel meanwhile: rayon would have it begin work that
+    /// waits for the same turn.
     ///
     /// # Errors
     /// When there is not that much memory.
@@ -175,7 +177,7 @@ impl Turn {
         while *taken > 0 && taken.saturating_add(bytes) > bound {
             taken = FREED.wait(taken).unwrap_or_else(PoisonError::into_inner);
         }
-        // What is small has been counted in the bound.
+        // Bytes within the bound are not checked: it is at most half of the room.
         if bytes > bound {
             require(bytes, what, || cure.to_owned())?;
         }

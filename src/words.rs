@@ -49,8 +49,8 @@ pub fn first(names: impl ExactSizeIterator<Item = String>, most: usize) -> Vec<S
     names.take(most).chain(more).collect()
 }
 
-/// An error that lists what is wrong with several inputs: a summary, then a line for each of the first, then how many more there
-/// are. It is printed in lines of its own, so that it is never wrapped in a context.
+/// An error that lists what is wrong with several inputs: a summary, then a line for each of the first, then how many
+/// more there are. It is printed in lines of its own, so that it is never wrapped in a context.
 #[derive(Debug)]
 pub struct Problems {
     pub summary: String,

@@ -10,14 +10,15 @@ pub const START: u64 = 512;
 /// The safetensors format's own limit of its header, in bytes.
 pub const LARGEST_HEADER: u64 = 100_000_000;
 
-/// True if a file that begins with `start` may be a safetensors file: the length of a header, then the header as JSON. The first
-/// bytes of any other format are, as a number, astronomically large.
+/// True if a file that begins with `start` may be a safetensors file: the length of a header, then the header as JSON.
+/// The first bytes of any other format are, as a number, astronomically large.
 pub fn is_safetensors(start: &[u8]) -> bool {
     let Some((length, header)) = start.split_first_chunk() else { return false };
     u64::from_le_bytes(*length) <= LARGEST_HEADER && matches!(header, [] | [b'{', ..])
 }
 
-/// True if a file that begins with `start` may be one of `torch.save`: a zip archive, or a pickle of the protocols 2 to 5.
+/// True if a file that begins with `start` may be one of `torch.save`: a zip archive, or a pickle of the protocols 2 to
+/// 5.
 pub fn is_torch_save(start: &[u8]) -> bool {
     matches!(start, [b'P', b'K', 3, 4, ..] | [0x80, 2..=5, ..]) && !is_safetensors(start)
 }
@@ -38,11 +39,12 @@ pub fn kind(start: &[u8], path: &Path) -> Option<String> {
         let size = text.and_then(|text| text.lines().find_map(|line| line.strip_prefix("size ")));
         let size = size.map_or(String::new(), |size| format!(" of {} bytes", shortened(size)));
         format!(
-            "a Git LFS pointer, which stands for a file{size}: fetch that with `git lfs pull`, or from the web page of its repository"
+            "a Git LFS pointer, which stands for a file{size}: fetch that with `git lfs pull`, or from the web page of \
+             its repository"
         )
     } else if begins(&["<!doctype html", "<html", "<head", "<!--", "<?xml"]) {
-        "a web page (HTML or XML), which servers send instead of a file that needs a login or was asked for too often: open its address in a \
-         browser and save the file there"
+        "a web page (HTML or XML), which servers send instead of a file that needs a login or was asked for too often: \
+         open its address in a browser and save the file there"
             .to_owned()
     } else if let Some(line) = text.and_then(|text| text.lines().find(|line| !line.trim().is_empty())) {
         format!("text, which begins with \"{}\": get the file of the weights itself", shortened(line.trim()))

@@ -55,7 +55,7 @@ impl About {
         About { generator: meta.config.step_options().generator, origin: Origin::Run(Box::new(meta)) }
     }
 
-    /// Which side of a pair the generator takes.
+    /// The side of a pair that the generator takes.
     pub fn direction(&self) -> Direction {
         match &self.origin {
             Origin::Run(meta) => meta.config.direction,
@@ -97,7 +97,7 @@ impl About {
         strings.contains_key(VERSION_KEY)
     }
 
-    /// What the header of exported weights says; `None` of weights of another program.
+    /// The header of exported weights; `None` of weights of another program.
     ///
     /// # Errors
     /// When it is damaged, or this program does not know what it says.

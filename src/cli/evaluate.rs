@@ -8,8 +8,9 @@ use super::GeneratorArgs;
 
 /// Measure a trained run on pairs: L1, PSNR and SSIM
 ///
-/// Translates the inputs of all pairs, compares them with the targets, and prints how close they come: mean, deviation, least and
-/// most, and which pairs are the best and the worst. What was found in the folder is said on stderr, as by `data check`.
+/// Translates the inputs of all pairs, compares them with the targets, and prints how close they come: mean, deviation,
+/// least and most, and which pairs are the best and the worst. What was found in the folder is said on stderr, as by
+/// `data check`.
 ///
 /// L1 is the mean absolute error on the scale from -1 to 1 that the networks use; lower is better. PSNR, the peak
 /// signal-to-noise ratio, is in decibels; higher is better. SSIM, the structural similarity, is 1 for equal pictures; it is
@@ -17,7 +18,8 @@ use super::GeneratorArgs;
 /// real: look at --out as well.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
-    /// A run folder, for its newest checkpoint, a checkpoint file, or a generator alone as `export --safetensors` writes it.
+    /// A run folder, for its newest checkpoint, a checkpoint file, or a generator alone as `export --safetensors`
+    /// writes it.
     #[arg(value_name = "RUN_OR_CHECKPOINT")]
     pub model: PathBuf,
 

@@ -8,9 +8,10 @@ use crate::data::Direction;
 
 /// Bring in the generator of a PyTorch program
 ///
-/// Takes a file of torch.save or of safetensors: the state_dict of the authors' generator (*_net_G.pth of unet_256 or unet_128, batch or instance
-/// norm), of GeneratorUNet, or of the generator with BlockCK blocks; alone, or in a checkpoint beside other things. Recipe, width,
-/// depth and channels are read off the tensors. Nothing in the file is executed: one that asks for anything but tensors is refused.
+/// Takes a file of torch.save or of safetensors: the state_dict of the authors' generator (*_net_G.pth of unet_256 or
+/// unet_128, batch or instance norm), of GeneratorUNet, or of the generator with BlockCK blocks; alone, or in a
+/// checkpoint beside other things. Recipe, width, depth and channels are read off the tensors. Nothing in the file is
+/// executed: one that asks for anything but tensors is refused.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
     /// The file of torch.save, usually .pth or .pt, or a .safetensors file; also one that `export` has written.
@@ -21,9 +22,11 @@ pub struct ImportArgs {
     #[arg(long, value_name = "FILE.safetensors")]
     pub out: PathBuf,
 
-    /// Which side of a pair it takes and which it makes, for `evaluate` and `translate --pairs` [default: a-to-b]
+    /// Direction of the generator, the side of a pair that it takes and the one that it makes, for `evaluate` and
+    /// `translate --pairs` [default: a-to-b]
     ///
-    /// The tensors do not say; what `export` has written says it in its header. Of the authors' networks those from labels or maps to photographs are b-to-a, as in training.
+    /// The tensors do not say; what `export` has written says it in its header. Of the authors' networks those from
+    /// labels or maps to photographs are b-to-a, as in training.
     #[arg(long)]
     pub direction: Option<Direction>,
 

@@ -108,8 +108,8 @@ pub fn run() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints an error with its causes on stderr, as one line or, where it names `Problems`, a line for each, and gives the exit
-/// status.
+/// Prints an error with its causes on stderr, as one line or, where it names `Problems`, a line for each, and gives the
+/// exit status.
 ///
 /// A closed pipe is no error of ours: `pixtape evaluate ... | head -1` has all it wanted.
 pub fn report(error: &Error) -> ExitCode {

@@ -15,7 +15,8 @@ use crate::data::{FileFormat, Size};
 /// those that the generator makes.
 #[derive(Debug, Args)]
 pub struct TranslateArgs {
-    /// A run folder, for its newest checkpoint, a checkpoint file, or a generator alone as `export --safetensors` writes it.
+    /// A run folder, for its newest checkpoint, a checkpoint file, or a generator alone as `export --safetensors`
+    /// writes it.
     #[arg(value_name = "RUN_OR_CHECKPOINT")]
     pub model: PathBuf,
 

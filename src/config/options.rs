@@ -151,9 +151,9 @@ pub struct TrainOptions {
 
     /// Start from the weights in this safetensors file instead of random ones.
     ///
-    /// Tensors have PyTorch's names and layouts, under "generator." and "discriminator.", as in a checkpoint of another run, or
-    /// bare, as `export --safetensors` writes one network. A network of which the file has nothing starts from random weights: so does the discriminator
-    /// beside an imported generator.
+    /// Tensors have PyTorch's names and layouts, under "generator." and "discriminator.", as in a checkpoint of another
+    /// run, or bare, as `export --safetensors` writes one network. A network of which the file has nothing starts from
+    /// random weights: so does the discriminator beside an imported generator.
     #[arg(long, value_name = "FILE", help_heading = "Recipe")]
     pub start_from: Option<PathBuf>,
 

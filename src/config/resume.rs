@@ -53,7 +53,8 @@ impl TrainOptions {
         config.validate()?;
         if let Some(data) = config.data.as_ref().filter(|data| !data.exists()) {
             bail!(
-                "{}: its training images were in {}, which is not there: give the folder where they are now with --data",
+                "{}: its training images were in {}, which is not there: give the folder where they are now with \
+                 --data",
                 run.display(),
                 data.display()
             );

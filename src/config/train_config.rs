@@ -99,7 +99,7 @@ const EPSILON: f64 = 1e-8;
 #[derive(Debug)]
 pub struct TrainRequest {
     pub config: TrainConfig,
-    /// What to go on from; `None` starts a new run.
+    /// The run to go on with; `None` starts a new one.
     pub resume: Option<Resume>,
 }
 

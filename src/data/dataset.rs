@@ -24,8 +24,8 @@ impl Dataset {
     /// decoded, from several threads. What is decoded is kept as far as it fits in `cache_bytes`, the training pairs first.
     ///
     /// # Errors
-    /// When there are no pairs to train on, or it is unclear where, or the halves of files have an unlikely shape, or naming
-    /// every file that cannot be used.
+    /// When there are no pairs to train on, or it is unclear where, or the halves of files have an unlikely shape, or
+    /// naming every file that cannot be used.
     pub fn open(
         dir: &Path,
         options: &PairOptions,
@@ -142,7 +142,7 @@ impl Parts {
     }
 }
 
-/// Where the pairs of a part lie, behind their number.
+/// The folder of a part in words, behind the number of its pairs.
 fn place(part: &str) -> String {
     if part.is_empty() { String::new() } else { format!(" in {part}/") }
 }
@@ -182,7 +182,7 @@ fn refuse(dir: &Path, bad: Vec<String>, total: usize) -> Result<()> {
 
 /// The pairs that a finished network is measured on.
 pub struct ToEvaluate {
-    /// Which of the data set these are.
+    /// The name of these pairs within the data set, for a sentence.
     pub split: String,
     pub pairs: Folder,
     pub report: Report,
@@ -194,8 +194,8 @@ impl Folder {
     /// not looked at. Every pair has the image size. What is decoded is kept as far as it fits in `cache_bytes`.
     ///
     /// # Errors
-    /// When there are none, or it is unclear where, or the halves of files have an unlikely shape, or naming every file that cannot
-    /// be used.
+    /// When there are none, or it is unclear where, or the halves of files have an unlikely shape, or naming every file
+    /// that cannot be used.
     pub fn to_evaluate(dir: &Path, options: &PairOptions, cache_bytes: usize) -> Result<ToEvaluate> {
         let found = find(dir)?;
         let name = ["test", "val", "train", ""].into_iter().find(|part| !found.part(part).is_empty());

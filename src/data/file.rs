@@ -29,7 +29,7 @@ pub struct Decoded {
     pub depth: Depth,
     /// Colours were stored multiplied by alpha; they are divided by it.
     pub is_premultiplied: bool,
-    /// What a TIFF says of the place and the resolution of the picture.
+    /// The tags of a TIFF for the place and the resolution of the picture.
     pub carried: Carried,
     /// The picture was turned upright: what a TIFF says of its place no longer fits.
     pub is_turned: bool,
@@ -122,8 +122,8 @@ fn check_pages(pages: usize) -> Result<()> {
     Ok(())
 }
 
-/// Bytes for each sample of a picture while it is worked on: 8 bits as they were decoded and 16, or 16 bits twice, as a whole and
-/// in halves, in other channels, or cropped.
+/// Bytes for each sample of a picture while it is worked on: 8 bits as they were decoded and 16, or 16 bits twice, as a
+/// whole and in halves, in other channels, or cropped.
 const WORK: u64 = 4;
 
 /// The picture in a file as it is looked at, with the channels that it has, and how it lies there.
@@ -143,8 +143,8 @@ pub(super) fn decode(bytes: Vec<u8>) -> Result<Decoded> {
     PictureFile::new(bytes)?.only()
 }
 
-/// A turn to decode the pictures in `paths` and to work on them: no other thread does so with large pictures meanwhile. Files
-/// that cannot be read take none.
+/// A turn to decode the pictures in `paths` and to work on them: no other thread does so with large pictures meanwhile.
+/// Files that cannot be read take none.
 ///
 /// # Errors
 /// When there is not that much memory.

@@ -160,7 +160,7 @@ impl<'a> Reading<'a> {
 struct Files {
     /// The sizes of A and B.
     sides: [Size; 2],
-    /// What is in A and B.
+    /// The values in A and B.
     values: [Side; 2],
     /// Of each file its kind and a hash.
     of_each: Vec<(String, u64)>,
@@ -194,8 +194,8 @@ fn prepare([a, b]: [Picture; 2], options: &PairOptions, is_cut: bool) -> Result<
     let squeezes_both = options.fit.preprocess == Preprocess::ResizeAndCrop;
     ensure!(
         options.taken_before || !squeezes_both || a.size.has_shape_of(b.size),
-        "A is {} and B {}, more than 1 % apart in shape: resized to one size, they would no longer lie on each other; crop them \
-         to one shape",
+        "A is {} and B {}, more than 1 % apart in shape: resized to one size, they would no longer lie on each other; \
+         crop them to one shape",
         a.size.sides(),
         b.size.sides()
     );

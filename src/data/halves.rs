@@ -24,7 +24,7 @@ pub fn expected_shape(fit: &Fit) -> Size {
     }
 }
 
-/// What to do where the files are pairs all the same, for commands that are told the image size.
+/// The advice where the files are pairs all the same, for commands that are told the image size.
 pub const ASK_FOR_THE_SHAPE: &str = "; where they are pairs all the same, give an --image-size of the shape of a half";
 
 /// Refuses side-by-side files of `dir` whose halves are much narrower than `shape`. Only the beginning of each file is
@@ -55,8 +55,8 @@ pub fn check<'a>(dir: &Path, sources: impl IntoIterator<Item = &'a Source>, shap
         format!("each file of {width}x{height} would be cut into two of {}x{height}: {file}{others}", width / 2)
     };
     let summary = format!(
-        "{found} of {} in {} do not look like pairs side by side. Pairs of such pictures lie in two folders, A/ and B/, \
-         under equal names; pictures without a partner are for `pixtape translate`{else_do}",
+        "{found} of {} in {} do not look like pairs side by side. Pairs of such pictures lie in two folders, A/ and \
+         B/, under equal names; pictures without a partner are for `pixtape translate`{else_do}",
         count(files.len(), "file"),
         dir.display()
     );

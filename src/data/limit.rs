@@ -9,8 +9,9 @@ const VARIABLE: &str = "PIXTAPE_MAX_PICTURE";
 
 const DEFAULT_MIB: u64 = 512;
 
-/// Bytes of a picture at most, in the depth of its file: width x height x channels x 1 or 2. Decoding takes these bytes and, for the
-/// [`Picture`](super::Picture), two more for each sample; a progressive JPEG takes two to four more on its way.
+/// Bytes of a picture at most, in the depth of its file: width x height x channels x 1 or 2. Decoding takes these bytes
+/// and, for the [`Picture`](super::Picture), two more for each sample; a progressive JPEG takes two to four more on its
+/// way.
 ///
 /// # Errors
 /// When the variable holds something else than a number of MiB.

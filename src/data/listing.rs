@@ -24,7 +24,8 @@ const RAW_ENDINGS: [&str; 14] =
 /// The criterion for a picture.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
-    /// One of the [`ENDINGS`]. The pairs of a folder, and with them the fingerprint of a run's data, depend on names alone.
+    /// One of the [`ENDINGS`]. The pairs of a folder, and with them the fingerprint of a run's data, depend on names
+    /// alone.
     Names,
     /// One of the [`ENDINGS`], or under any other name contents that begin like a picture.
     Contents,
@@ -41,8 +42,8 @@ pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
     pictures(dir, &mut Vec::new())
 }
 
-/// The pictures directly in `dir` by their names, in the order of the bytes of these; none when there is no such folder. The other
-/// files go to `skipped`, each with the reason. Only regular files are opened.
+/// The pictures directly in `dir` by their names, in the order of the bytes of these; none when there is no such
+/// folder. The other files go to `skipped`, each with the reason. Only regular files are opened.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -51,8 +52,8 @@ pub fn pictures(dir: &Path, skipped: &mut Vec<LeftOut>) -> Result<Vec<PathBuf>> 
     Ok(divide(files, By::Names, skipped))
 }
 
-/// The pictures directly in `dir` by their contents, in the order of the bytes of their names, and all else that lies there,
-/// folders too, each with the reason why it is left out.
+/// The pictures directly in `dir` by their contents, in the order of the bytes of their names, and all else that lies
+/// there, folders too, each with the reason why it is left out.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -85,7 +86,8 @@ pub fn skip_folders(looked_into: &[&PathBuf], skipped: &mut Vec<(PathBuf, String
     Ok(())
 }
 
-/// The folders directly in `dir` that are not hidden, in the order of the bytes of their names; none when there is no such folder.
+/// The folders directly in `dir` that are not hidden, in the order of the bytes of their names; none when there is no
+/// such folder.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -98,7 +100,7 @@ pub fn ending(file: &Path) -> String {
     file.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
 
-/// What is in `dir`, in the order of the bytes of the names; nothing when there is no such folder.
+/// The entries of `dir`, in the order of the bytes of the names; none when there is no such folder.
 fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     if !dir.is_dir() {
         return Ok(Vec::new());
@@ -145,7 +147,7 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().unwrap_or_default().as_encoded_bytes().starts_with(b".")
 }
 
-/// What a file is that begins with `start` and is not read.
+/// The kind of a file that begins with `start` and is not read.
 fn what_it_is(start: &[u8]) -> String {
     let kind = match image::guess_format(start) {
         Ok(ImageFormat::Gif) => "a GIF",
@@ -162,8 +164,8 @@ fn what_it_is(start: &[u8]) -> String {
     format!("{kind}, which is not read: convert it to PNG")
 }
 
-/// The files and folders that are left out, for a line: how many they are, then each reason with at most `most` names, as seen
-/// from `dir`.
+/// The files and folders that are left out, for a line: how many they are, then each reason with at most `most` names,
+/// as seen from `dir`.
 pub fn describe_left_out(left_out: &[LeftOut], dir: &Path, most: usize) -> String {
     let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (path, why) in left_out {
@@ -199,8 +201,8 @@ pub fn describe_none(dir: &Path, left_out: &[LeftOut]) -> String {
             let more = folders.len() - named.len();
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             format!(
-                "no images in {dir} itself, and its folders are not looked into: name them, as in {first}, each with an --out of \
-                 its own; there are {}{more}",
+                "no images in {dir} itself, and its folders are not looked into: name them, as in {first}, each with \
+                 an --out of its own; there are {}{more}",
                 named.join(", ")
             )
         }
@@ -278,7 +280,7 @@ mod tests {
             ]
         );
         assert_eq!(list(&dir.path().join("nowhere")).expect("none").len(), 0);
-        // Where names decide, the same files are told and not taken.
+        // `pictures`, which goes by names, reports the same files and does not take them.
         let mut skipped = Vec::new();
         assert_eq!(pictures(dir.path(), &mut skipped).expect("it can be listed"), [dir.path().join("f.png")]);
         let told: Vec<&str> = skipped.iter().map(|(_, why)| &**why).collect();

@@ -74,12 +74,14 @@ struct Source {
     spent: Spent,
 }
 
-/// Threads that make batches: half of the machine, since the other half computes; beyond four there is nothing left to hide.
+/// Threads that make batches: half of the machine, since the other half computes; beyond four there is nothing left to
+/// hide.
 fn workers() -> usize {
     thread::available_parallelism().map_or(1, |cores| cores.get() / 2).clamp(1, 4)
 }
 
-/// Batches that there are at most at a time: each worker makes one while one waits, the reader has one, and one is spent.
+/// Batches that there are at most at a time: each worker makes one while one waits, the reader has one, and one is
+/// spent.
 pub fn batches_at_once() -> usize {
     2 * workers() + 2
 }

@@ -15,7 +15,7 @@ const WIDEN: u16 = 257;
 /// Half of the largest sample: the networks see samples from 0 to twice this as -1 to 1.
 const HALF: f32 = 32767.5;
 
-/// What channels mean, by their number.
+/// Names of the channels, by their number.
 pub const CHANNELS: [&str; 4] = ["grey", "grey with alpha", "RGB", "RGB with alpha"];
 
 /// The same where the last one is no alpha.
@@ -56,7 +56,7 @@ impl Picture {
         Picture { size, channels, is_last_a_band: false, samples }
     }
 
-    /// What its channels are.
+    /// Names of its channels.
     pub fn describe(&self) -> &'static str {
         (if self.is_last_a_band { BANDS } else { CHANNELS })[self.channels - 1]
     }
@@ -249,7 +249,7 @@ impl Picture {
     }
 }
 
-/// Whether turning exchanges width and height.
+/// True if the orientation exchanges width and height.
 pub(super) fn is_transposed(orientation: Orientation) -> bool {
     use Orientation::{FlipHorizontal, FlipVertical, NoTransforms, Rotate180};
     !matches!(orientation, NoTransforms | Rotate180 | FlipHorizontal | FlipVertical)

@@ -12,8 +12,8 @@ use super::palette::check_palette;
 use super::picture::{Depth, Picture};
 use super::{FileFormat, Size, jpeg};
 
-/// Bytes of colour profiles, texts and working memory beside those of the picture: what a decoder may take. A profile of half a
-/// megabyte can unpack to half a gigabyte.
+/// Bytes of colour profiles, texts and working memory beside those of the picture: what a decoder may take. A profile
+/// of half a megabyte can unpack to half a gigabyte.
 const BESIDE: u64 = 64 << 20;
 
 /// # Errors
@@ -70,7 +70,7 @@ pub fn decode(bytes: &[u8], format: FileFormat) -> Result<Decoded> {
     })
 }
 
-/// What the beginning of a file says.
+/// The header of a picture file.
 ///
 /// # Errors
 /// When it is damaged or of a kind that is not read.
@@ -86,7 +86,7 @@ pub fn header(file: impl BufRead + Seek, format: FileFormat) -> Result<Header> {
     })
 }
 
-/// What reads the picture in `file`, whose decoded size is bounded: it has allocated nothing yet.
+/// A decoder of the picture in `file`, whose decoded size is bounded: it has allocated nothing yet.
 fn decoder<'a>(mut file: impl BufRead + Seek + 'a, format: FileFormat) -> Result<impl ImageDecoder + 'a> {
     let most = match format {
         FileFormat::Png => most_bytes()?.min(png_bytes(&mut file)?),
@@ -101,7 +101,7 @@ fn decoder<'a>(mut file: impl BufRead + Seek + 'a, format: FileFormat) -> Result
     Ok(decoder)
 }
 
-/// How a picture has to be turned. One whose note of it cannot be read stays as it is.
+/// The orientation of a picture, from its metadata. One that cannot be read counts as none.
 fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
     decoder.orientation().unwrap_or(Orientation::NoTransforms)
 }

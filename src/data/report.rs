@@ -35,7 +35,7 @@ pub struct Seen {
     pub sizes: BTreeMap<[(usize, usize); 2], usize>,
     /// Such as `8-bit RGB PNG`, with the number of such files.
     pub kinds: BTreeMap<String, usize>,
-    /// What is in them.
+    /// The values of their samples.
     values: Values,
 }
 

@@ -1,4 +1,4 @@
-//! What is in the pictures of a data set: the range of their values, alpha and bands, and what of it the networks do not see.
+//! The values of the pictures of a data set: their range, alpha and bands, and what of it the networks do not see.
 
 use super::Picture;
 use super::picture::Depth;
@@ -122,8 +122,8 @@ impl Values {
                 && most - least < u16::MAX / NARROW
             {
                 warnings.push(format!(
-                    "Warning   {name} uses {:.1} % of its range ({range}), so that the networks see hardly any difference: \
-                     rescale its files to the full range",
+                    "Warning   {name} uses {:.1} % of its range ({range}), so that the networks see hardly any \
+                     difference: rescale its files to the full range",
                     100.0 * f64::from(most - least) / f64::from(u16::MAX)
                 ));
             }
@@ -181,9 +181,8 @@ mod tests {
         let found = values([3, 3], &[[&alpha, &wide], [&wide, &wide]], Depth::Sixteen);
         assert_eq!(
             found.lines()[1..],
-            [
-                "Alpha     dropped from 1 picture of A; 75.0 % of the pixels are not opaque, their hidden colours are used"
-            ]
+            ["Alpha     dropped from 1 picture of A; 75.0 % of the pixels are not opaque, their hidden colours are \
+                 used"]
         );
         let constant = picture(2, false, &[700, 0, 800, 65535]);
         assert_eq!(values([2, 1], &[[&constant, &wide]], Depth::Sixteen).warnings().len(), 1);

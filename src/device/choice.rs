@@ -34,8 +34,8 @@ pub enum Place {
 }
 
 impl Place {
-    /// Bytes of this machine's memory that `program` takes here, its kernels' own included. A GPU has its own memory, and says
-    /// what it lacks.
+    /// Bytes of this machine's memory that `program` takes here, its kernels' own included. A GPU has its own memory,
+    /// and says what it lacks.
     pub fn program_bytes(self, program: &Program) -> u64 {
         match self {
             Place::Cpu => Cpu::<f32>::bytes_of(program) as u64 + PACKED,

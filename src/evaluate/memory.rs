@@ -6,8 +6,8 @@ use crate::data::Size;
 use crate::memory::{require, spare};
 use crate::translate::Model;
 
-/// Asserts that there is memory to measure pairs of `size`. Returns how much of `cache` bytes for decoded pairs there is beside
-/// it.
+/// Asserts that there is memory to measure pairs of `size`. Returns how much of `cache` bytes for decoded pairs there
+/// is beside it.
 ///
 /// # Errors
 /// When there is not.

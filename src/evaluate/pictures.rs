@@ -13,7 +13,7 @@ use crate::report::{EvaluationPage, Row};
 /// The pictures of a pair.
 const KINDS: [&str; 3] = ["input", "output", "target"];
 
-/// Where the pictures lie, the page, and the numbers.
+/// The names of the folder of pictures, the page, and the file of numbers.
 const IMAGES: &str = "images";
 const PAGE: &str = "index.html";
 const NUMBERS: &str = "evaluation.json";

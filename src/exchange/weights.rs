@@ -8,8 +8,8 @@ use anyhow::{Context, Result, anyhow, ensure};
 use super::import::{self, TorchFile, TorchTensor};
 use crate::checkpoint::{About, Origin, Reader, TensorSpec};
 
-/// The weights of a checkpoint or an import, or of a bare safetensors file that `export` or another program has written. Tensors
-/// are called as in a checkpoint, `generator.*` and `discriminator.*`.
+/// The weights of a checkpoint or an import, or of a bare safetensors file that `export` or another program has
+/// written. Tensors are called as in a checkpoint, `generator.*` and `discriminator.*`.
 #[derive(Debug)]
 pub enum Weights {
     Checkpoint(Reader),
@@ -67,7 +67,7 @@ impl Weights {
         Ok(Weights::Bare(Box::new(open().with_context(|| format!("cannot use {}", path.display()))?)))
     }
 
-    /// What the file says beside its tensors.
+    /// The description in the header of the file.
     ///
     /// # Errors
     /// When it is a checkpoint of another format, or has no generator.

@@ -48,7 +48,8 @@ pub fn run(args: &PairArgs) -> Result<()> {
     if let with_bands @ 1.. = with_bands.into_inner() {
         let pairs = count(with_bands, "pair");
         say(&format!(
-            "The last band of {pairs} is the alpha of the PNG now: keep the TIFFs in folders A and B to train on it as a band"
+            "The last band of {pairs} is the alpha of the PNG now: keep the TIFFs in folders A and B to train on it as \
+             a band"
         ));
     }
     let of_part = |part: &str| pairs.iter().filter(|pair| pair.part == part).count();

@@ -19,8 +19,8 @@ use crate::{
 /// Copies the pairs of `args.dir` into the parts of `args.out`.
 ///
 /// # Errors
-/// When the folder has no pairs or too few, or it is unclear which files are pairs, or the halves of files have an unlikely
-/// shape; nothing is written then.
+/// When the folder has no pairs or too few, or it is unclear which files are pairs, or the halves of files have an
+/// unlikely shape; nothing is written then.
 pub fn run(args: &SplitArgs) -> Result<()> {
     super::ensure_free(&args.out)?;
     for (flag, share) in [("--val", args.val), ("--test", args.test)] {

@@ -10,8 +10,8 @@ use crate::data::loader::batches_at_once;
 use crate::device::Place;
 use crate::memory::{require, spare};
 
-/// Asserts that there is memory for a run with these settings at `place`. Returns how much of `cache` bytes for decoded pairs
-/// there is beside it.
+/// Asserts that there is memory for a run with these settings at `place`. Returns how much of `cache` bytes for decoded
+/// pairs there is beside it.
 ///
 /// # Errors
 /// When there is not, with the settings that take less.

@@ -188,7 +188,7 @@ mod tests {
             let expected: Vec<String> =
                 (1..=3).map(|step| if lost.contains(&step) { lost_row(step) } else { row(step) }).collect();
             assert_eq!(rows, expected, "{text}");
-            // What is written then is no fault any more.
+            // The table as written from these rows has no fault.
             let text = format!("{HEADER}\n{}\n", rows.join("\n"));
             assert_eq!(read_losses(text.as_bytes(), 3), (rows, None));
         }

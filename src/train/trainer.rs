@@ -74,11 +74,12 @@ impl Trainer {
         Ok(())
     }
 
-    /// Takes the weights, and nothing else, from a file, and names the networks that it has taken. A network of which the file
-    /// has nothing keeps its own.
+    /// Takes the weights, and nothing else, from a file, and names the networks that it has taken. A network of which
+    /// the file has nothing keeps its own.
     ///
     /// # Errors
-    /// When the file has nothing of either network, or naming the tensor that is missing, too many, or of another shape.
+    /// When the file has nothing of either network, or naming the tensor that is missing, too many, or of another
+    /// shape.
     pub fn load_weights(&mut self, weights: &mut Weights) -> Result<Vec<&'static str>> {
         let Trainer { device, generator, discriminator, .. } = self;
         let names: Vec<String> = weights.specs().into_iter().map(|spec| spec.name).collect();
@@ -94,8 +95,8 @@ impl Trainer {
             if let Some(name) = theirs.find(|name| !ours.contains(*name)) {
                 let network = state.prefix;
                 bail!(
-                    "--start-from: the file has {}, which the {network} of these settings does not have: give those that it was \
-                     made with, such as --norm",
+                    "--start-from: the file has {}, which the {network} of these settings does not have: give those \
+                     that it was made with, such as --norm",
                     shortened(name)
                 );
             }

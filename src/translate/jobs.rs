@@ -31,9 +31,9 @@ pub struct Job {
     pub depth: Depth,
     /// The last channel of the input is no alpha, nor is then that of the output.
     pub has_band: bool,
-    /// What a TIFF keeps of a TIFF.
+    /// The tags that a TIFF keeps of a TIFF.
     pub carried: Carried,
-    /// What is not kept, and why.
+    /// The tags that are not kept, with the reasons.
     pub left_out: Vec<&'static str>,
 }
 
@@ -52,7 +52,8 @@ impl Job {
     }
 }
 
-/// All images that the inputs of `args` name, each with outputs of its own. Says what is left out, and which inputs look like pairs.
+/// All images that the inputs of `args` name, each with outputs of its own. Says what is left out, and which inputs
+/// look like pairs.
 ///
 /// # Errors
 /// When an input cannot be translated (all such are named), two outputs would be one file, or an output an input.
@@ -116,7 +117,8 @@ pub fn jobs(args: &TranslateArgs, model: &Model) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
-/// Every picture that the inputs name, themselves or by their folder, and what else is in these folders, with the reasons.
+/// Every picture that the inputs name, themselves or by their folder, and what else is in these folders, with the
+/// reasons.
 fn files(args: &TranslateArgs) -> Result<(Vec<PathBuf>, Vec<LeftOut>)> {
     let (mut files, mut left_out) = (Vec::new(), Vec::new());
     for path in &args.inputs {
@@ -143,8 +145,8 @@ fn warning_of_pairs(args: &TranslateArgs, jobs: &[Job], trained: Size) -> Option
     let (number, files) = (1 + pairs.count(), count(jobs.len(), "input"));
     let (input, size) = (first.input.display(), first.size.sides());
     Some(format!(
-        "warning: {number} of {files} look like pairs, twice as wide as the {} that was trained on ({input}: {size}): if they are, \
-         give --pairs, which translates the input half",
+        "warning: {number} of {files} look like pairs, twice as wide as the {} that was trained on ({input}: {size}): \
+         if they are, give --pairs, which translates the input half",
         trained.sides()
     ))
 }
@@ -168,7 +170,7 @@ fn read(file: &PictureFile, path: &Path, page: usize, pair_side: Option<Directio
     Ok(Decoded { picture, ..found })
 }
 
-/// What the output keeps of the tags of `found`, and what it does not.
+/// The tags of `found` that the output keeps, and those that it does not.
 fn carried(found: &Decoded, format: FileFormat, pair_side: Option<Direction>) -> (Carried, Vec<&'static str>) {
     let mut left_out = Vec::new();
     if found.carried.has_band_tags {

@@ -32,7 +32,7 @@ fn waiting_pages(model: &Model, jobs: &[Job]) -> u64 {
     files.map(|pages| 2 * pages.iter().map(of_page).sum::<u64>()).max().unwrap_or(0)
 }
 
-/// What takes less memory for a picture of size `picture`.
+/// Advice that takes less memory for a picture of size `picture`.
 fn cure(model: &Model, cut: &Cut, picture: Size, batch: usize) -> String {
     let free = "free memory, or cut the picture into parts";
     match *cut {

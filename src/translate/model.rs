@@ -40,7 +40,8 @@ impl Model {
     /// Opens the newest checkpoint of a run, a checkpoint file, or weights alone in a safetensors file.
     ///
     /// # Errors
-    /// When there is none, it is not a checkpoint of this format or has no known generator, or the device cannot be used.
+    /// When there is none, it is not a checkpoint of this format or has no known generator, or the device cannot be
+    /// used.
     pub fn open(run_or_checkpoint: &Path, generator: &GeneratorArgs) -> Result<Model> {
         let GeneratorArgs { dropout, seed, device, threads } = *generator;
         let checkpoint = resolve(run_or_checkpoint)?;
@@ -158,8 +159,8 @@ impl Model {
         (size_of::<f32>() * weights) as u64
     }
 
-    /// Records the generator for `count` images of `size`. The weights come from the program `before` where there is one, else from
-    /// the checkpoint.
+    /// Records the generator for `count` images of `size`. The weights come from the program `before` where there is
+    /// one, else from the checkpoint.
     fn record(&self, size: Size, count: usize, before: Option<Recorded>) -> Result<Recorded> {
         let weights = before.map(|before| before.device.read(before.parameters.values)).transpose()?;
         // By now the program before is gone: two would need the memory twice.

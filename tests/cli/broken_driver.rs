@@ -1,8 +1,8 @@
-//! Drivers that are broken, and the oldest that will do. Each is a library of the test's own: some functions fail as they do on
-//! real machines, others are the simulator's.
+//! Drivers that are broken, and the oldest that will do. Each is a library of the test's own: some functions fail as
+//! they do on real machines, others are the simulator's.
 //!
-//! A driver that cannot be used is one line with its cure for `--device cuda`, and a reason to compute on the CPU for `auto`;
-//! whoever asks for the CPU hears nothing of it.
+//! A driver that cannot be used is one line with its cure for `--device cuda`, and a reason to compute on the CPU for
+//! `auto`; whoever asks for the CPU hears nothing of it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -24,14 +24,15 @@ const SIMULATOR: [&str; 7] =
 /// The file that the functions called by a process are written to.
 const CALLED: &str = "TEST_CALLED";
 
-/// Where the program finds `driver/libcuda.so`, which is not there yet.
+/// A scene whose program looks for the driver in `driver/libcuda.so`, which is not there yet.
 fn scene() -> Scene {
     let mut scene = Scene::new();
     scene.set("LD_LIBRARY_PATH", scene.path("driver"));
     scene
 }
 
-/// Asserts that the driver of `scene` is refused in lines that hold all `words`, and that the CPU does the work for `auto`.
+/// Asserts that the driver of `scene` is refused in lines that hold all `words`, and that the CPU does the work for
+/// `auto`.
 #[track_caller]
 fn assert_unusable(scene: &Scene, words: &[&str]) {
     let holds = |what: &str, text: &str| {
@@ -90,9 +91,9 @@ fn failing(functions: &[&str], version: i32) -> String {
     source
 }
 
-/// A driver that has `functions`, which are those of the simulator. It writes the names of those that were called to the file
-/// [`CALLED`]. `TEST_EXCLUSIVE`: another process has the GPU. `TEST_NO_POOLS`: it has no memory pools. `TEST_NO_KERNEL`: the
-/// kernels are not found. `TEST_NAME`: its name.
+/// A driver that has `functions`, which are those of the simulator. It writes the names of those that were called to
+/// the file [`CALLED`]. `TEST_EXCLUSIVE`: another process has the GPU. `TEST_NO_POOLS`: it has no memory pools.
+/// `TEST_NO_KERNEL`: the kernels are not found. `TEST_NAME`: its name.
 fn forwarding(functions: &[&str], simulator: &Path) -> String {
     let names: Vec<String> = functions.iter().map(|name| format!("\"{name}\"")).collect();
     let count = names.len();
@@ -124,7 +125,8 @@ fn forwarding(functions: &[&str], simulator: &Path) -> String {
                 "(void* function, void* module, const char* name) { if (getenv(\"TEST_NO_KERNEL\")) return 500;"
             }
             "cuDeviceGetAttribute" => {
-                "(int* value, int which, int device) { if (which == 115 && getenv(\"TEST_NO_POOLS\")) return *value = 0;"
+                "(int* value, int which, int device) { if (which == 115 && getenv(\"TEST_NO_POOLS\")) \
+                 return *value = 0;"
             }
             "cuDeviceGetName" => {
                 "(char* name, int length, int device) { if (getenv(\"TEST_NAME\")) \
@@ -230,8 +232,8 @@ fn a_gpu_that_another_process_has_is_left_to_it() {
     }
 }
 
-/// Every command that uses a GPU, and what the examples and benches call, on a driver that has the functions of the list alone,
-/// which are those of CUDA 12.0; and each of them is called.
+/// Every command that uses a GPU, and what the examples and benches call, on a driver that has the functions of the
+/// list alone, which are those of CUDA 12.0; and each of them is called.
 #[test]
 fn the_least_driver_is_all_that_is_called() {
     let mut scene = scene();
@@ -253,7 +255,8 @@ fn the_least_driver_is_all_that_is_called() {
     scene.run("inspect run");
     assert!(scene.run("devices").stdout.contains("cuda:0  "));
 
-    // The calls of those that measure, in a process of these tests with that driver; the examples themselves where they are built.
+    // The calls of those that measure, in a process of these tests with that driver; the examples themselves where they
+    // are built.
     let in_process = |program: &Path, arguments: &[&str]| {
         let mut command = Command::new(program);
         command.args(arguments).env("LD_LIBRARY_PATH", &driver).env("PIXTAPE_SIMULATOR", &driver);
@@ -284,8 +287,8 @@ fn the_least_driver_is_all_that_is_called() {
         in_process(&gpu_rates, &["--launches=3", "--elements=1000", "--repeat=1"]);
     }
 
-    // The other branches: a GPU without memory pools, one with little memory, one without the kernels, and one that another process
-    // has.
+    // The other branches: a GPU without memory pools, one with little memory, one without the kernels, and one that
+    // another process has.
     scene.set("TEST_NO_POOLS", "1");
     scene.run(&format!("train {TINY} --device cuda --steps 1 --out pools"));
     scene.set("CUDASIM_MEMORY", (2 << 20).to_string());

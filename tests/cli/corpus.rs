@@ -23,13 +23,13 @@ struct Cases {
 struct Case {
     /// Below `tests/corpus`.
     file: String,
-    /// In which FILE is the file, FOLDER the folder that it alone is in, TINY the flags of the smallest networks, URL its address
-    /// and RUN a run of two steps with the file in the place of the one of its name.
+    /// In which FILE is the file, FOLDER the folder that it alone is in, TINY the flags of the smallest networks, URL
+    /// its address and RUN a run of two steps with the file in the place of the one of its name.
     command: String,
     /// The command succeeds; without it, it is refused.
     #[serde(default)]
     taken: bool,
-    /// What the command prints.
+    /// Words that the command prints.
     #[serde(default)]
     words: Vec<String>,
 }
@@ -46,8 +46,8 @@ fn cases(kind: &str) -> Vec<Case> {
     cases
 }
 
-/// Runs the cases of a kind: exit status 0 or 1, one error in lines of its own that has the expected words, no character that a
-/// terminal would obey.
+/// Runs the cases of a kind: exit status 0 or 1, one error in lines of its own that has the expected words, no
+/// character that a terminal would obey.
 fn run_all(kind: &str) {
     let scene = Scene::new();
     for Case { file, command, taken, words } in cases(kind) {
@@ -84,7 +84,7 @@ fn run_all(kind: &str) {
         let told = stdout + &stderr;
         assert!(words.iter().all(|word| told.contains(word)), "{file}: {words:?} in {told}");
         assert_eq!(fs::read(scene.path(&format!("only/{name}"))).unwrap(), bytes, "{file} was changed");
-        // What a higher bound would take is kept for it.
+        // A download that a higher bound would take is kept for it.
         let is_kept = told.contains("--max-unpacked");
         let left = ["out", "out.safetensors", "data/x", "data/x.tar.gz.part"].map(|path| scene.path(path).exists());
         assert!(taken || left == [false, false, false, is_kept], "{file} left something");

@@ -1,5 +1,5 @@
-//! Weights that come without a run: what `export` has written and what other programs write, in every command that takes weights;
-//! and files that are given as weights and are none.
+//! Weights that come without a run: what `export` has written and what other programs write, in every command that
+//! takes weights; and files that are given as weights and are none.
 
 use std::fs;
 
@@ -255,9 +255,9 @@ fn what_export_says_of_pytorchs_classes_is_true_for_the_network_at_hand() {
         scene.run(&format!("export run --safetensors out.safetensors --network {network}")).stdout
     };
     let said = says("", "generator");
-    let expected = "No published class takes them: they are those of GeneratorUNet(in_channels=3, out_channels=3), but for a width \
-                    of 2 (the class has 64), a depth of 5 (the class has 8); a copy changed in that takes them with \
-                    load_state_dict(strict=True)";
+    let expected = "No published class takes them: they are those of GeneratorUNet(in_channels=3, out_channels=3), but \
+                    for a width of 2 (the class has 64), a depth of 5 (the class has 8); a copy changed in that takes \
+                    them with load_state_dict(strict=True)";
     assert!(said.contains(expected), "{said}");
     let isola = "--recipe isola --receptive-field 34 --norm instance-affine";
     let said = says(isola, "generator");

@@ -189,13 +189,13 @@ fn what_was_taken_before_is_taken_as_it_was() {
     scene.draw_pairs(&["made/0.png", "made/1.png"]);
     draw(&scene, &["0", "1"], |name, side| format!("made/{}/{name}.png", ["images", "labels"][side]));
     assert!(line(&scene.run("data check made"), "Found").contains("pairs side by side"));
-    // Where one picture happens to lie there, it may be meant otherwise.
+    // One picture beside the folders makes it unclear which are meant.
     draw(&scene, &["0", "1"], |name, side| format!("logo/{}/{name}.png", ["images", "labels"][side]));
     scene.draw_pairs(&["logo/logo.png"]);
     let error = scene.refused("data check logo");
     let words = "logo: are its pairs the 1 picture in it, or the 2 pairs in folders images/ and labels/?";
     assert!(error.contains(words), "{error}");
-    // Where some names are equal, others that differ in case were skipped.
+    // Names that differ in case are skipped if others are equal.
     draw(&scene, &["0", "1"], |name, side| format!("case/{}/{name}.png", ["A", "B"][side]));
     scene.draw("case/A/X.png", &half(0, 0));
     scene.draw("case/B/x.png", &half(0, 1));
@@ -359,8 +359,8 @@ fn what_is_no_file_is_left_out_and_named() {
     assert_eq!(line(&said, "Pairs"), "Pairs     2 pairs to learn from");
     assert_eq!(
         line(&said, "Skipped"),
-        "Skipped   4 files (a FIFO: fifo.png; a device: zero.png; a link to nothing: gone.png; holds a PNG: rename it to \
-         .png: c)"
+        "Skipped   4 files (a FIFO: fifo.png; a device: zero.png; a link to nothing: gone.png; holds a PNG: rename it \
+         to .png: c)"
     );
     let said = scene.run(&format!("train --data data {TINY} --steps 1 --out run"));
     assert!(line(&said, "Skipped").contains("a FIFO: fifo.png"), "{}", said.stderr);

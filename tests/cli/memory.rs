@@ -1,4 +1,5 @@
-//! Memory and threads: refused before the work begins, an error when they run out, and never more lines than one can read.
+//! Memory and threads: refused before the work begins, an error when they run out, and never more lines than one can
+//! read.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -115,7 +116,8 @@ fn what_is_too_large_for_the_machine_is_refused_with_numbers_and_the_cure() {
     assert!(!scene.path("run").exists());
 }
 
-/// What is not refused has to succeed: the memory that is told is what it takes, beside some 60 MiB for the program itself.
+/// A command that is not refused has to succeed: the memory that is told is what it takes, beside some 60 MiB for the
+/// program itself.
 #[test]
 fn the_memory_that_a_command_is_said_to_take_is_enough_for_it() {
     let scene = Scene::new();

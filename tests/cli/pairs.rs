@@ -212,7 +212,8 @@ fn check_tells_what_train_would_find_and_refuse() {
     // A folder of another name than those of parts.
     scene.draw("data/valid/d.png", &pair(3, 64, 32));
     let said = scene.run("data check data");
-    let skipped = "Skipped   1 file, 1 folder (a folder that is not looked into: valid; not a PNG, JPEG, TIFF, WebP or BMP: train/notes.txt)";
+    let skipped = "Skipped   1 file, 1 folder (a folder that is not looked into: valid; not a PNG, JPEG, TIFF, WebP or \
+                   BMP: train/notes.txt)";
     assert!(said.stdout.lines().any(|line| line == skipped), "{}", said.stdout);
 
     let error = scene.refused("data check data --load-size 300");

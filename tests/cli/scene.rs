@@ -88,8 +88,8 @@ impl Scene {
         said(&self.command(line).assert().success())
     }
 
-    /// Runs a command that has to fail: exit status 1, one error on stderr (a line, or a line and an indented one for each
-    /// problem) and nothing else anywhere, every file as it was. Returns the error.
+    /// Runs a command that has to fail: exit status 1, one error on stderr (a line, or a line and an indented one for
+    /// each problem) and nothing else anywhere, every file as it was. Returns the error.
     pub fn refused(&self, line: &str) -> String {
         let before = self.files();
         let Said { stdout, stderr } = said(&self.command(line).assert().code(1));

@@ -35,7 +35,7 @@ fn losses_that_are_not_as_a_run_leaves_them_are_kept_and_the_run_goes_on() {
     let scene = scene();
     let good = read(&scene, "run/losses.csv");
     let line = |number: usize| good.lines().nth(number).unwrap().to_owned() + "\n";
-    // What the file holds, what is said of it, and the steps whose rows are lost.
+    // The content of the file, the words on it, and the steps whose rows are lost.
     let cases: [(&str, Option<String>, &str, &[usize]); 7] = [
         ("missing", None, "is missing", &[1, 2, 3, 4, 5]),
         ("empty", Some(String::new()), "does not begin with epoch,step", &[1, 2, 3, 4, 5]),

@@ -1,5 +1,5 @@
-//! The output of a command takes the place of a regular file or of nothing. Devices, FIFOs and folders are refused before
-//! any work; links are followed.
+//! The output of a command takes the place of a regular file or of nothing. Devices, FIFOs and folders are refused
+//! before any work; links are followed.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -37,14 +37,14 @@ fn contents_decide_which_files_of_a_folder_are_taken_and_the_rest_is_named() {
     assert_eq!(scene.names("out"), ["0.png", "1.jpg", "2.png", "3.bmp"]);
     assert_eq!(
         said.stderr,
-        "Left out 4 files, 1 folder (a GIF, which is not read: convert it to PNG: in/4.gif; a PPM, PGM or PBM, which is not read: \
-         convert it to PNG: in/5.ppm; a folder that is not looked into: in/sub; hidden: in/.hidden; not a PNG, JPEG, TIFF, WebP or \
-         BMP: in/notes.txt)\n"
+        "Left out 4 files, 1 folder (a GIF, which is not read: convert it to PNG: in/4.gif; a PPM, PGM or PBM, which \
+         is not read: convert it to PNG: in/5.ppm; a folder that is not looked into: in/sub; hidden: in/.hidden; not a \
+         PNG, JPEG, TIFF, WebP or BMP: in/notes.txt)\n"
     );
     // Named themselves, they are inputs like any other.
     let error = scene.refused("translate run in/2 in/4.gif --out elsewhere");
     assert!(error.contains("1 of 2 inputs cannot be translated") && error.contains("in/4.gif: not a PNG"), "{error}");
-    // What an earlier command has written beside them was never an input.
+    // The output of an earlier command beside them is not an input.
     scene.run("translate run in/0.png --out in/out");
     assert!(!scene.run("translate run in --out in/out").stderr.contains("in/out"));
 }

@@ -39,8 +39,8 @@ pub struct FetchArgs {
     #[arg(long, value_name = "SIZE", requires = "name")]
     pub max_download: Option<ByteSize>,
 
-    /// The most space on the disk that the unpacked files may take; for the data sets below twice the archive's size, else ten
-    /// times the download's and 1G.
+    /// The most space on the disk that the unpacked files may take; for the data sets below twice the archive's size,
+    /// else ten times the download's and 1G.
     #[arg(long, value_name = "SIZE", requires = "name")]
     pub max_unpacked: Option<ByteSize>,
 }

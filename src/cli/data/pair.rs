@@ -10,10 +10,11 @@ Example: photos/house.jpg and labels/house.png become pairs/house.png
 
 /// Join two folders of pictures into side-by-side pairs
 ///
-/// Pictures of the same name (without its ending; case and Unicode form count only where two names differ in nothing else)
-/// become one PNG, A in its left half and B in its right half. Where the folders have train/, val/ and test/, these are kept.
-/// A pair is as deep as the deeper of its pictures (8 or 16 bits), in colour when one of them is, and has an alpha channel
-/// when one has it. Pictures without a partner and pairs of two sizes are named before anything is written.
+/// Pictures of the same name (without its ending; case and Unicode form count only where two names differ in nothing
+/// else) become one PNG, A in its left half and B in its right half. Where the folders have train/, val/ and test/,
+/// these are kept. A pair is as deep as the deeper of its pictures (8 or 16 bits), in colour when one of them is, and
+/// has an alpha channel when one has it. Pictures without a partner and pairs of two sizes are named before anything is
+/// written.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLE)]
 pub struct PairArgs {
@@ -29,7 +30,8 @@ pub struct PairArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 
-    /// Resize B where it differs in size from A, but not in shape (bicubic: it mixes the colours of label maps along their borders).
+    /// Resize B where it differs in size from A, but not in shape (bicubic: it mixes the colours of label maps along
+    /// their borders).
     #[arg(long)]
     pub resize: bool,
 }

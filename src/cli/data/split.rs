@@ -13,8 +13,9 @@ Example: four fifths to train on, a tenth to watch, a tenth to measure with
 /// Divide pairs into train/, val/ and test/
 ///
 /// Copies the pictures of a folder, which stays as it is: side-by-side pairs, pairs of two files of the same name
-/// (house.jpg and house.png) or of two suffixes (house_A.png and house_B.png), or two folders, which become A/ and B/. The two files of a pair always land in the same part. Which pair lands
-/// where depends on the names and the seed alone.
+/// (house.jpg and house.png) or of two suffixes (house_A.png and house_B.png), or two folders, which become A/ and B/.
+/// The two files of a pair always land in the same part. Which pair lands where depends on the names and the seed
+/// alone.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLE)]
 pub struct SplitArgs {
@@ -34,8 +35,8 @@ pub struct SplitArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
     pub test: f64,
 
-    /// Size of the images that the pairs are for: side-by-side files whose halves are far from its shape are refused, as in
-    /// training.
+    /// Size of the images that the pairs are for: side-by-side files whose halves are far from its shape are refused,
+    /// as in training.
     #[arg(long, value_name = "SIZE", default_value = "256")]
     pub image_size: Size,
 

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, ensure};
 pub struct Table(Vec<(u8, u8)>);
 
 impl Table {
-    /// The codes with `counts` of each length from 1 to 16, in the order of their `symbols`. `None` when there are more than fit.
+    /// The codes with `counts` of each length from 1 to 16, in the order of their `symbols`. `None` when there are more
+    /// than fit.
     pub fn new(counts: &[u8], symbols: &[u8]) -> Option<Table> {
         let mut table = vec![(0, 0); 1 << 16];
         let (mut next, mut symbols) = (0, symbols.iter());
@@ -74,7 +75,8 @@ impl Bits {
     }
 
     /// # Errors
-    /// When more bits were taken than there are, or some are left: other than those that fill a byte, and bytes of fill.
+    /// When more bits were taken than there are, or some are left: other than those that fill a byte, and bytes of
+    /// fill.
     pub fn finish(&self) -> Result<()> {
         self.ensure_inside()?;
         let left = &self.bytes[self.position.div_ceil(8)..];

@@ -1,9 +1,10 @@
 //! Damage in JPEG files (ITU T.81), which decoders fill with grey in silence.
 //!
-//! The compressed data are gone through code by code, without computing a picture: every block of every scan has to be there, every
-//! code has to exist, every coefficient to be one that a picture can have, restart markers to come in order, and a scan to end
-//! where its last block ends. A flipped bit may make the codes after it others, until one does not hold; one that only changes the
-//! value of a coefficient cannot be noticed, because a JPEG has no checksum. The tests measure how much is noticed.
+//! The compressed data are gone through code by code, without computing a picture: every block of every scan has to be
+//! there, every code has to exist, every coefficient to be one that a picture can have, restart markers to come in
+//! order, and a scan to end where its last block ends. A flipped bit may make the codes after it others, until one does
+//! not hold; one that only changes the value of a coefficient cannot be noticed, because a JPEG has no checksum. The
+//! tests measure how much is noticed.
 
 mod huffman;
 mod scan;
@@ -28,7 +29,7 @@ mod marker {
     pub const APP0: u8 = 0xE0;
 }
 
-/// What a file says of its picture.
+/// The header of a JPEG picture (SOF), and the state of its components.
 #[derive(Debug)]
 pub struct Frame {
     pub width: u16,
@@ -67,7 +68,8 @@ struct Checker {
 }
 
 impl Checker {
-    /// Goes through one stream from its SOI to its EOI. What follows belongs to no picture of ours: previews, depth maps, padding.
+    /// Goes through one stream from its SOI to its EOI. What follows belongs to no picture of ours: previews, depth
+    /// maps, padding.
     fn run(&mut self, bytes: &[u8]) -> Result<()> {
         ensure!(bytes.starts_with(&[0xFF, marker::SOI]), "the JPEG file is damaged: it does not begin as one");
         let mut at = 2;

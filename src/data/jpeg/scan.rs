@@ -4,8 +4,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::huffman::{Bits, Table};
 
-/// A DC coefficient times its step at most. Samples from -128 to 127 give 1024; rounding and encoders that overshoot on purpose go a
-/// little beyond.
+/// A DC coefficient times its step at most. Samples from -128 to 127 give 1024; rounding and encoders that overshoot on
+/// purpose go a little beyond.
 const LARGEST_MEAN: i64 = 2048;
 
 /// The same of an AC coefficient, which is at most twice as large.
@@ -22,9 +22,10 @@ pub struct Component {
     blocks: [usize; 2],
     /// Units of the picture, along the width and along the height.
     units: [usize; 2],
-    /// Of each block (whole units of them), which coefficients are not zero: of a progressive file, whose later scans depend on it.
+    /// Of each block (whole units of them), which coefficients are not zero: of a progressive file, whose later scans
+    /// depend on it.
     nonzero: Vec<u64>,
-    /// How many lower bits of each coefficient are still to come; none is there yet before its first scan.
+    /// Lower bits of each coefficient that are still to come; `None` before its first scan.
     missing: [Option<u8>; 64],
     is_progressive: bool,
 }
@@ -92,7 +93,7 @@ pub struct Scan<'a> {
     pub restart_interval: usize,
 }
 
-/// What goes on from block to block; a restart begins anew.
+/// The state of a scan from block to block; a restart resets it.
 #[derive(Default)]
 struct State {
     /// The last DC coefficient of each part.
@@ -307,14 +308,14 @@ impl Scan<'_> {
 
 const IMPOSSIBLE: &str = "the JPEG file is damaged: its data have a value that no picture has";
 
-/// Where the data from `at` on end: at the next marker of any kind, or with the file.
+/// The end of the data from `at` on: the next marker of any kind, or the file's end.
 fn end_of_segment(bytes: &[u8], at: usize) -> usize {
     let is_marker = |pair: &[u8]| pair[0] == 0xFF && pair[1] != 0;
     let rest = bytes.get(at..).unwrap_or_default();
     at + rest.windows(2).position(is_marker).unwrap_or(rest.len())
 }
 
-/// Where the data of a scan end, restarts included.
+/// The end of a scan's data, restarts included.
 pub fn end_of_data(bytes: &[u8], mut at: usize) -> usize {
     loop {
         at = end_of_segment(bytes, at);

@@ -5,7 +5,7 @@ use crate::data::file::decode;
 
 const SIDES: (u16, u16) = (70, 45);
 
-/// What a camera's picture has: edges, slopes and grain.
+/// A picture with edges, slopes and grain, as a camera's has.
 fn picture(channels: usize) -> Vec<u8> {
     let (width, height) = (usize::from(SIDES.0), usize::from(SIDES.1));
     let sample = |i: usize| {
@@ -37,7 +37,7 @@ fn restarting() -> Vec<u8> {
     made(ColorType::Rgb, 3, |encoder| encoder.set_restart_interval(4))
 }
 
-/// Where the data of each scan begin and end.
+/// The range of the data of each scan.
 fn scans(file: &[u8]) -> Vec<std::ops::Range<usize>> {
     let mut scans = Vec::new();
     let mut at = 2;

@@ -1,4 +1,4 @@
-//! Where the pairs lie in a folder, found by looking.
+//! The layout of the pairs in a folder, found by looking.
 //!
 //! A data set has up to three parts, `train`, `val` and `test`, or is flat. Whatever its layout, a part is a list of
 //! [`Source`]s: from there on nobody asks how the files were laid out.
@@ -22,7 +22,7 @@ pub use names::{Joined, Named, join, join_folded};
 use sides::Sides;
 use suffix::Suffixes;
 
-/// How the two sides of a pair are kept together.
+/// The way in which the two sides of a pair are kept together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// One file, A in its left half and B in its right half.
@@ -69,7 +69,7 @@ pub const PARTS: [&str; 4] = ["train", "val", "test", ""];
 const NO_PARTNER: &str = "no partner";
 const BESIDE_TRAIN: &str = "beside train/";
 
-/// What is in a folder.
+/// The pairs in a folder, and the files that are none.
 #[derive(Debug)]
 pub struct Found {
     pub layout: Layout,
@@ -81,7 +81,7 @@ pub struct Found {
     sides: [Option<[PathBuf; 2]>; 4],
     /// Files that belong to no pair, each with the reason, and folders that are not looked into.
     pub skipped: Vec<(PathBuf, String)>,
-    /// What makes it unclear which files are pairs.
+    /// Reasons why it is unclear which files are pairs.
     pub unclear: Vec<String>,
     /// Why the files may be meant otherwise than they were always taken.
     doubt: Option<String>,
@@ -94,8 +94,8 @@ pub struct Found {
 /// most stems decide: those with a `.png` and another ending are pairs of files; else the names of all: those that
 /// differ in two suffixes are pairs of files, the others side by side.
 ///
-/// What was taken as pairs once is taken so again, since the fingerprint of a run's data depends on it; who does not go
-/// on with such a run asks for [`Found::ensure_certain`].
+/// Files that were once taken as pairs are taken so again, since the fingerprint of a run's data depends on it; callers
+/// that do not go on with such a run ask for [`Found::ensure_certain`].
 ///
 /// # Errors
 /// When there is no such folder, or there are no pairs, or it is unclear where; says what was looked for.
@@ -308,12 +308,12 @@ impl Found {
     }
 }
 
-/// What to type to join two folders.
+/// The `data pair` command that joins two folders, for error messages.
 fn join_command(a: &str, b: &str) -> String {
     format!("`pixtape data pair --a {a} --b {b} --out pairs`")
 }
 
-/// Whether most files are the two of a stem.
+/// True if most files are the two of a stem.
 fn are_stems<'a>(files: impl Iterator<Item = &'a PathBuf>) -> bool {
     let mut is_png: BTreeMap<(Option<&Path>, &OsStr), BTreeSet<bool>> = BTreeMap::new();
     for file in files {

@@ -26,7 +26,7 @@ impl Named {
     }
 }
 
-/// What became of the files of two sides.
+/// The files of two sides, joined by name.
 #[derive(Debug, Default)]
 pub struct Joined {
     /// In the order of A.

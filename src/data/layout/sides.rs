@@ -12,7 +12,7 @@ use crate::data::listing::{folders, pictures};
 /// The folders of A and of B.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Sides {
-    /// What the sides are called.
+    /// The names of the sides, A first.
     pub names: [String; 2],
     /// Those of each of [`PARTS`] that has some.
     pub folders: [Option<[PathBuf; 2]>; 4],

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::words::{is_separator, side_of};
 use crate::data::picture_size;
 
-/// What the names of the files of a folder say.
+/// The suffixes by which the files of a folder are pairs.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Suffixes {
     /// The suffixes of A and of B, which all files have.

@@ -1,7 +1,7 @@
 //! The directories of a TIFF (TIFF 6.0, section 2; BigTIFF): tags and where their values lie.
 //!
-//! The tiff crate interprets a directory as a whole or refuses it. To name what a file holds, to tell pages from thumbnails and
-//! to carry tags over, they are read here.
+//! The tiff crate interprets a directory as a whole or refuses it. To name what a file holds, to tell pages from
+//! thumbnails and to carry tags over, they are read here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek, SeekFrom};
@@ -48,7 +48,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Where the offset of the first directory stands.
+    /// The position of the offset of the first directory.
     pub fn first_offset_at(self) -> u64 {
         if self.is_big { 8 } else { 4 }
     }
@@ -76,7 +76,7 @@ impl Header {
     }
 }
 
-/// What the values of a tag are and where they lie.
+/// The type, number and position of the values of a tag.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     /// The type's number, such as 3 for SHORT.
@@ -110,13 +110,13 @@ impl Entry {
 #[derive(Clone, Debug)]
 pub struct Directory {
     pub header: Header,
-    /// Where it stands in the file.
+    /// Its position in the file.
     pub at: u64,
     entries: BTreeMap<u16, Entry>,
 }
 
-/// The directories of the pages of a file: all in its list but thumbnails, reduced pictures and masks. One that has nothing else has
-/// one page, the first of these.
+/// The directories of the pages of a file: all in its list but thumbnails, reduced pictures and masks. One that has
+/// nothing else has one page, the first of these.
 ///
 /// # Errors
 /// When it is no TIFF, or a directory lies beyond its end.

@@ -10,7 +10,7 @@ use crate::data::{Depth, Size};
 /// Of the compressions: JPEG in its newer form.
 pub const JPEG: u64 = 7;
 
-/// What the first samples of a pixel mean.
+/// The meaning of the first samples of a pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colors {
     Grey,
@@ -21,7 +21,7 @@ pub enum Colors {
     Cmyk,
 }
 
-/// What the sample behind the colours means.
+/// The meaning of the sample behind the colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Last {
     Alpha,
@@ -118,7 +118,8 @@ impl Kind {
     }
 }
 
-/// What the samples of a pixel mean. GDAL writes three or four bands of equal rights as grey with extra samples: these are RGB.
+/// The meaning of the samples of a pixel. GDAL writes three or four bands of equal rights as grey with extra samples:
+/// these are RGB.
 fn meaning(photometric: u64, samples: usize, extra: &[u64]) -> Result<(Colors, Option<Last>)> {
     let last = || match extra.last() {
         Some(1) => Last::PremultipliedAlpha,
@@ -157,8 +158,8 @@ fn is_signed(formats: &[u64], bits: u64) -> Result<bool> {
     ensure!(formats.iter().all(|of_one| *of_one == format), "its samples are of different types: save all as integers");
     match (format, bits) {
         (3, _) => bail!(
-            "its samples are {bits}-bit floats, which do not say what is black and white: scale them to 0 to 65535 and save \
-             it with 16 bits"
+            "its samples are {bits}-bit floats, which do not say what is black and white: scale them to 0 to 65535 and \
+             save it with 16 bits"
         ),
         (5 | 6, _) => bail!("its samples are complex numbers: save their magnitude with 16 bits"),
         (1 | 2 | 4, 17..) => {

@@ -1,7 +1,7 @@
 //! Pictures in TIFF files: which kinds are read, and how samples become a picture's.
 //!
-//! The tiff crate unpacks strips and tiles. What the samples mean is found out here, because the crate leaves out bands that it
-//! has no meaning for: it is shown a picture of as many bands of grey as there are samples.
+//! The tiff crate unpacks strips and tiles. What the samples mean is found out here, because the crate leaves out bands
+//! that it has no meaning for: it is shown a picture of as many bands of grey as there are samples.
 
 mod directory;
 mod kind;
@@ -85,8 +85,8 @@ pub(super) fn decode(file: &[u8], page: &Directory) -> Result<Decoded> {
     Ok(Decoded { picture, depth, is_premultiplied })
 }
 
-/// Strips and tiles as large as the picture could need: a decoder would take the memory that they claim. JPEG data in them are
-/// looked at as those of a JPEG file are.
+/// Strips and tiles as large as the picture could need: a decoder would take the memory that they claim. JPEG data in
+/// them are looked at as those of a JPEG file are.
 fn check_chunks(file: &[u8], page: &Directory, kind: &Kind) -> Result<()> {
     let mut cursor = Cursor::new(file);
     let mut numbers = |tag| page.numbers(&mut cursor, tag);
@@ -118,7 +118,8 @@ fn check_chunks(file: &[u8], page: &Directory, kind: &Kind) -> Result<()> {
     Ok(())
 }
 
-/// The samples as they are stored, a plane after the other where they are planar, 8 bits or 16 (as two bytes of this machine).
+/// The samples as they are stored, a plane after the other where they are planar, 8 bits or 16 (as two bytes of this
+/// machine).
 fn unpack(file: &[u8], page: &Directory, kind: &Kind) -> Result<Vec<u8>> {
     let header = page.header;
     let photometric = page.entry(tag::PHOTOMETRIC).context("the TIFF does not say what its samples mean")?;
@@ -154,7 +155,7 @@ fn colored(stored: Vec<u8>, file: &[u8], page: &Directory, kind: &Kind) -> Resul
     let Size { width, .. } = kind.size;
     let mut samples: Vec<u16> = zeroed(kind.size.pixels() * kind.samples)?;
     let (pixels, bands) = (kind.size.pixels(), kind.samples);
-    // Where a stored sample goes.
+    // The index of a stored sample in the interleaved ones.
     let place = |index: usize| if kind.is_planar { index % pixels * bands + index / pixels } else { index };
     match kind.bits {
         16 => {
@@ -205,8 +206,8 @@ fn refuse_negative(samples: &[u16], kind: &Kind) -> Result<()> {
     let least = samples.iter().map(|&sample| signed(sample)).min().unwrap_or_default();
     ensure!(
         least >= 0,
-        "its samples are signed and go down to {least}, which {} bits from 0 on cannot hold: add an offset to all files and save \
-         them as unsigned integers",
+        "its samples are signed and go down to {least}, which {} bits from 0 on cannot hold: add an offset to all \
+         files and save them as unsigned integers",
         kind.bits
     );
     Ok(())

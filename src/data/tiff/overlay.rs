@@ -4,7 +4,7 @@ use std::io::{Cursor, Read, Result, Seek, SeekFrom};
 
 pub struct Overlay<'a> {
     file: Cursor<&'a [u8]>,
-    /// Where each begins, and its bytes.
+    /// The position of each, and its bytes.
     patches: Vec<(u64, Vec<u8>)>,
 }
 

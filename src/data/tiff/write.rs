@@ -12,14 +12,15 @@ use tiff::tags::{ExtraSamples, Tag, Type};
 use super::directory::Directory;
 use crate::data::{Depth, Picture};
 
-/// Where each pixel lies on the earth: ModelPixelScale, ModelTiepoint, ModelTransformation, the three tags of the GeoTIFF keys and the
-/// coefficients of a rational polynomial.
+/// The place of each pixel on the earth: ModelPixelScale, ModelTiepoint, ModelTransformation, the three tags of the
+/// GeoTIFF keys and the coefficients of a rational polynomial.
 const GEOREFERENCE: [u16; 7] = [33550, 33922, 34264, 34735, 34736, 34737, 50844];
 
 /// XResolution, YResolution, ResolutionUnit.
 const RESOLUTION: [u16; 3] = [282, 283, 296];
 
-/// GDAL's metadata (statistics and scales of the bands) and its value for no data: of the input, and not true of a translation.
+/// GDAL's metadata (statistics and scales of the bands) and its value for no data: of the input, and not true of a
+/// translation.
 const OF_THE_BANDS: [u16; 2] = [42112, 42113];
 
 /// Tags with their values, to be written as they were read.
@@ -32,7 +33,7 @@ pub struct Carried {
 }
 
 impl Carried {
-    /// What `page` says of the place and the resolution of its picture.
+    /// The tags of `page` for the place and the resolution of its picture.
     ///
     /// # Errors
     /// When the values of a tag lie beyond the end of the file.
@@ -56,7 +57,7 @@ impl Carried {
         self
     }
 
-    /// Whether a place on the earth is among them.
+    /// True if a place on the earth is among them.
     pub fn is_georeferenced(&self) -> bool {
         self.tags.iter().any(|(tag, ..)| GEOREFERENCE.contains(tag))
     }

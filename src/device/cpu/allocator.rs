@@ -1,7 +1,8 @@
-//! The program's allocator: the system's, but memory that is refused ends the program with an error instead of an abort.
+//! The program's allocator: the system's, but memory that is refused ends the program with an error instead of an
+//! abort.
 //!
-//! Rust's collections cannot report a refusal. A run and a download can be gone on with after a kill at any moment, so ending at
-//! once loses nothing that a kill would not.
+//! Rust's collections cannot report a refusal. A run and a download can be gone on with after a kill at any moment, so
+//! ending at once loses nothing that a kill would not.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::{self, Write};
@@ -14,7 +15,8 @@ use crate::bytes::ByteSize;
 #[derive(Debug)]
 pub struct Allocator;
 
-// SAFETY: every call is handed on to `System` as it came, and the only results that are not handed back are null pointers.
+// SAFETY: every call is handed on to `System` as it came, and the only results that are not handed back are null
+// pointers.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller promises what `System` asks for.
@@ -59,8 +61,8 @@ fn refused(bytes: usize) -> ! {
     // A line that is cut short still says the first of it.
     let _ = writeln!(
         line,
-        "error: out of memory: {} were refused; give the program more (free memory, the container's limit, ulimit -v), or \
-         take smaller pictures, a smaller --tile or --batch, fewer --threads",
+        "error: out of memory: {} were refused; give the program more (free memory, the container's limit, ulimit -v), \
+         or take smaller pictures, a smaller --tile or --batch, fewer --threads",
         ByteSize(bytes as u64)
     );
     end(&line.bytes[..line.length])

@@ -73,8 +73,8 @@ impl<T: Real> Cpu<T> {
         Cpu::with_memory(program, dependencies, memory, control)
     }
 
-    /// Bytes of the arena and the scratch memory that `program` takes. Buffers that no step touches (a network that only
-    /// translates has gradients and moments too) have a place in the arena, but no memory.
+    /// Bytes of the arena and the scratch memory that `program` takes. Buffers that no step touches (a network that
+    /// only translates has gradients and moments too) have a place in the arena, but no memory.
     pub fn bytes_of(program: &Program) -> usize {
         let plan = Plan::of(program, &Dependencies::of(program));
         let accesses = || program.steps.iter().flat_map(|recorded| &recorded.accesses);
@@ -181,8 +181,8 @@ fn workspace<T: Real>(program: &Program) -> usize {
     program.steps.iter().map(|s| T::kernel(&*s.step).workspace()).max().unwrap_or(0)
 }
 
-/// Starts the threads for what is done in parallel outside of [`with_threads`]. Left to itself, rayon starts as many as a
-/// variable of the environment says.
+/// Starts the threads for what is done in parallel outside of [`with_threads`]. Left to itself, rayon starts as many as
+/// a variable of the environment says.
 ///
 /// # Errors
 /// When the operating system refuses the threads.

@@ -168,8 +168,8 @@ pub fn open(ordinal: usize) -> Result<(Arc<CudaContext>, Arc<Gpu>)> {
     Ok((context(ordinal)?, gpu))
 }
 
-/// As [`usable`], and a context on it can be made, which is where the driver first says that another process has the GPU, or that
-/// its memory is full. What is made is kept for the life of the process, so nothing is done twice.
+/// As [`usable`], and a context on it can be made, which is where the driver first says that another process has the
+/// GPU, or that its memory is full. What is made is kept for the life of the process, so nothing is done twice.
 ///
 /// # Errors
 /// When it is not there, or cannot be used now.

@@ -19,8 +19,8 @@ pub fn explain(what: &str, error: DriverError) -> Error {
     anyhow!("{what}: {why} ({name})")
 }
 
-/// The meaning of an error that its user can do something about, and what. A library that is not the whole driver cannot explain
-/// its own errors, and of others the driver's text is too short.
+/// The meaning of an error that its user can do something about, and what. A library that is not the whole driver
+/// cannot explain its own errors, and of others the driver's text is too short.
 fn cure(code: CUresult) -> Option<&'static str> {
     Some(match code {
         CUDA_ERROR_OUT_OF_MEMORY => "its memory is full; `nvidia-smi` lists the processes that use it",
@@ -47,8 +47,8 @@ fn cure(code: CUresult) -> Option<&'static str> {
              machine, or in a container match its driver to the host's"
         }
         CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE => {
-            "its library is of a CUDA compatibility package, which this GPU or kernel module does not support; take the \
-             folder `compat` out of LD_LIBRARY_PATH, or update the driver"
+            "its library is of a CUDA compatibility package, which this GPU or kernel module does not support; take \
+             the folder `compat` out of LD_LIBRARY_PATH, or update the driver"
         }
         CUDA_ERROR_UNKNOWN => {
             "the driver does not know itself, as often after a suspend; load its module again (`sudo rmmod nvidia_uvm; \

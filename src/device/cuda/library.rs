@@ -1,7 +1,8 @@
-//! The driver's library: where it is, whether it can be loaded, and whether it has every function that the program calls.
+//! The driver's library: where it is, whether it can be loaded, and whether it has every function that the program
+//! calls.
 //!
-//! cudarc looks each function up when it is first called and panics where it is missing, so all of them are looked up here,
-//! before the first call.
+//! cudarc looks each function up when it is first called and panics where it is missing, so all of them are looked up
+//! here, before the first call.
 
 use std::fs;
 
@@ -12,8 +13,8 @@ use libloading::Library;
 use super::driver::{LEAST_VERSION, readable};
 use crate::words::count;
 
-/// The driver's functions that this crate calls through cudarc, all of them those of CUDA 12.0. A test holds the list to the
-/// calls, both ways.
+/// The driver's functions that this crate calls through cudarc, all of them those of CUDA 12.0. A test holds the list
+/// to the calls, both ways.
 pub const FUNCTIONS: [&str; 39] = [
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
@@ -85,8 +86,8 @@ pub fn load() -> Result<()> {
         others => format!(" and {}", count(others, "other function")),
     };
     bail!(
-        "the library of the NVIDIA driver, {}, lacks {first}{others}: install the driver again, {LEAST_DRIVER} or newer, or \
-         take the folder of that file out of LD_LIBRARY_PATH",
+        "the library of the NVIDIA driver, {}, lacks {first}{others}: install the driver again, {LEAST_DRIVER} or \
+         newer, or take the folder of that file out of LD_LIBRARY_PATH",
         file().unwrap_or_else(|| "libcuda.so".into())
     );
 }
@@ -94,7 +95,8 @@ pub fn load() -> Result<()> {
 /// A driver of a version before [`LEAST_VERSION`], with the cure.
 pub fn too_old(version: i32) -> String {
     format!(
-        "the NVIDIA driver is too old: it supports CUDA {}, at least {} is needed; update the driver to {LEAST_DRIVER} or newer",
+        "the NVIDIA driver is too old: it supports CUDA {}, at least {} is needed; update the driver to {LEAST_DRIVER} \
+         or newer",
         readable(version),
         readable(LEAST_VERSION)
     )
@@ -115,7 +117,8 @@ fn version(library: &Library) -> Option<i32> {
     unsafe { sys::cuDriverGetVersion(&mut version) }.result().ok().map(|()| version)
 }
 
-/// The system's reason why the library of this name cannot be loaded, which names the file; none when there is no such file.
+/// The system's reason why the library of this name cannot be loaded, which names the file; none when there is no such
+/// file.
 fn why_not_loadable(name: &str) -> Option<String> {
     // SAFETY: runs no initialisers, as the library has just failed to load.
     let error = unsafe { Library::new(name) }.err()?;

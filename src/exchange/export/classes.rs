@@ -1,8 +1,8 @@
 //! The published classes of PyTorch that take exported weights, and what they have to be constructed with.
 //!
-//! Only the authors' classes (`UnetGenerator`, `NLayerDiscriminator`, `PixelDiscriminator`) have a width or a depth to choose. A
-//! class may take the names and shapes and yet compute something else, where the order within a block differs: that counts as a
-//! difference too.
+//! Only the authors' classes (`UnetGenerator`, `NLayerDiscriminator`, `PixelDiscriminator`) have a width or a depth to
+//! choose. A class may take the names and shapes and yet compute something else, where the order within a block
+//! differs: that counts as a difference too.
 
 use crate::nn::{BlockOrder, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, Skips, UNet};
 use crate::train::step::StepOptions;
@@ -11,8 +11,8 @@ use crate::train::step::StepOptions;
 const WIDTH: usize = 64;
 const DEPTH: usize = 8;
 
-/// What the authors' classes are to be given for a norm. They leave the biases of convolutions out unless it is `InstanceNorm2d`
-/// itself.
+/// The argument of the authors' classes for a norm. They leave the biases of convolutions out unless it is
+/// `InstanceNorm2d` itself.
 const AFFINE: &str = "lambda c: nn.InstanceNorm2d(c, affine=True)";
 
 const INTO_BATCH_NORM: &str =
@@ -20,11 +20,11 @@ const INTO_BATCH_NORM: &str =
 
 /// A published class, for the weights at hand.
 struct Class {
-    /// How it is constructed.
+    /// The call of its constructor.
     call: String,
-    /// Where the weights differ from all that it can be.
+    /// Differences of the weights from all that it can be.
     differences: Vec<String>,
-    /// What else is to be known.
+    /// Remarks that end the sentence.
     remarks: Vec<String>,
 }
 
@@ -37,7 +37,8 @@ pub fn of_generator(unet: &UNet) -> String {
         }
         Recipe::BlockCk => Class::new("Generator() with BlockCK blocks"),
         Recipe::Isola => Class::new(format!(
-            "the authors' UnetGenerator({input_channels}, {output_channels}, num_downs={depth}, ngf={width}, norm_layer={})",
+            "the authors' UnetGenerator({input_channels}, {output_channels}, num_downs={depth}, ngf={width}, \
+             norm_layer={})",
             norm_layer(norm)
         )),
     };
@@ -160,8 +161,8 @@ impl Class {
         let mut sentence = match differences.is_empty() {
             true => format!("They fit {call} with load_state_dict(strict=True)"),
             false => format!(
-                "No published class takes them: they are those of {call}, but for {}; a copy changed in that takes them with \
-                 load_state_dict(strict=True)",
+                "No published class takes them: they are those of {call}, but for {}; a copy changed in that takes \
+                 them with load_state_dict(strict=True)",
                 differences.join(", ")
             ),
         };

@@ -1,9 +1,10 @@
 //! The forms in which PyTorch's tensors lie in a file: those of `torch.save`, and safetensors.
 //!
-//! `torch.save` writes a pickle that describes the tensors, and beside it their storages. Since PyTorch 1.6 that is a zip archive, with the pickle as `NAME/data.pkl` and each storage, uncompressed, as `NAME/data/KEY`.
-//! Before (and today with `_use_new_zipfile_serialization=False`) it is five pickles in a row, of which the fourth
-//! describes the tensors and the fifth lists the keys of the storages, which follow. In safetensors a header of JSON describes
-//! the tensors, whose values follow.
+//! `torch.save` writes a pickle that describes the tensors, and beside it their storages. Since PyTorch 1.6 that is a
+//! zip archive, with the pickle as `NAME/data.pkl` and each storage, uncompressed, as `NAME/data/KEY`. Before (and
+//! today with `_use_new_zipfile_serialization=False`) it is five pickles in a row, of which the fourth describes the
+//! tensors and the fifth lists the keys of the storages, which follow. In safetensors a header of JSON describes the
+//! tensors, whose values follow.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -57,7 +58,8 @@ pub fn open(path: &Path) -> Result<(Archive, Contents)> {
         _ => match foreign::kind(&start, path) {
             Some(kind) => bail!("it is not a file that torch.save has written, nor one of safetensors, but {kind}"),
             None => bail!(
-                "it is not a file that torch.save has written, neither a zip archive nor a pickle, and not one of safetensors"
+                "it is not a file that torch.save has written, neither a zip archive nor a pickle, and not one of \
+                 safetensors"
             ),
         },
     }

@@ -1,4 +1,5 @@
-//! `pixtape import`: the generator of a PyTorch program, or one that `export` has written, as a file that `translate` takes.
+//! `pixtape import`: the generator of a PyTorch program, or one that `export` has written, as a file that `translate`
+//! takes.
 //!
 //! The file is read without executing anything in it (`torch`), the generator recognised by the names and shapes of its tensors
 //! (`recognise`), and its weights taken over as they are, or with the stored statistics of its batch norms folded into them
@@ -31,8 +32,8 @@ pub(super) use torch::{TorchFile, TorchTensor};
 /// Imports the file that `args` names.
 ///
 /// # Errors
-/// When it is none of PyTorch or of `export`, asks for more than tensors, is damaged, or holds no generator that is known; or the result cannot
-/// be written.
+/// When it is none of PyTorch or of `export`, asks for more than tensors, is damaged, or holds no generator that is
+/// known; or the result cannot be written.
 pub fn run(args: &ImportArgs) -> Result<()> {
     let ImportArgs { file: path, out, direction, running_stats } = args;
     ensure!(
@@ -45,7 +46,8 @@ pub fn run(args: &ImportArgs) -> Result<()> {
     let mut file = TorchFile::open(path).with_context(context)?;
     ensure!(
         !About::is_checkpoint(&file.about),
-        "{} is a checkpoint or an import of pixtape already: translate, evaluate, export and train --start-from take it as it is",
+        "{} is a checkpoint or an import of pixtape already: translate, evaluate, export and train --start-from take \
+         it as it is",
         path.display()
     );
     let dicts = mem::take(&mut file.dicts);
@@ -74,8 +76,8 @@ pub fn run(args: &ImportArgs) -> Result<()> {
     Ok(())
 }
 
-/// Asserts that there is memory for the weights of `unet`, all of which are held before anything is written, and beside them for
-/// what the largest is read from and copied to.
+/// Asserts that there is memory for the weights of `unet`, all of which are held before anything is written, and beside
+/// them for what the largest is read from and copied to.
 fn require_memory(unet: UNet) -> Result<()> {
     let counts = unet.specs().iter().map(Spec::count).collect::<Vec<_>>();
     let largest = counts.iter().max().copied().unwrap_or(0);
@@ -100,13 +102,13 @@ pub(super) fn generator<'a>(
     Ok((recognise::generator(dicts, running_stats)?, None))
 }
 
-/// What is said of a generator from the file at `path`. Without a word on the direction it is from A to B.
+/// The description of a generator from the file at `path`. Without a `direction` it is from A to B.
 pub(super) fn about(generator: UNet, path: &Path, direction: Option<Direction>) -> About {
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     About { generator, origin: Origin::Import { file, direction: direction.unwrap_or(Direction::AToB) } }
 }
 
-/// What becomes of the norms of a generator, for a sentence.
+/// The norms of an imported generator, for a sentence.
 pub(super) fn describe_norms(norm: Norm) -> String {
     weights::describe(norm, false).replace("Norms: ", "its norms use ")
 }

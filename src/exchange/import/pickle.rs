@@ -101,8 +101,8 @@ impl<'a> Pickle<'a> {
     }
 }
 
-/// The most objects that a pickle may make. A byte is enough for an object of a hundred bytes; the description of a network of
-/// a hundred thousand tensors, with its optimiser, makes one million.
+/// The most objects that a pickle may make. A byte is enough for an object of a hundred bytes; the description of a
+/// network of a hundred thousand tensors, with its optimiser, makes one million.
 const MOST_OBJECTS: usize = 4_000_000;
 
 /// The only class whose calls are carried out, into a [dict](Object::Dict).

@@ -39,8 +39,8 @@ pub fn generator(dicts: &[StateDict], running_stats: bool) -> Result<Found<'_>> 
     }
     ensure!(
         seen.discriminators.is_empty(),
-        "it holds a discriminator and no generator: give the file of the generator (*_net_G.pth, or what export writes without \
-         --network discriminator)"
+        "it holds a discriminator and no generator: give the file of the generator (*_net_G.pth, or what export writes \
+         without --network discriminator)"
     );
     let names: Vec<_> =
         dicts.iter().flat_map(|dict| dict.tensors.keys()).take(LISTED).map(|name| shortened(name)).collect();
@@ -52,7 +52,8 @@ pub fn generator(dicts: &[StateDict], running_stats: bool) -> Result<Found<'_>> 
     );
 }
 
-/// The generator that `unet` describes, as `export` writes it: under its bare names. `None` if the file does not begin like that.
+/// The generator that `unet` describes, as `export` writes it: under its bare names. `None` if the file does not begin
+/// like that.
 ///
 /// # Errors
 /// When it begins so and differs.
@@ -71,8 +72,8 @@ pub fn has_generator(dicts: &[StateDict]) -> bool {
     !Seen::of(dicts).generators.is_empty()
 }
 
-/// The tensors of the first discriminator in a file, by the names that the discriminator gives them, with those in the file.
-/// Nothing if there is none.
+/// The tensors of the first discriminator in a file, by the names that the discriminator gives them, with those in the
+/// file. Nothing if there is none.
 pub fn discriminator(dicts: &[StateDict]) -> Vec<(String, String, &TorchTensor)> {
     let Some((dict, prefix)) = Seen::of(dicts).discriminators.into_iter().next() else { return Vec::new() };
     let stored = [".running_mean", ".running_var", ".num_batches_tracked"];

@@ -1,4 +1,5 @@
-//! The tensors of a file by name, in the dictionaries they stand in: what PyTorch's pickles say, or a safetensors header.
+//! The tensors of a file by name, in the dictionaries they stand in: what PyTorch's pickles say, or a safetensors
+//! header.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -138,7 +139,7 @@ pub struct Contents {
     pub dicts: Vec<StateDict>,
     /// Bytes of an element of each storage.
     pub element_sizes: HashMap<String, usize>,
-    /// What a safetensors header says beside its tensors.
+    /// The strings of a safetensors header beside its tensors.
     pub about: HashMap<String, String>,
 }
 
@@ -169,7 +170,8 @@ pub fn contents(pickle: &Pickle) -> Result<Contents> {
     Ok(Contents { dicts: finder.dicts, element_sizes, about: HashMap::new() })
 }
 
-/// The tensors of a safetensors file, each a storage of its own, with the bytes where that starts and ends behind the header.
+/// The tensors of a safetensors file, each a storage of its own, with the bytes where that starts and ends behind the
+/// header.
 ///
 /// # Errors
 /// When one is of a type that is not read.
@@ -300,7 +302,7 @@ pub struct TorchFile {
     path: PathBuf,
     archive: Archive,
     pub dicts: Vec<StateDict>,
-    /// What a safetensors header says beside its tensors.
+    /// The strings of a safetensors header beside its tensors.
     pub about: HashMap<String, String>,
 }
 

@@ -1,9 +1,9 @@
 //! A file over HTTP, however often the connection breaks.
 //!
-//! What has arrived lies in a file of its own, and beside it the server's word for this version of the file: its entity tag or its
-//! date, and the length of the whole. A later request asks for the rest on the condition that this is still the version (`If-Range`),
-//! and what a server sends all the same of another version or length is not taken, so parts of two versions are never put together;
-//! a server that knows no ranges sends the whole again.
+//! What has arrived lies in a file of its own, and beside it the server's word for this version of the file: its entity
+//! tag or its date, and the length of the whole. A later request asks for the rest on the condition that this is still
+//! the version (`If-Range`), and what a server sends all the same of another version or length is not taken, so parts
+//! of two versions are never put together; a server that knows no ranges sends the whole again.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -86,7 +86,7 @@ impl Partial {
         fs::metadata(&self.path).map_or(0, |file| file.len())
     }
 
-    /// How many bytes there are of the file at `url`, and what is known of it.
+    /// The number of bytes there are of the file at `url`, and what is known of it.
     fn begun(&self, url: &str) -> Option<(u64, About)> {
         // An unreadable note is none: the download begins anew.
         let about: About = toml::from_str(&read_text(&self.about).ok()?).ok()?;
@@ -113,7 +113,7 @@ impl Partial {
 enum Failure {
     /// Another attempt may succeed.
     Passing(anyhow::Error),
-    /// What has arrived is of no use, and another attempt starts over.
+    /// The bytes that have arrived are of no use, and another attempt starts over.
     StartOver(&'static str),
     Final(anyhow::Error),
 }
@@ -127,11 +127,12 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// Downloads `url` into `partial`, which is complete in the end, and at most `most` bytes. `what` is said to whoever watches.
+/// Downloads `url` into `partial`, which is complete in the end, and at most `most` bytes. `what` is said to whoever
+/// watches.
 ///
 /// # Errors
-/// When the server refuses, the file is larger than `most`, several attempts in a row bring nothing new, or the file cannot be
-/// written. What has arrived stays, for the next time.
+/// When the server refuses, the file is larger than `most`, several attempts in a row bring nothing new, or the file
+/// cannot be written. What has arrived stays, for the next time.
 pub fn download(url: &str, partial: &Partial, what: &str, most: ByteSize) -> Result<()> {
     let is_web = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme));
     ensure!(is_web, "{url} is no address that begins with https:// or http://");
@@ -249,8 +250,8 @@ fn too_large(how: &str, most: ByteSize) -> Failure {
     ))
 }
 
-/// Appends the body of `response` to `file`, which is that of `partial`. False if there are more than `most` bytes, of which
-/// so many are written.
+/// Appends the body of `response` to `file`, which is that of `partial`. False if there are more than `most` bytes, of
+/// which so many are written.
 fn receive(
     response: Response<Body>,
     file: &mut File,
@@ -299,7 +300,7 @@ fn may_pass(error: &std::io::Error) -> bool {
     if text.contains("failed to lookup address") {
         return text.contains("Temporary") || text.contains("Try again");
     }
-    // What TLS refuses, as a certificate, is invalid data.
+    // Refusals of TLS, as of a certificate, are invalid data.
     ![InvalidData, InvalidInput, PermissionDenied, Unsupported].contains(&error.kind())
 }
 

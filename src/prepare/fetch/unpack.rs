@@ -35,12 +35,13 @@ impl fmt::Display for Damaged {
 
 impl error::Error for Damaged {}
 
-/// Unpacks `archive` into the empty folder `to`, where it takes at most `most` of the disk, and gives the number of pictures.
+/// Unpacks `archive` into the empty folder `to`, where it takes at most `most` of the disk, and gives the number of
+/// pictures.
 ///
 /// # Errors
 /// [`Damaged`] when the archive is cut short or no archive, when one of its entries is a link, a device or would lie
-/// outside of `to` (its name is said), or when it has no pictures; another error when it takes more than `most`, or a file cannot
-/// be written.
+/// outside of `to` (its name is said), or when it has no pictures; another error when it takes more than `most`, or a
+/// file cannot be written.
 pub fn unpack(archive: &Path, to: &Path, most: ByteSize) -> Result<usize> {
     let cannot = || format!("cannot read {}", archive.display());
     let file = File::open(archive).with_context(cannot)?;
@@ -147,7 +148,8 @@ fn cannot_make<R: Read>(error: io::Error, entry: &Entry<R>, otherwise: impl Fn()
     Damaged(format!("it has the entry {} {why}", shortened(&name))).into()
 }
 
-/// Reads what is behind the last entry: zeros, and the checksum of all. Entries that a second archive has there would be lost.
+/// Reads what is behind the last entry: zeros, and the checksum of all. Entries that a second archive has there would
+/// be lost.
 fn read_the_end(mut packed: impl Read) -> Result<()> {
     let mut buffer = [0; 1 << 14];
     loop {
@@ -186,7 +188,7 @@ impl Read for Watched {
     }
 }
 
-/// How far a stream has been read, and how far it may be.
+/// The position in a stream, and the end up to which it may be read.
 #[derive(Clone)]
 struct Bound {
     read: Rc<Cell<u64>>,

@@ -129,7 +129,8 @@ fn a_download_without_end_stops_at_its_bound_and_goes_on_with_a_higher_one() {
     assert_eq!(range(&server.requests()[1]), Some("bytes=300-"));
 }
 
-/// Asserts that an archive is refused at a bound of a mebibyte, that nothing is unpacked, and that the download is kept.
+/// Asserts that an archive is refused at a bound of a mebibyte, that nothing is unpacked, and that the download is
+/// kept.
 #[track_caller]
 fn refused_at_a_mebibyte(archive: Vec<u8>) -> (Scene, Server) {
     let scene = scene();
