@@ -3,8 +3,10 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use super::scene::{Checkpoint, Scene, TINY, checkpoint, pair, wait_until};
+use super::scene::{Checkpoint, PATIENCE, Scene, TINY, checkpoint, pair, wait_until};
 
 /// A checkpoint of 10 MB: written in ten pieces and synced, which takes long enough to be hit in the middle.
 const HEAVY: &str = "--image-size 32 --ngf 16 --ndf 16 --threads 1 --keep 2";
@@ -92,7 +94,14 @@ fn checkpoint_exists(scene: &Scene, run: &str, step: u64) -> bool {
     })
 }
 
-fn outcome(child: Child) -> (Output, String) {
+fn outcome(mut child: Child) -> (Output, String) {
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > PATIENCE {
+            child.kill().unwrap();
+        }
+        sleep(Duration::from_millis(5));
+    }
     let output = child.wait_with_output().unwrap();
     let stdout = String::from_utf8(output.stdout.clone()).unwrap();
     (output, stdout)
@@ -102,7 +111,7 @@ fn outcome(child: Child) -> (Output, String) {
 fn ctrl_c_saves_and_says_how_to_go_on() {
     for name in ["INT", "TERM", "HUP"] {
         let scene = Scene::new();
-        let child = scene.start(&format!("train {TINY} {ENDLESS} --sample-every 3 --out run"));
+        let child = scene.start_with_signals(&format!("train {TINY} {ENDLESS} --sample-every 3 --out run"));
         wait_until("the third step", || scene.path("run/samples/step-00000003.png").exists());
         signal(&child, name);
         let (output, stdout) = outcome(child);
@@ -130,7 +139,7 @@ const SLOW: &str = "--image-size 64 --ngf 32 --ndf 32 --batch 96 --threads 1";
 #[test]
 fn a_second_ctrl_c_ends_the_run_at_once() {
     let scene = Scene::new();
-    let child = scene.start(&format!("train {SLOW} {ENDLESS} --out run"));
+    let child = scene.start_with_signals(&format!("train {SLOW} {ENDLESS} --out run"));
     wait_until("the first sample", || scene.path("run/samples/step-00000000.png").exists());
     signal(&child, "INT");
     // Two signals at the same moment are one.
@@ -172,7 +181,8 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
 fn ctrl_c_before_the_first_step_can_be_gone_on_from() {
     let scene = Scene::new();
     // Ctrl-C is caught before the first line is written; the samples that come next take longer than the signal.
-    let mut child = scene.start(&format!("train --image-size 256 --ngf 8 --ndf 8 --threads 1 {ENDLESS} --out run"));
+    let mut child =
+        scene.start_with_signals(&format!("train --image-size 256 --ngf 8 --ndf 8 --threads 1 {ENDLESS} --out run"));
     let mut line = String::new();
     BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert!(line.starts_with("Training run"), "{line}");

@@ -25,7 +25,7 @@ pub const TINY: &str = "--image-size 32 --ngf 2 --ndf 2 --threads 1";
 pub const FROZEN: &str = "--lr 1e-30 --dropout 0";
 
 /// Nothing that is waited for takes nearly as long.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A temporary folder, the current one of all commands.
 pub struct Scene {
@@ -102,7 +102,18 @@ impl Scene {
 
     /// Starts a command in the background.
     pub fn start(&self, line: &str) -> Child {
-        std::process::Command::new(program())
+        self.start_as(std::process::Command::new(program()), line)
+    }
+
+    /// As [`Scene::start`], with signals that end it, also where the tests run with `nohup` or in the background.
+    pub fn start_with_signals(&self, line: &str) -> Child {
+        let mut command = std::process::Command::new("env");
+        command.arg("--default-signal=HUP,INT,TERM").arg(program());
+        self.start_as(command, line)
+    }
+
+    fn start_as(&self, mut command: std::process::Command, line: &str) -> Child {
+        command
             .current_dir(self.dir.path())
             .args(line.split_whitespace())
             .envs(self.variables.iter().cloned())
