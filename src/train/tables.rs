@@ -109,14 +109,14 @@ fn step_of_metrics(row: &str) -> Option<u64> {
     step.parse().ok()
 }
 
-/// The step of the last row of a `losses.csv`; 0 where there is none.
+/// The last step that a `losses.csv` has a row of; 0 where there is none.
 ///
 /// # Errors
 /// When it is there and cannot be read.
 pub fn last_step(path: &Path) -> Result<u64> {
     let text = read(path)?.unwrap_or_default();
     let steps = text.split(|byte| *byte == b'\n').filter_map(|line| Some(parse(std::str::from_utf8(line).ok()?)?.0));
-    Ok(steps.last().unwrap_or(0))
+    Ok(steps.max().unwrap_or(0))
 }
 
 /// Keeps a table of a run that starts over, if it has rows.
