@@ -98,7 +98,7 @@ pub fn target(path: &Path) -> Result<PathBuf> {
             return Ok(target);
         }
         if !kind.is_symlink() {
-            bail!("{} is {}, which is not replaced: name a file", path.display(), kind_of(kind));
+            bail!("{} is {}, which is not replaced: remove it, or name a file", path.display(), kind_of(kind));
         }
         let next = fs::read_link(&target).with_context(|| format!("cannot follow the link {}", target.display()))?;
         // Relative to the folder that holds the link; an absolute one replaces it.

@@ -78,7 +78,7 @@ pub fn require_stacks(threads: usize) -> Result<()> {
     let room = address_space().map(|bytes| Room { bytes, bound: Bound::AddressSpace });
     let what = match threads {
         0 => "this command".to_owned(),
-        threads => count(threads, "more thread"),
+        threads => format!("starting {}", count(threads, "more thread")),
     };
     let cure = || "raise it, or take fewer --threads".to_owned();
     require_of(room, threads as u64 * STACK + SPARE, what, cure)

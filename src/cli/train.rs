@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, anyhow, ensure};
 use clap::Args;
 
 use crate::{
@@ -64,8 +64,20 @@ fn resume(options: TrainOptions, run: &Path) -> Result<TrainRequest> {
     let lock = RunLock::take(run).context("--resume")?;
     let checkpoint = find_checkpoint(run)?;
     // The settings come from the checkpoint: what it holds was computed with these.
-    let saved = Reader::open(&checkpoint)?.meta()?.config;
+    let meta = Reader::open(&checkpoint).and_then(|reader| reader.meta());
+    let saved = meta.map_err(|error| damaged(run, &checkpoint, error))?.config;
     Ok(TrainRequest { config: options.resume(saved, run)?, resume: Some(Resume { checkpoint, lock }) })
+}
+
+/// The error of a run's newest checkpoint, with the way to go on from another one.
+fn damaged(run: &Path, newest: &Path, error: Error) -> Error {
+    let mut others = checkpoint::names(run).unwrap_or_default();
+    others.retain(|name| Some(name.as_ref()) != newest.file_name());
+    // The best one stands last, and is gone on from where there is no other.
+    match others.iter().rfind(|name| name.starts_with("step-")).or(others.last()) {
+        Some(other) => anyhow!("{error:#}; with that file moved away the run goes on from {other}"),
+        None => error,
+    }
 }
 
 fn find_checkpoint(run: &Path) -> Result<PathBuf> {

@@ -208,9 +208,13 @@ fn prepare([a, b]: [Picture; 2], options: &PairOptions, is_cut: bool) -> Result<
     let target = fit.apply(target.with_channels(options.channels[1]))?;
     ensure!(
         input.size == target.size,
-        "one is {} and the other {}; only --preprocess resize-and-crop makes pictures of one shape one size",
+        "one is {} and the other {}; {}",
         input.size.sides(),
-        target.size.sides()
+        target.size.sides(),
+        match input.size.has_shape_of(target.size) {
+            true => "only --preprocess resize-and-crop makes pictures of one shape one size",
+            false => "no --preprocess takes pictures of two shapes: cut both to what they show in common",
+        }
     );
     Ok(match is_cut {
         true => Pair { input: fit.middle(&input), target: fit.middle(&target) },

@@ -123,7 +123,7 @@ impl Values {
             {
                 warnings.push(format!(
                     "Warning   {name} uses {:.1} % of its range ({range}), so that the networks see hardly any \
-                     difference: rescale its files to the full range",
+                     difference: rescale its files to the full range, or give each class a colour of its own",
                     100.0 * f64::from(most - least) / f64::from(u16::MAX)
                 ));
             }
@@ -135,7 +135,7 @@ impl Values {
                     false => format!("{without} of {} of {name} have no", count(side.pictures, "picture")),
                 };
                 let article = if without == side.pictures { "a " } else { "" };
-                warnings.push(format!("Warning   {files} {article}{which} channel: there it is 65535 everywhere"));
+                warnings.push(format!("Warning   {files} {article}{which} channel: there the networks see the greatest value, opaque, everywhere"));
             }
         }
         warnings
@@ -196,9 +196,19 @@ mod tests {
     fn channels_that_files_do_not_have_are_warned_of() {
         let [rgb, rgba] = [picture(3, false, &[0, 0, 65535]), picture(4, false, &[0, 0, 65535, 3])];
         let found = values([4, 3], &[[&rgb, &rgb]], Depth::Sixteen).warnings();
-        assert_eq!(found, ["Warning   no picture of A has a fourth channel: there it is 65535 everywhere"]);
+        assert_eq!(
+            found,
+            [
+                "Warning   no picture of A has a fourth channel: there the networks see the greatest value, opaque, everywhere"
+            ]
+        );
         let found = values([4, 3], &[[&rgb, &rgb], [&rgba, &rgb]], Depth::Sixteen).warnings();
-        assert_eq!(found, ["Warning   1 of 2 pictures of A have no fourth channel: there it is 65535 everywhere"]);
+        assert_eq!(
+            found,
+            [
+                "Warning   1 of 2 pictures of A have no fourth channel: there the networks see the greatest value, opaque, everywhere"
+            ]
+        );
         assert!(values([4, 3], &[[&rgba, &rgb]], Depth::Sixteen).warnings().is_empty());
     }
 }

@@ -16,7 +16,7 @@ use anyhow::{Result, ensure};
 use rayon::prelude::*;
 
 use crate::data::layout::PARTS;
-use crate::data::listing::{pictures, skip_folders};
+use crate::data::listing::{NOT_LOOKED_INTO, pictures, skip_folders};
 use crate::data::{Picture, Size};
 use crate::progress::{Progress, say};
 use crate::words::{MOST_NAMED, count, first, refuse};
@@ -36,8 +36,14 @@ fn parts(dir: &Path, skipped: &mut Vec<(PathBuf, String)>) -> Result<Vec<(&'stat
             found.push((part, files));
         }
     }
-    ensure!(!found.is_empty(), "no images in {}: looked in it and in train/, val/ and test/", dir.display());
     skip_folders(&PARTS.map(|part| dir.join(part)).each_ref(), skipped)?;
+    let folders = skipped.iter().filter(|(path, why)| why == NOT_LOOKED_INTO && path.starts_with(dir));
+    let folders: Vec<String> = folders.map(|(path, _)| path.display().to_string()).collect();
+    let others = match folders.is_empty() {
+        true => String::new(),
+        false => format!("; not in {}", first(folders.into_iter(), MOST_NAMED).join(", ")),
+    };
+    ensure!(!found.is_empty(), "no images in {}: looked in it and in train/, val/ and test/{others}", dir.display());
     Ok(found)
 }
 

@@ -29,7 +29,10 @@ pub fn is_kept(name: &str) -> bool {
 pub fn losses(path: &Path, steps_done: u64) -> Result<Vec<String>> {
     let Some(bytes) = read(path)? else {
         if steps_done > 0 {
-            say(&format!("{} is missing: its rows until step {steps_done} stay empty", path.display()));
+            say(&format!(
+                "{} is missing: a new one begins, whose rows until step {steps_done} are empty",
+                path.display()
+            ));
         }
         return Ok((1..=steps_done).map(lost_row).collect());
     };

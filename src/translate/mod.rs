@@ -77,7 +77,7 @@ fn say_left_out(jobs: &[Job]) {
     }
     for (reason, inputs) in reasons {
         let others = if inputs.len() > 1 { format!(" and {} more", inputs.len() - 1) } else { String::new() };
-        say(&format!("Left out: {}{others}: {reason}", inputs[0].display()));
+        say(&format!("Left out of {}{others}: {reason}", inputs[0].display()));
     }
 }
 

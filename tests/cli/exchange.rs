@@ -317,7 +317,10 @@ fn only_files_are_replaced_and_that_is_known_before_the_work() {
             format!("export run --onnx new/first.onnx --safetensors {target}"),
         ] {
             let error = scene.refused(&command);
-            assert!(error.contains(kind) && error.contains("not replaced: name a file"), "{command}: {error}");
+            assert!(
+                error.contains(kind) && error.contains("not replaced: remove it, or name a file"),
+                "{command}: {error}"
+            );
         }
     }
     scene.run("export run --safetensors link");

@@ -86,7 +86,7 @@ fn hidden_colours_that_are_used_are_said() {
         "Alpha     dropped from 1 picture of A; 50.0 % of the pixels are not opaque, their hidden colours are used";
     assert!(said.contains(expected), "{said}");
     let said = scene.run("translate run data/x.png --out out").stderr;
-    assert!(said.contains("Left out: data/x.png: its alpha, which the model does not take"), "{said}");
+    assert!(said.contains("Left out of data/x.png: its alpha, which the model does not take"), "{said}");
 }
 
 #[test]

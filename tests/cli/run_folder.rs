@@ -108,6 +108,22 @@ fn a_run_that_starts_over_keeps_the_losses_it_had() {
     assert_eq!(scene.rows("run").len(), 1);
 }
 
+#[test]
+fn a_damaged_newest_checkpoint_names_the_one_to_go_on_from() {
+    let scene = Scene::new();
+    scene.run(&format!("train {TINY} --steps 3 --save-every 1 --out run"));
+    scene.run(&format!("train {TINY} --steps 4 --out whole"));
+    let newest = checkpoint("run", 3);
+    let bytes = fs::read(scene.path(&newest)).unwrap();
+    scene.write(&newest, &bytes[..bytes.len() / 2]);
+    let error = scene.refused("train --resume run --steps 4");
+    let words = "with that file moved away the run goes on from step-00000002.safetensors";
+    assert!(error.contains("step-00000003.safetensors") && error.contains(words), "{error}");
+    fs::rename(scene.path(&newest), scene.path("moved")).unwrap();
+    scene.run("train --resume run --steps 4");
+    scene.assert_same_run("run", "whole", 4);
+}
+
 /// Killed after its first validation and before its first checkpoint by step, a run has its best one.
 #[test]
 fn a_run_with_only_its_best_checkpoint_goes_on_from_that() {

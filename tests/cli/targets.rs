@@ -30,7 +30,7 @@ fn files_are_not_written_over_devices_fifos_and_folders() {
     for (target, kind) in [("fifo", "a FIFO"), ("device", "a device"), ("folder", "a folder")] {
         for line in ["export run --onnx", "export run --safetensors", &format!("{} --out", import())] {
             let error = scene.refused(&format!("{line} {target}"));
-            let words = format!("{target} is {kind}, which is not replaced: name a file");
+            let words = format!("{target} is {kind}, which is not replaced: remove it, or name a file");
             assert!(error.contains(&words), "{line}: {error}");
         }
         // Before anything is read: there is no such run.
