@@ -257,26 +257,30 @@ fn the_least_driver_is_all_that_is_called() {
 
     // The calls of those that measure, in a process of these tests with that driver; the examples themselves where they
     // are built.
-    let in_process = |program: &Path, arguments: &[&str]| {
+    let in_process_as = |program: &Path, arguments: &[&str], variables: &[(&str, &str)]| {
         let mut command = Command::new(program);
         command.args(arguments).env("LD_LIBRARY_PATH", &driver).env("PIXTAPE_SIMULATOR", &driver);
-        let output = command.env(CALLED, &called).env("CUDASIM_DRIVER_VERSION", "12000").output().unwrap();
+        command.env(CALLED, &called).env("CUDASIM_DRIVER_VERSION", "12000").envs(variables.iter().copied());
+        let output = command.output().unwrap();
         let [stdout, stderr] =
             [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         assert!(output.status.success(), "{}: {stdout}\n{stderr}", program.display());
         stdout
     };
+    let in_process = |program: &Path, arguments: &[&str]| in_process_as(program, arguments, &[]);
     let tests = env::current_exe().unwrap();
     let said = in_process(&tests, &["--exact", "cuda::device::every_step_has_a_time"]);
     assert!(said.contains("1 passed"), "{said}");
+    let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
+    // `cargo test --test main` builds none, and what lies there may be of an earlier state.
+    let is_fresh = |program: &Path| {
+        let sources = ["Cargo.toml", "src/device/cuda/library.rs", "src/device/cuda/timing.rs"];
+        let sources = sources.iter().filter_map(|name| modified(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name)));
+        modified(program) >= sources.max()
+    };
     let examples = |name: &str| -> Option<PathBuf> {
         let example = tests.parent()?.parent()?.join("examples").join(name);
-        let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
-        // `cargo test --test main` builds none, and what lies there may be of an earlier state.
-        let sources = ["Cargo.toml", "src/device/cuda/library.rs", "src/device/cuda/timing.rs"];
-        let newest =
-            sources.iter().filter_map(|name| modified(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name))).max();
-        (modified(&example)? >= newest?).then_some(example)
+        is_fresh(&example).then_some(example)
     };
     if let Some(step_time) = examples("step_time") {
         let tiny = ["--device=cuda", "--size=32", "--width=2", "--steps=1"];
@@ -285,6 +289,18 @@ fn the_least_driver_is_all_that_is_called() {
     }
     if let Some(gpu_rates) = examples("gpu_rates") {
         in_process(&gpu_rates, &["--launches=3", "--elements=1000", "--repeat=1"]);
+    }
+    // The bench takes no simulated GPU, nor one without kernels for it: this one bears the name of a real one.
+    let benches = fs::read_dir(tests.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+    let is_bench = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("cuda-") && path.extension().is_none() && is_fresh(path)
+    };
+    let bench = benches.filter(is_bench).max_by_key(|path| modified(path));
+    if let Some(bench) = bench.filter(|_| kernels::COMPILED_BY.is_some()) {
+        let variables = [("TEST_NAME", "a GPU"), ("CUDASIM_DRIVER_VERSION", "99000")];
+        let said = in_process_as(&bench, &["--test", "tanh"], &variables);
+        assert!(said.contains("tanh") && !said.contains("not measured"), "{said}");
     }
 
     // The other branches: a GPU without memory pools, one with little memory, one without the kernels, and one that
