@@ -195,7 +195,7 @@ fn prepare([a, b]: [Picture; 2], options: &PairOptions, is_cut: bool) -> Result<
     ensure!(
         options.taken_before || !squeezes_both || a.size.has_shape_of(b.size),
         "A is {} and B {}, more than 1 % apart in shape: resized to one size, they would no longer lie on each other; \
-         crop them to one shape",
+         crop them to one shape, as --preprocess scale-width-and-crop does around the middle",
         a.size.sides(),
         b.size.sides()
     );
@@ -206,6 +206,10 @@ fn prepare([a, b]: [Picture; 2], options: &PairOptions, is_cut: bool) -> Result<
     let fit = if is_cut { options.fit.whole() } else { options.fit };
     let input = fit.apply(input.with_channels(options.channels[0]))?;
     let target = fit.apply(target.with_channels(options.channels[1]))?;
+    let [input, target] = match options.fit.preprocess {
+        Preprocess::ScaleWidthAndCrop => to_one_height([input, target]),
+        _ => [input, target],
+    };
     ensure!(
         input.size == target.size,
         "one is {} and the other {}; {}",
@@ -213,12 +217,21 @@ fn prepare([a, b]: [Picture; 2], options: &PairOptions, is_cut: bool) -> Result<
         target.size.sides(),
         match input.size.has_shape_of(target.size) {
             true => "only --preprocess resize-and-crop makes pictures of one shape one size",
-            false => "no --preprocess takes pictures of two shapes: cut both to what they show in common",
+            false => "only --preprocess scale-width-and-crop takes pictures of two shapes",
         }
     );
     Ok(match is_cut {
         true => Pair { input: fit.middle(&input), target: fit.middle(&target) },
         false => Pair { input, target },
+    })
+}
+
+/// Two pictures of one width, the higher one cropped around its middle to the height of the other.
+fn to_one_height(pair: [Picture; 2]) -> [Picture; 2] {
+    let height = pair[0].size.height.min(pair[1].size.height);
+    pair.map(|picture| match picture.size.height - height {
+        0 => picture,
+        more => picture.crop(0, more / 2, Size { height, ..picture.size }),
     })
 }
 
@@ -321,6 +334,19 @@ mod tests {
         draw("B", 24, 20);
         let resized = fit(Preprocess::ResizeAndCrop);
         refused(&dir, &resized, &["A/x.png and", "B/x.png: A is 20x20 and B 24x20, more than 1 % apart in shape"]);
+        refused(
+            &dir,
+            &fit(Preprocess::Crop),
+            &["20x20 and the other 24x20; only --preprocess scale-width-and-crop takes"],
+        );
+        // Where the width is scaled and the rest cropped, the middle of the higher one is what both show.
+        let row = |y: u32| Rgb([10 * y as u8; 3]);
+        RgbImage::from_fn(16, 20, |_, y| row(y)).save(dir.path().join("A/x.png")).expect("a picture");
+        RgbImage::from_fn(16, 16, |_, y| row(y + 2)).save(dir.path().join("B/x.png")).expect("a picture");
+        let pair = open(&dir, &fit(Preprocess::ScaleWidthAndCrop)).expect("cropped").train.pair(0, 0).expect("a pair");
+        assert_eq!(pair.input, pair.target);
+        draw("A", 20, 20);
+        draw("B", 24, 20);
         // A run that took them goes on, and is measured on them.
         open(&dir, &PairOptions { taken_before: true, ..resized }).expect("they were taken once");
         Folder::to_evaluate(dir.path(), &resized, 0).expect("measured as they were learned from");

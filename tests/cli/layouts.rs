@@ -317,6 +317,10 @@ fn pairs_of_two_shapes_are_refused_alike() {
         let error = scene.refused(&format!("data pair --a data/A --b data/B --out pairs {flag}"));
         assert!(error.contains("x.png is 32x32 and ") && error.contains("more than 1 % apart in shape"), "{error}");
     }
+    // Scaled to one width, they are cropped to one height.
+    let cropped = "--preprocess scale-width-and-crop --augment none";
+    scene
+        .run(&format!("train --data data {} {cropped} --steps 1 --out cropped", TINY.replace("size 32", "size 64x32")));
     // Two sizes of one shape are resized to one.
     scene.draw("data/B/x.png", &RgbImage::from_pixel(48, 48, Rgb([9; 3])));
     scene.run(&format!("train --data data {TINY} --steps 1 --out run"));
