@@ -42,7 +42,7 @@ fn a_folder_with_what_no_run_wrote_is_refused_and_left_alone() {
     for name in ["a", "b", "c", "d", "e"] {
         scene.write(&format!("many/{name}"), "theirs");
     }
-    assert!(scene.refused(&train("many")).contains("a, b, c and 2 more"));
+    assert!(scene.refused(&train("many")).contains("a, b, c, and 2 more"));
     // A best checkpoint of somebody else's is a run.
     scene.write("best/checkpoints/best.safetensors", "theirs");
     assert!(scene.refused(&train("best")).contains("already holds a run"));
