@@ -339,7 +339,7 @@ mod tests {
             &fit(Preprocess::Crop),
             &["20x20 and the other 24x20; only --preprocess scale-width-and-crop takes"],
         );
-        // Where the width is scaled and the rest cropped, the middle of the higher one is what both show.
+        // The middle of the higher one is what both show, where the width is scaled and the rest cropped.
         let row = |y: u32| Rgb([10 * y as u8; 3]);
         RgbImage::from_fn(16, 20, |_, y| row(y)).save(dir.path().join("A/x.png")).expect("a picture");
         RgbImage::from_fn(16, 16, |_, y| row(y + 2)).save(dir.path().join("B/x.png")).expect("a picture");

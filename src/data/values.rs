@@ -135,7 +135,10 @@ impl Values {
                     false => format!("{without} of {} of {name} have no", count(side.pictures, "picture")),
                 };
                 let article = if without == side.pictures { "a " } else { "" };
-                warnings.push(format!("Warning   {files} {article}{which} channel: there the networks see the greatest value, opaque, everywhere"));
+                warnings.push(format!(
+                    "Warning   {files} {article}{which} channel: there the networks see the greatest value, opaque, \
+                     everywhere"
+                ));
             }
         }
         warnings
@@ -198,16 +201,14 @@ mod tests {
         let found = values([4, 3], &[[&rgb, &rgb]], Depth::Sixteen).warnings();
         assert_eq!(
             found,
-            [
-                "Warning   no picture of A has a fourth channel: there the networks see the greatest value, opaque, everywhere"
-            ]
+            ["Warning   no picture of A has a fourth channel: there the networks see the greatest value, opaque, \
+                 everywhere"]
         );
         let found = values([4, 3], &[[&rgb, &rgb], [&rgba, &rgb]], Depth::Sixteen).warnings();
         assert_eq!(
             found,
-            [
-                "Warning   1 of 2 pictures of A have no fourth channel: there the networks see the greatest value, opaque, everywhere"
-            ]
+            ["Warning   1 of 2 pictures of A have no fourth channel: there the networks see the greatest value, \
+                 opaque, everywhere"]
         );
         assert!(values([4, 3], &[[&rgba, &rgb]], Depth::Sixteen).warnings().is_empty());
     }

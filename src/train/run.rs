@@ -423,8 +423,8 @@ impl Run {
     }
 }
 
-/// True if a checkpoint is to be saved after a step: by its number, or at the end of an epoch when the last one is old, since few
-/// steps may be much work.
+/// True if a checkpoint is to be saved after a step: by its number, or at the end of an epoch when the last one is old,
+/// since few steps may be much work.
 fn is_save_due(step: u64, save_every: u64, is_epoch_end: bool, since_the_last: Duration) -> bool {
     step.is_multiple_of(save_every) || (is_epoch_end && since_the_last >= SAVE_AFTER)
 }

@@ -71,7 +71,9 @@ fn channels_that_no_file_has_are_a_warning() {
     let scene = Scene::new();
     scene.draw_pairs(&["data/a.png", "data/b.png"]);
     let said = scene.run(&format!("train --data data {TINY} --in-channels 4 --steps 1 --out run")).stderr;
-    assert!(said.contains("Warning   no picture of A has a fourth channel: there the networks see the greatest value, opaque, everywhere"), "{said}");
+    let warning = "Warning   no picture of A has a fourth channel: there the networks see the greatest value, opaque, \
+                   everywhere";
+    assert!(said.contains(warning), "{said}");
 }
 
 #[test]

@@ -98,8 +98,8 @@ fn rest<'a>(name: &'a str, suffixes: [&str; 2]) -> Option<(&'a str, usize)> {
     [longer, 1 - longer].into_iter().find_map(|side| Some((name.strip_suffix(suffixes[side])?, side)))
 }
 
-/// True if each name has one of the suffixes, and there is the one with the other; `all` are the names as a set. Ends at the
-/// first that has not, since the suffixes of most names that begin alike are tried in vain.
+/// True if each name has one of the suffixes, and there is the one with the other; `all` are the names as a set. Ends
+/// at the first that has not, since the suffixes of most names that begin alike are tried in vain.
 fn divides(stems: &[&str], all: &HashSet<&str>, suffixes: [&str; 2]) -> bool {
     let mut counts = [0, 0];
     for stem in stems {
