@@ -1,9 +1,9 @@
 //! A file over HTTP, however often the connection breaks.
 //!
-//! The bytes that have arrived lie in a file of their own, and beside it the server's word for this version of the file:
-//! its entity tag or its date, and the length of the whole. A later request asks for the rest on the condition that this is still
-//! the version (`If-Range`), and what a server sends all the same of another version or length is not taken, so parts
-//! of two versions are never put together; a server that knows no ranges sends the whole again.
+//! The bytes that have arrived lie in a file of their own, and beside it the server's word for this version of the
+//! file: its entity tag or its date, and the length of the whole. A later request asks for the rest on the condition
+//! that this is still the version (`If-Range`), and what a server sends all the same of another version or length is
+//! not taken, so parts of two versions are never put together; a server that knows no ranges sends the whole again.
 
 use std::{
     fs::{self, File, OpenOptions},
