@@ -1,20 +1,17 @@
 //! Picture files: read only when they are whole, and never left half-written.
 
-use std::{
-    io::{BufReader, Cursor, Seek},
-    path::Path,
-};
+use std::io::{BufRead, BufReader, Cursor, Read, Seek};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use image::{DynamicImage, ImageFormat, metadata::Orientation};
 
-use super::limit::check_bytes;
 use super::picture::{Depth, is_transposed};
-use super::raster;
-use super::tiff::{self, Carried, Directory};
-use super::{FileFormat, Picture, Size};
+use super::rows::{Held, Rows};
+use super::tiff::{self, Carried, Directory, TiffRows};
+use super::{FileFormat, Picture, Size, png, raster};
 use crate::files::{self, write_whole};
-use crate::memory::Turn;
+use crate::memory::{Turn, require};
 
 /// Endings of the files that are looked at, in lower case. What a file is, its contents say.
 pub const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "webp", "bmp"];
@@ -23,8 +20,8 @@ pub const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "webp", "bm
 pub const LOOKED_FOR: &str = ".png, .jpg, .jpeg, .tif, .tiff, .webp and .bmp";
 
 /// A decoded picture, and how it lay in its file.
-pub struct Decoded {
-    pub picture: Picture,
+pub struct Decoded<P = Picture> {
+    pub picture: P,
     pub format: FileFormat,
     pub depth: Depth,
     /// Colours were stored multiplied by alpha; they are divided by it.
@@ -35,85 +32,116 @@ pub struct Decoded {
     pub is_turned: bool,
 }
 
+/// A picture that is decoded row by row where its format and its orientation allow it, and is in memory where not.
+pub type Undecoded<'a> = Decoded<Box<dyn Rows + 'a>>;
+
+impl<P> Decoded<P> {
+    /// With another picture.
+    pub fn with<Q>(self, picture: impl FnOnce(P) -> Result<Q>) -> Result<Decoded<Q>> {
+        let Decoded { format, depth, is_premultiplied, carried, is_turned, .. } = self;
+        Ok(Decoded { picture: picture(self.picture)?, format, depth, is_premultiplied, carried, is_turned })
+    }
+}
+
 impl Decoded {
     /// Such as `8-bit RGB PNG`.
     pub fn kind(&self) -> String {
-        let bits = match self.depth {
-            Depth::Eight => 8,
-            Depth::Sixteen => 16,
-        };
+        let bits = 8 * self.depth.bytes();
         let channels = self.picture.describe();
         let premultiplied = if self.is_premultiplied { " (divided out)" } else { "" };
         format!("{bits}-bit {channels}{premultiplied} {}", self.format.name())
     }
 }
 
-/// The bytes of a file of pictures: one, or the pages of a TIFF.
-pub struct PictureFile {
-    bytes: Vec<u8>,
+impl<'a> Undecoded<'a> {
+    /// The picture as a whole.
+    ///
+    /// # Errors
+    /// When it is damaged, cut short, too large, or of a kind that is not read.
+    fn whole(self) -> Result<Decoded> {
+        let depth = self.depth;
+        self.with(|mut rows| {
+            let shape = rows.shape();
+            shape.check(shape.size.height, depth)?;
+            rows.next(shape.size.height)
+        })
+    }
+
+    /// Turned upright.
+    fn oriented(self, orientation: Orientation) -> Result<Undecoded<'a>> {
+        if orientation == Orientation::NoTransforms {
+            return Ok(self);
+        }
+        let upright = self.whole()?.with(|picture| Ok(held(picture.oriented(orientation)?)))?;
+        Ok(Decoded { is_turned: true, ..upright })
+    }
+}
+
+fn held<'a>(picture: Picture) -> Box<dyn Rows + 'a> {
+    Box::new(Held::new(picture))
+}
+
+/// The picture of a PNG.
+fn of_png<'a>(file: impl BufRead + Seek + 'a) -> Result<Undecoded<'a>> {
+    let (picture, depth, orientation) = png::open(file)?;
+    let (format, carried) = (FileFormat::Png, Carried::default());
+    let stored = Decoded { picture, format, depth, is_premultiplied: false, carried, is_turned: false };
+    stored.oriented(orientation)
+}
+
+/// The picture of a page of a TIFF.
+fn of_page<'a>(mut file: impl Read + Seek + 'a, page: &Directory) -> Result<Undecoded<'a>> {
+    let orientation = tiff::orientation(&mut file, page).and_then(Orientation::from_exif);
+    let carried = Carried::of(&mut file, page)?;
+    let rows = TiffRows::open(file, page)?;
+    let (depth, is_premultiplied) = (rows.depth(), rows.is_premultiplied());
+    let (picture, format) = (Box::new(rows), FileFormat::Tiff);
+    let stored =
+        Decoded { picture: picture as Box<dyn Rows>, format, depth, is_premultiplied, carried, is_turned: false };
+    stored.oriented(orientation.unwrap_or(Orientation::NoTransforms))
+}
+
+/// A file of pictures: one, or the pages of a TIFF.
+pub struct PictureFile<'a> {
+    path: &'a Path,
     format: FileFormat,
     /// Of a TIFF.
     pages: Vec<Directory>,
 }
 
-impl PictureFile {
+impl PictureFile<'_> {
     /// # Errors
-    /// When it cannot be read, is no picture of a known kind, or its pages are too large together.
-    pub fn read(path: &Path) -> Result<PictureFile> {
-        let read = || {
-            // A large file of another kind is not read to its end.
-            format_of(&files::start(files::open(path)?, FileFormat::START)?)?;
-            PictureFile::new(files::read(path)?)
+    /// When it cannot be read or is no picture of a known kind.
+    pub fn open(path: &Path) -> Result<PictureFile<'_>> {
+        let open = || -> Result<PictureFile> {
+            let mut file = BufReader::new(files::open(path)?);
+            let format = format_of(&files::start(&mut file, FileFormat::START)?)?;
+            let pages = if format == FileFormat::Tiff { tiff::pages(&mut file)? } else { Vec::new() };
+            Ok(PictureFile { path, format, pages })
         };
-        read().with_context(|| path.display().to_string())
-    }
-
-    pub(super) fn new(bytes: Vec<u8>) -> Result<PictureFile> {
-        let format = format_of(&bytes)?;
-        let pages = if format == FileFormat::Tiff { tiff::pages(&mut Cursor::new(&bytes))? } else { Vec::new() };
-        if pages.len() > 1 {
-            let mut sum = 0_u64;
-            for page in &pages {
-                sum = sum.saturating_add(tiff::decoded_bytes(&bytes, page)?);
-            }
-            check_bytes(sum).with_context(|| format!("its {} pages together", pages.len()))?;
-        }
-        Ok(PictureFile { bytes, format, pages })
+        open().with_context(|| path.display().to_string())
     }
 
     pub fn pages(&self) -> usize {
         self.pages.len().max(1)
     }
 
-    /// The picture of a page (from 0), turned upright.
+    /// The picture of a page (from 0), upright.
     ///
     /// # Errors
-    /// When it is damaged, cut short, too large, or of a kind that is not read.
-    pub fn page(&self, index: usize) -> Result<Decoded> {
-        let bytes = &self.bytes;
-        let Some(page) = self.pages.get(index) else {
-            return raster::decode(bytes, self.format);
-        };
-        let orientation = tiff::orientation(&mut Cursor::new(bytes), page).and_then(Orientation::from_exif);
-        let orientation = orientation.unwrap_or(Orientation::NoTransforms);
-        let tiff::Decoded { picture, depth, is_premultiplied } = tiff::decode(bytes, page)?;
-        Ok(Decoded {
-            picture: picture.oriented(orientation)?,
-            format: FileFormat::Tiff,
-            depth,
-            is_premultiplied,
-            carried: Carried::of(bytes, page)?,
-            is_turned: orientation != Orientation::NoTransforms,
-        })
-    }
-
-    /// The picture of a file that holds one.
-    ///
-    /// # Errors
-    /// As [`PictureFile::page`], or when it has several pages.
-    pub fn only(&self) -> Result<Decoded> {
-        check_pages(self.pages())?;
-        self.page(0)
+    /// When it is of a kind that is not read; where it has to be decoded as a whole, also when it is damaged, cut short or
+    /// too large.
+    pub fn page(&self, index: usize) -> Result<Undecoded<'static>> {
+        let file = BufReader::new(files::open(self.path)?);
+        match self.format {
+            FileFormat::Png => of_png(file),
+            FileFormat::Tiff => of_page(file, &self.pages[index]),
+            format => {
+                let samples = raster::header(file, format)?.samples;
+                require(samples.saturating_mul(WORK), "working on it", || CURE.to_owned())?;
+                raster::decode(&files::read(self.path)?, format)?.with(|picture| Ok(held(picture)))
+            }
+        }
     }
 }
 
@@ -126,6 +154,9 @@ fn check_pages(pages: usize) -> Result<()> {
 /// whole and in halves, in other channels, or cropped.
 const WORK: u64 = 4;
 
+/// Advice where memory is missing for them.
+const CURE: &str = "reduce the picture, or cut it into parts";
+
 /// The picture in a file as it is looked at, with the channels that it has, and how it lies there.
 ///
 /// Where the file notes which side of the picture is up (in EXIF data, or in TIFF's own tag), it is turned that way.
@@ -133,14 +164,26 @@ const WORK: u64 = 4;
 /// # Errors
 /// When it is no picture of a known kind, is damaged or cut short, or has several pages; the error names the file.
 pub fn read_picture(path: &Path) -> Result<(Picture, FileFormat, Depth)> {
-    let file = PictureFile::read(path)?;
-    let Decoded { picture, format, depth, .. } = file.only().with_context(|| path.display().to_string())?;
+    let read = || {
+        // A large file of another kind is not read to its end.
+        format_of(&files::start(files::open(path)?, FileFormat::START)?)?;
+        decode(&files::read(path)?)
+    };
+    let Decoded { picture, format, depth, .. } = read().with_context(|| path.display().to_string())?;
     Ok((picture, format, depth))
 }
 
 /// As [`read_picture`], from the bytes of a file.
-pub(super) fn decode(bytes: Vec<u8>) -> Result<Decoded> {
-    PictureFile::new(bytes)?.only()
+pub(super) fn decode(bytes: &[u8]) -> Result<Decoded> {
+    match format_of(bytes)? {
+        FileFormat::Png => of_png(Cursor::new(bytes))?.whole(),
+        FileFormat::Tiff => {
+            let pages = tiff::pages(&mut Cursor::new(bytes))?;
+            check_pages(pages.len())?;
+            of_page(Cursor::new(bytes), &pages[0])?.whole()
+        }
+        format => raster::decode(bytes, format),
+    }
 }
 
 /// A turn to decode the pictures in `paths` and to work on them: no other thread does so with large pictures meanwhile.
@@ -152,11 +195,7 @@ pub fn turn(paths: &[impl AsRef<Path>]) -> Result<Turn> {
     let samples = |path: &Path| -> Result<u64> { Ok(Header::read(path)?.samples) };
     let samples: u64 = paths.iter().map(|path| samples(path.as_ref()).unwrap_or(0)).sum();
     let what = paths.first().map(|path| path.as_ref().display().to_string()).unwrap_or_default();
-    Turn::take(
-        samples.saturating_mul(WORK),
-        format_args!("working on {what}"),
-        "reduce the picture, or cut it into parts",
-    )
+    Turn::take(samples.saturating_mul(WORK), format_args!("working on {what}"), CURE)
 }
 
 /// Width and height of the picture that [`read_picture`] gives, from the beginning of the file.
@@ -202,6 +241,7 @@ impl Header {
                     samples: samples.unwrap_or(0),
                 })
             }
+            FileFormat::Png => png::header(file),
             format => raster::header(file, format),
         }
     }
@@ -237,7 +277,7 @@ mod tests {
     }
 
     fn decoded(bytes: &[u8]) -> Picture {
-        decode(bytes.to_vec()).expect("it is whole").picture
+        decode(bytes).expect("it is whole").picture
     }
 
     /// Noise, so that no format can leave any part out.
@@ -298,9 +338,9 @@ mod tests {
     #[test]
     fn a_palette_becomes_the_colours_that_it_names() {
         let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, 4, 1);
-        encoder.set_color(png::ColorType::Indexed);
-        encoder.set_depth(png::BitDepth::Eight);
+        let mut encoder = ::png::Encoder::new(&mut bytes, 4, 1);
+        encoder.set_color(::png::ColorType::Indexed);
+        encoder.set_depth(::png::BitDepth::Eight);
         encoder.set_palette(vec![0, 0, 170, 255, 85, 0, 1, 2, 3]);
         let mut writer = encoder.write_header().expect("a header");
         writer.write_image_data(&[2, 0, 1, 1]).expect("four indices");
@@ -318,16 +358,16 @@ mod tests {
             let whole = encoded(&image, format);
             let picture = decoded(&whole);
             for missing in [whole.len() / 16, whole.len() / 4, whole.len() / 2, whole.len() - 30] {
-                assert!(decode(whole[..whole.len() - missing].to_vec()).is_err(), "{format:?} without {missing} bytes");
+                assert!(decode(&whole[..whole.len() - missing]).is_err(), "{format:?} without {missing} bytes");
             }
             // The last bytes may hold nothing of the picture: a file without them is refused, or complete.
             for missing in 1..64 {
-                if let Ok(found) = decode(whole[..whole.len() - missing].to_vec()) {
+                if let Ok(found) = decode(&whole[..whole.len() - missing]) {
                     assert!(found.picture == picture, "{format:?} without {missing} bytes is another picture");
                 }
             }
         }
-        assert!(decode(b"GIF89a".to_vec()).is_err_and(|error| error.to_string().starts_with("not a PNG, JPEG, TIFF")));
+        assert!(decode(b"GIF89a").is_err_and(|error| error.to_string().starts_with("not a PNG, JPEG, TIFF")));
     }
 
     #[test]
@@ -362,7 +402,7 @@ mod tests {
     #[test]
     fn a_file_of_a_rare_kind_says_what_to_do() {
         let floats = ImageBuffer::from_pixel(2, 2, Rgb([0.5_f32; 3]));
-        let error = |bytes: &[u8]| decode(bytes.to_vec()).map(drop).map_err(|error| format!("{error:#}"));
+        let error = |bytes: &[u8]| decode(bytes).map(drop).map_err(|error| format!("{error:#}"));
         let rgb = error(&encoded(&floats.into(), ImageFormat::Tiff)).expect_err("32 bits");
         assert!(rgb.contains("32-bit floats"), "{rgb}");
         // Big-endian, 1x1, 32-bit grey floats without compression, behind the directory of 8 entries.
@@ -385,7 +425,7 @@ mod tests {
         for at in [18, 22] {
             bytes[at..at + 4].copy_from_slice(&30_000_u32.to_le_bytes());
         }
-        let error = decode(bytes).map(drop).expect_err("2.5 GiB").to_string();
+        let error = decode(&bytes).map(drop).expect_err("2.5 GiB").to_string();
         assert!(error.contains("2575 MiB when decoded, of 512 at most"), "{error}");
     }
 }

@@ -1,12 +1,14 @@
 //! Folders of pairs for tests.
 
 use std::fs;
+use std::io::Cursor;
 
 use anyhow::Result;
 use image::{Rgb, RgbImage};
 use tempfile::TempDir;
 
-use super::{CACHE_BYTES, Dataset, Folder, PairOptions, Pairs, Size};
+use super::rows::Held;
+use super::{CACHE_BYTES, Carried, Dataset, Depth, FileFormat, Folder, PairOptions, Pairs, Picture, Size};
 
 pub const LEFT: [u8; 3] = [200, 30, 40];
 pub const RIGHT: [u8; 3] = [10, 60, 220];
@@ -42,4 +44,11 @@ pub fn names(folder: &Folder) -> Vec<String> {
 pub fn refused(dir: &TempDir, options: &PairOptions, words: &[&str]) {
     let error = open(dir, options).err().map(|error| format!("{error:#}")).unwrap_or_default();
     assert!(words.iter().all(|word| error.contains(word)), "{error}");
+}
+
+/// `picture` as a file.
+pub fn encoded(format: FileFormat, picture: &Picture, depth: Depth, carried: &Carried) -> Result<Vec<u8>> {
+    let mut file = Cursor::new(Vec::new());
+    format.write(&mut file, &mut Held::new(picture.clone()), depth, carried)?;
+    Ok(file.into_inner())
 }

@@ -240,7 +240,7 @@ fn read(path: &Path) -> Result<(Decoded, u64)> {
     let bytes = files::read(path)?;
     let mut hash = Fnv::new();
     hash.write(&bytes);
-    Ok((file::decode(bytes)?, hash.0))
+    Ok((file::decode(&bytes)?, hash.0))
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! The formats of picture files: how each is recognised, what it can hold, and how a picture is written in it.
 
-use std::io::Cursor;
+use std::io::{Seek, Write};
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use image::{ImageFormat, codecs::jpeg::JpegEncoder};
 
 use super::picture::{CHANNELS, Depth};
-use super::tiff::{self, Carried, Page};
-use super::{Picture, Size};
+use super::rows::{Rows, Shape};
+use super::tiff::{Carried, TiffWriter};
+use super::{Size, png};
 
 /// In percent: a translated picture is seldom the last step that it goes through.
 const JPEG_QUALITY: u8 = 95;
@@ -106,32 +107,52 @@ impl FileFormat {
         }
     }
 
-    /// `picture` as a file, without any loss but those of the depth and of JPEG.
+    /// True if its files are read and written some rows at a time.
+    pub fn is_by_rows(self) -> bool {
+        matches!(self, FileFormat::Png | FileFormat::Tiff)
+    }
+
+    /// Writes the picture of `rows` into a file, without any loss but those of the depth and of JPEG.
     ///
     /// # Errors
-    /// When the format cannot hold it: see [`FileFormat::check`].
-    pub fn encode(self, picture: &Picture, depth: Depth) -> Result<Vec<u8>> {
-        self.check(picture.size, picture.channels)?;
-        if self == FileFormat::Tiff {
-            return tiff::encode(&[Page { picture, depth, carried: &Carried::default() }]);
-        }
-        let image = match self.nearest(depth) {
-            Depth::Eight => picture.to_image8(),
-            Depth::Sixteen => picture.to_image16(),
-        };
-        let mut bytes = Cursor::new(Vec::new());
+    /// Those of `rows`, or when the file cannot be written, or the format cannot hold the picture: see
+    /// [`FileFormat::check`].
+    pub fn write(
+        self,
+        mut file: impl Write + Seek,
+        rows: &mut dyn Rows,
+        depth: Depth,
+        carried: &Carried,
+    ) -> Result<()> {
+        let Shape { size, channels, .. } = rows.shape();
+        self.check(size, channels)?;
         match self {
-            FileFormat::Jpeg => JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY).encode_image(&image)?,
-            _ => image.write_to(&mut bytes, self.image_format())?,
+            FileFormat::Png => return png::write(file, rows, depth),
+            FileFormat::Tiff => {
+                let bytes = rows.shape().bytes(size.height, depth);
+                return TiffWriter::new(file, bytes)?.page(rows, depth, carried);
+            }
+            FileFormat::Jpeg | FileFormat::WebP | FileFormat::Bmp => {}
         }
-        Ok(bytes.into_inner())
+        let image = rows.next(size.height)?.to_image8();
+        match self {
+            FileFormat::Jpeg => JpegEncoder::new_with_quality(file, JPEG_QUALITY).encode_image(&image)?,
+            _ => image.write_to(&mut file, self.image_format())?,
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Picture;
     use crate::data::file::{ENDINGS, decode};
+    use crate::data::fixture;
+
+    fn encoded(format: FileFormat, picture: &Picture, depth: Depth) -> Result<Vec<u8>> {
+        fixture::encoded(format, picture, depth, &Carried::default())
+    }
 
     #[test]
     fn every_ending_that_is_looked_at_is_that_of_a_format() {
@@ -150,12 +171,12 @@ mod tests {
                 let sample = |i: usize| ((i / channels % 9 * 7000) + i % channels * 900 + 31) as u16;
                 let picture = Picture::new(size, channels, (0..size.pixels() * channels).map(sample).collect());
                 if format.check(size, channels).is_err() {
-                    assert!(format.encode(&picture, Depth::Eight).is_err());
+                    assert!(encoded(format, &picture, Depth::Eight).is_err());
                     continue;
                 }
                 for depth in [Depth::Eight, Depth::Sixteen] {
-                    let bytes = format.encode(&picture, depth).expect("the format holds it");
-                    let found = decode(bytes).expect("it is whole");
+                    let bytes = encoded(format, &picture, depth).expect("the format holds it");
+                    let found = decode(&bytes).expect("it is whole");
                     assert_eq!(found.format, format);
                     let what = format!("{format:?} with {channels} channels at {depth:?}");
                     assert_eq!(found.depth, format.nearest(depth), "{what}");
@@ -188,6 +209,6 @@ mod tests {
         assert_eq!(error(FileFormat::WebP, 16_385, 3), Err(message.into()));
         assert_eq!(error(FileFormat::WebP, 16_384, 3), Ok(()));
         let longest = Picture::new(Size { width: 16_384, height: 2 }, 1, vec![9; 32_768]);
-        assert!(FileFormat::WebP.encode(&longest, Depth::Eight).is_ok());
+        assert!(encoded(FileFormat::WebP, &longest, Depth::Eight).is_ok());
     }
 }

@@ -16,11 +16,12 @@ pub mod layout;
 mod limit;
 pub mod listing;
 pub mod loader;
-mod palette;
 pub mod picture;
+mod png;
 mod raster;
 pub mod report;
 pub mod resize;
+pub mod rows;
 pub mod size;
 pub mod synthetic;
 mod tiff;
@@ -29,10 +30,10 @@ mod values;
 #[cfg(test)]
 mod fixture;
 
-pub use self::tiff::{Carried, Page, encode as encode_tiff};
+pub use self::tiff::{Carried, TiffWriter};
 pub use augment::{Pictures, Stack, Window};
 pub use dataset::Dataset;
-pub use file::{Decoded, LOOKED_FOR, PictureFile, picture_size, read_picture, turn, write_png};
+pub use file::{Decoded, LOOKED_FOR, PictureFile, Undecoded, picture_size, read_picture, turn, write_png};
 pub use fit::{Fit, Preprocess};
 pub use folder::{CACHE_BYTES, Folder, PairOptions};
 pub use format::FileFormat;
@@ -42,6 +43,7 @@ pub use loader::{Batch, Loader, LoaderConfig, Position};
 pub use picture::{Depth, Picture};
 pub use report::{Report, preparation};
 pub use resize::ResizeFilter;
+pub use rows::{Half, Pieces, Rows, Shape};
 pub use size::Size;
 pub use synthetic::{Facades, Split};
 

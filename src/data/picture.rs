@@ -10,7 +10,7 @@ use super::Size;
 use super::limit::zeroed;
 
 /// From an 8-bit value to a sample.
-const WIDEN: u16 = 257;
+pub(super) const WIDEN: u16 = 257;
 
 /// Half of the largest sample: the networks see samples from 0 to twice this as -1 to 1.
 const HALF: f32 = 32767.5;
@@ -29,6 +29,14 @@ pub enum Depth {
 }
 
 impl Depth {
+    /// Bytes of a sample.
+    pub fn bytes(self) -> usize {
+        match self {
+            Depth::Eight => 1,
+            Depth::Sixteen => 2,
+        }
+    }
+
     /// Of a decoded file; what has fewer bits than 8 is decoded to 8.
     pub fn of(image: &DynamicImage) -> Depth {
         let color = image.color();
@@ -147,6 +155,22 @@ impl Picture {
         rows.map(move |row| &row[left * channels..(left + size.width) * channels])
     }
 
+    /// Without its first `count` rows.
+    pub fn drop_rows(&mut self, count: usize) {
+        self.samples.drain(..count * self.size.width * self.channels);
+        self.size.height -= count;
+    }
+
+    /// With the rows of `below`, which is as wide and has the same channels.
+    pub fn append(&mut self, below: Picture) {
+        assert_eq!((below.size.width, below.channels), (self.size.width, self.channels), "rows of one kind");
+        self.size.height += below.size.height;
+        match self.samples.is_empty() {
+            true => self.samples = below.samples,
+            false => self.samples.extend(below.samples),
+        }
+    }
+
     /// The picture turned upright, from how it is stored.
     ///
     /// # Errors
@@ -183,10 +207,8 @@ impl Picture {
     /// # Errors
     /// When the width is odd.
     pub fn halves(&self) -> Result<[Picture; 2]> {
-        let Size { width, height } = self.size;
-        ensure!(width.is_multiple_of(2), "{} is no side-by-side pair, its width is odd", self.size.sides());
-        let half = Size { width: width / 2, height };
-        Ok([0, width / 2].map(|left| self.crop(left, 0, half)))
+        let half = self.size.half()?;
+        Ok([0, half.width].map(|left| self.crop(left, 0, half)))
     }
 
     /// The picture as floats in [-1, 1], `[height, width, channels]`.
@@ -276,7 +298,7 @@ fn grey(rgb: [u16; 3]) -> u16 {
 }
 
 /// The 8-bit value nearest to a sample.
-fn narrow(sample: u16) -> u8 {
+pub(super) fn narrow(sample: u16) -> u8 {
     ((u32::from(sample) + u32::from(WIDEN) / 2) / u32::from(WIDEN)) as u8
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 /// Width and height in pixels, each from 1 to [`Size::LONGEST`].
@@ -35,6 +35,15 @@ impl Size {
         // A side of one picture that is half a pixel longer makes half of a side of the other.
         let longest = width.max(height).max(others_width).max(others_height);
         100 * apart <= ours.min(theirs) || 2 * apart <= longest
+    }
+
+    /// The left or the right half.
+    ///
+    /// # Errors
+    /// When the width is odd.
+    pub fn half(self) -> Result<Size> {
+        ensure!(self.width.is_multiple_of(2), "{} is no side-by-side pair, its width is odd", self.sides());
+        Ok(Size { width: self.width / 2, ..self })
     }
 
     /// Both sides, squares too.

@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use super::Model;
+use super::{Cut, Model};
 use crate::cli::TranslateArgs;
 use crate::data::listing::{LeftOut, describe_left_out, describe_none, pictures_by_contents};
-use crate::data::{Carried, Decoded, Depth, Direction, FileFormat, Picture, PictureFile, Size, turn};
+use crate::data::{Carried, Depth, Direction, FileFormat, Half, PictureFile, Rows, Shape, Size, Undecoded};
 use crate::files::{ensure_folder, is_same_place, whole_target};
 use crate::progress::say;
 use crate::words::{MOST_NAMED, count, refuse};
+
+/// Rows that are read at a time to see whether they can be.
+const ROWS: usize = 64;
 
 /// One image to translate: a file, or a page of one.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub struct Job {
     pair_side: Option<Direction>,
     /// Of what is translated.
     pub size: Size,
+    /// Of this machine's memory that reading it takes, beside the rows that are asked for.
+    pub held_bytes: u64,
     /// One for each sample.
     pub outputs: Vec<PathBuf>,
     pub format: FileFormat,
@@ -38,12 +43,20 @@ pub struct Job {
 }
 
 impl Job {
-    /// The picture to translate: the whole file, or the input half of a side-by-side pair.
+    /// The rows of the picture to translate: the whole file, or the input half of a side-by-side pair.
     ///
     /// # Errors
     /// When it can no longer be read.
-    pub fn picture(&self) -> Result<Picture> {
-        Ok(read(&PictureFile::read(&self.input)?, &self.input, self.page, self.pair_side)?.picture)
+    pub fn rows(&self) -> Result<Box<dyn Rows>> {
+        let rows = to_translate(PictureFile::open(&self.input)?.page(self.page)?, self.pair_side)?.picture;
+        ensure!(rows.shape().size == self.size, "{} has changed since it was checked", self.input.display());
+        Ok(rows)
+    }
+
+    /// Of what `model` makes of it.
+    pub fn result(&self, model: &Model) -> Shape {
+        let [_, channels] = model.channels();
+        Shape { size: self.size, channels, is_last_a_band: self.has_band }
     }
 
     /// Its output is one of several pages of a file.
@@ -57,17 +70,21 @@ impl Job {
 ///
 /// # Errors
 /// When an input cannot be translated (all such are named), two outputs would be one file, or an output an input.
-pub fn jobs(args: &TranslateArgs, model: &Model) -> Result<Vec<Job>> {
+pub fn jobs(args: &TranslateArgs, model: &Model, cut: &Cut) -> Result<Vec<Job>> {
     ensure_folder(&args.out).context("--out")?;
     let (inputs, left_out) = files(args)?;
     let pair_side = args.pairs.then(|| model.direction());
     let [_, channels] = model.channels();
     let job = |input: &PathBuf, file: &PictureFile, page: usize| -> Result<Job> {
-        let found = read(file, input, page, pair_side)?;
-        let (size, pages) = (found.picture.size, file.pages());
+        let found = file.page(page)?;
+        check_size(&found, cut)?;
+        let mut found = to_translate(found, pair_side)?;
+        let (shape, held_bytes, pages) = (found.picture.shape(), found.picture.held_bytes(), file.pages());
+        check_rows(&mut found.picture)?;
+        let (size, depth) = (shape.size, found.depth);
         let format = args.format.unwrap_or(found.format);
         let held = format.check(size, channels);
-        held.map_err(|error| anyhow!("{}: {error}; choose --format png", input.display()))?;
+        held.map_err(|error| anyhow!("{error}; choose --format png"))?;
         let ending =
             input.extension().filter(|ending| is_of(format, ending)).unwrap_or(OsStr::new(format.endings()[0]));
         let outputs = (1..=args.samples).map(|sample| {
@@ -82,23 +99,23 @@ pub fn jobs(args: &TranslateArgs, model: &Model) -> Result<Vec<Job>> {
             name.push(ending);
             args.out.join(name)
         });
-        let (input, outputs, has_band) = (input.clone(), outputs.collect(), found.picture.has_band());
+        let has_last = |is_band| shape.channels.is_multiple_of(2) && shape.is_last_a_band == is_band;
+        let (input, outputs, has_band) = (input.clone(), outputs.collect(), has_last(true));
         let (carried, mut left_out) = carried(&found, format, pair_side);
         if !model.channels()[0].is_multiple_of(2) {
-            left_out.extend(
-                found
-                    .picture
-                    .has_alpha()
-                    .then_some("its alpha, which the model does not take: hidden colours are used"),
-            );
-            left_out.extend(found.picture.has_band().then_some("its last band, which the model does not take"));
+            let alpha = "its alpha, which the model does not take: hidden colours are used";
+            left_out.extend(has_last(false).then_some(alpha));
+            left_out.extend(has_band.then_some("its last band, which the model does not take"));
         }
-        let depth = found.depth;
-        Ok(Job { input, page, pages, pair_side, size, outputs, format, depth, has_band, carried, left_out })
+        Ok(Job { input, page, pages, pair_side, size, held_bytes, outputs, format, depth, has_band, carried, left_out })
     };
     let pages = |input: &PathBuf| -> Result<Vec<Job>> {
-        let file = PictureFile::read(input)?;
-        (0..file.pages()).map(|page| job(input, &file, page)).collect()
+        let file = PictureFile::open(input)?;
+        let place = |page| match file.pages() {
+            1 => input.display().to_string(),
+            pages => format!("{}, page {} of {pages}", input.display(), page + 1),
+        };
+        (0..file.pages()).map(|page| job(input, &file, page).with_context(|| place(page))).collect()
     };
     let (mut jobs, mut bad) = (Vec::new(), Vec::new());
     for input in &inputs {
@@ -151,27 +168,38 @@ fn warning_of_pairs(args: &TranslateArgs, jobs: &[Job], trained: Size) -> Option
     ))
 }
 
-/// The picture to translate, and how it lies in its file.
-fn read(file: &PictureFile, path: &Path, page: usize, pair_side: Option<Direction>) -> Result<Decoded> {
-    let _turn = turn(&[path])?;
-    let place = || match file.pages() {
-        1 => path.display().to_string(),
-        pages => format!("{}, page {} of {pages}", path.display(), page + 1),
-    };
-    let found = file.page(page).with_context(place)?;
-    let Some(direction) = pair_side else {
-        return Ok(found);
-    };
-    let [a, b] = found.picture.halves().with_context(place)?;
-    let picture = match direction {
-        Direction::AToB => a,
-        Direction::BToA => b,
-    };
-    Ok(Decoded { picture, ..found })
+/// The picture to translate of a file or a page.
+fn to_translate(found: Undecoded<'static>, pair_side: Option<Direction>) -> Result<Undecoded<'static>> {
+    match pair_side {
+        None => Ok(found),
+        Some(input) => found.with(|rows| Ok(Box::new(Half::new(rows, input == Direction::BToA)?) as Box<dyn Rows>)),
+    }
+}
+
+/// Asserts that as many rows of a picture may be in memory at once as `cut` needs.
+fn check_size(found: &Undecoded, cut: &Cut) -> Result<()> {
+    let shape = found.picture.shape();
+    let height = shape.size.height;
+    match *cut {
+        Cut::Tiled { tile, .. } => shape.check(tile.height.min(height), found.depth),
+        Cut::Whole { .. } => {
+            let cure = "or give --tile, which has some rows of it in memory at a time";
+            shape.check(height, found.depth).map_err(|error| anyhow!("{error}; {cure}"))
+        }
+    }
+}
+
+/// Asserts that every row of a picture can be read.
+fn check_rows(rows: &mut dyn Rows) -> Result<()> {
+    let height = rows.shape().size.height;
+    for top in (0..height).step_by(ROWS) {
+        rows.next(ROWS.min(height - top))?;
+    }
+    Ok(())
 }
 
 /// The tags of `found` that the output keeps, and those that it does not.
-fn carried(found: &Decoded, format: FileFormat, pair_side: Option<Direction>) -> (Carried, Vec<&'static str>) {
+fn carried(found: &Undecoded, format: FileFormat, pair_side: Option<Direction>) -> (Carried, Vec<&'static str>) {
     let mut left_out = Vec::new();
     if found.carried.has_band_tags {
         left_out.push("GDAL's metadata and no-data value, which are those of the input's bands");

@@ -1,16 +1,21 @@
 //! `pixtape translate`: images of any size through a trained generator.
 //!
 //! Whatever is asked for, the network computes tiles of one size after the other: a whole picture is one tile, padded to what the
-//! network needs. Each tile has a number, which picks its dropout, and is run with as many others as `--batch` says.
+//! network needs. Each tile has a number, which picks its dropout, and is run with as many others as `--batch` says. A picture
+//! is read, and its result written, by rows as the tiles need and complete them, so that with small tiles no more than a
+//! strip of a large one is in memory.
 
+mod blended;
 mod jobs;
 mod memory;
 mod model;
-mod pages;
+mod stream;
 mod tiles;
+mod window;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -18,13 +23,14 @@ use anyhow::{Context, Result, ensure};
 pub use model::Model;
 
 use crate::cli::TranslateArgs;
-use crate::data::{Picture, Size};
+use crate::data::{Size, TiffWriter};
 use crate::device::cpu::with_threads;
-use crate::files::write_whole;
+use crate::files::replace;
 use crate::progress::{Progress, say, tell};
 use crate::words::count;
+use blended::Blended;
 use jobs::{Job, jobs};
-use pages::Unfinished;
+use stream::Stream;
 use tiles::Tiles;
 
 /// Translates every input of `args`.
@@ -36,25 +42,33 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
     let model = Model::open(&args.model, &args.generator)?;
     check_samples(args, &model)?;
     let cut = Cut::new(args, &model)?;
-    let mut jobs = jobs(args, &model)?;
+    let jobs = jobs(args, &model, &cut)?;
     memory::check(&model, &cut, &jobs, model.images_at_once(args.batch))?;
     say_left_out(&jobs);
     model.note().into_iter().for_each(say);
+    // Each with the pages of one file.
+    let mut files: Vec<&[Job]> = jobs.chunk_by(|a, b| a.is_page() && a.input == b.input).collect();
     // Those of one size follow each other: the network is recorded once for each size, and batches are full.
-    jobs.sort_by_key(|job| {
-        let Size { width, height } = cut.tile(job.size);
+    files.sort_by_key(|pages| {
+        let Size { width, height } = cut.tile(pages[0].size);
         (width, height)
     });
+    // The pages of a file for each of its samples, which is a file as well.
+    let results = || files.iter().flat_map(|pages| (0..args.samples).map(move |sample| (*pages, sample)));
 
     with_threads(args.generator.threads, || {
-        let tiles: usize = jobs.iter().map(|job| cut.tiles(job.size).count() * job.outputs.len()).sum();
+        let inputs: Vec<&Job> = results().flat_map(|(pages, _)| pages).collect();
+        let tiles: usize = inputs.iter().map(|job| cut.tiles(job.size).count()).sum();
         let progress = Progress::of_jobs("Translating", tiles as u64);
-        let mut work = Work { model, out: &args.out, progress, number: 0, unfinished: Unfinished::default() };
-        for jobs in jobs.chunk_by(|a, b| cut.tile(a.size) == cut.tile(b.size)) {
-            work.translate(jobs, &cut, args.batch)?;
+        let mut stream = Stream::new(model, &cut, inputs, args.batch, progress);
+        for (pages, sample) in results() {
+            // Not before a tile is ready: a checkpoint that lacks a tensor leaves no empty folder.
+            stream.fill()?;
+            fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+            let output = &pages[0].outputs[sample];
+            write(&mut stream, pages, output).with_context(|| format!("cannot write {}", output.display()))?;
         }
-        let Work { model, progress, .. } = work;
-        drop(progress);
+        let model = stream.finish();
         let images = count(jobs.len(), "image");
         let samples = if args.samples == 1 { String::new() } else { format!(", {} samples of each", args.samples) };
         tell(format_args!(
@@ -65,6 +79,26 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
         ))?;
         Ok(())
     })?
+}
+
+/// Writes the next results of `stream`, those of `pages`, into one file.
+fn write(stream: &mut Stream, pages: &[Job], output: &Path) -> Result<()> {
+    let write = |file: &mut fs::File| {
+        let mut file = BufWriter::new(file);
+        match pages {
+            [job] => job.format.write(&mut file, &mut Blended::new(stream, job), job.depth, &job.carried)?,
+            pages => {
+                let bytes = pages.iter().map(|job| job.result(&stream.model).bytes(job.size.height, job.depth)).sum();
+                let mut tiff = TiffWriter::new(&mut file, bytes)?;
+                for job in pages {
+                    tiff.page(&mut Blended::new(stream, job), job.depth, &job.carried)?;
+                }
+            }
+        }
+        Ok(file.flush()?)
+    };
+    replace(output, write)?;
+    Ok(())
 }
 
 /// Says which tags of the inputs the outputs do not have: a line for each reason.
@@ -161,77 +195,4 @@ impl Cut {
 /// The next sides that are multiples.
 fn padded(size: Size, multiple: usize) -> Size {
     Size { width: size.width.next_multiple_of(multiple), height: size.height.next_multiple_of(multiple) }
-}
-
-/// What goes on from one batch to the next.
-struct Work<'a> {
-    model: Model,
-    out: &'a Path,
-    progress: Progress,
-    /// Of the next tile, over all pictures and samples.
-    number: u64,
-    unfinished: Unfinished,
-}
-
-/// A result of which not all tiles are there yet.
-struct Canvas<'a> {
-    job: &'a Job,
-    output: &'a Path,
-    tiles: Tiles,
-    done: usize,
-    values: Vec<f32>,
-}
-
-impl Work<'_> {
-    /// Translates `jobs`, whose tiles have one size.
-    fn translate<'a>(&mut self, jobs: &'a [Job], cut: &Cut, batch: usize) -> Result<()> {
-        let [channels, output_channels] = self.model.channels();
-        let tile = cut.tile(jobs[0].size);
-        let batch = self.model.images_at_once(batch);
-        let mut inputs: Vec<f32> = Vec::new();
-        let mut canvases: VecDeque<Canvas<'a>> = VecDeque::new();
-        for job in jobs {
-            let picture = job.picture()?.with_channels(channels);
-            let tiles = cut.tiles(picture.size);
-            for output in &job.outputs {
-                let values = vec![0.0; picture.size.pixels() * output_channels];
-                canvases.push_back(Canvas { job, output, tiles, done: 0, values });
-                for index in 0..tiles.count() {
-                    inputs.extend(tiles.cut(&picture, index).values());
-                    if inputs.len() == batch * tile.pixels() * channels {
-                        self.flush(tile, &mut inputs, &mut canvases)?;
-                    }
-                }
-            }
-        }
-        if !inputs.is_empty() {
-            self.flush(tile, &mut inputs, &mut canvases)?;
-        }
-        Ok(())
-    }
-
-    /// Runs the tiles that wait, and writes the results that are then complete.
-    fn flush(&mut self, tile: Size, inputs: &mut Vec<f32>, canvases: &mut VecDeque<Canvas>) -> Result<()> {
-        let [_, channels] = self.model.channels();
-        let outputs = self.model.generate(std::mem::take(inputs), tile, self.number)?;
-        for output in outputs.chunks_exact(tile.pixels() * channels) {
-            self.number += 1;
-            self.progress.advance(1);
-            // Tiles come out in the order in which they went in.
-            let canvas = canvases.front_mut().expect("every tile belongs to a result");
-            canvas.tiles.blend(canvas.done, output, channels, &mut canvas.values);
-            canvas.done += 1;
-            if canvas.done == canvas.tiles.count() {
-                let Some(Canvas { job, output, values, .. }) = canvases.pop_front() else { break };
-                let picture = Picture::from_f32(job.size, channels, &values);
-                drop(values);
-                let Some(bytes) = self.unfinished.encode(job, output, picture) else { continue };
-                // Not before: a checkpoint that lacks a tensor leaves no empty folder.
-                fs::create_dir_all(self.out)
-                    .with_context(|| format!("cannot make the folder {}", self.out.display()))?;
-                write_whole(output, &bytes.with_context(|| format!("cannot write {}", output.display()))?)?;
-            }
-        }
-        Ok(())
-    }
 }

@@ -5,6 +5,7 @@
 //! is how far it has been faded in less how far the next one has, so the weights of a pixel add up to one by construction.
 
 use std::f64::consts::PI;
+use std::ops::Range;
 
 use crate::data::{Picture, Size};
 
@@ -28,20 +29,37 @@ impl Tiles {
         self.x.count() * self.y.count()
     }
 
-    /// The part of `picture` under tile `index`, its last column and row repeated up to the size of the tile.
-    pub fn cut(&self, picture: &Picture, index: usize) -> Picture {
-        let [column, row] = self.place(index);
-        let part = Size { width: self.x.inside(), height: self.y.inside() };
-        let tile = Size { width: self.x.tile, height: self.y.tile };
-        pad(&picture.crop(self.x.start(column), self.y.start(row), part), tile)
+    /// Tiles beside each other.
+    pub fn across(&self) -> usize {
+        self.x.count()
     }
 
-    /// Adds tile `index`, `[height, width, channels]`, to the picture that is being blended, with the tile's weight at each pixel.
-    pub fn blend(&self, index: usize, tile: &[f32], channels: usize, picture: &mut [f32]) {
+    /// The size of each.
+    pub fn tile(&self) -> Size {
+        Size { width: self.x.tile, height: self.y.tile }
+    }
+
+    /// The rows of the picture under tile `index`.
+    pub fn rows(&self, index: usize) -> Range<usize> {
+        let [_, row] = self.place(index);
+        self.y.start(row)..self.y.start(row) + self.y.inside()
+    }
+
+    /// The part of the picture under tile `index`, its last column and row repeated up to the size of the tile. Of the
+    /// picture there are the rows from `top` on.
+    pub fn cut(&self, picture: &Picture, top: usize, index: usize) -> Picture {
+        let ([column, _], rows) = (self.place(index), self.rows(index));
+        let part = Size { width: self.x.inside(), height: rows.len() };
+        pad(&picture.crop(self.x.start(column), rows.start - top, part), self.tile())
+    }
+
+    /// Adds tile `index`, `[height, width, channels]`, to the picture that is being blended, with the tile's weight at each
+    /// pixel. Of the picture there are the rows from `top` on.
+    pub fn blend(&self, index: usize, tile: &[f32], channels: usize, picture: &mut [f32], top: usize) {
         let [column, row] = self.place(index);
         let (along, down) = (self.x.weights(column), self.y.weights(row));
         let to_left = self.x.start(column) * channels;
-        let rows = picture.chunks_exact_mut(self.x.length * channels).skip(self.y.start(row));
+        let rows = picture.chunks_exact_mut(self.x.length * channels).skip(self.y.start(row) - top);
         for ((into, from), down) in rows.zip(tile.chunks_exact(self.x.tile * channels)).zip(down) {
             let pixels = into[to_left..].chunks_exact_mut(channels).zip(from.chunks_exact(channels));
             for ((into, from), along) in pixels.zip(&along) {
@@ -189,9 +207,9 @@ mod tests {
         let tiles = Tiles::new(whole.size, tile, overlap);
         let mut sums = vec![0.0; whole.samples.len()];
         for index in 0..tiles.count() {
-            let cut = tiles.cut(whole, index);
+            let cut = tiles.cut(whole, 0, index);
             assert_eq!(cut.size, tile);
-            tiles.blend(index, &cut.values(), whole.channels, &mut sums);
+            tiles.blend(index, &cut.values(), whole.channels, &mut sums, 0);
         }
         sums
     }
@@ -224,7 +242,7 @@ mod tests {
     #[test]
     fn beyond_the_picture_its_last_column_and_row_are_repeated() {
         let whole = Picture::new(Size { width: 2, height: 2 }, 1, vec![1, 2, 3, 4]);
-        let tile = Tiles::new(whole.size, Size { width: 4, height: 3 }, [1, 1]).cut(&whole, 0);
+        let tile = Tiles::new(whole.size, Size { width: 4, height: 3 }, [1, 1]).cut(&whole, 0, 0);
         assert_eq!(tile.samples, [1, 2, 2, 2, 3, 4, 4, 4, 3, 4, 4, 4]);
     }
 }

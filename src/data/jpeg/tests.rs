@@ -77,7 +77,7 @@ fn whole_files_of_every_kind_are_taken() {
         assert_eq!((frame.width, frame.height), SIDES);
         // Previews, depth maps and padding behind the end.
         let longer = [&file[..], &file[..], &[0; 9]].concat();
-        assert_eq!(decode(longer).expect("it is whole").picture, decode(file).expect("it is whole").picture);
+        assert_eq!(decode(&longer).expect("it is whole").picture, decode(&file).expect("it is whole").picture);
     }
 }
 
@@ -150,7 +150,7 @@ fn many_flipped_bits_and_most_longer_damage_are_noticed() {
 
 #[test]
 fn damage_and_rare_kinds_are_named() {
-    let error = |file: &[u8]| format!("{:#}", decode(file.to_vec()).map(drop).expect_err("it is not read"));
+    let error = |file: &[u8]| format!("{:#}", decode(file).map(drop).expect_err("it is not read"));
     let file = baseline();
     let frame = file.windows(2).position(|pair| pair == [0xFF, 0xC0]).expect("a header");
     let with = |at: usize, byte: u8| {

@@ -103,18 +103,18 @@ impl Kind {
         if self.bits == 16 { Depth::Sixteen } else { Depth::Eight }
     }
 
-    /// Of the picture that it becomes, in its depth.
-    pub fn decoded_bytes(&self) -> u64 {
-        let channels = match self.colors {
-            Colors::Palette => 3,
-            _ => self.samples,
-        };
-        (self.size.pixels() as u64).saturating_mul((channels * self.bits.div_ceil(8)) as u64)
+    /// Of the picture that it becomes.
+    pub fn channels(&self) -> usize {
+        match self.colors {
+            Colors::Palette | Colors::Cmyk => 3,
+            Colors::Grey | Colors::InvertedGrey | Colors::Rgb => self.samples,
+        }
     }
 
-    /// Of the unpacked samples: rows begin with a new byte.
-    pub fn stored_bytes(&self) -> usize {
-        self.size.height.saturating_mul((self.size.width.saturating_mul(self.samples * self.bits)).div_ceil(8))
+    /// Of the picture that it becomes, or the file's samples where they are more.
+    pub fn decoded_bytes(&self) -> u64 {
+        let samples = self.samples.max(self.channels());
+        (self.size.pixels() as u64).saturating_mul((samples * self.bits.div_ceil(8)) as u64)
     }
 }
 

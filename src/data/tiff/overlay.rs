@@ -1,36 +1,39 @@
-//! A file in memory, seen with some of its bytes replaced.
+//! A file, seen with some of its bytes replaced.
 
-use std::io::{Cursor, Read, Result, Seek, SeekFrom};
+use std::io::{Read, Result, Seek, SeekFrom};
 
-pub struct Overlay<'a> {
-    file: Cursor<&'a [u8]>,
+pub struct Overlay<R> {
+    file: R,
+    at: u64,
     /// The position of each, and its bytes.
     patches: Vec<(u64, Vec<u8>)>,
 }
 
-impl<'a> Overlay<'a> {
-    pub fn new(file: &'a [u8], patches: Vec<(u64, Vec<u8>)>) -> Overlay<'a> {
-        Overlay { file: Cursor::new(file), patches }
+impl<R: Seek> Overlay<R> {
+    pub fn new(mut file: R, patches: Vec<(u64, Vec<u8>)>) -> Result<Overlay<R>> {
+        file.rewind()?;
+        Ok(Overlay { file, at: 0, patches })
     }
 }
 
-impl Read for Overlay<'_> {
+impl<R: Read> Read for Overlay<R> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let start = self.file.position();
         let length = self.file.read(buffer)?;
         for (at, bytes) in &self.patches {
             for (place, &byte) in (*at..).zip(bytes) {
-                if let Some(index) = place.checked_sub(start).filter(|&index| index < length as u64) {
+                if let Some(index) = place.checked_sub(self.at).filter(|&index| index < length as u64) {
                     buffer[index as usize] = byte;
                 }
             }
         }
+        self.at += length as u64;
         Ok(length)
     }
 }
 
-impl Seek for Overlay<'_> {
+impl<R: Seek> Seek for Overlay<R> {
     fn seek(&mut self, position: SeekFrom) -> Result<u64> {
-        self.file.seek(position)
+        self.at = self.file.seek(position)?;
+        Ok(self.at)
     }
 }

@@ -1,16 +1,17 @@
-//! TIFF files of one page or several, uncompressed, and the tags that a translation keeps of its input.
+//! TIFF files of one page or several, uncompressed and by rows, and the tags that a translation keeps of its input.
 
-use std::io::Cursor;
+use std::io::{Read, Seek, Write};
 
-use anyhow::{Context, Result};
-use image::DynamicImage;
+use anyhow::Result;
 use tiff::Directory as Written;
 use tiff::encoder::colortype::{ColorType, Gray8, Gray16, RGB8, RGB16};
-use tiff::encoder::{TiffEncoder, TiffValue};
+use tiff::encoder::{TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard, TiffValue};
 use tiff::tags::{ExtraSamples, Tag, Type};
 
 use super::directory::Directory;
-use crate::data::{Depth, Picture};
+use crate::data::picture::narrow;
+use crate::data::rows::{Rows, Shape};
+use crate::data::{Depth, Size};
 
 /// The place of each pixel on the earth: ModelPixelScale, ModelTiepoint, ModelTransformation, the three tags of the
 /// GeoTIFF keys and the coefficients of a rational polynomial.
@@ -37,12 +38,12 @@ impl Carried {
     ///
     /// # Errors
     /// When the values of a tag lie beyond the end of the file.
-    pub(in crate::data) fn of(file: &[u8], page: &Directory) -> Result<Carried> {
+    pub(in crate::data) fn of(file: &mut (impl Read + Seek), page: &Directory) -> Result<Carried> {
         let mut tags = Vec::new();
         for tag in GEOREFERENCE.into_iter().chain(RESOLUTION) {
             // Types of BigTIFF alone, which none of these tags has, are not written.
             let Some(entry) = page.entry(tag).filter(|entry| (1..=12).contains(&entry.kind)) else { continue };
-            let mut values = page.raw(&mut Cursor::new(file), tag)?.unwrap_or_default();
+            let mut values = page.raw(file, tag)?.unwrap_or_default();
             if page.header.is_big_endian != cfg!(target_endian = "big") {
                 values.chunks_exact_mut(entry.unit()).for_each(<[u8]>::reverse);
             }
@@ -63,62 +64,83 @@ impl Carried {
     }
 }
 
-/// A picture to be written.
-pub struct Page<'a> {
-    pub picture: &'a Picture,
-    pub depth: Depth,
-    pub carried: &'a Carried,
+/// Bytes of the tags of a page at most, for the choice between TIFF and BigTIFF.
+const TAGS: u64 = 64 << 20;
+
+/// A file that is written page by page.
+pub enum TiffWriter<W: Write + Seek> {
+    Standard(TiffEncoder<W, TiffKindStandard>),
+    /// Of more than 4 GiB.
+    Big(TiffEncoder<W, TiffKindBig>),
 }
 
-/// A file of `pages`.
-///
-/// # Errors
-/// When it would be larger than a TIFF can be.
-pub fn encode(pages: &[Page]) -> Result<Vec<u8>> {
-    let mut bytes = Cursor::new(Vec::new());
-    let mut encoder = TiffEncoder::new(&mut bytes)?;
-    for page in pages {
-        let image = match page.depth {
-            Depth::Eight => page.picture.to_image8(),
-            Depth::Sixteen => page.picture.to_image16(),
-        };
-        let write = |encoder: &mut TiffEncoder<_>| match image {
-            DynamicImage::ImageLuma8(image) => write::<Gray8>(encoder, page, image.as_raw()),
-            DynamicImage::ImageLumaA8(image) => write::<Gray8>(encoder, page, image.as_raw()),
-            DynamicImage::ImageRgb8(image) => write::<RGB8>(encoder, page, image.as_raw()),
-            DynamicImage::ImageRgba8(image) => write::<RGB8>(encoder, page, image.as_raw()),
-            DynamicImage::ImageLuma16(image) => write::<Gray16>(encoder, page, image.as_raw()),
-            DynamicImage::ImageLumaA16(image) => write::<Gray16>(encoder, page, image.as_raw()),
-            DynamicImage::ImageRgb16(image) => write::<RGB16>(encoder, page, image.as_raw()),
-            DynamicImage::ImageRgba16(image) => write::<RGB16>(encoder, page, image.as_raw()),
-            other => unreachable!("a picture is not written as {:?}", other.color()),
-        };
-        write(&mut encoder).context("a TIFF holds 4 GiB at most")?;
+impl<W: Write + Seek> TiffWriter<W> {
+    /// For pages of so many bytes together.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn new(file: W, bytes: u64) -> Result<TiffWriter<W>> {
+        Ok(match bytes.saturating_add(TAGS) <= u64::from(u32::MAX) {
+            true => TiffWriter::Standard(TiffEncoder::new(file)?),
+            false => TiffWriter::Big(TiffEncoder::new_big(file)?),
+        })
     }
-    Ok(bytes.into_inner())
+
+    /// Writes one page.
+    ///
+    /// # Errors
+    /// Those of `rows`, or when the file cannot be written.
+    pub fn page(&mut self, rows: &mut dyn Rows, depth: Depth, carried: &Carried) -> Result<()> {
+        match self {
+            TiffWriter::Standard(encoder) => page(encoder, rows, depth, carried),
+            TiffWriter::Big(encoder) => page(encoder, rows, depth, carried),
+        }
+    }
+}
+
+fn page<W: Write + Seek, K: TiffKind>(
+    encoder: &mut TiffEncoder<W, K>,
+    rows: &mut dyn Rows,
+    depth: Depth,
+    carried: &Carried,
+) -> Result<()> {
+    let eight = |samples: &[u16]| samples.iter().map(|&sample| narrow(sample)).collect();
+    let sixteen = <[u16]>::to_vec;
+    match (rows.shape().channels, depth) {
+        (1 | 2, Depth::Eight) => colored::<W, K, Gray8>(encoder, rows, eight, carried),
+        (1 | 2, Depth::Sixteen) => colored::<W, K, Gray16>(encoder, rows, sixteen, carried),
+        (_, Depth::Eight) => colored::<W, K, RGB8>(encoder, rows, eight, carried),
+        (_, Depth::Sixteen) => colored::<W, K, RGB16>(encoder, rows, sixteen, carried),
+    }
 }
 
 /// One page of the colours `C`, and a sample more a pixel where the picture has one.
-fn write<C: ColorType>(
-    encoder: &mut TiffEncoder<&mut Cursor<Vec<u8>>>,
-    page: &Page,
-    samples: &[C::Inner],
-) -> tiff::TiffResult<()>
+fn colored<W: Write + Seek, K: TiffKind, C: ColorType>(
+    encoder: &mut TiffEncoder<W, K>,
+    rows: &mut dyn Rows,
+    in_depth: impl Fn(&[u16]) -> Vec<C::Inner>,
+    carried: &Carried,
+) -> Result<()>
 where
     [C::Inner]: TiffValue,
 {
-    let picture = page.picture;
-    let mut image = encoder.new_image::<C>(picture.size.width as u32, picture.size.height as u32)?;
-    if picture.channels.is_multiple_of(2) {
-        let last = if picture.is_last_a_band { ExtraSamples::Unspecified } else { ExtraSamples::UnassociatedAlpha };
+    let Shape { size: Size { width, height }, channels, is_last_a_band } = rows.shape();
+    let mut image = encoder.new_image::<C>(width.try_into()?, height.try_into()?)?;
+    if channels.is_multiple_of(2) {
+        let last = if is_last_a_band { ExtraSamples::Unspecified } else { ExtraSamples::UnassociatedAlpha };
         image.extra_samples(&[last])?;
     }
-    let mut carried = Written::empty();
-    for (tag, kind, values) in &page.carried.tags {
+    let mut tags = Written::empty();
+    for (tag, kind, values) in &carried.tags {
         let Some(kind) = Type::from_u16(*kind) else { continue };
         let entry = image.encoder().write_entry_bytes(kind, values)?;
-        carried.extend([(Tag::from_u16_exhaustive(*tag), entry)]);
+        tags.extend([(Tag::from_u16_exhaustive(*tag), entry)]);
     }
-    image.encoder().extend_from(&carried);
-    image.write_data(samples)
+    image.encoder().extend_from(&tags);
+    loop {
+        match image.next_strip_sample_count() as usize / (width * channels) {
+            0 => return Ok(image.finish()?),
+            count => image.write_strip(&in_depth(&rows.next(count)?.samples))?,
+        }
+    }
 }

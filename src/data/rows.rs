@@ -1,0 +1,167 @@
+//! Pictures that come from the top, some rows at a time: a large one need never be in memory as a whole.
+
+use anyhow::{Result, ensure};
+
+use super::limit::check_bytes;
+use super::{Depth, Picture, Size};
+
+/// Size and channels of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    pub size: Size,
+    /// As in a [`Picture`].
+    pub channels: usize,
+    pub is_last_a_band: bool,
+}
+
+impl Shape {
+    /// Of a picture in memory.
+    pub fn of(picture: &Picture) -> Shape {
+        Shape { size: picture.size, channels: picture.channels, is_last_a_band: picture.is_last_a_band }
+    }
+
+    /// Bytes of `rows` of its rows in a file's `depth`.
+    pub fn bytes(&self, rows: usize, depth: Depth) -> u64 {
+        let row = (self.size.width * self.channels * depth.bytes()) as u64;
+        row.saturating_mul(rows as u64)
+    }
+
+    /// Asserts that `rows` of its rows may be in memory at once.
+    ///
+    /// # Errors
+    /// When they are more bytes than a decoded picture may have.
+    pub fn check(&self, rows: usize, depth: Depth) -> Result<()> {
+        check_bytes(self.bytes(rows, depth))
+    }
+
+    /// The picture of `samples`, which are some of its rows.
+    pub fn rows(&self, samples: Vec<u16>) -> Picture {
+        let Shape { size: Size { width, .. }, channels, is_last_a_band } = *self;
+        let size = Size { width, height: samples.len() / (width * channels) };
+        Picture { size, channels, is_last_a_band, samples }
+    }
+}
+
+/// A picture of which each row is asked for once.
+pub trait Rows {
+    fn shape(&self) -> Shape;
+
+    /// The next `count` rows; there are as many left.
+    ///
+    /// # Errors
+    /// When they are damaged, cut short, or of a kind that is not read, or memory runs out.
+    fn next(&mut self, count: usize) -> Result<Picture>;
+
+    /// Bytes of memory that are taken beside the rows that are asked for.
+    fn held_bytes(&self) -> u64 {
+        0
+    }
+}
+
+/// Rows of a picture in memory.
+pub struct Held {
+    picture: Picture,
+    given: usize,
+}
+
+impl Held {
+    pub fn new(picture: Picture) -> Held {
+        Held { picture, given: 0 }
+    }
+}
+
+impl Rows for Held {
+    fn shape(&self) -> Shape {
+        Shape::of(&self.picture)
+    }
+
+    fn next(&mut self, count: usize) -> Result<Picture> {
+        let (size, top) = (Size { height: count, ..self.picture.size }, self.given);
+        self.given += count;
+        if size == self.picture.size {
+            return Ok(Picture { samples: std::mem::take(&mut self.picture.samples), ..self.picture });
+        }
+        Ok(self.picture.crop(0, top, size))
+    }
+
+    fn held_bytes(&self) -> u64 {
+        (size_of::<u16>() * self.picture.samples.len()) as u64
+    }
+}
+
+/// Rows of the left or the right half of a picture.
+pub struct Half<R> {
+    whole: R,
+    left: usize,
+    shape: Shape,
+}
+
+impl<R: Rows> Half<R> {
+    /// # Errors
+    /// When the width is odd.
+    pub fn new(whole: R, is_right: bool) -> Result<Half<R>> {
+        let shape = whole.shape();
+        let size = shape.size.half()?;
+        Ok(Half { whole, left: if is_right { size.width } else { 0 }, shape: Shape { size, ..shape } })
+    }
+}
+
+impl<R: Rows> Rows for Half<R> {
+    fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    fn next(&mut self, count: usize) -> Result<Picture> {
+        Ok(self.whole.next(count)?.crop(self.left, 0, Size { height: count, ..self.shape.size }))
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.whole.held_bytes()
+    }
+}
+
+impl<R: Rows + ?Sized> Rows for Box<R> {
+    fn shape(&self) -> Shape {
+        (**self).shape()
+    }
+
+    fn next(&mut self, count: usize) -> Result<Picture> {
+        (**self).next(count)
+    }
+
+    fn held_bytes(&self) -> u64 {
+        (**self).held_bytes()
+    }
+}
+
+/// Samples that come in pieces of other lengths than those that are asked for.
+#[derive(Default)]
+pub struct Pieces {
+    piece: Vec<u16>,
+    given: usize,
+}
+
+impl Pieces {
+    /// Fills `samples`; `next` gives the next piece.
+    ///
+    /// # Errors
+    /// Those of `next`, or when it gives an empty one.
+    pub fn fill(&mut self, mut samples: &mut [u16], mut next: impl FnMut() -> Result<Vec<u16>>) -> Result<()> {
+        while !samples.is_empty() {
+            if self.piece.is_empty() {
+                self.piece = next()?;
+                ensure!(!self.piece.is_empty(), "the picture has no more rows");
+            }
+            let length = samples.len().min(self.piece.len() - self.given);
+            let (filled, rest) = samples.split_at_mut(length);
+            filled.copy_from_slice(&self.piece[self.given..self.given + length]);
+            self.given += length;
+            samples = rest;
+            // Its memory may be needed for the next.
+            if self.given == self.piece.len() {
+                *self = Pieces::default();
+            }
+        }
+        Ok(())
+    }
+}

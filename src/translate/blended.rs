@@ -1,0 +1,66 @@
+//! A result, blended of its tiles, by rows: those that no further tile covers can be written.
+
+use anyhow::Result;
+
+use super::jobs::Job;
+use super::stream::Stream;
+use super::tiles::Tiles;
+use crate::data::{Picture, Pieces, Rows, Shape, Size};
+
+pub struct Blended<'s, 'a> {
+    stream: &'s mut Stream<'a>,
+    tiles: Tiles,
+    shape: Shape,
+    /// Of the next row of tiles.
+    index: usize,
+    /// Weighted sums of tiles, from row `top` on.
+    sums: Vec<f32>,
+    top: usize,
+    pieces: Pieces,
+}
+
+impl<'s, 'a> Blended<'s, 'a> {
+    /// The result that is next in `stream`, that of `job`.
+    pub fn new(stream: &'s mut Stream<'a>, job: &Job) -> Blended<'s, 'a> {
+        let tiles = stream.cut.tiles(job.size);
+        let shape = job.result(&stream.model);
+        Blended { stream, tiles, shape, index: 0, sums: Vec::new(), top: 0, pieces: Pieces::default() }
+    }
+
+    /// The samples that are complete with the next row of tiles.
+    fn piece(&mut self) -> Result<Vec<u16>> {
+        let Shape { size, channels, .. } = self.shape;
+        let row = size.width * channels;
+        let indices = self.index..self.index + self.tiles.across();
+        self.sums.resize((self.tiles.rows(self.index).end - self.top) * row, 0.0);
+        self.index = indices.end;
+        for index in indices {
+            self.tiles.blend(index, self.stream.next()?, channels, &mut self.sums, self.top);
+        }
+        let is_last = self.index == self.tiles.count();
+        let end = if is_last { size.height } else { self.tiles.rows(self.index).start };
+        let height = end - self.top;
+        let size = Size { height, ..size };
+        let piece = Picture::from_f32(size, channels, &self.sums[..height * row]).samples;
+        match is_last {
+            true => self.sums = Vec::new(),
+            false => drop(self.sums.drain(..height * row)),
+        }
+        self.top = end;
+        Ok(piece)
+    }
+}
+
+impl Rows for Blended<'_, '_> {
+    fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    fn next(&mut self, count: usize) -> Result<Picture> {
+        let mut samples = vec![0; count * self.shape.size.width * self.shape.channels];
+        let mut pieces = std::mem::take(&mut self.pieces);
+        pieces.fill(&mut samples, || self.piece())?;
+        self.pieces = pieces;
+        Ok(self.shape.rows(samples))
+    }
+}
