@@ -11,7 +11,7 @@ use crate::cli::TranslateArgs;
 use crate::data::listing::{LeftOut, describe_left_out, describe_none, pictures_by_contents};
 use crate::data::{Carried, Depth, Direction, FileFormat, Half, PictureFile, Rows, Shape, Size, Undecoded};
 use crate::files::{ensure_folder, is_same_place, whole_target};
-use crate::progress::say;
+use crate::progress::{Progress, say};
 use crate::words::{MOST_NAMED, count, refuse};
 
 /// Rows that are read at a time to see whether they can be.
@@ -48,8 +48,10 @@ impl Job {
     /// # Errors
     /// When it can no longer be read.
     pub fn rows(&self) -> Result<Box<dyn Rows>> {
-        let rows = to_translate(PictureFile::open(&self.input)?.page(self.page)?, self.pair_side)?.picture;
-        ensure!(rows.shape().size == self.size, "{} has changed since it was checked", self.input.display());
+        let input = self.input.display();
+        let found = PictureFile::open(&self.input)?.page(self.page).with_context(|| input.to_string())?;
+        let rows = to_translate(found, self.pair_side)?.picture;
+        ensure!(rows.shape().size == self.size, "{input} has changed since it was checked");
         Ok(rows)
     }
 
@@ -118,12 +120,15 @@ pub fn jobs(args: &TranslateArgs, model: &Model, cut: &Cut) -> Result<Vec<Job>> 
         (0..file.pages()).map(|page| job(input, &file, page).with_context(|| place(page))).collect()
     };
     let (mut jobs, mut bad) = (Vec::new(), Vec::new());
+    let progress = Progress::of_jobs("Reading inputs", inputs.len() as u64);
     for input in &inputs {
         match pages(input) {
             Ok(pages) => jobs.extend(pages),
             Err(error) => bad.push(format!("{error:#}")),
         }
+        progress.advance(1);
     }
+    drop(progress);
     let summary = format!("{} of {} inputs cannot be translated", bad.len(), inputs.len());
     refuse(bad, summary)?;
     check_outputs(&jobs)?;

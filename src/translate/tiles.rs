@@ -230,6 +230,28 @@ mod tests {
         }
     }
 
+    /// Only the rows under a row of tiles are there, and those that no further tile covers are gone.
+    #[test]
+    fn a_window_of_rows_gives_the_same_bits() {
+        for (width, height, overlap) in [(100, 70, [8, 4]), (33, 17, [16, 15]), (20, 90, [0, 0])] {
+            let (size, tile) = (Size { width, height }, Size { width: 32, height: 16 });
+            let whole = picture(size, 3);
+            let tiles = Tiles::new(size, tile, overlap);
+            let (mut sums, mut top, mut found) = (Vec::new(), 0, Vec::new());
+            for index in 0..tiles.count() {
+                let rows = tiles.rows(index);
+                found.extend(sums.drain(..(rows.start - top) * width * 3));
+                top = rows.start;
+                let there = whole.crop(0, top, Size { width, height: rows.len() });
+                sums.resize(there.samples.len(), 0.0_f32);
+                tiles.blend(index, &tiles.cut(&there, top, index).values(), 3, &mut sums, top);
+            }
+            found.extend(sums);
+            let expected = blended(&whole, tile, overlap);
+            assert!(found.iter().map(|x| x.to_bits()).eq(expected.iter().map(|x| x.to_bits())), "{size} {overlap:?}");
+        }
+    }
+
     #[test]
     fn one_tile_is_the_picture_to_the_bit() {
         for (width, height) in [(32, 16), (31, 9), (1, 1)] {

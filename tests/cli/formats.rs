@@ -111,6 +111,15 @@ fn every_page_is_translated_and_training_refuses_pages() {
             stack.next_image().unwrap();
         }
     }
+    // Each sample is a file of all pages.
+    scene.run("translate run in/stack.tif --out samples --samples 2 --tile --batch 2");
+    assert_eq!(scene.names("samples"), ["stack-1.tif", "stack-2.tif"]);
+    for name in ["samples/stack-1.tif", "samples/stack-2.tif"] {
+        let stack = fs::read(scene.path(name)).unwrap();
+        let mut stack = Decoder::new(Cursor::new(&stack)).unwrap();
+        let pages = (0..3).take_while(|_| stack.next_image().is_ok()).count();
+        assert_eq!(pages, 2, "{name} has that many behind the first");
+    }
     scene.run("translate run in/stack.tif --out png --dropout off --format png");
     assert_eq!(scene.names("png"), ["stack-page-1.png", "stack-page-2.png", "stack-page-3.png"]);
 

@@ -116,6 +116,36 @@ fn what_is_too_large_for_the_machine_is_refused_with_numbers_and_the_cure() {
     assert!(!scene.path("run").exists());
 }
 
+/// Both pictures have 34 MiB of samples, and 69 MiB of floats.
+#[test]
+fn in_tiles_a_picture_takes_the_memory_of_a_strip() {
+    let scene = Scene::new();
+    scene.run(&format!("train {TINY} --steps 1 --out a"));
+    let picture = RgbImage::from_fn(3000, 2000, |x, y| Rgb([x as u8, y as u8, (x * y >> 8) as u8]));
+    scene.draw("in/x.png", &picture);
+    scene.draw("in/y.tif", &picture);
+    let tiled = "translate a in --tile 64 --threads 1 --out";
+    let output = limited(&scene, megabytes(90), &format!("{tiled} strips"));
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    // The same in one piece, as a bound that is lower than the picture allows it, and in a format that has no rows.
+    scene.run(&format!("{tiled} pieces --format bmp"));
+    for (strips, piece) in [("x.png", "x.bmp"), ("y.tif", "y.bmp")] {
+        let [strips, piece] = [format!("strips/{strips}"), format!("pieces/{piece}")].map(|path| scene.picture(&path));
+        assert!(strips == piece, "{}", piece.width());
+    }
+    let bounded = |line: &str| scene.command(line).env("PIXTAPE_MAX_PICTURE", "1").output().unwrap();
+    let output = bounded(&format!("{tiled} bounded"));
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let text = errors(&bounded("translate a in --threads 1 --out no"));
+    for words in ["in/x.png: it is too large: 18 MiB when decoded, of 1 at most", "in/y.tif: ", "or give --tile"] {
+        assert!(text.contains(words), "{words} is missing: {text}");
+    }
+    // A result that is written as a whole.
+    let text = errors(&limited(&scene, megabytes(90), &format!("{tiled} no --format bmp")));
+    assert!(text.contains("or --format png, which is written by rows"), "{text}");
+    assert!(!scene.path("no").exists());
+}
+
 /// A command that is not refused has to succeed: the memory that is told is what it takes, beside some 60 MiB for the
 /// program itself.
 #[test]
@@ -123,8 +153,11 @@ fn the_memory_that_a_command_is_said_to_take_is_enough_for_it() {
     let scene = Scene::new();
     scene.run(&format!("train {TINY} --steps 1 --out a"));
     scene.draw("middle.png", &plain(1000, 800));
+    scene.draw("large.png", &plain(6000, 1000));
     let commands = [
         "translate a middle.png --threads 1 --out out",
+        "translate a middle.png --threads 1 --out out --format bmp",
+        "translate a large.png --tile 512 --threads 1 --out out",
         "train --image-size 256 --ngf 8 --ndf 8 --batch 2 --steps 1 --threads 1 --out run",
     ];
     for line in commands {

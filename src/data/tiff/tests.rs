@@ -10,6 +10,7 @@ use super::fixture::{DOUBLE, LONG, Order, Page as Made, SHORT, build};
 use super::*;
 use crate::data::file::{self, Decoded};
 use crate::data::fixture::encoded;
+use crate::data::rows::Held;
 use crate::data::{Depth, FileFormat, Picture, Rows};
 
 const ORDERS: [Order; 4] = [
@@ -342,6 +343,26 @@ fn georeference_and_resolution_are_written_byte_for_byte() {
         assert!(!half.is_georeferenced() && half != Carried::default());
         let again = decoded(&written);
         assert_eq!((again.picture, again.carried.is_georeferenced()), (found.picture, true));
+    }
+}
+
+/// As a file of more than 4 GiB would be.
+#[test]
+fn pages_come_back_from_a_bigtiff_of_ours() {
+    let picture = |first| Picture::new(Size { width: 3, height: 2 }, 3, (first..first + 18).collect());
+    let mut file = Cursor::new(Vec::new());
+    let mut writer = TiffWriter::new(&mut file, 5 << 30).expect("in memory");
+    for first in [100, 9000] {
+        let mut rows = Held::new(picture(first));
+        writer.page(&mut rows, Depth::Sixteen, &Carried::default()).expect("in memory");
+    }
+    drop(writer);
+    let file = file.into_inner();
+    let pages = super::pages(&mut Cursor::new(&file)).expect("two directories");
+    assert!(pages.len() == 2 && pages[0].header.is_big);
+    for (page, first) in pages.iter().zip([100, 9000]) {
+        let mut rows = TiffRows::open(Cursor::new(&file), page).expect("a kind that is read");
+        assert_eq!(rows.next(2).expect("it is whole"), picture(first));
     }
 }
 
