@@ -181,7 +181,7 @@ impl Chunks {
             [Ok(Some(width)), Ok(Some(height))] if page.entry(tag::TILE_OFFSETS).is_some() => [width, height],
             _ => [kind.size.width as u64, rows.min(kind.size.height as u64)],
         };
-        ensure!(width > 0 && height > 0, "the TIFF's strips or tiles have no pixels");
+        ensure!(width > 0 && height > 0, "the TIFF has strips or tiles of {width}x{height} pixels");
         let in_chunk = (kind.samples * kind.bits.div_ceil(8)) as u128;
         let bytes = u128::from(width) * u128::from(height) * in_chunk;
         check_bytes(u64::try_from(bytes).unwrap_or(u64::MAX)).context("one of its strips or tiles")?;
