@@ -21,6 +21,7 @@ pub mod picture;
 mod raster;
 pub mod report;
 pub mod resize;
+mod seam;
 pub mod size;
 pub mod synthetic;
 mod tiff;
