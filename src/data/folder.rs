@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::file::{self, Decoded};
 use super::layout::Source;
 use super::report::{Seen, Side};
-use super::{Direction, Fit, Fnv, Pair, Pairs, Picture, Preprocess, Size};
+use super::{Direction, Fit, Fnv, Pair, Pairs, Picture, Preprocess, Size, seam};
 use crate::files;
 
 /// How much memory the decoded pictures may take: 1 GiB, which holds 1365 RGB pairs of 256x256. What does not fit is decoded
@@ -140,6 +140,7 @@ impl<'a> Reading<'a> {
             let pair = read.and_then(|(pair, files)| {
                 self.seen.pair(files.sides);
                 self.seen.values(files.values);
+                files.is_seam_missing.into_iter().for_each(|is_missing| self.seen.seams.add(is_missing));
                 for (path, (kind, hash)) in source.files().iter().zip(files.of_each) {
                     self.seen.file(kind);
                     fingerprint.write(path.file_name().unwrap_or_default().as_encoded_bytes());
@@ -162,6 +163,8 @@ struct Files {
     sides: [Size; 2],
     /// The values in A and B.
     values: [Side; 2],
+    /// For the halves of one file: true if it looks like a single picture.
+    is_seam_missing: Option<bool>,
     /// Of each file its kind and a hash.
     of_each: Vec<(String, u64)>,
 }
@@ -174,10 +177,13 @@ fn decode(source: &Source) -> Result<([Picture; 2], Files)> {
         of_each.push((decoded.kind(), hash));
         Ok(decoded)
     };
+    let mut is_seam_missing = None;
     let (sides, depths) = match source {
         Source::Halves(path) => {
             let Decoded { picture, depth, .. } = read(path)?;
-            (picture.halves().with_context(|| path.display().to_string())?, [depth; 2])
+            let halves = picture.halves().with_context(|| path.display().to_string())?;
+            is_seam_missing = Some(seam::is_missing(&picture));
+            (halves, [depth; 2])
         }
         Source::Files([a, b]) => {
             let (a, b) = (read(a)?, read(b)?);
@@ -185,7 +191,7 @@ fn decode(source: &Source) -> Result<([Picture; 2], Files)> {
         }
     };
     let values = [0, 1].map(|side| Side::of(&sides[side], depths[side]));
-    let files = Files { sides: sides.each_ref().map(|picture| picture.size), values, of_each };
+    let files = Files { sides: sides.each_ref().map(|picture| picture.size), values, is_seam_missing, of_each };
     Ok((sides, files))
 }
 

@@ -24,6 +24,11 @@ pub fn expected_shape(fit: &Fit) -> Size {
     }
 }
 
+/// What to do with single pictures that have been taken as two halves.
+pub const OTHER_LAYOUTS: &str = "Pairs of such pictures lie in two folders, A/ and B/, under equal names, or in one as \
+                                 x_A and x_B; `pixtape data pair --a FOLDER --b FOLDER --out pairs` joins two folders; \
+                                 pictures without a partner are for `pixtape translate`";
+
 /// The advice where the files are pairs all the same, for commands that are told the image size.
 pub const ASK_FOR_THE_SHAPE: &str = "; where they are pairs all the same, give an --image-size of the shape of a half";
 
@@ -55,9 +60,7 @@ pub fn check<'a>(dir: &Path, sources: impl IntoIterator<Item = &'a Source>, shap
         format!("each file of {width}x{height} would be cut into two of {}x{height}: {file}{others}", width / 2)
     };
     let summary = format!(
-        "{found} of {} in {} {} not look like pairs side by side. Pairs of such pictures lie in two folders, A/ and \
-         B/, under equal names, or in one as x_A and x_B; `pixtape data pair --a FOLDER --b FOLDER --out pairs` joins \
-         two folders; pictures without a partner are for `pixtape translate`{else_do}",
+        "{found} of {} in {} {} not look like pairs side by side. {OTHER_LAYOUTS}{else_do}",
         count(files.len(), "file"),
         dir.display(),
         if found == 1 { "does" } else { "do" }

@@ -22,6 +22,7 @@ mod raster;
 pub mod report;
 pub mod resize;
 pub mod rows;
+mod seam;
 pub mod size;
 pub mod synthetic;
 mod tiff;

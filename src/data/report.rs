@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use super::listing::describe_left_out;
+use super::seam::Seams;
 pub use super::values::Side;
 use super::values::Values;
 use super::{Augment, Direction, Layout, PairOptions, Preprocess, ResizeFilter, Size};
@@ -37,6 +38,7 @@ pub struct Seen {
     pub kinds: BTreeMap<String, usize>,
     /// The values of their samples.
     values: Values,
+    pub seams: Seams,
 }
 
 impl Report {
@@ -73,6 +75,7 @@ impl Report {
         lines.extend(self.seen.values.lines());
         lines.extend(self.skipped_line());
         lines.extend(self.seen.values.warnings());
+        lines.extend(self.seen.seams.warning());
         lines
     }
 

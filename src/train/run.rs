@@ -216,7 +216,7 @@ impl Run {
             if is_saved {
                 self.save_once()?;
             }
-            if is_sampled || is_validated || is_saved || self.reported_at.elapsed() >= REPORT_EVERY {
+            if is_report_due(is_sampled || is_validated || is_saved, self.reported_at.elapsed()) {
                 self.report()?;
             }
         }
@@ -429,6 +429,11 @@ fn is_save_due(step: u64, save_every: u64, is_epoch_end: bool, since_the_last: D
     step.is_multiple_of(save_every) || (is_epoch_end && since_the_last >= SAVE_AFTER)
 }
 
+/// True if the report is to be written after a step: when it has something new to show, or when the last one is old.
+fn is_report_due(is_news: bool, since_the_last: Duration) -> bool {
+    is_news || since_the_last >= REPORT_EVERY
+}
+
 /// The refusal to go on with the images that `config` names, of a run that was started with the settings `before`.
 fn other_images(config: &TrainConfig, before: &TrainConfig) -> String {
     let run = config.out.display();
@@ -456,5 +461,12 @@ mod tests {
         assert!(is_due(true, Duration::from_secs(300)) && is_due(true, Duration::MAX));
         assert!(!is_due(true, Duration::from_millis(299_999)) && !is_due(false, Duration::MAX));
         assert!(is_save_due(800, 400, false, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_minute_is_a_reason_to_write_the_report_also_when_nothing_is_new() {
+        assert!(is_report_due(false, Duration::from_secs(60)) && is_report_due(false, Duration::MAX));
+        assert!(!is_report_due(false, Duration::from_millis(59_999)));
+        assert!(is_report_due(true, Duration::ZERO));
     }
 }

@@ -191,6 +191,26 @@ fn the_bound_on_a_picture_is_a_variable() {
 }
 
 #[test]
+fn the_bound_on_a_picture_holds_for_every_format() {
+    let mut scene = Scene::new();
+    let endings = ["png", "jpg", "webp", "bmp", "tif"];
+    // 3.4 MiB of samples, whatever the file takes.
+    endings.iter().for_each(|ending| scene.draw(&format!("data/{ending}.{ending}"), &pair(0, 1536, 768)));
+    scene.set("PIXTAPE_MAX_PICTURE", "3");
+    let error = scene.refused(&format!("train --data data {TINY} --steps 1 --out run"));
+    assert!(error.starts_with("error: 5 of 5 pairs in "), "{error}");
+    for ending in endings {
+        let line = error.lines().find(|line| line.contains(&format!("data/{ending}.{ending}: "))).unwrap_or_default();
+        for words in ["it is too large: 4 MiB when decoded, of 3 at most", "set PIXTAPE_MAX_PICTURE=4"] {
+            assert!(line.contains(words), "{ending}: {error}");
+        }
+    }
+    scene.set("PIXTAPE_MAX_PICTURE", "4");
+    let said = scene.run("data check data").stdout;
+    assert!(said.contains("\nSizes     768x768 (5)\n") && said.contains("\nEverything can be used\n"), "{said}");
+}
+
+#[test]
 fn damage_in_the_middle_of_a_jpeg_is_refused() {
     let scene = trained("");
     scene.draw("x.jpg", &pair(0, 256, 128));

@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use image::imageops::{crop_imm, replace};
 use image::{Rgb, RgbImage};
 
 use super::scene::{Said, Scene, TINY, checkpoint, half, pair};
@@ -277,6 +278,58 @@ fn single_pictures_are_not_cut_into_halves() {
     scene.draw("mixed/c.png", &pair(0, 64, 64));
     let error = scene.refused("data check mixed");
     assert!(error.contains("1 of 3 files in mixed") && error.contains("32x64: c.png\n"), "{error}");
+}
+
+/// A photograph of the shape that two upright pictures beside each other have: slanting waves, which go on everywhere.
+fn photograph(number: u32) -> RgbImage {
+    RgbImage::from_fn(128, 96, |x, y| {
+        let wave = |slope: f64| 128.0 + 100.0 * (0.1 * f64::from(x) + slope * f64::from(y) + f64::from(number)).sin();
+        Rgb([0.3, -0.3, 0.5].map(|slope| wave(slope) as u8))
+    })
+}
+
+#[test]
+fn single_pictures_of_the_shape_of_pairs_are_warned_of() {
+    let scene = Scene::new();
+    let warning = |line: &str| {
+        let said = scene.run(line);
+        let both = said.stdout.lines().chain(said.stderr.lines());
+        both.filter(|line| line.contains("no edge in the middle")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for number in 0..3 {
+        scene.draw(&format!("single/{number}.jpg"), &photograph(number));
+    }
+    let expected = "Warning   3 of 3 files have no edge in the middle, where the halves of a pair meet: they may be \
+                    single pictures. Pairs of such pictures lie in two folders, A/ and B/, under equal names, or in \
+                    one as x_A and x_B; `pixtape data pair --a FOLDER --b FOLDER --out pairs` joins two folders; \
+                    pictures without a partner are for `pixtape translate`";
+    for line in [
+        "data check single".to_owned(),
+        format!("train --data single {TINY} --steps 1 --out run"),
+        "evaluate run --data single".to_owned(),
+    ] {
+        assert_eq!(warning(&line), [expected], "{line}");
+    }
+    assert!(scene.run("data check single").stdout.ends_with("\nEverything can be used\n"));
+
+    // Two upright ones beside each other are a pair of this shape, and no layout of two files is asked.
+    for number in 0..3 {
+        let sides = [photograph(number), photograph(number + 9)].map(|side| crop_imm(&side, 0, 0, 64, 96).to_image());
+        let mut both = RgbImage::new(128, 96);
+        for (side, left) in sides.iter().zip([0, 64]) {
+            replace(&mut both, side, left, 0);
+        }
+        scene.draw(&format!("pairs/{number}.jpg"), &both);
+        for side in ["A", "B"] {
+            scene.draw(&format!("folders/{side}/{number}.jpg"), &photograph(number));
+            scene.draw(&format!("suffixes/{number}_{side}.jpg"), &photograph(number));
+        }
+    }
+    // A single picture among pairs may be one whose halves happen to meet alike.
+    scene.draw("pairs/single.jpg", &photograph(0));
+    for data in ["pairs", "folders", "suffixes"] {
+        assert_eq!(warning(&format!("data check {data}")), [""; 0], "{data}");
+    }
 }
 
 #[test]

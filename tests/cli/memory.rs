@@ -121,7 +121,7 @@ fn what_is_too_large_for_the_machine_is_refused_with_numbers_and_the_cure() {
 fn in_tiles_a_picture_takes_the_memory_of_a_strip() {
     let scene = Scene::new();
     scene.run(&format!("train {TINY} --steps 1 --out a"));
-    let picture = RgbImage::from_fn(3000, 2000, |x, y| Rgb([x as u8, y as u8, (x * y >> 8) as u8]));
+    let picture = RgbImage::from_fn(3000, 2000, |x, y| Rgb([x as u8, y as u8, ((x * y) >> 8) as u8]));
     scene.draw("in/x.png", &picture);
     scene.draw("in/y.tif", &picture);
     let tiled = "translate a in --tile 64 --threads 1 --out";

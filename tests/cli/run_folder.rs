@@ -52,6 +52,39 @@ fn a_folder_with_what_no_run_wrote_is_refused_and_left_alone() {
     assert_eq!(scene.rows("empty").len(), 1);
 }
 
+/// In the folder of a run to be, where they would be replaced, and behind --config.
+#[cfg(unix)]
+#[test]
+fn settings_that_cannot_be_read_are_named_and_stay() {
+    use std::os::unix::fs::symlink;
+    let scene = Scene::new();
+    let losses = "epoch,step,d,adv,pixel\n1,1,0.5,0.5,0.5\n";
+    let place = |out: &str| {
+        scene.write(&format!("{out}/losses.csv"), losses);
+        scene.path(out).join("config.toml")
+    };
+    fs::create_dir(place("folder")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(place("fifo")).status().unwrap();
+    assert!(made.success());
+    symlink("config.toml", place("circle")).unwrap();
+    fs::write(place("latin"), b"data = \"caf\xe9\"").unwrap();
+    fs::write(place("cut"), "data = ").unwrap();
+    let theirs = "holds what no run of pixtape wrote: config.toml";
+    let cases = [
+        ("folder", theirs, "it is a folder and no file"),
+        ("fifo", theirs, "it is a FIFO and no file"),
+        ("circle", "cannot read circle/config.toml: ", "symbolic links"),
+        ("latin", theirs, "it is not text in UTF-8"),
+        ("cut", theirs, "line 1"),
+    ];
+    for (out, of_run, of_file) in cases {
+        let error = scene.refused(&format!("train {TINY} --steps 1 --out {out}"));
+        assert!(error.starts_with("error: --out: ") && error.contains(of_run), "{error}");
+        let error = scene.refused(&format!("train --config {out}/config.toml --steps 1 --out new"));
+        assert!(error.contains(&format!("{out}/config.toml")) && error.contains(of_file), "{error}");
+    }
+}
+
 /// Whenever it was killed, the same command starts it over, or it has a checkpoint to go on from.
 #[test]
 fn a_run_that_was_killed_at_its_beginning_can_be_started_again() {

@@ -356,7 +356,6 @@ fn pages_come_back_from_a_bigtiff_of_ours() {
         let mut rows = Held::new(picture(first));
         writer.page(&mut rows, Depth::Sixteen, &Carried::default()).expect("in memory");
     }
-    drop(writer);
     let file = file.into_inner();
     let pages = super::pages(&mut Cursor::new(&file)).expect("two directories");
     assert!(pages.len() == 2 && pages[0].header.is_big);
