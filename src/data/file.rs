@@ -129,8 +129,8 @@ impl PictureFile<'_> {
     /// The picture of a page (from 0), upright.
     ///
     /// # Errors
-    /// When it is of a kind that is not read; where it has to be decoded as a whole, also when it is damaged, cut short or
-    /// too large.
+    /// When it is of a kind that is not read; where it has to be decoded as a whole, also when it is damaged, cut
+    /// short or too large.
     pub fn page(&self, index: usize) -> Result<Undecoded<'static>> {
         let file = BufReader::new(files::open(self.path)?);
         match self.format {

@@ -24,7 +24,7 @@ pub fn expected_shape(fit: &Fit) -> Size {
     }
 }
 
-/// What to do with single pictures that have been taken as two halves.
+/// Advice for single pictures that have been taken as two halves.
 pub const OTHER_LAYOUTS: &str = "Pairs of such pictures lie in two folders, A/ and B/, under equal names, or in one as \
                                  x_A and x_B; `pixtape data pair --a FOLDER --b FOLDER --out pairs` joins two folders; \
                                  pictures without a partner are for `pixtape translate`";

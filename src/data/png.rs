@@ -84,7 +84,7 @@ fn reader<R: BufRead + Seek>(file: R) -> Result<Reader<R>> {
     Ok(reader)
 }
 
-/// What its rows are decoded to.
+/// Size, channels and depth of its decoded rows.
 fn kind(reader: &Reader<impl BufRead + Seek>) -> Result<(Shape, Depth)> {
     let (width, height) = reader.info().size();
     let size = Size { width: width as usize, height: height as usize };
@@ -139,7 +139,7 @@ impl<R: BufRead + Seek> Rows for PngRows<R> {
         }
         self.left -= count;
         if self.left == 0 {
-            // What follows the last row: the checksums of the rest.
+            // Reads on to the end of the samples, and their checksums.
             self.reader.read_row(&mut self.row).map_err(explained)?;
         }
         Ok(self.shape.rows(samples))

@@ -53,8 +53,8 @@ impl Tiles {
         pad(&picture.crop(self.x.start(column), rows.start - top, part), self.tile())
     }
 
-    /// Adds tile `index`, `[height, width, channels]`, to the picture that is being blended, with the tile's weight at each
-    /// pixel. Of the picture there are the rows from `top` on.
+    /// Adds tile `index`, `[height, width, channels]`, to the picture that is being blended, with the tile's weight at
+    /// each pixel. Of the picture there are the rows from `top` on.
     pub fn blend(&self, index: usize, tile: &[f32], channels: usize, picture: &mut [f32], top: usize) {
         let [column, row] = self.place(index);
         let (along, down) = (self.x.weights(column), self.y.weights(row));

@@ -94,7 +94,8 @@ impl<R: Read + Seek> TiffRows<R> {
         self.colored(samples)
     }
 
-    /// The unpacked bytes of strip or tile `index`, whose part in the picture is so large, and the bytes of a row of it.
+    /// The unpacked bytes of strip or tile `index`, of which so many pixels lie in the picture, and the bytes of a row
+    /// of it.
     fn chunk(&mut self, index: usize, width: usize, height: usize) -> Result<(Vec<u8>, usize)> {
         if let Some(&[offset, length]) = self.chunks.jpeg.get(index) {
             let end = offset.checked_add(length).filter(|&end| end <= self.chunks.file_bytes);
