@@ -1,10 +1,13 @@
 //! The memory that a translation takes, known before it begins.
 
+use std::collections::HashMap;
+
 use anyhow::Result;
 
 use super::jobs::Job;
 use super::{Cut, Model};
 use crate::bytes::ByteSize;
+use crate::data::Size;
 use crate::memory::require;
 
 /// Bytes that are written at once, in a few forms, of a format that is written by rows.
@@ -15,7 +18,13 @@ const WRITTEN: usize = 8 << 20;
 /// # Errors
 /// When there is not, with what would take less.
 pub fn check(model: &Model, cut: &Cut, jobs: &[Job], batch: usize) -> Result<()> {
-    let needed = jobs.iter().map(|job| (bytes(model, cut, job, batch), job));
+    // Recorded once for each size.
+    let mut programs = HashMap::new();
+    let needed = jobs.iter().map(|job| {
+        let Size { width, height } = cut.tile(job.size);
+        let program = *programs.entry((width, height)).or_insert_with(|| program_bytes(model, cut, job, batch));
+        (program + other_bytes(model, cut, job, batch), job)
+    });
     let Some((needed, largest)) = needed.max_by_key(|(bytes, _)| *bytes) else { return Ok(()) };
     let input = largest.input.display();
     let how = match cut {
@@ -34,7 +43,8 @@ fn cure(model: &Model, cut: &Cut, job: &Job, batch: usize) -> String {
         Cut::Whole { multiple } => {
             let tile = super::padded(model.training_size(), multiple);
             let tiled = Cut::Tiled { tile, overlap: [tile.width / 4, tile.height / 4] };
-            let [whole, tiled] = [cut, &tiled].map(|cut| bytes(model, cut, job, batch));
+            let bytes = |cut| program_bytes(model, cut, job, batch) + other_bytes(model, cut, job, batch);
+            let [whole, tiled] = [cut, &tiled].map(bytes);
             match tiled < whole {
                 true => format!("--tile {tile} takes {}", ByteSize(tiled)),
                 false => free,
@@ -45,8 +55,13 @@ fn cure(model: &Model, cut: &Cut, job: &Job, batch: usize) -> String {
     }
 }
 
-/// Bytes of memory at most while `job` is translated.
-fn bytes(model: &Model, cut: &Cut, job: &Job, batch: usize) -> u64 {
+/// Bytes of memory of the recorded generator. Another size of tile is recorded with the weights of the one before.
+fn program_bytes(model: &Model, cut: &Cut, job: &Job, batch: usize) -> u64 {
+    model.program_bytes(cut.tile(job.size), batch).max(2 * model.weight_bytes())
+}
+
+/// Bytes of memory at most while `job` is translated, beside those of the recorded generator.
+fn other_bytes(model: &Model, cut: &Cut, job: &Job, batch: usize) -> u64 {
     let [inputs, outputs] = model.channels();
     let tile = cut.tile(job.size);
     // The rows that are in memory at once: of the input as they are read, with up to 4 channels, and as they are cut.
@@ -59,7 +74,5 @@ fn bytes(model: &Model, cut: &Cut, job: &Job, batch: usize) -> u64 {
     let file = if job.format.is_by_rows() { WRITTEN } else { (sample + 2) * job.size.pixels() * outputs };
     let before = float * tile.pixels() * inputs * (batch + 1);
     let after = float * tile.pixels() * outputs * batch + file;
-    let running = model.program_bytes(tile, batch) + job.held_bytes + (window + blended + before.max(after)) as u64;
-    // Another size of tile is recorded with the weights of the one before.
-    running.max(2 * model.weight_bytes())
+    job.held_bytes + (window + blended + before.max(after)) as u64
 }
