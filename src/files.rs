@@ -3,6 +3,7 @@
 use std::fs::{self, File, FileType, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use anyhow::{Context, Result, bail, ensure};
 use same_file::Handle;
@@ -169,7 +170,7 @@ pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
 /// # Errors
 /// When the file cannot be written, or something else than a file is there ([`target`]).
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let written = replace(path, |file| Ok(file.write_all(bytes)?));
+    let written = replace(path, |mut file| Ok(file.write_all(bytes)?));
     written.with_context(|| format!("cannot write {}", path.display()))?;
     Ok(())
 }
@@ -178,22 +179,22 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 /// as it was, and nothing else is left.
 ///
 /// # Errors
-/// Those of `write`, or when the file cannot be made, or something else than a file is in its place or that of the
-/// other name.
-pub fn replace(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<PathBuf> {
+/// Those of `write`, or when the file cannot be made, another process is writing it, or something else than a file is
+/// in its place or that of the other name.
+pub fn replace(path: &Path, write: impl FnOnce(&File) -> Result<()>) -> Result<PathBuf> {
     let target = target(path)?;
     let unfinished = with_ending(&target, UNFINISHED);
-    // The remains of a killed process are removed. A link would lead elsewhere.
-    match fs::symlink_metadata(&unfinished).map(|found| found.file_type()) {
-        Ok(kind) if kind.is_file() => fs::remove_file(&unfinished)?,
-        Ok(kind) => {
-            let kind = if kind.is_symlink() { "a link" } else { kind_of(kind) };
-            bail!("{} is {kind}, which is in the way", unfinished.display());
-        }
-        Err(_) => {}
+    // The remains of a killed process are written over. A link would lead elsewhere.
+    if let Ok(found) = fs::symlink_metadata(&unfinished)
+        && !found.is_file()
+    {
+        let kind = if found.is_symlink() { "a link" } else { kind_of(found.file_type()) };
+        bail!("{} is {kind}, which is in the way", unfinished.display());
     }
-    let mut file = File::create_new(&unfinished)?;
-    let written = write(&mut file).and_then(|()| Ok(fs::rename(&unfinished, &target)?));
+    let locked = lock(&unfinished)?;
+    let locked = locked.with_context(|| format!("another pixtape is writing {}", unfinished.display()))?;
+    locked.as_file().set_len(0)?;
+    let written = write(locked.as_file()).and_then(|()| Ok(fs::rename(&unfinished, &target)?));
     if let Err(error) = written {
         // The first error is the one to report; this one has the same cause.
         let _ = fs::remove_file(&unfinished);
@@ -214,10 +215,10 @@ pub fn lock(path: &Path) -> io::Result<Option<Handle>> {
         Err(TryLockError::WouldBlock) => return Ok(None),
         // Some network file systems.
         Err(TryLockError::Error(error)) if has_no_locks(&error) => {
-            say(&format!(
-                "{}: this file system has no locks: see to it that no other pixtape works there",
-                path.display()
-            ));
+            static SAID: Once = Once::new();
+            let path = path.display();
+            let line = format!("{path}: this file system has no locks: see to it that no other pixtape works there");
+            SAID.call_once(|| say(&line));
         }
         locked => locked?,
     }
@@ -319,6 +320,24 @@ mod tests {
         let error = format!("{:#}", write_whole(&at("it"), b"newer").unwrap_err());
         assert!(error.contains("it.unfinished is a link, which is in the way"), "{error}");
         assert_eq!((fs::read(at("it")).unwrap(), fs::read(at("theirs")).unwrap()), (b"new".into(), b"theirs".into()));
+    }
+
+    #[test]
+    fn of_two_that_write_one_file_the_second_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("it"), "old").unwrap();
+        let first = |mut file: &File| {
+            file.write_all(b"the first")?;
+            let error = format!("{:#}", write_whole(&at("it"), b"the second").unwrap_err());
+            assert!(error.contains("another pixtape is writing") && error.contains("it.unfinished"), "{error}");
+            assert_eq!(fs::read(at("it"))?, b"old");
+            Ok(())
+        };
+        replace(&at("it"), first).unwrap();
+        assert_eq!((fs::read(at("it")).unwrap(), fs::read_dir(dir.path()).unwrap().count()), (b"the first".into(), 1));
+        write_whole(&at("it"), b"the second").unwrap();
+        assert_eq!(fs::read(at("it")).unwrap(), b"the second");
     }
 
     #[test]

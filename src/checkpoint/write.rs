@@ -48,7 +48,7 @@ fn replace(path: &Path, strings: HashMap<String, String>, tensors: &dyn Tensors)
     Ok(sync_folder_of(&target)?)
 }
 
-fn write_file(file: &mut File, strings: HashMap<String, String>, tensors: &dyn Tensors) -> Result<()> {
+fn write_file(file: &File, strings: HashMap<String, String>, tensors: &dyn Tensors) -> Result<()> {
     let specs = tensors.specs();
     let header = header(strings, &specs)?;
     let mut file = BufWriter::with_capacity(1 << 20, file);

@@ -41,9 +41,9 @@ pub struct TranslateArgs {
 
     /// Translate large pictures in overlapping tiles of SIZE (N or WIDTHxHEIGHT), and blend them.
     ///
-    /// The network's memory is then that of a tile, and of a PNG or TIFF no more rows are in memory than a tile has:
-    /// they are read and written by rows. What is interlaced, turned by its EXIF orientation or in another format is in
-    /// memory as a whole. Without SIZE it is the size that the run was trained at; stand it then behind the inputs or in
+    /// The network's memory is then that of a tile, and PNG and TIFF are read and written by rows: as many are in memory
+    /// as a tile has, and of a TIFF a row of its strips or tiles. Inputs that are interlaced or turned by their
+    /// orientation tag, and inputs and results in other formats, are in memory as a whole. Without SIZE it is the size that the run was trained at; stand it then behind the inputs or in
     /// front of another flag. The result differs from that of the whole picture: instance norm takes its statistics from
     /// the tile alone, so brightness and contrast may change from tile to tile.
     #[arg(long, value_name = "SIZE", num_args = 0..=1)]

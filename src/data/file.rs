@@ -11,7 +11,7 @@ use super::rows::{Held, Rows};
 use super::tiff::{self, Carried, Directory, TiffRows};
 use super::{FileFormat, Picture, Size, png, raster};
 use crate::files::{self, write_whole};
-use crate::memory::{Turn, require};
+use crate::memory::Turn;
 
 /// Endings of the files that are looked at, in lower case. What a file is, its contents say.
 pub const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "webp", "bmp"];
@@ -126,6 +126,35 @@ impl PictureFile<'_> {
         self.pages.len().max(1)
     }
 
+    /// A page of a TIFF, which may have been replaced since it was opened.
+    fn directory(&self, index: usize) -> Result<&Directory> {
+        self.pages.get(index).with_context(|| format!("it has no page {} any more", index + 1))
+    }
+
+    /// Bytes of memory that the picture of a page takes beside the rows that are asked for.
+    ///
+    /// # Errors
+    /// When it is of a kind that is not read; where it has to be decoded as a whole, also when it is too large.
+    pub fn held_bytes(&self, index: usize) -> Result<u64> {
+        let mut file = BufReader::new(files::open(self.path)?);
+        Ok(match self.format {
+            FileFormat::Png => match png::held_bytes(&mut file)? {
+                Some(bytes) => bytes,
+                None => {
+                    file.rewind()?;
+                    png::header(file)?.samples * WORK
+                }
+            },
+            FileFormat::Tiff => {
+                let page = self.directory(index)?;
+                let is_turned = tiff::orientation(&mut file, page).is_some_and(|number| number > 1);
+                let whole = if is_turned { tiff::samples(&mut file, page)? * WORK } else { 0 };
+                TiffRows::open(file, page)?.held_bytes() + whole
+            }
+            format => raster::header(file, format)?.samples * WORK,
+        })
+    }
+
     /// The picture of a page (from 0), upright.
     ///
     /// # Errors
@@ -135,12 +164,8 @@ impl PictureFile<'_> {
         let file = BufReader::new(files::open(self.path)?);
         match self.format {
             FileFormat::Png => of_png(file),
-            FileFormat::Tiff => of_page(file, &self.pages[index]),
-            format => {
-                let samples = raster::header(file, format)?.samples;
-                require(samples.saturating_mul(WORK), "working on it", || CURE.to_owned())?;
-                raster::decode(&files::read(self.path)?, format)?.with(|picture| Ok(held(picture)))
-            }
+            FileFormat::Tiff => of_page(file, self.directory(index)?),
+            format => raster::decode(&files::read(self.path)?, format)?.with(|picture| Ok(held(picture))),
         }
     }
 }
@@ -155,7 +180,7 @@ fn check_pages(pages: usize) -> Result<()> {
 const WORK: u64 = 4;
 
 /// Advice where memory is missing for them.
-const CURE: &str = "reduce the picture, or cut it into parts";
+pub const CURE: &str = "reduce the picture, or cut it into parts";
 
 /// The picture in a file as it is looked at, with the channels that it has, and how it lies there.
 ///

@@ -16,8 +16,8 @@ use super::{Depth, Picture, Size};
 /// gigabyte.
 const BESIDE: usize = 64 << 20;
 
-/// Bytes that the decoder unpacks ahead, beside a few rows.
-const UNPACKED: u64 = 512 << 10;
+/// Bytes and rows that the decoder unpacks ahead; rows of the most channels and bits.
+const AHEAD: (u64, u64) = (512 << 10, 5);
 
 /// Bytes of a chunk of a PNG that is written.
 const CHUNK: usize = 64 << 10;
@@ -62,6 +62,17 @@ pub fn header(file: impl BufRead + Seek) -> Result<Header> {
     shape.check(shape.size.height, depth)?;
     let samples = (shape.size.pixels() * shape.channels) as u64;
     Ok(Header { size: shape.size, orientation: orientation(&reader), pages: 1, samples })
+}
+
+/// Bytes of memory while rows are read; `None` where all of the picture has to be decoded first.
+///
+/// # Errors
+/// As [`open`].
+pub fn held_bytes(file: impl BufRead + Seek) -> Result<Option<u64>> {
+    let reader = reader(file)?;
+    let (shape, depth) = kind(&reader)?;
+    let is_by_rows = !reader.info().interlaced && orientation(&reader) == Orientation::NoTransforms;
+    Ok(is_by_rows.then(|| AHEAD.0 + AHEAD.1 * shape.bytes(1, depth)))
 }
 
 /// A decoder that has read all that stands before the samples.
@@ -143,11 +154,6 @@ impl<R: BufRead + Seek> Rows for PngRows<R> {
             self.reader.read_row(&mut self.row).map_err(explained)?;
         }
         Ok(self.shape.rows(samples))
-    }
-
-    /// The rows that the decoder unpacks at a time.
-    fn held_bytes(&self) -> u64 {
-        UNPACKED + 5 * self.row.len() as u64
     }
 }
 

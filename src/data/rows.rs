@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::limit::check_bytes;
+use super::limit::{check_bytes, zeroed};
 use super::{Depth, Picture, Size};
 
 /// Size and channels of a picture.
@@ -51,11 +51,6 @@ pub trait Rows {
     /// # Errors
     /// When they are damaged, cut short, or of a kind that is not read, or memory runs out.
     fn next(&mut self, count: usize) -> Result<Picture>;
-
-    /// Bytes of memory that are taken beside the rows that are asked for.
-    fn held_bytes(&self) -> u64 {
-        0
-    }
 }
 
 /// Rows of a picture in memory.
@@ -82,10 +77,6 @@ impl Rows for Held {
             return Ok(Picture { samples: std::mem::take(&mut self.picture.samples), ..self.picture });
         }
         Ok(self.picture.crop(0, top, size))
-    }
-
-    fn held_bytes(&self) -> u64 {
-        (size_of::<u16>() * self.picture.samples.len()) as u64
     }
 }
 
@@ -114,10 +105,6 @@ impl<R: Rows> Rows for Half<R> {
     fn next(&mut self, count: usize) -> Result<Picture> {
         Ok(self.whole.next(count)?.crop(self.left, 0, Size { height: count, ..self.shape.size }))
     }
-
-    fn held_bytes(&self) -> u64 {
-        self.whole.held_bytes()
-    }
 }
 
 impl<R: Rows + ?Sized> Rows for Box<R> {
@@ -127,10 +114,6 @@ impl<R: Rows + ?Sized> Rows for Box<R> {
 
     fn next(&mut self, count: usize) -> Result<Picture> {
         (**self).next(count)
-    }
-
-    fn held_bytes(&self) -> u64 {
-        (**self).held_bytes()
     }
 }
 
@@ -142,11 +125,13 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// Fills `samples`; `next` gives the next piece.
+    /// The next `count` rows of a picture; `next` gives the next piece.
     ///
     /// # Errors
-    /// Those of `next`, or when it gives an empty one.
-    pub fn fill(&mut self, mut samples: &mut [u16], mut next: impl FnMut() -> Result<Vec<u16>>) -> Result<()> {
+    /// Those of `next`, when it gives an empty one, or when there is no memory.
+    pub fn rows(&mut self, shape: &Shape, count: usize, mut next: impl FnMut() -> Result<Vec<u16>>) -> Result<Picture> {
+        let mut rows = zeroed(count * shape.size.width * shape.channels)?;
+        let mut samples = &mut rows[..];
         while !samples.is_empty() {
             if self.piece.is_empty() {
                 self.piece = next()?;
@@ -162,6 +147,6 @@ impl Pieces {
                 *self = Pieces::default();
             }
         }
-        Ok(())
+        Ok(shape.rows(rows))
     }
 }

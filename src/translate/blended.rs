@@ -11,7 +11,7 @@ pub struct Blended<'s, 'a> {
     stream: &'s mut Stream<'a>,
     tiles: Tiles,
     shape: Shape,
-    /// Of the next row of tiles.
+    /// Of the first tile in the next row of them.
     index: usize,
     /// Weighted sums of tiles, from row `top` on.
     sums: Vec<f32>,
@@ -22,7 +22,7 @@ pub struct Blended<'s, 'a> {
 impl<'s, 'a> Blended<'s, 'a> {
     /// The result that is next in `stream`, that of `job`.
     pub fn new(stream: &'s mut Stream<'a>, job: &Job) -> Blended<'s, 'a> {
-        let tiles = stream.cut.tiles(job.size);
+        let tiles = stream.cut.tiles(job.shape.size);
         let shape = job.result(&stream.model);
         Blended { stream, tiles, shape, index: 0, sums: Vec::new(), top: 0, pieces: Pieces::default() }
     }
@@ -57,10 +57,9 @@ impl Rows for Blended<'_, '_> {
     }
 
     fn next(&mut self, count: usize) -> Result<Picture> {
-        let mut samples = vec![0; count * self.shape.size.width * self.shape.channels];
-        let mut pieces = std::mem::take(&mut self.pieces);
-        pieces.fill(&mut samples, || self.piece())?;
+        let (shape, mut pieces) = (self.shape, std::mem::take(&mut self.pieces));
+        let rows = pieces.rows(&shape, count, || self.piece())?;
         self.pieces = pieces;
-        Ok(self.shape.rows(samples))
+        Ok(rows)
     }
 }

@@ -8,14 +8,16 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::{Cut, Model};
 use crate::cli::TranslateArgs;
+use crate::data::file::CURE;
 use crate::data::listing::{LeftOut, describe_left_out, describe_none, pictures_by_contents};
 use crate::data::{Carried, Depth, Direction, FileFormat, Half, PictureFile, Rows, Shape, Size, Undecoded};
 use crate::files::{ensure_folder, is_same_place, whole_target};
+use crate::memory::require;
 use crate::progress::{Progress, say};
 use crate::words::{MOST_NAMED, count, refuse};
 
-/// Rows that are read at a time to see whether they can be.
-const ROWS: usize = 64;
+/// Samples that are read at a time, in whole rows, to see whether they can be.
+const SAMPLES: usize = 1 << 18;
 
 /// One image to translate: a file, or a page of one.
 #[derive(Debug)]
@@ -27,15 +29,13 @@ pub struct Job {
     pub pages: usize,
     pair_side: Option<Direction>,
     /// Of what is translated.
-    pub size: Size,
+    pub shape: Shape,
     /// Of this machine's memory that reading it takes, beside the rows that are asked for.
     pub held_bytes: u64,
     /// One for each sample.
     pub outputs: Vec<PathBuf>,
     pub format: FileFormat,
     pub depth: Depth,
-    /// The last channel of the input is no alpha, nor is then that of the output.
-    pub has_band: bool,
     /// The tags that a TIFF keeps of a TIFF.
     pub carried: Carried,
     /// The tags that are not kept, with the reasons.
@@ -50,15 +50,16 @@ impl Job {
     pub fn rows(&self) -> Result<Box<dyn Rows>> {
         let input = self.input.display();
         let found = PictureFile::open(&self.input)?.page(self.page).with_context(|| input.to_string())?;
-        let rows = to_translate(found, self.pair_side)?.picture;
-        ensure!(rows.shape().size == self.size, "{input} has changed since it was checked");
-        Ok(rows)
+        let found = to_translate(found, self.pair_side)?;
+        let is_the_same = found.picture.shape() == self.shape && found.depth == self.depth;
+        ensure!(is_the_same, "{input} has changed since it was checked");
+        Ok(found.picture)
     }
 
     /// Of what `model` makes of it.
     pub fn result(&self, model: &Model) -> Shape {
         let [_, channels] = model.channels();
-        Shape { size: self.size, channels, is_last_a_band: self.has_band }
+        Shape { channels, ..self.shape }
     }
 
     /// Its output is one of several pages of a file.
@@ -78,14 +79,16 @@ pub fn jobs(args: &TranslateArgs, model: &Model, cut: &Cut) -> Result<Vec<Job>> 
     let pair_side = args.pairs.then(|| model.direction());
     let [_, channels] = model.channels();
     let job = |input: &PathBuf, file: &PictureFile, page: usize| -> Result<Job> {
+        let held_bytes = file.held_bytes(page)?;
+        require(held_bytes, "working on it", || CURE.to_owned())?;
         let found = file.page(page)?;
         check_size(&found, cut)?;
         let mut found = to_translate(found, pair_side)?;
-        let (shape, held_bytes, pages) = (found.picture.shape(), found.picture.held_bytes(), file.pages());
+        let (shape, pages) = (found.picture.shape(), file.pages());
         check_rows(&mut found.picture)?;
-        let (size, depth) = (shape.size, found.depth);
+        let depth = found.depth;
         let format = args.format.unwrap_or(found.format);
-        let held = format.check(size, channels);
+        let held = format.check(shape.size, channels);
         held.map_err(|error| anyhow!("{error}; choose --format png"))?;
         let ending =
             input.extension().filter(|ending| is_of(format, ending)).unwrap_or(OsStr::new(format.endings()[0]));
@@ -102,14 +105,14 @@ pub fn jobs(args: &TranslateArgs, model: &Model, cut: &Cut) -> Result<Vec<Job>> 
             args.out.join(name)
         });
         let has_last = |is_band| shape.channels.is_multiple_of(2) && shape.is_last_a_band == is_band;
-        let (input, outputs, has_band) = (input.clone(), outputs.collect(), has_last(true));
+        let (input, outputs) = (input.clone(), outputs.collect());
         let (carried, mut left_out) = carried(&found, format, pair_side);
         if !model.channels()[0].is_multiple_of(2) {
             let alpha = "its alpha, which the model does not take: hidden colours are used";
             left_out.extend(has_last(false).then_some(alpha));
-            left_out.extend(has_band.then_some("its last band, which the model does not take"));
+            left_out.extend(has_last(true).then_some("its last band, which the model does not take"));
         }
-        Ok(Job { input, page, pages, pair_side, size, held_bytes, outputs, format, depth, has_band, carried, left_out })
+        Ok(Job { input, page, pages, pair_side, shape, held_bytes, outputs, format, depth, carried, left_out })
     };
     let pages = |input: &PathBuf| -> Result<Vec<Job>> {
         let file = PictureFile::open(input)?;
@@ -161,11 +164,14 @@ fn files(args: &TranslateArgs) -> Result<(Vec<PathBuf>, Vec<LeftOut>)> {
 
 /// A warning of whole files that have the shape of two pictures of `trained` beside each other.
 fn warning_of_pairs(args: &TranslateArgs, jobs: &[Job], trained: Size) -> Option<String> {
-    let is_pair = |job: &&Job| job.size.width * trained.height == 2 * job.size.height * trained.width;
+    let is_pair = |job: &&Job| {
+        let Size { width, height } = job.shape.size;
+        width * trained.height == 2 * height * trained.width
+    };
     let mut pairs = jobs.iter().filter(is_pair);
     let first = pairs.next().filter(|_| !args.pairs)?;
     let (number, files) = (1 + pairs.count(), count(jobs.len(), "input"));
-    let (input, size) = (first.input.display(), first.size.sides());
+    let (input, size) = (first.input.display(), first.shape.size.sides());
     Some(format!(
         "warning: {number} of {files} look like pairs, twice as wide as the {} that was trained on ({input}: {size}): \
          if they are, give --pairs, which translates the input half",
@@ -186,7 +192,10 @@ fn check_size(found: &Undecoded, cut: &Cut) -> Result<()> {
     let shape = found.picture.shape();
     let height = shape.size.height;
     match *cut {
-        Cut::Tiled { tile, .. } => shape.check(tile.height.min(height), found.depth),
+        Cut::Tiled { tile, .. } => {
+            let checked = shape.check(tile.height.min(height), found.depth);
+            checked.map_err(|error| anyhow!("as many rows as a tile has: {error}; or take a smaller --tile"))
+        }
         Cut::Whole { .. } => {
             let cure = "or give --tile, which has some rows of it in memory at a time";
             shape.check(height, found.depth).map_err(|error| anyhow!("{error}; {cure}"))
@@ -196,9 +205,10 @@ fn check_size(found: &Undecoded, cut: &Cut) -> Result<()> {
 
 /// Asserts that every row of a picture can be read.
 fn check_rows(rows: &mut dyn Rows) -> Result<()> {
-    let height = rows.shape().size.height;
-    for top in (0..height).step_by(ROWS) {
-        rows.next(ROWS.min(height - top))?;
+    let Shape { size: Size { width, height }, channels, .. } = rows.shape();
+    let at_once = (SAMPLES / (width * channels)).max(1);
+    for top in (0..height).step_by(at_once) {
+        rows.next(at_once.min(height - top))?;
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ pub fn check(model: &Model, cut: &Cut, jobs: &[Job], batch: usize) -> Result<()>
     // Recorded once for each size.
     let mut programs = HashMap::new();
     let needed = jobs.iter().map(|job| {
-        let Size { width, height } = cut.tile(job.size);
+        let Size { width, height } = cut.tile(job.shape.size);
         let program = *programs.entry((width, height)).or_insert_with(|| program_bytes(model, cut, job, batch));
         (program + other_bytes(model, cut, job, batch), job)
     });
@@ -31,7 +31,7 @@ pub fn check(model: &Model, cut: &Cut, jobs: &[Job], batch: usize) -> Result<()>
         Cut::Whole { .. } => "as a whole".to_owned(),
         Cut::Tiled { tile, .. } => format!("in tiles of {}", tile.sides()),
     };
-    let what = format!("translating {input} of {} {how}", largest.size.sides());
+    let what = format!("translating {input} of {} {how}", largest.shape.size.sides());
     require(needed, what, || cure(model, cut, largest, batch))
 }
 
@@ -57,21 +57,22 @@ fn cure(model: &Model, cut: &Cut, job: &Job, batch: usize) -> String {
 
 /// Bytes of memory of the recorded generator. Another size of tile is recorded with the weights of the one before.
 fn program_bytes(model: &Model, cut: &Cut, job: &Job, batch: usize) -> u64 {
-    model.program_bytes(cut.tile(job.size), batch).max(2 * model.weight_bytes())
+    model.program_bytes(cut.tile(job.shape.size), batch).max(2 * model.weight_bytes())
 }
 
 /// Bytes of memory at most while `job` is translated, beside those of the recorded generator.
 fn other_bytes(model: &Model, cut: &Cut, job: &Job, batch: usize) -> u64 {
     let [inputs, outputs] = model.channels();
-    let tile = cut.tile(job.size);
+    let tile = cut.tile(job.shape.size);
     // The rows that are in memory at once: of the input as they are read, with up to 4 channels, and as they are cut.
-    let pixels = tile.height.min(job.size.height) * job.size.width;
+    let Size { width, height } = job.shape.size;
+    let pixels = tile.height.min(height) * width;
     let (sample, float) = (size_of::<u16>(), size_of::<f32>());
     let window = sample * pixels * (inputs + 4);
     // Sums, and the samples made of them.
     let blended = (float + sample) * pixels * outputs;
     // All samples, their bytes, and the file.
-    let file = if job.format.is_by_rows() { WRITTEN } else { (sample + 2) * job.size.pixels() * outputs };
+    let file = if job.format.is_by_rows() { WRITTEN } else { (sample + 2) * width * height * outputs };
     let before = float * tile.pixels() * inputs * (batch + 1);
     let after = float * tile.pixels() * outputs * batch + file;
     job.held_bytes + (window + blended + before.max(after)) as u64

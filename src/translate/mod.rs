@@ -50,7 +50,7 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
     let mut files: Vec<&[Job]> = jobs.chunk_by(|a, b| a.is_page() && a.input == b.input).collect();
     // Those of one size follow each other: the network is recorded once for each size, and batches are full.
     files.sort_by_key(|pages| {
-        let Size { width, height } = cut.tile(pages[0].size);
+        let Size { width, height } = cut.tile(pages[0].shape.size);
         (width, height)
     });
     // The pages of a file for each of its samples, which is a file as well.
@@ -58,7 +58,7 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
 
     with_threads(args.generator.threads, || {
         let inputs: Vec<&Job> = results().flat_map(|(pages, _)| pages).collect();
-        let tiles: usize = inputs.iter().map(|job| cut.tiles(job.size).count()).sum();
+        let tiles: usize = inputs.iter().map(|job| cut.tiles(job.shape.size).count()).sum();
         let progress = Progress::of_jobs("Translating", tiles as u64);
         let mut stream = Stream::new(model, &cut, inputs, args.batch, progress);
         for (pages, sample) in results() {
@@ -83,12 +83,13 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
 
 /// Writes the next results of `stream`, those of `pages`, into one file.
 fn write(stream: &mut Stream, pages: &[Job], output: &Path) -> Result<()> {
-    let write = |file: &mut fs::File| {
+    let write = |file: &fs::File| {
         let mut file = BufWriter::new(file);
         match pages {
             [job] => job.format.write(&mut file, &mut Blended::new(stream, job), job.depth, &job.carried)?,
             pages => {
-                let bytes = pages.iter().map(|job| job.result(&stream.model).bytes(job.size.height, job.depth)).sum();
+                let bytes =
+                    pages.iter().map(|job| job.result(&stream.model).bytes(job.shape.size.height, job.depth)).sum();
                 let mut tiff = TiffWriter::new(&mut file, bytes)?;
                 for job in pages {
                     tiff.page(&mut Blended::new(stream, job), job.depth, &job.carried)?;

@@ -95,7 +95,7 @@ impl<'a> Stream<'a> {
             && let Some(job) = self.inputs.next()
         {
             let [channels, _] = self.model.channels();
-            self.window = Some(Window::open(job, self.cut.tiles(job.size), channels)?);
+            self.window = Some(Window::open(job, self.cut.tiles(job.shape.size), channels)?);
         }
         Ok(self.window.as_mut())
     }

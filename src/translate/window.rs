@@ -22,7 +22,7 @@ impl<'a> Window<'a> {
     /// # Errors
     /// When the picture can no longer be read.
     pub fn open(job: &'a Job, tiles: Tiles, channels: usize) -> Result<Window<'a>> {
-        let shape = Shape { size: job.size, channels, is_last_a_band: false };
+        let shape = Shape { channels, ..job.shape };
         Ok(Window { job, rows: job.rows()?, tiles, index: 0, picture: shape.rows(Vec::new()), top: 0 })
     }
 

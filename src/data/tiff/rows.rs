@@ -30,8 +30,8 @@ pub struct TiffRows<R: Read + Seek> {
 struct Chunks {
     width: usize,
     height: usize,
-    /// The place and the number of bytes of each, where they are JPEG data.
-    jpeg: Vec<[u64; 2]>,
+    /// The position of each in the file, and its bytes there.
+    places: Vec<[u64; 2]>,
     jpeg_tables: Option<Vec<u8>>,
     file_bytes: u64,
 }
@@ -48,7 +48,17 @@ impl<R: Read + Seek> TiffRows<R> {
         let first = header.bytes(page.at, if header.is_big { 8 } else { 4 });
         // To the crate it is grey, of any number of bands, which it gives as they are.
         let grey = header.bytes(1, photometric.unit());
-        let patches = vec![(header.first_offset_at(), first), (photometric.at, grey)];
+        let mut patches = vec![(header.first_offset_at(), first), (photometric.at, grey)];
+        // It fails at some tiles in LZW that reach beyond the picture, as it skips that part: of a picture of whole tiles
+        // it gives all.
+        let sides = [(tag::WIDTH, kind.size.width, chunks.width), (tag::HEIGHT, kind.size.height, chunks.height)];
+        for (tag, side, of_chunk) in sides.into_iter().filter(|_| page.entry(tag::TILE_OFFSETS).is_some()) {
+            let Some(entry) = page.entry(tag) else { continue };
+            let whole = side.next_multiple_of(of_chunk) as u64;
+            if whole < 1 << (8 * entry.unit()).min(32) {
+                patches.push((entry.at, header.bytes(whole, entry.unit())));
+            }
+        }
         let mut limits = Limits::default();
         limits.decoding_buffer_size = chunks.bytes(&kind) as usize;
         limits.intermediate_buffer_size = limits.decoding_buffer_size.max(chunks.file_bytes as usize);
@@ -62,6 +72,12 @@ impl<R: Read + Seek> TiffRows<R> {
             Colors::Palette if self.palette.as_flattened().iter().any(|sample| sample % 257 != 0) => Depth::Sixteen,
             _ => self.kind.depth(),
         }
+    }
+
+    /// Bytes of a row of strips or tiles: as it is stored, as its samples and as their colours, of two bytes each.
+    pub fn held_bytes(&self) -> u64 {
+        let row = self.kind.size.width.max(self.chunks.width) * self.kind.samples.max(self.kind.channels());
+        3 * 2 * (self.chunks.height * row) as u64
     }
 
     /// Colours are stored multiplied by alpha; they are divided by it.
@@ -97,9 +113,11 @@ impl<R: Read + Seek> TiffRows<R> {
     /// The unpacked bytes of strip or tile `index`, of which so many pixels lie in the picture, and the bytes of a row
     /// of it.
     fn chunk(&mut self, index: usize, width: usize, height: usize) -> Result<(Vec<u8>, usize)> {
-        if let Some(&[offset, length]) = self.chunks.jpeg.get(index) {
-            let end = offset.checked_add(length).filter(|&end| end <= self.chunks.file_bytes);
-            end.context("the TIFF is cut short: a strip or tile lies beyond its end")?;
+        let place = self.chunks.places.get(index).context("the TIFF has too few strips or tiles")?;
+        let [offset, length] = *place;
+        let end = offset.checked_add(length).filter(|&end| end <= self.chunks.file_bytes);
+        end.context("the TIFF is damaged or cut short: a strip or tile lies beyond its end")?;
+        if self.kind.compression == kind::JPEG {
             let mut data = zeroed(length as usize)?;
             self.decoder.inner().seek(SeekFrom::Start(offset))?;
             self.decoder.inner().read_exact(&mut data)?;
@@ -111,7 +129,6 @@ impl<R: Read + Seek> TiffRows<R> {
             );
         }
         let index = u32::try_from(index)?;
-        // The crate takes tiles at the border for whole ones in all planes but the first.
         let (wide, high) = self.decoder.chunk_data_dimensions(index);
         ensure!(
             wide as usize >= width && high as usize >= height,
@@ -155,20 +172,10 @@ impl<R: Read + Seek> Rows for TiffRows<R> {
     }
 
     fn next(&mut self, count: usize) -> Result<Picture> {
-        let shape = self.shape();
-        let mut samples = zeroed(count * shape.size.width * shape.channels)?;
         let mut pieces = std::mem::take(&mut self.pieces);
-        pieces.fill(&mut samples, || self.piece())?;
+        let rows = pieces.rows(&self.shape(), count, || self.piece())?;
         self.pieces = pieces;
-        Ok(shape.rows(samples))
-    }
-
-    /// A row of strips or tiles as it is stored, unpacked, interleaved and coloured.
-    fn held_bytes(&self) -> u64 {
-        let rows = self.chunks.height.min(self.kind.size.height);
-        let row = self.kind.size.width.max(self.chunks.width) * self.kind.samples.max(self.kind.channels());
-        // Two bytes each time, and JPEG data are read at once.
-        6 * (rows * row) as u64
+        Ok(rows)
     }
 }
 
@@ -190,19 +197,14 @@ impl Chunks {
             Some(_) => [tag::TILE_OFFSETS, tag::TILE_BYTE_COUNTS],
             None => [tag::STRIP_OFFSETS, tag::STRIP_BYTE_COUNTS],
         };
-        let (offsets, lengths) = (page.numbers(file, offsets)?, page.numbers(file, lengths)?);
-        let mut chunks = Chunks {
+        let places = page.numbers(file, offsets)?.into_iter().zip(page.numbers(file, lengths)?);
+        Ok(Chunks {
             width: width as usize,
             height: height as usize,
-            jpeg: Vec::new(),
-            jpeg_tables: None,
+            places: places.map(|(offset, length)| [offset, length]).collect(),
+            jpeg_tables: if kind.compression == kind::JPEG { page.raw(file, tag::JPEG_TABLES)? } else { None },
             file_bytes: file.seek(SeekFrom::End(0))?,
-        };
-        if kind.compression == kind::JPEG {
-            chunks.jpeg = offsets.into_iter().zip(lengths).map(|(offset, length)| [offset, length]).collect();
-            chunks.jpeg_tables = page.raw(file, tag::JPEG_TABLES)?;
-        }
-        Ok(chunks)
+        })
     }
 
     /// Of one of them, unpacked, whole bytes a sample.

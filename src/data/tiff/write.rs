@@ -3,10 +3,10 @@
 use std::io::{Read, Seek, Write};
 
 use anyhow::Result;
-use tiff::Directory as Written;
 use tiff::encoder::colortype::{ColorType, Gray8, Gray16, RGB8, RGB16};
 use tiff::encoder::{TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard, TiffValue};
 use tiff::tags::{ExtraSamples, Tag, Type};
+use tiff::{Directory as Written, TiffError};
 
 use super::directory::Directory;
 use crate::data::picture::narrow;
@@ -91,10 +91,16 @@ impl<W: Write + Seek> TiffWriter<W> {
     /// # Errors
     /// Those of `rows`, or when the file cannot be written.
     pub fn page(&mut self, rows: &mut dyn Rows, depth: Depth, carried: &Carried) -> Result<()> {
-        match self {
+        let written = match self {
             TiffWriter::Standard(encoder) => page(encoder, rows, depth, carried),
             TiffWriter::Big(encoder) => page(encoder, rows, depth, carried),
-        }
+        };
+        written.map_err(|error| match error.downcast() {
+            // The crate tells its cause as well.
+            Ok(TiffError::IoError(error)) => error.into(),
+            Ok(error) => error.into(),
+            Err(error) => error,
+        })
     }
 }
 
