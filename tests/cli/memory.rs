@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use image::{Rgb, RgbImage};
 
 use super::scene::{Scene, TINY, pair};
+use super::tiff::{Order, Page, SHORT, build};
 
 /// The smallest runs that read pictures.
 const TRAIN: &str = "train --data data --steps 1 --image-size 32 --ngf 2 --ndf 2 --threads 1 --out run";
@@ -144,6 +145,25 @@ fn in_tiles_a_picture_takes_the_memory_of_a_strip() {
     let text = errors(&limited(&scene, megabytes(90), &format!("{tiled} no --format bmp")));
     assert!(text.contains("or --format png, which is written by rows"), "{text}");
     assert!(!scene.path("no").exists());
+}
+
+#[test]
+fn what_has_to_be_decoded_as_a_whole_is_refused_by_name() {
+    let scene = Scene::new();
+    scene.run(&format!("train {TINY} --steps 1 --out a"));
+    scene.draw("in/plain.jpg", &plain(3000, 2000));
+    // One strip, and one that is turned by a quarter.
+    let strip = |photometric| Page::new(3000, 2000, 8, 3, photometric, vec![90; 18_000_000]);
+    scene.write("in/strip.tif", build(Order::default(), &[strip(2)]));
+    scene.write("in/turned.tif", build(Order::default(), &[strip(2).with(274, SHORT, &[6])]));
+    let output = limited(&scene, megabytes(60), "translate a in --tile 32 --threads 1 --out out");
+    let text = errors(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for (name, mebibytes) in [("plain.jpg", 69), ("strip.tif", 103), ("turned.tif", 172)] {
+        let expected = format!("in/{name}: working on it takes {mebibytes} MiB of memory, and `ulimit -v` leaves ");
+        assert!(text.contains(&expected), "{expected} is missing: {text}");
+    }
+    assert!(!scene.path("out").exists());
 }
 
 /// A command that is not refused has to succeed: the memory that is told is what it takes, beside some 60 MiB for the
