@@ -192,7 +192,8 @@ pub fn replace(path: &Path, write: impl FnOnce(&File) -> Result<()>) -> Result<P
         bail!("{} is {kind}, which is in the way", unfinished.display());
     }
     let locked = lock(&unfinished)?;
-    let locked = locked.with_context(|| format!("another pixtape is writing {}", unfinished.display()))?;
+    let locked =
+        locked.with_context(|| format!("another pixtape is writing {}: wait for it to end", unfinished.display()))?;
     locked.as_file().set_len(0)?;
     let written = write(locked.as_file()).and_then(|()| Ok(fs::rename(&unfinished, &target)?));
     if let Err(error) = written {

@@ -38,7 +38,7 @@ pub struct PngRows<R: BufRead + Seek> {
 /// When the file is damaged, cut short, an animation, or of a kind that is not read, or its rows are too large.
 pub fn open<'a>(file: impl BufRead + Seek + 'a) -> Result<(Box<dyn Rows + 'a>, Depth, Orientation)> {
     let mut reader = reader(file)?;
-    let (shape, depth) = kind(&reader)?;
+    let (shape, depth) = kind(&reader);
     let orientation = orientation(&reader);
     if reader.info().interlaced {
         shape.check(shape.size.height, depth)?;
@@ -58,7 +58,7 @@ pub fn open<'a>(file: impl BufRead + Seek + 'a) -> Result<(Box<dyn Rows + 'a>, D
 /// When it is damaged, of a kind that is not read, or too large.
 pub fn header(file: impl BufRead + Seek) -> Result<Header> {
     let reader = reader(file)?;
-    let (shape, depth) = kind(&reader)?;
+    let (shape, depth) = kind(&reader);
     shape.check(shape.size.height, depth)?;
     let samples = (shape.size.pixels() * shape.channels) as u64;
     Ok(Header { size: shape.size, orientation: orientation(&reader), pages: 1, samples })
@@ -70,7 +70,7 @@ pub fn header(file: impl BufRead + Seek) -> Result<Header> {
 /// As [`open`].
 pub fn held_bytes(file: impl BufRead + Seek) -> Result<Option<u64>> {
     let reader = reader(file)?;
-    let (shape, depth) = kind(&reader)?;
+    let (shape, depth) = kind(&reader);
     let is_by_rows = !reader.info().interlaced && orientation(&reader) == Orientation::NoTransforms;
     Ok(is_by_rows.then(|| AHEAD.0 + AHEAD.1 * shape.bytes(1, depth)))
 }
@@ -96,7 +96,7 @@ fn reader<R: BufRead + Seek>(file: R) -> Result<Reader<R>> {
 }
 
 /// Size, channels and depth of its decoded rows.
-fn kind(reader: &Reader<impl BufRead + Seek>) -> Result<(Shape, Depth)> {
+fn kind(reader: &Reader<impl BufRead + Seek>) -> (Shape, Depth) {
     let (width, height) = reader.info().size();
     let size = Size { width: width as usize, height: height as usize };
     let (color, bits) = reader.output_color_type();
@@ -107,7 +107,7 @@ fn kind(reader: &Reader<impl BufRead + Seek>) -> Result<(Shape, Depth)> {
         ColorType::Rgba => 4,
     };
     let depth = if bits == BitDepth::Sixteen { Depth::Sixteen } else { Depth::Eight };
-    Ok((Shape { size, channels, is_last_a_band: false }, depth))
+    (Shape { size, channels, is_last_a_band: false }, depth)
 }
 
 /// The orientation in the EXIF data before the samples. One that cannot be read counts as none.

@@ -1,5 +1,7 @@
 //! Pictures that come from the top, some rows at a time: a large one need never be in memory as a whole.
 
+use std::mem;
+
 use anyhow::{Result, ensure};
 
 use super::limit::{check_bytes, zeroed};
@@ -74,7 +76,7 @@ impl Rows for Held {
         let (size, top) = (Size { height: count, ..self.picture.size }, self.given);
         self.given += count;
         if size == self.picture.size {
-            return Ok(Picture { samples: std::mem::take(&mut self.picture.samples), ..self.picture });
+            return Ok(Picture { samples: mem::take(&mut self.picture.samples), ..self.picture });
         }
         Ok(self.picture.crop(0, top, size))
     }
@@ -130,12 +132,24 @@ impl Pieces {
     /// # Errors
     /// Those of `next`, when it gives an empty one, or when there is no memory.
     pub fn rows(&mut self, shape: &Shape, count: usize, mut next: impl FnMut() -> Result<Vec<u16>>) -> Result<Picture> {
-        let mut rows = zeroed(count * shape.size.width * shape.channels)?;
+        let mut next = || {
+            let piece = next()?;
+            ensure!(!piece.is_empty(), "the picture has no more rows");
+            Ok(Pieces { piece, given: 0 })
+        };
+        let length = count * shape.size.width * shape.channels;
+        if self.piece.is_empty() {
+            *self = next()?;
+        }
+        // All of a picture in one piece is not copied.
+        if self.piece.len() == length && self.given == 0 {
+            return Ok(shape.rows(mem::take(self).piece));
+        }
+        let mut rows = zeroed(length)?;
         let mut samples = &mut rows[..];
         while !samples.is_empty() {
             if self.piece.is_empty() {
-                self.piece = next()?;
-                ensure!(!self.piece.is_empty(), "the picture has no more rows");
+                *self = next()?;
             }
             let length = samples.len().min(self.piece.len() - self.given);
             let (filled, rest) = samples.split_at_mut(length);
