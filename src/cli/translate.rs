@@ -43,9 +43,10 @@ pub struct TranslateArgs {
     ///
     /// The network's memory is then that of a tile, and PNG and TIFF are read and written by rows: as many are in memory
     /// as a tile has, and of a TIFF a row of its strips or tiles. Inputs that are interlaced or turned by their
-    /// orientation tag, and inputs and results in other formats, are in memory as a whole. Without SIZE it is the size that the run was trained at; stand it then behind the inputs or in
-    /// front of another flag. The result differs from that of the whole picture: instance norm takes its statistics from
-    /// the tile alone, so brightness and contrast may change from tile to tile.
+    /// orientation tag, and inputs and results in other formats, are in memory as a whole. Without SIZE it is the size
+    /// that the run was trained at; stand it then behind the inputs or in front of another flag. The result differs from
+    /// that of the whole picture: instance norm takes its statistics from the tile alone, so brightness and contrast may
+    /// change from tile to tile.
     #[arg(long, value_name = "SIZE", num_args = 0..=1)]
     pub tile: Option<Option<Size>>,
 

@@ -37,6 +37,9 @@ pub type Undecoded<'a> = Decoded<Box<dyn Rows + 'a>>;
 
 impl<P> Decoded<P> {
     /// With another picture.
+    ///
+    /// # Errors
+    /// Those of `picture`.
     pub fn with<Q>(self, picture: impl FnOnce(P) -> Result<Q>) -> Result<Decoded<Q>> {
         let Decoded { format, depth, is_premultiplied, carried, is_turned, .. } = self;
         Ok(Decoded { picture: picture(self.picture)?, format, depth, is_premultiplied, carried, is_turned })
