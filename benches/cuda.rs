@@ -6,7 +6,7 @@ mod common;
 #[path = "common/ops.rs"]
 mod ops;
 
-use pixtape::device::{DeviceChoice, Place};
+use pixtape::engine::device::{DeviceChoice, Place};
 
 fn main() {
     let chosen = DeviceChoice::Auto.choose().expect("the CPU is always there");

@@ -4,7 +4,7 @@ mod common;
 #[path = "common/ops.rs"]
 mod ops;
 
-use pixtape::device::Place;
+use pixtape::engine::device::Place;
 
 fn main() {
     common::run(|criterion| ops::all(criterion, Place::Cpu, ""));

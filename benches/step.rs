@@ -6,10 +6,10 @@ mod common;
 use std::time::Duration;
 
 use criterion::{Criterion, SamplingMode, Throughput};
-use pixtape::device::{Device, Place};
-use pixtape::nn::Recipe;
-use pixtape::program::Control;
-use pixtape::train::step::{StepOptions, TrainingStep};
+use pixtape::engine::access::Control;
+use pixtape::engine::device::{Device, Place};
+use pixtape::gan::Recipe;
+use pixtape::gan::step::{StepOptions, TrainingStep};
 
 fn main() {
     common::run(|criterion| {

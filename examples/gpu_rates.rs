@@ -6,12 +6,12 @@
 use std::time::Instant;
 
 use clap::Parser;
-use pixtape::device::{Device, DeviceChoice, Place};
-use pixtape::ops::adam::{AdamOptions, adam};
-use pixtape::ops::copy::{Fill, copy};
-use pixtape::program::Control;
-use pixtape::tape::Tape;
-use pixtape::tensor::Tensor;
+use pixtape::engine::access::Control;
+use pixtape::engine::device::{Device, DeviceChoice, Place};
+use pixtape::engine::ops::adam::{AdamOptions, adam};
+use pixtape::engine::ops::copy::copy;
+use pixtape::engine::tape::Tape;
+use pixtape::engine::tensor::Tensor;
 
 /// Parameters whose four buffers, 16 MB, stay in the L2 cache of a GPU of the data centre (40 MB and more).
 const CACHED: usize = 1 << 20;
@@ -39,8 +39,8 @@ fn main() -> anyhow::Result<()> {
     let place = options.device.choose()?.place;
     for (name, graph) in [("one by one", false), ("in a graph", true)] {
         let mut tape = Tape::new();
-        let tensor = tape.persistent([1, 1, 1, 32]);
-        (0..options.launches).for_each(|_| tape.push(Fill { tensor, value: 1.0 }));
+        let [from, to] = [(); 2].map(|()| tape.persistent([1, 1, 1, 32]));
+        (0..options.launches).for_each(|_| copy(&mut tape, from, to));
         let seconds = median(&options, place, tape, graph, &[])? / options.launches as f64;
         println!("{{\"name\": \"launches {name}\", \"microseconds\": {:.3}}}", seconds * 1e6);
     }

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use clap::Parser;
-use pixtape::device::cpu::with_threads;
-use pixtape::device::{Device, DeviceChoice, Place};
-use pixtape::nn::{Init, InitKind, Parameters, Recipe};
-use pixtape::philox::{Purpose, Stream};
-use pixtape::program::Control;
-use pixtape::train::step::{StepOptions, TrainingStep};
+use pixtape::engine::access::Control;
+use pixtape::engine::device::cpu::with_threads;
+use pixtape::engine::device::{Device, DeviceChoice, Place};
+use pixtape::engine::philox::{Purpose, Stream};
+use pixtape::gan::step::{StepOptions, TrainingStep};
+use pixtape::gan::{Init, InitKind, Parameters, Recipe};
 
 #[derive(Parser)]
 struct Options {

@@ -1,4 +1,4 @@
-// Convolution and its transpose: three kernels serve both directions of both (see src/ops/conv/mod.rs).
+// Convolution and its transpose: three kernels serve both directions of both (see src/engine/ops/conv/mod.rs).
 //
 // Weights are [s][kernel row][kernel column][b], s channels on the small grid and b on the big one. Tap (i, j) of small
 // pixel (q, r) meets big pixel (q * stride + i * dilation - pad_top, r * stride + j * dilation - pad_left); outside of

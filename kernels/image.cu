@@ -1,4 +1,4 @@
-// From 16-bit pictures to the floats that the network sees, mirrored on the way (see src/data/augment.rs).
+// From 16-bit pictures to the floats that the network sees, mirrored on the way (see src/engine/samples.rs).
 #include "index.cuh"
 
 constexpr int THREADS = 256;

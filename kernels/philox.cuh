@@ -1,4 +1,4 @@
-// Philox4x32-10 and the dropout drawn with it: the same bits as src/philox.rs and `Mask` in src/ops/norm_act/cpu.rs.
+// Philox4x32-10 and the dropout drawn with it: the same bits as src/engine/philox.rs and `Mask` in src/engine/ops/norm_act/cpu.rs.
 //
 // Source: Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
 #pragma once

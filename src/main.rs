@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use pixtape::cli;
-use pixtape::device::cpu::Allocator;
+use pixtape::engine::device::cpu::Allocator;
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;

@@ -2,10 +2,10 @@
 
 use criterion::Criterion;
 use pixtape::config::available_threads;
-use pixtape::device::Device;
-use pixtape::device::cpu::with_threads;
-use pixtape::philox::{Purpose, Stream};
-use pixtape::tensor::Tensor;
+use pixtape::engine::device::Device;
+use pixtape::engine::device::cpu::with_threads;
+use pixtape::engine::philox::{Purpose, Stream};
+use pixtape::engine::tensor::Tensor;
 
 /// Runs `benches` with as many threads as the machine has.
 pub fn run(benches: impl FnOnce(&mut Criterion) + Send) {

@@ -12,17 +12,17 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
-use pixtape::device::{Device, Place};
-use pixtape::ops::adam::{AdamOptions, adam};
-use pixtape::ops::conv::{BiasGrad, Down, Geometry, Up, Wgrad};
-use pixtape::ops::copy::{Upstream, copy};
-use pixtape::ops::loss::{Criterion as Distance, Loss};
-use pixtape::ops::norm_act::{Activation, Affine, Dropout, NormAct, norm_act};
-use pixtape::ops::squash::{sigmoid, tanh};
-use pixtape::ops::upsample::upsample_conv;
-use pixtape::program::{Control, Destination};
-use pixtape::tape::{Root, Tape};
-use pixtape::tensor::{Shape, Tensor};
+use pixtape::engine::access::{Control, Destination};
+use pixtape::engine::device::{Device, Place};
+use pixtape::engine::ops::adam::{AdamOptions, adam};
+use pixtape::engine::ops::conv::{BiasGrad, Down, Geometry, Up, Wgrad};
+use pixtape::engine::ops::copy::{Upstream, copy};
+use pixtape::engine::ops::loss::{Criterion as Distance, Loss};
+use pixtape::engine::ops::norm_act::{Activation, Affine, Dropout, NormAct, norm_act};
+use pixtape::engine::ops::squash::{sigmoid, tanh};
+use pixtape::engine::ops::upsample::upsample_conv;
+use pixtape::engine::tape::{Root, Tape};
+use pixtape::engine::tensor::{Shape, Tensor};
 
 use crate::common;
 

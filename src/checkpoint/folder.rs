@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, ensure};
 
 use super::{About, Meta, Tensors, save};
-use crate::files::{UNFINISHED, with_ending};
+use crate::base::files::{UNFINISHED, with_ending};
 
 /// The checkpoint whose validation was the best.
 const BEST: &str = "best.safetensors";
@@ -126,10 +126,8 @@ fn remove<'a>(mut paths: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{Reader, fixture},
-        *,
-    };
+    use super::super::{Reader, fixture};
+    use super::*;
 
     fn save_step(run: &Path, step: u64, keep: usize) -> PathBuf {
         save_to_run(run, &fixture::meta(step), &fixture::TwoTensors, keep).unwrap()

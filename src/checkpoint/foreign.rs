@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::words::shortened;
+use crate::base::words::shortened;
 
 /// As many bytes of a file tell what it is.
 pub const START: u64 = 512;

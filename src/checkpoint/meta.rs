@@ -6,11 +6,11 @@ use std::{collections::HashMap, fmt::Display, str::FromStr};
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::ValueEnum;
 
+use crate::base::words::shortened;
 use crate::config::{TrainConfig, read_settings, value_name};
 use crate::data::Direction;
+use crate::gan::UNet;
 use crate::metrics::Validation;
-use crate::nn::UNet;
-use crate::words::shortened;
 
 /// The format this program writes, and the only one it reads. To be raised whenever a tensor or a key changes its
 /// meaning; a new setting needs no new format, but a default of its own ([`TrainConfig`]).
@@ -199,7 +199,8 @@ fn parse<T: FromStr<Err: Display>>(strings: &HashMap<String, String>, key: &str)
 
 #[cfg(test)]
 mod tests {
-    use super::{super::fixture, *};
+    use super::super::fixture;
+    use super::*;
 
     #[test]
     fn strings_and_back() {

@@ -11,6 +11,7 @@ mod folder;
 pub(crate) mod foreign;
 mod meta;
 mod read;
+mod state;
 mod write;
 
 pub(crate) use folder::is_checkpoint;
@@ -18,6 +19,7 @@ pub use folder::{latest, names, resolve, save_best, save_to_run};
 pub use meta::{About, FORMAT_VERSION, Meta, Origin};
 pub use read::Reader;
 pub(crate) use read::read_header;
+pub use state::State;
 pub use write::{Tensors, save, save_weights};
 
 /// Name and shape of one f32 tensor, as PyTorch has them.

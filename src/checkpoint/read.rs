@@ -11,7 +11,7 @@ use safetensors::{Dtype, tensor::Metadata};
 
 use super::foreign::{self, is_safetensors};
 use super::{About, Meta, Origin, TensorSpec};
-use crate::files;
+use crate::base::files;
 
 /// An open safetensors file: a checkpoint, or weights alone.
 #[derive(Debug)]
@@ -123,10 +123,8 @@ pub(crate) fn read_header(file: &mut File, length: u64) -> Result<(Metadata, u64
 mod tests {
     use std::fs;
 
-    use super::{
-        super::{fixture, save},
-        *,
-    };
+    use super::super::{fixture, save};
+    use super::*;
 
     fn saved(folder: &Path) -> PathBuf {
         let path = folder.join("checkpoint");

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use safetensors::{Dtype, tensor::Metadata, tensor::TensorInfo};
 
 use super::{About, TensorSpec};
-use crate::files;
+use crate::base::files;
 
 /// The tensors of a checkpoint, handed out one at a time.
 pub trait Tensors {
@@ -111,7 +111,8 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
 mod tests {
     use std::fs;
 
-    use super::{super::fixture, *};
+    use super::super::fixture;
+    use super::*;
 
     #[test]
     fn other_programs_can_read_the_file_and_equal_states_are_equal_files() {

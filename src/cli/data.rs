@@ -9,11 +9,11 @@ mod split;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-pub use check::CheckArgs;
-pub use fetch::FetchArgs;
-pub use make::{Kind, MakeArgs};
-pub use pair::PairArgs;
-pub use split::SplitArgs;
+use check::CheckArgs;
+use fetch::FetchArgs;
+use make::MakeArgs;
+use pair::PairArgs;
+use split::SplitArgs;
 
 use crate::prepare;
 
@@ -37,13 +37,13 @@ enum Command {
 }
 
 impl DataArgs {
-    pub fn run(&self) -> Result<()> {
-        match &self.command {
-            Command::Check(args) => prepare::check::run(args),
-            Command::Pair(args) => prepare::pair::run(args),
-            Command::Split(args) => prepare::split::run(args),
-            Command::Make(args) => prepare::make::run(args),
-            Command::Fetch(args) => prepare::fetch::run(args),
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Check(args) => prepare::check::run(&args.request()),
+            Command::Pair(args) => prepare::pair::run(&args.request()),
+            Command::Split(args) => prepare::split::run(&args.request()),
+            Command::Make(args) => prepare::make::run(&args.request()),
+            Command::Fetch(args) => prepare::fetch::run(&args.request()),
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 
+use crate::base::progress::tell;
 use crate::config::available_threads;
-use crate::device::DeviceChoice;
-use crate::device::Place;
-use crate::device::cuda::{Info, devices, ready};
-use crate::progress::tell;
+use crate::engine::device::DeviceChoice;
+use crate::engine::device::Place;
+use crate::engine::device::cuda::{Info, devices, ready};
 
 /// Prints a line for every device, and which of them `--device auto` is.
 ///

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::GeneratorArgs;
+use crate::evaluate::Request;
 
 /// Measure a trained run on pairs: L1, PSNR and SSIM
 ///
@@ -39,4 +40,11 @@ pub struct EvaluateArgs {
 
     #[command(flatten)]
     pub generator: GeneratorArgs,
+}
+
+impl EvaluateArgs {
+    pub fn request(self) -> Request {
+        let EvaluateArgs { model, data, json, out, generator } = self;
+        Request { model, data, json, out, generator: generator.options() }
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, ValueEnum};
+use crate::exchange::export::{Network, Request};
+use clap::{ArgGroup, Args};
 
 /// Hand a trained network on: to PyTorch, or to any runtime that reads ONNX
 ///
@@ -28,8 +29,9 @@ pub struct ExportArgs {
     pub network: Network,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Network {
-    Generator,
-    Discriminator,
+impl ExportArgs {
+    pub fn request(self) -> Request {
+        let ExportArgs { model, safetensors, onnx, network } = self;
+        Request { model, safetensors, onnx, network }
+    }
 }

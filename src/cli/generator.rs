@@ -4,7 +4,8 @@ use clap::{ArgAction, Args};
 
 use super::{on_off, threads};
 use crate::config::available_threads;
-use crate::device::DeviceChoice;
+use crate::engine::device::DeviceChoice;
+use crate::translate::GeneratorOptions;
 
 #[derive(Debug, Args)]
 pub struct GeneratorArgs {
@@ -26,4 +27,11 @@ pub struct GeneratorArgs {
     #[arg(long, value_name = "N", value_parser = threads())]
     #[arg(default_value_t = available_threads(), hide_default_value = true)]
     pub threads: usize,
+}
+
+impl GeneratorArgs {
+    pub fn options(self) -> GeneratorOptions {
+        let GeneratorArgs { dropout, seed, device, threads } = self;
+        GeneratorOptions { dropout, seed, device, threads }
+    }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::data::Direction;
+use crate::exchange::import::Request;
 
 /// Bring in the generator of a PyTorch program
 ///
@@ -35,4 +36,11 @@ pub struct ImportArgs {
     /// Without it they use those of the image at hand, which is what the authors' test.py does unless told otherwise.
     #[arg(long)]
     pub running_stats: bool,
+}
+
+impl ImportArgs {
+    pub fn request(self) -> Request {
+        let ImportArgs { file, out, direction, running_stats } = self;
+        Request { file, out, direction, running_stats }
+    }
 }

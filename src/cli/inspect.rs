@@ -1,5 +1,6 @@
 //! `pixtape inspect`: what it is asked to do.
 
+use crate::inspect::Request;
 use clap::Args;
 
 /// Show what a run or a recipe is made of: layers, recorded steps, memory
@@ -20,4 +21,11 @@ pub struct InspectArgs {
     /// List every buffer with its place and the steps that use it, instead of the largest ones.
     #[arg(long)]
     pub memory: bool,
+}
+
+impl InspectArgs {
+    pub fn request(self) -> Request {
+        let InspectArgs { what, steps, memory } = self;
+        Request { what, steps, memory }
+    }
 }

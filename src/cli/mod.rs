@@ -24,19 +24,19 @@ use clap::{
     builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser},
 };
 
-pub use data::{CheckArgs, DataArgs, FetchArgs, Kind, MakeArgs, PairArgs, SplitArgs};
-pub use evaluate::EvaluateArgs;
-pub use export::{ExportArgs, Network};
-pub use generator::GeneratorArgs;
-pub use import::ImportArgs;
-pub use inspect::InspectArgs;
-pub use train::TrainArgs;
-pub use translate::TranslateArgs;
+use data::DataArgs;
+use evaluate::EvaluateArgs;
+use export::ExportArgs;
+use generator::GeneratorArgs;
+use import::ImportArgs;
+use inspect::InspectArgs;
+use train::TrainArgs;
+use translate::TranslateArgs;
 
+use crate::base::memory::require_stacks;
+use crate::base::words::{Problems, printable};
 use crate::config::available_threads;
-use crate::device::cpu::start_threads;
-use crate::memory::require_stacks;
-use crate::words::{Problems, printable};
+use crate::engine::device::cpu::start_threads;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,11 +97,11 @@ pub fn run() -> Result<ExitCode> {
     }
     match command {
         Command::Train(args) => crate::train::run(args.request()?)?,
-        Command::Translate(args) => crate::translate::run(&args)?,
-        Command::Evaluate(args) => crate::evaluate::run(&args)?,
-        Command::Inspect(args) => crate::inspect::run(&args)?,
-        Command::Import(args) => crate::exchange::import::run(&args)?,
-        Command::Export(args) => crate::exchange::export::run(&args)?,
+        Command::Translate(args) => crate::translate::run(&args.request())?,
+        Command::Evaluate(args) => crate::evaluate::run(&args.request())?,
+        Command::Inspect(args) => crate::inspect::run(&args.request())?,
+        Command::Import(args) => crate::exchange::import::run(&args.request())?,
+        Command::Export(args) => crate::exchange::export::run(&args.request())?,
         Command::Data(args) => args.run()?,
         Command::Devices => devices::run()?,
     }

@@ -5,14 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Error, Result, anyhow, ensure};
 use clap::Args;
 
-use crate::{
-    checkpoint::{self, Reader},
-    config::{Resume, TrainOptions, TrainRequest},
-    train::{
-        RunLock,
-        run_folder::{self, Contents},
-    },
-};
+use crate::checkpoint::{self, Reader};
+use crate::config::TrainOptions;
+use crate::train::run_folder::{self, Contents};
+use crate::train::{Resume, RunLock, TrainRequest};
 
 /// Train on pairs of images, or on built-in synthetic facades
 ///
@@ -48,7 +44,7 @@ impl TrainArgs {
         };
         match &self.resume {
             Some(run) => resume(options, run),
-            None => Ok(TrainRequest { config: options.resolve()?, resume: None }),
+            None => TrainRequest::new_run(options.resolve()?),
         }
     }
 }
@@ -97,6 +93,7 @@ mod tests {
 
     use super::*;
     use crate::checkpoint::{Meta, TensorSpec, Tensors, save_to_run};
+    use crate::config::MAY_DIFFER;
 
     struct Nothing;
     impl Tensors for Nothing {
@@ -110,6 +107,15 @@ mod tests {
 
     fn args(options: TrainOptions, config: Option<PathBuf>, resume: Option<PathBuf>) -> TrainArgs {
         TrainArgs { options, config, resume }
+    }
+
+    #[test]
+    fn the_help_of_resume_lists_what_may_differ() {
+        let command = TrainArgs::augment_args(clap::Command::new("train"));
+        let argument = command.get_arguments().find(|argument| argument.get_long() == Some("resume")).unwrap();
+        let help = argument.get_long_help().unwrap().to_string();
+        assert!(MAY_DIFFER.iter().all(|key| help.contains(&format!("--{key}"))), "{help}");
+        assert_eq!(help.matches("--").count(), MAY_DIFFER.len(), "{help}");
     }
 
     #[test]

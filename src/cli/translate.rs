@@ -7,6 +7,7 @@ use clap::builder::RangedU64ValueParser;
 
 use super::GeneratorArgs;
 use crate::data::{FileFormat, Size};
+use crate::translate::Request;
 
 /// Translate images with a trained run
 ///
@@ -72,4 +73,11 @@ pub struct TranslateArgs {
 
     #[command(flatten)]
     pub generator: GeneratorArgs,
+}
+
+impl TranslateArgs {
+    pub fn request(self) -> Request {
+        let TranslateArgs { model, inputs, out, pairs, format, tile, overlap, samples, batch, generator } = self;
+        Request { model, inputs, out, pairs, format, tile, overlap, samples, batch, generator: generator.options() }
+    }
 }

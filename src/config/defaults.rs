@@ -2,14 +2,13 @@
 
 use anyhow::{Result, ensure};
 
-use super::{Precision, TrainConfig, TrainOptions, available_threads, run_name, size_rules::default_depth};
+use super::size_rules::default_depth;
+use super::{LrSchedule, Precision, TrainConfig, TrainOptions, available_threads, run_name};
 use crate::data::{Augment, Direction, Preprocess, ResizeFilter, Size};
-use crate::device::DeviceChoice;
+use crate::engine::device::DeviceChoice;
+use crate::gan::step::{GanLoss, PixelLoss, StepOrder};
+use crate::gan::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, ReceptiveField, Recipe, Skips};
 use crate::metrics::Metric;
-use crate::nn::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, ReceptiveField, Recipe, Skips};
-use crate::train::run_folder::ensure_free;
-use crate::train::schedule::LrSchedule;
-use crate::train::step::{GanLoss, PixelLoss, StepOrder};
 
 /// What a recipe prescribes, whatever the data.
 #[derive(Clone, Copy)]
@@ -162,7 +161,6 @@ impl TrainOptions {
             LrSchedule::Constant | LrSchedule::Linear | LrSchedule::Cosine => None,
         };
         let out = given.out.unwrap_or_else(|| run_name::next_free(given.data.as_deref()));
-        ensure_free(&out)?;
 
         let config = TrainConfig {
             data: given.data,
@@ -282,7 +280,7 @@ mod tests {
 
     use super::super::train_config::value_name;
     use super::*;
-    use crate::train::step::StepOptions;
+    use crate::gan::step::StepOptions;
 
     #[test]
     fn data_asks_for_the_full_recipe_and_nothing_for_the_small_one() {
@@ -340,18 +338,6 @@ mod tests {
     fn an_end_in_steps_is_not_cut_short_by_default_epochs() {
         let config = TrainOptions { steps: Some(1_000_000), ..Default::default() }.resolve().unwrap();
         assert_eq!((config.steps, config.epochs), (Some(1_000_000), None));
-    }
-
-    #[test]
-    fn a_folder_with_a_run_is_not_started_over() {
-        let folder = tempfile::tempdir().unwrap();
-        let error = |folder: &std::path::Path| {
-            let out = Some(folder.to_path_buf());
-            TrainOptions { out, ..Default::default() }.resolve().unwrap_err().to_string()
-        };
-        std::fs::create_dir(folder.path().join("checkpoints")).unwrap();
-        std::fs::write(folder.path().join("checkpoints/step-00000001.safetensors"), "").unwrap();
-        assert!(error(folder.path()).contains("--resume"));
     }
 
     #[test]

@@ -6,14 +6,18 @@
 //! checkpoint.
 
 mod defaults;
+mod lr_schedule;
 mod options;
 mod resume;
 mod run_name;
 mod size_rules;
 mod train_config;
 
+pub use lr_schedule::LrSchedule;
 pub use options::{Precision, TrainOptions};
-pub use train_config::{Resume, TrainConfig, TrainRequest};
+#[cfg(test)]
+pub(crate) use resume::MAY_DIFFER;
+pub use train_config::TrainConfig;
 pub(crate) use train_config::{read_settings, value_name};
 
 /// The threads used when nobody says how many: as many as this machine runs at once.

@@ -8,14 +8,13 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use super::TrainConfig;
+use super::{LrSchedule, TrainConfig};
+use crate::base::files;
 use crate::data::{Augment, Direction, Preprocess, ResizeFilter, Size};
-use crate::device::DeviceChoice;
-use crate::files;
+use crate::engine::device::DeviceChoice;
+use crate::gan::step::{GanLoss, PixelLoss, StepOrder};
+use crate::gan::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, ReceptiveField, Recipe, Skips};
 use crate::metrics::Metric;
-use crate::nn::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, ReceptiveField, Recipe, Skips};
-use crate::train::schedule::LrSchedule;
-use crate::train::step::{GanLoss, PixelLoss, StepOrder};
 
 /// The number format of activations and gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]

@@ -8,16 +8,14 @@ use clap::ValueEnum;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Precision, size_rules};
+use super::{LrSchedule, Precision, size_rules};
+use crate::base::files::is_same_place;
 use crate::data::{Augment, Direction, Fit, PairOptions, Preprocess, ResizeFilter, Size};
-use crate::device::DeviceChoice;
-use crate::files::is_same_place;
+use crate::engine::device::DeviceChoice;
+use crate::engine::ops::adam::AdamOptions;
+use crate::gan::step::{GanLoss, PixelLoss, StepOptions, StepOrder};
+use crate::gan::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, Skips, UNet};
 use crate::metrics::Metric;
-use crate::nn::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, Skips, UNet};
-use crate::ops::adam::AdamOptions;
-use crate::train::RunLock;
-use crate::train::schedule::LrSchedule;
-use crate::train::step::{GanLoss, PixelLoss, StepOptions, StepOrder};
 
 /// Every setting of a run, resolved and checked. What each one means is said at the field of the same name in
 /// [`TrainOptions`](super::TrainOptions).
@@ -94,22 +92,6 @@ pub struct TrainConfig {
 /// What is not an option: the second moment's decay and the guard of the division are those of every recipe and of PyTorch.
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
-
-/// What `pixtape train` is asked to do.
-#[derive(Debug)]
-pub struct TrainRequest {
-    pub config: TrainConfig,
-    /// The run to go on with; `None` starts a new one.
-    pub resume: Option<Resume>,
-}
-
-/// A run to go on with.
-#[derive(Debug)]
-pub struct Resume {
-    pub checkpoint: PathBuf,
-    /// Of its folder, which nobody else writes to meanwhile.
-    pub lock: RunLock,
-}
 
 /// The largest number that a settings file can hold.
 const LARGEST: u64 = i64::MAX as u64;

@@ -7,8 +7,11 @@ use anyhow::Result;
 use image::{Rgb, RgbImage};
 use tempfile::TempDir;
 
-use super::rows::Held;
-use super::{CACHE_BYTES, Carried, Dataset, Depth, FileFormat, Folder, PairOptions, Pairs, Picture, Size};
+use crate::data::decoding::rows::Held;
+use crate::data::decoding::{Carried, Depth, FileFormat, Picture};
+use crate::data::feeding::{CACHE_BYTES, Dataset, Folder, PairOptions};
+use crate::data::pairs::Pairs;
+use crate::data::size::Size;
 
 pub const LEFT: [u8; 3] = [200, 30, 40];
 pub const RIGHT: [u8; 3] = [10, 60, 220];

@@ -3,174 +3,34 @@
 //! A [`Pairs`] answers one question, "which picture is pair `index` of `epoch`", and answers it the same way every time.
 //! Everything after it (order, crop, flip, batch) is a function of the seed and the position, so a run that resumes at
 //! any step sees exactly the batches that an uninterrupted run would have seen.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | [`decoding`] | files become pictures and back: PNG, TIFF, JPEG, WebP, BMP |
+//! | [`finding`] | which files of a folder are pictures, and which of them are pairs |
+//! | [`painting`] | the built-in facades |
+//! | [`feeding`] | pairs become batches: sizes, draws, order, and what is said of the data |
 
-pub mod augment;
-pub mod dataset;
-pub mod file;
-pub mod fit;
-pub mod folder;
-pub mod format;
-pub mod halves;
-mod jpeg;
-pub mod layout;
-mod limit;
-pub mod listing;
-pub mod loader;
-pub mod picture;
-mod png;
-mod raster;
-pub mod report;
-pub mod resize;
-pub mod rows;
-mod seam;
-pub mod size;
-pub mod synthetic;
-mod tiff;
-mod values;
+pub mod decoding;
+pub mod feeding;
+pub mod finding;
+pub mod painting;
+mod pairs;
+mod size;
 
 #[cfg(test)]
 mod fixture;
 
-pub use self::tiff::{Carried, TiffWriter};
-pub use augment::{Pictures, Stack, Window};
-pub use dataset::Dataset;
-pub use file::{Decoded, LOOKED_FOR, PictureFile, Undecoded, picture_size, read_picture, turn, write_png};
-pub use fit::{Fit, Preprocess};
-pub use folder::{CACHE_BYTES, Folder, PairOptions};
-pub use format::FileFormat;
-pub use layout::Layout;
-pub use listing::list;
-pub use loader::{Batch, Loader, LoaderConfig, Position};
-pub use picture::{Depth, Picture};
-pub use report::{Report, preparation};
-pub use resize::ResizeFilter;
-pub use rows::{Half, Pieces, Rows, Shape};
+pub use decoding::{
+    Carried, Decoded, Depth, FileFormat, Half, LOOKED_FOR, Picture, PictureFile, Pieces, Rows, Shape, TiffWriter,
+    Undecoded, picture_size, read_picture, turn, write_png,
+};
+pub use feeding::{
+    Batch, CACHE_BYTES, Dataset, Fit, Folder, Loader, LoaderConfig, PairOptions, Pictures, Position, Preprocess,
+    Report, ResizeFilter, Stack, Window, preparation,
+};
+pub use finding::{Layout, list};
+pub use painting::{Facades, Split};
+pub(crate) use pairs::Fnv;
+pub use pairs::{Augment, Direction, Pair, Pairs};
 pub use size::Size;
-pub use synthetic::{Facades, Split};
-
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
-
-/// Which side of a pair is translated into which. A is the left half of a file and B the right half; of two files A is that
-/// in the folder `A`, the one with the suffix of A, or the one beside the `.png`, as the `.jpg` of the CMP facades.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Direction {
-    /// A is the input, B the target.
-    #[value(name = "a-to-b")]
-    #[serde(rename = "a-to-b")]
-    AToB,
-    /// B is the input, A the target.
-    #[value(name = "b-to-a")]
-    #[serde(rename = "b-to-a")]
-    BToA,
-}
-
-impl Direction {
-    /// For a sentence.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Direction::AToB => "from A to B",
-            Direction::BToA => "from B to A",
-        }
-    }
-}
-
-/// How a pair is varied each time it is seen. Input and target always share every draw.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Augment {
-    /// Always the same picture.
-    None,
-    /// Mirrored left to right half of the time.
-    Flip,
-    /// A crop at a random place, then mirrored half of the time.
-    Jitter,
-}
-
-/// An input and the picture that it should be translated into, of equal size; their channels may differ.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pair {
-    pub input: Picture,
-    pub target: Picture,
-}
-
-/// Where pairs come from.
-pub trait Pairs: Send + Sync {
-    /// Pairs in one epoch.
-    fn len(&self) -> usize;
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The pair at `index` (below [`len`](Pairs::len)) of `epoch` (from 0), at the size that it is cropped from. Folders ignore the epoch;
-    /// the built-in facades are new in every epoch.
-    ///
-    /// # Errors
-    /// When a file can no longer be read.
-    fn pair(&self, epoch: u64, index: usize) -> anyhow::Result<Pair>;
-
-    /// What the pair at `index` is called.
-    fn name(&self, index: usize) -> String {
-        format!("pair {}", index + 1)
-    }
-
-    /// A hash of what the data is. A resumed run is refused when it differs.
-    fn fingerprint(&self) -> u64;
-}
-
-/// FNV-1a in 64 bits: a hash that is the same on every machine and in every release, which the standard library's is not.
-pub(crate) struct Fnv(pub(crate) u64);
-
-impl Fnv {
-    pub(crate) fn new() -> Fnv {
-        Fnv(0xCBF2_9CE4_8422_2325)
-    }
-
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.write(&value.to_le_bytes());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fnv_gives_its_published_values() {
-        for (text, hash) in
-            [("", 0xCBF2_9CE4_8422_2325), ("a", 0xAF63_DC4C_8601_EC8C), ("foobar", 0x8594_4171_F739_67E8)]
-        {
-            let mut fnv = Fnv::new();
-            fnv.write(text.as_bytes());
-            assert_eq!(fnv.0, hash, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn options_have_one_spelling_on_the_command_line_and_in_files() {
-        #[derive(Serialize)]
-        struct Table<T> {
-            option: T,
-        }
-        fn check<T: ValueEnum + Serialize>() {
-            for option in T::value_variants() {
-                let name = option.to_possible_value().map(|value| value.get_name().to_owned());
-                let text = toml::to_string(&Table { option: option.clone() }).expect("it is a plain table");
-                assert_eq!(Some(text.trim()), name.map(|name| format!("option = \"{name}\"")).as_deref());
-            }
-        }
-        check::<Direction>();
-        check::<Augment>();
-        check::<Preprocess>();
-        check::<ResizeFilter>();
-        assert_eq!(Direction::from_str("b-to-a", false), Ok(Direction::BToA));
-    }
-}

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
+use crate::base::memory::{require, spare};
 use crate::data::Size;
-use crate::memory::{require, spare};
 use crate::translate::Model;
 
 /// Asserts that there is memory to measure pairs of `size`. Returns how much of `cache` bytes for decoded pairs there

@@ -5,19 +5,29 @@ mod pictures;
 mod table;
 
 use std::io::{Write, stdout};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::cli::EvaluateArgs;
-use crate::data::dataset::ToEvaluate;
+use crate::base::progress::{Progress, say, tell};
+use crate::base::words::count;
+use crate::data::feeding::dataset::ToEvaluate;
 use crate::data::{CACHE_BYTES, Direction, Folder, Pairs, Picture};
-use crate::device::cpu::with_threads;
+use crate::engine::device::cpu::with_threads;
 use crate::metrics::{Distances, Metric, Statistics};
-use crate::progress::{Progress, say, tell};
-use crate::translate::Model;
-use crate::words::count;
+use crate::translate::{GeneratorOptions, Model};
 use pictures::Gallery;
+
+/// What `evaluate` is asked to do. Each field is the flag or argument of its name.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub model: PathBuf,
+    pub data: PathBuf,
+    pub json: bool,
+    pub out: Option<PathBuf>,
+    pub generator: GeneratorOptions,
+}
 
 /// What was measured, and what came out: `evaluation.json`.
 #[derive(Debug, Serialize)]
@@ -80,17 +90,17 @@ impl Summary {
 ///
 /// # Errors
 /// When the checkpoint or the data cannot be used, or the page cannot be written.
-pub fn run(args: &EvaluateArgs) -> Result<()> {
-    let mut gallery = args.out.as_deref().map(|out| Gallery::new(out, &args.data)).transpose()?;
-    let mut model = Model::open(&args.model, &args.generator)?;
-    let options = model.evaluation_options(&args.data);
+pub fn run(request: &Request) -> Result<()> {
+    let mut gallery = request.out.as_deref().map(|out| Gallery::new(out, &request.data)).transpose()?;
+    let mut model = Model::open(&request.model, &request.generator)?;
+    let options = model.evaluation_options(&request.data);
     let size = options.fit.image;
     model.note().into_iter().for_each(say);
     let cache_bytes = memory::check(&model, size, CACHE_BYTES)?;
-    let ToEvaluate { split, pairs, report } = Folder::to_evaluate(&args.data, &options, cache_bytes)?;
+    let ToEvaluate { split, pairs, report } = Folder::to_evaluate(&request.data, &options, cache_bytes)?;
     report.lines().iter().for_each(|line| say(line));
     let progress = Progress::of_jobs("Translating pairs", pairs.len() as u64);
-    let images = with_threads(args.generator.threads, || -> Result<Vec<Measured>> {
+    let images = with_threads(request.generator.threads, || -> Result<Vec<Measured>> {
         let mut images = Vec::with_capacity(pairs.len());
         for index in 0..pairs.len() {
             let pair = pairs.pair(0, index)?;
@@ -107,9 +117,9 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     })??;
     drop(progress);
     let evaluation = Evaluation {
-        model: args.model.display().to_string(),
+        model: request.model.display().to_string(),
         about: model.describe(),
-        data: args.data.display().to_string(),
+        data: request.data.display().to_string(),
         split,
         direction: model.direction(),
         image_size: size.to_string(),
@@ -118,7 +128,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     };
     let json = serde_json::to_string_pretty(&evaluation)?;
     let page = gallery.map(|gallery| gallery.finish(&evaluation, &json)).transpose()?;
-    if args.json {
+    if request.json {
         writeln!(stdout(), "{json}")?;
         return Ok(());
     }

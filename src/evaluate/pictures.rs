@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use super::Evaluation;
+use crate::base::files::{UNFINISHED, ensure_folder, target, write_whole};
 use crate::data::{Pair, Picture, write_png};
-use crate::files::{UNFINISHED, ensure_folder, target, write_whole};
 use crate::report::{EvaluationPage, Row};
 
 /// The pictures of a pair.

@@ -1,8 +1,8 @@
 //! An evaluation in lines for a terminal.
 
 use super::{Evaluation, Measured};
+use crate::base::words::printable;
 use crate::metrics::{Metric, Statistics};
-use crate::words::printable;
 
 /// Pairs that are named at either end.
 const NAMED: usize = 3;

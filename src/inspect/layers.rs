@@ -2,9 +2,10 @@
 //! first time.
 
 use super::{bytes, count, grid, table};
-use crate::nn::{Parameters, Role};
-use crate::program::{Access, Program, RecordedStep};
-use crate::tensor::{Region, Tensor};
+use crate::engine::access::Access;
+use crate::engine::program::{Program, RecordedStep};
+use crate::engine::tensor::{Region, Tensor};
+use crate::gan::{Parameters, Role};
 
 /// One convolution and what follows it, for one image.
 pub struct Layer {

@@ -1,10 +1,11 @@
 //! The memory plan of a training step: what stays from one step to the next, and the arena that the rest shares.
 
 use super::{bytes, grid, table};
-use crate::plan::{Dependencies, Plan};
-use crate::program::{Access, Lifetime, Program};
-use crate::tensor::BufferId;
-use crate::train::step::TrainingStep;
+use crate::engine::access::Access;
+use crate::engine::plan::{Dependencies, Plan};
+use crate::engine::program::{Lifetime, Program};
+use crate::engine::tensor::BufferId;
+use crate::gan::step::TrainingStep;
 
 /// Buffers that are shown unless all are.
 const LARGEST: usize = 10;

@@ -9,16 +9,23 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
+use crate::base::progress::tell;
 use crate::checkpoint::{Origin, resolve};
-use crate::cli::InspectArgs;
 use crate::config::{TrainConfig, TrainOptions, value_name};
 use crate::data::Size;
+use crate::engine::tape::Tape;
+use crate::engine::tensor::Shape;
 use crate::exchange::Weights;
-use crate::nn::{Draws, PUBLISHED_SIDE, Parameters, PatchGan, Recipe, UNet};
-use crate::progress::tell;
-use crate::tape::Tape;
-use crate::tensor::Shape;
-use crate::train::step::{GanLoss, StepOptions, TrainingStep};
+use crate::gan::step::{GanLoss, StepOptions, TrainingStep};
+use crate::gan::{Draws, PUBLISHED_SIDE, Parameters, PatchGan, Recipe, UNet};
+
+/// What `inspect` is asked to show. Each field is the flag or argument of its name.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub what: String,
+    pub steps: bool,
+    pub memory: bool,
+}
 
 /// The channels of the first layers of the published networks.
 const PUBLISHED_WIDTH: usize = 64;
@@ -37,8 +44,8 @@ struct Subject {
 ///
 /// # Errors
 /// When there is no such run, file or recipe.
-pub fn run(args: &InspectArgs) -> Result<()> {
-    let subject = Subject::of(&args.what)?;
+pub fn run(request: &Request) -> Result<()> {
+    let subject = Subject::of(&request.what)?;
     let mut lines = vec![subject.title.clone(), String::new()];
     let Size { width, height } = subject.size;
     lines.push(format!("Generator, for one image of {}", subject.size));
@@ -51,9 +58,9 @@ pub fn run(args: &InspectArgs) -> Result<()> {
         }
         let recorded = TrainingStep::record(options)?;
         lines.push(String::new());
-        lines.extend(steps::describe(&recorded.program, options.pairs(), args.steps));
+        lines.extend(steps::describe(&recorded.program, options.pairs(), request.steps));
         lines.push(String::new());
-        lines.extend(memory::describe(&recorded, args.memory));
+        lines.extend(memory::describe(&recorded, request.memory));
     }
     lines.iter().try_for_each(|line| tell(line.trim_end()))?;
     Ok(())

@@ -1,8 +1,9 @@
 //! The recorded steps of a training step: every one in order, or how many there are of each kernel.
 
 use super::{bytes, grid, table};
-use crate::program::{Access, Program, RecordedStep};
-use crate::words::count;
+use crate::base::words::count;
+use crate::engine::access::Access;
+use crate::engine::program::{Program, RecordedStep};
 
 pub fn describe(program: &Program, pairs: usize, all: bool) -> Vec<String> {
     let (main, on_demand) = program.steps().split_at(program.main_steps());

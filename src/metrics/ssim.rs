@@ -10,7 +10,7 @@
 
 use rayon::prelude::*;
 
-use crate::device::cpu::vectorized;
+use crate::engine::simd::vectorized;
 
 /// Pixels along a side of the window: the smallest picture that has an SSIM.
 pub const WINDOW: usize = 11;

@@ -1,33 +1,43 @@
 //! `pixtape data check`: what there is in a folder, and whether it can be trained on.
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use anyhow::{Result, ensure};
 
-use crate::cli::CheckArgs;
+use crate::base::progress::{Progress, tell};
+use crate::base::words::{MOST_NAMED, count, first};
 use crate::config::TrainOptions;
-use crate::data::{Dataset, Preprocess, preparation};
-use crate::progress::{Progress, tell};
-use crate::words::{MOST_NAMED, count, first};
+use crate::data::{Dataset, Direction, Preprocess, Size, preparation};
 
-/// Decodes all pairs of `args.dir` and prints what was found.
+/// What `data check` is asked to look at. Each field is the flag or argument of its name.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub dir: PathBuf,
+    pub direction: Option<Direction>,
+    pub image_size: Option<Size>,
+    pub preprocess: Option<Preprocess>,
+    pub load_size: Option<Size>,
+}
+
+/// Decodes all pairs of `request.dir` and prints what was found.
 ///
 /// # Errors
 /// When there are no pairs, or some that cannot be used: after what was found has been printed.
-pub fn run(args: &CheckArgs) -> Result<()> {
-    if let Some(load) = args.load_size {
+pub fn run(request: &Request) -> Result<()> {
+    if let Some(load) = request.load_size {
         ensure!(
-            args.preprocess == Some(Preprocess::ScaleWidthAndCrop),
+            request.preprocess == Some(Preprocess::ScaleWidthAndCrop),
             "--load-size {load}: only with --preprocess scale-width-and-crop does it decide which files can be used; leave it \
              out, or use that"
         );
     }
     let options = TrainOptions {
-        data: Some(args.dir.clone()),
-        direction: args.direction,
-        image_size: args.image_size,
-        preprocess: args.preprocess,
-        load_size: args.load_size,
+        data: Some(request.dir.clone()),
+        direction: request.direction,
+        image_size: request.image_size,
+        preprocess: request.preprocess,
+        load_size: request.load_size,
         ..Default::default()
     };
     let config = options.resolve()?;
@@ -35,7 +45,7 @@ pub fn run(args: &CheckArgs) -> Result<()> {
     let decoded = |_, total: usize| {
         reading.get_or_init(|| Progress::of_jobs("Reading pairs", total as u64)).advance(1);
     };
-    let (report, bad) = Dataset::check(&args.dir, &config.pair_options(), &decoded)?;
+    let (report, bad) = Dataset::check(&request.dir, &config.pair_options(), &decoded)?;
     drop(reading);
     for line in report.lines() {
         tell(format_args!("{line}"))?;
@@ -48,7 +58,7 @@ pub fn run(args: &CheckArgs) -> Result<()> {
         bad.is_empty(),
         "{} in {} cannot be used: repair or remove them",
         count(bad.len(), "pair"),
-        args.dir.display()
+        request.dir.display()
     );
     tell(format_args!("Everything can be used"))?;
     Ok(())

@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use rayon::prelude::*;
 
-use crate::data::layout::PARTS;
-use crate::data::listing::{NOT_LOOKED_INTO, pictures, skip_folders};
+use crate::base::progress::{Progress, say};
+use crate::base::words::{MOST_NAMED, count, first, refuse};
+use crate::data::finding::layout::PARTS;
+use crate::data::finding::listing::{NOT_LOOKED_INTO, pictures, skip_folders};
 use crate::data::{Picture, Size};
-use crate::progress::{Progress, say};
-use crate::words::{MOST_NAMED, count, first, refuse};
 use new_folder::{ensure_free, new_folder};
 
 /// The pictures in each of the [`PARTS`] of a folder that has any. What else there is goes to `skipped`.

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use same_file::Handle;
 
-use crate::files::{UNFINISHED, lock, with_ending};
+use crate::base::files::{UNFINISHED, lock, with_ending};
 
 /// The name of the lock file.
 const LOCK: &str = "pixtape.lock";

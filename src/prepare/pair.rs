@@ -12,23 +12,29 @@ use anyhow::{Context, Result, ensure};
 use image::DynamicImage;
 
 use super::{beside, count, for_all, new_folder, parts, say_left_out};
-use crate::{
-    cli::PairArgs,
-    data::layout::{Joined, Named, PARTS, join, join_folded},
-    data::{Depth, Picture, ResizeFilter, picture_size, read_picture, turn, write_png},
-    progress::{say, tell},
-    words::refuse_naming,
-};
+use crate::base::progress::{say, tell};
+use crate::base::words::refuse_naming;
+use crate::data::finding::layout::{Joined, Named, PARTS, join, join_folded};
+use crate::data::{Depth, Picture, ResizeFilter, picture_size, read_picture, turn, write_png};
 
-/// Joins `args.a` and `args.b` into `args.out`.
+/// What `data pair` is asked to do. Each field is the flag or argument of its name.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub a: PathBuf,
+    pub b: PathBuf,
+    pub out: PathBuf,
+    pub resize: bool,
+}
+
+/// Joins `request.a` and `request.b` into `request.out`.
 ///
 /// # Errors
 /// Naming pictures without a partner, pairs of two sizes and pictures that cannot be read; nothing is written then.
-pub fn run(args: &PairArgs) -> Result<()> {
-    super::ensure_free(&args.out)?;
-    let pairs = find(args)?;
+pub fn run(request: &Request) -> Result<()> {
+    super::ensure_free(&request.out)?;
+    let pairs = find(request)?;
     let with_bands = AtomicUsize::new(0);
-    new_folder(&args.out, |out| {
+    new_folder(&request.out, |out| {
         for part in PARTS.into_iter().filter(|part| pairs.iter().any(|pair| pair.part == *part)) {
             let dir = out.join(part);
             fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
@@ -59,7 +65,7 @@ pub fn run(args: &PairArgs) -> Result<()> {
         .map(|part| format!("{} in {part}/", of_part(part)))
         .collect();
     let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
-    tell(format_args!("Joined {} into {}{parts}", count(pairs.len(), "pair"), args.out.display()))?;
+    tell(format_args!("Joined {} into {}{parts}", count(pairs.len(), "pair"), request.out.display()))?;
     Ok(())
 }
 
@@ -74,8 +80,8 @@ struct PairOfFiles {
 }
 
 /// All pairs, by part and name. Files that are no pictures are named.
-fn find(args: &PairArgs) -> Result<Vec<PairOfFiles>> {
-    let dirs = [&args.a, &args.b];
+fn find(request: &Request) -> Result<Vec<PairOfFiles>> {
+    let dirs = [&request.a, &request.b];
     let mut skipped = Vec::new();
     let mut by_part: BTreeMap<usize, [Vec<Named>; 2]> = BTreeMap::new();
     for (side, dir) in dirs.into_iter().enumerate() {
@@ -92,14 +98,14 @@ fn find(args: &PairArgs) -> Result<Vec<PairOfFiles>> {
         problems.extend(unclear.into_iter().chain(unclear_when_folded));
         let mut found = Vec::new();
         for [a, b] in equal.into_iter().chain(folded) {
-            if let Err(problem) = check_sizes(&a.file, &b.file, args.resize) {
+            if let Err(problem) = check_sizes(&a.file, &b.file, request.resize) {
                 problems.push(format!("{problem:#}"));
             }
             found.push(PairOfFiles { part, stem: a.name, a: a.file, b: b.file });
         }
         found.sort_by(|one, other| one.stem.cmp(&other.stem));
         pairs.extend(found);
-        for (alone, other) in alone.into_iter().zip([&args.b, &args.a]) {
+        for (alone, other) in alone.into_iter().zip([&request.b, &request.a]) {
             let other = if part.is_empty() { other.clone() } else { other.join(part) };
             problems.extend(
                 alone.iter().map(|one| format!("{} has no partner in {}", one.file.display(), other.display())),

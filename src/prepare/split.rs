@@ -8,32 +8,41 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use super::{count, for_all, new_folder, refuse, say_left_out};
-use crate::{
-    cli::SplitArgs,
-    data::layout::{self, Found, Layout, Source},
-    data::{Size, halves},
-    philox::{Purpose, Stream},
-    progress::tell,
-};
+use crate::base::progress::tell;
+use crate::data::Size;
+use crate::data::feeding::halves;
+use crate::data::finding::layout::{self, Found, Layout, Source};
+use crate::engine::philox::{Purpose, Stream};
 
-/// Copies the pairs of `args.dir` into the parts of `args.out`.
+/// What `data split` is asked to do. Each field is the flag or argument of its name.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub dir: PathBuf,
+    pub out: PathBuf,
+    pub val: f64,
+    pub test: f64,
+    pub image_size: Size,
+    pub seed: u64,
+}
+
+/// Copies the pairs of `request.dir` into the parts of `request.out`.
 ///
 /// # Errors
 /// When the folder has no pairs or too few, or it is unclear which files are pairs, or the halves of files have an
 /// unlikely shape; nothing is written then.
-pub fn run(args: &SplitArgs) -> Result<()> {
-    super::ensure_free(&args.out)?;
-    for (flag, share) in [("--val", args.val), ("--test", args.test)] {
+pub fn run(request: &Request) -> Result<()> {
+    super::ensure_free(&request.out)?;
+    for (flag, share) in [("--val", request.val), ("--test", request.test)] {
         ensure!((0.0..1.0).contains(&share), "{flag} {share}: must be from 0 to below 1");
     }
-    let found = find(&args.dir, args.image_size)?;
+    let found = find(&request.dir, request.image_size)?;
     let pairs = found.part("");
-    let parts = divide(pairs.len(), args)?;
+    let parts = divide(pairs.len(), request)?;
     let mut copies: Vec<(&PathBuf, PathBuf)> = Vec::new();
     for (pair, part) in pairs.iter().zip(&parts) {
         copies.extend(pair.files().iter().zip(targets(pair, &found, part)));
     }
-    new_folder(&args.out, |out| {
+    new_folder(&request.out, |out| {
         for (_, to) in &copies {
             let dir = out.join(to.parent().unwrap_or(Path::new("")));
             fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
@@ -45,7 +54,7 @@ pub fn run(args: &SplitArgs) -> Result<()> {
     })?;
     let of_part = |part: &str| parts.iter().filter(|one| **one == part).count();
     let [train, val, test] = ["train", "val", "test"].map(of_part);
-    let (pairs, out) = (count(pairs.len(), "pair"), args.out.display());
+    let (pairs, out) = (count(pairs.len(), "pair"), request.out.display());
     tell(format_args!("Divided {pairs} into {out}: {train} in train/, {val} in val/, {test} in test/"))?;
     Ok(())
 }
@@ -71,21 +80,21 @@ fn find(dir: &Path, shape: Size) -> Result<Found> {
 }
 
 /// The part of each of `pairs` pairs.
-fn divide(pairs: usize, args: &SplitArgs) -> Result<Vec<&'static str>> {
+fn divide(pairs: usize, request: &Request) -> Result<Vec<&'static str>> {
     // Whoever asks for a part gets at least one pair.
     let part = |share: f64| ((pairs as f64 * share).round() as usize).max(usize::from(share > 0.0));
-    let (val, test) = (part(args.val), part(args.test));
+    let (val, test) = (part(request.val), part(request.test));
     ensure!(
         val + test < pairs,
         "--val {} and --test {} of {} leave nothing to train on",
-        args.val,
-        args.test,
+        request.val,
+        request.test,
         count(pairs, "pair")
     );
     let mut parts = vec!["train"; pairs];
     parts[..val].fill("val");
     parts[val..val + test].fill("test");
-    Stream::new(args.seed, Purpose::Split, 0).shuffle(&mut parts);
+    Stream::new(request.seed, Purpose::Split, 0).shuffle(&mut parts);
     Ok(parts)
 }
 
@@ -96,7 +105,7 @@ mod tests {
     fn divide(pairs: usize, val: f64, test: f64, seed: u64) -> Result<Vec<&'static str>> {
         super::divide(
             pairs,
-            &SplitArgs { dir: "".into(), out: "".into(), val, test, seed, image_size: Size::square(256) },
+            &Request { dir: "".into(), out: "".into(), val, test, seed, image_size: Size::square(256) },
         )
     }
 

@@ -8,10 +8,10 @@ use toml::Value;
 use super::chart::Chart;
 use super::curve::{Curve, smooth};
 use super::page;
+use crate::base::words::count;
 use crate::config::TrainConfig;
 use crate::data::Size;
 use crate::metrics::{Metric, Validation, best};
-use crate::words::count;
 
 /// The deviation of the Gaussian that smooths the thick line of a loss, as a share of all points.
 const SMOOTHING: f64 = 0.015;

@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use anyhow::Result;
 
 use super::samples;
+use crate::base::progress::Progress;
 use crate::config::TrainConfig;
 use crate::data::{Dataset, Facades, Pair, PairOptions, Pairs, Report, Split};
-use crate::progress::Progress;
 
 /// Built-in facades in an epoch: as many as the CMP data set has for training.
 const FACADES_PER_EPOCH: usize = 400;

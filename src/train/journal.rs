@@ -12,11 +12,11 @@ use image::RgbImage;
 use super::losses::LossLog;
 use super::run_folder::{LOSSES as LOSSES_FILE, METRICS, REPORT};
 use super::samples;
-use super::step::Losses;
 use super::tables;
 use super::tensorboard::EventFile;
+use crate::base::files::write_whole;
 use crate::data::read_picture;
-use crate::files::write_whole;
+use crate::gan::step::Losses;
 use crate::metrics::{Metric, Validation, to_csv};
 use crate::report::{Curve, LossCurve, RunPage, Sample};
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::step::Losses;
-use crate::files::replace;
+use crate::base::files::replace;
+use crate::gan::step::Losses;
 
 pub(super) const HEADER: &str = "epoch,step,d,adv,pixel";
 

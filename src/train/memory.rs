@@ -3,12 +3,12 @@
 use anyhow::Result;
 
 use super::samples::ROWS;
-use super::step::TrainingStep;
 use super::validation::AT_ONCE;
+use crate::base::memory::{require, spare};
 use crate::config::TrainConfig;
-use crate::data::loader::batches_at_once;
-use crate::device::Place;
-use crate::memory::{require, spare};
+use crate::data::feeding::loader::batches_at_once;
+use crate::engine::device::Place;
+use crate::gan::step::TrainingStep;
 
 /// Asserts that there is memory for a run with these settings at `place`. Returns how much of `cache` bytes for decoded
 /// pairs there is beside it.

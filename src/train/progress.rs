@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::step::Losses;
-use crate::progress::{LINE_EVERY, say};
+use crate::base::progress::{LINE_EVERY, say};
+use crate::gan::step::Losses;
 
 /// Between two drawings of the losses on the bar; the eye needs no more.
 const BAR_EVERY: Duration = Duration::from_millis(100);

@@ -15,20 +15,21 @@ use super::memory;
 use super::progress::TrainingProgress;
 use super::run_folder::{self, RunLock, SETTINGS};
 use super::samples;
-use super::schedule::{LrSchedule, learning_rate};
+use super::schedule::learning_rate;
 use super::trainer::Trainer;
 use super::validation::validate;
+use crate::base::files::write_whole;
+use crate::base::progress::{say, tell};
+use crate::base::words::count;
 use crate::checkpoint::{Meta, Reader, names, save_best, save_to_run};
-use crate::config::{Resume, TrainConfig, TrainRequest};
+use crate::config::{LrSchedule, TrainConfig};
 use crate::data::{CACHE_BYTES, Loader, LoaderConfig, Pair, Pairs, Picture, Position, Report, preparation};
-use crate::device::Chosen;
-use crate::device::cpu::with_threads;
+use crate::engine::device::Chosen;
+use crate::engine::device::cpu::with_threads;
 use crate::exchange::Weights;
-use crate::files::write_whole;
 use crate::metrics::{Metric, Validation, best};
-use crate::progress::{say, tell};
 use crate::report::{RunPage, State};
-use crate::words::count;
+use crate::train::{Resume, TrainRequest};
 
 /// Between two writings of the report at most, so that it can tell a run that goes on from one that was killed.
 const REPORT_EVERY: Duration = Duration::from_secs(60);

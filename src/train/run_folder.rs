@@ -8,11 +8,11 @@ use anyhow::{Context, Result, bail, ensure};
 use same_file::Handle;
 
 use super::{samples, tables};
+use crate::base::files::{self, UNFINISHED, ensure_folder};
+use crate::base::progress::say;
+use crate::base::words::first;
 use crate::checkpoint::{is_checkpoint, latest};
 use crate::config::TrainConfig;
-use crate::files::{self, UNFINISHED, ensure_folder};
-use crate::progress::say;
-use crate::words::first;
 
 pub const SETTINGS: &str = "config.toml";
 pub const LOSSES: &str = "losses.csv";

@@ -1,42 +1,10 @@
 //! Learning-rate schedules: the rate of an epoch, as a function of its number and of the validations before it.
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
-
-use crate::config::TrainConfig;
+use crate::config::{LrSchedule, TrainConfig};
 use crate::metrics::Validation;
-
-/// How the learning rate changes from epoch to epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LrSchedule {
-    /// The same all the time.
-    Constant,
-    /// Constant at first, then down to nearly 0 in equal steps.
-    Linear,
-    /// Half a cosine down to nearly 0 (Loshchilov and Hutter, 2017, without restarts).
-    Cosine,
-    /// Falls by a factor every so many epochs.
-    Step,
-    /// Falls by a factor when the held-out L1 no longer does.
-    Plateau,
-}
 
 /// By how much the held-out L1 has to fall for a validation to count as progress, as a share of the best one.
 const PROGRESS: f64 = 0.01;
-
-impl LrSchedule {
-    /// The flags that belong to it.
-    pub fn uses(self) -> &'static [&'static str] {
-        match self {
-            LrSchedule::Constant => &[],
-            LrSchedule::Linear => &["lr-constant-epochs", "lr-decay-epochs"],
-            LrSchedule::Cosine => &["lr-decay-epochs"],
-            LrSchedule::Step => &["lr-step-epochs", "lr-factor"],
-            LrSchedule::Plateau => &["lr-factor", "lr-patience"],
-        }
-    }
-}
 
 /// The learning rate of `epoch`, which counts from 1, after the validations of `history`.
 pub fn learning_rate(config: &TrainConfig, epoch: u64, history: &[Validation]) -> f64 {

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::losses::{HEADER, lost_row, parse};
-use crate::files::{self, write_whole};
+use crate::base::files::{self, write_whole};
+use crate::base::progress::say;
+use crate::base::words::count;
 use crate::metrics::{Validation, to_csv};
-use crate::progress::say;
-use crate::words::count;
 
 /// Between the name of a table that is kept and its number.
 const KEPT: &str = "-kept-";

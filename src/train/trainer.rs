@@ -4,16 +4,17 @@ use std::collections::HashSet;
 
 use anyhow::{Result, bail, ensure};
 
-use super::step::{Losses, StepOptions, TrainingStep};
+use crate::base::words::shortened;
+use crate::checkpoint::State;
 use crate::checkpoint::{Reader, TensorSpec, Tensors};
 use crate::config::TrainConfig;
 use crate::data::{Pair, Picture, Pictures};
-use crate::device::{Device, Place};
+use crate::engine::access::Control;
+use crate::engine::device::{Device, Place};
+use crate::engine::tensor::Tensor;
 use crate::exchange::Weights;
-use crate::nn::{Init, Parameters, State};
-use crate::program::Control;
-use crate::tensor::Tensor;
-use crate::words::shortened;
+use crate::gan::step::{Losses, StepOptions, TrainingStep};
+use crate::gan::{Init, Parameters};
 
 pub struct Trainer {
     device: Device,
@@ -139,7 +140,8 @@ impl Trainer {
             self.device.set_control(Control { learning_rate, ..self.device.control()? })?;
             self.learning_rate = learning_rate;
         }
-        self.device.show(pictures, self.input, self.target)?;
+        self.device.write_samples(self.input, pictures.inputs())?;
+        self.device.write_samples(self.target, pictures.targets())?;
         self.device.execute()?;
         self.steps += 1;
         Ok(Losses::of(&self.options, &self.device.read(self.losses)?))

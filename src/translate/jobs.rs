@@ -6,15 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use super::{Cut, Model};
-use crate::cli::TranslateArgs;
-use crate::data::file::CURE;
-use crate::data::listing::{LeftOut, describe_left_out, describe_none, pictures_by_contents};
+use super::{Cut, Model, Request};
+use crate::base::files::{ensure_folder, is_same_place, whole_target};
+use crate::base::memory::require;
+use crate::base::progress::{Progress, say};
+use crate::base::words::{MOST_NAMED, count, refuse};
+use crate::data::decoding::file::CURE;
+use crate::data::finding::listing::{LeftOut, describe_left_out, describe_none, pictures_by_contents};
 use crate::data::{Carried, Depth, Direction, FileFormat, Half, PictureFile, Rows, Shape, Size, Undecoded};
-use crate::files::{ensure_folder, is_same_place, whole_target};
-use crate::memory::require;
-use crate::progress::{Progress, say};
-use crate::words::{MOST_NAMED, count, refuse};
 
 /// Samples that are read at a time, in whole rows, to see whether they can be.
 const SAMPLES: usize = 1 << 18;
@@ -68,15 +67,15 @@ impl Job {
     }
 }
 
-/// All images that the inputs of `args` name, each with outputs of its own. Says what is left out, and which inputs
+/// All images that the inputs of `request` name, each with outputs of its own. Says what is left out, and which inputs
 /// look like pairs.
 ///
 /// # Errors
 /// When an input cannot be translated (all such are named), two outputs would be one file, or an output an input.
-pub fn jobs(args: &TranslateArgs, model: &Model, cut: &Cut) -> Result<Vec<Job>> {
-    ensure_folder(&args.out).context("--out")?;
-    let (inputs, left_out) = files(args)?;
-    let pair_side = args.pairs.then(|| model.direction());
+pub fn jobs(request: &Request, model: &Model, cut: &Cut) -> Result<Vec<Job>> {
+    ensure_folder(&request.out).context("--out")?;
+    let (inputs, left_out) = files(request)?;
+    let pair_side = request.pairs.then(|| model.direction());
     let [_, channels] = model.channels();
     let job = |input: &PathBuf, file: &PictureFile, page: usize| -> Result<Job> {
         let held_bytes = file.held_bytes(page)?;
@@ -87,22 +86,22 @@ pub fn jobs(args: &TranslateArgs, model: &Model, cut: &Cut) -> Result<Vec<Job>> 
         let (shape, pages) = (found.picture.shape(), file.pages());
         check_rows(&mut found.picture)?;
         let depth = found.depth;
-        let format = args.format.unwrap_or(found.format);
+        let format = request.format.unwrap_or(found.format);
         let held = format.check(shape.size, channels);
         held.map_err(|error| anyhow!("{error}; choose --format png"))?;
         let ending =
             input.extension().filter(|ending| is_of(format, ending)).unwrap_or(OsStr::new(format.endings()[0]));
-        let outputs = (1..=args.samples).map(|sample| {
+        let outputs = (1..=request.samples).map(|sample| {
             let mut name = input.file_stem().unwrap_or_default().to_owned();
             if pages > 1 && format != FileFormat::Tiff {
                 name.push(format!("-page-{}", page + 1));
             }
-            if args.samples > 1 {
+            if request.samples > 1 {
                 name.push(format!("-{sample}"));
             }
             name.push(".");
             name.push(ending);
-            args.out.join(name)
+            request.out.join(name)
         });
         let has_last = |is_band| shape.channels.is_multiple_of(2) && shape.is_last_a_band == is_band;
         let (input, outputs) = (input.clone(), outputs.collect());
@@ -138,15 +137,15 @@ pub fn jobs(args: &TranslateArgs, model: &Model, cut: &Cut) -> Result<Vec<Job>> 
     if !left_out.is_empty() {
         say(&format!("Left out {}", describe_left_out(&left_out, Path::new(""), MOST_NAMED)));
     }
-    warning_of_pairs(args, &jobs, model.training_size()).iter().for_each(|line| say(line));
+    warning_of_pairs(request, &jobs, model.training_size()).iter().for_each(|line| say(line));
     Ok(jobs)
 }
 
 /// Every picture that the inputs name, themselves or by their folder, and what else is in these folders, with the
 /// reasons.
-fn files(args: &TranslateArgs) -> Result<(Vec<PathBuf>, Vec<LeftOut>)> {
+fn files(request: &Request) -> Result<(Vec<PathBuf>, Vec<LeftOut>)> {
     let (mut files, mut left_out) = (Vec::new(), Vec::new());
-    for path in &args.inputs {
+    for path in &request.inputs {
         ensure!(path.exists(), "there is no file or folder {}", path.display());
         if !path.is_dir() {
             files.push(path.clone());
@@ -155,7 +154,7 @@ fn files(args: &TranslateArgs) -> Result<(Vec<PathBuf>, Vec<LeftOut>)> {
         let (found, mut rest) = pictures_by_contents(path)?;
         ensure!(!found.is_empty(), describe_none(path, &rest));
         // Its own earlier results, which nobody expects among the inputs.
-        rest.retain(|(path, _)| !is_same_place(path, &args.out));
+        rest.retain(|(path, _)| !is_same_place(path, &request.out));
         files.extend(found);
         left_out.extend(rest);
     }
@@ -163,13 +162,13 @@ fn files(args: &TranslateArgs) -> Result<(Vec<PathBuf>, Vec<LeftOut>)> {
 }
 
 /// A warning of whole files that have the shape of two pictures of `trained` beside each other.
-fn warning_of_pairs(args: &TranslateArgs, jobs: &[Job], trained: Size) -> Option<String> {
+fn warning_of_pairs(request: &Request, jobs: &[Job], trained: Size) -> Option<String> {
     let is_pair = |job: &&Job| {
         let Size { width, height } = job.shape.size;
         width * trained.height == 2 * height * trained.width
     };
     let mut pairs = jobs.iter().filter(is_pair);
-    let first = pairs.next().filter(|_| !args.pairs)?;
+    let first = pairs.next().filter(|_| !request.pairs)?;
     let (number, files) = (1 + pairs.count(), count(jobs.len(), "input"));
     let (input, size) = (first.input.display(), first.shape.size.sides());
     Some(format!(

@@ -6,9 +6,9 @@ use anyhow::Result;
 
 use super::jobs::Job;
 use super::{Cut, Model};
-use crate::bytes::ByteSize;
+use crate::base::bytes::ByteSize;
+use crate::base::memory::require;
 use crate::data::Size;
-use crate::memory::require;
 
 /// Bytes that are written at once, in a few forms, of a format that is written by rows.
 const WRITTEN: usize = 8 << 20;

@@ -16,34 +16,48 @@ mod window;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-pub use model::Model;
+pub use model::{GeneratorOptions, Model};
 
-use crate::cli::TranslateArgs;
-use crate::data::{Size, TiffWriter};
-use crate::device::cpu::with_threads;
-use crate::files::replace;
-use crate::progress::{Progress, say, tell};
-use crate::words::count;
+use crate::base::files::replace;
+use crate::base::progress::{Progress, say, tell};
+use crate::base::words::count;
+use crate::data::{FileFormat, Size, TiffWriter};
+use crate::engine::device::cpu::with_threads;
 use blended::Blended;
 use jobs::{Job, jobs};
 use stream::Stream;
 use tiles::Tiles;
 
-/// Translates every input of `args`.
+/// What `translate` is asked to do. Each field is the flag or argument of its name.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub model: PathBuf,
+    pub inputs: Vec<PathBuf>,
+    pub out: PathBuf,
+    pub pairs: bool,
+    pub format: Option<FileFormat>,
+    pub tile: Option<Option<Size>>,
+    pub overlap: Option<usize>,
+    pub samples: usize,
+    pub batch: usize,
+    pub generator: GeneratorOptions,
+}
+
+/// Translates every input of `request`.
 ///
 /// # Errors
 /// When the checkpoint or an input cannot be used (all bad inputs are named before anything is written), or an output
 /// cannot be written.
-pub fn run(args: &TranslateArgs) -> Result<()> {
-    let model = Model::open(&args.model, &args.generator)?;
-    check_samples(args, &model)?;
-    let cut = Cut::new(args, &model)?;
-    let jobs = jobs(args, &model, &cut)?;
-    memory::check(&model, &cut, &jobs, model.images_at_once(args.batch))?;
+pub fn run(request: &Request) -> Result<()> {
+    let model = Model::open(&request.model, &request.generator)?;
+    check_samples(request, &model)?;
+    let cut = Cut::new(request, &model)?;
+    let jobs = jobs(request, &model, &cut)?;
+    memory::check(&model, &cut, &jobs, model.images_at_once(request.batch))?;
     say_left_out(&jobs);
     model.note().into_iter().for_each(say);
     // Each with the pages of one file.
@@ -54,26 +68,28 @@ pub fn run(args: &TranslateArgs) -> Result<()> {
         (width, height)
     });
     // The pages of a file for each of its samples, which is a file as well.
-    let results = || files.iter().flat_map(|pages| (0..args.samples).map(move |sample| (*pages, sample)));
+    let results = || files.iter().flat_map(|pages| (0..request.samples).map(move |sample| (*pages, sample)));
 
-    with_threads(args.generator.threads, || {
+    with_threads(request.generator.threads, || {
         let inputs: Vec<&Job> = results().flat_map(|(pages, _)| pages).collect();
         let tiles: usize = inputs.iter().map(|job| cut.tiles(job.shape.size).count()).sum();
         let progress = Progress::of_jobs("Translating", tiles as u64);
-        let mut stream = Stream::new(model, &cut, inputs, args.batch, progress);
+        let mut stream = Stream::new(model, &cut, inputs, request.batch, progress);
         for (pages, sample) in results() {
             // Not before a tile is ready: a checkpoint that lacks a tensor leaves no empty folder.
             stream.fill()?;
-            fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+            fs::create_dir_all(&request.out)
+                .with_context(|| format!("cannot make the folder {}", request.out.display()))?;
             let output = &pages[0].outputs[sample];
             write(&mut stream, pages, output).with_context(|| format!("cannot write {}", output.display()))?;
         }
         let model = stream.finish();
         let images = count(jobs.len(), "image");
-        let samples = if args.samples == 1 { String::new() } else { format!(", {} samples of each", args.samples) };
+        let samples =
+            if request.samples == 1 { String::new() } else { format!(", {} samples of each", request.samples) };
         tell(format_args!(
             "Translated {images} into {}{samples}{}, {}",
-            args.out.display(),
+            request.out.display(),
             cut.describe(),
             model.describe()
         ))?;
@@ -117,10 +133,10 @@ fn say_left_out(jobs: &[Job]) {
 }
 
 /// Several samples of a generator without noise would be one picture several times.
-fn check_samples(args: &TranslateArgs, model: &Model) -> Result<()> {
-    let samples = args.samples;
+fn check_samples(request: &Request, model: &Model) -> Result<()> {
+    let samples = request.samples;
     ensure!(
-        samples == 1 || args.generator.dropout,
+        samples == 1 || request.generator.dropout,
         "--samples {samples}: without noise they would be equal; leave --dropout on"
     );
     ensure!(
@@ -141,9 +157,9 @@ enum Cut {
 impl Cut {
     /// # Errors
     /// When the network cannot take such tiles, or they would not move on.
-    fn new(args: &TranslateArgs, model: &Model) -> Result<Cut> {
+    fn new(request: &Request, model: &Model) -> Result<Cut> {
         let multiple = model.multiple();
-        let Some(tile) = args.tile else {
+        let Some(tile) = request.tile else {
             return Ok(Cut::Whole { multiple });
         };
         let tile = tile.unwrap_or_else(|| model.training_size());
@@ -152,7 +168,7 @@ impl Cut {
             tile == above,
             "--tile {tile}: this network takes multiples of {multiple}; the next larger tile that works is {above}"
         );
-        let overlap = match args.overlap {
+        let overlap = match request.overlap {
             Some(overlap) => [overlap; 2],
             None => [tile.width / 4, tile.height / 4],
         };

@@ -4,15 +4,25 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::checkpoint::State;
 use crate::checkpoint::{About, Origin, resolve};
-use crate::cli::GeneratorArgs;
 use crate::data::{Direction, PairOptions, Size};
-use crate::device::{Chosen, Device, Place};
+use crate::engine::access::Control;
+use crate::engine::device::{Chosen, Device, DeviceChoice, Place};
+use crate::engine::program::Program;
+use crate::engine::tape::Tape;
+use crate::engine::tensor::Tensor;
 use crate::exchange::Weights;
-use crate::nn::{Draws, PUBLISHED_SIDE, Parameters, Spec, State};
-use crate::program::{Control, Program};
-use crate::tape::Tape;
-use crate::tensor::Tensor;
+use crate::gan::{Draws, PUBLISHED_SIDE, Parameters, Spec};
+
+/// How a trained generator is used. Each field is the flag or argument of its name.
+#[derive(Clone, Debug)]
+pub struct GeneratorOptions {
+    pub dropout: bool,
+    pub seed: u64,
+    pub device: DeviceChoice,
+    pub threads: usize,
+}
 
 /// A generator from a checkpoint. Its program is recorded for one size at a time.
 pub struct Model {
@@ -42,8 +52,8 @@ impl Model {
     /// # Errors
     /// When there is none, it is not a checkpoint of this format or has no known generator, or the device cannot be
     /// used.
-    pub fn open(run_or_checkpoint: &Path, generator: &GeneratorArgs) -> Result<Model> {
-        let GeneratorArgs { dropout, seed, device, threads } = *generator;
+    pub fn open(run_or_checkpoint: &Path, generator: &GeneratorOptions) -> Result<Model> {
+        let GeneratorOptions { dropout, seed, device, threads } = *generator;
         let checkpoint = resolve(run_or_checkpoint)?;
         let weights = Weights::of_generator(&checkpoint)?;
         let about = weights.about()?;

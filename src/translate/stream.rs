@@ -7,8 +7,8 @@ use anyhow::Result;
 use super::jobs::Job;
 use super::window::Window;
 use super::{Cut, Model};
+use crate::base::progress::Progress;
 use crate::data::Size;
-use crate::progress::Progress;
 
 /// Translated tiles, result by result. Each has a number over all of them, which picks its dropout.
 pub struct Stream<'a> {

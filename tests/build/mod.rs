@@ -6,7 +6,7 @@ mod scan;
 use std::fs;
 use std::path::Path;
 
-use pixtape::device::cuda::kernels::{KERNELS, MODULES};
+use pixtape::engine::kernel::cuda::kernels::{KERNELS, MODULES};
 use scan::{Kernel, Parameter, kernels};
 
 const GOOD: &str = r#"

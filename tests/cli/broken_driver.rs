@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use pixtape::device::cuda::{FUNCTIONS, kernels};
+use pixtape::engine::device::cuda::FUNCTIONS;
+use pixtape::engine::kernel::cuda::kernels;
 
 use super::scene::{Scene, TINY};
 use crate::cuda::driver::simulator_folder;
@@ -274,7 +275,7 @@ fn the_least_driver_is_all_that_is_called() {
     let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
     // `cargo test --test main` builds none, and what lies there may be of an earlier state.
     let is_fresh = |program: &Path| {
-        let sources = ["Cargo.toml", "src/device/cuda/library.rs", "src/device/cuda/timing.rs"];
+        let sources = ["Cargo.toml", "src/engine/device/cuda/library.rs", "src/engine/device/cuda/timing.rs"];
         let sources = sources.iter().filter_map(|name| modified(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name)));
         modified(program) >= sources.max()
     };

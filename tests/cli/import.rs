@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use pixtape::cli::GeneratorArgs;
 use pixtape::data::Size;
-use pixtape::translate::Model;
+use pixtape::translate::{GeneratorOptions, Model};
 
 use super::scene::{Checkpoint, Scene, half};
 use crate::support::compare::{Tolerance, assert_close};
@@ -18,8 +17,8 @@ fn fixture(name: &str) -> String {
 
 /// The output for the fixtures' picture, `[32, 32, 3]`, without dropout.
 fn output(model: &Path) -> Vec<f64> {
-    let args = GeneratorArgs { dropout: false, seed: 1, device: "cpu".parse().expect("a device"), threads: 1 };
-    let mut model = Model::open(model, &args).unwrap();
+    let options = GeneratorOptions { dropout: false, seed: 1, device: "cpu".parse().expect("a device"), threads: 1 };
+    let mut model = Model::open(model, &options).unwrap();
     let x: Vec<f32> = image_values("x", [1, 32, 32, 3], 1.0).into_iter().map(|x| x as f32).collect();
     model.generate(x, Size { width: 32, height: 32 }, 0).unwrap().into_iter().map(f64::from).collect()
 }

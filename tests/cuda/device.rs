@@ -2,17 +2,18 @@
 //! two executions, sizes that a table of PyTorch's numbers would be too large for, and what is refused.
 
 use pixtape::data::{Pair, Picture, Pictures, Size, Window};
-use pixtape::device::cuda::{Cuda, CudaOptions};
-use pixtape::nn::{Parameters, Role, Spec};
-use pixtape::ops::adam::{AdamOptions, adam, advance};
-use pixtape::ops::conv::{Geometry, conv_transpose};
-use pixtape::ops::copy::{Upstream, copy};
-use pixtape::ops::loss::{Criterion, Loss};
-use pixtape::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
-use pixtape::philox::philox4x32;
-use pixtape::program::{Control, Program};
-use pixtape::tape::{Root, Tape};
-use pixtape::tensor::Tensor;
+use pixtape::engine::access::Control;
+use pixtape::engine::device::cuda::{Cuda, CudaOptions};
+use pixtape::engine::ops::adam::{AdamOptions, adam, advance};
+use pixtape::engine::ops::conv::{Geometry, conv_transpose};
+use pixtape::engine::ops::copy::{Upstream, copy};
+use pixtape::engine::ops::loss::{Criterion, Loss};
+use pixtape::engine::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
+use pixtape::engine::philox::philox4x32;
+use pixtape::engine::program::Program;
+use pixtape::engine::tape::{Root, Tape};
+use pixtape::engine::tensor::Tensor;
+use pixtape::gan::{Parameters, Role, Spec};
 
 use super::driver::on_device;
 use crate::support::compare::{Tolerance, assert_close, assert_same_bits};
@@ -53,10 +54,11 @@ fn pictures_are_the_cpus_to_the_bit() {
             for whole in [inputs, targets] {
                 device.write(whole, &vec![f32::NAN; whole.count()]).expect("memory");
             }
-            device.show(&pictures, input, target).expect("pictures");
+            device.write_samples(input, pictures.inputs()).expect("pictures");
+            device.write_samples(target, pictures.targets()).expect("pictures");
             let mut expected = [vec![0.0; input.count()], vec![0.0; target.count()]];
-            pictures.inputs_to_f32(&mut expected[0]);
-            pictures.targets_to_f32(&mut expected[1]);
+            pictures.inputs().normalize(&mut expected[0]);
+            pictures.targets().normalize(&mut expected[1]);
             for (tensor, expected) in [(input, &expected[0]), (target, &expected[1])] {
                 let shown = device.read(tensor).expect("pictures");
                 assert!(shown.iter().map(|x| x.to_bits()).eq(expected.iter().map(|x| x.to_bits())), "{channels:?}");
@@ -285,7 +287,7 @@ fn adam_of(engine: Engine, count: usize, updates: u64) -> Vec<f64> {
         }
         return device.read(parameters).expect("parameters").into_iter().map(f64::from).collect();
     }
-    let mut cpu = pixtape::device::cpu::Cpu::<f64>::new(program, CONTROL).expect("memory");
+    let mut cpu = pixtape::engine::device::cpu::Cpu::<f64>::new(program, CONTROL).expect("memory");
     cpu.write(parameters, &drawn("adam.p"));
     for step in 0..updates {
         cpu.set_control(rate(step));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use cudasim::{Build, Simulator};
-use pixtape::device::cuda;
+use pixtape::engine::device::cuda;
 
 /// Whether a GPU that is missing is a failure.
 const REQUIRE: &str = "PIXTAPE_REQUIRE_GPU";

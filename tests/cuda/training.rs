@@ -2,10 +2,10 @@
 
 use std::sync::OnceLock;
 
-use pixtape::device::cuda::{Cuda, CudaOptions};
-use pixtape::nn::{Norm, Parameters, PatchGan, Recipe, UNet};
-use pixtape::program::Control;
-use pixtape::train::step::{GanLoss, PixelLoss, StepOptions};
+use pixtape::engine::access::Control;
+use pixtape::engine::device::cuda::{Cuda, CudaOptions};
+use pixtape::gan::step::{GanLoss, PixelLoss, StepOptions};
+use pixtape::gan::{Norm, Parameters, PatchGan, Recipe, UNet};
 
 use super::driver::on_device;
 use crate::networks::published;
@@ -18,7 +18,7 @@ use crate::training::traces;
 
 const STEPS: usize = 20;
 
-fn record() -> (pixtape::program::Program, Handles) {
+fn record() -> (pixtape::engine::program::Program, Handles) {
     state::record(&StepOptions::of(Recipe::PytorchGan, 64, 8, 0.5))
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use pixtape::device::cpu::with_threads;
+use pixtape::engine::device::cpu::with_threads;
 use pixtape::metrics::{Distances, Metric};
 
 use crate::support::fixture::Fixture;

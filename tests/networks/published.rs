@@ -1,10 +1,10 @@
 //! The published networks, whole: output, input gradient and every parameter gradient against PyTorch's, from equal state.
 
-use pixtape::nn::{Draws, Norm, Parameters, PatchGan, ReceptiveField, Recipe, Skips, Spec, UNet};
-use pixtape::ops::copy::{Upstream, copy};
-use pixtape::program::Control;
-use pixtape::tape::Tape;
-use pixtape::tensor::{Shape, Tensor};
+use pixtape::engine::access::Control;
+use pixtape::engine::ops::copy::{Upstream, copy};
+use pixtape::engine::tape::Tape;
+use pixtape::engine::tensor::{Shape, Tensor};
+use pixtape::gan::{Draws, Norm, Parameters, PatchGan, ReceptiveField, Recipe, Skips, Spec, UNet};
 
 use crate::support::compare::{Tolerance, assert_close, assert_same_bits, largest};
 use crate::support::fixture::Fixture;

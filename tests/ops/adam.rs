@@ -1,8 +1,8 @@
 //! The rows of Adam: parameters after some updates, with gradients that the host writes.
 
-use pixtape::ops::adam::{AdamOptions, adam, advance};
-use pixtape::program::Control;
-use pixtape::tape::Tape;
+use pixtape::engine::access::Control;
+use pixtape::engine::ops::adam::{AdamOptions, adam, advance};
+use pixtape::engine::tape::Tape;
 
 use super::case::{AdamRow, Op, table};
 use super::checks::{fixture, tolerance};

@@ -1,10 +1,10 @@
 //! Gain and bias of a norm where not every gradient is wanted, which no row of the table asks for.
 
-use pixtape::nn::{Parameters, Spec};
-use pixtape::ops::copy::{Upstream, copy};
-use pixtape::ops::norm_act::{Activation, Affine, NormAct, norm_act};
-use pixtape::tape::Tape;
-use pixtape::tensor::Shape;
+use pixtape::engine::ops::copy::{Upstream, copy};
+use pixtape::engine::ops::norm_act::{Activation, Affine, NormAct, norm_act};
+use pixtape::engine::tape::Tape;
+use pixtape::engine::tensor::Shape;
+use pixtape::gan::{Parameters, Spec};
 
 use super::CPU_ENGINES;
 use super::case::CONTROL;

@@ -1,13 +1,13 @@
 //! A row of `tests/op_table.toml`: what its op takes, what it gives, and how it is recorded.
 
-use pixtape::nn::{Role, Spec};
-use pixtape::ops::conv::{Geometry, conv, conv_transpose};
-use pixtape::ops::norm_act::{Activation, Affine, Dropout, NormAct, norm_act};
-use pixtape::ops::squash::{sigmoid, tanh};
-use pixtape::ops::upsample::upsample_conv;
-use pixtape::program::Control;
-use pixtape::tape::Tape;
-use pixtape::tensor::{Shape, Tensor};
+use pixtape::engine::access::Control;
+use pixtape::engine::ops::conv::{Geometry, conv, conv_transpose};
+use pixtape::engine::ops::norm_act::{Activation, Affine, Dropout, NormAct, norm_act};
+use pixtape::engine::ops::squash::{sigmoid, tanh};
+use pixtape::engine::ops::upsample::upsample_conv;
+use pixtape::engine::tape::Tape;
+use pixtape::engine::tensor::{Shape, Tensor};
+use pixtape::gan::{Role, Spec};
 use serde::Deserialize;
 
 /// Scale of weights and biases; everything else has scale 1.

@@ -1,7 +1,7 @@
 //! No loss hides a number that is none: that is how a run finds out that it has come to nothing.
 
-use pixtape::ops::loss::{Criterion, Loss};
-use pixtape::tape::{Root, Tape};
+use pixtape::engine::ops::loss::{Criterion, Loss};
+use pixtape::engine::tape::{Root, Tape};
 
 use super::case::CONTROL;
 use crate::support::machine::{Engine, arena};

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use pixtape::nn::{Parameters, Spec};
-use pixtape::ops::copy::{Upstream, copy};
-use pixtape::ops::loss::{Criterion, Loss};
-use pixtape::tape::{Root, Tape};
-use pixtape::tensor::{Shape, Tensor};
+use pixtape::engine::ops::copy::{Upstream, copy};
+use pixtape::engine::ops::loss::{Criterion, Loss};
+use pixtape::engine::tape::{Root, Tape};
+use pixtape::engine::tensor::{Shape, Tensor};
+use pixtape::gan::{Parameters, Spec};
 
 use super::case::{CONTROL, Case, Op, WEIGHT_SCALE};
 use crate::support::machine::{Engine, Machine, arena, checked};

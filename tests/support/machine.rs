@@ -1,10 +1,12 @@
 //! One way to run a program on the CPU in f32 and in f64 and on CUDA: values come and go as f64, which holds every f32 exactly,
 //! so that results of one engine can still be compared bit for bit.
 
-use pixtape::device::cpu::{Cpu, CpuKernel, Real};
-use pixtape::device::cuda::{Cuda, CudaOptions};
-use pixtape::program::{Control, Program, Step};
-use pixtape::tensor::Tensor;
+use pixtape::engine::access::Control;
+use pixtape::engine::device::cpu::Cpu;
+use pixtape::engine::device::cuda::{Cuda, CudaOptions};
+use pixtape::engine::kernel::cpu::{CpuKernel, Real};
+use pixtape::engine::program::{Program, Step};
+use pixtape::engine::tensor::Tensor;
 
 /// What executes a program, and in which numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Test data that has no file: a tensor is a function of its name, here and in `tools/reference/philox.py` alike.
 
-use pixtape::nn::{Role, Spec};
-use pixtape::philox::philox4x32;
-use pixtape::tensor::Shape;
+use pixtape::engine::philox::philox4x32;
+use pixtape::engine::tensor::Shape;
+use pixtape::gan::{Role, Spec};
 
 /// "pixt": the half of the key that is not the hash of the name.
 const VALUES_KEY: u32 = 0x7069_7874;

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use pixtape::ops::copy::{Upstream, copy};
-use pixtape::ops::squash::tanh;
-use pixtape::program::Control;
-use pixtape::tape::{Root, Tape};
-use pixtape::tensor::{Shape, Tensor};
+use pixtape::engine::access::Control;
+use pixtape::engine::ops::copy::{Upstream, copy};
+use pixtape::engine::ops::squash::tanh;
+use pixtape::engine::tape::{Root, Tape};
+use pixtape::engine::tensor::{Shape, Tensor};
 
 use crate::support::compare::{Tolerance, assert_close, assert_same_bits};
 use crate::support::machine::{Engine, arena, checked};

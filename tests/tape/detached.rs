@@ -1,6 +1,6 @@
 //! Detach and `wrt`: a gradient goes where it is asked for and nowhere else.
 
-use pixtape::ops::detach::detach;
+use pixtape::engine::ops::detach::detach;
 
 use super::toy::Toy;
 use crate::support::compare::assert_same_bits;
@@ -14,9 +14,9 @@ fn gradients_of_the_discriminators_half_do_not_reach_the_generator() {
         let mut toy = Toy::new();
         let fake = toy.fake(0);
         let judged = toy.judge(if cut { detach(fake) } else { fake });
-        let root = pixtape::ops::loss::Loss {
+        let root = pixtape::engine::ops::loss::Loss {
             of: judged,
-            criterion: pixtape::ops::loss::Criterion::Mse { target: 0.0 },
+            criterion: pixtape::engine::ops::loss::Criterion::Mse { target: 0.0 },
             weight: 1.0,
             value: toy.losses.channel_slice(0..1),
         };

@@ -1,7 +1,7 @@
 //! The three step orders of the recipes, each in one program, against the same work done in separate programs with the
 //! parameters carried over by the host.
 
-use pixtape::ops::detach::detach;
+use pixtape::engine::ops::detach::detach;
 
 use super::toy::{Started, Toy};
 use crate::support::compare::assert_same_bits;

@@ -1,11 +1,11 @@
 //! A gradient that needs a value which has been overwritten since the forward pass is refused, whatever overwrote it.
 
-use pixtape::ops::adam::advance;
-use pixtape::ops::copy::{Upstream, copy};
-use pixtape::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
-use pixtape::ops::squash::tanh;
-use pixtape::tape::Tape;
-use pixtape::tensor::{Shape, Tensor};
+use pixtape::engine::ops::adam::advance;
+use pixtape::engine::ops::copy::{Upstream, copy};
+use pixtape::engine::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
+use pixtape::engine::ops::squash::tanh;
+use pixtape::engine::tape::Tape;
+use pixtape::engine::tensor::{Shape, Tensor};
 
 const SHAPE: Shape = [2, 3, 3, 4];
 

@@ -1,15 +1,15 @@
 //! Two networks of two layers each, and the halves of a training step over them, to be put together in any order.
 
-use pixtape::nn::{Parameters, Spec};
-use pixtape::ops::adam::AdamOptions;
-use pixtape::ops::conv::{Geometry, conv, conv_transpose};
-use pixtape::ops::copy::copy;
-use pixtape::ops::loss::{Criterion, Loss};
-use pixtape::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
-use pixtape::ops::squash::tanh;
-use pixtape::program::Control;
-use pixtape::tape::Tape;
-use pixtape::tensor::{Shape, Tensor};
+use pixtape::engine::access::Control;
+use pixtape::engine::ops::adam::AdamOptions;
+use pixtape::engine::ops::conv::{Geometry, conv, conv_transpose};
+use pixtape::engine::ops::copy::copy;
+use pixtape::engine::ops::loss::{Criterion, Loss};
+use pixtape::engine::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
+use pixtape::engine::ops::squash::tanh;
+use pixtape::engine::tape::Tape;
+use pixtape::engine::tensor::{Shape, Tensor};
+use pixtape::gan::{Parameters, Spec};
 
 use crate::support::machine::{Engine, Machine, checked};
 use crate::support::values::{image_values, parameter_values};

@@ -1,8 +1,8 @@
 //! Gradients added up over several batches are those of one large batch, dropout included.
 
 use clap::ValueEnum;
-use pixtape::nn::{Norm, PatchGan, Recipe, UNet};
-use pixtape::train::step::{GanLoss, StepOptions};
+use pixtape::gan::step::{GanLoss, StepOptions};
+use pixtape::gan::{Norm, PatchGan, Recipe, UNet};
 
 use super::state::{self, CONTROL};
 use crate::support::compare::{Tolerance, assert_close};

@@ -9,9 +9,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use pixtape::device::cpu::{Cpu, inside_gemm, with_threads};
-use pixtape::nn::Recipe;
-use pixtape::train::step::StepOptions;
+use pixtape::engine::device::cpu::{Cpu, with_threads};
+use pixtape::engine::kernel::cpu::inside_gemm;
+use pixtape::gan::Recipe;
+use pixtape::gan::step::StepOptions;
 
 use super::state::{self, CONTROL};
 
@@ -87,7 +88,7 @@ fn count(work: impl FnOnce()) -> usize {
 fn train(threads: usize) -> usize {
     let work = || {
         let (program, handles) = state::record(&StepOptions::of(Recipe::PytorchGan, 64, 8, 0.5));
-        let has_product = |step: &pixtape::program::RecordedStep| step.step().name().starts_with("conv_");
+        let has_product = |step: &pixtape::engine::program::RecordedStep| step.step().name().starts_with("conv_");
         let products: Vec<bool> = program.steps().iter().map(has_product).collect();
         assert!(products.contains(&true) && products.contains(&false));
         let mut cpu: Cpu<f32> = Cpu::new(program, CONTROL).expect("memory");

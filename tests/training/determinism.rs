@@ -1,10 +1,10 @@
 //! Same seed and same number of threads, same bits.
 
 use clap::ValueEnum;
-use pixtape::device::cpu::with_threads;
-use pixtape::nn::Recipe;
-use pixtape::program::Control;
-use pixtape::train::step::StepOptions;
+use pixtape::engine::access::Control;
+use pixtape::engine::device::cpu::with_threads;
+use pixtape::gan::Recipe;
+use pixtape::gan::step::StepOptions;
 
 use super::state::{self, CONTROL};
 use crate::support::compare::assert_same_bits;
@@ -92,9 +92,10 @@ fn previews_leave_training_alone() {
 #[test]
 fn the_arena_is_smaller_than_its_buffers() {
     let (program, _) = state::record(&StepOptions::of(Recipe::PytorchGan, 256, 64, 0.5));
-    let transient = program.buffers().iter().filter(|(_, b)| b.lifetime == pixtape::program::Lifetime::Transient);
+    let transient =
+        program.buffers().iter().filter(|(_, b)| b.lifetime == pixtape::engine::program::Lifetime::Transient);
     let separate: usize = transient.map(|(_, buffer)| buffer.count()).sum();
-    let plan = pixtape::plan::Plan::of(&program, &pixtape::plan::Dependencies::of(&program));
+    let plan = pixtape::engine::plan::Plan::of(&program, &pixtape::engine::plan::Dependencies::of(&program));
     let shared = plan.total() - plan.persistent();
     assert!(4 * shared <= 3 * separate, "{shared} elements for buffers of {separate}");
 }

@@ -4,13 +4,13 @@
 //! judges both once, in one batch. G's gradients and losses must keep their bits; D's weight gradients are sums over both
 //! pictures, which the batch adds up in another order.
 
-use pixtape::nn::{Draws, Parameters, Recipe};
-use pixtape::ops::copy::copy;
-use pixtape::ops::detach::detach;
-use pixtape::ops::loss::{Criterion, Loss};
-use pixtape::program::Program;
-use pixtape::tape::Tape;
-use pixtape::train::step::StepOptions;
+use pixtape::engine::ops::copy::copy;
+use pixtape::engine::ops::detach::detach;
+use pixtape::engine::ops::loss::{Criterion, Loss};
+use pixtape::engine::program::Program;
+use pixtape::engine::tape::Tape;
+use pixtape::gan::step::StepOptions;
+use pixtape::gan::{Draws, Parameters, Recipe};
 
 use super::state::{self, CONTROL, Handles};
 use crate::support::compare::{Tolerance, assert_close, assert_same_bits};

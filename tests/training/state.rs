@@ -1,9 +1,9 @@
 //! A training step in the state that the reference starts from: parameters and pictures by name.
 
-use pixtape::nn::Parameters;
-use pixtape::program::Control;
-use pixtape::tensor::Tensor;
-use pixtape::train::step::{StepOptions, TrainingStep};
+use pixtape::engine::access::Control;
+use pixtape::engine::tensor::Tensor;
+use pixtape::gan::Parameters;
+use pixtape::gan::step::{StepOptions, TrainingStep};
 
 use crate::support::machine::Machine;
 use crate::support::values::{image_values, parameter_values};
@@ -22,7 +22,7 @@ pub struct Handles {
     pub losses: Tensor,
 }
 
-pub fn record(options: &StepOptions) -> (pixtape::program::Program, Handles) {
+pub fn record(options: &StepOptions) -> (pixtape::engine::program::Program, Handles) {
     let TrainingStep { program, generator, discriminator, input, target, losses, .. } =
         TrainingStep::record(options).expect("the step can be recorded");
     (program, Handles { generator, discriminator, input, target, losses })

@@ -4,8 +4,8 @@
 //! is nearly zero falls on the other side, which changes gradients by 1e-3, or Adam's first step, the sign of the gradient,
 //! goes the other way, and the norms over 2x2 maps amplify it. So f32 may stray as far as PyTorch's own f32 does.
 
-use pixtape::nn::{Norm, PatchGan, Recipe, UNet};
-use pixtape::train::step::StepOptions;
+use pixtape::gan::step::StepOptions;
+use pixtape::gan::{Norm, PatchGan, Recipe, UNet};
 use serde::Deserialize;
 
 use super::state::{self, CONTROL, Handles};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::data::{Direction, Preprocess, Size};
+use crate::prepare::check::Request;
 
 /// Tell what is found in a folder of pairs, and whether all of it can be used
 ///
@@ -32,4 +33,11 @@ pub struct CheckArgs {
     /// Size to scale to before cropping, for --preprocess scale-width-and-crop [default: 286/256 of the image size]
     #[arg(long, value_name = "SIZE")]
     pub load_size: Option<Size>,
+}
+
+impl CheckArgs {
+    pub fn request(self) -> Request {
+        let CheckArgs { dir, direction, image_size, preprocess, load_size } = self;
+        Request { dir, direction, image_size, preprocess, load_size }
+    }
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::bytes::ByteSize;
+use crate::base::bytes::ByteSize;
+use crate::prepare::fetch::Request;
 use crate::prepare::fetch::table;
 
 const EXAMPLE: &str = "\
@@ -43,4 +44,11 @@ pub struct FetchArgs {
     /// else ten times the download's and 1G.
     #[arg(long, value_name = "SIZE", requires = "name")]
     pub max_unpacked: Option<ByteSize>,
+}
+
+impl FetchArgs {
+    pub fn request(self) -> Request {
+        let FetchArgs { name, out, url, sha256, max_download, max_unpacked } = self;
+        Request { name, out, url, sha256, max_download, max_unpacked }
+    }
 }

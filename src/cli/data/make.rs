@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::data::Size;
+use crate::prepare::make::{Kind, Request};
 
 const EXAMPLE: &str = "\
 Example: learn to colour pictures from one's own photographs
@@ -45,15 +46,9 @@ pub struct MakeArgs {
     pub seed: u64,
 }
 
-/// What is derived from a photograph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
-    /// The photo without its colours: learns to colour it.
-    Colorize,
-    /// The edges in the photo, black on white (Canny): learns to fill a drawing.
-    Edges,
-    /// The photo reduced by --factor and enlarged again (bicubic): learns to sharpen it.
-    Upscale,
-    /// The photo with one to three grey rectangles over it: learns to fill holes.
-    Inpaint,
+impl MakeArgs {
+    pub fn request(self) -> Request {
+        let MakeArgs { kind, photos, out, size, factor, seed } = self;
+        Request { kind, photos, out, size, factor, seed }
+    }
 }

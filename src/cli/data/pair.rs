@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::prepare::pair::Request;
 use clap::Args;
 
 const EXAMPLE: &str = "\
@@ -34,4 +35,11 @@ pub struct PairArgs {
     /// their borders).
     #[arg(long)]
     pub resize: bool,
+}
+
+impl PairArgs {
+    pub fn request(self) -> Request {
+        let PairArgs { a, b, out, resize } = self;
+        Request { a, b, out, resize }
+    }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::data::Size;
+use crate::prepare::split::Request;
 
 const EXAMPLE: &str = "\
 Example: four fifths to train on, a tenth to watch, a tenth to measure with
@@ -43,4 +44,11 @@ pub struct SplitArgs {
     /// Another seed divides another way.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+impl SplitArgs {
+    pub fn request(self) -> Request {
+        let SplitArgs { dir, out, val, test, image_size, seed } = self;
+        Request { dir, out, val, test, image_size, seed }
+    }
 }

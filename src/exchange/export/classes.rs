@@ -4,8 +4,8 @@
 //! choose. A class may take the names and shapes and yet compute something else, where the order within a block
 //! differs: that counts as a difference too.
 
-use crate::nn::{BlockOrder, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, Skips, UNet};
-use crate::train::step::StepOptions;
+use crate::gan::step::StepOptions;
+use crate::gan::{BlockOrder, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, Skips, UNet};
 
 /// The width and the depth that the other classes have.
 const WIDTH: usize = 64;

@@ -5,33 +5,49 @@ mod onnx;
 mod protobuf;
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
+use clap::ValueEnum;
 use prost::Message;
 
 use super::Weights;
+use crate::base::files::{is_one_target, is_same_place, make_folder_of, target, write_whole};
+use crate::base::memory::require;
+use crate::base::progress::tell;
 use crate::checkpoint::{About, Origin, TensorSpec, Tensors, resolve, save_weights};
-use crate::cli::{ExportArgs, Network};
-use crate::files::{is_one_target, is_same_place, make_folder_of, target, write_whole};
-use crate::memory::require;
-use crate::nn::Spec;
-use crate::progress::tell;
+use crate::gan::Spec;
 
-/// Exports the checkpoint that `args` name.
+/// The network whose weights are exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Network {
+    Generator,
+    Discriminator,
+}
+
+/// What `export` is asked to do. Each field is the flag or argument of its name.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub model: PathBuf,
+    pub safetensors: Option<PathBuf>,
+    pub onnx: Option<PathBuf>,
+    pub network: Network,
+}
+
+/// Exports the checkpoint that `request` name.
 ///
 /// # Errors
 /// When it cannot be used, lacks the network that is asked for, or the result cannot be written.
-pub fn run(args: &ExportArgs) -> Result<()> {
-    let outs = [&args.safetensors, &args.onnx].into_iter().flatten();
+pub fn run(request: &Request) -> Result<()> {
+    let outs = [&request.safetensors, &request.onnx].into_iter().flatten();
     outs.clone().try_for_each(|out| target(out).map(drop))?;
-    let checkpoint = resolve(&args.model)?;
+    let checkpoint = resolve(&request.model)?;
     let mut weights = Weights::of_generator(&checkpoint)?;
     let about = weights.about()?;
     for out in outs.clone() {
         ensure!(!is_same_place(out, &checkpoint), "{} is what is exported: choose another file", out.display());
     }
-    if let (Some(tensors), Some(graph)) = (&args.safetensors, &args.onnx) {
+    if let (Some(tensors), Some(graph)) = (&request.safetensors, &request.onnx) {
         ensure!(
             !is_one_target(tensors, graph)?,
             "--safetensors and --onnx both write {}: choose another file",
@@ -39,7 +55,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         );
     }
     outs.clone().try_for_each(|out| make_folder_of(out))?;
-    if let Some(out) = &args.onnx {
+    if let Some(out) = &request.onnx {
         to_onnx(&mut weights, &about, out)?;
         let side = 1_usize << about.generator.depth;
         tell(format_args!("Exported {}, dropout off, to {}", about.describe(), out.display()))?;
@@ -47,10 +63,10 @@ pub fn run(args: &ExportArgs) -> Result<()> {
             "Input \"input\" and output \"output\": [batch, channels, height, width], f32 from -1 to 1, sides multiples of {side}"
         ))?;
     }
-    if let Some(out) = &args.safetensors {
-        let count = to_safetensors(weights, &about, args.network, out)?;
+    if let Some(out) = &request.safetensors {
+        let count = to_safetensors(weights, &about, request.network, out)?;
         tell(format_args!("Exported {count} tensors, {}, to {}", about.describe(), out.display()))?;
-        tell(match (args.network, &about.origin) {
+        tell(match (request.network, &about.origin) {
             (Network::Discriminator, Origin::Run(meta)) => classes::of_discriminator(&meta.config.step_options()),
             _ => classes::of_generator(&about.generator),
         })?;

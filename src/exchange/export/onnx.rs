@@ -7,8 +7,8 @@ use anyhow::Result;
 use super::protobuf::{
     Attribute, Graph, IR_VERSION, Model, Node, OPSET, OperatorSetId, StringStringEntry, Tensor, ValueInfo,
 };
-use crate::nn::{BlockOrder, LastLayer, Norm, Skips, UNet, Way};
-use crate::ops::norm_act::EPSILON;
+use crate::engine::ops::norm_act::EPSILON;
+use crate::gan::{BlockOrder, LastLayer, Norm, Skips, UNet, Way};
 
 /// The slope of the leaky ReLU.
 const SLOPE: f32 = 0.2;
@@ -188,7 +188,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::nn::Recipe;
+    use crate::gan::Recipe;
 
     fn graph(unet: UNet) -> Graph {
         let read = |_: &str, shape: &[usize]| Ok(vec![0.5; shape.iter().product()]);

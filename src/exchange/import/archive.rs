@@ -16,9 +16,9 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::pickle::{self, Value};
 use super::torch::{Contents, contents, contents_of_safetensors, may_name};
+use crate::base::files;
+use crate::base::words::shortened;
 use crate::checkpoint::{foreign, read_header};
-use crate::files;
-use crate::words::shortened;
 
 /// The longest description of tensors that is read. That of the authors' `unet_256`, with its optimiser, is 100 KB.
 const LONGEST_PICKLE: u64 = 16 << 20;

@@ -13,29 +13,37 @@ mod weights;
 
 use std::collections::HashMap;
 use std::mem;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::base::files::{is_same_place, make_folder_of, target};
+use crate::base::memory::require;
+use crate::base::progress::tell;
 use crate::checkpoint::{About, Origin, TensorSpec, Tensors, save};
-use crate::cli::ImportArgs;
 use crate::data::Direction;
-use crate::files::{is_same_place, make_folder_of, target};
-use crate::memory::require;
-use crate::nn::{Norm, Spec, UNet};
-use crate::progress::tell;
+use crate::gan::{Norm, Spec, UNet};
 use recognise::Found;
 pub(super) use recognise::{discriminator, has_generator};
 use torch::StateDict;
 pub(super) use torch::{TorchFile, TorchTensor};
 
-/// Imports the file that `args` names.
+/// What `import` is asked to do. Each field is the flag or argument of its name.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub file: PathBuf,
+    pub out: PathBuf,
+    pub direction: Option<Direction>,
+    pub running_stats: bool,
+}
+
+/// Imports the file that `request` names.
 ///
 /// # Errors
 /// When it is none of PyTorch or of `export`, asks for more than tensors, is damaged, or holds no generator that is
 /// known; or the result cannot be written.
-pub fn run(args: &ImportArgs) -> Result<()> {
-    let ImportArgs { file: path, out, direction, running_stats } = args;
+pub fn run(request: &Request) -> Result<()> {
+    let Request { file: path, out, direction, running_stats } = request;
     ensure!(
         !is_same_place(path, out),
         "{} would be overwritten by its own import: choose another --out",

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::words::shortened;
+use crate::base::words::shortened;
 
 /// One value; what has parts is an [`Object`].
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail, ensure};
 
 use super::torch::{StateDict, TorchTensor};
-use crate::nn::{LastLayer, Norm, Recipe, Skips, UNet, Way};
-use crate::words::shortened;
+use crate::base::words::shortened;
+use crate::gan::{LastLayer, Norm, Recipe, Skips, UNet, Way};
 
 /// Prefixes in prefixes that are looked behind: `module.`, `_orig_mod.`, `netG.` and whatever else wraps a module.
 const MOST_PREFIXES: usize = 3;
@@ -274,7 +274,7 @@ fn problems(unet: UNet, tensors: &BTreeMap<&str, &TorchTensor>, running_stats: b
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::Spec;
+    use crate::gan::Spec;
 
     fn dict(unet: UNet, prefix: &str) -> StateDict {
         let named = |spec: Spec| (format!("{prefix}{}", spec.name), TorchTensor::of_shape(spec.torch_shape()));

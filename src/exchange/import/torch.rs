@@ -10,7 +10,7 @@ use safetensors::tensor::Metadata;
 
 use super::archive::{self, Archive};
 use super::pickle::{Object, Pickle, Value};
-use crate::words::shortened;
+use crate::base::words::shortened;
 
 /// More tensors than a file of a network, its averages and its optimiser has.
 const MOST_TENSORS: usize = 100_000;

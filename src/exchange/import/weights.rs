@@ -7,8 +7,8 @@
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::checkpoint::TensorSpec;
-use crate::nn::{Norm, Spec, UNet, Way};
-use crate::ops::norm_act::EPSILON;
+use crate::engine::ops::norm_act::EPSILON;
+use crate::gan::{Norm, Spec, UNet, Way};
 
 type Named = Vec<(TensorSpec, Vec<f32>)>;
 
@@ -98,7 +98,7 @@ fn named(spec: &Spec, values: Vec<f32>) -> (TensorSpec, Vec<f32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::Recipe;
+    use crate::gan::Recipe;
 
     #[test]
     fn a_bias_that_does_not_fit_is_named() {

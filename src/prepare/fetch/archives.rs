@@ -1,6 +1,6 @@
 //! The public data sets of the Pix2Pix paper, as its authors serve them.
 
-use crate::bytes::{ByteSize, MIB};
+use crate::base::bytes::{ByteSize, MIB};
 
 /// One of them: side-by-side JPEGs in NAME/train, NAME/val and, for some, NAME/test.
 pub struct Archive {

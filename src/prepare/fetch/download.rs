@@ -20,11 +20,9 @@ use ureq::{
     http::{HeaderMap, Response, StatusCode, header},
 };
 
-use crate::bytes::ByteSize;
-use crate::{
-    files::{read_text, with_ending},
-    progress::{Progress, say},
-};
+use crate::base::bytes::ByteSize;
+use crate::base::files::{read_text, with_ending};
+use crate::base::progress::{Progress, say};
 
 /// Attempts in a row that bring nothing new.
 const ATTEMPTS: u32 = 5;

@@ -8,6 +8,7 @@ mod download;
 mod record;
 mod unpack;
 
+use std::path::PathBuf;
 use std::{
     ffi::OsString,
     fs::{self, File},
@@ -21,49 +22,58 @@ use sha2::{Digest, Sha256};
 pub use archives::table;
 
 use super::{ensure_free, new_folder};
-use crate::{
-    bytes::{ByteSize, MIB},
-    cli::FetchArgs,
-    data::{layout, list},
-    files::with_ending,
-    progress::{Progress, tell},
-};
+use crate::base::bytes::{ByteSize, MIB};
+use crate::base::files::with_ending;
+use crate::base::progress::{Progress, tell};
+use crate::data::finding::layout;
+use crate::data::list;
 use archives::Archive;
 use download::{Partial, download};
 use record::{Record, Records};
 use unpack::{Damaged, unpack};
 
+/// What `data fetch` is asked to do. Each field is the flag or argument of its name.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub name: Option<String>,
+    pub out: PathBuf,
+    pub url: Option<String>,
+    pub sha256: Option<String>,
+    pub max_download: Option<ByteSize>,
+    pub max_unpacked: Option<ByteSize>,
+}
+
 /// The bound on the download of a data set that is not listed here.
 const MAX_DOWNLOAD: ByteSize = ByteSize(20 * 1024 * MIB);
 
-/// Fetches the data set that `args` name, or lists those that there are.
+/// Fetches the data set that `request` name, or lists those that there are.
 ///
 /// # Errors
 /// When the name is unknown or taken, the archive cannot be had, is another one than expected, or holds what it should not.
-pub fn run(args: &FetchArgs) -> Result<()> {
-    let Some(name) = &args.name else {
+pub fn run(request: &Request) -> Result<()> {
+    let Some(name) = &request.name else {
         return table().lines().try_for_each(tell);
     };
     let known = Archive::named(name);
-    let url = match (&args.url, known) {
+    let url = match (&request.url, known) {
         (Some(url), _) => url.clone(),
         (None, Some(archive)) => archive.url(),
         (None, None) => bail!("there is no data set `{name}`: the names are {}", Archive::names()),
     };
     let is_plain = Path::new(name).components().eq([Component::Normal(name.as_ref())]) && !name.starts_with('.');
     ensure!(is_plain, "`{name}` is no name for a folder");
-    let pinned = args.sha256.as_deref().map(digest_of).transpose()?;
-    let folder = args.out.join(name);
+    let pinned = request.sha256.as_deref().map(digest_of).transpose()?;
+    let folder = request.out.join(name);
     ensure_free(&folder)?;
-    let records = Records::open(&args.out)?;
-    let partial = Partial::new(args.out.join(format!("{name}.tar.gz.part")));
-    let max_download = args.max_download.unwrap_or_else(|| known.map_or(MAX_DOWNLOAD, Archive::max_download));
+    let records = Records::open(&request.out)?;
+    let partial = Partial::new(request.out.join(format!("{name}.tar.gz.part")));
+    let max_download = request.max_download.unwrap_or_else(|| known.map_or(MAX_DOWNLOAD, Archive::max_download));
     download(&url, &partial, name, max_download)?;
     let found = Record { url, bytes: file_size(partial.path())?, sha256: sha256_of(partial.path())? };
     check(&found, pinned.as_deref(), records.get(name), &records, partial.path())?;
 
     let ten_times = ByteSize(found.bytes.saturating_mul(10).saturating_add(1024 * MIB));
-    let max_unpacked = args.max_unpacked.unwrap_or_else(|| known.map_or(ten_times, Archive::max_unpacked));
+    let max_unpacked = request.max_unpacked.unwrap_or_else(|| known.map_or(ten_times, Archive::max_unpacked));
     let pictures = new_folder(&folder, |unfinished| {
         let pictures = unpack(partial.path(), unfinished, max_unpacked)?;
         without_outer_folder(unfinished)?;

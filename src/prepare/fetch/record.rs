@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::files::{read_text, write_whole};
+use crate::base::files::{read_text, write_whole};
 
 /// An archive as it was when it was fetched first, or when its sum was asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -13,9 +13,9 @@ use anyhow::{Context, Result, ensure};
 use flate2::bufread::MultiGzDecoder;
 use tar::{Entry, EntryType};
 
-use crate::bytes::{ByteSize, MIB};
-use crate::progress::Progress;
-use crate::words::shortened;
+use crate::base::bytes::{ByteSize, MIB};
+use crate::base::progress::Progress;
+use crate::base::words::shortened;
 
 /// File systems give out space in blocks of mostly this many bytes; an empty file, or a folder, takes one as well.
 const BLOCK: u64 = 4096;

@@ -5,11 +5,9 @@ use std::ffi::OsStr;
 use anyhow::{Result, ensure};
 
 use super::canny::canny;
-use crate::{
-    cli::{Kind, MakeArgs},
-    data::{Fnv, Picture, ResizeFilter, Size},
-    philox::{Purpose, Stream},
-};
+use super::{Kind, Request};
+use crate::data::{Fnv, Picture, ResizeFilter, Size};
+use crate::engine::philox::{Purpose, Stream};
 
 /// The grey of a hole: the middle of the scale, as an 8-bit value.
 const HOLE: u16 = 127 * 257;
@@ -24,18 +22,18 @@ pub enum Degrade {
 impl Degrade {
     /// # Errors
     /// When there is a factor for what has none, or the low resolution would have no pixel.
-    pub fn new(args: &MakeArgs) -> Result<Degrade> {
-        ensure!(args.factor.is_none() || args.kind == Kind::Upscale, "--factor is for `upscale` alone");
-        Ok(match args.kind {
+    pub fn new(request: &Request) -> Result<Degrade> {
+        ensure!(request.factor.is_none() || request.kind == Kind::Upscale, "--factor is for `upscale` alone");
+        Ok(match request.kind {
             Kind::Colorize => Degrade::Colorize,
             Kind::Edges => Degrade::Edges,
             Kind::Upscale => {
-                let factor = args.factor.unwrap_or(4) as usize;
-                let fits = [args.size.width, args.size.height].iter().all(|side| side % factor == 0);
-                ensure!(fits, "--factor {factor} does not divide --size {}", args.size);
+                let factor = request.factor.unwrap_or(4) as usize;
+                let fits = [request.size.width, request.size.height].iter().all(|side| side % factor == 0);
+                ensure!(fits, "--factor {factor} does not divide --size {}", request.size);
                 Degrade::Upscale { factor }
             }
-            Kind::Inpaint => Degrade::Inpaint { seed: args.seed },
+            Kind::Inpaint => Degrade::Inpaint { seed: request.seed },
         })
     }
 

@@ -11,32 +11,54 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
 use rayon::prelude::*;
 
 use super::{MOST_NAMED, beside, count, first, for_all, new_folder, parts, refuse, say_left_out};
-use crate::{
-    cli::MakeArgs,
-    data::{Picture, ResizeFilter, Size, picture_size, read_picture, turn, write_png},
-    progress::{say, tell},
-};
+use crate::base::progress::{say, tell};
+use crate::data::{Picture, ResizeFilter, Size, picture_size, read_picture, turn, write_png};
 use degrade::Degrade;
 
-/// Makes a pair of every photograph in `args.photos`.
+/// What is derived from a photograph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// The photo without its colours: learns to colour it.
+    Colorize,
+    /// The edges in the photo, black on white (Canny): learns to fill a drawing.
+    Edges,
+    /// The photo reduced by --factor and enlarged again (bicubic): learns to sharpen it.
+    Upscale,
+    /// The photo with one to three grey rectangles over it: learns to fill holes.
+    Inpaint,
+}
+
+/// What `data make` is asked to do. Each field is the flag or argument of its name.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub kind: Kind,
+    pub photos: PathBuf,
+    pub out: PathBuf,
+    pub size: Size,
+    pub factor: Option<u32>,
+    pub seed: u64,
+}
+
+/// Makes a pair of every photograph in `request.photos`.
 ///
 /// # Errors
 /// When no photograph is large enough, or naming every file that is none; nothing is written then.
-pub fn run(args: &MakeArgs) -> Result<()> {
-    super::ensure_free(&args.out)?;
-    let degrade = Degrade::new(args)?;
-    let photos = find(args)?;
+pub fn run(request: &Request) -> Result<()> {
+    super::ensure_free(&request.out)?;
+    let degrade = Degrade::new(request)?;
+    let photos = find(request)?;
     let total = photos.len();
     let (photos, small): (Vec<_>, Vec<_>) = photos.into_iter().partition(|photo| !photo.is_small);
     if !small.is_empty() {
         let names = first(small.iter().map(|photo| photo.path.display().to_string()), MOST_NAMED);
         let of = format!("{} of {}", small.len(), count(total, "photograph"));
-        say(&format!("{of} are smaller than --size {} and left out: {}", args.size, names.join(", ")));
+        say(&format!("{of} are smaller than --size {} and left out: {}", request.size, names.join(", ")));
     }
-    new_folder(&args.out, |out| {
+    new_folder(&request.out, |out| {
         for photo in &photos {
             let dir = out.join(photo.part);
             fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
@@ -44,15 +66,15 @@ pub fn run(args: &MakeArgs) -> Result<()> {
         for_all(&photos, "photographs", |photo| {
             let _turn = turn(&[&photo.path])?;
             let (picture, ..) = read_picture(&photo.path)?;
-            let whole = fit(picture.with_channels(3), args.size);
+            let whole = fit(picture.with_channels(3), request.size);
             let mut name = photo.stem.clone();
             let degraded = degrade.degrade(&whole, &name);
             name.push(".png");
             write_png(&out.join(photo.part).join(name), &beside(&degraded, &whole).to_image8())
         })
     })?;
-    let (pairs, out) = (count(photos.len(), "pair"), args.out.display());
-    tell(format_args!("Made {pairs} of {} in {out}: {}", args.size, degrade.describe()))?;
+    let (pairs, out) = (count(photos.len(), "pair"), request.out.display());
+    tell(format_args!("Made {pairs} of {} in {out}: {}", request.size, degrade.describe()))?;
     Ok(())
 }
 
@@ -64,17 +86,17 @@ struct Photo {
 }
 
 /// All photographs, each with a name of its own. Files that are no pictures are named.
-fn find(args: &MakeArgs) -> Result<Vec<Photo>> {
+fn find(request: &Request) -> Result<Vec<Photo>> {
     let mut by_name: BTreeMap<(&str, OsString), Vec<PathBuf>> = BTreeMap::new();
     let mut skipped = Vec::new();
-    for (part, files) in parts(&args.photos, &mut skipped)? {
+    for (part, files) in parts(&request.photos, &mut skipped)? {
         for file in files {
             by_name.entry((part, file.file_stem().unwrap_or_default().to_owned())).or_default().push(file);
         }
     }
     let is_small = |path: &Path| -> Result<bool> {
         let Size { width, height } = picture_size(path)?;
-        Ok(width < args.size.width || height < args.size.height)
+        Ok(width < request.size.width || height < request.size.height)
     };
     let photo = |((part, stem), mut files): ((&'static str, OsString), Vec<PathBuf>)| {
         if files.len() > 1 {
@@ -99,7 +121,7 @@ fn find(args: &MakeArgs) -> Result<Vec<Photo>> {
         photos.iter().any(|photo| !photo.is_small),
         "all of {} are smaller than --size {}",
         count(photos.len(), "photograph"),
-        args.size
+        request.size
     );
     say_left_out(&skipped);
     Ok(photos)

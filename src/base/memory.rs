@@ -1,0 +1,280 @@
+//! Memory: what this process may still take, what is refused because of it, and turns for work that takes much.
+//!
+//! An error before the work names numbers and a cure; what this misses, the program's allocator turns into a plainer
+//! error.
+
+use std::fmt::{self, Display, Formatter};
+use std::path::Path;
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use anyhow::{Result, bail};
+
+use crate::base::bytes::ByteSize;
+use crate::base::words::count;
+
+/// Work that is done at the same time takes this many bytes together, or the half of what there is. One that takes more
+/// is done alone.
+const TOGETHER: u64 = 1 << 30;
+
+/// Address space of a thread: the stack that Rust gives it, its guard pages and what the C library keeps for it.
+const STACK: u64 = (2 << 20) + (128 << 10);
+
+/// Address space for what else a command does, and for the main thread's stack to grow in.
+const SPARE: u64 = 16 << 20;
+
+/// Memory that is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Room {
+    pub bytes: u64,
+    bound: Bound,
+}
+
+/// The origin of the bound on the memory of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Bound {
+    Machine,
+    Container,
+    AddressSpace,
+}
+
+impl Display for Room {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let bytes = ByteSize(self.bytes);
+        match self.bound {
+            Bound::Machine => write!(f, "this machine has {bytes} free"),
+            Bound::Container => write!(f, "the memory limit of this container or service leaves {bytes}"),
+            Bound::AddressSpace => write!(f, "`ulimit -v` leaves {bytes}"),
+        }
+    }
+}
+
+/// The memory that is left to this process by the tightest bound; `None` where the system tells none of them.
+pub fn room() -> Option<Room> {
+    let rooms = [(machine(), Bound::Machine), (container(), Bound::Container), (address_space(), Bound::AddressSpace)];
+    rooms.into_iter().filter_map(|(bytes, bound)| Some(Room { bytes: bytes?, bound })).min()
+}
+
+/// Asserts that there is memory for `bytes`, which `what` needs. `cure` says what needs less.
+///
+/// # Errors
+/// When there is less.
+pub fn require(bytes: u64, what: impl Display, cure: impl FnOnce() -> String) -> Result<()> {
+    require_of(room(), bytes, what, cure)
+}
+
+fn require_of(room: Option<Room>, bytes: u64, what: impl Display, cure: impl FnOnce() -> String) -> Result<()> {
+    match room.filter(|room| room.bytes < bytes) {
+        Some(room) => bail!("{what} takes {} of memory, and {room}: {}", ByteSize(bytes), cure()),
+        None => Ok(()),
+    }
+}
+
+/// Asserts that `ulimit -v` leaves room for `threads` more threads, and for a command at all. One that starts without
+/// can only abort.
+///
+/// # Errors
+/// When there is too little.
+pub fn require_stacks(threads: usize) -> Result<()> {
+    let room = address_space().map(|bytes| Room { bytes, bound: Bound::AddressSpace });
+    let what = match threads {
+        0 => "this command".to_owned(),
+        threads => format!("starting {}", count(threads, "more thread")),
+    };
+    let cure = || "raise it, or take fewer --threads".to_owned();
+    require_of(room, threads as u64 * STACK + SPARE, what, cure)
+}
+
+/// Bytes for something that can do with less: `wanted`, or half of what is left beside `needed`.
+pub fn spare(wanted: usize, needed: u64) -> usize {
+    let left = room().map_or(u64::MAX, |room| room.bytes.saturating_sub(needed) / 2);
+    wanted.min(usize::try_from(left).unwrap_or(usize::MAX))
+}
+
+/// Memory and swap that the machine can give without taking any from another process.
+fn machine() -> Option<u64> {
+    let text = read("/proc/meminfo")?;
+    Some(field(&text, "MemAvailable:")? + field(&text, "SwapFree:").unwrap_or(0))
+}
+
+/// Bytes that the control groups of this process leave, whichever is the tightest.
+fn container() -> Option<u64> {
+    container_in(Path::new("/sys/fs/cgroup"), &read("/proc/self/cgroup")?)
+}
+
+/// `root` is where control groups are mounted, and `own` has a line for each that this process is in.
+fn container_in(root: &Path, own: &str) -> Option<u64> {
+    let group = |line: &str| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?);
+        let (mount, files) = match controllers {
+            "" => (root.to_path_buf(), ["memory.max", "memory.current", "inactive_file"]),
+            _ if controllers.split(',').any(|one| one == "memory") => {
+                (root.join("memory"), ["memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"])
+            }
+            _ => return None,
+        };
+        // Inside of a container the path may be that outside, and the container's own group is the mounted one.
+        let groups = Path::new(path.trim_start_matches('/')).ancestors();
+        groups.filter_map(|group| left_in(&mount.join(group), files)).min()
+    };
+    own.lines().filter_map(group).min()
+}
+
+/// The limit of a control group less what it uses; file contents that are kept only as long as there is room do not
+/// count.
+fn left_in(group: &Path, [limit, usage, kept]: [&str; 3]) -> Option<u64> {
+    let number = |name: &str| read(group.join(name))?.trim().parse::<u64>().ok();
+    let kept = read(group.join("memory.stat")).and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix(kept)?.strip_prefix(' '))?;
+        line.trim().parse::<u64>().ok()
+    });
+    Some(number(limit)?.saturating_sub(number(usage)?.saturating_sub(kept.unwrap_or(0))))
+}
+
+/// Bytes that `ulimit -v` leaves: the limit less what is mapped.
+#[cfg(unix)]
+fn address_space() -> Option<u64> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current?;
+    Some(limit.saturating_sub(field(&read("/proc/self/status")?, "VmSize:")?))
+}
+
+#[cfg(not(unix))]
+fn address_space() -> Option<u64> {
+    None
+}
+
+fn read(path: impl AsRef<Path>) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}
+
+/// The bytes in a line such as `VmSize:   1234 kB`.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// Memory that one piece of work has been let to take, until this is dropped.
+#[derive(Debug)]
+pub struct Turn(u64);
+
+/// Bytes of all turns.
+static TAKEN: Mutex<u64> = Mutex::new(0);
+static FREED: Condvar = Condvar::new();
+
+impl Turn {
+    /// Waits until `bytes` fit beside what other threads have taken: together they stay below a bound, and work that
+    /// takes more than that is done while nobody else has a turn.
+    ///
+    /// A thread takes one turn at a time, and does nothing in parallel meanwhile: rayon would have it begin work that
+    /// waits for the same turn.
+    ///
+    /// # Errors
+    /// When there is not that much memory.
+    pub fn take(bytes: u64, what: impl Display, cure: &str) -> Result<Turn> {
+        static BOUND: OnceLock<u64> = OnceLock::new();
+        let bound = *BOUND.get_or_init(|| room().map_or(TOGETHER, |room| TOGETHER.min(room.bytes / 2)));
+        let mut taken = lock();
+        while *taken > 0 && taken.saturating_add(bytes) > bound {
+            taken = FREED.wait(taken).unwrap_or_else(PoisonError::into_inner);
+        }
+        // Bytes within the bound are not checked: it is at most half of the room.
+        if bytes > bound {
+            require(bytes, what, || cure.to_owned())?;
+        }
+        *taken += bytes;
+        Ok(Turn(bytes))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *lock() -= self.0;
+        FREED.notify_all();
+    }
+}
+
+fn lock() -> MutexGuard<'static, u64> {
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_told_with_numbers_the_bound_and_the_cure() {
+        let refused = |bound| {
+            let room = Some(Room { bytes: 100 << 20, bound });
+            require_of(room, 101 << 20, "a tile", || "take a smaller one".to_owned()).unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused(Bound::Machine),
+            "a tile takes 101 MiB of memory, and this machine has 100 MiB free: take a smaller one"
+        );
+        assert!(refused(Bound::Container).contains("the memory limit of this container or service leaves 100 MiB"));
+        assert!(refused(Bound::AddressSpace).contains("`ulimit -v` leaves 100 MiB"));
+        let enough = Some(Room { bytes: 100 << 20, bound: Bound::Machine });
+        assert!(require_of(enough, 100 << 20, "", String::new).is_ok());
+        assert!(require_of(None, u64::MAX, "", String::new).is_ok());
+    }
+
+    #[test]
+    fn the_tightest_control_group_counts_and_kept_files_do_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let left = |own: &str| container_in(dir.path(), own);
+        assert_eq!(left("0::/a/b\n"), None);
+        write("a/memory.max", "1000\n");
+        write("a/memory.current", "700\n");
+        write("a/memory.stat", "anon 400\ninactive_file 250\nactive_file 50\n");
+        write("a/b/memory.max", "max\n");
+        write("a/b/memory.current", "300\n");
+        assert_eq!(left("0::/a/b\n"), Some(550));
+        // The first version, in a container that is told the path outside.
+        write("memory/memory.limit_in_bytes", "500\n");
+        write("memory/memory.usage_in_bytes", "450\n");
+        write("memory/memory.stat", "inactive_file 1\ntotal_inactive_file 100\n");
+        assert_eq!(left("5:cpu:/a\n4:memory:/outside/x\n0::/a/b\n"), Some(150));
+        assert_eq!(left("5:cpu,memory:/a\n"), Some(150));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_machine_tells_its_memory() {
+        assert!(room().is_some_and(|room| room.bytes > 1 << 20));
+        assert_eq!(field("VmPeak: 7 kB\nVmSize:\t   12 kB\n", "VmSize:"), Some(12 * 1024));
+    }
+
+    #[test]
+    fn large_work_is_done_alone_and_small_work_together() {
+        let running = AtomicUsize::new(0);
+        let (large, most) = (TOGETHER + 1, AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for bytes in [1, large, 1] {
+                        let turn = Turn::take(bytes, "", "").unwrap();
+                        let others = running.fetch_add(1, Ordering::SeqCst);
+                        assert!(bytes < large || others == 0, "{others} beside a large one");
+                        most.fetch_max(others, Ordering::SeqCst);
+                        thread::yield_now();
+                        running.fetch_sub(1, Ordering::SeqCst);
+                        drop(turn);
+                    }
+                });
+            }
+        });
+        let (a, b) = (Turn::take(1, "", "").unwrap(), Turn::take(1, "", "").unwrap());
+        drop((a, b));
+        assert_eq!(*lock(), 0);
+        assert!(Turn::take(u64::MAX, "x.png", "cut it").unwrap_err().to_string().starts_with("x.png takes"));
+    }
+}

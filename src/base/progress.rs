@@ -1,0 +1,97 @@
+//! How far a long job is: a bar on a terminal, a plain line every few seconds elsewhere.
+
+use std::{
+    fmt::Display,
+    io::{IsTerminal, Write, stderr, stdout},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::base::words::printable;
+
+/// Between two plain lines.
+pub const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Several threads may advance it. Dropped, it leaves the terminal as it was.
+pub struct Progress {
+    what: String,
+    bar: Option<ProgressBar>,
+    /// What is done, and when the last line was written.
+    state: Mutex<(u64, Instant)>,
+    /// 0 while nobody knows.
+    total: u64,
+    is_bytes: bool,
+}
+
+impl Progress {
+    pub fn of_jobs(what: &str, total: u64) -> Progress {
+        Progress::new(what, 0, total, false)
+    }
+
+    /// `done` bytes of `total` are there already; a `total` of 0 is an unknown one.
+    pub fn of_bytes(what: &str, done: u64, total: u64) -> Progress {
+        Progress::new(what, done, total, true)
+    }
+
+    fn new(what: &str, done: u64, total: u64, is_bytes: bool) -> Progress {
+        let template = match (is_bytes, total) {
+            (false, _) => "{msg} [{bar:24}] {pos}/{len}  ETA {eta}",
+            (true, 0) => "{msg} {decimal_bytes}  {decimal_bytes_per_sec}",
+            (true, _) => "{msg} [{bar:24}] {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  ETA {eta}",
+        };
+        let bar = stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_message(printable(what).into_owned());
+            bar.set_position(done);
+            // What was there before says nothing about the speed.
+            bar.reset_eta();
+            bar
+        });
+        Progress { what: what.to_owned(), bar, state: Mutex::new((done, Instant::now())), total, is_bytes }
+    }
+
+    pub fn advance(&self, by: u64) {
+        // A poisoned lock is a panic elsewhere, which ends everything.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (done, last) = &mut *state;
+        *done += by;
+        match &self.bar {
+            Some(bar) => bar.set_position(*done),
+            None if last.elapsed() >= LINE_EVERY => {
+                *last = Instant::now();
+                let number = |value: u64| match self.is_bytes {
+                    true => DecimalBytes(value).to_string(),
+                    false => value.to_string(),
+                };
+                let of = if self.total > 0 { format!(" of {}", number(self.total)) } else { String::new() };
+                say(&format!("{}: {}{of}", self.what, number(*done)));
+            }
+            None => {}
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A line for whoever watches, on stderr. The work goes on without them: nothing is lost when stderr is closed.
+pub fn say(line: &str) {
+    let _ = writeln!(stderr(), "{}", printable(line));
+}
+
+/// A line of a command's result, on stdout.
+///
+/// # Errors
+/// When nobody can be told.
+pub fn tell(line: impl Display) -> Result<()> {
+    Ok(writeln!(stdout(), "{}", printable(&line.to_string()))?)
+}

@@ -1,0 +1,17 @@
+//! Files become pictures, and pictures files.
+
+pub mod file;
+pub mod format;
+mod jpeg;
+pub(super) mod limit;
+pub mod picture;
+mod png;
+mod raster;
+pub mod rows;
+mod tiff;
+
+pub use file::{Decoded, LOOKED_FOR, PictureFile, Undecoded, picture_size, read_picture, turn, write_png};
+pub use format::FileFormat;
+pub use picture::{Depth, Picture};
+pub use rows::{Half, Pieces, Rows, Shape};
+pub use tiff::{Carried, TiffWriter};

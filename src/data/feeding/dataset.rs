@@ -1,0 +1,308 @@
+//! Which pairs of a data set are learned from, which are held out, and which a finished network is measured on.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+
+use crate::base::words;
+use crate::data::feeding::folder::Reading;
+use crate::data::feeding::{Folder, PairOptions, Report, halves};
+use crate::data::finding::layout::{Found, PARTS, Source, find};
+use crate::engine::philox::{Purpose, Stream};
+
+/// The splits of one data set.
+pub struct Dataset {
+    pub train: Folder,
+    /// Never trained on: what to look at progress with. Every pair has the image size.
+    pub held_out: Option<Folder>,
+    pub report: Report,
+}
+
+impl Dataset {
+    /// Opens `dir`. Training pairs are those of its part `train`, or of `dir` itself when there are none; those of the part
+    /// `val`, else `test`, are held out, else a share of the training pairs. `progress` is told how many of how many pairs are
+    /// decoded, from several threads. What is decoded is kept as far as it fits in `cache_bytes`, the training pairs first.
+    ///
+    /// # Errors
+    /// When there are no pairs to train on, or it is unclear where, or the halves of files have an unlikely shape, or
+    /// naming every file that cannot be used.
+    pub fn open(
+        dir: &Path,
+        options: &PairOptions,
+        cache_bytes: usize,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Dataset> {
+        let found = find(dir)?;
+        let mut parts = Parts::of(dir, &found, options)?;
+        // What only `evaluate` would look at is not read.
+        parts.rest.clear();
+        parts.judge(dir, &found, options)?;
+        let total = parts.train.1.len() + parts.held_out.1.len() + found.unclear.len();
+        let (dataset, bad) = parts.read(dir, found, options, cache_bytes, progress);
+        refuse(dir, bad, total)?;
+        Ok(dataset)
+    }
+
+    /// Looks at all pairs of `dir`, trained on or not, and returns what was found and a line for everything that keeps
+    /// [`Dataset::open`] or [`Folder::to_evaluate`] from using it.
+    ///
+    /// # Errors
+    /// When there are no pairs, or it is unclear where, or the halves of files have an unlikely shape.
+    pub fn check(
+        dir: &Path,
+        options: &PairOptions,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<(Report, Vec<String>)> {
+        let found = find(dir)?;
+        let parts = Parts::of(dir, &found, options)?;
+        parts.judge(dir, &found, options)?;
+        let (dataset, bad) = parts.read(dir, found, options, 0, progress);
+        Ok((dataset.report, bad))
+    }
+}
+
+/// What each pair of a data set is for.
+struct Parts {
+    train: (&'static str, Vec<Source>),
+    held_out: (&'static str, Vec<Source>),
+    rest: Vec<(&'static str, Vec<Source>)>,
+}
+
+impl Parts {
+    fn of(dir: &Path, found: &Found, options: &PairOptions) -> Result<Parts> {
+        let named = |part: &'static str| (part, found.part(part).to_vec());
+        let first = |names: [&'static str; 2]| names.into_iter().map(named).find(|(_, sources)| !sources.is_empty());
+        let mut train = first(["train", ""]).unwrap_or_default();
+        ensure!(
+            !train.1.is_empty() || !found.unclear.is_empty(),
+            "no pairs to train on in {}: there are some in val/ or test/, but none in train/ nor beside it",
+            dir.display()
+        );
+        let mut held_out = first(["val", "test"]).unwrap_or_default();
+        let mut rest = Vec::new();
+        if held_out.0 == "val" {
+            rest.push(named("test"));
+        }
+        if options.val_split > 0.0 {
+            let share = options.val_split;
+            ensure!(
+                held_out.1.is_empty(),
+                "--val-split {share}: {} holds out {}/ already; leave it out",
+                dir.display(),
+                held_out.0
+            );
+            ensure!(train.1.len() != 1, "--val-split {share}: 1 pair cannot be divided; leave it out, or add pairs");
+            (train.1, held_out.1) = divide(train.1, options);
+            held_out.0 = train.0;
+        }
+        Ok(Parts { train, held_out, rest })
+    }
+
+    fn judge(&self, dir: &Path, found: &Found, options: &PairOptions) -> Result<()> {
+        let all = [&self.train, &self.held_out].into_iter().chain(&self.rest);
+        judge(dir, found, all.flat_map(|(_, sources)| sources), options, halves::ASK_FOR_THE_SHAPE)
+    }
+
+    /// Decodes all pairs. What is wrong comes back as lines.
+    fn read(
+        self,
+        dir: &Path,
+        found: Found,
+        options: &PairOptions,
+        cache_bytes: usize,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> (Dataset, Vec<String>) {
+        let Parts { train, held_out, rest } = self;
+        let total = [&train, &held_out].into_iter().chain(&rest).map(|(_, sources)| sources.len()).sum();
+        let mut parts = vec![(place(train.0), train.1.len(), "to learn from")];
+        if !held_out.1.is_empty() {
+            parts.push((place(held_out.0), held_out.1.len(), "held out"));
+        }
+        parts.extend(rest.iter().map(|(part, sources)| (place(part), sources.len(), "for evaluate")));
+        parts.retain(|(_, count, _)| *count > 0);
+
+        let mut reading = Reading::new(options, progress, total, cache_bytes, found.unclear);
+        let train = reading.folder(train.1, false);
+        let held_out = reading.folder(held_out.1, true);
+        for (_, sources) in rest {
+            reading.folder(sources, true);
+        }
+        let Reading { seen, bad, .. } = reading;
+        let report = Report {
+            dir: dir.to_path_buf(),
+            layout: found.layout,
+            is_folded: found.is_folded,
+            direction: options.direction,
+            parts,
+            seen,
+            skipped: found.skipped,
+        };
+        let held_out = (!held_out.sources.is_empty()).then_some(held_out);
+        (Dataset { train, held_out, report }, bad)
+    }
+}
+
+/// The folder of a part in words, behind the number of its pairs.
+fn place(part: &str) -> String {
+    if part.is_empty() { String::new() } else { format!(" in {part}/") }
+}
+
+/// Refuses what is no pairs by the looks of it, unless an earlier run has taken it.
+fn judge<'a>(
+    dir: &Path,
+    found: &Found,
+    sources: impl IntoIterator<Item = &'a Source>,
+    options: &PairOptions,
+    else_do: &str,
+) -> Result<()> {
+    if options.taken_before {
+        return Ok(());
+    }
+    found.ensure_certain()?;
+    halves::check(dir, sources, halves::expected_shape(&options.fit), else_do)
+}
+
+/// What is learned from and what is held out: at least one pair each, both in the order that they had.
+fn divide(sources: Vec<Source>, options: &PairOptions) -> (Vec<Source>, Vec<Source>) {
+    let count = ((sources.len() as f64 * options.val_split).round() as usize).clamp(1, sources.len().max(2) - 1);
+    let mut order: Vec<usize> = (0..sources.len()).collect();
+    Stream::new(options.seed, Purpose::Split, 0).shuffle(&mut order);
+    let mut is_held_out = vec![false; sources.len()];
+    order.iter().take(count).for_each(|&index| is_held_out[index] = true);
+    let (held_out, train): (Vec<_>, Vec<_>) =
+        sources.into_iter().zip(is_held_out).partition(|(_, is_held_out)| *is_held_out);
+    let sources = |of: Vec<(Source, bool)>| of.into_iter().map(|(source, _)| source).collect();
+    (sources(train), sources(held_out))
+}
+
+fn refuse(dir: &Path, bad: Vec<String>, total: usize) -> Result<()> {
+    let summary = format!("{} of {total} pairs in {} cannot be used, repair or remove them", bad.len(), dir.display());
+    words::refuse(bad, summary)
+}
+
+/// The pairs that a finished network is measured on.
+pub struct ToEvaluate {
+    /// The name of these pairs within the data set, for a sentence.
+    pub split: String,
+    pub pairs: Folder,
+    pub report: Report,
+}
+
+impl Folder {
+    /// Opens the pairs of `dir` that a finished network is measured on, and says which these are: those of the part `test`, else
+    /// `val`, else `train`, else those of `dir` itself; of these the held-out share, if `options` hold out any. The other ones are
+    /// not looked at. Every pair has the image size. What is decoded is kept as far as it fits in `cache_bytes`.
+    ///
+    /// # Errors
+    /// When there are none, or it is unclear where, or the halves of files have an unlikely shape, or naming every file
+    /// that cannot be used.
+    pub fn to_evaluate(dir: &Path, options: &PairOptions, cache_bytes: usize) -> Result<ToEvaluate> {
+        let found = find(dir)?;
+        let name = ["test", "val", "train", ""].into_iter().find(|part| !found.part(part).is_empty());
+        let part = name.or(PARTS.last().copied()).unwrap_or_default();
+        let mut sources = found.part(part).to_vec();
+        let mut split = if part.is_empty() { "all".to_owned() } else { format!("{part}/") };
+        let mut purpose = "to measure";
+        if options.val_split > 0.0 && sources.len() > 1 && !["test", "val"].contains(&part) {
+            (_, sources) = divide(sources, options);
+            split = format!("the {} of {split} held out in training", options.val_split);
+            purpose = "held out in training, to measure";
+        }
+        judge(dir, &found, &sources, options, "")?;
+        let total = sources.len() + found.unclear.len();
+        // A network is measured as it was trained, and it may have been trained on pairs of two shapes.
+        let options = PairOptions { taken_before: true, ..*options };
+        let mut reading = Reading::new(&options, &|_, _| {}, total, cache_bytes, found.unclear);
+        let pairs = reading.folder(sources, true);
+        let Reading { seen, bad, .. } = reading;
+        refuse(dir, bad, total)?;
+        let report = Report {
+            dir: dir.to_path_buf(),
+            layout: found.layout,
+            is_folded: found.is_folded,
+            direction: options.direction,
+            parts: vec![(place(part), pairs.sources.len(), purpose)],
+            seen,
+            skipped: found.skipped,
+        };
+        Ok(ToEvaluate { split, pairs, report })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::data::feeding::CACHE_BYTES;
+    use crate::data::fixture::{folder, names, open, options, refused};
+
+    #[test]
+    fn what_is_held_out_is_never_trained_on() {
+        let dir = folder(&["train/x.png", "test/y.png"]);
+        let found = open(&dir, &options()).expect("two parts");
+        assert_eq!(
+            (names(&found.train), found.held_out.as_ref().map(names)),
+            (vec!["x.png".into()], Some(vec!["y.png".into()]))
+        );
+        let both = open(&folder(&["train/x.png", "test/y.png", "val/z.png"]), &options()).expect("three parts");
+        assert_eq!(
+            (names(&both.train), both.held_out.as_ref().map(names)),
+            (vec!["x.png".into()], Some(vec!["z.png".into()]))
+        );
+        // No pair of a flat folder is held out unless asked for.
+        assert!(open(&folder(&["x.png", "y.png"]), &options()).expect("two pairs").held_out.is_none());
+        refused(&folder(&["test/y.png"]), &options(), &["no pairs to train on", "none in train/"]);
+    }
+
+    #[test]
+    fn a_share_is_held_out_by_the_seed_in_the_order_of_the_names() {
+        let all: Vec<String> = (0..40).map(|number| format!("{number:02}.png")).collect();
+        let dir = folder(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        let divided = |val_split, seed| {
+            let found = open(&dir, &PairOptions { val_split, seed, ..options() }).expect("40 pairs");
+            let (train, held_out) = (names(&found.train), found.held_out.as_ref().map(names).unwrap_or_default());
+            let mut both = [train.clone(), held_out.clone()].concat();
+            both.sort_unstable();
+            assert_eq!(both, all, "each pair is in one of the two");
+            assert!(train.is_sorted() && held_out.is_sorted());
+            held_out
+        };
+        assert_eq!(divided(0.25, 1).len(), 10);
+        assert_eq!(divided(0.25, 1), divided(0.25, 1));
+        assert_ne!(divided(0.25, 1), divided(0.25, 2));
+        // One pair at least on either side.
+        assert_eq!((divided(0.001, 1).len(), divided(0.999, 1).len()), (1, 39));
+
+        let held_out = PairOptions { val_split: 0.25, ..options() };
+        let evaluated = Folder::to_evaluate(dir.path(), &held_out, CACHE_BYTES).expect("ten pairs");
+        assert_eq!((names(&evaluated.pairs), evaluated.split.contains("held out")), (divided(0.25, 1), true));
+
+        refused(&folder(&["a.png"]), &held_out, &["--val-split 0.25", "1 pair"]);
+        refused(&folder(&["train/a.png", "test/b.png"]), &held_out, &["--val-split 0.25", "test/ already"]);
+    }
+
+    #[test]
+    fn says_what_is_missing() {
+        refused(
+            &folder(&["only.png/in-a-folder-that-looks-like-a-file.png"]),
+            &options(),
+            &["no images in", ".png, .jpg, .jpeg, .tif", "A/ and B/"],
+        );
+        let nowhere = Path::new("no/such/folder");
+        let error = Dataset::open(nowhere, &options(), 0, &|_, _| {}).err();
+        assert!(error.is_some_and(|error| error.to_string().contains("there is no folder")));
+    }
+
+    #[test]
+    fn progress_counts_every_pair_of_every_part() {
+        let dir = folder(&["train/a.png", "train/b.png", "test/c.png"]);
+        let calls = Mutex::new(Vec::new());
+        let note = |done, total| calls.lock().expect("nobody panicked").push((done, total));
+        Dataset::open(dir.path(), &options(), CACHE_BYTES, &note).expect("three pairs");
+        let mut calls = calls.into_inner().expect("nobody panicked");
+        calls.sort_unstable();
+        assert_eq!(calls, [(1, 3), (2, 3), (3, 3)]);
+    }
+}

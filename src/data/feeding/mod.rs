@@ -1,0 +1,20 @@
+//! Pairs become batches: read, fitted to a size, varied, put in an order, and described.
+
+pub mod augment;
+pub mod dataset;
+pub mod fit;
+pub mod folder;
+pub mod halves;
+pub mod loader;
+pub mod report;
+pub mod resize;
+mod seam;
+mod values;
+
+pub use augment::{Pictures, Stack, Window};
+pub use dataset::Dataset;
+pub use fit::{Fit, Preprocess};
+pub use folder::{CACHE_BYTES, Folder, PairOptions};
+pub use loader::{Batch, Loader, LoaderConfig, Position};
+pub use report::{Report, preparation};
+pub use resize::ResizeFilter;

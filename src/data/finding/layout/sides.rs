@@ -1,0 +1,217 @@
+//! The folders of the two sides, where the pairs of a data set lie in two folders.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use super::words::{is_separator, side_of};
+use super::{PARTS, below, join_command};
+use crate::data::finding::listing::{folders, pictures};
+
+/// The folders of A and of B.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sides {
+    /// The names of the sides, A first.
+    pub names: [String; 2],
+    /// Those of each of [`PARTS`] that has some.
+    pub folders: [Option<[PathBuf; 2]>; 4],
+}
+
+/// Looks for folders `A` and `B`: `A/train` and `B/train`, `train/A` and `train/B`, or `trainA` and `trainB`.
+///
+/// # Errors
+/// When there is one of them without the other.
+pub fn a_and_b(dir: &Path) -> Result<Option<Sides>> {
+    let mut sides = Sides { names: ["A", "B"].map(str::to_owned), folders: Default::default() };
+    for (part, found) in PARTS.iter().zip(&mut sides.folders) {
+        *found = a_and_b_of(dir, part)?;
+    }
+    Ok(sides.folders.iter().any(Option::is_some).then_some(sides))
+}
+
+fn a_and_b_of(dir: &Path, part: &str) -> Result<Option<[PathBuf; 2]>> {
+    let names: &[[String; 2]] = &match part {
+        "" => vec![["A".to_owned(), "B".to_owned()]],
+        part => vec![
+            ["A", "B"].map(|side| format!("{side}/{part}")),
+            ["A", "B"].map(|side| format!("{part}/{side}")),
+            ["A", "B"].map(|side| format!("{part}{side}")),
+        ],
+    };
+    for names in names {
+        let sides = names.each_ref().map(|name| dir.join(name));
+        match sides.each_ref().map(|side| side.is_dir()) {
+            [true, true] => return Ok(Some(sides)),
+            [false, false] => {}
+            [has_a, _] => {
+                let (there, missing) = if has_a { (&names[0], &names[1]) } else { (&names[1], &names[0]) };
+                bail!(
+                    "{} has a folder {there} but no {missing}: the files of a pair lie in both, under one name",
+                    dir.display()
+                );
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Looks for folders that are called by one of the [`words`](super::words), in any case, and hold pictures:
+/// `input/train`, `train/input` or `train_input`, with `target` for the other side.
+///
+/// # Errors
+/// When a part has several folders of one side, or one of only one side where another part has both.
+pub fn by_words(dir: &Path) -> Result<Option<Sides>> {
+    let mut found: BTreeMap<usize, [Vec<(String, PathBuf)>; 2]> = BTreeMap::new();
+    let mut note = |part: &str, side: usize, word: &str, folder: PathBuf| -> Result<()> {
+        let Some(part) = PARTS.iter().position(|known| *known == part) else { return Ok(()) };
+        if holds_pictures(&folder, PARTS[part].is_empty())? {
+            found.entry(part).or_default()[side].push((word.to_owned(), folder));
+        }
+        Ok(())
+    };
+    for folder in folders(dir)? {
+        let name = name_of(&folder);
+        if PARTS.contains(&&*name) {
+            for inner in folders(&folder)? {
+                let word = name_of(&inner);
+                if let Some(side) = side_of(&word) {
+                    note(&name, side, &word, inner)?;
+                }
+            }
+        } else if let Some(side) = side_of(&name) {
+            for inner in folders(&folder)? {
+                note(&name_of(&inner), side, &name, inner)?;
+            }
+            note("", side, &name, folder)?;
+        } else if let Some((part, word, side)) = part_and_word(&name) {
+            note(part, side, word, folder)?;
+        }
+    }
+    let mut sides: Option<Sides> = None;
+    for (part, [a, b]) in &found {
+        match (a.as_slice(), b.as_slice()) {
+            ([(name_a, a)], [(name_b, b)]) => {
+                let names = [name_a.clone(), name_b.clone()];
+                let sides = sides.get_or_insert(Sides { names, folders: Default::default() });
+                sides.folders[*part] = Some([a.clone(), b.clone()]);
+            }
+            ([], _) | (_, []) => {}
+            _ => {
+                let all: Vec<String> = a.iter().chain(b).map(|(_, folder)| below(dir, folder)).collect();
+                bail!(
+                    "which two folders of {} are the sides of its pairs? there are {}; {} joins two of them",
+                    dir.display(),
+                    all.join(", "),
+                    join_command("FOLDER", "FOLDER")
+                );
+            }
+        }
+    }
+    let Some(sides) = sides else { return Ok(None) };
+    for (part, [a, b]) in &found {
+        if let (true, Some((_, lonely))) = (sides.folders[*part].is_none(), a.iter().chain(b).next()) {
+            let missing = &sides.names[usize::from(b.is_empty())];
+            let (dir, lonely) = (dir.display(), below(dir, lonely));
+            bail!(
+                "{dir} has a folder {lonely} but none for {missing}: the files of a pair lie in both, under one name"
+            );
+        }
+    }
+    Ok(Some(sides))
+}
+
+/// `train_input`, `trainInput` or `input_train`: the part, the word and its side.
+fn part_and_word(name: &str) -> Option<(&'static str, &str, usize)> {
+    PARTS.into_iter().filter(|part| !part.is_empty()).find_map(|part| {
+        let behind =
+            name.get(..part.len()).filter(|start| start.eq_ignore_ascii_case(part)).map(|_| &name[part.len()..]);
+        let before = name.len().checked_sub(part.len()).filter(|at| name.is_char_boundary(*at));
+        let before = before.map(|at| name.split_at(at)).filter(|(_, end)| end.eq_ignore_ascii_case(part));
+        let before = before.map(|(word, _)| word).filter(|word| word.ends_with(is_separator));
+        let word = behind.or(before)?.trim_matches(is_separator);
+        Some((part, word, side_of(word)?))
+    })
+}
+
+/// Pictures below `dir`, and the folders that they lie in. `is_flat` leaves out the folders of parts: they are other
+/// sides.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn nested(
+    dir: &Path,
+    is_flat: bool,
+    skipped: &mut Vec<(PathBuf, String)>,
+    looked_into: &mut Vec<PathBuf>,
+) -> Result<Vec<PathBuf>> {
+    let mut found = pictures(dir, skipped)?;
+    looked_into.push(dir.to_path_buf());
+    for folder in folders(dir)? {
+        if is_flat && PARTS.contains(&&*name_of(&folder)) {
+            continue;
+        }
+        if folder.is_symlink() && leads_back(&folder, looked_into) {
+            skipped.push((folder, "a link to a folder that is looked into already".to_owned()));
+            continue;
+        }
+        found.extend(nested(&folder, false, skipped, looked_into)?);
+    }
+    Ok(found)
+}
+
+fn holds_pictures(dir: &Path, is_flat: bool) -> Result<bool> {
+    Ok(!nested(dir, is_flat, &mut Vec::new(), &mut Vec::new())?.is_empty())
+}
+
+/// True if a link leads to one of these folders, or above one: it would be looked into for ever.
+fn leads_back(link: &Path, looked_into: &[PathBuf]) -> bool {
+    let leads_above =
+        |to: PathBuf| looked_into.iter().any(|one| one.canonicalize().is_ok_and(|one| one.starts_with(&to)));
+    link.canonicalize().is_ok_and(leads_above)
+}
+
+fn name_of(folder: &Path) -> String {
+    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_and_a_word_make_a_name() {
+        for (name, expected) in [
+            ("train_A", Some(("train", "A", 0))),
+            ("trainb", Some(("train", "b", 1))),
+            ("Test-Labels", Some(("test", "Labels", 1))),
+            ("images_val", Some(("val", "images", 0))),
+            ("train_inst", None),
+            ("trainings", None),
+            ("interval", None),
+            ("train", None),
+        ] {
+            assert_eq!(part_and_word(name), expected, "{name}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_circle_of_links_ends() {
+        use std::fs;
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().expect("a folder for the test");
+        for side in ["A", "B"] {
+            fs::create_dir_all(dir.path().join(side).join("city")).expect("a folder for the test");
+            fs::write(dir.path().join(side).join("city/x.png"), "").expect("a file for the test");
+        }
+        for (link, to) in [("A/up", ".."), ("A/b", "../B"), ("B/a", "../A"), ("A/town", "../B/city")] {
+            symlink(to, dir.path().join(link)).expect("a link for the test");
+        }
+        let (mut skipped, mut looked_into) = (Vec::new(), Vec::new());
+        let found = nested(&dir.path().join("A"), true, &mut skipped, &mut looked_into).expect("it can be read");
+        let found: Vec<String> = found.iter().map(|file| below(dir.path(), file)).collect();
+        assert_eq!(found, ["A/b/city/x.png", "A/city/x.png"]);
+        assert!(skipped.iter().any(|(folder, why)| folder.ends_with("up") && why.starts_with("a link")), "{skipped:?}");
+    }
+}

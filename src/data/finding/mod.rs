@@ -1,0 +1,7 @@
+//! Which files of a folder are pictures, and which of them are pairs.
+
+pub mod layout;
+pub mod listing;
+
+pub use layout::Layout;
+pub use listing::list;

@@ -1,0 +1,70 @@
+//! What a step does with memory, and how a gradient is written.
+
+use super::tensor::Tensor;
+
+/// What a step does with memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Read(Tensor),
+    /// Writes every element without looking at what was there.
+    Write(Tensor),
+    /// Reads and writes.
+    Update(Tensor),
+    /// Reads the values that change from one execution to the next ([`Control`]).
+    ReadControl,
+    /// Moves them on.
+    WriteControl,
+}
+
+impl Access {
+    pub fn tensor(&self) -> Option<Tensor> {
+        match *self {
+            Access::Read(t) | Access::Write(t) | Access::Update(t) => Some(t),
+            Access::ReadControl | Access::WriteControl => None,
+        }
+    }
+
+    pub fn writes(&self) -> bool {
+        matches!(self, Access::Write(_) | Access::Update(_) | Access::WriteControl)
+    }
+}
+
+/// The values that change from one execution of a program to the next. They never enter a step by value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Control {
+    pub seed: u64,
+    /// Executions so far, those of earlier runs included.
+    pub step: u64,
+    pub learning_rate: f64,
+}
+
+/// How a gradient is written. The tape decides, the ops obey.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Overwrite,
+    Accumulate,
+}
+
+/// Where a step writes a gradient, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Destination {
+    pub tensor: Tensor,
+    pub mode: Mode,
+}
+
+impl Destination {
+    pub fn overwrite(tensor: Tensor) -> Destination {
+        Destination { tensor, mode: Mode::Overwrite }
+    }
+
+    pub fn access(&self) -> Access {
+        match self.mode {
+            Mode::Overwrite => Access::Write(self.tensor),
+            Mode::Accumulate => Access::Update(self.tensor),
+        }
+    }
+
+    pub fn accumulates(&self) -> bool {
+        self.mode == Mode::Accumulate
+    }
+}

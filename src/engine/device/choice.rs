@@ -1,0 +1,184 @@
+//! Which device to use: what was asked for, and what this machine has.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Error, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::cpu::Cpu;
+use super::cuda::{Info, devices, ready};
+use crate::base::words::count;
+use crate::engine::program::Program;
+
+/// Bytes of the copies that matrix products make of their operands, about: they depend on the caches of the machine.
+const PACKED: u64 = 8 << 20;
+
+/// A device as a person asks for it: `auto`, `cpu`, `cuda` or `cuda:N`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DeviceChoice {
+    /// The first GPU that can be used, else the CPU.
+    Auto,
+    Cpu,
+    /// A GPU by its number.
+    Cuda(usize),
+}
+
+/// Where a program is executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Cpu,
+    /// A GPU by its number.
+    Cuda(usize),
+}
+
+impl Place {
+    /// Bytes of this machine's memory that `program` takes here, its kernels' own included. A GPU has its own memory,
+    /// and says what it lacks.
+    pub fn program_bytes(self, program: &Program) -> u64 {
+        match self {
+            Place::Cpu => Cpu::<f32>::bytes_of(program) as u64 + PACKED,
+            Place::Cuda(_) => 0,
+        }
+    }
+}
+
+/// A place, and why it is this one.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    pub place: Place,
+    /// Of a GPU its name; of the CPU, where nobody asked for it, why it is not a GPU.
+    pub note: Option<String>,
+}
+
+impl Chosen {
+    /// For the line that says where a run computes; `threads` are the CPU's.
+    pub fn describe(&self, threads: usize) -> String {
+        let threads = count(threads, "thread");
+        match (self.place, &self.note) {
+            (Place::Cpu, None) => format!("the CPU with {threads}"),
+            (Place::Cpu, Some(why)) => format!("the CPU with {threads} ({why})"),
+            (Place::Cuda(ordinal), name) => format!("cuda:{ordinal}, {}", name.as_deref().unwrap_or("a GPU")),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// Looks at what this machine has.
+    ///
+    /// # Errors
+    /// When a GPU is asked for that is not there or cannot be used, with the reason and what to do about it.
+    pub fn choose(self) -> Result<Chosen> {
+        let on_gpu = |info: &Info| Chosen { place: Place::Cuda(info.ordinal), note: Some(info.name.clone()) };
+        match self {
+            DeviceChoice::Cpu => Ok(Chosen { place: Place::Cpu, note: None }),
+            DeviceChoice::Auto => Ok(match devices().and_then(|found| first_ready(&found, ready)) {
+                Ok(info) => on_gpu(&info),
+                Err(reason) => Chosen { place: Place::Cpu, note: Some(format!("{reason:#}")) },
+            }),
+            DeviceChoice::Cuda(ordinal) => match ready(ordinal) {
+                Ok(info) => Ok(on_gpu(&info)),
+                Err(reason) => bail!("--device {self}: {reason:#}; --device cpu works everywhere"),
+            },
+        }
+    }
+}
+
+/// The first real GPU that is `ready`.
+fn first_ready(found: &[Info], ready: impl Fn(usize) -> Result<Info>) -> Result<Info> {
+    let mut reasons = Vec::new();
+    for info in found {
+        if info.is_simulated {
+            reasons.push("a simulated GPU is used only when it is asked for".to_owned());
+            continue;
+        }
+        match ready(info.ordinal) {
+            Ok(info) => return Ok(info),
+            Err(reason) => reasons.push(format!("{reason:#}")),
+        }
+    }
+    bail!("{}", reasons.join("; "))
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceChoice::Auto => f.write_str("auto"),
+            DeviceChoice::Cpu => f.write_str("cpu"),
+            DeviceChoice::Cuda(0) => f.write_str("cuda"),
+            DeviceChoice::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+        }
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<DeviceChoice> {
+        let cuda = |number: &str| number.parse().ok().map(DeviceChoice::Cuda);
+        let choice = match text {
+            "auto" => Some(DeviceChoice::Auto),
+            "cpu" => Some(DeviceChoice::Cpu),
+            "cuda" => Some(DeviceChoice::Cuda(0)),
+            other => other.strip_prefix("cuda:").and_then(cuda),
+        };
+        match choice {
+            Some(choice) => Ok(choice),
+            None => bail!("'{text}' is no device: auto, cpu, cuda, or cuda:N for the GPU with number N"),
+        }
+    }
+}
+
+impl TryFrom<String> for DeviceChoice {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<DeviceChoice> {
+        text.parse()
+    }
+}
+
+impl From<DeviceChoice> for String {
+    fn from(choice: DeviceChoice) -> String {
+        choice.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_written_as_they_are_read() {
+        for text in ["auto", "cpu", "cuda", "cuda:7"] {
+            assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
+        }
+        assert_eq!("cuda:0".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cuda(0));
+        for text in ["", "gpu", "cuda:", "cuda:-1", "cuda0", "CPU"] {
+            assert!(text.parse::<DeviceChoice>().unwrap_err().to_string().contains("cuda:N"), "{text}");
+        }
+    }
+
+    #[test]
+    fn auto_takes_the_first_gpu_that_is_ready_and_says_why_there_is_none() {
+        let gpu = |ordinal, is_simulated| Info {
+            ordinal,
+            name: format!("GPU {ordinal}"),
+            memory: 1 << 30,
+            capability: (9, 0),
+            is_simulated,
+        };
+        let found = [gpu(0, true), gpu(1, false), gpu(2, false)];
+        let busy = |ordinal| bail!("cuda:{ordinal} is busy");
+        let free = |ordinal| if ordinal == 1 { busy(1) } else { Ok(gpu(ordinal, false)) };
+        assert_eq!(first_ready(&found, free).unwrap().ordinal, 2);
+        let reasons = first_ready(&found, busy).unwrap_err().to_string();
+        assert_eq!(reasons, "a simulated GPU is used only when it is asked for; cuda:1 is busy; cuda:2 is busy");
+    }
+
+    #[test]
+    fn the_cpu_is_always_there() {
+        let chosen = DeviceChoice::Cpu.choose().unwrap();
+        assert_eq!((chosen.place, chosen.note), (Place::Cpu, None));
+    }
+}

@@ -1,0 +1,39 @@
+//! Checked runs: the same steps, with everything that could hide a mistake taken away.
+
+use anyhow::Result;
+
+use super::{Cuda, run};
+use crate::engine::access::Access;
+use crate::engine::program::Lifetime;
+use crate::engine::tensor::BufferId;
+
+impl Cuda {
+    /// Runs every step of the main part once, in an order drawn by `seed` among those that keep the dependencies. On memory of
+    /// [`Cuda::checked`] a transient buffer exists from its first use in that order to its last.
+    ///
+    /// # Errors
+    /// When a kernel has failed, or a checker that watches has found something.
+    pub fn execute_in_random_order(&mut self, seed: u64) -> Result<()> {
+        let order = self.dependencies.random_order(self.program.main, seed);
+        let uses = |step: usize| {
+            let tensors = self.program.steps[step].accesses.iter().filter_map(Access::tensor);
+            tensors.map(|tensor| tensor.buffer).filter(|&id| self.is_transient(id)).collect::<Vec<_>>()
+        };
+        let uses: Vec<Vec<BufferId>> = order.iter().map(|&step| uses(step)).collect();
+        for (position, &step) in order.iter().enumerate() {
+            for &id in &uses[position] {
+                let count = self.program.buffers.get(id).count();
+                self.memory.allocate(&self.stream, id, count)?;
+            }
+            self.launches(step).iter().try_for_each(|launch| run(&self.stream, &self.gpu.functions, launch))?;
+            for id in uses[position].iter().filter(|id| !uses[position + 1..].iter().any(|later| later.contains(id))) {
+                self.memory.free(*id);
+            }
+        }
+        self.wait()
+    }
+
+    fn is_transient(&self, id: BufferId) -> bool {
+        self.program.buffers.get(id).lifetime == Lifetime::Transient
+    }
+}

@@ -1,0 +1,245 @@
+//! The NVIDIA driver: whether it is there, which GPUs it knows, and what its errors mean.
+//!
+//! The one idea: everything that can be missing is asked for in the order in which it can be missing, and each answer is a
+//! line that says what to do.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Result, anyhow, bail, ensure};
+use cudarc::driver::{CudaContext, CudaFunction, DriverError, result, sys};
+use cudarc::nvrtc::Ptx;
+
+use super::errors::explain;
+use super::library;
+use crate::engine::kernel::cuda::kernels;
+
+/// Ampere, the oldest GPUs that machine code is made for (`build/nvcc.rs`).
+const LEAST_CAPABILITY: (i32, i32) = (8, 0);
+
+/// The version of CUDA whose functions cudarc's bindings name.
+pub const LEAST_VERSION: i32 = sys::CUDA_VERSION as i32;
+
+/// How the simulator's devices are called; see `tools/cudasim`.
+const SIMULATED: &str = "cudasim";
+
+/// A CUDA device, as far as it can be known without using it.
+#[derive(Clone, Debug)]
+pub struct Info {
+    pub ordinal: usize,
+    pub name: String,
+    /// Bytes.
+    pub memory: usize,
+    /// Compute capability, major and minor.
+    pub capability: (i32, i32),
+    /// A CPU that pretends, for tests.
+    pub is_simulated: bool,
+}
+
+/// The devices of this machine, at least one.
+///
+/// # Errors
+/// When there is no driver, it is broken or too old, or it knows no GPU.
+pub fn devices() -> Result<Vec<Info>> {
+    library::load()?;
+    let started = result::init();
+    if started == Err(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)) {
+        bail!("the NVIDIA driver finds no GPU on this machine");
+    }
+    started.map_err(|error| explain("the NVIDIA driver does not start", error))?;
+    let version = version()?;
+    ensure!(version >= LEAST_VERSION, library::too_old(version));
+    let count = result::device::get_count().map_err(|error| explain("cannot count the GPUs", error))?;
+    ensure!(count > 0, "the NVIDIA driver finds no GPU on this machine");
+    let info = |ordinal| info(ordinal).map_err(|error| explain(&format!("cannot look at cuda:{ordinal}"), error));
+    (0..count as usize).map(info).collect()
+}
+
+fn info(ordinal: usize) -> Result<Info, DriverError> {
+    let device = result::device::get(ordinal as i32)?;
+    let name = result::device::get_name(device)?;
+    // SAFETY: `device` is one that the driver has just handed out.
+    let attribute = |which| unsafe { result::device::get_attribute(device, which) };
+    let major = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+    let minor = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+    // SAFETY: as above.
+    let memory = unsafe { result::device::total_mem(device)? };
+    let is_simulated = name.starts_with(SIMULATED);
+    Ok(Info { ordinal, name, memory, capability: (major, minor), is_simulated })
+}
+
+/// What the driver supports, as it counts: 13000 is CUDA 13.0.
+fn version() -> Result<i32> {
+    let mut version = 0;
+    // SAFETY: writes one number to where it is told.
+    let status = unsafe { sys::cuDriverGetVersion(&mut version) };
+    status.result().map_err(|error| explain("the NVIDIA driver does not say its version", error))?;
+    Ok(version)
+}
+
+/// `13.0` for 13000.
+pub fn readable(version: i32) -> String {
+    format!("{}.{}", version / 1000, version % 1000 / 10)
+}
+
+impl Info {
+    /// Whether the kernels of this build run on the device.
+    ///
+    /// # Errors
+    /// What is missing, and how to get it.
+    pub fn ensure_usable(&self) -> Result<()> {
+        if self.is_simulated {
+            return Ok(());
+        }
+        self.ensure_runs(kernels::COMPILED_BY, version()?)
+    }
+
+    /// Whether kernels of nvcc `compiled_by` run on the device with a driver for CUDA `version`.
+    fn ensure_runs(&self, compiled_by: Option<i32>, version: i32) -> Result<()> {
+        let Some(compiled_by) = compiled_by else {
+            bail!(
+                "this build has no CUDA kernels, because nvcc was not found when it was built: run tools/install-nvcc, \
+                 or set CUDA_HOME to a CUDA toolkit, and build again"
+            );
+        };
+        let (major, minor) = self.capability;
+        ensure!(
+            self.capability >= LEAST_CAPABILITY,
+            "{} has compute capability {major}.{minor}; at least {}.{} is needed",
+            self.name,
+            LEAST_CAPABILITY.0,
+            LEAST_CAPABILITY.1
+        );
+        // Machine code of a toolkit runs on drivers of the same major version and of later ones.
+        ensure!(
+            version / 1000 >= compiled_by / 1000,
+            "the NVIDIA driver is too old: it supports CUDA {}, and the kernels of this build were compiled by nvcc {}; \
+             update the driver, or build with an nvcc of CUDA {}",
+            readable(version),
+            readable(compiled_by),
+            version / 1000
+        );
+        Ok(())
+    }
+}
+
+/// What is known of device `ordinal`.
+///
+/// # Errors
+/// When it is not there, or the kernels of this build do not run on it.
+pub fn usable(ordinal: usize) -> Result<Info> {
+    let devices = devices()?;
+    let Some(info) = devices.get(ordinal) else {
+        let last = devices.len() - 1;
+        let there = if last == 0 { "cuda:0 alone".to_owned() } else { format!("cuda:0 to cuda:{last}") };
+        bail!("this machine has {there}");
+    };
+    info.ensure_usable()?;
+    Ok(info.clone())
+}
+
+/// A GPU that has been used in this process, with every kernel of the project loaded, by place in [`kernels::KERNELS`].
+#[derive(Debug)]
+pub struct Gpu {
+    pub info: Info,
+    pub functions: Vec<CudaFunction>,
+}
+
+/// Kept for the life of the process: when the last context on a GPU goes, the driver takes everything down, and the next one
+/// would wait for it to be made again.
+static GPUS: Mutex<BTreeMap<usize, Arc<Gpu>>> = Mutex::new(BTreeMap::new());
+
+/// Device `ordinal`, ready to be used, and a context on it. The context is the GPU's one; what cudarc remembers of errors in it
+/// is the caller's own.
+///
+/// # Errors
+/// When it is not there, or not usable.
+pub fn open(ordinal: usize) -> Result<(Arc<CudaContext>, Arc<Gpu>)> {
+    let mut gpus = GPUS.lock().unwrap_or_else(PoisonError::into_inner);
+    let gpu = match gpus.get(&ordinal) {
+        Some(gpu) => Arc::clone(gpu),
+        None => {
+            let info = usable(ordinal)?;
+            let functions = load_kernels(&context(ordinal)?, &info)?;
+            let gpu = Arc::new(Gpu { info, functions });
+            gpus.insert(ordinal, Arc::clone(&gpu));
+            gpu
+        }
+    };
+    Ok((context(ordinal)?, gpu))
+}
+
+/// As [`usable`], and a context on it can be made, which is where the driver first says that another process has the
+/// GPU, or that its memory is full. What is made is kept for the life of the process, so nothing is done twice.
+///
+/// # Errors
+/// When it is not there, or cannot be used now.
+pub fn ready(ordinal: usize) -> Result<Info> {
+    open(ordinal).map(|(_, gpu)| gpu.info.clone())
+}
+
+fn context(ordinal: usize) -> Result<Arc<CudaContext>> {
+    let context = CudaContext::new(ordinal).map_err(|error| explain(&format!("cannot use cuda:{ordinal}"), error))?;
+    // SAFETY: all work of this crate on a context goes through one stream, in order; without tracking, the driver is not
+    // asked for an event per allocation, and graphs can be captured.
+    unsafe { context.disable_event_tracking() };
+    Ok(context)
+}
+
+fn load_kernels(context: &Arc<CudaContext>, info: &Info) -> Result<Vec<CudaFunction>> {
+    let load = |module: &kernels::Module| {
+        let image = match info.is_simulated {
+            // The simulator has the kernels inside and looks at no image.
+            true => Ptx::from_src(""),
+            false => Ptx::from_binary(module.fatbin.to_vec()),
+        };
+        context.load_module(image).map_err(|error| match error {
+            DriverError(sys::CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU) => anyhow!(
+                "the kernels of this build were not compiled for {} (compute capability {}.{}): name it in \
+                 PIXTAPE_CUDA_ARCHS, or leave that out, and build again",
+                info.name,
+                info.capability.0,
+                info.capability.1
+            ),
+            other => explain(&format!("cannot load the kernels of {}.cu on {}", module.name, info.name), other),
+        })
+    };
+    let modules = kernels::MODULES.iter().map(load).collect::<Result<Vec<_>>>()?;
+    let find = |kernel: &kernels::Kernel| {
+        let function = modules[kernel.module].load_function(kernel.name);
+        function.map_err(|error| explain(&format!("cannot find the kernel {}", kernel.name), error))
+    };
+    kernels::KERNELS.iter().map(find).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gpu(capability: (i32, i32)) -> Info {
+        Info { ordinal: 0, name: "a GPU".into(), memory: 1 << 30, capability, is_simulated: false }
+    }
+
+    #[test]
+    fn what_keeps_kernels_from_running_is_said() {
+        let refusal = |capability, compiled_by, version| {
+            gpu(capability).ensure_runs(compiled_by, version).map_err(|error| error.to_string())
+        };
+        for (capability, compiled_by, version) in
+            [((8, 0), 13_000, 13_000), ((9, 0), 12_040, 13_020), ((12, 0), 13_010, 13_000)]
+        {
+            assert_eq!(refusal(capability, Some(compiled_by), version), Ok(()));
+        }
+        let cases = [
+            (refusal((9, 0), None, 13_000), "tools/install-nvcc"),
+            (refusal((7, 5), Some(13_000), 13_000), "a GPU has compute capability 7.5; at least 8.0"),
+            (
+                refusal((9, 0), Some(13_000), 12_080),
+                "supports CUDA 12.8, and the kernels of this build were compiled by nvcc 13.0",
+            ),
+        ];
+        for (outcome, words) in cases {
+            assert!(outcome.as_ref().is_err_and(|error| error.contains(words)), "{outcome:?}");
+        }
+    }
+}

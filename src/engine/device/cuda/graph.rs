@@ -1,0 +1,67 @@
+//! A fixed sequence of launches, kept by the driver as one graph.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::{CudaFunction, CudaGraph, CudaStream};
+
+use super::errors::explain;
+use super::run;
+use crate::engine::kernel::cuda::Launch;
+
+/// Launches that always run together, in order.
+#[derive(Debug, Default)]
+pub struct Sequence {
+    launches: Vec<Launch>,
+    wants_graph: bool,
+    /// Whether the launches have run before.
+    is_warm: bool,
+    graph: Option<Graph>,
+}
+
+impl Sequence {
+    pub fn new(launches: Vec<Launch>, wants_graph: bool) -> Sequence {
+        Sequence { launches, wants_graph, is_warm: false, graph: None }
+    }
+
+    /// Puts all launches on the stream. The first time they go one by one, since the driver loads a kernel when it is first used,
+    /// which cannot be captured; whoever runs them again has the driver keep the sequence.
+    pub fn run(&mut self, stream: &Arc<CudaStream>, functions: &[CudaFunction]) -> Result<()> {
+        if !self.is_warm || !self.wants_graph || self.launches.is_empty() {
+            self.is_warm = true;
+            return self.launch(stream, functions);
+        }
+        let Graph(graph) = match self.graph.take() {
+            Some(graph) => self.graph.insert(graph),
+            None => self.graph.insert(self.capture(stream, functions)?),
+        };
+        graph.launch().map_err(|error| explain("cannot replay the CUDA graph", error))
+    }
+
+    fn launch(&self, stream: &Arc<CudaStream>, functions: &[CudaFunction]) -> Result<()> {
+        self.launches.iter().try_for_each(|launch| run(stream, functions, launch))
+    }
+
+    fn capture(&self, stream: &Arc<CudaStream>, functions: &[CudaFunction]) -> Result<Graph> {
+        let cannot = |error| explain("cannot capture the CUDA graph", error);
+        stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).map_err(cannot)?;
+        let launched = self.launch(stream, functions);
+        // Ended in any case: a stream that is left capturing can do nothing else.
+        let graph = stream.end_capture(CUgraphInstantiate_flags(0));
+        launched?;
+        let graph = graph.map_err(cannot)?.context("the CUDA graph was captured empty")?;
+        Ok(Graph(graph))
+    }
+}
+
+struct Graph(CudaGraph);
+
+// SAFETY: the driver lets any thread use a graph, one at a time; `Sequence::run` borrows it mutably.
+unsafe impl Send for Graph {}
+
+impl std::fmt::Debug for Graph {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CudaGraph")
+    }
+}

@@ -1,0 +1,136 @@
+//! The driver's library: where it is, whether it can be loaded, and whether it has every function that the program
+//! calls.
+//!
+//! cudarc looks each function up when it is first called and panics where it is missing, so all of them are looked up
+//! here, before the first call.
+
+use std::fs;
+
+use anyhow::{Result, anyhow, bail, ensure};
+use cudarc::driver::sys;
+use libloading::Library;
+
+use super::driver::{LEAST_VERSION, readable};
+use crate::base::words::count;
+
+/// The driver's functions that this crate calls through cudarc, all of them those of CUDA 12.0. A test holds the list
+/// to the calls, both ways.
+pub const FUNCTIONS: [&str; 39] = [
+    "cuCtxGetCurrent",
+    "cuCtxSetCurrent",
+    "cuDeviceGet",
+    "cuDeviceGetAttribute",
+    "cuDeviceGetCount",
+    "cuDeviceGetName",
+    "cuDevicePrimaryCtxRelease_v2",
+    "cuDevicePrimaryCtxRetain",
+    "cuDeviceTotalMem_v2",
+    "cuDriverGetVersion",
+    "cuEventCreate",
+    "cuEventDestroy_v2",
+    "cuEventElapsedTime",
+    "cuEventRecord",
+    "cuEventSynchronize",
+    "cuGetErrorName",
+    "cuGetErrorString",
+    "cuGraphDestroy",
+    "cuGraphExecDestroy",
+    "cuGraphInstantiateWithFlags",
+    "cuGraphLaunch",
+    "cuInit",
+    "cuLaunchKernel",
+    "cuMemAllocAsync",
+    "cuMemAlloc_v2",
+    "cuMemFreeAsync",
+    "cuMemFree_v2",
+    "cuMemGetInfo_v2",
+    "cuMemcpyDtoHAsync_v2",
+    "cuMemcpyHtoDAsync_v2",
+    "cuMemsetD8Async",
+    "cuModuleGetFunction",
+    "cuModuleLoadData",
+    "cuModuleUnload",
+    "cuStreamBeginCapture_v2",
+    "cuStreamCreate",
+    "cuStreamDestroy_v2",
+    "cuStreamEndCapture",
+    "cuStreamSynchronize",
+];
+
+/// The driver of the least version on Linux.
+const LEAST_DRIVER: &str = "525.60.13";
+
+/// Loads the library for the rest of the process.
+///
+/// # Errors
+/// When there is none, it cannot be loaded, or it lacks a function.
+pub fn load() -> Result<()> {
+    // SAFETY: runs the initialisers of the library, which are NVIDIA's (or the simulator's) own, and unloads it again.
+    if !unsafe { sys::is_culib_present() } {
+        let candidates = ["cuda", "nvcuda"].iter().flat_map(|name| cudarc::get_lib_name_candidates(name));
+        let cure = "install the NVIDIA driver again, or take the folder of that file out of LD_LIBRARY_PATH";
+        return Err(match candidates.filter_map(|name| why_not_loadable(&name)).next() {
+            Some(why) => anyhow!("the library of the NVIDIA driver cannot be loaded: {why}; {cure}"),
+            None => anyhow!("no NVIDIA driver: its library libcuda.so was not found on this machine"),
+        });
+    }
+    // SAFETY: as above. It is the one that was just found, and stays loaded.
+    let library = unsafe { sys::culib() };
+    let missing: Vec<&str> = FUNCTIONS.into_iter().filter(|name| !has(library, name)).collect();
+    let Some(first) = missing.first() else { return Ok(()) };
+    if let Some(version) = version(library) {
+        ensure!(version >= LEAST_VERSION, too_old(version));
+    }
+    let others = match missing.len() - 1 {
+        0 => String::new(),
+        others => format!(" and {}", count(others, "other function")),
+    };
+    bail!(
+        "the library of the NVIDIA driver, {}, lacks {first}{others}: install the driver again, {LEAST_DRIVER} or \
+         newer, or take the folder of that file out of LD_LIBRARY_PATH",
+        file().unwrap_or_else(|| "libcuda.so".into())
+    );
+}
+
+/// A driver of a version before [`LEAST_VERSION`], with the cure.
+pub fn too_old(version: i32) -> String {
+    format!(
+        "the NVIDIA driver is too old: it supports CUDA {}, at least {} is needed; update the driver to {LEAST_DRIVER} \
+         or newer",
+        readable(version),
+        readable(LEAST_VERSION)
+    )
+}
+
+fn has(library: &Library, function: &str) -> bool {
+    // SAFETY: the address is not used.
+    unsafe { library.get::<unsafe extern "C" fn()>(function) }.is_ok()
+}
+
+/// The version of CUDA that a driver supports which may lack other functions.
+fn version(library: &Library) -> Option<i32> {
+    if !has(library, "cuDriverGetVersion") {
+        return None;
+    }
+    let mut version = 0;
+    // SAFETY: the function is there, and writes one number to where it is told.
+    unsafe { sys::cuDriverGetVersion(&mut version) }.result().ok().map(|()| version)
+}
+
+/// The system's reason why the library of this name cannot be loaded, which names the file; none when there is no such
+/// file.
+fn why_not_loadable(name: &str) -> Option<String> {
+    // SAFETY: runs no initialisers, as the library has just failed to load.
+    let error = unsafe { Library::new(name) }.err()?;
+    let text = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+    // Only ELF systems name the file they mean; they search on where there is none.
+    let is_absent = text.to_lowercase().contains("no such file") && text.contains(&format!("{name}:"));
+    (cfg!(target_os = "linux") && !is_absent).then_some(text)
+}
+
+/// The file of the loaded library, as Linux lists it.
+fn file() -> Option<String> {
+    let maps = fs::read_to_string("/proc/self/maps").ok()?;
+    let mut files = maps.lines().filter_map(|line| line.find('/').map(|start| &line[start..]));
+    files.find(|file| file.rsplit('/').next().is_some_and(|name| name.starts_with("libcuda.so"))).map(str::to_owned)
+}

@@ -1,0 +1,123 @@
+//! The device's memory: one arena, or in checked runs an allocation of its own for every buffer.
+//!
+//! A transient buffer of a checked run is allocated before its first use and freed after its last, so that the simulator
+//! and compute-sanitizer see a value that is read too early or too late.
+
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use cudarc::driver::{CudaSlice, CudaStream, CudaView, CudaViewMut, DevicePtr, DriverError, sys};
+
+use super::errors::explain;
+use crate::engine::plan::Plan;
+use crate::engine::program::{Buffers, Lifetime};
+use crate::engine::tensor::{BufferId, Tensor};
+
+/// Where the buffers of a program lie. Persistent ones are zero at first.
+#[derive(Debug)]
+pub enum Memory {
+    Arena {
+        block: CudaSlice<f32>,
+        /// By buffer, its first element and its length.
+        buffers: Vec<(usize, usize)>,
+    },
+    Separate(Vec<Option<CudaSlice<f32>>>),
+}
+
+impl Memory {
+    pub fn arena(stream: &Arc<CudaStream>, buffers: &Buffers, plan: &Plan) -> Result<Memory> {
+        let block = zeroed(stream, plan.total())?;
+        let places = buffers.iter().map(|(id, buffer)| (plan.offset(id), buffer.count())).collect();
+        Ok(Memory::Arena { block, buffers: places })
+    }
+
+    pub fn separate(stream: &Arc<CudaStream>, buffers: &Buffers) -> Result<Memory> {
+        let allocate = |(_, buffer): (BufferId, &crate::engine::program::Buffer)| match buffer.lifetime {
+            Lifetime::Persistent => Ok(Some(zeroed(stream, buffer.count())?)),
+            Lifetime::Transient => Ok(None),
+        };
+        Ok(Memory::Separate(buffers.iter().map(allocate).collect::<Result<_>>()?))
+    }
+
+    /// Elements that are allocated now.
+    pub fn elements(&self) -> usize {
+        match self {
+            Memory::Arena { block, .. } => block.len(),
+            Memory::Separate(blocks) => blocks.iter().flatten().map(CudaSlice::len).sum(),
+        }
+    }
+
+    /// Gives a buffer of a checked run memory of its own, with any content. It may have some already.
+    pub fn allocate(&mut self, stream: &Arc<CudaStream>, id: BufferId, count: usize) -> Result<()> {
+        if let Memory::Separate(blocks) = self
+            && blocks[id.0].is_none()
+        {
+            blocks[id.0] = Some(allocate(stream, count)?);
+        }
+        Ok(())
+    }
+
+    /// Takes the memory of a buffer of a checked run away again.
+    pub fn free(&mut self, id: BufferId) {
+        if let Memory::Separate(blocks) = self {
+            blocks[id.0] = None;
+        }
+    }
+
+    /// The address of a tensor's first element.
+    pub fn address(&self, stream: &CudaStream, tensor: Tensor) -> u64 {
+        self.view(tensor).device_ptr(stream).0
+    }
+
+    /// The tensor's span.
+    pub fn view(&self, tensor: Tensor) -> CudaView<'_, f32> {
+        let span = tensor.span();
+        match self {
+            Memory::Arena { block, buffers } => {
+                let (start, count) = buffers[tensor.buffer.0];
+                assert!(span.end <= count, "{tensor:?} ends outside of its buffer");
+                block.slice(start + span.start..start + span.end)
+            }
+            Memory::Separate(blocks) => blocks[tensor.buffer.0].as_ref().expect("allocated while in use").slice(span),
+        }
+    }
+
+    pub fn view_mut(&mut self, tensor: Tensor) -> CudaViewMut<'_, f32> {
+        let span = tensor.span();
+        match self {
+            Memory::Arena { block, buffers } => {
+                let (start, count) = buffers[tensor.buffer.0];
+                assert!(span.end <= count, "{tensor:?} ends outside of its buffer");
+                block.slice_mut(start + span.start..start + span.end)
+            }
+            Memory::Separate(blocks) => {
+                blocks[tensor.buffer.0].as_mut().expect("allocated while in use").slice_mut(span)
+            }
+        }
+    }
+}
+
+fn zeroed(stream: &Arc<CudaStream>, count: usize) -> Result<CudaSlice<f32>> {
+    let mut block = allocate(stream, count)?;
+    stream.memset_zeros(&mut block).map_err(|error| explain("cannot clear GPU memory", error))?;
+    Ok(block)
+}
+
+/// # Errors
+/// When the GPU has not that much memory, saying how much is asked for and how much is free.
+fn allocate(stream: &Arc<CudaStream>, count: usize) -> Result<CudaSlice<f32>> {
+    let count = count.max(1);
+    // SAFETY: whoever allocates here writes before it is read, or zeroes all of it.
+    let block = unsafe { stream.alloc::<f32>(count) };
+    block.map_err(|error| match error {
+        DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
+            let asked = (count * size_of::<f32>()).div_ceil(1 << 20);
+            let room = match stream.context().mem_get_info() {
+                Ok((free, total)) => format!("{} of {} MB are free", free >> 20, total >> 20),
+                Err(error) => explain("nobody knows how much is free", error).to_string(),
+            };
+            anyhow!("not enough GPU memory: {asked} MB are asked for, {room}; a smaller batch or picture needs less")
+        }
+        other => explain("cannot allocate GPU memory", other),
+    })
+}

@@ -1,0 +1,61 @@
+//! 16-bit samples on their way in: they go over the bus, and a kernel mirrors them and turns them into floats.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DeviceRepr};
+
+use super::errors::explain;
+use super::{Cuda, run};
+use crate::engine::kernel::cuda::{Ptr, PtrMut, blocks, int, kernels};
+use crate::engine::samples::Samples;
+use crate::engine::tensor::Tensor;
+
+/// Memory for the samples of one tensor.
+#[derive(Debug)]
+pub struct Staging {
+    samples: CudaSlice<u16>,
+    mirrored: CudaSlice<i32>,
+}
+
+impl Cuda {
+    /// Fills `tensor` with `samples`: the floats of [`Samples::normalize`], to the bit.
+    ///
+    /// # Errors
+    /// When the driver refuses, or an earlier kernel has failed.
+    pub fn write_samples(&mut self, tensor: Tensor, samples: Samples<'_>) -> Result<()> {
+        assert_eq!(samples.shape, tensor.shape, "samples for the tensor to fill");
+        let mirrored: Vec<i32> = samples.mirrored.iter().map(|&mirrored| i32::from(mirrored)).collect();
+        let (old_samples, old_mirrored) = match self.staging.remove(&tensor.buffer) {
+            Some(Staging { samples, mirrored }) => (Some(samples), Some(mirrored)),
+            None => (None, None),
+        };
+        let staging = Staging {
+            samples: upload(&self.stream, old_samples, samples.values)?,
+            mirrored: upload(&self.stream, old_mirrored, &mirrored)?,
+        };
+        let [count, height, width, channels] = tensor.shape;
+        let launch = kernels::image_prepare(
+            blocks(tensor.count(), kernels::image_prepare::BLOCK),
+            Ptr::new(staging.samples.device_ptr(&self.stream).0),
+            Ptr::new(staging.mirrored.device_ptr(&self.stream).0),
+            PtrMut::new(self.memory.address(&self.stream, tensor)),
+            int(count),
+            int(height),
+            int(width),
+            int(channels),
+            int(tensor.stride),
+        );
+        self.staging.insert(tensor.buffer, staging);
+        run(&self.stream, &self.gpu.functions, &launch)
+    }
+}
+
+/// Copies `values` to `place`, or to new memory when it has another size.
+fn upload<T: DeviceRepr>(stream: &Arc<CudaStream>, place: Option<CudaSlice<T>>, values: &[T]) -> Result<CudaSlice<T>> {
+    let sent = match place.filter(|place| place.len() == values.len()) {
+        Some(mut place) => stream.memcpy_htod(values, &mut place).map(|()| place),
+        None => stream.clone_htod(values),
+    };
+    sent.map_err(|error| explain("cannot write pictures to GPU memory", error))
+}

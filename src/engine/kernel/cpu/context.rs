@@ -1,0 +1,184 @@
+//! What a step sees while it runs: the tensors that it declared, as slices.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use super::Real;
+use crate::engine::access::{Access, Control};
+use crate::engine::tensor::{BufferId, Shape, Tensor};
+
+/// Hands a step its tensors. Every tensor is checked against the step's declared accesses, and one that is written is
+/// handed out once, so that no two slices can alias where one of them is written.
+pub struct Context<'a, T> {
+    accesses: &'a [Access],
+    /// Start of the buffer of each access and its length.
+    starts: [Option<(NonNull<T>, usize)>; MAX_ACCESSES],
+    /// One bit for every access whose tensor is out for writing, and one for the workspace.
+    handed: Cell<u32>,
+    workspace: (NonNull<T>, usize),
+    control: &'a Cell<Control>,
+    memory: PhantomData<&'a mut T>,
+}
+
+const MAX_ACCESSES: usize = 9;
+const WORKSPACE: usize = MAX_ACCESSES;
+
+impl<'a, T: Real> Context<'a, T> {
+    /// `memory` gives the first element of a buffer and its length.
+    ///
+    /// # Safety
+    /// What `memory` gives stays valid and is nobody else's for `'a`, and `accesses` are those of a
+    /// [`RecordedStep`](crate::engine::program::RecordedStep), which has checked that they do not overlap where one writes.
+    pub(in crate::engine) unsafe fn new(
+        accesses: &'a [Access],
+        mut memory: impl FnMut(BufferId) -> (NonNull<T>, usize),
+        workspace: &'a mut [T],
+        control: &'a mut Control,
+    ) -> Context<'a, T> {
+        assert!(accesses.len() <= MAX_ACCESSES, "a step has at most {MAX_ACCESSES} accesses");
+        let mut starts = [None; MAX_ACCESSES];
+        for (start, access) in starts.iter_mut().zip(accesses) {
+            *start = access.tensor().map(|tensor| memory(tensor.buffer));
+        }
+        let length = workspace.len();
+        Context {
+            accesses,
+            starts,
+            handed: Cell::new(0),
+            workspace: (NonNull::from(workspace).cast(), length),
+            control: Cell::from_mut(control),
+            memory: PhantomData,
+        }
+    }
+
+    /// A tensor that the step declared as [`Access::Read`].
+    pub fn read(&self, tensor: Tensor) -> View<'_, T> {
+        let start = self.start(Access::Read(tensor));
+        // SAFETY: `start` has checked the span against the buffer. A step's written spans are disjoint from all its other
+        // spans (checked when it was recorded), so nobody writes here while the step runs.
+        let data = unsafe { std::slice::from_raw_parts(start.as_ptr(), tensor.span().len()) };
+        View { data, shape: tensor.shape, stride: tensor.stride }
+    }
+
+    /// A tensor that the step declared as [`Access::Write`] or [`Access::Update`]; once.
+    pub fn write(&self, access: Access) -> ViewMut<'_, T> {
+        assert!(access.writes(), "{access:?} is not for writing");
+        let tensor = access.tensor().expect("an access that hands out memory has a tensor");
+        let start = self.start(access);
+        // SAFETY: as in `read`, and `start` hands a written access out only once.
+        let data = unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), tensor.span().len()) };
+        ViewMut { data, shape: tensor.shape, stride: tensor.stride }
+    }
+
+    fn start(&self, access: Access) -> NonNull<T> {
+        let place = self.accesses.iter().position(|a| *a == access);
+        let place = place.unwrap_or_else(|| panic!("a step uses {access:?} without having declared it"));
+        if access.writes() {
+            self.hand_out(place);
+        }
+        let tensor = access.tensor().expect("an access that hands out memory has a tensor");
+        let (start, count) = self.starts[place].expect("set for every access with a tensor");
+        assert!(tensor.span().end <= count, "{tensor:?} ends outside of its buffer");
+        // SAFETY: the line above.
+        unsafe { start.add(tensor.offset) }
+    }
+
+    fn hand_out(&self, place: usize) {
+        let bit = 1 << place;
+        assert!(self.handed.get() & bit == 0, "a step may take what it writes once");
+        self.handed.set(self.handed.get() | bit);
+    }
+
+    /// Scratch memory of `count` elements with any content; once. The step asks for it by
+    /// [`CpuKernel::workspace`](super::CpuKernel::workspace).
+    #[expect(clippy::mut_from_ref, reason = "handed out once, like what is written")]
+    pub fn workspace(&self, count: usize) -> &mut [T] {
+        self.hand_out(WORKSPACE);
+        let (start, length) = self.workspace;
+        assert!(count <= length, "a step asked for less scratch memory than it uses");
+        // SAFETY: inside the workspace by the line above, borrowed for 'a and handed out only once.
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), count) }
+    }
+
+    pub fn control(&self) -> Control {
+        assert!(self.accesses.iter().any(|a| matches!(a, Access::ReadControl | Access::WriteControl)));
+        self.control.get()
+    }
+
+    pub fn set_control(&self, control: Control) {
+        assert!(
+            self.accesses.contains(&Access::WriteControl),
+            "a step moves the control on without having declared it"
+        );
+        self.control.set(control);
+    }
+}
+
+/// A tensor to read. Pixel `p` has its channels at `data[p * stride..][..shape[3]]`.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a, T> {
+    pub data: &'a [T],
+    pub shape: Shape,
+    pub stride: usize,
+}
+
+impl<'a, T> View<'a, T> {
+    pub fn pixels(&self) -> usize {
+        self.shape[0] * self.shape[1] * self.shape[2]
+    }
+
+    pub fn channels(&self) -> usize {
+        self.shape[3]
+    }
+
+    /// The channels of pixel `p`.
+    #[inline(always)]
+    pub fn pixel(&self, p: usize) -> &'a [T] {
+        &self.data[p * self.stride..][..self.shape[3]]
+    }
+
+    /// The images `first..first + count`.
+    pub fn images(&self, first: usize, count: usize) -> View<'a, T> {
+        let [_, h, w, c] = self.shape;
+        let (start, pixels) = (first * h * w * self.stride, count * h * w);
+        let length = if pixels == 0 { 0 } else { (pixels - 1) * self.stride + c };
+        View { data: &self.data[start..start + length], shape: [count, h, w, c], stride: self.stride }
+    }
+}
+
+/// A tensor to write; laid out like a [`View`].
+#[derive(Debug)]
+pub struct ViewMut<'a, T> {
+    pub data: &'a mut [T],
+    pub shape: Shape,
+    pub stride: usize,
+}
+
+impl<T> ViewMut<'_, T> {
+    pub fn as_view(&self) -> View<'_, T> {
+        View { data: self.data, shape: self.shape, stride: self.stride }
+    }
+
+    pub fn pixels(&self) -> usize {
+        self.as_view().pixels()
+    }
+
+    pub fn channels(&self) -> usize {
+        self.shape[3]
+    }
+
+    /// The channels of pixel `p`.
+    #[inline(always)]
+    pub fn pixel(&mut self, p: usize) -> &mut [T] {
+        &mut self.data[p * self.stride..][..self.shape[3]]
+    }
+
+    /// The images `first..first + count`.
+    pub fn images(&mut self, first: usize, count: usize) -> ViewMut<'_, T> {
+        let [_, h, w, c] = self.shape;
+        let span = self.as_view().images(first, count).data.len();
+        let start = first * h * w * self.stride;
+        ViewMut { data: &mut self.data[start..start + span], shape: [count, h, w, c], stride: self.stride }
+    }
+}

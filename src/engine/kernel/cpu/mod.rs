@@ -1,0 +1,24 @@
+//! What a step's body works with on the CPU: its tensors as slices, matrix products, and blocks of channels.
+//!
+//! The one idea: everything is generic over the number type, so that the code which trains in f32 is the code whose
+//! gradients are checked by finite differences in f64.
+
+mod blocks;
+mod context;
+mod matmul;
+mod real;
+
+pub(crate) use blocks::{BLOCK, Block, BlockMut, for_each_block};
+pub use context::{Context, View, ViewMut};
+pub use matmul::{Matrix, inside_gemm, matmul};
+pub use real::Real;
+
+/// What a step does on the CPU.
+pub trait CpuKernel<T: Real> {
+    fn run(&self, context: &Context<'_, T>);
+
+    /// Elements of scratch memory that [`Context::workspace`] hands to this step.
+    fn workspace(&self) -> usize {
+        0
+    }
+}

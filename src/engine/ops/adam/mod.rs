@@ -1,0 +1,74 @@
+//! Adam (Kingma and Ba, 2015) over flat buffers, and the step that ends an execution.
+
+mod cpu;
+mod cuda;
+
+use crate::engine::access::Access;
+use crate::engine::program::Step;
+use crate::engine::tape::Tape;
+use crate::engine::tensor::Tensor;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamOptions {
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+}
+
+/// Updates `parameters` by `gradients`; `first` and `second` are the moments. All four are flat and of one length.
+///
+/// The learning rate is [`Control::learning_rate`](crate::engine::access::Control), and the number of the update is its step + 1: a
+/// program updates each parameter once in an execution.
+#[derive(Debug)]
+struct Adam {
+    parameters: Tensor,
+    gradients: Tensor,
+    first: Tensor,
+    second: Tensor,
+    options: AdamOptions,
+}
+
+/// Records an update; the next backward pass starts a new gradient. `moments` are the first and the second.
+pub fn adam(tape: &mut Tape, parameters: Tensor, gradients: Tensor, moments: [Tensor; 2], options: AdamOptions) {
+    let [first, second] = moments;
+    for tensor in [parameters, gradients, first, second] {
+        assert_eq!(tensor.shape, [1, 1, 1, parameters.count()], "Adam works on flat buffers of one length");
+    }
+    tape.push(Adam { parameters, gradients, first, second, options });
+    tape.gradients_used(parameters);
+}
+
+impl Step for Adam {
+    fn name(&self) -> &'static str {
+        "adam"
+    }
+
+    fn accesses(&self) -> Vec<Access> {
+        vec![
+            Access::Update(self.parameters),
+            Access::Read(self.gradients),
+            Access::Update(self.first),
+            Access::Update(self.second),
+            Access::ReadControl,
+        ]
+    }
+}
+
+/// Ends an execution: the next one is the next step.
+#[derive(Debug)]
+struct Advance;
+
+/// Records the end of a training step.
+pub fn advance(tape: &mut Tape) {
+    tape.push(Advance);
+}
+
+impl Step for Advance {
+    fn name(&self) -> &'static str {
+        "advance"
+    }
+
+    fn accesses(&self) -> Vec<Access> {
+        vec![Access::WriteControl]
+    }
+}

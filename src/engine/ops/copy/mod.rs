@@ -1,0 +1,68 @@
+//! Copies between views: how given data enters a slice of a larger buffer, and how a given gradient enters a backward pass.
+
+mod cpu;
+mod cuda;
+
+use std::sync::Arc;
+
+use crate::engine::access::{Access, Destination};
+use crate::engine::program::{Backward, Rule, Step};
+use crate::engine::tape::{Root, Tape};
+use crate::engine::tensor::Tensor;
+
+/// `to = from`, or `to += from`.
+#[derive(Debug)]
+pub struct Copy {
+    pub from: Tensor,
+    pub to: Destination,
+}
+
+/// Records `to = from`; the shapes are equal.
+pub fn copy(tape: &mut Tape, from: Tensor, to: Tensor) {
+    assert_eq!(from.shape, to.shape, "a copy keeps the shape");
+    tape.push(Copy { from, to: Destination::overwrite(to) });
+}
+
+impl Step for Copy {
+    fn name(&self) -> &'static str {
+        "copy"
+    }
+
+    fn accesses(&self) -> Vec<Access> {
+        vec![Access::Read(self.from), self.to.access()]
+    }
+
+    fn rule(&self) -> Option<&dyn Rule> {
+        Some(self)
+    }
+}
+
+impl Rule for Copy {
+    fn output(&self) -> Tensor {
+        self.to.tensor
+    }
+
+    fn backward(&self, dy: Tensor, backward: &mut dyn Backward) {
+        let from = backward.at(self.from);
+        if let Some(to) = backward.destination(from) {
+            backward.push(Copy { from: dy, to });
+        }
+    }
+}
+
+/// A root whose gradient is given: `gradient` flows into `of`.
+#[derive(Debug)]
+pub struct Upstream {
+    pub of: Tensor,
+    pub gradient: Tensor,
+}
+
+impl Root for Upstream {
+    fn of(&self) -> Tensor {
+        self.of
+    }
+
+    fn step(&self, gradient: Destination) -> Arc<dyn Step> {
+        Arc::new(Copy { from: self.gradient, to: gradient })
+    }
+}

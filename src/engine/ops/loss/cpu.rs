@@ -1,0 +1,93 @@
+//! Losses on the CPU.
+
+use rayon::prelude::*;
+
+use super::{Criterion, LossGrad};
+use crate::engine::access::Access;
+use crate::engine::kernel::cpu::{Context, CpuKernel, Real};
+
+/// Pixels of one task. Each sums on its own and the sums are added in order, so that the value does not depend on the
+/// number of threads.
+const PIXELS: usize = 512;
+
+impl<T: Real> CpuKernel<T> for LossGrad {
+    fn workspace(&self) -> usize {
+        self.loss.of.pixels().div_ceil(PIXELS)
+    }
+
+    fn run(&self, context: &Context<'_, T>) {
+        let x = context.read(self.loss.of);
+        let count = self.loss.of.count() as f64;
+        let scale = T::of(self.loss.weight / count);
+        let sum = match self.loss.criterion {
+            Criterion::Mse { target } => {
+                let target = T::of(target);
+                self.sum(context, |p, c| squared(x.pixel(p)[c] - target, scale))
+            }
+            Criterion::Bce { target } => {
+                let target = T::of(target);
+                self.sum(context, |p, c| cross_entropy(x.pixel(p)[c], target, scale))
+            }
+            Criterion::BceLogits { target } => {
+                let target = T::of(target);
+                self.sum(context, |p, c| cross_entropy_of_logit(x.pixel(p)[c], target, scale))
+            }
+            Criterion::L2 { target } => {
+                let target = context.read(target);
+                self.sum(context, |p, c| squared(x.pixel(p)[c] - target.pixel(p)[c], scale))
+            }
+            Criterion::L1 { target } => {
+                let target = context.read(target);
+                self.sum(context, |p, c| {
+                    let error = x.pixel(p)[c] - target.pixel(p)[c];
+                    let sign = if error == T::zero() { T::zero() } else { error.signum() };
+                    (error.abs(), sign * scale)
+                })
+            }
+        };
+        context.write(Access::Write(self.loss.value)).data[0] = T::of(sum / count);
+    }
+}
+
+/// The square of `error`, and its slope times `scale`.
+fn squared<T: Real>(error: T, scale: T) -> (T, T) {
+    (error * error, T::of(2.0) * error * scale)
+}
+
+/// The cross-entropy of probability `p`, and its slope times `scale`.
+fn cross_entropy<T: Real>(p: T, target: T, scale: T) -> (T, T) {
+    let (one, least) = (T::one(), T::of(-100.0));
+    // Unlike `max`, this keeps what is not a number.
+    let at_least = |x: T| if x < least { least } else { x };
+    let term = (target - one) * at_least((-p).ln_1p()) - target * at_least(p.ln());
+    (term, (p - target) / ((one - p) * p).max(T::of(1e-12)) * scale)
+}
+
+/// The cross-entropy of `sigmoid(x)`, and its slope times `scale`. Nothing overflows: only `exp(-|x|)` is computed.
+fn cross_entropy_of_logit<T: Real>(x: T, target: T, scale: T) -> (T, T) {
+    let one = T::one();
+    let small = (-x.abs()).exp();
+    let sigmoid = if x >= T::zero() { one / (one + small) } else { small / (one + small) };
+    (x.max(T::zero()) - x * target + small.ln_1p(), (sigmoid - target) * scale)
+}
+
+impl LossGrad {
+    /// Sums the first result of `terms(pixel, channel)` and writes the second as the gradient.
+    fn sum<T: Real>(&self, context: &Context<'_, T>, terms: impl Fn(usize, usize) -> (T, T) + Sync) -> f64 {
+        let gradient = context.write(self.gradient.access());
+        let (channels, stride) = (gradient.channels(), gradient.stride);
+        let sums = context.workspace(CpuKernel::<T>::workspace(self));
+        let tasks = gradient.data.par_chunks_mut(stride * PIXELS).zip(&mut *sums).enumerate();
+        tasks.for_each(|(task, (pixels, sum))| {
+            *sum = T::zero();
+            for (p, pixel) in pixels.chunks_mut(stride).enumerate() {
+                for (c, gradient) in pixel[..channels].iter_mut().enumerate() {
+                    let (term, slope) = terms(task * PIXELS + p, c);
+                    *sum += term;
+                    *gradient = if self.gradient.accumulates() { *gradient + slope } else { slope };
+                }
+            }
+        });
+        sums.iter().map(|sum| sum.widen()).sum()
+    }
+}

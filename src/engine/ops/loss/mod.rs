@@ -1,0 +1,86 @@
+//! Losses, fused with their gradients: one pass over the data computes the value and what flows back from it.
+//!
+//! A loss is a [`Root`]: `tape.backward` records it, because only then is it known where its gradient goes. The value is
+//! unweighted; the gradient is that of `weight * value`.
+
+mod cpu;
+mod cuda;
+
+use std::sync::Arc;
+
+use crate::engine::access::{Access, Destination};
+use crate::engine::program::Step;
+use crate::engine::tape::Root;
+use crate::engine::tensor::Tensor;
+
+/// What the tensor is compared with, and how.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Criterion {
+    /// Mean of `(x - target)^2`. The least-squares GAN loss (Mao et al., 2017) has target 1 for real and 0 for fake.
+    Mse { target: f64 },
+    /// Mean of `-(target ln x + (1 - target) ln(1 - x))` for probabilities x. As in PyTorch the logarithms end at -100, and
+    /// the gradient is `(x - target) / (x (1 - x))` with a divisor of at least 1e-12.
+    Bce { target: f64 },
+    /// The same for `sigmoid(x)`, computed from x without loss of precision and without limits.
+    BceLogits { target: f64 },
+    /// Mean of `|x - target|`, whose gradient is 0 where they are equal.
+    L1 { target: Tensor },
+    /// Mean of `(x - target)^2`.
+    L2 { target: Tensor },
+}
+
+impl Criterion {
+    /// The tensor that it compares with, if that is not a number.
+    fn target(self) -> Option<Tensor> {
+        match self {
+            Criterion::Mse { .. } | Criterion::Bce { .. } | Criterion::BceLogits { .. } => None,
+            Criterion::L1 { target } | Criterion::L2 { target } => Some(target),
+        }
+    }
+}
+
+/// The mean of `criterion` over the elements of `of`, written to `value` (one element).
+#[derive(Clone, Copy, Debug)]
+pub struct Loss {
+    pub of: Tensor,
+    pub criterion: Criterion,
+    pub weight: f64,
+    pub value: Tensor,
+}
+
+impl Root for Loss {
+    fn of(&self) -> Tensor {
+        self.of
+    }
+
+    fn step(&self, gradient: Destination) -> Arc<dyn Step> {
+        if let Some(target) = self.criterion.target() {
+            assert_eq!(target.shape, self.of.shape, "a loss compares tensors of one shape");
+        }
+        assert_eq!(self.value.count(), 1, "a loss is one number");
+        Arc::new(LossGrad { loss: *self, gradient })
+    }
+}
+
+#[derive(Debug)]
+struct LossGrad {
+    loss: Loss,
+    gradient: Destination,
+}
+
+impl Step for LossGrad {
+    fn name(&self) -> &'static str {
+        match self.loss.criterion {
+            Criterion::Mse { .. } => "mse_loss",
+            Criterion::Bce { .. } => "bce_loss",
+            Criterion::BceLogits { .. } => "bce_logits_loss",
+            Criterion::L1 { .. } => "l1_loss",
+            Criterion::L2 { .. } => "l2_loss",
+        }
+    }
+
+    fn accesses(&self) -> Vec<Access> {
+        let accesses = [Access::Read(self.loss.of), Access::Write(self.loss.value), self.gradient.access()];
+        accesses.into_iter().chain(self.loss.criterion.target().map(Access::Read)).collect()
+    }
+}

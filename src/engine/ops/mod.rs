@@ -1,0 +1,14 @@
+//! One room per op: its shape rule, what its derivative reads, and its kernels.
+//!
+//! A function named after the op (`conv`, `norm_act`, `tanh`, …) checks shapes and records a step; the step's
+//! [`Rule`](crate::engine::program::Rule) records the steps of the derivative. To add an op: a room here, one `mod` line, one kind in
+//! the op test table.
+
+pub mod adam;
+pub mod conv;
+pub mod copy;
+pub mod detach;
+pub mod loss;
+pub mod norm_act;
+pub mod squash;
+pub mod upsample;

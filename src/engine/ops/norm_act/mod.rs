@@ -1,0 +1,242 @@
+//! Instance normalisation, activation and dropout in one pass, in this order, each of them optional. The norm may be followed
+//! by a gain and a bias of each channel: `y = dropout(act(gain * norm(x) + bias))`.
+//!
+//! Each channel of each image is normalised by its own mean and biased variance (Ulyanov et al., "Instance Normalization",
+//! 2016), in training and in use alike. Dropout stores no mask: the bits are Philox of (seed, step, pass, layer, element), so
+//! the backward pass draws the same ones again.
+
+mod cpu;
+mod cuda;
+
+use super::conv::BiasGrad;
+use crate::engine::access::{Access, Destination};
+use crate::engine::program::{Backward, Rule, Step};
+use crate::engine::tape::Tape;
+use crate::engine::tensor::Tensor;
+
+/// Added to the variance before its root is taken: PyTorch's default.
+pub const EPSILON: f64 = 1e-5;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Activation {
+    Identity,
+    /// `max(x, 0.2 x)`.
+    LeakyRelu,
+    Relu,
+}
+
+impl Activation {
+    /// The slope for values that are not positive.
+    pub fn slope(self) -> f64 {
+        match self {
+            Activation::Identity => 1.0,
+            Activation::LeakyRelu => 0.2,
+            Activation::Relu => 0.0,
+        }
+    }
+}
+
+/// Each element is zeroed with `probability`, and what is left scaled up by `1 / (1 - probability)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    pub probability: f64,
+    /// Which of its network's dropout layers, in forward order.
+    pub layer: u16,
+    /// Which evaluation of the network within the step.
+    pub pass: u16,
+    /// Place of the step's first image in the batch that its draws are of. A step that gathers gradients over several small
+    /// batches so draws what one large batch would have drawn.
+    pub first_image: usize,
+    /// Whether the step tells the images of the batch apart, and not their place: image i draws what image 0 would draw i steps
+    /// later. What an image draws is then the same in whatever batch it is run.
+    pub by_step: bool,
+}
+
+impl Dropout {
+    /// The counter word that keeps the draws of layers and passes apart.
+    pub(crate) fn place(self) -> u32 {
+        u32::from(self.layer) | u32::from(self.pass) << 16
+    }
+
+    /// A draw below this is dropped.
+    pub(crate) fn threshold(self) -> u32 {
+        (self.probability * 4_294_967_296.0).round().min(4_294_967_295.0) as u32
+    }
+
+    /// What elements that are left are multiplied by.
+    pub(crate) fn scale(self) -> f64 {
+        1.0 / (1.0 - self.probability)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NormAct {
+    pub norm: bool,
+    pub activation: Activation,
+    pub dropout: Option<Dropout>,
+}
+
+impl NormAct {
+    /// Place of the first image in the batch that dropout draws for.
+    fn first_image(self) -> usize {
+        self.dropout.map_or(0, |dropout| dropout.first_image)
+    }
+
+    /// Of image `image` of the batch that dropout draws for, `elements` an image: how many steps later it draws, and the place of
+    /// its first element among the draws.
+    fn drawn_at(self, image: usize, elements: usize) -> (u64, usize) {
+        match self.dropout {
+            Some(Dropout { by_step: true, .. }) => (image as u64, 0),
+            _ => (0, image * elements),
+        }
+    }
+}
+
+/// What each normalised channel is multiplied by, and what is then added: parameters of c elements.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Affine {
+    pub gain: Tensor,
+    pub bias: Tensor,
+}
+
+/// Records `y = dropout(activation(gain * norm(x) + bias))`; both are `[n, h, w, c]`. Without `affine` gain is 1 and bias 0.
+pub fn norm_act(tape: &mut Tape, x: Tensor, y: Tensor, affine: Option<Affine>, op: NormAct) {
+    assert_eq!(x.shape, y.shape, "norm_act keeps the shape");
+    assert!(op.norm || affine.is_none(), "gain and bias belong to a norm");
+    for parameter in affine.iter().flat_map(|affine| [affine.gain, affine.bias]) {
+        assert_eq!(parameter.shape, [1, 1, 1, x.channels()], "shape of a gain or a bias");
+    }
+    assert!(
+        !op.norm || x.shape[1] * x.shape[2] > 1,
+        "a one-pixel map cannot be instance-normalised: it would be all zeros"
+    );
+    let statistics = tape.transient([x.shape[0], 1, 2, x.channels()]);
+    tape.push(Forward { x, y, statistics, affine, op });
+}
+
+/// `statistics` is `[n, 1, 2, c]`: mean and 1 / standard deviation, 0 and 1 without norm.
+#[derive(Debug)]
+pub struct Forward {
+    x: Tensor,
+    y: Tensor,
+    statistics: Tensor,
+    affine: Option<Affine>,
+    op: NormAct,
+}
+
+/// Sums over the pixels of each image, `[n, 1, 1, c]`: what each image adds to the gradients of gain and bias.
+#[derive(Clone, Copy, Debug)]
+struct AffineSums {
+    gain: Tensor,
+    bias: Tensor,
+}
+
+#[derive(Debug)]
+pub struct Gradient {
+    x: Tensor,
+    dy: Tensor,
+    statistics: Tensor,
+    dx: Destination,
+    affine: Option<(Affine, AffineSums)>,
+    op: NormAct,
+    /// Place of the first image in the batch that dropout draws for.
+    first_image: usize,
+}
+
+/// The access to the control values that dropout needs.
+fn control(op: NormAct) -> Option<Access> {
+    op.dropout.map(|_| Access::ReadControl)
+}
+
+fn reads(affine: Option<Affine>) -> impl Iterator<Item = Access> {
+    affine.into_iter().flat_map(|Affine { gain, bias }| [gain, bias].map(Access::Read))
+}
+
+impl Step for Forward {
+    fn name(&self) -> &'static str {
+        "norm_act"
+    }
+
+    fn accesses(&self) -> Vec<Access> {
+        let tensors = [Access::Read(self.x), Access::Write(self.y), Access::Write(self.statistics)];
+        tensors.into_iter().chain(reads(self.affine)).chain(control(self.op)).collect()
+    }
+
+    fn rule(&self) -> Option<&dyn Rule> {
+        Some(self)
+    }
+}
+
+impl Rule for Forward {
+    fn output(&self) -> Tensor {
+        self.y
+    }
+
+    fn backward(&self, dy: Tensor, backward: &mut dyn Backward) {
+        let x = backward.at(self.x);
+        let statistics = backward.at(self.statistics);
+        let op = self.op;
+        let first_image = op.first_image() + backward.first_image();
+        let dx = backward.destination(x);
+        let Some(affine) = self.affine else {
+            if let Some(dx) = dx {
+                backward.push(Gradient { x, dy, statistics, dx, affine: None, op, first_image });
+            }
+            return;
+        };
+        let [gain, bias] = [affine.gain, affine.bias].map(|parameter| backward.destination(parameter));
+        // One step computes all, so where nobody wants the gradient of x it is written all the same, and forgotten.
+        let dx = dx.unwrap_or_else(|| Destination::overwrite(backward.transient(x.shape)));
+        let [of_gain, of_bias] = [(); 2].map(|()| backward.transient([x.shape[0], 1, 1, x.channels()]));
+        let sums = AffineSums { gain: of_gain, bias: of_bias };
+        backward.push(Gradient { x, dy, statistics, dx, affine: Some((affine, sums)), op, first_image });
+        // The images are summed as the pixels under a convolution's bias are.
+        for (sums, parameter) in [(of_gain, gain), (of_bias, bias)] {
+            if let Some(parameter) = parameter {
+                backward.push(BiasGrad { gradient: sums, bias: parameter });
+            }
+        }
+    }
+}
+
+impl Step for Gradient {
+    fn name(&self) -> &'static str {
+        "norm_act_grad"
+    }
+
+    fn accesses(&self) -> Vec<Access> {
+        let tensors = [self.x, self.dy, self.statistics].map(Access::Read).into_iter().chain([self.dx.access()]);
+        let sums = self.affine.iter().flat_map(|(_, sums)| [sums.gain, sums.bias].map(Access::Write));
+        tensors.chain(reads(self.affine.map(|(affine, _)| affine))).chain(sums).chain(control(self.op)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::access::Control;
+    use crate::engine::device::cpu::Cpu;
+
+    #[test]
+    fn by_step_an_image_draws_the_same_in_whatever_batch_it_is_run() {
+        // 15 elements an image: its draws do not begin with a whole counter when they go by place.
+        let drawn = |images: usize, step: u64, by_step: bool| {
+            let mut tape = Tape::new();
+            let [x, y] = [(); 2].map(|()| tape.persistent([images, 1, 5, 3]));
+            let dropout = Some(Dropout { probability: 0.5, layer: 1, pass: 0, first_image: 0, by_step });
+            norm_act(&mut tape, x, y, None, NormAct { norm: false, activation: Activation::Identity, dropout });
+            let control = Control { seed: 9, step, learning_rate: 0.0 };
+            let mut cpu = Cpu::<f32>::new(tape.finish(), control).expect("memory");
+            cpu.write(x, &vec![1.0; x.count()]);
+            cpu.execute();
+            cpu.read(y)
+        };
+        let step = u64::from(u32::MAX) - 1;
+        let batch = drawn(4, step, true);
+        for (later, image) in batch.chunks_exact(15).enumerate() {
+            assert_eq!(image, drawn(1, step + later as u64, true), "image {later}");
+        }
+        assert_eq!(batch[..15], drawn(1, step, false), "the first image draws the same either way");
+        assert_ne!(batch, drawn(4, step, false));
+    }
+}

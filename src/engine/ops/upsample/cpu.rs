@@ -1,0 +1,77 @@
+//! Folding and pixel shuffle on the CPU.
+
+use super::{Fold, FoldGrad, Shuffle, ShuffleGrad, folded};
+use crate::engine::access::Access;
+use crate::engine::kernel::cpu::{Context, CpuKernel, Real};
+use crate::engine::tensor::Shape;
+
+/// Calls `visit(place in the folded weight, place in the weight)` for each tap of each phase, in units of input channels.
+fn for_each_tap(weight: Shape, mut visit: impl FnMut(usize, usize)) {
+    let [outputs, rows, columns, _] = weight;
+    for (a, b) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        for o in 0..outputs {
+            for (r, s) in (0..rows).flat_map(|r| (0..columns).map(move |s| (r, s))) {
+                let phase = (a * 2 + b) * outputs + o;
+                visit((phase * 3 + folded(a, r)) * 3 + folded(b, s), (o * rows + r) * columns + s);
+            }
+        }
+    }
+}
+
+impl<T: Real> CpuKernel<T> for Fold {
+    fn run(&self, context: &Context<'_, T>) {
+        let weight = context.read(self.weight);
+        let mut folded = context.write(Access::Write(self.folded));
+        folded.data.fill(T::zero());
+        for_each_tap(weight.shape, |to, from| {
+            folded.pixel(to).iter_mut().zip(weight.pixel(from)).for_each(|(sum, &w)| *sum += w);
+        });
+    }
+}
+
+impl<T: Real> CpuKernel<T> for FoldGrad {
+    fn run(&self, context: &Context<'_, T>) {
+        let folded = context.read(self.folded);
+        let mut weight = context.write(self.weight.access());
+        if !self.weight.accumulates() {
+            weight.data.fill(T::zero());
+        }
+        for_each_tap(weight.shape, |from, to| {
+            weight.pixel(to).iter_mut().zip(folded.pixel(from)).for_each(|(sum, &w)| *sum += w);
+        });
+    }
+}
+
+/// Calls `visit(big pixel, small pixel, first channel of its phase)` for every pixel of the big grid `[n, h, w, c]`.
+fn for_each_pixel([images, height, width, channels]: Shape, mut visit: impl FnMut(usize, usize, usize)) {
+    for row in 0..images * height {
+        for w in 0..width {
+            // Images have an even number of rows, so half a row of all images is the row of the small grid.
+            let small = row / 2 * (width / 2) + w / 2;
+            visit(row * width + w, small, (row % 2 * 2 + w % 2) * channels);
+        }
+    }
+}
+
+impl<T: Real> CpuKernel<T> for Shuffle {
+    fn run(&self, context: &Context<'_, T>) {
+        let (x, bias) = (context.read(self.x), context.read(self.bias).data);
+        let mut y = context.write(Access::Write(self.y));
+        for_each_pixel(y.shape, |big, small, phase| {
+            let x = &x.pixel(small)[phase..];
+            y.pixel(big).iter_mut().zip(x).zip(bias).for_each(|((y, &x), &bias)| *y = x + bias);
+        });
+    }
+}
+
+impl<T: Real> CpuKernel<T> for ShuffleGrad {
+    fn run(&self, context: &Context<'_, T>) {
+        let dy = context.read(self.dy);
+        let mut dx = context.write(self.dx.access());
+        for_each_pixel(dy.shape, |big, small, phase| {
+            for (dx, &dy) in dx.pixel(small)[phase..].iter_mut().zip(dy.pixel(big)) {
+                *dx = if self.dx.accumulates() { *dx + dy } else { dy };
+            }
+        });
+    }
+}

@@ -1,0 +1,184 @@
+//! From a recorded program to memory: which step must wait for which, and where each buffer lies in one arena.
+//!
+//! The one idea: two buffers may share memory only when *every* order of the steps that keeps the dependencies is done with
+//! one before it starts the other. So the arena is right for any such order, and a device is free to choose one.
+
+use crate::engine::access::Access;
+use crate::engine::philox::{Purpose, Stream};
+use crate::engine::program::{Lifetime, Program, Touch};
+use crate::engine::tensor::BufferId;
+
+/// Offsets in the arena are multiples of this many elements: 128 bytes of f32, two cache lines.
+const ALIGNMENT: usize = 32;
+
+/// The partial order of a program's steps.
+#[derive(Debug)]
+pub struct Dependencies {
+    /// By step, the steps that must have ended before it starts, direct or not.
+    ancestors: Vec<StepSet>,
+}
+
+impl Dependencies {
+    pub fn of(program: &Program) -> Dependencies {
+        let touched: Vec<Vec<Touch>> =
+            program.steps.iter().map(|s| s.accesses.iter().map(|a| Touch::of(a, &program.buffers)).collect()).collect();
+        let mut ancestors: Vec<StepSet> = Vec::with_capacity(touched.len());
+        for (step, touches) in touched.iter().enumerate() {
+            let mut set = StepSet::new(touched.len());
+            // Latest first: an earlier step that a later one already waits for needs no comparison.
+            for earlier in (0..step).rev() {
+                if !set.contains(earlier) && touched[earlier].iter().any(|a| touches.iter().any(|b| a.conflicts(b))) {
+                    set.insert(earlier);
+                    set.insert_all(&ancestors[earlier]);
+                }
+            }
+            ancestors.push(set);
+        }
+        Dependencies { ancestors }
+    }
+
+    /// Whether `later` must wait for `earlier`.
+    pub fn ordered(&self, earlier: usize, later: usize) -> bool {
+        self.ancestors[later].contains(earlier)
+    }
+
+    /// An order of the first `steps` steps, drawn by `seed` among those that keep the dependencies. For checked runs.
+    pub(crate) fn random_order(&self, steps: usize, seed: u64) -> Vec<usize> {
+        let mut draws = Stream::new(seed, Purpose::Shuffle, 0);
+        let mut waiting: Vec<usize> = (0..steps).collect();
+        let mut order = Vec::with_capacity(steps);
+        while !waiting.is_empty() {
+            let ready = |&step: &usize| !waiting.iter().any(|&other| self.ordered(other, step));
+            let ready: Vec<usize> = waiting.iter().copied().filter(ready).collect();
+            let next = ready[draws.below(ready.len() as u32) as usize];
+            waiting.retain(|&step| step != next);
+            order.push(next);
+        }
+        order
+    }
+}
+
+#[derive(Clone, Debug)]
+struct StepSet(Vec<u64>);
+
+impl StepSet {
+    fn new(steps: usize) -> StepSet {
+        StepSet(vec![0; steps.div_ceil(64)])
+    }
+
+    fn contains(&self, step: usize) -> bool {
+        self.0[step / 64] >> (step % 64) & 1 == 1
+    }
+
+    fn insert(&mut self, step: usize) {
+        self.0[step / 64] |= 1 << (step % 64);
+    }
+
+    fn insert_all(&mut self, other: &StepSet) {
+        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a |= b);
+    }
+
+    fn keep_common(&mut self, other: &StepSet) {
+        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a &= b);
+    }
+
+    fn is_within(&self, other: &StepSet) -> bool {
+        self.0.iter().zip(&other.0).all(|(a, b)| a & !b == 0)
+    }
+}
+
+/// Where each buffer lies.
+#[derive(Debug)]
+pub struct Plan {
+    /// First element of each buffer in the arena.
+    offsets: Vec<usize>,
+    /// Elements of the arena.
+    total: usize,
+    /// Elements of it that persistent buffers take; they come first.
+    persistent: usize,
+}
+
+impl Plan {
+    pub fn of(program: &Program, dependencies: &Dependencies) -> Plan {
+        let mut offsets = vec![0; program.buffers.len()];
+        let mut persistent = 0;
+        for (id, buffer) in program.buffers.iter().filter(|(_, b)| b.lifetime == Lifetime::Persistent) {
+            offsets[id.0] = persistent;
+            persistent += buffer.count().next_multiple_of(ALIGNMENT);
+        }
+
+        let mut lives = lives(program, dependencies);
+        // Large ones first, each at the lowest place that no contemporary holds.
+        lives.sort_by_key(|life| std::cmp::Reverse(life.length));
+        let mut placed: Vec<Placed> = Vec::with_capacity(lives.len());
+        for life in lives {
+            let mut taken: Vec<_> =
+                placed.iter().filter(|other| other.life.meets(&life)).map(Placed::elements).collect();
+            taken.sort_unstable_by_key(|range| range.start);
+            let start = taken.iter().fold(persistent, |start, range| {
+                if start + life.length <= range.start { start } else { start.max(range.end) }
+            });
+            offsets[life.buffer.0] = start;
+            placed.push(Placed { life, start });
+        }
+        let total = placed.iter().map(|p| p.elements().end).max().unwrap_or(persistent);
+        Plan { offsets, total, persistent }
+    }
+
+    pub fn offset(&self, buffer: BufferId) -> usize {
+        self.offsets[buffer.0]
+    }
+
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    pub fn persistent(&self) -> usize {
+        self.persistent
+    }
+}
+
+struct Placed {
+    life: Life,
+    start: usize,
+}
+
+impl Placed {
+    fn elements(&self) -> std::ops::Range<usize> {
+        self.start..self.start + self.life.length
+    }
+}
+
+/// When a transient buffer is in use.
+struct Life {
+    buffer: BufferId,
+    length: usize,
+    /// The steps that touch it.
+    users: StepSet,
+    /// The steps that are over before the first of its users starts, in every order.
+    over_before: StepSet,
+}
+
+impl Life {
+    /// Whether some order has both in use at once.
+    fn meets(&self, other: &Life) -> bool {
+        !self.users.is_within(&other.over_before) && !other.users.is_within(&self.over_before)
+    }
+}
+
+fn lives(program: &Program, dependencies: &Dependencies) -> Vec<Life> {
+    let steps = program.steps.len();
+    let life = |(id, length): (BufferId, usize)| {
+        let mut users = StepSet::new(steps);
+        let mut over_before = StepSet(vec![u64::MAX; steps.div_ceil(64)]);
+        for (index, recorded) in program.steps.iter().enumerate() {
+            if recorded.accesses.iter().filter_map(Access::tensor).any(|t| t.buffer == id) {
+                users.insert(index);
+                over_before.keep_common(&dependencies.ancestors[index]);
+            }
+        }
+        Life { buffer: id, length: length.next_multiple_of(ALIGNMENT), users, over_before }
+    };
+    let transient = program.buffers.iter().filter(|(_, b)| b.lifetime == Lifetime::Transient);
+    transient.map(|(id, buffer)| life((id, buffer.count()))).collect()
+}

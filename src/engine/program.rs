@@ -1,0 +1,202 @@
+//! A recorded program: a list of steps over buffers, the same for every device.
+//!
+//! The one idea: a step says which tensors it reads and writes. Everything else follows from that: the order that must be
+//! kept, which buffers may share memory, and what a device may hand to a kernel.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::engine::access::{Access, Destination};
+use crate::engine::kernel::cpu::CpuKernel;
+use crate::engine::kernel::cuda::CudaKernel;
+use crate::engine::tensor::{BufferId, Region, Shape, Tensor};
+
+/// One kernel's worth of work over fixed tensors.
+pub trait Step: Debug + Send + Sync + CpuKernel<f32> + CpuKernel<f64> + CudaKernel {
+    /// Of the kernel, for reports and errors.
+    fn name(&self) -> &'static str;
+
+    fn accesses(&self) -> Vec<Access>;
+
+    /// How to differentiate this step; `None` for steps that have no derivative (gradients and updates).
+    fn rule(&self) -> Option<&dyn Rule> {
+        None
+    }
+}
+
+/// The derivative of a step with one output.
+pub trait Rule {
+    fn output(&self) -> Tensor;
+
+    /// Records the steps that turn `dy`, the gradient of the output, into gradients of the inputs.
+    ///
+    /// `dy` may cover only some images of the batch; [`Backward::at`] narrows the tensors of the forward step to them.
+    fn backward(&self, dy: Tensor, backward: &mut dyn Backward);
+}
+
+/// A backward pass while it is being recorded: what a [`Rule`] may ask of it.
+pub trait Backward {
+    /// The images of an activation of the forward step that `dy` covers.
+    fn at(&self, activation: Tensor) -> Tensor;
+
+    /// The first image of the forward step's batch that `dy` covers.
+    fn first_image(&self) -> usize;
+
+    /// Where to write the gradient of `input`; `None` when nobody asked for it.
+    fn destination(&mut self, input: Tensor) -> Option<Destination>;
+
+    fn transient(&mut self, shape: Shape) -> Tensor;
+
+    fn push_shared(&mut self, step: Arc<dyn Step>);
+}
+
+impl dyn Backward + '_ {
+    pub fn push(&mut self, step: impl Step + 'static) {
+        self.push_shared(Arc::new(step));
+    }
+}
+
+/// Whether a buffer's values outlive one execution of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Parameters, moments, inputs, losses: what the host or the next execution looks at. Zero at first.
+    Persistent,
+    /// Lives from its first writer to its last reader; its memory may serve others before and after.
+    Transient,
+}
+
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    pub shape: Shape,
+    pub lifetime: Lifetime,
+}
+
+impl Buffer {
+    pub fn count(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// All buffers of a program, by [`BufferId`].
+#[derive(Clone, Debug, Default)]
+pub struct Buffers(Vec<Buffer>);
+
+impl Buffers {
+    /// A new buffer, and the tensor that covers it.
+    pub fn add(&mut self, shape: Shape, lifetime: Lifetime) -> Tensor {
+        self.0.push(Buffer { shape, lifetime });
+        Tensor { buffer: BufferId(self.0.len() - 1), offset: 0, shape, stride: shape[3], detached: false }
+    }
+
+    pub fn get(&self, id: BufferId) -> &Buffer {
+        &self.0[id.0]
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (BufferId, &Buffer)> {
+        self.0.iter().enumerate().map(|(i, buffer)| (BufferId(i), buffer))
+    }
+
+    /// Where `tensor` lies in its buffer. A view whose pixels are not the buffer's own (a weight in a flat parameter
+    /// buffer) is contiguous, and the buffer is one row.
+    pub fn region(&self, tensor: Tensor) -> Region {
+        let pitch = self.get(tensor.buffer).shape[3];
+        let (rows, columns) = if tensor.stride == pitch {
+            let (row, column) = (tensor.offset / pitch, tensor.offset % pitch);
+            (row..row + tensor.pixels(), column..column + tensor.channels())
+        } else {
+            (0..1, tensor.offset..tensor.offset + tensor.count())
+        };
+        Region { buffer: tensor.buffer, rows, columns }
+    }
+}
+
+/// An access in the form in which conflicts are found.
+pub(crate) struct Touch {
+    /// `None` for the control values.
+    region: Option<Region>,
+    writes: bool,
+}
+
+impl Touch {
+    pub fn of(access: &Access, buffers: &Buffers) -> Touch {
+        Touch { region: access.tensor().map(|t| buffers.region(t)), writes: access.writes() }
+    }
+
+    pub fn conflicts(&self, other: &Touch) -> bool {
+        (self.writes || other.writes)
+            && match (&self.region, &other.region) {
+                (Some(a), Some(b)) => a.overlaps(b),
+                (None, None) => true,
+                _ => false,
+            }
+    }
+}
+
+/// A step with its accesses, which are asked for once.
+#[derive(Debug)]
+pub struct RecordedStep {
+    pub(crate) step: Arc<dyn Step>,
+    pub(crate) accesses: Vec<Access>,
+}
+
+impl RecordedStep {
+    /// # Panics
+    /// When what the step writes may lie between elements of another of its tensors: kernels are handed whole spans, so
+    /// such a step could not be run safely. It is a mistake in an op, never in what a user does.
+    pub fn new(step: Arc<dyn Step>) -> RecordedStep {
+        let accesses = step.accesses();
+        for tensor in accesses.iter().filter_map(Access::tensor) {
+            assert!(tensor.stride >= tensor.channels(), "{}: pixels of {tensor:?} overlap", step.name());
+        }
+        let tensors = || accesses.iter().enumerate().filter_map(|(i, a)| Some((i, a, a.tensor()?)));
+        for (i, access, written) in tensors().filter(|(_, access, _)| access.writes()) {
+            for (_, _, other) in tensors().filter(|&(j, _, t)| j != i && t.buffer == written.buffer) {
+                let (a, b) = (written.span(), other.span());
+                assert!(a.end <= b.start || b.end <= a.start, "{}: {access:?} reaches into {other:?}", step.name());
+            }
+        }
+        RecordedStep { step, accesses }
+    }
+
+    pub fn step(&self) -> &dyn Step {
+        &*self.step
+    }
+
+    /// What it reads and writes, in the order of the step's own list.
+    pub fn accesses(&self) -> &[Access] {
+        &self.accesses
+    }
+}
+
+/// What a tape ends as: recorded once, planned, executed again and again.
+#[derive(Debug)]
+pub struct Program {
+    pub(crate) buffers: Buffers,
+    pub(crate) steps: Vec<RecordedStep>,
+    /// How many of the steps, from the first on, an execution runs. Those behind them run on demand, over the same buffers.
+    pub(crate) main: usize,
+}
+
+impl Program {
+    pub fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
+    /// How many of the steps, from the first on, an execution runs.
+    pub fn main_steps(&self) -> usize {
+        self.main
+    }
+
+    /// In recorded order.
+    pub fn steps(&self) -> &[RecordedStep] {
+        &self.steps
+    }
+}

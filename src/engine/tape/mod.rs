@@ -1,0 +1,286 @@
+//! The autograd tape: it records steps once, and `backward` appends the steps that compute gradients.
+//!
+//! The one idea: the tape alone decides where a gradient is written and whether its writer overwrites or accumulates. A
+//! derivative rule asks for a [`Destination`] and obeys, so no op can lose the gradient of a tensor with two consumers.
+//! Recording order is a topological order, so the reverse sweep needs no sort.
+
+mod fill;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::engine::access::{Access, Destination, Mode};
+use crate::engine::program::{Backward, Buffers, Lifetime, Program, RecordedStep, Step, Touch};
+use crate::engine::tensor::{BufferId, Region, Shape, Tensor};
+use fill::Fill;
+
+/// Where a backward pass starts: a scalar whose gradient is one, or a tensor whose gradient is given.
+pub trait Root {
+    /// The tensor that the root's gradient flows into.
+    fn of(&self) -> Tensor;
+
+    /// The step that computes the root's value and, into `gradient`, its derivative with respect to [`Root::of`].
+    fn step(&self, gradient: Destination) -> Arc<dyn Step>;
+}
+
+/// The gradient of one buffer, and which of its regions have been written so far.
+#[derive(Debug)]
+struct Gradient {
+    tensor: Tensor,
+    written: Vec<Region>,
+}
+
+impl Gradient {
+    fn new(tensor: Tensor) -> Gradient {
+        Gradient { tensor, written: Vec::new() }
+    }
+
+    /// The parts of `region` that nothing has been written to.
+    fn missing(&self, region: &Region) -> Vec<Region> {
+        self.written.iter().fold(vec![region.clone()], |rest, w| rest.iter().flat_map(|r| r.without(w)).collect())
+    }
+}
+
+/// Records steps over buffers.
+#[derive(Debug, Default)]
+pub struct Tape {
+    buffers: Buffers,
+    steps: Vec<RecordedStep>,
+    /// Gradients of parameters, by parameter buffer. They gather over several backward passes until an update uses them.
+    parameter_gradients: HashMap<BufferId, Gradient>,
+    /// Where the steps on demand begin.
+    main: Option<usize>,
+}
+
+impl Tape {
+    pub fn new() -> Tape {
+        Tape::default()
+    }
+
+    /// A tensor whose values last from its writer to its last reader.
+    pub fn transient(&mut self, shape: Shape) -> Tensor {
+        self.buffers.add(shape, Lifetime::Transient)
+    }
+
+    /// A tensor whose values last from one execution to the next: what the host reads or writes.
+    pub fn persistent(&mut self, shape: Shape) -> Tensor {
+        self.buffers.add(shape, Lifetime::Persistent)
+    }
+
+    /// A flat buffer for parameters, and the flat buffer of the same length for their gradients.
+    pub fn parameters(&mut self, count: usize) -> (Tensor, Tensor) {
+        let parameters = self.persistent([1, 1, 1, count]);
+        let gradients = self.persistent([1, 1, 1, count]);
+        self.parameter_gradients.insert(parameters.buffer, Gradient::new(gradients));
+        (parameters, gradients)
+    }
+
+    pub fn push(&mut self, step: impl Step + 'static) {
+        self.push_shared(Arc::new(step));
+    }
+
+    fn push_shared(&mut self, step: Arc<dyn Step>) {
+        self.steps.push(RecordedStep::new(step));
+    }
+
+    /// Says that the gradients of `parameters` have been used: the next backward pass overwrites them.
+    pub fn gradients_used(&mut self, parameters: Tensor) {
+        if let Some(gradient) = self.parameter_gradients.get_mut(&parameters.buffer) {
+            gradient.written.clear();
+        }
+    }
+
+    /// Appends the steps that compute the gradients of the sum of `roots` with respect to `wrt`, and only those. Returns where
+    /// each gradient will be: in the flat buffer of a parameter's gradients, else in a transient tensor of its own.
+    ///
+    /// Gradients of parameters add to what earlier passes left, until an update uses them. Where no root depends on it the
+    /// gradient of a parameter is left as it was (zero at first), any other is set to zero.
+    ///
+    /// # Errors
+    /// When a root does not depend on `wrt`, or when a value that a gradient needs has been overwritten since the forward
+    /// pass (most often by an update between a network's evaluation and its differentiation).
+    pub fn backward(&mut self, roots: &[&dyn Root], wrt: &[Tensor]) -> Result<Vec<Tensor>> {
+        let recorded = self.steps.len();
+        let (reaching, live) = self.reach(wrt);
+        let mut backward = Pass { tape: self, reaching, gradients: HashMap::new(), batch: None };
+        for root in roots {
+            let Some(destination) = backward.destination(root.of()) else {
+                bail!("a root at {:?} does not depend on what it is to be differentiated by", root.of());
+            };
+            backward.tape.push_shared(root.step(destination));
+        }
+        for index in (0..recorded).rev().filter(|&i| live[i]) {
+            let before = backward.tape.steps.len();
+            backward.differentiate(index);
+            backward.tape.check_versions(index, before)?;
+        }
+        Ok(wrt.iter().map(|&tensor| backward.gradient(tensor)).collect())
+    }
+
+    /// Which regions `wrt` flows into, and which steps it flows through.
+    fn reach(&self, wrt: &[Tensor]) -> (Vec<Region>, Vec<bool>) {
+        let mut reaching: Vec<Region> = wrt.iter().map(|&t| self.buffers.region(t)).collect();
+        let live = self.steps.iter().map(|recorded| {
+            let Some(rule) = recorded.step.rule() else { return false };
+            let live = recorded.accesses.iter().filter(|access| !access.writes()).any(|access| {
+                let tensor = access.tensor().filter(|t| !t.is_detached());
+                tensor.is_some_and(|t| reaching.iter().any(|r| r.overlaps(&self.buffers.region(t))))
+            });
+            if live {
+                reaching.push(self.buffers.region(rule.output()));
+            }
+            live
+        });
+        let live = live.collect();
+        (reaching, live)
+    }
+
+    /// The steps from `recorded` on differentiate step `forward`: what it wrote, and whatever they read of what it read or
+    /// wrote, may not have changed since it ran.
+    fn check_versions(&self, forward: usize, recorded: usize) -> Result<()> {
+        let known = &self.steps[forward].accesses;
+        let same_memory = |a: &Access, b: &Access| a.tensor().map(|t| t.buffer) == b.tensor().map(|t| t.buffer);
+        let reads = self.steps[recorded..].iter().flat_map(|step| &step.accesses).filter(|a| !a.writes());
+        let needed = reads.filter(|read| known.iter().any(|access| same_memory(access, read)));
+        let written = known.iter().filter(|access| access.writes() && recorded < self.steps.len());
+        for access in needed.chain(written) {
+            let touch = Touch::of(access, &self.buffers);
+            let overwrites = |later: &Access| later.writes() && Touch::of(later, &self.buffers).conflicts(&touch);
+            let later = &self.steps[forward + 1..recorded];
+            let clash = later.iter().find(|step| step.accesses.iter().any(overwrites));
+            ensure!(
+                clash.is_none(),
+                "{} (step {forward}) can no longer be differentiated: {} has since overwritten {}, which its gradient \
+                 needs; record the forward pass again after that",
+                self.steps[forward].step.name(),
+                clash.map_or("a later step", |s| s.step.name()),
+                access.tensor().map_or("the step's number".to_owned(), |tensor| format!("{tensor:?}")),
+            );
+        }
+        Ok(())
+    }
+
+    /// Says that the steps recorded from here on run on demand only, between two executions.
+    pub fn begin_on_demand(&mut self) {
+        self.main = Some(self.steps.len());
+    }
+
+    pub fn finish(self) -> Program {
+        let main = self.main.unwrap_or(self.steps.len());
+        Program { buffers: self.buffers, steps: self.steps, main }
+    }
+}
+
+/// A backward pass while it is being recorded.
+struct Pass<'a> {
+    tape: &'a mut Tape,
+    reaching: Vec<Region>,
+    /// Of everything but parameters, by buffer; each as large as its buffer, so that a slice has its gradient in the slice.
+    gradients: HashMap<BufferId, Gradient>,
+    /// Images of the step under differentiation that have a gradient: (first, count).
+    batch: Option<(usize, usize)>,
+}
+
+impl Backward for Pass<'_> {
+    fn at(&self, activation: Tensor) -> Tensor {
+        let (first, count) = self.batch.expect("set before a rule is asked");
+        activation.batch_slice(first..first + count)
+    }
+
+    fn first_image(&self) -> usize {
+        self.batch.expect("set before a rule is asked").0
+    }
+
+    fn destination(&mut self, input: Tensor) -> Option<Destination> {
+        let region = self.tape.buffers.region(input);
+        if input.is_detached() || !self.reaching.iter().any(|r| r.overlaps(&region)) {
+            return None;
+        }
+        let gradient = self.gradient_of(input.buffer);
+        let missing = gradient.missing(&region);
+        let tensor = Tensor { buffer: gradient.tensor.buffer, ..input };
+        gradient.written.extend(missing.iter().cloned());
+        if missing == [region] {
+            return Some(Destination { tensor, mode: Mode::Overwrite });
+        }
+        self.fill(gradient_of_regions(&missing, tensor));
+        Some(Destination { tensor, mode: Mode::Accumulate })
+    }
+
+    fn push_shared(&mut self, step: Arc<dyn Step>) {
+        self.tape.push_shared(step);
+    }
+
+    fn transient(&mut self, shape: Shape) -> Tensor {
+        self.tape.transient(shape)
+    }
+}
+
+impl Pass<'_> {
+    /// The whole gradient of `tensor`, when all that flows into it has been recorded.
+    fn gradient(&mut self, tensor: Tensor) -> Tensor {
+        let region = self.tape.buffers.region(tensor);
+        let is_parameter = self.tape.parameter_gradients.contains_key(&tensor.buffer);
+        let gradient = self.gradient_of(tensor.buffer);
+        let place = Tensor { buffer: gradient.tensor.buffer, ..tensor };
+        if !is_parameter {
+            let missing = gradient.missing(&region);
+            gradient.written.extend(missing.iter().cloned());
+            self.fill(gradient_of_regions(&missing, place));
+        }
+        place
+    }
+
+    fn gradient_of(&mut self, buffer: BufferId) -> &mut Gradient {
+        let Tape { buffers, parameter_gradients, .. } = &mut *self.tape;
+        if let Some(gradient) = parameter_gradients.get_mut(&buffer) {
+            return gradient;
+        }
+        self.gradients.entry(buffer).or_insert_with(|| {
+            let shape = buffers.get(buffer).shape;
+            Gradient::new(buffers.add(shape, Lifetime::Transient))
+        })
+    }
+
+    /// Zeroes regions that a sum is about to read and nobody wrote.
+    fn fill(&mut self, regions: Vec<Tensor>) {
+        for tensor in regions {
+            self.tape.push(Fill { tensor, value: 0.0 });
+        }
+    }
+
+    fn differentiate(&mut self, index: usize) {
+        let step = Arc::clone(&self.tape.steps[index].step);
+        let Some(rule) = step.rule() else { return };
+        let output = rule.output();
+        let region = self.tape.buffers.region(output);
+        let Some(gradient) = self.gradients.get_mut(&output.buffer) else { return };
+        let written = gradient.written.iter().filter_map(|w| w.intersection(&region));
+        let Some(rows) = written.map(|w| w.rows).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)) else { return };
+
+        // Only whole images: a gradient that covers part of the batch leaves the others alone.
+        let image = output.shape[1] * output.shape[2];
+        let first = (rows.start - region.rows.start) / image;
+        let end = (rows.end - region.rows.start).div_ceil(image);
+        let dy = Tensor { buffer: gradient.tensor.buffer, ..output }.batch_slice(first..end);
+        let covered = self.tape.buffers.region(output.batch_slice(first..end));
+        let missing = gradient.missing(&covered);
+        gradient.written.extend(missing.iter().cloned());
+        self.fill(gradient_of_regions(&missing, dy));
+
+        self.batch = Some((first, end - first));
+        rule.backward(dy, self);
+    }
+}
+
+/// `regions` of a buffer as tensors of its gradient, of which `like` is one.
+fn gradient_of_regions(regions: &[Region], like: Tensor) -> Vec<Tensor> {
+    let tensor = |r: &Region| Tensor {
+        offset: r.rows.start * like.stride + r.columns.start,
+        shape: [1, 1, r.rows.len(), r.columns.len()],
+        ..like
+    };
+    regions.iter().map(tensor).collect()
+}

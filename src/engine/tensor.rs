@@ -1,0 +1,156 @@
+//! Tensors without data: a [`Tensor`] says *where* values lie, a device holds them.
+//!
+//! The one idea: a tensor is a view of a buffer. A channel slice and a batch slice are tensors too, so a concatenation
+//! costs nothing: its parts are written straight into slices of one buffer.
+
+use std::fmt;
+use std::ops::Range;
+
+/// `[n, h, w, c]`: images, rows, columns, channels. Weights are `[s, kh, kw, b]`: channels on the small grid, kernel rows
+/// and columns, channels on the big grid.
+pub type Shape = [usize; 4];
+
+/// The number of a buffer in its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub(crate) usize);
+
+/// A strided view of a buffer. Element `[n, h, w, c]` lies at `offset + ((n * H + h) * W + w) * stride + c`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Tensor {
+    pub(crate) buffer: BufferId,
+    /// Of the first element, in elements.
+    pub(crate) offset: usize,
+    pub shape: Shape,
+    /// Elements from one pixel to the next; more than the channels where the view is a channel slice.
+    pub(crate) stride: usize,
+    pub(crate) detached: bool,
+}
+
+impl fmt::Display for BufferId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl Tensor {
+    /// Where it lies.
+    pub fn buffer(&self) -> BufferId {
+        self.buffer
+    }
+
+    /// Pixels of all images.
+    pub fn pixels(&self) -> usize {
+        self.shape[0] * self.shape[1] * self.shape[2]
+    }
+
+    pub fn channels(&self) -> usize {
+        self.shape[3]
+    }
+
+    /// Elements of the view.
+    pub fn count(&self) -> usize {
+        self.pixels() * self.channels()
+    }
+
+    /// The part of the buffer from the first element of the view to the last.
+    pub fn span(&self) -> Range<usize> {
+        match self.count() {
+            0 => self.offset..self.offset,
+            _ => self.offset..self.offset + (self.pixels() - 1) * self.stride + self.channels(),
+        }
+    }
+
+    /// The channels `range` of every pixel.
+    pub fn channel_slice(self, range: Range<usize>) -> Tensor {
+        assert!(range.end <= self.shape[3], "channels {range:?} of {self:?}");
+        let [n, h, w, _] = self.shape;
+        Tensor { offset: self.offset + range.start, shape: [n, h, w, range.len()], ..self }
+    }
+
+    /// The images `range`.
+    pub fn batch_slice(self, range: Range<usize>) -> Tensor {
+        let [n, h, w, c] = self.shape;
+        assert!(range.end <= n, "images {range:?} of {self:?}");
+        Tensor { offset: self.offset + range.start * h * w * self.stride, shape: [range.len(), h, w, c], ..self }
+    }
+
+    /// Whether gradients stop here: see [`crate::engine::ops::detach`].
+    pub fn is_detached(&self) -> bool {
+        self.detached
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [n, h, w, c] = self.shape;
+        write!(f, "[{n}, {h}, {w}, {c}] of buffer {}+{}", self.buffer.0, self.offset)
+    }
+}
+
+/// A rectangle of a buffer seen as a table with one row per pixel and one column per channel. Two tensors share memory
+/// exactly where their regions overlap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    pub buffer: BufferId,
+    pub rows: Range<usize>,
+    pub columns: Range<usize>,
+}
+
+impl Region {
+    pub fn intersection(&self, other: &Region) -> Option<Region> {
+        let cut = |a: &Range<usize>, b: &Range<usize>| a.start.max(b.start)..a.end.min(b.end);
+        let (rows, columns) = (cut(&self.rows, &other.rows), cut(&self.columns, &other.columns));
+        (self.buffer == other.buffer && !rows.is_empty() && !columns.is_empty()).then_some(Region {
+            buffer: self.buffer,
+            rows,
+            columns,
+        })
+    }
+
+    pub fn overlaps(&self, other: &Region) -> bool {
+        self.intersection(other).is_some()
+    }
+
+    /// What is left of this region outside of `hole`: up to four rectangles.
+    pub fn without(&self, hole: &Region) -> Vec<Region> {
+        let Some(cut) = self.intersection(hole) else { return vec![self.clone()] };
+        let part = |rows: Range<usize>, columns: Range<usize>| Region { buffer: self.buffer, rows, columns };
+        [
+            part(self.rows.start..cut.rows.start, self.columns.clone()),
+            part(cut.rows.end..self.rows.end, self.columns.clone()),
+            part(cut.rows.clone(), self.columns.start..cut.columns.start),
+            part(cut.rows.clone(), cut.columns.end..self.columns.end),
+        ]
+        .into_iter()
+        .filter(|r| !r.rows.is_empty() && !r.columns.is_empty())
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region(rows: Range<usize>, columns: Range<usize>) -> Region {
+        Region { buffer: BufferId(0), rows, columns }
+    }
+
+    #[test]
+    fn a_hole_leaves_everything_else() {
+        let whole = region(0..10, 0..8);
+        let hole = region(3..5, 2..12);
+        let rest = whole.without(&hole);
+        let area: usize = rest.iter().map(|r| r.rows.len() * r.columns.len()).sum();
+        assert_eq!(area, 80 - 2 * 6);
+        assert!(rest.iter().all(|r| !r.overlaps(&hole)));
+        assert_eq!(whole.without(&region(10..12, 0..8)), vec![whole]);
+    }
+
+    #[test]
+    fn slices_of_a_view_are_views() {
+        let base = Tensor { buffer: BufferId(0), offset: 0, shape: [2, 3, 4, 10], stride: 10, detached: false };
+        let slice = base.channel_slice(6..10).batch_slice(1..2);
+        assert_eq!((slice.offset, slice.shape, slice.stride), (126, [1, 3, 4, 4], 10));
+        assert_eq!(slice.span(), 126..126 + 11 * 10 + 4);
+    }
+}

@@ -1,0 +1,289 @@
+//! The discriminator: a PatchGAN (Isola et al., 2017), which judges every patch of a picture on its own.
+//!
+//! It is a list of layers. How large a patch is follows from their strides, and is what it is called by
+//! ([`ReceptiveField`]).
+
+use anyhow::{Result, ensure};
+
+use super::{Norm, Parameters, ReceptiveField, Spec};
+use crate::engine::ops::conv::{Geometry, conv, conv_transpose};
+use crate::engine::ops::detach::detach;
+use crate::engine::ops::norm_act::{Activation, Affine, NormAct, norm_act};
+use crate::engine::ops::squash::sigmoid;
+use crate::engine::tape::Tape;
+use crate::engine::tensor::Tensor;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PatchGan {
+    pub receptive_field: ReceptiveField,
+    /// Channels of all that it sees: the picture, and the condition where it is shown that.
+    pub input_channels: usize,
+    /// Channels of the first layer (ndf).
+    pub width: usize,
+    pub norm: Norm,
+    /// Whether the map holds probabilities, not numbers of any size.
+    pub sigmoid: bool,
+}
+
+/// One convolution with what follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Layer {
+    /// Its place in the `nn.Sequential`; a norm has the next one.
+    place: usize,
+    outputs: usize,
+    geometry: Geometry,
+    is_transposed: bool,
+    has_bias: bool,
+    is_normed: bool,
+    /// The last layer has neither norm nor activation.
+    is_last: bool,
+}
+
+const KEEPING: Geometry = Geometry { kernel: [4, 4], stride: 1, pad: [1, 1], dilation: 1 };
+const PIXEL: Geometry = Geometry { kernel: [1, 1], stride: 1, pad: [0, 0], dilation: 1 };
+
+/// Over one row and column of zeros more in front than behind: the map keeps its size.
+const PADDED: Geometry = Geometry { kernel: [4, 4], stride: 1, pad: [2, 2], dilation: 1 };
+const SPREADING: Geometry = Geometry { kernel: [4, 4], stride: 4, pad: [0, 0], dilation: 3 };
+
+impl PatchGan {
+    fn layers(&self) -> Vec<Layer> {
+        use ReceptiveField::{Map70, R1, R16, R34, R70, R94, R142, R286};
+        let (body, head, is_transposed) = match self.receptive_field {
+            R1 => (vec![PIXEL; 2], PIXEL, false),
+            R16 => (halving_then_keeping(1), KEEPING, false),
+            R34 => (halving_then_keeping(2), KEEPING, false),
+            R70 => (halving_then_keeping(3), KEEPING, false),
+            R142 => (halving_then_keeping(4), KEEPING, false),
+            R286 => (halving_then_keeping(5), KEEPING, false),
+            R94 => (vec![Geometry::HALVING; 4], PADDED, false),
+            Map70 => (vec![Geometry::HALVING; 4], SPREADING, true),
+        };
+        let mut place = 0;
+        let mut layers: Vec<Layer> = Vec::new();
+        for (index, &geometry) in body.iter().enumerate() {
+            let is_normed = index > 0 && self.norm != Norm::None;
+            let outputs = self.width << index.min(3);
+            let has_bias = index == 0 || self.has_inner_biases();
+            layers.push(Layer { place, outputs, geometry, is_transposed: false, has_bias, is_normed, is_last: false });
+            // The authors' networks keep the norm's place where there is none.
+            place += if index > 0 { 3 } else { 2 };
+        }
+        let has_bias = match self.receptive_field {
+            R94 => false,
+            R1 => self.has_inner_biases(),
+            _ => true,
+        };
+        // Zeros are a layer of their own in PyTorch.
+        let place = if self.receptive_field == R94 { place + 1 } else { place };
+        layers.push(Layer {
+            place,
+            outputs: 1,
+            geometry: head,
+            is_transposed,
+            has_bias,
+            is_normed: false,
+            is_last: true,
+        });
+        layers
+    }
+
+    /// Whether the convolutions between the first and the last have a bias. The authors leave it out in front of a norm
+    /// that brings its own.
+    fn has_inner_biases(&self) -> bool {
+        let authors_own = !matches!(self.receptive_field, ReceptiveField::R94 | ReceptiveField::Map70);
+        !(authors_own && self.norm == Norm::InstanceAffine)
+    }
+
+    fn name(&self, place: usize) -> String {
+        let sequential = if self.receptive_field == ReceptiveField::R1 { "net" } else { "model" };
+        format!("{sequential}.{place}")
+    }
+
+    pub fn specs(&self) -> Vec<Spec> {
+        let mut inputs = self.input_channels;
+        let mut specs = Vec::new();
+        for layer in self.layers() {
+            let (name, [kernel, _]) = (self.name(layer.place), layer.geometry.kernel);
+            let (small, big) = if layer.is_transposed { (inputs, layer.outputs) } else { (layer.outputs, inputs) };
+            specs.push(Spec::weight(format!("{name}.weight"), small, kernel, big));
+            if layer.has_bias {
+                specs.push(Spec::bias(format!("{name}.bias"), layer.outputs));
+            }
+            if layer.is_normed && self.norm == Norm::InstanceAffine {
+                let norm = self.name(layer.place + 1);
+                specs.push(Spec::gain(format!("{norm}.weight"), layer.outputs));
+                specs.push(Spec::bias(format!("{norm}.bias"), layer.outputs));
+            }
+            inputs = layer.outputs;
+        }
+        specs
+    }
+
+    /// Height and width of the map that it makes of a picture.
+    ///
+    /// # Errors
+    /// When a picture of this size leaves it nothing to judge, or a norm a single pixel, which it would make zero.
+    pub fn map_size(&self, height: usize, width: usize) -> Result<[usize; 2]> {
+        let mut grid = [height, width];
+        for layer in self.layers() {
+            let next = layer.output_grid(grid);
+            ensure!(
+                next.is_some_and(|[h, w]| !layer.is_normed || h * w > 1),
+                "a discriminator of this receptive field has nothing left to judge of {width}x{height} pixels: take a smaller \
+                 receptive field, or larger images"
+            );
+            grid = next.unwrap_or(grid);
+        }
+        Ok(grid)
+    }
+
+    /// Records the judgement of `x`, `[n, h, w, input_channels]`, and returns it: `[n, map height, map width, 1]`.
+    ///
+    /// # Panics
+    /// When [`PatchGan::map_size`] refuses the size.
+    pub fn forward(&self, tape: &mut Tape, parameters: &Parameters, x: Tensor) -> Tensor {
+        let mut from = x;
+        for layer in self.layers() {
+            let [n, height, width, _] = from.shape;
+            let [height, width] = layer.output_grid([height, width]).expect("map_size accepts the size");
+            let shape = [n, height, width, layer.outputs];
+            let hidden = tape.transient(shape);
+            let name = self.name(layer.place);
+            let weight = parameters.value(&format!("{name}.weight"));
+            let bias = layer.has_bias.then(|| {
+                let bias = parameters.value(&format!("{name}.bias"));
+                // A norm takes any bias in front of it away again: its gradient is exactly zero, and computing it would only
+                // let rounding noise move it.
+                if layer.is_normed { detach(bias) } else { bias }
+            });
+            let record = if layer.is_transposed { conv_transpose } else { conv };
+            record(tape, from, weight, bias, hidden, layer.geometry);
+            from = hidden;
+            if !layer.is_last {
+                let affine = (layer.is_normed && self.norm == Norm::InstanceAffine).then(|| {
+                    let norm = self.name(layer.place + 1);
+                    let [gain, bias] = ["weight", "bias"].map(|kind| parameters.value(&format!("{norm}.{kind}")));
+                    Affine { gain, bias }
+                });
+                from = tape.transient(shape);
+                let op = NormAct { norm: layer.is_normed, activation: Activation::LeakyRelu, dropout: None };
+                norm_act(tape, hidden, from, affine, op);
+            }
+        }
+        if self.sigmoid {
+            let probabilities = tape.transient(from.shape);
+            sigmoid(tape, from, probabilities);
+            from = probabilities;
+        }
+        from
+    }
+}
+
+/// The body of the authors' discriminator of `halvings` layers.
+fn halving_then_keeping(halvings: usize) -> Vec<Geometry> {
+    let mut body = vec![Geometry::HALVING; halvings];
+    body.push(KEEPING);
+    body
+}
+
+impl Layer {
+    /// Height and width behind the convolution; `None` when nothing is left.
+    fn output_grid(&self, grid: [usize; 2]) -> Option<[usize; 2]> {
+        let Geometry { kernel, stride, pad, dilation } = self.geometry;
+        // Zeros behind: as many as in front, but one less where the layer in front is padded by itself.
+        let behind = if self.geometry == PADDED { [1, 1] } else { pad };
+        let along = |i: usize| {
+            let window = dilation * (kernel[i] - 1) + 1;
+            if self.is_transposed {
+                return Some((grid[i] - 1) * stride + window - pad[i] - behind[i]);
+            }
+            Some((grid[i] + pad[i] + behind[i]).checked_sub(window)? / stride + 1)
+        };
+        Some([along(0)?, along(1)?])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+
+    fn full(receptive_field: ReceptiveField) -> PatchGan {
+        PatchGan { receptive_field, input_channels: 6, width: 64, norm: Norm::Instance, sigmoid: false }
+    }
+
+    fn count(patchgan: PatchGan) -> usize {
+        patchgan.specs().iter().map(Spec::count).sum()
+    }
+
+    #[test]
+    fn the_full_networks_have_the_published_numbers_of_parameters() {
+        assert_eq!(count(full(ReceptiveField::R94)), 2_767_808);
+        assert_eq!(count(full(ReceptiveField::Map70)), 2_767_809);
+        assert_eq!(count(full(ReceptiveField::R70)), 2_767_809);
+        assert_eq!(count(PatchGan { norm: Norm::InstanceAffine, ..full(ReceptiveField::R70) }), 2_768_705);
+    }
+
+    #[test]
+    fn maps_have_the_published_sizes() {
+        use ReceptiveField::{Map70, R1, R16, R34, R70, R94, R142, R286};
+        for (receptive_field, side) in
+            [(R1, 256), (R16, 126), (R34, 62), (R70, 30), (R94, 16), (R142, 14), (R286, 6), (Map70, 70)]
+        {
+            assert_eq!(full(receptive_field).map_size(256, 256).unwrap(), [side; 2], "{receptive_field:?}");
+        }
+        assert_eq!(full(R70).map_size(256, 512).unwrap(), [30, 62]);
+    }
+
+    /// The side of the patch, reckoned back from one number of the map.
+    #[test]
+    fn receptive_fields_are_what_they_are_called() {
+        for &receptive_field in ReceptiveField::value_variants() {
+            let layers = full(receptive_field).layers();
+            let (body, head) = layers.split_at(layers.len() - 1);
+            // One number of the dilated map comes from one position of what the body made.
+            let after_body = if head[0].is_transposed { 1 } else { head[0].geometry.kernel[0] };
+            let side = body
+                .iter()
+                .rev()
+                .fold(after_body, |side, layer| (side - 1) * layer.geometry.stride + layer.geometry.kernel[0]);
+            let name = receptive_field.to_possible_value().unwrap().get_name().to_owned();
+            assert_eq!(side.to_string(), if name == "map70" { "46".to_owned() } else { name });
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_published_state_dicts() {
+        let names = |patchgan: PatchGan| patchgan.specs().into_iter().map(|spec| spec.name).collect::<Vec<_>>();
+        let affine = |receptive_field| names(PatchGan { norm: Norm::InstanceAffine, ..full(receptive_field) });
+        assert_eq!(
+            affine(ReceptiveField::R1),
+            ["net.0.weight", "net.0.bias", "net.2.weight", "net.3.weight", "net.3.bias", "net.5.weight"]
+        );
+        assert_eq!(
+            affine(ReceptiveField::R16),
+            [
+                "model.0.weight",
+                "model.0.bias",
+                "model.2.weight",
+                "model.3.weight",
+                "model.3.bias",
+                "model.5.weight",
+                "model.5.bias"
+            ]
+        );
+        assert_eq!(names(full(ReceptiveField::R94)).last().unwrap(), "model.12.weight");
+        assert_eq!(names(full(ReceptiveField::Map70)).last().unwrap(), "model.11.bias");
+        assert_eq!(names(full(ReceptiveField::R70)).last().unwrap(), "model.11.bias");
+        assert_eq!(names(full(ReceptiveField::R286)).last().unwrap(), "model.17.bias");
+    }
+
+    #[test]
+    fn a_picture_too_small_is_refused() {
+        assert!(full(ReceptiveField::R286).map_size(64, 64).is_err());
+        assert!(full(ReceptiveField::R286).map_size(256, 256).is_ok());
+        assert!(full(ReceptiveField::R94).map_size(16, 16).is_err());
+    }
+}

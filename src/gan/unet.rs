@@ -1,0 +1,406 @@
+//! The generator: a U-Net (Ronneberger et al., 2015), or without its skip connections an encoder and decoder.
+//!
+//! Level `i` has 1/2^i of the image's size. On the way down each level halves the size of the one before, on the way up each
+//! doubles the one below, and at every level but the innermost both meet in one buffer. They are written straight into their
+//! halves, so the concatenation costs nothing.
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::{BlockOrder, DropoutAt, LastLayer, Norm, Parameters, Recipe, Skips, Spec};
+use crate::engine::ops::conv::{Geometry, conv, conv_transpose};
+use crate::engine::ops::detach::detach;
+use crate::engine::ops::norm_act::{Activation, Affine, Dropout, NormAct, norm_act};
+use crate::engine::ops::squash::tanh;
+use crate::engine::ops::upsample::upsample_conv;
+use crate::engine::tape::Tape;
+use crate::engine::tensor::Tensor;
+
+/// All that the parameters and the graph follow from. It stands in every checkpoint: a field that is added gets
+/// `#[serde(default = "...")]` with the value of the generators before it, as in
+/// [`TrainConfig`](crate::config::TrainConfig).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct UNet {
+    pub recipe: Recipe,
+    pub skips: Skips,
+    pub input_channels: usize,
+    pub output_channels: usize,
+    /// Channels of the first level (ngf).
+    pub width: usize,
+    /// Levels: the innermost is 1/2^depth of the image. At least 2.
+    pub depth: usize,
+    pub norm: Norm,
+    pub block_order: BlockOrder,
+    pub last_layer: LastLayer,
+    pub dropout: f64,
+    pub dropout_at: DropoutAt,
+}
+
+/// The side of the pictures that the published networks are trained on.
+pub const PUBLISHED_SIDE: usize = 256;
+
+/// One of two steps of a level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Down,
+    Up,
+}
+
+/// The place of an evaluation among the draws of a run: each evaluation draws its own dropout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draws {
+    /// Counts the evaluations within a step.
+    pub pass: u16,
+    /// Place of the first image in the batch of the step.
+    pub first_image: usize,
+    /// Whether the images of the batch are told apart by the step, each one later than that before, and not by their place.
+    pub by_step: bool,
+}
+
+impl UNet {
+    /// The generator of a recipe at its published size, 256x256 and 64 channels.
+    pub fn of(recipe: Recipe) -> UNet {
+        let published = UNet {
+            recipe,
+            skips: Skips::Unet,
+            input_channels: 3,
+            output_channels: 3,
+            width: 64,
+            depth: 8,
+            norm: Norm::Instance,
+            block_order: BlockOrder::ConvNormActDropout,
+            last_layer: LastLayer::Resize,
+            dropout: 0.5,
+            dropout_at: DropoutAt::BothWays,
+        };
+        match recipe {
+            Recipe::PytorchGan => published,
+            Recipe::BlockCk => UNet {
+                block_order: BlockOrder::ConvNormDropoutAct,
+                last_layer: LastLayer::Transposed,
+                dropout_at: DropoutAt::Up,
+                ..published
+            },
+            Recipe::Isola => UNet {
+                block_order: BlockOrder::ActConvNormDropout,
+                last_layer: LastLayer::Transposed,
+                dropout_at: DropoutAt::UpAfterInnermost,
+                ..published
+            },
+        }
+    }
+
+    /// Refuses sizes beyond all use, which a file may claim.
+    ///
+    /// # Errors
+    /// Naming the number.
+    pub fn validate(&self) -> Result<()> {
+        let UNet { input_channels, output_channels, width, depth, dropout, .. } = *self;
+        for (what, value, least, most) in [
+            ("input channels", input_channels, 1, 4),
+            ("output channels", output_channels, 1, 4),
+            ("width", width, 1, 1024),
+            ("depth", depth, 2, 12),
+        ] {
+            ensure!((least..=most).contains(&value), "{what} {value}: must be from {least} to {most}");
+        }
+        ensure!((0.0..1.0).contains(&dropout), "dropout {dropout}: must be from 0 to below 1");
+        Ok(())
+    }
+
+    /// Channels of a level: doubling from `width` up to eight times that.
+    pub(crate) fn channels(&self, level: usize) -> usize {
+        match level {
+            0 => self.input_channels,
+            _ => self.width << (level - 1).min(3),
+        }
+    }
+
+    /// Every convolution but the last, in the order of the forward pass.
+    pub(crate) fn levels(&self) -> impl Iterator<Item = (Way, usize)> + use<> {
+        let down = (1..=self.depth).map(|level| (Way::Down, level));
+        down.chain((1..self.depth).rev().map(|level| (Way::Up, level)))
+    }
+
+    /// Channels that the way up finds at `level`.
+    fn joined_channels(&self, level: usize) -> usize {
+        let skips = self.skips == Skips::Unet && level < self.depth;
+        if skips { 2 * self.channels(level) } else { self.channels(level) }
+    }
+
+    /// Whether a norm follows the convolution of the way `way` that ends at `level`: not on the outermost level of the way
+    /// down, nor on its innermost, which may be a single pixel.
+    pub(crate) fn is_normed(&self, way: Way, level: usize) -> bool {
+        self.norm != Norm::None && (way == Way::Up || (level > 1 && level < self.depth))
+    }
+
+    /// Whether convolutions other than the last have a bias. Without any norm they need one, whatever the recipe.
+    pub(crate) fn has_biases(&self) -> bool {
+        match (self.recipe, self.norm) {
+            (_, Norm::None) | (Recipe::BlockCk, _) | (Recipe::Isola, Norm::Instance) => true,
+            (Recipe::PytorchGan, _) | (Recipe::Isola, Norm::InstanceAffine) => false,
+        }
+    }
+
+    fn drops_out(&self, way: Way, level: usize) -> bool {
+        let here = match self.dropout_at {
+            DropoutAt::BothWays => level >= 4,
+            DropoutAt::Up => way == Way::Up && level >= 5,
+            DropoutAt::UpAfterInnermost => way == Way::Up && level >= 4 && level + 2 <= self.depth,
+        };
+        here && self.dropout > 0.0
+    }
+
+    /// Whether any level drops out: some depths have no level where their recipe would.
+    pub fn has_dropout(&self) -> bool {
+        self.levels().any(|(way, level)| self.drops_out(way, level))
+    }
+
+    pub fn specs(&self) -> Vec<Spec> {
+        let mut specs = Vec::new();
+        for (way, level) in self.levels() {
+            let out = self.channels(level);
+            let (small, big) = match way {
+                Way::Down => (out, self.channels(level - 1)),
+                Way::Up => (self.joined_channels(level + 1), out),
+            };
+            let conv = self.conv_name(way, level);
+            specs.push(Spec::weight(format!("{conv}.weight"), small, 4, big));
+            if self.has_biases() {
+                specs.push(Spec::bias(format!("{conv}.bias"), out));
+            }
+            if self.norm == Norm::InstanceAffine && self.is_normed(way, level) {
+                let norm = self.norm_name(way, level);
+                specs.push(Spec::gain(format!("{norm}.weight"), out));
+                specs.push(Spec::bias(format!("{norm}.bias"), out));
+            }
+        }
+        let (inputs, last) = (self.joined_channels(1), self.last_name());
+        let (small, big) = match self.last_layer {
+            LastLayer::Resize => (self.output_channels, inputs),
+            LastLayer::Transposed => (inputs, self.output_channels),
+        };
+        specs.push(Spec::weight(format!("{last}.weight"), small, 4, big));
+        specs.push(Spec::bias(format!("{last}.bias"), self.output_channels));
+        specs
+    }
+
+    /// PyTorch's name of the convolution of the way `way` that ends at `level`.
+    pub(crate) fn conv_name(&self, way: Way, level: usize) -> String {
+        match self.recipe {
+            Recipe::PytorchGan | Recipe::BlockCk => format!("{}.model.0", self.block_name(way, level)),
+            Recipe::Isola => {
+                // The block of level i holds that of level i + 1; its up-convolution ends at the level above.
+                let (block, place) = match way {
+                    Way::Down if level == 1 => (1, 0),
+                    Way::Down => (level, 1),
+                    Way::Up if level + 1 == self.depth => (level + 1, 3),
+                    Way::Up => (level + 1, 5),
+                };
+                format!("{}.{place}", self.nested(block))
+            }
+        }
+    }
+
+    /// PyTorch's name of the norm behind it.
+    pub(crate) fn norm_name(&self, way: Way, level: usize) -> String {
+        match self.recipe {
+            Recipe::PytorchGan | Recipe::BlockCk => format!("{}.model.1", self.block_name(way, level)),
+            Recipe::Isola => match way {
+                Way::Down => format!("{}.2", self.nested(level)),
+                Way::Up if level + 1 == self.depth => format!("{}.4", self.nested(level + 1)),
+                Way::Up => format!("{}.6", self.nested(level + 1)),
+            },
+        }
+    }
+
+    fn block_name(&self, way: Way, level: usize) -> String {
+        match (self.recipe, way) {
+            (Recipe::BlockCk, Way::Down) => format!("down_{level}_C{}", self.channels(level)),
+            (Recipe::BlockCk, Way::Up) => {
+                // The blocks of full width are called after the dropout that the paper gives them.
+                let letters = if level >= 4 { "CD" } else { "C" };
+                format!("up_{level}_{letters}{}", self.channels(level))
+            }
+            (_, Way::Down) => format!("down{level}"),
+            (_, Way::Up) => format!("up{}", self.depth - level),
+        }
+    }
+
+    /// The isola recipe's name of the block of a level, which lies in that of the level before.
+    fn nested(&self, level: usize) -> String {
+        match level {
+            1 => "model.model".to_owned(),
+            2 => "model.model.1.model".to_owned(),
+            _ => format!("{}.3.model", self.nested(level - 1)),
+        }
+    }
+
+    pub(crate) fn last_name(&self) -> &'static str {
+        match self.recipe {
+            Recipe::PytorchGan => "final.2",
+            Recipe::BlockCk => "conv",
+            Recipe::Isola => "model.model.3",
+        }
+    }
+
+    /// Records `out = G(x)`. `x` is `[n, h, w, input_channels]`, `out` `[n, h, w, output_channels]`.
+    pub fn forward(&self, tape: &mut Tape, parameters: &Parameters, x: Tensor, out: Tensor, draws: Draws) {
+        let [n, height, width, _] = x.shape;
+        let grid = |level: usize, channels: usize| [n, height >> level, width >> level, channels];
+        let joined: Vec<Tensor> =
+            (1..=self.depth).map(|level| tape.transient(grid(level, self.joined_channels(level)))).collect();
+        // Where the way up finds what the way down left, and where it puts its own.
+        let halves = |level: usize| {
+            let (joined, one) = (joined[level - 1], self.channels(level));
+            let (front, back) =
+                (joined.channel_slice(0..one), joined.channel_slice(joined.channels() - one..joined.channels()));
+            if self.recipe.puts_skip_first() { (front, back) } else { (back, front) }
+        };
+        let mut layer = 0;
+
+        let mut from = x;
+        for level in 1..=self.depth {
+            let hidden = tape.transient(grid(level, self.channels(level)));
+            let (weight, bias) = self.weight_and_bias(parameters, Way::Down, level);
+            conv(tape, from, weight, bias, hidden, Geometry::HALVING);
+            let skip = halves(level).0;
+            let innermost = level == self.depth;
+            let rectified = self.block_order == BlockOrder::ActConvNormDropout;
+            // Rectified skips need the values that go on down in a place of their own; so does a level without a skip.
+            let is_kept_apart = !innermost && (rectified || self.skips == Skips::EncoderDecoder);
+            let to = if is_kept_apart { tape.transient(hidden.shape) } else { skip };
+            let activation = if innermost && rectified { Activation::Relu } else { Activation::LeakyRelu };
+            self.norm_act(tape, parameters, Way::Down, level, hidden, to, activation, draws, &mut layer);
+            if is_kept_apart && self.skips == Skips::Unet {
+                // The max of x and 0 is that of the leaky x and 0.
+                let relu = NormAct { norm: false, activation: Activation::Relu, dropout: None };
+                norm_act(tape, to, skip, None, relu);
+            }
+            from = to;
+        }
+        for level in (1..self.depth).rev() {
+            let hidden = tape.transient(grid(level, self.channels(level)));
+            let (weight, bias) = self.weight_and_bias(parameters, Way::Up, level);
+            conv_transpose(tape, joined[level], weight, bias, hidden, Geometry::HALVING);
+            let up = halves(level).1;
+            self.norm_act(tape, parameters, Way::Up, level, hidden, up, Activation::Relu, draws, &mut layer);
+        }
+        let last = tape.transient(out.shape);
+        let [weight, bias] = ["weight", "bias"].map(|kind| parameters.value(&format!("{}.{kind}", self.last_name())));
+        match self.last_layer {
+            LastLayer::Resize => upsample_conv(tape, joined[0], weight, bias, last),
+            LastLayer::Transposed => conv_transpose(tape, joined[0], weight, Some(bias), last, Geometry::HALVING),
+        }
+        tanh(tape, last, out);
+    }
+
+    fn weight_and_bias(&self, parameters: &Parameters, way: Way, level: usize) -> (Tensor, Option<Tensor>) {
+        let name = self.conv_name(way, level);
+        let bias = self.has_biases().then(|| {
+            let bias = parameters.value(&format!("{name}.bias"));
+            // A norm takes any bias in front of it away again: its gradient is exactly zero, and computing it would only
+            // let rounding noise move it.
+            if self.is_normed(way, level) { detach(bias) } else { bias }
+        });
+        (parameters.value(&format!("{name}.weight")), bias)
+    }
+
+    /// What follows a convolution, up to the next one.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a level is told by its way and its number, and the rest is where and how"
+    )]
+    fn norm_act(
+        &self,
+        tape: &mut Tape,
+        parameters: &Parameters,
+        way: Way,
+        level: usize,
+        x: Tensor,
+        y: Tensor,
+        activation: Activation,
+        draws: Draws,
+        layer: &mut u16,
+    ) {
+        let norm = self.is_normed(way, level);
+        let affine = (norm && self.norm == Norm::InstanceAffine).then(|| {
+            let name = self.norm_name(way, level);
+            let [gain, bias] = ["weight", "bias"].map(|kind| parameters.value(&format!("{name}.{kind}")));
+            Affine { gain, bias }
+        });
+        let Draws { pass, first_image, by_step } = draws;
+        let dropout = self.drops_out(way, level).then(|| {
+            *layer += 1;
+            Dropout { probability: self.dropout, layer: *layer - 1, pass, first_image, by_step }
+        });
+        norm_act(tape, x, y, affine, NormAct { norm, activation, dropout });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(unet: UNet) -> usize {
+        unet.specs().iter().map(Spec::count).sum()
+    }
+
+    fn names(unet: UNet) -> Vec<String> {
+        unet.specs().into_iter().map(|spec| spec.name).collect()
+    }
+
+    #[test]
+    fn the_full_networks_have_the_published_numbers_of_parameters() {
+        assert_eq!(count(UNet::of(Recipe::PytorchGan)), 54_404_099);
+        assert_eq!(count(UNet::of(Recipe::BlockCk)), 54_409_603);
+        assert_eq!(count(UNet::of(Recipe::Isola)), 54_409_603);
+        assert_eq!(count(UNet { norm: Norm::InstanceAffine, ..UNet::of(Recipe::Isola) }), 54_413_955);
+    }
+
+    #[test]
+    fn names_are_those_of_the_published_state_dicts() {
+        let isola = names(UNet { depth: 5, norm: Norm::InstanceAffine, ..UNet::of(Recipe::Isola) });
+        let inner = "model.model.1.model.3.model.3.model";
+        for name in [
+            "model.model.0.weight".to_owned(),
+            "model.model.1.model.1.weight".to_owned(),
+            "model.model.1.model.2.weight".to_owned(),
+            format!("{inner}.1.weight"),
+            format!("{inner}.3.model.1.weight"),
+            format!("{inner}.3.model.3.weight"),
+            format!("{inner}.3.model.4.bias"),
+            format!("{inner}.5.weight"),
+            "model.model.1.model.5.weight".to_owned(),
+            "model.model.1.model.6.bias".to_owned(),
+            "model.model.3.bias".to_owned(),
+        ] {
+            assert!(isola.contains(&name), "{name} is not in {isola:?}");
+        }
+        assert!(!isola.contains(&"model.model.0.bias".to_owned()));
+        let block_ck = names(UNet::of(Recipe::BlockCk));
+        for name in ["down_1_C64.model.0.weight", "down_8_C512.model.0.bias", "up_4_CD512.model.0.weight", "conv.bias"]
+        {
+            assert!(block_ck.iter().any(|n| n == name), "{name} is not in {block_ck:?}");
+        }
+        let small = names(UNet { depth: 6, ..UNet::of(Recipe::PytorchGan) });
+        assert_eq!(small.iter().filter(|name| name.starts_with("up")).count(), 5);
+    }
+
+    #[test]
+    fn dropout_stands_where_each_recipe_has_it() {
+        let places = |recipe, depth| {
+            let unet = UNet { depth, ..UNet::of(recipe) };
+            let at = |way| (1..=depth).filter(move |&level| unet.drops_out(way, level)).collect::<Vec<_>>();
+            // The innermost level is reached by the way down alone.
+            (at(Way::Down), at(Way::Up).into_iter().filter(|&level| level < depth).collect::<Vec<_>>())
+        };
+        assert_eq!(places(Recipe::PytorchGan, 8), (vec![4, 5, 6, 7, 8], vec![4, 5, 6, 7]));
+        assert_eq!(places(Recipe::BlockCk, 8), (vec![], vec![5, 6, 7]));
+        assert_eq!(places(Recipe::Isola, 8), (vec![], vec![4, 5, 6]));
+        assert_eq!(places(Recipe::BlockCk, 6), (vec![], vec![5]));
+        assert_eq!(places(Recipe::Isola, 6), (vec![], vec![4]));
+        assert_eq!(places(Recipe::Isola, 5), (vec![], vec![]));
+    }
+}
