@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, SamplingMode, Throughput};
 use pixtape::engine::access::Control;
-use pixtape::engine::device::{Device, Place};
+use pixtape::engine::device::{Device, DeviceOptions, Place};
 use pixtape::gan::Recipe;
 use pixtape::gan::step::{StepOptions, TrainingStep};
 
@@ -39,7 +39,8 @@ fn training_step(size: usize, width: usize) -> Device {
     let TrainingStep { program, generator, discriminator, input, target, .. } =
         recorded.expect("the recipe can be differentiated");
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
-    let mut device = Device::new(program, control, Place::Cpu, false).expect("there is enough memory");
+    let mut device =
+        Device::new(program, control, Place::Cpu, DeviceOptions::default()).expect("there is enough memory");
     for parameters in [generator].into_iter().chain(discriminator) {
         common::fill(&mut device, parameters.values, [-0.03, 0.03]);
     }

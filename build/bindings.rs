@@ -1,36 +1,49 @@
-//! Writes the Rust side of the kernels: for each a function that makes its launch, and its block size.
+//! Writes the Rust side of the kernels: the structs of their arguments, a constant for each that makes its launches, and the
+//! tables of all kernels and of their machine code.
 
-use std::collections::HashSet;
-use std::fmt::Write;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::nvcc::Fatbins;
-use crate::scan::{Kernel, Source};
+use crate::scan::{Kind, Source, Struct};
 
 /// # Errors
-/// When two kernels share a name.
+/// When two kernels share a name, or two structs that differ do.
 pub fn generate(sources: &[Source], fatbins: Option<&Fatbins>) -> Result<String, String> {
+    let mut structs: BTreeMap<&str, &Struct> = BTreeMap::new();
     let mut names = HashSet::new();
-    let mut code = String::new();
-    let mut table = String::new();
-    let mut number = 0;
+    let (mut constants, mut table) = (String::new(), String::new());
     for (module, source) in sources.iter().enumerate() {
+        let file = format!("kernels/{}.cu", source.module);
+        for (name, found) in &source.structs {
+            if structs.insert(name, found).is_some_and(|other| other != found) {
+                return Err(format!("{file}: there is another struct {name}, with other fields"));
+            }
+        }
         for kernel in &source.kernels {
             if !names.insert(&kernel.name) {
-                return Err(format!("kernels/{}.cu: there is another kernel named {}", source.module, kernel.name));
+                return Err(format!("{file}: there is another kernel named {}", kernel.name));
             }
-            write_kernel(&mut code, &source.module, kernel, number);
-            let (name, block) = (&kernel.name, kernel.block);
-            table += &format!("    Kernel {{ name: {name:?}, module: {module}, block: {block} }},\n");
-            number += 1;
+            let (name, line, threads, arguments) = (&kernel.name, kernel.line, kernel.threads, &kernel.arguments);
+            constants += &format!(
+                "/// The kernel in `{file}`, line {line}.\n\
+                 pub const {}: Kernel<{arguments}> = Kernel::new({}, {threads});\n\n",
+                name.to_uppercase(),
+                names.len() - 1
+            );
+            table += &format!(
+                "    Declared {{ name: {name:?}, module: {module}, threads: {threads}, bytes: {arguments}::BYTES }},\n"
+            );
         }
     }
+    let mut code: String = structs.iter().map(|(name, fields)| write_struct(name, fields)).collect();
+    code += &constants;
     code += &format!(
-        "/// All kernels; a launch names one by its place.\npub static KERNELS: &[Kernel] = &[\n{table}];\n\n"
+        "/// All kernels; a launch names one by its index.\npub static KERNELS: &[Declared] = &[\n{table}];\n\n\
+         /// All kernel files, with their machine code where nvcc was found.\npub static MODULES: &[Module] = &[\n"
     );
-    code += "/// All kernel files, with their machine code where nvcc was found.\npub static MODULES: &[Module] = &[\n";
-    for (place, source) in sources.iter().enumerate() {
+    for (index, source) in sources.iter().enumerate() {
         let fatbin = match fatbins {
-            Some(fatbins) => format!("include_bytes!({:?})", fatbins.files[place].display().to_string()),
+            Some(fatbins) => format!("include_bytes!({:?})", fatbins.files[index].display().to_string()),
             None => "&[]".to_owned(),
         };
         code += &format!("    Module {{ name: {:?}, fatbin: {fatbin} }},\n", source.module);
@@ -43,20 +56,21 @@ pub fn generate(sources: &[Source], fatbins: Option<&Fatbins>) -> Result<String,
     Ok(code)
 }
 
-fn write_kernel(code: &mut String, module: &str, kernel: &Kernel, number: usize) {
-    let Kernel { name, line, block, parameters } = kernel;
-    let declared: Vec<String> = parameters.iter().map(|p| format!("{}: {}", p.name, p.rust)).collect();
-    let given: Vec<String> = parameters.iter().map(|p| format!("{}.into()", p.name)).collect();
-    let written = write!(
-        code,
-        "/// Of the kernel in `kernels/{module}.cu`, line {line}.\n\
-         pub mod {name} {{\n    pub const BLOCK: usize = {block};\n}}\n\n\
-         /// A launch of the kernel in `kernels/{module}.cu`, line {line}.\n\
-         #[allow(clippy::too_many_arguments)]\n\
-         pub fn {name}(grid: impl Into<Grid>, {}) -> Launch {{\n    \
-         Launch {{ kernel: {number}, grid: grid.into(), arguments: vec![{}] }}\n}}\n\n",
-        declared.join(", "),
-        given.join(", "),
-    );
-    written.expect("a string takes everything");
+/// A struct with the fields of the kernels' own, and how it is laid out in memory.
+fn write_struct(name: &str, Struct { fields }: &Struct) -> String {
+    let kind = |kind: &Kind| match kind {
+        Kind::Known(rust) => (*rust).to_owned(),
+        Kind::Struct(name) => name.clone(),
+    };
+    let declared: String =
+        fields.iter().map(|field| format!("    pub {}: {},\n", field.name, kind(&field.kind))).collect();
+    let kinds: Vec<String> = fields.iter().map(|field| format!("<{}>::LAYOUT", kind(&field.kind))).collect();
+    let packed: String = fields.iter().map(|field| format!("        packed.push(&self.{});\n", field.name)).collect();
+    format!(
+        "/// `struct {name}` of the kernels.\n#[derive(Clone, Copy, Debug)]\npub struct {name} {{\n{declared}}}\n\n\
+         impl {name} {{\n    /// Of the struct in memory.\n    pub const BYTES: usize = Self::LAYOUT.bytes;\n}}\n\n\
+         impl Pack for {name} {{\n    const LAYOUT: Layout = Layout::of_struct(&[{}]);\n\n    \
+         fn pack(&self, packed: &mut Packed) {{\n{packed}    }}\n}}\n\n",
+        kinds.join(", ")
+    )
 }

@@ -1,9 +1,12 @@
-//! Reads the kernels' declarations out of a CUDA source: name, block size and parameters.
+//! Reads the kernels' declarations out of a CUDA source: name, threads of a block, and the struct of arguments.
 //!
-//! It understands just what the sources of this project look like:
-//! `extern "C" __global__ void __launch_bounds__(THREADS) name(type parameter, ...)`, where `THREADS` is a number or a
-//! `constexpr int` of the same file. Whatever it does not understand is an error, not a guess.
+//! It understands just what the sources of this project look like: `KERNEL(name, THREADS, Arguments args) { ... }` and
+//! `INSTANCE(name, THREADS, Arguments, function<Parameter>);`, where `THREADS` is a number or a `constexpr int` of the same
+//! file, and `struct Arguments { type name; ... };` of this file or of a header that it includes. Whatever it does not
+//! understand is an error, not a guess.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::path::Path;
 
@@ -13,37 +16,55 @@ pub struct Source {
     /// The file's name without its ending.
     pub module: String,
     pub kernels: Vec<Kernel>,
+    /// By name, the structs that the kernels take, and those inside of them.
+    pub structs: BTreeMap<String, Struct>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kernel {
     pub name: String,
-    /// Where it is declared, from 1.
+    /// Line of the declaration, from 1.
     pub line: usize,
-    /// Threads of a block.
-    pub block: u32,
-    pub parameters: Vec<Parameter>,
+    /// Threads of a block at most.
+    pub threads: u32,
+    /// The struct that it takes.
+    pub arguments: String,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub struct Parameter {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Struct {
+    pub fields: Vec<Field>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
     pub name: String,
-    /// The type on the Rust side.
-    pub rust: &'static str,
+    pub kind: Kind,
 }
 
-const DECLARATION: &str = "extern \"C\" __global__";
+/// The type of a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One of [`TYPES`], as Rust writes it.
+    Known(&'static str),
+    /// Another struct.
+    Struct(String),
+}
 
-/// Types that a kernel may take, as C++ and as Rust write them.
-const TYPES: [(&str, &str); 10] = [
+/// Types of fields, as C++ and as Rust write them.
+const TYPES: [(&str, &str); 14] = [
     ("const float*", "Ptr<f32>"),
     ("float*", "PtrMut<f32>"),
+    ("const bf16*", "Ptr<bf16>"),
+    ("bf16*", "PtrMut<bf16>"),
     ("const uint16_t*", "Ptr<u16>"),
     ("const int*", "Ptr<i32>"),
     ("int*", "PtrMut<i32>"),
     ("const Control*", "Ptr<DeviceControl>"),
     ("Control*", "PtrMut<DeviceControl>"),
+    ("CUtensorMap", "TensorMap"),
     ("int", "i32"),
+    ("unsigned", "u32"),
     ("float", "f32"),
     ("double", "f64"),
 ];
@@ -51,32 +72,54 @@ const TYPES: [(&str, &str); 10] = [
 /// # Errors
 /// Naming the file and the line that cannot be read.
 pub fn file(path: &Path) -> Result<Source, String> {
-    let text = fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let module = path.file_stem().and_then(|stem| stem.to_str()).ok_or("a kernel file has no name")?.to_owned();
-    let kernels = kernels(&text).map_err(|error| format!("{}:{error}", path.display()))?;
-    Ok(Source { module, kernels })
-}
-
-/// # Errors
-/// A line number and what is wrong there.
-pub fn kernels(text: &str) -> Result<Vec<Kernel>, String> {
-    let text = without_comments(text)?;
-    let starts = text.match_indices(DECLARATION).map(|(at, _)| at);
-    let found = starts.map(|at| {
-        let line = 1 + text[..at].matches('\n').count();
-        kernel(&text, at, line).map_err(|error| format!("{line}: {error}"))
-    });
-    let found = found.collect::<Result<Vec<_>, _>>()?;
-    for kernel in &found {
-        let registration = format!("KERNEL({});", kernel.name);
-        if !text.contains(&registration) {
-            return Err(format!("{}: {} is not registered: {registration} is missing", kernel.line, kernel.name));
+    let read =
+        |path: &Path| fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
+    let text = read(path)?;
+    let mut headers = BTreeMap::new();
+    let mut waiting = includes(&text);
+    while let Some(name) = waiting.pop() {
+        if let Entry::Vacant(entry) = headers.entry(name) {
+            let header = read(&path.with_file_name(entry.key()))?;
+            waiting.extend(includes(&header));
+            entry.insert(header);
         }
     }
-    match text.matches("__global__").count() == found.len() {
-        true => Ok(found),
-        false => Err(format!("1: a __global__ function is not declared as {DECLARATION}")),
+    let headers: Vec<&str> = headers.values().map(String::as_str).collect();
+    let (kernels, structs) = kernels(&text, &headers).map_err(|error| format!("{}:{error}", path.display()))?;
+    Ok(Source { module, kernels, structs })
+}
+
+fn includes(text: &str) -> Vec<String> {
+    let names = text.lines().filter_map(|line| line.strip_prefix("#include \"")?.strip_suffix('"'));
+    names.filter(|name| name.ends_with(".cuh")).map(str::to_owned).collect()
+}
+
+/// The kernels of `text`, and the structs that they need of it and of `headers`.
+///
+/// # Errors
+/// A line number of `text` and what is wrong there.
+pub fn kernels(text: &str, headers: &[&str]) -> Result<(Vec<Kernel>, BTreeMap<String, Struct>), String> {
+    let text = without_comments(text)?;
+    if let Some(at) = text.find("__global__") {
+        return Err(format!("{}: a __global__ function that KERNEL or INSTANCE did not declare", line_of(&text, at)));
     }
+    let mut starts: Vec<usize> =
+        ["\nKERNEL(", "\nINSTANCE("].iter().flat_map(|word| text.match_indices(word)).map(|(at, _)| at + 1).collect();
+    starts.sort_unstable();
+    let (mut kernels, mut structs) = (Vec::new(), BTreeMap::new());
+    for at in starts {
+        let line = line_of(&text, at);
+        let kernel = kernel(&text, at, line).map_err(|error| format!("{line}: {error}"))?;
+        let sources = [&[text.as_str()], headers].concat();
+        collect(&sources, &kernel.arguments, &mut structs).map_err(|error| format!("{line}: {error}"))?;
+        kernels.push(kernel);
+    }
+    Ok((kernels, structs))
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    1 + text[..at].matches('\n').count()
 }
 
 /// `text` with the comments blanked out, so that lines keep their numbers. Comments begin with `//`.
@@ -92,49 +135,87 @@ fn without_comments(text: &str) -> Result<String, String> {
 }
 
 fn kernel(text: &str, at: usize, line: usize) -> Result<Kernel, String> {
-    let rest = text[at + DECLARATION.len()..].trim_start();
-    let rest = rest.strip_prefix("void").ok_or("a kernel returns void")?.trim_start();
-    let rest = rest.strip_prefix("__launch_bounds__").ok_or("a kernel states __launch_bounds__")?;
-    let (bounds, rest) = parenthesised(rest).ok_or("__launch_bounds__ has one number in parentheses")?;
-    let open = rest.find('(').ok_or("a kernel has parameters")?;
-    let name = rest[..open].trim();
-    let is_identifier = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if !is_identifier {
-        return Err(format!("'{name}' is not the name of a kernel"));
+    let (word, rest) = text[at..].split_once('(').ok_or("a declaration has parentheses")?;
+    let list = rest.split([')', ';']).next().unwrap_or_default();
+    let parts: Vec<&str> = list.split(',').map(str::trim).collect();
+    let [name, threads, arguments, ref function @ ..] = parts[..] else {
+        return Err(format!("{word}({list}): name, threads and arguments are needed"));
+    };
+    let arguments = match (word, function.len()) {
+        ("KERNEL", 0) => arguments.strip_suffix(" args").ok_or("the argument of a KERNEL is called args")?,
+        ("INSTANCE", 1..) => arguments,
+        _ => return Err(format!("{word}({list}): a KERNEL has three parts, an INSTANCE a function behind them")),
+    };
+    for word in [name, arguments] {
+        if !is_identifier(word) {
+            return Err(format!("'{word}' is no name"));
+        }
     }
-    let (list, _) = parenthesised(&rest[open..]).ok_or("the parameters do not end")?;
-    let parameters = list.split(',').map(parameter).collect::<Result<Vec<_>, _>>()?;
-    Ok(Kernel { name: name.to_owned(), line, block: block_size(bounds, text)?, parameters })
+    let threads = block_size(threads, text)?;
+    Ok(Kernel { name: name.to_owned(), line, threads, arguments: arguments.to_owned() })
 }
 
-/// What stands in the parentheses that `text` begins with, and what follows them.
-fn parenthesised(text: &str) -> Option<(&str, &str)> {
-    let inside = text.trim_start().strip_prefix('(')?;
-    let close = inside.find(')')?;
-    Some((inside[..close].trim(), &inside[close + 1..]))
+fn is_identifier(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-fn block_size(bounds: &str, text: &str) -> Result<u32, String> {
+fn block_size(threads: &str, text: &str) -> Result<u32, String> {
     let constant = || {
-        let definition = text.split(&format!("constexpr int {bounds} =")).nth(1)?;
+        let definition = text.split(&format!("constexpr int {threads} =")).nth(1)?;
         definition.split(';').next()
     };
-    let number = if bounds.starts_with(|c: char| c.is_ascii_digit()) { Some(bounds) } else { constant() };
-    let number = number.ok_or_else(|| format!("__launch_bounds__({bounds}): no constexpr int of that name"))?;
-    let block = number.trim().parse().map_err(|_| format!("__launch_bounds__({bounds}): '{number}' is no number"))?;
+    let number = if threads.starts_with(|c: char| c.is_ascii_digit()) { Some(threads) } else { constant() };
+    let number = number.ok_or_else(|| format!("{threads} threads: no constexpr int of that name"))?;
+    let block = number.trim().parse().map_err(|_| format!("{threads} threads: '{number}' is no number"))?;
     if !(1..=1024).contains(&block) {
-        return Err(format!("__launch_bounds__({bounds}): a block has 1 to 1024 threads"));
+        return Err(format!("{threads} threads: a block has 1 to 1024"));
     }
     Ok(block)
 }
 
-fn parameter(declaration: &str) -> Result<Parameter, String> {
-    let declaration = declaration.replace("__restrict__", " ");
-    let declaration = declaration.trim();
-    let start = declaration.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).map_or(0, |at| at + 1);
-    let (kind, name) = declaration.split_at(start);
+/// Adds the struct `name` and those inside of it to `structs`.
+fn collect(sources: &[&str], name: &str, structs: &mut BTreeMap<String, Struct>) -> Result<(), String> {
+    if structs.contains_key(name) {
+        return Ok(());
+    }
+    let body = sources.iter().find_map(|text| {
+        let opening = format!("\nstruct {name} {{");
+        let start = text.find(&opening)? + opening.len();
+        Some(&text[start..start + text[start..].find("\n};")?])
+    });
+    let body = body.ok_or_else(|| format!("there is no struct {name}"))?;
+    let code: Vec<&str> = body.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+    let mut fields = Vec::new();
+    for declaration in code.join(" ").split(';').map(str::trim).filter(|declaration| !declaration.is_empty()) {
+        let found = field(declaration).map_err(|error| format!("struct {name}: {error}"))?;
+        for Field { kind, .. } in &found {
+            if let Kind::Struct(inner) = kind {
+                collect(sources, inner, structs)?;
+            }
+        }
+        fields.extend(found);
+    }
+    structs.insert(name.to_owned(), Struct { fields });
+    Ok(())
+}
+
+/// The fields of one declaration: `float* y`, or `int height, width`.
+fn field(declaration: &str) -> Result<Vec<Field>, String> {
+    let mut parts = declaration.split(',').map(str::trim);
+    let first = parts.next().unwrap_or_default();
+    let start = first.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).map_or(0, |at| at + 1);
+    let (kind, name) = first.split_at(start);
     let kind = kind.split_whitespace().collect::<Vec<_>>().join(" ").replace(" *", "*");
-    let known = TYPES.iter().find(|(c, _)| *c == kind);
-    let (_, rust) = known.ok_or_else(|| format!("'{declaration}': a kernel cannot take a '{kind}'"))?;
-    Ok(Parameter { name: name.to_owned(), rust })
+    let names: Vec<&str> = [name].into_iter().chain(parts).collect();
+    if names.iter().any(|name| !is_identifier(name)) || (names.len() > 1 && kind.ends_with('*')) {
+        return Err(format!("'{declaration}' is no field: a type and a name, or a type and several names"));
+    }
+    let known = TYPES.iter().find(|(c, _)| *c == kind).map(|(_, rust)| Kind::Known(rust));
+    let kind = match known {
+        Some(known) => known,
+        None if is_identifier(&kind) && kind.starts_with(|c: char| c.is_ascii_uppercase()) => Kind::Struct(kind),
+        None => return Err(format!("'{declaration}': a kernel cannot take a '{kind}'")),
+    };
+    Ok(names.into_iter().map(|name| Field { name: name.to_owned(), kind: kind.clone() }).collect())
 }

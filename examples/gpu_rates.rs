@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use pixtape::engine::access::Control;
-use pixtape::engine::device::{Device, DeviceChoice, Place};
+use pixtape::engine::device::{Device, DeviceChoice, DeviceOptions, Place};
 use pixtape::engine::ops::adam::{AdamOptions, adam};
 use pixtape::engine::ops::copy::copy;
 use pixtape::engine::tape::Tape;
@@ -72,7 +72,8 @@ fn main() -> anyhow::Result<()> {
 /// Seconds that an execution of what `tape` recorded takes, with numbers other than zero in `filled`.
 fn median(options: &Options, place: Place, tape: Tape, graph: bool, filled: &[Tensor]) -> anyhow::Result<f64> {
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
-    let mut device = Device::new(tape.finish(), control, place, graph)?;
+    let replay = DeviceOptions { graph, ..DeviceOptions::default() };
+    let mut device = Device::new(tape.finish(), control, place, replay)?;
     for &tensor in filled {
         let values: Vec<f32> = (0..tensor.count()).map(|i| (i % 1021) as f32 / 1024.0).collect();
         device.write(tensor, &values)?;

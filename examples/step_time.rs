@@ -9,7 +9,7 @@ use anyhow::ensure;
 use clap::Parser;
 use pixtape::engine::access::Control;
 use pixtape::engine::device::cpu::with_threads;
-use pixtape::engine::device::{Device, DeviceChoice, Place};
+use pixtape::engine::device::{Device, DeviceChoice, DeviceOptions, Place};
 use pixtape::engine::philox::{Purpose, Stream};
 use pixtape::gan::step::{StepOptions, TrainingStep};
 use pixtape::gan::{Init, InitKind, Parameters, Recipe};
@@ -29,6 +29,9 @@ struct Options {
     /// Launch the kernels one by one instead of as one CUDA graph.
     #[arg(long)]
     no_graph: bool,
+    /// Execute the program as it was recorded, without the rewrites for the device.
+    #[arg(long)]
+    no_rewrite: bool,
     #[arg(long, default_value_t = 1)]
     batch: usize,
     #[arg(long, default_value_t = 256)]
@@ -55,7 +58,8 @@ fn run(options: &Options) -> anyhow::Result<()> {
     let TrainingStep { program, generator, discriminator, input, target, .. } = recorded;
     let place = options.device.choose()?.place;
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
-    let mut device = Device::new(program, control, place, !options.no_graph)?;
+    let device_options = DeviceOptions { graph: !options.no_graph, rewrite: !options.no_rewrite };
+    let mut device = Device::new(program, control, place, device_options)?;
     let parameters: Vec<Parameters> = [generator].into_iter().chain(discriminator).collect();
     let all = parameters.iter().flat_map(|p| (0..p.specs.len()).map(move |index| (p, index)));
     for (number, (parameters, index)) in all.enumerate() {

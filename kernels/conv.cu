@@ -1,21 +1,22 @@
-// Convolution and its transpose: three kernels serve both directions of both (see src/engine/ops/conv/mod.rs).
+// Convolution: its forward pass, data gradient and weight gradient, which serve the transposed convolution too, whose forward
+// pass is the data gradient (see src/engine/ops/conv/mod.rs).
 //
-// Weights are [s][kernel row][kernel column][b], s channels on the small grid and b on the big one. Tap (i, j) of small
-// pixel (q, r) meets big pixel (q * stride + i * dilation - pad_top, r * stride + j * dilation - pad_left); outside of
-// the big grid there are zeros.
+// Weights are [k][kernel row][kernel column][c], c channels of x and k of y. Tap (i, j) of y's pixel (q, r) meets x's pixel
+// (q * stride + i * dilation - pad_top, r * stride + j * dilation - pad_left); outside of x there are zeros.
 //
-// Each family has one body over a type of geometry: `Halving`, whose numbers the compiler knows, and `General`.
+// Each kernel is a template over its geometry: `Halving`, whose numbers the compiler knows, or `Geometry`.
 #include "index.cuh"
 
 constexpr int THREADS = 256;
 
+struct Geometry {
+  int kernel_rows, kernel_columns, stride, dilation, pad_top, pad_left;
+};
+
 // 4x4, stride 2, padding 1: every convolution but the heads.
 struct Halving {
   static constexpr int kernel_rows = 4, kernel_columns = 4, stride = 2, dilation = 1, pad_top = 1, pad_left = 1;
-};
-
-struct General {
-  int kernel_rows, kernel_columns, stride, dilation, pad_top, pad_left;
+  __device__ __forceinline__ explicit Halving(const Geometry&) {}
 };
 
 // Sum of a[i] * b[i * step] for i < count: in runs, whose sums are then added, so that rounding stays small.
@@ -30,237 +31,176 @@ __device__ __forceinline__ float dot(const float* a, const float* b, size_t step
   return total;
 }
 
-// small[q, s] = bias[s] + sum over taps and b of weight[s, tap, b] * big[q * stride + tap * dilation - pad, b]. One thread per
-// element of `small`; the sum is one over b for each tap.
-template <class Geometry>
-__device__ __forceinline__ void down(Geometry g, const float* big, const float* weight, const float* bias, float* small,
-                                     int images, int big_height, int big_width, int big_channels, int big_stride,
-                                     int small_height, int small_width, int small_channels, int small_stride,
-                                     int accumulate) {
-  const unsigned element = thread_index();
-  const unsigned pixel = element / small_channels, s = element % small_channels;
-  const int column = pixel % small_width, row = pixel / small_width % small_height;
-  const int image = pixel / small_width / small_height;
-  if (image >= images) return;
+// Of shapes x [n, h, w, c], weight [k, rows, columns, c], bias [k] or null, y [n, h', w', k].
+struct ConvFprop {
+  const float* x;
+  const float* weight;
+  const float* bias;
+  float* y;
+  Shape x_shape, y_shape;
+  Geometry geometry;
+  int accumulate;
+};
 
-  const float* filter = weight + size_t(s) * (g.kernel_rows * g.kernel_columns) * big_channels;
-  float sum = bias ? bias[s] : 0.0f;
+// y[q, k] = bias[k] + sum over taps and c of weight[k, tap, c] * x[q * stride + tap * dilation - pad, c]. One thread per
+// element of y; the sum is one over c for each tap. Grid: ceil(n * h' * w' * k / 256).
+template <class G>
+__device__ __forceinline__ void conv_fprop(const ConvFprop& args) {
+  const G g(args.geometry);
+  const Shape x_shape = args.x_shape, y_shape = args.y_shape;
+  const unsigned element = thread_index();
+  const unsigned pixel = element / y_shape.channels, k = element % y_shape.channels;
+  const int column = pixel % y_shape.width, row = pixel / y_shape.width % y_shape.height;
+  const int image = pixel / y_shape.width / y_shape.height;
+  if (image >= y_shape.images) return;
+
+  const float* filter = args.weight + size_t(k) * (g.kernel_rows * g.kernel_columns) * x_shape.channels;
+  float sum = args.bias ? args.bias[k] : 0.0f;
   for (int i = 0; i < g.kernel_rows; i++) {
-    const int big_row = row * g.stride + i * g.dilation - g.pad_top;
-    if (!inside(big_row, big_height)) continue;
+    const int x_row = row * g.stride + i * g.dilation - g.pad_top;
+    if (!inside(x_row, x_shape.height)) continue;
     for (int j = 0; j < g.kernel_columns; j++) {
-      const int big_column = column * g.stride + j * g.dilation - g.pad_left;
-      if (!inside(big_column, big_width)) continue;
-      const float* x = big + pixel_at(image, big_row, big_column, big_height, big_width, big_stride);
-      sum += dot(x, filter + size_t(i * g.kernel_columns + j) * big_channels, 1, big_channels);
+      const int x_column = column * g.stride + j * g.dilation - g.pad_left;
+      if (!inside(x_column, x_shape.width)) continue;
+      const float* x = args.x + pixel_at(image, x_row, x_column, x_shape);
+      sum += dot(x, filter + size_t(i * g.kernel_columns + j) * x_shape.channels, 1, x_shape.channels);
     }
   }
-  store(small + at(pixel, small_stride, s), sum, accumulate);
+  store(args.y + at(pixel, y_shape.stride, k), sum, args.accumulate);
 }
+INSTANCE(conv_fprop_4x4s2, THREADS, ConvFprop, conv_fprop<Halving>);
+INSTANCE(conv_fprop_any, THREADS, ConvFprop, conv_fprop<Geometry>);
 
-// big[p, b] = bias[b] + sum over s and the taps at which a small q meets p of weight[s, tap, b] * small[q, s]. One
-// thread per element of `big`. Not every tap meets a small pixel: with stride 2, even rows meet taps 1 and 3, odd ones 0
-// and 2.
-template <class Geometry>
-__device__ __forceinline__ void up(Geometry g, const float* small, const float* weight, const float* bias, float* big,
-                                   int images, int small_height, int small_width, int small_channels, int small_stride,
-                                   int big_height, int big_width, int big_channels, int big_stride, int accumulate) {
+// The same sums in the same order, so the same bits, with coalesced loads. A block computes 8 pixels of 32 channels k; for
+// each tap and each 32 channels c, its threads bring the weights of that tile to shared memory, a row of c at a time, and the
+// pixels' values beside them. Rows of the weights' tile are 33 apart, so that lanes along k read 32 banks.
+// Block: (32, 8). Grid: (ceil(n * h' * w' / 8), ceil(k / 32)).
+template <class G>
+__device__ __forceinline__ void conv_fprop_tiled(const ConvFprop& args) {
+  constexpr int TILE = 32, PIXELS = THREADS / TILE, RUN = 128;
+  STATIC_SMEM(float, weights, [TILE][TILE + 1]);
+  STATIC_SMEM(float, values, [PIXELS][TILE]);
+  const G g(args.geometry);
+  const Shape x_shape = args.x_shape, y_shape = args.y_shape;
+  const int lane = threadIdx.x, row = threadIdx.y, first_k = blockIdx.y * TILE, k = first_k + lane;
+  const unsigned pixel = blockIdx.x * PIXELS + row;
+  const int y_column = pixel % y_shape.width, y_row = pixel / y_shape.width % y_shape.height;
+  const int image = pixel / y_shape.width / y_shape.height;
+  const bool is_pixel = image < y_shape.images, active = is_pixel && k < y_shape.channels;
+  const int taps = g.kernel_rows * g.kernel_columns;
+
+  float sum = args.bias && active ? args.bias[k] : 0.0f;
+  for (int tap = 0; tap < taps; tap++) {
+    const int x_row = y_row * g.stride + tap / g.kernel_columns * g.dilation - g.pad_top;
+    const int x_column = y_column * g.stride + tap % g.kernel_columns * g.dilation - g.pad_left;
+    const bool meets = is_pixel && inside(x_row, x_shape.height) && inside(x_column, x_shape.width);
+    const float* x = meets ? args.x + pixel_at(image, x_row, x_column, x_shape) : nullptr;
+    float total = 0.0f, run = 0.0f;
+    for (int first_c = 0; first_c < x_shape.channels; first_c += TILE) {
+      const int c = first_c + lane;
+      for (int i = row; i < TILE; i += PIXELS) {
+        const bool there = c < x_shape.channels && first_k + i < y_shape.channels;
+        const size_t filter = size_t(first_k + i) * taps + tap;
+        weights[i][lane] = there ? args.weight[filter * x_shape.channels + c] : 0.0f;
+      }
+      values[row][lane] = meets && c < x_shape.channels ? x[c] : 0.0f;
+      __syncthreads();
+      const int count = min(TILE, x_shape.channels - first_c);
+      for (int i = 0; i < count; i++) run = fmaf(values[row][i], weights[lane][i], run);
+      __syncthreads();
+      if ((first_c + TILE) % RUN == 0 || first_c + TILE >= x_shape.channels) {
+        total += run;
+        run = 0.0f;
+      }
+    }
+    if (meets) sum += total;
+  }
+  if (active) store(args.y + at(pixel, y_shape.stride, k), sum, args.accumulate);
+}
+INSTANCE(conv_fprop_tiled_4x4s2, THREADS, ConvFprop, conv_fprop_tiled<Halving>);
+INSTANCE(conv_fprop_tiled_any, THREADS, ConvFprop, conv_fprop_tiled<Geometry>);
+
+// Of shapes dy [n, h', w', k], weight [k, rows, columns, c], bias [c] or null, dx [n, h, w, c].
+struct ConvDgrad {
+  const float* dy;
+  const float* weight;
+  const float* bias;
+  float* dx;
+  Shape dy_shape, dx_shape;
+  Geometry geometry;
+  int accumulate;
+};
+
+// dx[p, c] = bias[c] + sum over k and the taps at which a pixel q of dy meets p of weight[k, tap, c] * dy[q, k]. One thread
+// per element of dx. Not every tap meets a pixel of dy: with stride 2, even rows meet taps 1 and 3, odd ones 0 and 2.
+// Grid: ceil(n * h * w * c / 256).
+template <class G>
+__device__ __forceinline__ void conv_dgrad(const ConvDgrad& args) {
+  const G g(args.geometry);
+  const Shape dy_shape = args.dy_shape, dx_shape = args.dx_shape;
   const unsigned element = thread_index();
-  const unsigned pixel = element / big_channels, b = element % big_channels;
-  const int column = pixel % big_width, row = pixel / big_width % big_height;
-  const int image = pixel / big_width / big_height;
-  if (image >= images) return;
+  const unsigned pixel = element / dx_shape.channels, c = element % dx_shape.channels;
+  const int column = pixel % dx_shape.width, row = pixel / dx_shape.width % dx_shape.height;
+  const int image = pixel / dx_shape.width / dx_shape.height;
+  if (image >= dx_shape.images) return;
 
   const int taps = g.kernel_rows * g.kernel_columns;
-  const size_t filter = size_t(taps) * big_channels;
-  float sum = bias ? bias[b] : 0.0f;
+  const size_t filter = size_t(taps) * dx_shape.channels;
+  float sum = args.bias ? args.bias[c] : 0.0f;
   for (int i = 0; i < g.kernel_rows; i++) {
-    const int rows = row + g.pad_top - i * g.dilation, small_row = rows / g.stride;
-    if (rows < 0 || rows % g.stride != 0 || small_row >= small_height) continue;
+    const int rows = row + g.pad_top - i * g.dilation, dy_row = rows / g.stride;
+    if (rows < 0 || rows % g.stride != 0 || dy_row >= dy_shape.height) continue;
     for (int j = 0; j < g.kernel_columns; j++) {
-      const int columns = column + g.pad_left - j * g.dilation, small_column = columns / g.stride;
-      if (columns < 0 || columns % g.stride != 0 || small_column >= small_width) continue;
-      const float* x = small + pixel_at(image, small_row, small_column, small_height, small_width, small_stride);
-      sum += dot(x, weight + size_t(i * g.kernel_columns + j) * big_channels + b, filter, small_channels);
+      const int columns = column + g.pad_left - j * g.dilation, dy_column = columns / g.stride;
+      if (columns < 0 || columns % g.stride != 0 || dy_column >= dy_shape.width) continue;
+      const float* dy = args.dy + pixel_at(image, dy_row, dy_column, dy_shape);
+      const float* weight = args.weight + size_t(i * g.kernel_columns + j) * dx_shape.channels + c;
+      sum += dot(dy, weight, filter, dy_shape.channels);
     }
   }
-  store(big + at(pixel, big_stride, b), sum, accumulate);
+  store(args.dx + at(pixel, dx_shape.stride, c), sum, args.accumulate);
 }
+INSTANCE(conv_dgrad_4x4s2, THREADS, ConvDgrad, conv_dgrad<Halving>);
+INSTANCE(conv_dgrad_any, THREADS, ConvDgrad, conv_dgrad<Geometry>);
 
-// weight[s, tap, b] = sum over q of small[q, s] * big[q * stride + tap * dilation - pad, b]. One thread per element of `weight`;
-// the sum is one over columns for each row of each image.
-template <class Geometry>
-__device__ __forceinline__ void wgrad(Geometry g, const float* small, const float* big, float* weight, int images,
-                                      int small_height, int small_width, int small_channels, int small_stride,
-                                      int big_height, int big_width, int big_channels, int big_stride, int accumulate) {
+// Of shapes x [n, h, w, c], dy [n, h', w', k], dw [k, rows, columns, c].
+struct ConvWgrad {
+  const float* x;
+  const float* dy;
+  float* dw;
+  Shape x_shape, dy_shape;
+  Geometry geometry;
+  int accumulate;
+};
+
+// dw[k, tap, c] = sum over q of dy[q, k] * x[q * stride + tap * dilation - pad, c]. One thread per element of dw; the sum is
+// one over columns for each row of each image. Grid: ceil(k * rows * columns * c / 256).
+template <class G>
+__device__ __forceinline__ void conv_wgrad(const ConvWgrad& args) {
+  const G g(args.geometry);
+  const Shape x_shape = args.x_shape, dy_shape = args.dy_shape;
   const unsigned element = thread_index();
-  const unsigned filter = element / big_channels, b = element % big_channels;
+  const unsigned filter = element / x_shape.channels, c = element % x_shape.channels;
   const int j = filter % g.kernel_columns, i = filter / g.kernel_columns % g.kernel_rows;
-  const int s = filter / g.kernel_columns / g.kernel_rows;
-  if (s >= small_channels) return;
+  const int k = filter / g.kernel_columns / g.kernel_rows;
+  if (k >= dy_shape.channels) return;
 
   float sum = 0.0f;
-  for (int image = 0; image < images; image++) {
-    for (int row = 0; row < small_height; row++) {
-      const int big_row = row * g.stride + i * g.dilation - g.pad_top;
-      if (!inside(big_row, big_height)) continue;
-      const float* dy = small + pixel_at(image, row, 0, small_height, small_width, small_stride) + s;
-      const float* x = big + pixel_at(image, big_row, 0, big_height, big_width, big_stride) + b;
+  for (int image = 0; image < dy_shape.images; image++) {
+    for (int row = 0; row < dy_shape.height; row++) {
+      const int x_row = row * g.stride + i * g.dilation - g.pad_top;
+      if (!inside(x_row, x_shape.height)) continue;
+      const float* dy = args.dy + pixel_at(image, row, 0, dy_shape) + k;
+      const float* x = args.x + pixel_at(image, x_row, 0, x_shape) + c;
       float run = 0.0f;
-      for (int column = 0; column < small_width; column++, dy += small_stride) {
-        const int big_column = column * g.stride + j * g.dilation - g.pad_left;
-        if (inside(big_column, big_width)) run = fmaf(*dy, x[at(big_column, big_stride, 0)], run);
+      for (int column = 0; column < dy_shape.width; column++, dy += dy_shape.stride) {
+        const int x_column = column * g.stride + j * g.dilation - g.pad_left;
+        if (inside(x_column, x_shape.width)) run = fmaf(*dy, x[at(x_column, x_shape.stride, 0)], run);
       }
       sum += run;
     }
   }
-  store(weight + element, sum, accumulate);
+  store(args.dw + element, sum, args.accumulate);
 }
-
-// Convolution: big [n, h, w, b], weight [s, 4, 4, b], bias [s] or null -> small [n, h', w', s].
-// Grid: ceil(n * h' * w' * s / 256).
-extern "C" __global__ void __launch_bounds__(THREADS) conv_down_4x4s2(
-    const float* __restrict__ big,
-    const float* __restrict__ weight,
-    const float* __restrict__ bias,
-    float* small,
-    int images,
-    int big_height,
-    int big_width,
-    int big_channels,
-    int big_stride,
-    int small_height,
-    int small_width,
-    int small_channels,
-    int small_stride,
-    int accumulate) {
-  down(Halving{}, big, weight, bias, small, images, big_height, big_width, big_channels, big_stride, small_height,
-       small_width, small_channels, small_stride, accumulate);
-}
-KERNEL(conv_down_4x4s2);
-
-// The same with a kernel, stride, dilation and padding of any size.
-extern "C" __global__ void __launch_bounds__(THREADS) conv_down(
-    const float* __restrict__ big,
-    const float* __restrict__ weight,
-    const float* __restrict__ bias,
-    float* small,
-    int images,
-    int big_height,
-    int big_width,
-    int big_channels,
-    int big_stride,
-    int small_height,
-    int small_width,
-    int small_channels,
-    int small_stride,
-    int kernel_rows,
-    int kernel_columns,
-    int stride,
-    int dilation,
-    int pad_top,
-    int pad_left,
-    int accumulate) {
-  const General geometry{kernel_rows, kernel_columns, stride, dilation, pad_top, pad_left};
-  down(geometry, big, weight, bias, small, images, big_height, big_width, big_channels, big_stride, small_height,
-       small_width, small_channels, small_stride, accumulate);
-}
-KERNEL(conv_down);
-
-// Transposed convolution: small [n, h', w', s], weight [s, 4, 4, b], bias [b] or null -> big [n, h, w, b].
-// Grid: ceil(n * h * w * b / 256).
-extern "C" __global__ void __launch_bounds__(THREADS) conv_up_4x4s2(
-    const float* __restrict__ small,
-    const float* __restrict__ weight,
-    const float* __restrict__ bias,
-    float* big,
-    int images,
-    int small_height,
-    int small_width,
-    int small_channels,
-    int small_stride,
-    int big_height,
-    int big_width,
-    int big_channels,
-    int big_stride,
-    int accumulate) {
-  up(Halving{}, small, weight, bias, big, images, small_height, small_width, small_channels, small_stride, big_height,
-     big_width, big_channels, big_stride, accumulate);
-}
-KERNEL(conv_up_4x4s2);
-
-// The same with a kernel, stride, dilation and padding of any size.
-extern "C" __global__ void __launch_bounds__(THREADS) conv_up(
-    const float* __restrict__ small,
-    const float* __restrict__ weight,
-    const float* __restrict__ bias,
-    float* big,
-    int images,
-    int small_height,
-    int small_width,
-    int small_channels,
-    int small_stride,
-    int big_height,
-    int big_width,
-    int big_channels,
-    int big_stride,
-    int kernel_rows,
-    int kernel_columns,
-    int stride,
-    int dilation,
-    int pad_top,
-    int pad_left,
-    int accumulate) {
-  const General geometry{kernel_rows, kernel_columns, stride, dilation, pad_top, pad_left};
-  up(geometry, small, weight, bias, big, images, small_height, small_width, small_channels, small_stride, big_height,
-     big_width, big_channels, big_stride, accumulate);
-}
-KERNEL(conv_up);
-
-// Weight gradient of both: small [n, h', w', s], big [n, h, w, b] -> weight [s, 4, 4, b].
-// Grid: ceil(s * 16 * b / 256).
-extern "C" __global__ void __launch_bounds__(THREADS) conv_wgrad_4x4s2(
-    const float* __restrict__ small,
-    const float* __restrict__ big,
-    float* weight,
-    int images,
-    int small_height,
-    int small_width,
-    int small_channels,
-    int small_stride,
-    int big_height,
-    int big_width,
-    int big_channels,
-    int big_stride,
-    int accumulate) {
-  wgrad(Halving{}, small, big, weight, images, small_height, small_width, small_channels, small_stride, big_height,
-        big_width, big_channels, big_stride, accumulate);
-}
-KERNEL(conv_wgrad_4x4s2);
-
-// The same with a kernel, stride, dilation and padding of any size. Grid: ceil(s * kernel_rows * kernel_columns * b / 256).
-extern "C" __global__ void __launch_bounds__(THREADS) conv_wgrad(
-    const float* __restrict__ small,
-    const float* __restrict__ big,
-    float* weight,
-    int images,
-    int small_height,
-    int small_width,
-    int small_channels,
-    int small_stride,
-    int big_height,
-    int big_width,
-    int big_channels,
-    int big_stride,
-    int kernel_rows,
-    int kernel_columns,
-    int stride,
-    int dilation,
-    int pad_top,
-    int pad_left,
-    int accumulate) {
-  const General geometry{kernel_rows, kernel_columns, stride, dilation, pad_top, pad_left};
-  wgrad(geometry, small, big, weight, images, small_height, small_width, small_channels, small_stride, big_height,
-        big_width, big_channels, big_stride, accumulate);
-}
-KERNEL(conv_wgrad);
+INSTANCE(conv_wgrad_4x4s2, THREADS, ConvWgrad, conv_wgrad<Halving>);
+INSTANCE(conv_wgrad_any, THREADS, ConvWgrad, conv_wgrad<Geometry>);

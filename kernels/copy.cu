@@ -3,32 +3,30 @@
 
 constexpr int THREADS = 256;
 
+struct Copy {
+  const float* from;
+  float* to;
+  int pixels, channels, from_stride, to_stride, accumulate;
+};
+
 // to = from, or to += from; both are [pixels, c]. One thread per element; grid: ceil(pixels * c / 256).
-extern "C" __global__ void __launch_bounds__(THREADS) copy(
-    const float* __restrict__ from,
-    float* to,
-    int pixels,
-    int channels,
-    int from_stride,
-    int to_stride,
-    int accumulate) {
+KERNEL(copy, THREADS, Copy args) {
   const unsigned element = thread_index();
-  const unsigned pixel = element / channels, channel = element % channels;
-  if (pixel >= unsigned(pixels)) return;
-  store(to + at(pixel, to_stride, channel), from[at(pixel, from_stride, channel)], accumulate);
+  const unsigned pixel = element / args.channels, channel = element % args.channels;
+  if (pixel >= unsigned(args.pixels)) return;
+  store(args.to + at(pixel, args.to_stride, channel), args.from[at(pixel, args.from_stride, channel)], args.accumulate);
 }
-KERNEL(copy);
+
+struct Fill {
+  float* to;
+  int pixels, channels, stride;
+  float value;
+};
 
 // Every element of `to`, [pixels, c], becomes `value`. One thread per element; grid: ceil(pixels * c / 256).
-extern "C" __global__ void __launch_bounds__(THREADS) fill(
-    float* __restrict__ to,
-    int pixels,
-    int channels,
-    int stride,
-    float value) {
+KERNEL(fill, THREADS, Fill args) {
   const unsigned element = thread_index();
-  const unsigned pixel = element / channels, channel = element % channels;
-  if (pixel >= unsigned(pixels)) return;
-  to[at(pixel, stride, channel)] = value;
+  const unsigned pixel = element / args.channels, channel = element % args.channels;
+  if (pixel >= unsigned(args.pixels)) return;
+  args.to[at(pixel, args.stride, channel)] = args.value;
 }
-KERNEL(fill);

@@ -7,6 +7,13 @@
 #pragma once
 #include "prelude.cuh"
 
+using bf16 = __nv_bfloat16;
+
+// The sizes of a tensor, and the elements from one pixel to the next.
+struct Shape {
+  int images, height, width, channels, stride;
+};
+
 // The number of this thread in a grid that is one long row of threads.
 __device__ __forceinline__ unsigned thread_index() { return blockIdx.x * blockDim.x + threadIdx.x; }
 
@@ -16,8 +23,9 @@ __device__ __forceinline__ size_t at(unsigned pixel, int stride, unsigned channe
 }
 
 // Where the first channel of pixel [image, row, column] lies.
-__device__ __forceinline__ size_t pixel_at(int image, int row, int column, int height, int width, int stride) {
-  return ((size_t(image) * size_t(height) + size_t(row)) * size_t(width) + size_t(column)) * size_t(stride);
+__device__ __forceinline__ size_t pixel_at(int image, int row, int column, const Shape& shape) {
+  const size_t rows = size_t(image) * size_t(shape.height) + size_t(row);
+  return (rows * size_t(shape.width) + size_t(column)) * size_t(shape.stride);
 }
 
 // Whether a row or column that was computed from another grid's is one of `size`, and not padding.

@@ -1,4 +1,4 @@
-// Losses, fused with their gradients: one pass computes the value and what flows back from it (see src/ops/loss).
+// Losses, fused with their gradients: one pass computes the value and what flows back from it (see src/engine/ops/loss).
 //
 // A block works on `run` consecutive elements and writes the sum of their terms to its place in `partial`;
 // `loss_finish` adds those up. `run` is the caller's and must follow from nothing but the size, so that a value is the
@@ -76,122 +76,60 @@ struct CrossEntropyOfLogit {
   }
 };
 
+// x and gradient are [pixels, c], scale is the loss's weight divided by pixels * c, partial has one element for each block.
+// What x is compared with is the number `target` or, for l1 and l2, the tensor `targets`, [pixels, c].
+struct LossGradient {
+  const float* x;
+  const float* targets;
+  float* gradient;
+  float* partial;
+  int pixels, channels, x_stride, targets_stride, gradient_stride;
+  float target, scale;
+  int run, accumulate;
+};
+
 // gradient = slope * scale, and sums of the criterion's terms; `target(pixel, channel)` is what x is compared with.
 template <class Criterion, class Target>
-__device__ __forceinline__ void compare(const float* x, float* gradient, float* partial, int pixels, int channels,
-                                        int x_stride, int gradient_stride, float scale, int run, int accumulate,
-                                        Target target) {
-  sum_run(partial, pixels, channels, run, [&](unsigned pixel, unsigned channel) {
+__device__ __forceinline__ void compare(const LossGradient& args, Target target) {
+  sum_run(args.partial, args.pixels, args.channels, args.run, [&](unsigned pixel, unsigned channel) {
     float slope;
-    const float term = Criterion::term(x[at(pixel, x_stride, channel)], target(pixel, channel), slope);
-    store(gradient + at(pixel, gradient_stride, channel), slope * scale, accumulate);
+    const float term = Criterion::term(args.x[at(pixel, args.x_stride, channel)], target(pixel, channel), slope);
+    store(args.gradient + at(pixel, args.gradient_stride, channel), slope * args.scale, args.accumulate);
     return term;
   });
 }
 
-// Of (x - target)^2. x and gradient are [pixels, c], scale is the loss's weight divided by pixels * c, partial has one
-// element for each block. Grid: ceil(pixels * c / run).
-extern "C" __global__ void __launch_bounds__(THREADS) mse_loss(
-    const float* __restrict__ x,
-    float* gradient,
-    float* __restrict__ partial,
-    int pixels,
-    int channels,
-    int x_stride,
-    int gradient_stride,
-    float target,
-    float scale,
-    int run,
-    int accumulate) {
-  compare<Square>(x, gradient, partial, pixels, channels, x_stride, gradient_stride, scale, run, accumulate,
-                  [&](unsigned, unsigned) { return target; });
+// Against a number. Grid: ceil(pixels * c / run).
+template <class Criterion>
+__device__ __forceinline__ void to_number(const LossGradient& args) {
+  compare<Criterion>(args, [&](unsigned, unsigned) { return args.target; });
 }
-KERNEL(mse_loss);
+INSTANCE(mse_loss, THREADS, LossGradient, to_number<Square>);
+INSTANCE(bce_loss, THREADS, LossGradient, to_number<CrossEntropy>);
+INSTANCE(bce_logits_loss, THREADS, LossGradient, to_number<CrossEntropyOfLogit>);
 
-// Of the cross-entropy of probabilities x, the rest as above.
-extern "C" __global__ void __launch_bounds__(THREADS) bce_loss(
-    const float* __restrict__ x,
-    float* gradient,
-    float* __restrict__ partial,
-    int pixels,
-    int channels,
-    int x_stride,
-    int gradient_stride,
-    float target,
-    float scale,
-    int run,
-    int accumulate) {
-  compare<CrossEntropy>(x, gradient, partial, pixels, channels, x_stride, gradient_stride, scale, run, accumulate,
-                        [&](unsigned, unsigned) { return target; });
+// Against a tensor. Grid: ceil(pixels * c / run).
+template <class Criterion>
+__device__ __forceinline__ void to_tensor(const LossGradient& args) {
+  compare<Criterion>(args, [&](unsigned pixel, unsigned channel) {
+    return args.targets[at(pixel, args.targets_stride, channel)];
+  });
 }
-KERNEL(bce_loss);
+INSTANCE(l1_loss, THREADS, LossGradient, to_tensor<Distance>);
+INSTANCE(l2_loss, THREADS, LossGradient, to_tensor<Square>);
 
-// Of the cross-entropy of sigmoid(x), the rest as above.
-extern "C" __global__ void __launch_bounds__(THREADS) bce_logits_loss(
-    const float* __restrict__ x,
-    float* gradient,
-    float* __restrict__ partial,
-    int pixels,
-    int channels,
-    int x_stride,
-    int gradient_stride,
-    float target,
-    float scale,
-    int run,
-    int accumulate) {
-  compare<CrossEntropyOfLogit>(x, gradient, partial, pixels, channels, x_stride, gradient_stride, scale, run, accumulate,
-                               [&](unsigned, unsigned) { return target; });
-}
-KERNEL(bce_logits_loss);
-
-// Of |x - target|. x, target and gradient are [pixels, c], the rest as above.
-extern "C" __global__ void __launch_bounds__(THREADS) l1_loss(
-    const float* __restrict__ x,
-    const float* __restrict__ target,
-    float* gradient,
-    float* __restrict__ partial,
-    int pixels,
-    int channels,
-    int x_stride,
-    int target_stride,
-    int gradient_stride,
-    float scale,
-    int run,
-    int accumulate) {
-  compare<Distance>(x, gradient, partial, pixels, channels, x_stride, gradient_stride, scale, run, accumulate,
-                    [&](unsigned pixel, unsigned channel) { return target[at(pixel, target_stride, channel)]; });
-}
-KERNEL(l1_loss);
-
-// Of (x - target)^2. x, target and gradient are [pixels, c], the rest as above.
-extern "C" __global__ void __launch_bounds__(THREADS) l2_loss(
-    const float* __restrict__ x,
-    const float* __restrict__ target,
-    float* gradient,
-    float* __restrict__ partial,
-    int pixels,
-    int channels,
-    int x_stride,
-    int target_stride,
-    int gradient_stride,
-    float scale,
-    int run,
-    int accumulate) {
-  compare<Square>(x, gradient, partial, pixels, channels, x_stride, gradient_stride, scale, run, accumulate,
-                  [&](unsigned pixel, unsigned channel) { return target[at(pixel, target_stride, channel)]; });
-}
-KERNEL(l2_loss);
+struct LossFinish {
+  const float* partial;
+  float* value;
+  int partials;
+  double count;
+};
 
 // value = the sum of `partials` elements of partial / count, added up in f64. Grid: 1.
-extern "C" __global__ void __launch_bounds__(THREADS) loss_finish(
-    const float* __restrict__ partial,
-    float* __restrict__ value,
-    int partials,
-    double count) {
+KERNEL(loss_finish, THREADS, LossFinish args) {
   STATIC_SMEM(double, sums, [THREADS]);
   double sum = 0.0;
-  for (int i = threadIdx.x; i < partials; i += THREADS) sum += double(partial[i]);
+  for (int i = threadIdx.x; i < args.partials; i += THREADS) sum += double(args.partial[i]);
   const double total = block_sum(sum, sums);
-  if (threadIdx.x == 0) *value = float(total / count);
+  if (threadIdx.x == 0) *args.value = float(total / args.count);
 }
-KERNEL(loss_finish);

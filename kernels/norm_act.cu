@@ -1,5 +1,5 @@
 // Instance normalisation, activation and dropout in one pass, in this order, each of them optional (see
-// src/ops/norm_act).
+// src/engine/ops/norm_act).
 //
 // Blocks are 32 channels x 16 rows of threads and belong to one image. Sums over its pixels are done by every block of
 // the image's channels alike, so a grid of several rows shares out the pixels that are written and nothing else: one
@@ -42,40 +42,32 @@ struct Affine {
   __device__ __forceinline__ float operator()(float value) const { return fmaf(value, gain, bias); }
 };
 
-// y = dropout(activation(gain * norm(x) + bias)); x and y are [n, pixels, c], gain and bias [c] or null, statistics
-// [n, 2, c]: mean and 1 / standard deviation (by the biased variance) of each channel of each image, 0 and 1 without
-// norm. The activation is v > 0 ? v : v * slope. Image 0 is image `first_image` of the batch that dropout draws for; images
-// draw by their place in it, or `by_step` what its image 0 would draw that many steps later.
+// x and y are [n, pixels, c], gain and bias [c] or null, statistics [n, 2, c]: mean and 1 / standard deviation (by the biased
+// variance) of each channel of each image, 0 and 1 without norm.
+struct NormActForward {
+  const float* x;
+  const float* gain;
+  const float* bias;
+  float* y;
+  float* statistics;
+  int pixels, channels, x_stride, y_stride, norm;
+  float slope;
+  DropoutDraw dropout;
+};
+
+// y = dropout(activation(gain * norm(x) + bias)). The activation is v > 0 ? v : v * slope.
 // Grid: (n * ceil(c / 32), 1) with norm, (n * ceil(c / 32), any) without.
-extern "C" __global__ void __launch_bounds__(THREADS) norm_act_forward(
-    const float* __restrict__ x,
-    const float* __restrict__ gain,
-    const float* __restrict__ bias,
-    float* __restrict__ y,
-    float* __restrict__ statistics,
-    const Control* __restrict__ control,
-    int pixels,
-    int channels,
-    int x_stride,
-    int y_stride,
-    int norm,
-    float slope,
-    int dropout,
-    int dropout_place,
-    int dropout_threshold,
-    float keep_scale,
-    int first_image,
-    int by_step) {
+KERNEL(norm_act_forward, THREADS, NormActForward args) {
   STATIC_SMEM(float, rows, [1][ROWS][LANES]);
+  const int pixels = args.pixels, channels = args.channels, x_stride = args.x_stride;
   const Share share(channels);
-  const Mask mask = make_mask(control, dropout, dropout_place, dropout_threshold, keep_scale,
-                              by_step ? size_t(first_image) + share.image : 0);
+  const Mask mask = make_mask(args.dropout, share.image);
   const size_t first_pixel = size_t(share.image) * pixels;
-  x += first_pixel * x_stride + share.channel;
-  y += first_pixel * y_stride + share.channel;
+  const float* const x = args.x + first_pixel * x_stride + share.channel;
+  float* const y = args.y + first_pixel * args.y_stride + share.channel;
 
   float mean = 0.0f, scale = 1.0f;
-  if (norm) {
+  if (args.norm) {
     const unsigned summed = share.active ? pixels : 0;
     const float part = 1.0f / float(pixels);
     float total[1];
@@ -89,85 +81,74 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_act_forward(
   }
   if (!share.active) return;
   if (share.first == 0) {
-    statistics[at(2 * share.image, channels, share.channel)] = mean;
-    statistics[at(2 * share.image + 1, channels, share.channel)] = scale;
+    args.statistics[at(2 * share.image, channels, share.channel)] = mean;
+    args.statistics[at(2 * share.image + 1, channels, share.channel)] = scale;
   }
-  const Affine affine(gain, bias, share);
-  const size_t first_drawn =
-      (by_step ? 0 : (size_t(first_image) * pixels + first_pixel) * channels) + share.channel;
+  const Affine affine(args.gain, args.bias, share);
+  const size_t first = first_drawn(args.dropout, share.image, size_t(pixels) * channels) + share.channel;
   for (unsigned p = share.first; p < unsigned(pixels); p += share.step) {
     const float value = affine((x[at(p, x_stride, 0)] - mean) * scale);
-    const float activated = value > 0.0f ? value : value * slope;
-    y[at(p, y_stride, 0)] = mask.apply(activated, first_drawn + size_t(p) * channels);
+    const float activated = value > 0.0f ? value : value * args.slope;
+    y[at(p, args.y_stride, 0)] = mask.apply(activated, first + size_t(p) * channels);
   }
 }
-KERNEL(norm_act_forward);
 
-// The gradient of the same: with v = norm(x), and g = dy brought back through dropout and activation,
+// x, dy and dx are [n, pixels, c]. What the image adds to the gradients of gain and bias, gain_sums and bias_sums, is [n, c],
+// null without affine. The rest as above.
+struct NormActGradient {
+  const float* x;
+  const float* dy;
+  const float* statistics;
+  const float* gain;
+  const float* bias;
+  float* dx;
+  float* gain_sums;
+  float* bias_sums;
+  int pixels, channels, x_stride, dy_stride, dx_stride, norm;
+  float slope;
+  DropoutDraw dropout;
+  int accumulate;
+};
+
+// The gradient: with v = norm(x), and g = dy brought back through dropout and activation,
 // dx = (g - mean(g) - v * mean(g * v)) * scale * gain; the means are over the pixels of an image, and 0 without norm.
-// What the image adds to the gradients of gain and bias are the sums of g * v and of g: [n, c], null without affine.
-// x, dy and dx are [n, pixels, c], the rest as above.
-// Grid: as above.
-extern "C" __global__ void __launch_bounds__(THREADS) norm_act_gradient(
-    const float* __restrict__ x,
-    const float* __restrict__ dy,
-    const float* __restrict__ statistics,
-    const float* __restrict__ gain,
-    const float* __restrict__ bias,
-    float* dx,
-    float* __restrict__ gain_sums,
-    float* __restrict__ bias_sums,
-    const Control* __restrict__ control,
-    int pixels,
-    int channels,
-    int x_stride,
-    int dy_stride,
-    int dx_stride,
-    int norm,
-    float slope,
-    int dropout,
-    int dropout_place,
-    int dropout_threshold,
-    float keep_scale,
-    int first_image,
-    int by_step,
-    int accumulate) {
+// gain_sums and bias_sums are the sums of g * v and of g. Grid: as above.
+KERNEL(norm_act_gradient, THREADS, NormActGradient args) {
   STATIC_SMEM(float, rows, [2][ROWS][LANES]);
+  const int pixels = args.pixels, channels = args.channels, x_stride = args.x_stride, dy_stride = args.dy_stride;
   const Share share(channels);
-  const size_t drawn_image = size_t(first_image) + share.image;
-  const Mask mask =
-      make_mask(control, dropout, dropout_place, dropout_threshold, keep_scale, by_step ? drawn_image : 0);
-  const Affine affine(gain, bias, share);
+  const Mask mask = make_mask(args.dropout, share.image);
+  const Affine affine(args.gain, args.bias, share);
   const size_t first_pixel = size_t(share.image) * pixels;
-  const size_t first_drawn = (by_step ? 0 : drawn_image * pixels * channels) + share.channel;
-  x += first_pixel * x_stride + share.channel;
-  dy += first_pixel * dy_stride + share.channel;
-  dx += first_pixel * dx_stride + share.channel;
+  const size_t first = first_drawn(args.dropout, share.image, size_t(pixels) * channels) + share.channel;
+  const float* const x = args.x + first_pixel * x_stride + share.channel;
+  const float* const dy = args.dy + first_pixel * dy_stride + share.channel;
+  float* const dx = args.dx + first_pixel * args.dx_stride + share.channel;
 
   float mean = 0.0f, scale = 1.0f;
   if (share.active) {
-    mean = statistics[at(2 * share.image, channels, share.channel)];
-    scale = statistics[at(2 * share.image + 1, channels, share.channel)];
+    mean = args.statistics[at(2 * share.image, channels, share.channel)];
+    scale = args.statistics[at(2 * share.image + 1, channels, share.channel)];
   }
   // The normalised value of a pixel, before gain and bias, and the gradient that comes through dropout and activation.
   const auto reached = [&](unsigned p, float& value, float& gradient) {
     value = (x[at(p, x_stride, 0)] - mean) * scale;
-    gradient = mask.apply(dy[at(p, dy_stride, 0)], first_drawn + size_t(p) * channels);
-    if (!(affine(value) > 0.0f)) gradient *= slope;
+    gradient = mask.apply(dy[at(p, dy_stride, 0)], first + size_t(p) * channels);
+    if (!(affine(value) > 0.0f)) gradient *= args.slope;
   };
 
   // Means over the pixels of the gradient, and of the gradient times the value.
   float along[2] = {0.0f, 0.0f};
-  if (norm) {
+  if (args.norm) {
     channel_sums(along, share.active ? unsigned(pixels) : 0, rows, [&](unsigned p, float (&sum)[2]) {
       float value, gradient;
       reached(p, value, gradient);
       sum[0] += gradient;
       sum[1] = fmaf(gradient, value, sum[1]);
     });
-    if (gain_sums && share.active && share.first == 0) {
-      gain_sums[at(share.image, channels, share.channel)] = along[1];
-      bias_sums[at(share.image, channels, share.channel)] = along[0];
+    if (args.gain_sums && share.active && share.first == 0) {
+      args.gain_sums[at(share.image, channels, share.channel)] = along[1];
+      args.bias_sums[at(share.image, channels, share.channel)] = along[0];
     }
     const float part = 1.0f / float(pixels);
     along[0] *= part;
@@ -178,7 +159,6 @@ extern "C" __global__ void __launch_bounds__(THREADS) norm_act_gradient(
     float value, gradient;
     reached(p, value, gradient);
     const float across = fmaf(-value, along[1], gradient - along[0]) * scale * affine.gain;
-    store(dx + at(p, dx_stride, 0), across, accumulate);
+    store(dx + at(p, args.dx_stride, 0), across, args.accumulate);
   }
 }
-KERNEL(norm_act_gradient);

@@ -21,7 +21,7 @@ __device__ __forceinline__ uint4 philox4x32(uint4 counter, uint2 key) {
 struct Mask {
   bool drops;
   uint2 key;
-  uint32_t place;      // layer | pass << 16
+  uint32_t stream;     // layer | pass << 16
   uint2 step;          // low word first
   uint32_t threshold;  // a draw below this is dropped
   float scale;
@@ -29,22 +29,38 @@ struct Mask {
   // `value` after dropout, where it is element `element` of the forward step's batch.
   __device__ __forceinline__ float apply(float value, size_t element) const {
     if (!drops) return value;
-    const uint4 draws = philox4x32(make_uint4(uint32_t(element / 4), place, step.x, step.y), key);
+    const uint4 draws = philox4x32(make_uint4(uint32_t(element / 4), stream, step.x, step.y), key);
     const unsigned word = unsigned(element % 4);
     const uint32_t draw = word == 0 ? draws.x : word == 1 ? draws.y : word == 2 ? draws.z : draws.w;
     return draw < threshold ? 0.0f : value * scale;
   }
 };
 
-// The mask of a step with `dropout`, `later` steps after that of `control`, which is not read without.
-__device__ __forceinline__ Mask make_mask(const Control* control, int dropout, int place, int threshold, float scale,
-                                          size_t later) {
-  if (!dropout) return Mask{};
-  const unsigned long long seed = control->seed, step = control->step + later;
+// What the dropout of a step draws. Image 0 is image `first_image` of the batch that it draws for; images draw by their place
+// in that batch, or `by_step` what its image 0 would draw that many steps later. `control` is null unless `enabled`.
+struct DropoutDraw {
+  const Control* control;
+  int enabled;
+  unsigned stream;     // layer | pass << 16
+  unsigned threshold;  // a draw below this is dropped
+  float keep_scale;    // 1 / (1 - p)
+  int first_image, by_step;
+};
+
+// The mask of image `image` of a step.
+__device__ __forceinline__ Mask make_mask(const DropoutDraw& draw, int image) {
+  if (!draw.enabled) return Mask{};
+  const size_t later = draw.by_step ? size_t(draw.first_image) + image : 0;
+  const unsigned long long seed = draw.control->seed, step = draw.control->step + later;
   return Mask{true,
               make_uint2(uint32_t(seed), uint32_t(seed >> 32)),
-              uint32_t(place),
+              draw.stream,
               make_uint2(uint32_t(step), uint32_t(step >> 32)),
-              uint32_t(threshold),
-              scale};
+              draw.threshold,
+              draw.keep_scale};
+}
+
+// The number, among all draws, of the first element of image `image`, which has `elements` elements.
+__device__ __forceinline__ size_t first_drawn(const DropoutDraw& draw, int image, size_t elements) {
+  return draw.by_step ? 0 : (size_t(draw.first_image) + image) * elements;
 }

@@ -9,8 +9,9 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
-// Makes a kernel known by name. nvcc needs nothing beyond extern "C"; cudasim registers it here.
-#define KERNEL(name)
+// Makes a kernel, and the threads of its largest block, known by name. nvcc needs nothing beyond extern "C".
+#define REGISTER_KERNEL(name)
+#define REGISTER_LAUNCH_BOUNDS(name, threads)
 // `T name DIMS` in shared memory. Always through this macro: cudasim cannot place, poison or bound a bare __shared__.
 #define STATIC_SMEM(T, name, DIMS) __shared__ T name DIMS
 // Declared once: inside of functions it would have C linkage in some and C++ linkage in others, which nvcc refuses.
@@ -24,5 +25,18 @@ extern __shared__ __align__(1024) unsigned char dynamic_shared_memory[];
 #else
 #include "cudasim.hpp"
 #endif
+
+// A kernel: KERNEL(name, THREADS, Arguments args) { ... }. Its one argument is a struct, whose fields build.rs gives to Rust under
+// their names (build/scan.rs), and THREADS the threads of a block.
+#define KERNEL(name, threads, argument) \
+    extern "C" __global__ void name(const GRID_CONSTANT argument); \
+    REGISTER_KERNEL(name); \
+    REGISTER_LAUNCH_BOUNDS(name, threads); \
+    extern "C" __global__ void __launch_bounds__(threads) name(const GRID_CONSTANT argument)
+
+// The kernel `name` that calls an instance of a template: INSTANCE(tanh_forward, THREADS, Activate, activate<Tanh>);
+#define INSTANCE(name, threads, Arguments, ...) \
+    KERNEL(name, threads, Arguments args) { __VA_ARGS__(args); } \
+    static_assert(true)
 
 #include "ptx.cuh"

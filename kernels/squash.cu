@@ -13,77 +13,41 @@ struct Sigmoid {
   __device__ __forceinline__ static float slope(float y) { return y * (1.0f - y); }
 };
 
-// y = f(x). One thread per element.
+// y = f(x), both [pixels, c].
+struct Activate {
+  const float* x;
+  float* y;
+  int pixels, channels, x_stride, y_stride;
+};
+
+// One thread per element; grid: ceil(pixels * c / 256).
 template <class Function>
-__device__ __forceinline__ void forward(const float* x, float* y, int pixels, int channels, int x_stride,
-                                        int y_stride) {
+__device__ __forceinline__ void activate(const Activate& args) {
   const unsigned element = thread_index();
-  const unsigned pixel = element / channels, channel = element % channels;
-  if (pixel >= unsigned(pixels)) return;
-  y[at(pixel, y_stride, channel)] = Function::value(x[at(pixel, x_stride, channel)]);
+  const unsigned pixel = element / args.channels, channel = element % args.channels;
+  if (pixel >= unsigned(args.pixels)) return;
+  args.y[at(pixel, args.y_stride, channel)] = Function::value(args.x[at(pixel, args.x_stride, channel)]);
 }
+INSTANCE(tanh_forward, THREADS, Activate, activate<Tanh>);
+INSTANCE(sigmoid_forward, THREADS, Activate, activate<Sigmoid>);
 
-// dx = dy * the slope of f where it is y. One thread per element.
+// dx = dy * the slope of f where it is y, all [pixels, c].
+struct ActivateGradient {
+  const float* y;
+  const float* dy;
+  float* dx;
+  int pixels, channels, y_stride, dy_stride, dx_stride, accumulate;
+};
+
+// One thread per element; grid: ceil(pixels * c / 256).
 template <class Function>
-__device__ __forceinline__ void gradient(const float* y, const float* dy, float* dx, int pixels, int channels,
-                                         int y_stride, int dy_stride, int dx_stride, int accumulate) {
+__device__ __forceinline__ void activate_gradient(const ActivateGradient& args) {
   const unsigned element = thread_index();
-  const unsigned pixel = element / channels, channel = element % channels;
-  if (pixel >= unsigned(pixels)) return;
-  const float slope = Function::slope(y[at(pixel, y_stride, channel)]);
-  store(dx + at(pixel, dx_stride, channel), dy[at(pixel, dy_stride, channel)] * slope, accumulate);
+  const unsigned pixel = element / args.channels, channel = element % args.channels;
+  if (pixel >= unsigned(args.pixels)) return;
+  const float slope = Function::slope(args.y[at(pixel, args.y_stride, channel)]);
+  const float gradient = args.dy[at(pixel, args.dy_stride, channel)] * slope;
+  store(args.dx + at(pixel, args.dx_stride, channel), gradient, args.accumulate);
 }
-
-// y = tanh(x), both [pixels, c]. Grid: ceil(pixels * c / 256).
-extern "C" __global__ void __launch_bounds__(THREADS) tanh_forward(
-    const float* __restrict__ x,
-    float* __restrict__ y,
-    int pixels,
-    int channels,
-    int x_stride,
-    int y_stride) {
-  forward<Tanh>(x, y, pixels, channels, x_stride, y_stride);
-}
-KERNEL(tanh_forward);
-
-// dx = dy * (1 - y^2), all [pixels, c]. Grid: ceil(pixels * c / 256).
-extern "C" __global__ void __launch_bounds__(THREADS) tanh_gradient(
-    const float* __restrict__ y,
-    const float* __restrict__ dy,
-    float* dx,
-    int pixels,
-    int channels,
-    int y_stride,
-    int dy_stride,
-    int dx_stride,
-    int accumulate) {
-  gradient<Tanh>(y, dy, dx, pixels, channels, y_stride, dy_stride, dx_stride, accumulate);
-}
-KERNEL(tanh_gradient);
-
-// y = 1 / (1 + exp(-x)), both [pixels, c]. Grid: ceil(pixels * c / 256).
-extern "C" __global__ void __launch_bounds__(THREADS) sigmoid_forward(
-    const float* __restrict__ x,
-    float* __restrict__ y,
-    int pixels,
-    int channels,
-    int x_stride,
-    int y_stride) {
-  forward<Sigmoid>(x, y, pixels, channels, x_stride, y_stride);
-}
-KERNEL(sigmoid_forward);
-
-// dx = dy * y * (1 - y), all [pixels, c]. Grid: ceil(pixels * c / 256).
-extern "C" __global__ void __launch_bounds__(THREADS) sigmoid_gradient(
-    const float* __restrict__ y,
-    const float* __restrict__ dy,
-    float* dx,
-    int pixels,
-    int channels,
-    int y_stride,
-    int dy_stride,
-    int dx_stride,
-    int accumulate) {
-  gradient<Sigmoid>(y, dy, dx, pixels, channels, y_stride, dy_stride, dx_stride, accumulate);
-}
-KERNEL(sigmoid_gradient);
+INSTANCE(tanh_gradient, THREADS, ActivateGradient, activate_gradient<Tanh>);
+INSTANCE(sigmoid_gradient, THREADS, ActivateGradient, activate_gradient<Sigmoid>);

@@ -12,6 +12,7 @@ mod networks {
 mod ops {
     pub mod adam;
     pub mod case;
+    pub mod cast;
     pub mod checks;
     pub mod losses;
     #[expect(dead_code, reason = "finite differences, which move the inputs, are the CPU's alone")]

@@ -13,9 +13,9 @@ use std::time::Duration;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use pixtape::engine::access::{Control, Destination};
-use pixtape::engine::device::{Device, Place};
+use pixtape::engine::device::{Device, DeviceOptions, Place};
 use pixtape::engine::ops::adam::{AdamOptions, adam};
-use pixtape::engine::ops::conv::{BiasGrad, Down, Geometry, Up, Wgrad};
+use pixtape::engine::ops::conv::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad};
 use pixtape::engine::ops::copy::{Upstream, copy};
 use pixtape::engine::ops::loss::{Criterion as Distance, Loss};
 use pixtape::engine::ops::norm_act::{Activation, Affine, Dropout, NormAct, norm_act};
@@ -81,7 +81,9 @@ impl Recording {
 
     fn ready(self, place: Place) -> Device {
         let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
-        let mut device = Device::new(self.tape.finish(), control, place, false).expect("there is enough memory");
+        let mut device =
+            Device::new(self.tape.finish(), control, place, DeviceOptions { graph: false, rewrite: false })
+                .expect("there is enough memory");
         for (tensor, range) in self.given {
             common::fill(&mut device, tensor, range);
         }
@@ -223,24 +225,24 @@ fn convolutions(benches: &mut Benches<'_>) {
     let mut inner = convolution_layers(1);
     inner.retain(|layer| layer.name != "down1");
 
-    let mut down = benches.group("conv_down");
+    let mut down = benches.group("conv_fprop");
     let forward = convolutions.iter().map(|layer| (layer, "fprop"));
     for (layer, pass) in forward.chain(transposed.iter().map(|layer| (layer, "dgrad"))) {
-        down.bench(&layer.describe(pass), layer.operations(), &["conv_down"], |r| {
+        down.bench(&layer.describe(pass), layer.operations(), &["conv_fprop"], |r| {
             let (big, weight) = (r.image(layer.big()), r.weight(layer.weight()));
             let small = Destination::overwrite(r.tape.transient(layer.small()));
-            r.tape.push(Down { big, weight, bias: None, small, geometry: layer.geometry });
+            r.tape.push(Fprop { x: big, weight, bias: None, y: small, geometry: layer.geometry });
         });
     }
     down.finish();
 
-    let mut up = benches.group("conv_up");
+    let mut up = benches.group("conv_dgrad");
     let forward = transposed.iter().map(|layer| (layer, "fprop"));
     for (layer, pass) in forward.chain(inner.iter().map(|layer| (layer, "dgrad"))) {
-        up.bench(&layer.describe(pass), layer.operations(), &["conv_up"], |r| {
+        up.bench(&layer.describe(pass), layer.operations(), &["conv_dgrad"], |r| {
             let (small, weight) = (r.image(layer.small()), r.weight(layer.weight()));
             let big = Destination::overwrite(r.tape.transient(layer.big()));
-            r.tape.push(Up { small, weight, bias: None, big, geometry: layer.geometry });
+            r.tape.push(Dgrad { dy: small, weight, bias: None, dx: big, geometry: layer.geometry });
         });
     }
     up.finish();
@@ -250,7 +252,7 @@ fn convolutions(benches: &mut Benches<'_>) {
         wgrad.bench(&layer.describe("wgrad"), layer.operations(), &["conv_wgrad"], |r| {
             let (small, big) = (r.image(layer.small()), r.image(layer.big()));
             let weight = Destination::overwrite(r.tape.persistent(layer.weight()));
-            r.tape.push(Wgrad { small, big, weight, geometry: layer.geometry });
+            r.tape.push(Wgrad { x: big, dy: small, dw: weight, geometry: layer.geometry });
         });
     }
     wgrad.finish();
@@ -298,8 +300,8 @@ fn norms(benches: &mut Benches<'_>) {
 fn output_layer(benches: &mut Benches<'_>) {
     let picture = [1, 256, 256, 3];
     let mut last = benches.group("upsample_conv");
-    let forward = ["upsample_fold", "conv_down", "upsample_shuffle"];
-    let backward = ["upsample_shuffle_grad", "bias_grad", "conv_up", "conv_wgrad", "upsample_fold_grad"];
+    let forward = ["upsample_fold", "conv_fprop", "upsample_shuffle"];
+    let backward = ["upsample_shuffle_grad", "bias_grad", "conv_dgrad", "conv_wgrad", "upsample_fold_grad"];
     for (pass, steps) in [("forward", &forward[..]), ("backward", &backward)] {
         last.bench(pass, elements(picture), steps, |r| {
             let (x, y) = (r.image([1, 128, 128, 128]), r.tape.transient(picture));

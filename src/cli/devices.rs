@@ -29,7 +29,7 @@ pub fn run() -> Result<()> {
 }
 
 fn line(gpu: &Info) -> String {
-    let (major, minor) = gpu.capability;
+    let (major, minor) = gpu.facts.capability;
     let simulated = if gpu.is_simulated { ", simulated on the CPU" } else { "" };
     let unusable = ready(gpu.ordinal).err().map(|reason| format!(" (not usable: {reason:#})")).unwrap_or_default();
     let memory = gpu.memory >> 20;

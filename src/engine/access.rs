@@ -57,6 +57,11 @@ impl Destination {
         Destination { tensor, mode: Mode::Overwrite }
     }
 
+    /// The same at the tensor that `moved` gives.
+    pub fn moved(self, moved: &dyn Fn(Tensor) -> Tensor) -> Destination {
+        Destination { tensor: moved(self.tensor), ..self }
+    }
+
     pub fn access(&self) -> Access {
         match self.mode {
             Mode::Overwrite => Access::Write(self.tensor),

@@ -8,6 +8,7 @@ pub mod ops;
 pub mod philox;
 pub mod plan;
 pub mod program;
+pub mod rewrite;
 pub mod samples;
 pub mod simd;
 pub mod tape;

@@ -5,11 +5,11 @@
 
 use crate::engine::access::Access;
 use crate::engine::philox::{Purpose, Stream};
-use crate::engine::program::{Lifetime, Program, Touch};
-use crate::engine::tensor::BufferId;
+use crate::engine::program::{Buffer, Lifetime, Program, Touch};
+use crate::engine::tensor::{BufferId, DType};
 
-/// Offsets in the arena are multiples of this many elements: 128 bytes of f32, two cache lines.
-const ALIGNMENT: usize = 32;
+/// Offsets in the arena are multiples of this many bytes: two cache lines, and what tensor maps ask for.
+const ALIGNMENT: usize = 128;
 
 /// The partial order of a program's steps.
 #[derive(Debug)]
@@ -87,33 +87,32 @@ impl StepSet {
     }
 }
 
-/// Where each buffer lies.
+/// The offset of each buffer in one arena, in bytes.
 #[derive(Debug)]
 pub struct Plan {
-    /// First element of each buffer in the arena.
     offsets: Vec<usize>,
-    /// Elements of the arena.
     total: usize,
-    /// Elements of it that persistent buffers take; they come first.
+    /// Of persistent buffers, which come first.
     persistent: usize,
 }
 
 impl Plan {
-    pub fn of(program: &Program, dependencies: &Dependencies) -> Plan {
+    /// Of a device that keeps elements of a number format in `element` bytes.
+    pub fn new(program: &Program, dependencies: &Dependencies, element: impl Fn(DType) -> usize) -> Plan {
+        let bytes = |buffer: &Buffer| (buffer.count() * element(buffer.dtype)).next_multiple_of(ALIGNMENT);
         let mut offsets = vec![0; program.buffers.len()];
         let mut persistent = 0;
         for (id, buffer) in program.buffers.iter().filter(|(_, b)| b.lifetime == Lifetime::Persistent) {
             offsets[id.0] = persistent;
-            persistent += buffer.count().next_multiple_of(ALIGNMENT);
+            persistent += bytes(buffer);
         }
 
-        let mut lives = lives(program, dependencies);
+        let mut lives = lives(program, dependencies, bytes);
         // Large ones first, each at the lowest place that no contemporary holds.
         lives.sort_by_key(|life| std::cmp::Reverse(life.length));
         let mut placed: Vec<Placed> = Vec::with_capacity(lives.len());
         for life in lives {
-            let mut taken: Vec<_> =
-                placed.iter().filter(|other| other.life.meets(&life)).map(Placed::elements).collect();
+            let mut taken: Vec<_> = placed.iter().filter(|other| other.life.meets(&life)).map(Placed::bytes).collect();
             taken.sort_unstable_by_key(|range| range.start);
             let start = taken.iter().fold(persistent, |start, range| {
                 if start + life.length <= range.start { start } else { start.max(range.end) }
@@ -121,18 +120,21 @@ impl Plan {
             offsets[life.buffer.0] = start;
             placed.push(Placed { life, start });
         }
-        let total = placed.iter().map(|p| p.elements().end).max().unwrap_or(persistent);
+        let total = placed.iter().map(|p| p.bytes().end).max().unwrap_or(persistent);
         Plan { offsets, total, persistent }
     }
 
+    /// Bytes from the start of the arena.
     pub fn offset(&self, buffer: BufferId) -> usize {
         self.offsets[buffer.0]
     }
 
+    /// Bytes of the arena.
     pub fn total(&self) -> usize {
         self.total
     }
 
+    /// Bytes of the persistent buffers, at the start of the arena.
     pub fn persistent(&self) -> usize {
         self.persistent
     }
@@ -144,7 +146,7 @@ struct Placed {
 }
 
 impl Placed {
-    fn elements(&self) -> std::ops::Range<usize> {
+    fn bytes(&self) -> std::ops::Range<usize> {
         self.start..self.start + self.life.length
     }
 }
@@ -152,6 +154,7 @@ impl Placed {
 /// When a transient buffer is in use.
 struct Life {
     buffer: BufferId,
+    /// Bytes.
     length: usize,
     /// The steps that touch it.
     users: StepSet,
@@ -166,7 +169,7 @@ impl Life {
     }
 }
 
-fn lives(program: &Program, dependencies: &Dependencies) -> Vec<Life> {
+fn lives(program: &Program, dependencies: &Dependencies, bytes: impl Fn(&Buffer) -> usize) -> Vec<Life> {
     let steps = program.steps.len();
     let life = |(id, length): (BufferId, usize)| {
         let mut users = StepSet::new(steps);
@@ -177,8 +180,8 @@ fn lives(program: &Program, dependencies: &Dependencies) -> Vec<Life> {
                 over_before.keep_common(&dependencies.ancestors[index]);
             }
         }
-        Life { buffer: id, length: length.next_multiple_of(ALIGNMENT), users, over_before }
+        Life { buffer: id, length, users, over_before }
     };
     let transient = program.buffers.iter().filter(|(_, b)| b.lifetime == Lifetime::Transient);
-    transient.map(|(id, buffer)| life((id, buffer.count()))).collect()
+    transient.map(|(id, buffer)| life((id, bytes(buffer)))).collect()
 }

@@ -3,20 +3,38 @@
 //! The one idea: a step says which tensors it reads and writes. Everything else follows from that: the order that must be
 //! kept, which buffers may share memory, and what a device may hand to a kernel.
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::engine::access::{Access, Destination};
 use crate::engine::kernel::cpu::CpuKernel;
-use crate::engine::kernel::cuda::CudaKernel;
-use crate::engine::tensor::{BufferId, Region, Shape, Tensor};
+use crate::engine::kernel::cuda::CudaStep;
+use crate::engine::tensor::{BufferId, DType, Region, Shape, Tensor};
 
 /// One kernel's worth of work over fixed tensors.
-pub trait Step: Debug + Send + Sync + CpuKernel<f32> + CpuKernel<f64> + CudaKernel {
+pub trait Step: Any + Debug + Send + Sync + CpuKernel<f32> + CpuKernel<f64> + CudaStep {
     /// Of the kernel, for reports and errors.
     fn name(&self) -> &'static str;
 
     fn accesses(&self) -> Vec<Access>;
+
+    /// Multiplications with an addition each, as convolutions count them.
+    fn multiply_adds(&self) -> usize {
+        0
+    }
+
+    /// Input pixels along one side that an output pixel is computed from, norms not counted.
+    fn receptive_field(&self) -> usize {
+        1
+    }
+
+    /// The same step with what it writes elsewhere: for each of its written tensors the one that `moved` gives. `None` of a step
+    /// that cannot be told so.
+    fn writing_to(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
+        let _ = moved;
+        None
+    }
 
     /// How to differentiate this step; `None` for steps that have no derivative (gradients and updates).
     fn rule(&self) -> Option<&dyn Rule> {
@@ -45,7 +63,8 @@ pub trait Backward {
     /// Where to write the gradient of `input`; `None` when nobody asked for it.
     fn destination(&mut self, input: Tensor) -> Option<Destination>;
 
-    fn transient(&mut self, shape: Shape) -> Tensor;
+    /// A tensor whose values last from its writer to its last reader.
+    fn transient(&mut self, dtype: DType, shape: Shape) -> Tensor;
 
     fn push_shared(&mut self, step: Arc<dyn Step>);
 }
@@ -67,6 +86,7 @@ pub enum Lifetime {
 
 #[derive(Clone, Debug)]
 pub struct Buffer {
+    pub dtype: DType,
     pub shape: Shape,
     pub lifetime: Lifetime,
 }
@@ -83,9 +103,14 @@ pub struct Buffers(Vec<Buffer>);
 
 impl Buffers {
     /// A new buffer, and the tensor that covers it.
-    pub fn add(&mut self, shape: Shape, lifetime: Lifetime) -> Tensor {
-        self.0.push(Buffer { shape, lifetime });
-        Tensor { buffer: BufferId(self.0.len() - 1), offset: 0, shape, stride: shape[3], detached: false }
+    pub fn add(&mut self, dtype: DType, shape: Shape, lifetime: Lifetime) -> Tensor {
+        self.0.push(Buffer { dtype, shape, lifetime });
+        Tensor { buffer: BufferId(self.0.len() - 1), dtype, offset: 0, shape, stride: shape[3], detached: false }
+    }
+
+    /// Leaves the buffer without elements. No step may touch it any more.
+    pub(crate) fn remove(&mut self, id: BufferId) {
+        self.0[id.0].shape = [0; 4];
     }
 
     pub fn get(&self, id: BufferId) -> &Buffer {
@@ -141,7 +166,7 @@ impl Touch {
 }
 
 /// A step with its accesses, which are asked for once.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RecordedStep {
     pub(crate) step: Arc<dyn Step>,
     pub(crate) accesses: Vec<Access>,
@@ -177,7 +202,7 @@ impl RecordedStep {
 }
 
 /// What a tape ends as: recorded once, planned, executed again and again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Program {
     pub(crate) buffers: Buffers,
     pub(crate) steps: Vec<RecordedStep>,

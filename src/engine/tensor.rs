@@ -10,6 +10,24 @@ use std::ops::Range;
 /// and columns, channels on the big grid.
 pub type Shape = [usize; 4];
 
+/// The number format of a buffer's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DType {
+    F32,
+    /// The upper half of an f32: 8 bits of exponent, 7 of fraction.
+    Bf16,
+}
+
+impl DType {
+    /// Bytes of an element on a GPU, and on the CPU that trains.
+    pub const fn bytes(self) -> usize {
+        match self {
+            DType::F32 => 4,
+            DType::Bf16 => 2,
+        }
+    }
+}
+
 /// The number of a buffer in its program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BufferId(pub(crate) usize);
@@ -18,6 +36,7 @@ pub struct BufferId(pub(crate) usize);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Tensor {
     pub(crate) buffer: BufferId,
+    pub(crate) dtype: DType,
     /// Of the first element, in elements.
     pub(crate) offset: usize,
     pub shape: Shape,
@@ -38,6 +57,10 @@ impl Tensor {
         self.buffer
     }
 
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
     /// Pixels of all images.
     pub fn pixels(&self) -> usize {
         self.shape[0] * self.shape[1] * self.shape[2]
@@ -50,6 +73,11 @@ impl Tensor {
     /// Elements of the view.
     pub fn count(&self) -> usize {
         self.pixels() * self.channels()
+    }
+
+    /// Bytes of the view's elements.
+    pub fn bytes(&self) -> usize {
+        self.count() * self.dtype.bytes()
     }
 
     /// The part of the buffer from the first element of the view to the last.
@@ -83,7 +111,8 @@ impl Tensor {
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [n, h, w, c] = self.shape;
-        write!(f, "[{n}, {h}, {w}, {c}] of buffer {}+{}", self.buffer.0, self.offset)
+        let dtype = if self.dtype == DType::F32 { "" } else { "bf16 " };
+        write!(f, "{dtype}[{n}, {h}, {w}, {c}] of buffer {}+{}", self.buffer.0, self.offset)
     }
 }
 
@@ -148,7 +177,14 @@ mod tests {
 
     #[test]
     fn slices_of_a_view_are_views() {
-        let base = Tensor { buffer: BufferId(0), offset: 0, shape: [2, 3, 4, 10], stride: 10, detached: false };
+        let base = Tensor {
+            buffer: BufferId(0),
+            dtype: DType::F32,
+            offset: 0,
+            shape: [2, 3, 4, 10],
+            stride: 10,
+            detached: false,
+        };
         let slice = base.channel_slice(6..10).batch_slice(1..2);
         assert_eq!((slice.offset, slice.shape, slice.stride), (126, [1, 3, 4, 4], 10));
         assert_eq!(slice.span(), 126..126 + 11 * 10 + 4);

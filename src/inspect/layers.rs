@@ -3,7 +3,7 @@
 
 use super::{bytes, count, grid, table};
 use crate::engine::access::Access;
-use crate::engine::program::{Program, RecordedStep};
+use crate::engine::program::Program;
 use crate::engine::tensor::{Region, Tensor};
 use crate::gan::{Parameters, Role};
 
@@ -15,7 +15,7 @@ pub struct Layer {
     output: Tensor,
     parameters: usize,
     multiply_adds: usize,
-    /// Elements that it writes.
+    /// Bytes that it writes.
     written: usize,
     /// Of a pixel of the output, in pixels of the input.
     field: f64,
@@ -52,9 +52,9 @@ pub fn layers(program: &Program, parameters: &Parameters, input: Tensor) -> Vec<
         let Some(layer) = layers.last_mut() else { continue };
         layer.kernels.push(recorded.step().name());
         layer.parameters += used.iter().map(|&index| parameters.specs[index].count()).sum::<usize>();
-        layer.multiply_adds += multiply_adds(recorded);
+        layer.multiply_adds += recorded.step().multiply_adds();
         layer.written +=
-            recorded.accesses().iter().filter(|a| a.writes()).filter_map(|a| Some(a.tensor()?.count())).sum::<usize>();
+            recorded.accesses().iter().filter(|a| a.writes()).filter_map(|a| Some(a.tensor()?.bytes())).sum::<usize>();
         let side_of = |tensor: Tensor| tensor.shape[1] as f64;
         let inputs = activations.iter().filter_map(|&tensor| {
             let overlapping = seen.iter().filter(|seen| seen.region.overlaps(&region(tensor)));
@@ -62,7 +62,8 @@ pub fn layers(program: &Program, parameters: &Parameters, input: Tensor) -> Vec<
             Some((widest.side, widest.jump, whole(side_of(tensor) / side_of(output))))
         });
         if let Some((side, jump, shrinking)) = inputs.max_by(|a, b| a.0.total_cmp(&b.0)) {
-            let side = side + (taps(recorded, shrinking) - 1.0) * jump;
+            let taps = recorded.step().receptive_field() as f64;
+            let side = side + (taps - 1.0) * jump;
             seen.push(Seen { region: region(output), side, jump: jump * shrinking });
             (layer.output, layer.field) = (output, side);
         }
@@ -73,33 +74,6 @@ pub fn layers(program: &Program, parameters: &Parameters, input: Tensor) -> Vec<
 /// How many times smaller the output is, or one part in how many: borders that a convolution loses or adds do not count.
 fn whole(shrinking: f64) -> f64 {
     if shrinking >= 1.0 { shrinking.round() } else { 1.0 / (1.0 / shrinking).round() }
-}
-
-/// The steps that multiply by a weight: what they read first is one of the grids, and the weight comes second.
-fn operands(recorded: &RecordedStep) -> Option<[Tensor; 3]> {
-    let mut tensors = recorded.accesses().iter().filter_map(Access::tensor);
-    let (x, weight) = (tensors.next()?, tensors.next()?);
-    let out = recorded.accesses().iter().filter(|access| access.writes()).find_map(Access::tensor)?;
-    Some([x, weight, out])
-}
-
-fn multiply_adds(recorded: &RecordedStep) -> usize {
-    let Some([x, weight, out]) = operands(recorded) else { return 0 };
-    match recorded.step().name() {
-        "conv_down" => out.pixels() * weight.count(),
-        "conv_up" => x.pixels() * weight.count(),
-        _ => 0,
-    }
-}
-
-/// Input pixels along one side that one output pixel is summed from.
-fn taps(recorded: &RecordedStep, shrinking: f64) -> f64 {
-    let kernel = operands(recorded).map_or(1.0, |[_, weight, _]| weight.shape[1] as f64);
-    match recorded.step().name() {
-        "conv_down" => kernel,
-        "conv_up" => (kernel * shrinking.min(1.0)).round().max(1.0),
-        _ => 1.0,
-    }
 }
 
 /// The table, with a line of totals.
@@ -114,7 +88,7 @@ pub fn describe(layers: &[Layer]) -> Vec<String> {
             grid(layer.output.shape),
             count(layer.parameters),
             count(layer.multiply_adds),
-            bytes(4 * layer.written),
+            bytes(layer.written),
             format!("{:.0}", layer.field.ceil()),
         ]);
     }
@@ -124,7 +98,7 @@ pub fn describe(layers: &[Layer]) -> Vec<String> {
         String::new(),
         count(sum(|layer| layer.parameters)),
         count(sum(|layer| layer.multiply_adds)),
-        bytes(4 * sum(|layer| layer.written)),
+        bytes(sum(|layer| layer.written)),
         String::new(),
     ]);
     table(&rows, 3)

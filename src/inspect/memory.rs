@@ -3,8 +3,8 @@
 use super::{bytes, grid, table};
 use crate::engine::access::Access;
 use crate::engine::plan::{Dependencies, Plan};
-use crate::engine::program::{Lifetime, Program};
-use crate::engine::tensor::BufferId;
+use crate::engine::program::{Buffer, Lifetime, Program};
+use crate::engine::tensor::{BufferId, DType};
 use crate::gan::step::TrainingStep;
 
 /// Buffers that are shown unless all are.
@@ -21,9 +21,9 @@ struct Row {
 
 pub fn describe(recorded: &TrainingStep, all: bool) -> Vec<String> {
     let program = &recorded.program;
-    let plan = Plan::of(program, &Dependencies::of(program));
-    let (persistent, total) = (4 * plan.persistent(), 4 * plan.total());
-    let alone: usize = of(program, Lifetime::Transient).map(|(_, count)| 4 * count).sum();
+    let plan = Plan::new(program, &Dependencies::of(program), DType::bytes);
+    let (persistent, total) = (plan.persistent(), plan.total());
+    let alone: usize = of(program, Lifetime::Transient).map(bytes_of).sum();
     let mut lines = vec![
         format!("Memory: {} in one arena", bytes(total)),
         format!("  {} stay from step to step (parameters, gradients, moments, pictures)", bytes(persistent)),
@@ -50,8 +50,12 @@ pub fn describe(recorded: &TrainingStep, all: bool) -> Vec<String> {
     lines
 }
 
-fn of(program: &Program, lifetime: Lifetime) -> impl Iterator<Item = (BufferId, usize)> {
-    program.buffers().iter().filter(move |(_, b)| b.lifetime == lifetime).map(|(id, b)| (id, b.count()))
+fn of(program: &Program, lifetime: Lifetime) -> impl Iterator<Item = &Buffer> {
+    program.buffers().iter().map(|(_, buffer)| buffer).filter(move |buffer| buffer.lifetime == lifetime)
+}
+
+fn bytes_of(buffer: &Buffer) -> usize {
+    buffer.count() * buffer.dtype.bytes()
 }
 
 /// What is told of a buffer; `None` of one that no step touches.
@@ -68,7 +72,7 @@ fn row(recorded: &TrainingStep, plan: &Plan, id: BufferId) -> Option<Row> {
         let writer = recorded.program.steps()[first].step().name();
         format!("{} of {writer}", grid(buffer.shape))
     });
-    Some(Row { id, what, bytes: 4 * buffer.count(), offset: 4 * plan.offset(id), first, last })
+    Some(Row { id, what, bytes: bytes_of(buffer), offset: plan.offset(id), first, last })
 }
 
 /// The name of a buffer that stays.

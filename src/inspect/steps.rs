@@ -37,8 +37,7 @@ fn list(program: &Program) -> Vec<String> {
 fn summary(steps: &[RecordedStep]) -> Vec<String> {
     let mut kernels: Vec<(&str, usize, usize)> = Vec::new();
     for recorded in steps {
-        let moved =
-            recorded.accesses().iter().filter_map(Access::tensor).map(|tensor| 4 * tensor.count()).sum::<usize>();
+        let moved = recorded.accesses().iter().filter_map(Access::tensor).map(|tensor| tensor.bytes()).sum::<usize>();
         let name = recorded.step().name();
         match kernels.iter_mut().find(|kernel| kernel.0 == name) {
             Some((_, steps, bytes)) => (*steps, *bytes) = (*steps + 1, *bytes + moved),

@@ -8,7 +8,7 @@ use crate::checkpoint::State;
 use crate::checkpoint::{About, Origin, resolve};
 use crate::data::{Direction, PairOptions, Size};
 use crate::engine::access::Control;
-use crate::engine::device::{Chosen, Device, DeviceChoice, Place};
+use crate::engine::device::{Chosen, Device, DeviceChoice, DeviceOptions, Place};
 use crate::engine::program::Program;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
@@ -160,7 +160,7 @@ impl Model {
 
     /// Bytes of this machine's memory that the generator takes for `count` images of `size`.
     pub fn program_bytes(&self, size: Size, count: usize) -> u64 {
-        self.chosen.place.program_bytes(&self.program(size, count).0)
+        self.chosen.place.program_bytes(self.program(size, count).0)
     }
 
     /// Bytes of its weights.
@@ -176,7 +176,7 @@ impl Model {
         // By now the program before is gone: two would need the memory twice.
         let (program, parameters, [input, output]) = self.program(size, count);
         let control = Control { seed: self.seed, step: 0, learning_rate: 0.0 };
-        let mut device = Device::new(program, control, self.chosen.place, true)?;
+        let mut device = Device::new(program, control, self.chosen.place, DeviceOptions::default())?;
         match weights {
             Some(weights) => device.write(parameters.values, &weights)?,
             None => {

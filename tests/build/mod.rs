@@ -7,69 +7,99 @@ use std::fs;
 use std::path::Path;
 
 use pixtape::engine::kernel::cuda::kernels::{KERNELS, MODULES};
-use scan::{Kernel, Parameter, kernels};
+use scan::{Field, Kernel, Kind, Struct, kernels};
 
 const GOOD: &str = r#"
 constexpr int THREADS = 256;
 
-// Of the form that all have. Not a kernel: extern "C" __global__ void nothing();
-extern "C" __global__ void __launch_bounds__(THREADS) scale(
-    const float* __restrict__ x,
-    float *y,
-    int count,
-    double factor) {
+// Of the form that all have. Not a kernel: KERNEL(nothing, 1, Nothing args)
+struct Scale {
+  const float* x;  // read
+  float *y;
+  int count, stride;
+  Inner inner;
+  double factor;
+};
+
+KERNEL(scale, THREADS, Scale args) {
 }
-KERNEL(scale);
-extern "C" __global__ void __launch_bounds__(32) tick(Control* control) { control->step += 1; }
-KERNEL(tick);
+
+struct Tick {
+  Control* control;
+};
+
+KERNEL(tick, 32, Tick args) { args.control->step += 1; }
+
+template <class Function, int N>
+void apply(const Scale& args) {}
+INSTANCE(apply_tanh_4, THREADS, Scale, apply<Tanh, 4>);
 "#;
 
-fn parameter(name: &str, rust: &'static str) -> Parameter {
-    Parameter { name: name.to_owned(), rust }
+const HEADER: &str = "// Beside the kernels.\nstruct Inner {\n  unsigned bits;\n};\n";
+
+fn field(name: &str, rust: &'static str) -> Field {
+    Field { name: name.to_owned(), kind: Kind::Known(rust) }
 }
 
 #[test]
 fn declarations_are_read_with_their_lines_and_types() {
-    let scale = Kernel {
-        name: "scale".to_owned(),
-        line: 5,
-        block: 256,
-        parameters: vec![
-            parameter("x", "Ptr<f32>"),
-            parameter("y", "PtrMut<f32>"),
-            parameter("count", "i32"),
-            parameter("factor", "f64"),
-        ],
+    let (found, structs) = kernels(GOOD, &[HEADER]).unwrap();
+    let kernel = |name: &str, line, threads, arguments: &str| Kernel {
+        name: name.to_owned(),
+        line,
+        threads,
+        arguments: arguments.to_owned(),
     };
-    let control = parameter("control", "PtrMut<DeviceControl>");
-    let tick = Kernel { name: "tick".to_owned(), line: 12, block: 32, parameters: vec![control] };
-    assert_eq!(kernels(GOOD), Ok(vec![scale, tick]));
+    let expected =
+        [kernel("scale", 13, 256, "Scale"), kernel("tick", 20, 32, "Tick"), kernel("apply_tanh_4", 24, 256, "Scale")];
+    assert_eq!(found, expected);
+    let scale = [
+        field("x", "Ptr<f32>"),
+        field("y", "PtrMut<f32>"),
+        field("count", "i32"),
+        field("stride", "i32"),
+        Field { name: "inner".to_owned(), kind: Kind::Struct("Inner".to_owned()) },
+        field("factor", "f64"),
+    ];
+    assert_eq!(structs["Scale"], Struct { fields: scale.into() });
+    assert_eq!(structs["Inner"], Struct { fields: vec![field("bits", "u32")] });
+    assert_eq!(structs["Tick"], Struct { fields: vec![field("control", "PtrMut<DeviceControl>")] });
+    assert_eq!(structs.len(), 3);
 }
 
 /// One change to the good source each, and words of the refusal.
 #[test]
 fn what_is_not_understood_is_refused_with_its_line() {
     for (from, to, words) in [
-        ("int count", "long count", ["5: ", "long"]),
-        ("int count", "const Shape* count", ["5: ", "const Shape*"]),
-        ("int count", "int& count", ["5: ", "int&"]),
-        ("KERNEL(scale);", "", ["5: ", "KERNEL(scale); is missing"]),
-        ("KERNEL(scale);", "// KERNEL(scale);", ["5: ", "KERNEL(scale); is missing"]),
-        ("__launch_bounds__(32)", "", ["12: ", "__launch_bounds__"]),
-        ("__launch_bounds__(32)", "__launch_bounds__(WARP)", ["12: ", "WARP"]),
-        ("__launch_bounds__(32)", "__launch_bounds__(2048)", ["12: ", "1 to 1024"]),
-        ("__launch_bounds__(32)", "__launch_bounds__(32, 2)", ["12: ", "32, 2"]),
-        ("THREADS = 256", "THREADS = 8 * LANES", ["5: ", "8 * LANES"]),
-        ("void __launch_bounds__(32)", "int __launch_bounds__(32)", ["12: ", "void"]),
-        ("extern \"C\" __global__ void __launch_bounds__(32)", "__global__ void", ["1: ", "extern \"C\""]),
-        ("tick(Control* control)", "tick<float>(Control* control)", ["12: ", "tick<float>"]),
-        ("float *y", "float *y /* what comes out */", ["7: ", "/*"]),
-        ("KERNEL(tick);", "/*\nKERNEL(tick);\n*/", ["13: ", "/*"]),
+        ("int count", "long count", ["13: ", "long"]),
+        ("int count", "const Shape* count", ["13: ", "const Shape*"]),
+        ("int count", "int& count", ["13: ", "int&"]),
+        ("float *y;", "float *y, *z;", ["13: ", "float *y, *z"]),
+        ("int count, stride", "int count[2]", ["13: ", "int count[2]"]),
+        ("int count, stride", "int size() const", ["13: ", "int size() const"]),
+        ("int count, stride", "int count = 1", ["13: ", "int count = 1"]),
+        ("Inner inner", "Outer inner", ["13: ", "no struct Outer"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32, Tock args)", ["20: ", "no struct Tock"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, WARP, Tick args)", ["20: ", "WARP"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 2048, Tick args)", ["20: ", "1 to 1024"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32, Tick a)", ["20: ", "args"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32)", ["20: ", "name, threads and arguments"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32, 2, Tick args)", ["20: ", "three parts"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick<float>, 32, Tick args)", ["20: ", "tick<float>"]),
+        (
+            "INSTANCE(apply_tanh_4, THREADS, Scale, apply<Tanh, 4>)",
+            "INSTANCE(apply_tanh_4, THREADS, Scale)",
+            ["24: ", "a function"],
+        ),
+        ("THREADS = 256", "THREADS = 8 * LANES", ["13: ", "8 * LANES"]),
+        ("KERNEL(tick, 32, Tick args)", "extern \"C\" __global__ void tick(Control* control)", ["20: ", "__global__"]),
+        ("int count, stride;", "int count; /* and */ int stride;", ["8: ", "/*"]),
     ] {
         assert!(GOOD.contains(from), "{from}");
-        let error = kernels(&GOOD.replacen(from, to, 1)).expect_err(to);
+        let error = kernels(&GOOD.replacen(from, to, 1), &[HEADER]).expect_err(to);
         assert!(error.starts_with(words[0]) && error.contains(words[1]), "{to}: {error}");
     }
+    assert!(kernels(GOOD, &[]).is_err_and(|error| error.contains("no struct Inner")));
 }
 
 #[test]
@@ -82,8 +112,8 @@ fn the_programs_kernels_are_those_of_the_sources() {
     assert!(sources.iter().map(|source| source.module.as_str()).eq(MODULES.iter().map(|module| module.name)));
     let scanned: Vec<&Kernel> = sources.iter().flat_map(|source| &source.kernels).collect();
     assert!(scanned.len() > 15);
-    let ours = scanned.iter().map(|kernel| (kernel.name.as_str(), kernel.block));
-    assert!(ours.eq(KERNELS.iter().map(|kernel| (kernel.name, kernel.block))));
+    let ours = scanned.iter().map(|kernel| (kernel.name.as_str(), kernel.threads));
+    assert!(ours.eq(KERNELS.iter().map(|kernel| (kernel.name, kernel.threads))));
     // With machine code for all files, or, without nvcc, for none.
     let with_code = MODULES.iter().filter(|module| !module.fatbin.is_empty()).count();
     assert!(with_code == 0 || with_code == MODULES.len(), "{with_code} of {} files", MODULES.len());

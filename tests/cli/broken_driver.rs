@@ -19,8 +19,16 @@ use crate::cuda::driver::simulator_folder;
 const NAMES: [&str; 2] = ["libcuda.so", "libcuda.so.1"];
 
 /// Functions of the simulator that no driver has.
-const SIMULATOR: [&str; 7] =
-    ["is_check_build", "live", "operand_address", "record_launches", "set", "take_launches", "take_reports"];
+const SIMULATOR: [&str; 8] = [
+    "is_check_build",
+    "live",
+    "operand_address",
+    "parameter_bytes",
+    "record_launches",
+    "set",
+    "take_launches",
+    "take_reports",
+];
 
 /// The file that the functions called by a process are written to.
 const CALLED: &str = "TEST_CALLED";
@@ -270,8 +278,10 @@ fn the_least_driver_is_all_that_is_called() {
     };
     let in_process = |program: &Path, arguments: &[&str]| in_process_as(program, arguments, &[]);
     let tests = env::current_exe().unwrap();
-    let said = in_process(&tests, &["--exact", "cuda::device::every_step_has_a_time"]);
-    assert!(said.contains("1 passed"), "{said}");
+    for test in ["cuda::device::every_step_has_a_time", "cuda::cast::casts_round_and_widen"] {
+        let said = in_process(&tests, &["--exact", test]);
+        assert!(said.contains("1 passed"), "{said}");
+    }
     let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
     // `cargo test --test main` builds none, and what lies there may be of an earlier state.
     let is_fresh = |program: &Path| {

@@ -12,7 +12,7 @@ fn row<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 fn a_recipe_is_shown_at_its_published_size() {
     let scene = Scene::new();
     let said = scene.run("inspect isola").stdout;
-    // conv_down, norm_act, norm_act: weights and biases of 4x4x3x64; 128x128 pixels of 3136 - 64 products.
+    // conv_fprop, norm_act, norm_act: weights and biases of 4x4x3x64; 128x128 pixels of 3136 - 64 products.
     let first = row(&said, "model.model.0");
     assert_eq!(&first[4..], ["128x128x64", "3,136", "50,331,648", "12.6", "MB", "4"]);
     assert_eq!(row(&said, "model.11")[2..4], ["30x30x1", "8,193"]);

@@ -4,8 +4,9 @@
 use pixtape::data::{Pair, Picture, Pictures, Size, Window};
 use pixtape::engine::access::Control;
 use pixtape::engine::device::cuda::{Cuda, CudaOptions};
+use pixtape::engine::kernel::cuda::kernels::KERNELS;
 use pixtape::engine::ops::adam::{AdamOptions, adam, advance};
-use pixtape::engine::ops::conv::{Geometry, conv_transpose};
+use pixtape::engine::ops::conv::{Geometry, conv, conv_transpose};
 use pixtape::engine::ops::copy::{Upstream, copy};
 use pixtape::engine::ops::loss::{Criterion, Loss};
 use pixtape::engine::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
@@ -15,7 +16,7 @@ use pixtape::engine::tape::{Root, Tape};
 use pixtape::engine::tensor::Tensor;
 use pixtape::gan::{Parameters, Role, Spec};
 
-use super::driver::on_device;
+use super::driver::{on_device, simulator};
 use crate::support::compare::{Tolerance, assert_close, assert_same_bits};
 use crate::support::machine::{Engine, FIRST_GPU, arena};
 use crate::support::values::values;
@@ -30,6 +31,49 @@ fn cuda(tape: Tape, control: Control) -> Cuda {
 fn picture(size: Size, channels: usize, factor: usize) -> Picture {
     let samples = (0..channels * size.pixels()).map(|i| (i * factor) as u16).collect();
     Picture::new(size, channels, samples)
+}
+
+/// Of every kernel: the struct that Rust packs is as large as the one that a C++ compiler made of the declaration.
+#[test]
+fn arguments_are_as_large_as_the_kernels_declare() {
+    if crate::ON_GPU {
+        return;
+    }
+    let simulator = simulator();
+    for kernel in KERNELS {
+        assert_eq!(simulator.parameter_bytes(kernel.name), Some(kernel.bytes), "{}", kernel.name);
+    }
+    assert_eq!(simulator.parameter_bytes("no_such_kernel"), None);
+}
+
+/// Each implementation of a convolution's forward pass runs where it is asked for, and gives the same bits.
+#[test]
+fn a_forced_implementation_runs_and_computes_the_same() {
+    on_device(|| {
+        let (c, k) = (45, 70);
+        let run = |forced: Option<&'static str>| {
+            let mut tape = Tape::new();
+            let x = tape.persistent([2, 5, 7, c]);
+            let weight = tape.persistent([k, 4, 4, c]);
+            let y = tape.persistent([2, 2, 3, k]);
+            conv(&mut tape, x, weight, None, y, Geometry::HALVING);
+            let mut device = Cuda::new(tape.finish(), CONTROL, CudaOptions { forced, ..FIRST_GPU }).expect("a device");
+            for (name, tensor) in [("x", x), ("weight", weight)] {
+                let values: Vec<f32> = values(name, tensor.count(), 1.0).into_iter().map(|x| x as f32).collect();
+                device.write(tensor, &values).expect("memory");
+            }
+            device.execute().expect("a device");
+            (device.implementations(0), device.read(y).expect("memory"))
+        };
+        let ((names, chosen), expected) = run(None);
+        assert_eq!((names.clone(), chosen), (vec!["tiled", "plain"], "tiled"));
+        for name in names {
+            let ((_, chosen), y) = run(Some(name));
+            assert_eq!(chosen, name);
+            assert!(y.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits()), "{name}");
+        }
+        assert_eq!(run(Some("no such implementation")).0.1, "tiled");
+    });
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub fn simulator_folder() -> PathBuf {
 }
 
 /// The driver of this process from now on: a simulator with checks.
-fn simulator() -> &'static Simulator {
+pub fn simulator() -> &'static Simulator {
     static SIMULATOR: OnceLock<Simulator> = OnceLock::new();
     SIMULATOR.get_or_init(|| {
         cudasim::load(&simulator_folder()).expect("the simulator");

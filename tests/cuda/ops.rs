@@ -15,7 +15,8 @@ macro_rules! kinds {
             use super::*;
 
             fn each(check: impl Fn(&crate::ops::case::Case, Engine)) {
-                on_device(|| checks::rows(stringify!($kind)).iter().for_each(|case| check(case, Engine::Cuda)));
+                let rows = checks::rows(stringify!($kind));
+                on_device(|| rows.iter().for_each(|case| checks::on_every_implementation(case, &check)));
             }
 
             #[test]

@@ -213,7 +213,7 @@ fn compare(what: &str, fixture: &Fixture, network: Network, engine: Engine, name
     let tolerance = match engine {
         // The spread is the error of one correct f32 implementation; ours sums in other orders. Of a tensor of few elements it
         // may be small by luck: none is held to less than what is usual in its network.
-        Engine::F32 | Engine::Cuda => {
+        Engine::F32 | Engine::Cuda | Engine::CudaForced(_) => {
             let spread = fixture.f32_spread(name).max(median_spread(fixture));
             Tolerance { of_each: 0.0, of_largest: 3.0 * spread }
         }

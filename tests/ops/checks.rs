@@ -19,7 +19,7 @@ pub fn fixture() -> Fixture {
 pub fn tolerance(fixture: &Fixture, name: &str, engine: Engine) -> Tolerance {
     match engine {
         Engine::F64 => Tolerance::STORED_F32,
-        Engine::F32 | Engine::Cuda => {
+        Engine::F32 | Engine::Cuda | Engine::CudaForced(_) => {
             let of_largest = 4.0 * (fixture.f32_spread(name) + f64::from(f32::EPSILON));
             Tolerance { of_each: 0.0, of_largest }
         }
@@ -43,6 +43,14 @@ pub fn matches_pytorch(case: &Case, engine: Engine) {
         unused.retain(|name| *name != key);
     }
     assert!(unused.is_empty(), "results that the row does not compute: {unused:?}");
+}
+
+/// The row on CUDA, once as it is chosen and once with each implementation that its steps could have instead.
+pub fn on_every_implementation(case: &Case, check: impl Fn(&Case, Engine)) {
+    check(case, Engine::Cuda);
+    for name in Trial::new(case, Layout::Plain, Engine::Cuda, Run::Arena).others() {
+        check(case, Engine::CudaForced(name));
+    }
 }
 
 /// CUDA against the CPU that trains, in slices too. Either may be off by the tolerance, in directions of its own.

@@ -4,6 +4,7 @@
 pub mod adam;
 mod affine;
 pub mod case;
+pub mod cast;
 pub mod checks;
 mod differences;
 pub mod losses;
@@ -46,6 +47,16 @@ fn slices_change_nothing() {
     for engine in CPU_ENGINES {
         differentiable().for_each(|case| checks::slices_change_nothing(&case, engine));
     }
+}
+
+#[test]
+fn casts_round_and_widen() {
+    CPU_ENGINES.into_iter().for_each(cast::casts_round_and_widen);
+}
+
+#[test]
+fn the_host_reads_and_writes_bf16() {
+    CPU_ENGINES.into_iter().for_each(cast::the_host_reads_and_writes_bf16);
 }
 
 #[test]

@@ -179,6 +179,11 @@ impl Trial {
         self.machine.write(input, values);
     }
 
+    /// Names of implementations that the row's steps could have instead.
+    pub fn others(&self) -> Vec<&'static str> {
+        self.machine.others()
+    }
+
     pub fn get(&self, input: Tensor) -> Vec<f64> {
         self.machine.read(input)
     }

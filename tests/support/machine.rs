@@ -1,6 +1,8 @@
 //! One way to run a program on the CPU in f32 and in f64 and on CUDA: values come and go as f64, which holds every f32 exactly,
 //! so that results of one engine can still be compared bit for bit.
 
+use std::collections::BTreeSet;
+
 use pixtape::engine::access::Control;
 use pixtape::engine::device::cpu::Cpu;
 use pixtape::engine::device::cuda::{Cuda, CudaOptions};
@@ -15,13 +17,15 @@ pub enum Engine {
     F64,
     /// The first GPU, or the simulator of one, in f32. Whoever asks for it is inside of `cuda::driver::on_device`.
     Cuda,
+    /// The same with the implementation of this name for every step that has one and can run it.
+    CudaForced(&'static str),
 }
 
 impl Engine {
     /// The distance from 1 to the next number.
     pub fn epsilon(self) -> f64 {
         match self {
-            Engine::F32 | Engine::Cuda => f64::from(f32::EPSILON),
+            Engine::F32 | Engine::Cuda | Engine::CudaForced(_) => f64::from(f32::EPSILON),
             Engine::F64 => f64::EPSILON,
         }
     }
@@ -36,6 +40,11 @@ pub trait Machine {
     /// On memory of [`checked`].
     fn execute_checked(&mut self, seed: u64);
     fn execute_shuffled(&mut self, seed: u64);
+
+    /// Names of implementations that could run steps of the program in the place of those that do.
+    fn others(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
 
     fn fill(&mut self, tensor: Tensor, value: f64) {
         self.write(tensor, &vec![value; tensor.count()]);
@@ -98,6 +107,16 @@ impl Machine for Cuda {
     fn execute_shuffled(&mut self, seed: u64) {
         done(self.execute_in_random_order(seed));
     }
+
+    fn others(&self) -> Vec<&'static str> {
+        let steps = 0..self.program().steps().len();
+        let others = |step| {
+            let (names, chosen) = self.implementations(step);
+            names.into_iter().filter(move |name| *name != chosen)
+        };
+        let others: BTreeSet<&'static str> = steps.flat_map(others).collect();
+        others.into_iter().collect()
+    }
 }
 
 #[track_caller]
@@ -107,7 +126,11 @@ fn done<T>(outcome: anyhow::Result<T>) -> T {
 
 /// Of the first GPU. The second execution and those after it replay a graph, which so takes part in every comparison of an
 /// execution with the one before.
-pub const FIRST_GPU: CudaOptions = CudaOptions { ordinal: 0, graph: true };
+pub const FIRST_GPU: CudaOptions = CudaOptions { ordinal: 0, graph: true, forced: None };
+
+fn forced(name: &'static str) -> CudaOptions {
+    CudaOptions { forced: Some(name), ..FIRST_GPU }
+}
 
 /// `program` in one arena, as it trains.
 pub fn arena(engine: Engine, program: Program, control: Control) -> Box<dyn Machine> {
@@ -115,6 +138,7 @@ pub fn arena(engine: Engine, program: Program, control: Control) -> Box<dyn Mach
         Engine::F32 => Box::new(Cpu::<f32>::new(program, control).expect("memory")),
         Engine::F64 => Box::new(Cpu::<f64>::new(program, control).expect("memory")),
         Engine::Cuda => Box::new(done(Cuda::new(program, control, FIRST_GPU))),
+        Engine::CudaForced(name) => Box::new(done(Cuda::new(program, control, forced(name)))),
     }
 }
 
@@ -124,5 +148,6 @@ pub fn checked(engine: Engine, program: Program, control: Control) -> Box<dyn Ma
         Engine::F32 => Box::new(Cpu::<f32>::checked(program, control).expect("memory")),
         Engine::F64 => Box::new(Cpu::<f64>::checked(program, control).expect("memory")),
         Engine::Cuda => Box::new(done(Cuda::checked(program, control, FIRST_GPU))),
+        Engine::CudaForced(name) => Box::new(done(Cuda::checked(program, control, forced(name)))),
     }
 }

@@ -139,7 +139,7 @@ fn an_old_judgement_through_a_new_discriminator_is_refused() {
     toy.update_discriminator();
     let error = toy.generator_gradients(fake, judged).expect_err("D has changed since it judged").to_string();
     assert!(error.contains("adam has since overwritten"), "{error}");
-    assert!(error.contains("conv_down"), "{error}");
+    assert!(error.contains("conv_fprop"), "{error}");
 }
 
 /// After an update a gradient starts anew, within one program too.

@@ -3,6 +3,8 @@
 use clap::ValueEnum;
 use pixtape::engine::access::Control;
 use pixtape::engine::device::cpu::with_threads;
+use pixtape::engine::plan::{Dependencies, Plan};
+use pixtape::engine::tensor::DType;
 use pixtape::gan::Recipe;
 use pixtape::gan::step::StepOptions;
 
@@ -94,8 +96,8 @@ fn the_arena_is_smaller_than_its_buffers() {
     let (program, _) = state::record(&StepOptions::of(Recipe::PytorchGan, 256, 64, 0.5));
     let transient =
         program.buffers().iter().filter(|(_, b)| b.lifetime == pixtape::engine::program::Lifetime::Transient);
-    let separate: usize = transient.map(|(_, buffer)| buffer.count()).sum();
-    let plan = pixtape::engine::plan::Plan::of(&program, &pixtape::engine::plan::Dependencies::of(&program));
+    let separate: usize = transient.map(|(_, buffer)| buffer.count() * buffer.dtype.bytes()).sum();
+    let plan = Plan::new(&program, &Dependencies::of(&program), DType::bytes);
     let shared = plan.total() - plan.persistent();
-    assert!(4 * shared <= 3 * separate, "{shared} elements for buffers of {separate}");
+    assert!(4 * shared <= 3 * separate, "{shared} bytes for buffers of {separate}");
 }

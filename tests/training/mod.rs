@@ -3,6 +3,7 @@
 mod accumulation;
 mod allocations;
 mod determinism;
+mod rewrites;
 mod sharing;
 pub mod state;
 pub mod traces;

@@ -128,7 +128,7 @@ pub fn check(size: usize, engines: &[Engine]) {
             let (rows, machine, handles) = train(trace, traces.ngf, engine);
             for (step, (row, expected)) in rows.iter().zip(&trace.f64).enumerate() {
                 let tolerance = match engine {
-                    Engine::F32 | Engine::Cuda => tolerances[step],
+                    Engine::F32 | Engine::Cuda | Engine::CudaForced(_) => tolerances[step],
                     Engine::F64 => F64_TOLERANCE,
                 };
                 for (loss, (a, e)) in ["d", "adv", "pixel"].iter().zip(row.iter().zip(expected)) {
@@ -156,7 +156,9 @@ fn check_parameters(what: &str, engine: Engine, trace: &Trace, machine: &dyn Mac
                 // A frozen parameter stays where it was, on any engine; the fixture's JSON costs the last digit.
                 _ if trace.frozen.contains(&name) => f64::EPSILON * expected.max_abs,
                 // The first step of a weight whose gradient is nearly zero may go the other way.
-                Engine::F32 | Engine::Cuda => 3.0 * expected.f32_drift + 2.0 * CONTROL.learning_rate,
+                Engine::F32 | Engine::Cuda | Engine::CudaForced(_) => {
+                    3.0 * expected.f32_drift + 2.0 * CONTROL.learning_rate
+                }
                 Engine::F64 => 1e-11,
             };
             let probes = expected.indices.iter().map(|&index| values[index]).zip(&expected.values);

@@ -10,6 +10,7 @@ use super::cpu::Cpu;
 use super::cuda::{Info, devices, ready};
 use crate::base::words::count;
 use crate::engine::program::Program;
+use crate::engine::rewrite;
 
 /// Bytes of the copies that matrix products make of their operands, about: they depend on the caches of the machine.
 const PACKED: u64 = 8 << 20;
@@ -36,9 +37,9 @@ pub enum Place {
 impl Place {
     /// Bytes of this machine's memory that `program` takes here, its kernels' own included. A GPU has its own memory,
     /// and says what it lacks.
-    pub fn program_bytes(self, program: &Program) -> u64 {
+    pub fn program_bytes(self, program: Program) -> u64 {
         match self {
-            Place::Cpu => Cpu::<f32>::bytes_of(program) as u64 + PACKED,
+            Place::Cpu => Cpu::<f32>::bytes_of(&program.rewritten(rewrite::CPU)) as u64 + PACKED,
             Place::Cuda(_) => 0,
         }
     }
@@ -147,6 +148,7 @@ impl From<DeviceChoice> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::kernel::cuda::GpuFacts;
 
     #[test]
     fn devices_are_written_as_they_are_read() {
@@ -165,7 +167,7 @@ mod tests {
             ordinal,
             name: format!("GPU {ordinal}"),
             memory: 1 << 30,
-            capability: (9, 0),
+            facts: GpuFacts { capability: (9, 0), multiprocessors: 132, shared_memory: 232_448, l2_cache: 50 << 20 },
             is_simulated,
         };
         let found = [gpu(0, true), gpu(1, false), gpu(2, false)];

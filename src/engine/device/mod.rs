@@ -15,10 +15,27 @@ use anyhow::Result;
 
 use crate::engine::access::Control;
 use crate::engine::program::Program;
+use crate::engine::rewrite;
 use crate::engine::samples::Samples;
 use crate::engine::tensor::Tensor;
 use cpu::Cpu;
 use cuda::{Cuda, CudaOptions};
+
+/// How programs are executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceOptions {
+    /// A GPU replays each execution as one CUDA graph, instead of launching kernel after kernel.
+    pub graph: bool,
+    /// The program is rewritten for the device ([`rewrite`]), which changes no bit of what it computes. The CPU then has no buffer
+    /// for the gradients of a network's parameters.
+    pub rewrite: bool,
+}
+
+impl Default for DeviceOptions {
+    fn default() -> DeviceOptions {
+        DeviceOptions { graph: true, rewrite: true }
+    }
+}
 
 /// A program with its memory, ready to execute in f32.
 #[derive(Debug)]
@@ -28,15 +45,17 @@ pub enum Device {
 }
 
 impl Device {
-    /// Plans `program` into memory at `place`. `graph` says whether a GPU replays it as one CUDA graph.
+    /// Plans `program` into memory at `place`.
     ///
     /// # Errors
     /// When there is not that much memory, or the GPU cannot be used.
-    pub fn new(program: Program, control: Control, place: Place, graph: bool) -> Result<Device> {
+    pub fn new(program: Program, control: Control, place: Place, options: DeviceOptions) -> Result<Device> {
+        let DeviceOptions { graph, rewrite } = options;
         Ok(match place {
+            Place::Cpu if rewrite => Device::Cpu(Cpu::new(program.rewritten(rewrite::CPU), control)?),
             Place::Cpu => Device::Cpu(Cpu::new(program, control)?),
             Place::Cuda(ordinal) => {
-                Device::Cuda(Box::new(Cuda::new(program, control, CudaOptions { ordinal, graph })?))
+                Device::Cuda(Box::new(Cuda::new(program, control, CudaOptions { ordinal, graph, forced: None })?))
             }
         })
     }
@@ -111,7 +130,7 @@ impl Device {
     /// Bytes of all buffers and of scratch memory.
     pub fn memory_bytes(&self) -> usize {
         match self {
-            Device::Cpu(cpu) => cpu.memory_elements() * size_of::<f32>(),
+            Device::Cpu(cpu) => cpu.memory_bytes(),
             Device::Cuda(cuda) => cuda.memory_bytes(),
         }
     }

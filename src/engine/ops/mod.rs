@@ -5,6 +5,7 @@
 //! the op test table.
 
 pub mod adam;
+pub mod cast;
 pub mod conv;
 pub mod copy;
 pub mod detach;

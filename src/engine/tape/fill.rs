@@ -2,7 +2,7 @@
 
 use crate::engine::access::Access;
 use crate::engine::kernel::cpu::{self, CpuKernel, Real};
-use crate::engine::kernel::cuda::{self, CudaKernel, Launch, blocks, int, kernels};
+use crate::engine::kernel::cuda::{CudaKernel, Implementation, int, kernels};
 use crate::engine::program::Step;
 use crate::engine::tensor::Tensor;
 
@@ -33,14 +33,14 @@ impl<T: Real> CpuKernel<T> for Fill {
 }
 
 impl CudaKernel for Fill {
-    fn launches(&self, context: &cuda::Context<'_>) -> Vec<Launch> {
-        vec![kernels::fill(
-            blocks(self.tensor.count(), kernels::fill::BLOCK),
-            context.write(Access::Write(self.tensor)),
-            int(self.tensor.pixels()),
-            int(self.tensor.channels()),
-            int(self.tensor.stride),
-            self.value as f32,
-        )]
-    }
+    const IMPLEMENTATIONS: &'static [Implementation<Fill>] = &[Implementation::plain(|fill, context| {
+        let argument = kernels::Fill {
+            to: context.write(Access::Write(fill.tensor)),
+            pixels: int(fill.tensor.pixels()),
+            channels: int(fill.tensor.channels()),
+            stride: int(fill.tensor.stride),
+            value: fill.value as f32,
+        };
+        vec![kernels::FILL.launch_for(fill.tensor.count(), argument)]
+    })];
 }

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use anyhow::{Result, bail, ensure};
 
 use crate::engine::access::{Access, Destination, Mode};
-use crate::engine::program::{Backward, Buffers, Lifetime, Program, RecordedStep, Step, Touch};
-use crate::engine::tensor::{BufferId, Region, Shape, Tensor};
+use crate::engine::program::{Backward, Buffer, Buffers, Lifetime, Program, RecordedStep, Step, Touch};
+use crate::engine::tensor::{BufferId, DType, Region, Shape, Tensor};
 use fill::Fill;
 
 /// Where a backward pass starts: a scalar whose gradient is one, or a tensor whose gradient is given.
@@ -59,14 +59,19 @@ impl Tape {
         Tape::default()
     }
 
-    /// A tensor whose values last from its writer to its last reader.
+    /// A tensor of f32 whose values last from its writer to its last reader.
     pub fn transient(&mut self, shape: Shape) -> Tensor {
-        self.buffers.add(shape, Lifetime::Transient)
+        self.transient_of(DType::F32, shape)
     }
 
-    /// A tensor whose values last from one execution to the next: what the host reads or writes.
+    /// As [`Tape::transient`], of another number format.
+    pub fn transient_of(&mut self, dtype: DType, shape: Shape) -> Tensor {
+        self.buffers.add(dtype, shape, Lifetime::Transient)
+    }
+
+    /// A tensor of f32 whose values last from one execution to the next: what the host reads or writes.
     pub fn persistent(&mut self, shape: Shape) -> Tensor {
-        self.buffers.add(shape, Lifetime::Persistent)
+        self.buffers.add(DType::F32, shape, Lifetime::Persistent)
     }
 
     /// A flat buffer for parameters, and the flat buffer of the same length for their gradients.
@@ -213,8 +218,8 @@ impl Backward for Pass<'_> {
         self.tape.push_shared(step);
     }
 
-    fn transient(&mut self, shape: Shape) -> Tensor {
-        self.tape.transient(shape)
+    fn transient(&mut self, dtype: DType, shape: Shape) -> Tensor {
+        self.tape.transient_of(dtype, shape)
     }
 }
 
@@ -239,8 +244,8 @@ impl Pass<'_> {
             return gradient;
         }
         self.gradients.entry(buffer).or_insert_with(|| {
-            let shape = buffers.get(buffer).shape;
-            Gradient::new(buffers.add(shape, Lifetime::Transient))
+            let Buffer { dtype, shape, .. } = *buffers.get(buffer);
+            Gradient::new(buffers.add(dtype, shape, Lifetime::Transient))
         })
     }
 

@@ -71,6 +71,9 @@ CONTROL void cudasim_live(Live* live) {
              graph_count(), graph_exec_count(), module_count(), engines_made()};
 }
 
+// Bytes of the one parameter of the kernel of this name; -1 when there is no such kernel, or it has not one parameter.
+CONTROL int64_t cudasim_parameter_bytes(const char* name) { return parameter_bytes(name); }
+
 // For the layout tests: the shared address of an element of a wgmma operand.
 CONTROL uint32_t cudasim_operand_address(uint64_t descriptor, int mn, int k, bool transposed) {
     return MatrixDescriptor(descriptor).address(mn, k, transposed);

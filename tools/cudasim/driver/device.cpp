@@ -64,6 +64,7 @@ static const Attribute attributes[] = {
     {10, 32},                 // warp size
     {12, 65536},              // registers per block
     {16, 132},                // multiprocessors
+    {38, 50 << 20},           // L2 cache
     {39, 2048},               // threads per multiprocessor
     {41, 1},                  // unified addressing
     {75, 9}, {76, 0},         // compute capability

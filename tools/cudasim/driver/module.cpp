@@ -23,6 +23,12 @@ static std::unordered_map<std::string, Kernel>& kernels() {
 void register_kernel(const KernelDefinition& definition) { kernels()[definition.name].definition = definition; }
 void register_launch_bounds(const char* name, unsigned max_threads) { kernels()[name].max_threads = max_threads; }
 
+int64_t parameter_bytes(const char* name) {
+    auto found = kernels().find(name);
+    if (found == kernels().end() || found->second.definition.parameter_count != 1) return -1;
+    return found->second.definition.parameter_sizes[0];
+}
+
 struct Module {};
 static Handles<Module> modules;
 size_t module_count() { return modules.count(); }
@@ -119,7 +125,7 @@ CUDA_API cuModuleGetFunction(void** function, void* module, const char* name) {
     if (!modules.find(module)) return fail(INVALID_HANDLE, "cuModuleGetFunction: there is no such module");
     auto found = kernels().find(name);
     if (found == kernels().end() || !found->second.definition.run)
-        return fail(NOT_FOUND, std::string("no kernel ") + name + " (is it registered by KERNEL?)");
+        return fail(NOT_FOUND, std::string("no kernel ") + name + " (is it registered by REGISTER_KERNEL?)");
     *function = &found->second;
     return SUCCESS;
 }
@@ -165,14 +171,24 @@ CUDA_API cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsign
     return submit(stream, [launch](Outcome& outcome) { run(*launch, outcome); });
 }
 
+struct LaunchAttribute {  // CUlaunchAttribute
+    unsigned id;
+    char padding[4], value[64];
+};
+constexpr unsigned PRIORITY = 8;
+
 struct LaunchConfiguration {  // CUlaunchConfig
     unsigned grid_x, grid_y, grid_z, block_x, block_y, block_z, dynamic_shared;
     void* stream;
-    void* attributes;
+    const LaunchAttribute* attributes;
     unsigned attribute_count;
 };
 CUDA_API cuLaunchKernelEx(const LaunchConfiguration* c, void* function, void** parameters, void** extra) {
-    if (c->attribute_count) return fail(NOT_SUPPORTED, "cuLaunchKernelEx: attributes are not simulated");
+    for (unsigned i = 0; i < c->attribute_count; i++)
+        // Launches run in the order that dependencies leave open, whatever their priority.
+        if (c->attributes[i].id != PRIORITY)
+            return fail(NOT_SUPPORTED, "cuLaunchKernelEx: attribute " + std::to_string(c->attributes[i].id) +
+                                           " is not simulated");
     return cuLaunchKernel(function, c->grid_x, c->grid_y, c->grid_z, c->block_x, c->block_y, c->block_z,
                           c->dynamic_shared, c->stream, parameters, extra);
 }

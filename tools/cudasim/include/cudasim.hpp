@@ -25,7 +25,11 @@
 #define warpSize 32
 
 // A kernel that the driver can find by name.
-#define KERNEL(name) static const ::cudasim::Registration<&name, decltype(&name)> cudasim_kernel_##name(#name)
+#define REGISTER_KERNEL(name) static const ::cudasim::Registration<&name, decltype(&name)> cudasim_kernel_##name(#name)
+
+// What the kernel's __launch_bounds__ say, of which a compiler for the CPU sees nothing.
+#define REGISTER_LAUNCH_BOUNDS(name, threads) \
+    static const ::cudasim::LaunchBounds cudasim_bounds_##name(#name, threads)
 
 // Shared memory goes through these two, because plain C++ has no hook in `__shared__` to place, poison and bound it.
 #define DYN_SMEM(T, name, ALIGN) \

@@ -206,7 +206,7 @@ fn launch_bounds(source: &str) -> Vec<(&str, &str)> {
         let Some(parenthesis) = declaration.find('(') else { continue };
         let name = declaration[..parenthesis].split_whitespace().last().unwrap_or("");
         let is_identifier = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        if is_identifier && source.contains(&format!("KERNEL({name})")) {
+        if is_identifier && source.contains(&format!("REGISTER_KERNEL({name})")) {
             bounds.push((name, bound.trim()));
         }
     }

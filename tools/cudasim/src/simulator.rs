@@ -107,6 +107,7 @@ pub struct Simulator {
     take_launches: extern "C" fn(ReceiveLaunch, *mut c_void),
     live: extern "C" fn(*mut Live),
     operand_address: extern "C" fn(u64, c_int, c_int, bool) -> u32,
+    parameter_bytes: extern "C" fn(*const c_char) -> i64,
 }
 
 impl Simulator {
@@ -130,6 +131,7 @@ impl Simulator {
             take_launches: function!("take_launches"),
             live: function!("live"),
             operand_address: function!("operand_address"),
+            parameter_bytes: function!("parameter_bytes"),
         };
         std::mem::forget(library); // the functions stay for the rest of the process
         Ok(simulator)
@@ -209,6 +211,12 @@ impl Simulator {
         let mut live = Live::default();
         (self.live)(&mut live);
         live
+    }
+
+    /// Bytes of the one parameter of a kernel, if it has just one.
+    pub fn parameter_bytes(&self, kernel: &str) -> Option<usize> {
+        let name = CString::new(kernel).ok()?;
+        usize::try_from((self.parameter_bytes)(name.as_ptr())).ok()
     }
 
     /// The shared address of element (`mn`, `k`) of a wgmma operand; `transposed` when `mn` is its contiguous dimension.

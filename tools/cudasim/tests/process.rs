@@ -119,7 +119,8 @@ fn the_command_builds_others_kernels_and_says_what_is_wrong_with_them() {
     let cudasim = |arguments: &[&str]| Command::new(env!("CARGO_BIN_EXE_cudasim")).args(arguments).output().unwrap();
     let (out, path) = (folder.path().to_str().unwrap(), source.to_str().unwrap());
 
-    let kernel = "#include \"prelude.cuh\"\nextern \"C\" __global__ void mine(float* x) { *x = 1; }\nKERNEL(mine);\n";
+    let kernel =
+        "#include \"prelude.cuh\"\nextern \"C\" __global__ void mine(float* x) { *x = 1; }\nREGISTER_KERNEL(mine);\n";
     std::fs::write(&source, kernel).unwrap();
     let built = cudasim(&["build", "check", "--out", out, path]);
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));

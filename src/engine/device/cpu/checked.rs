@@ -4,7 +4,7 @@ use super::Cpu;
 use crate::engine::access::Access;
 use crate::engine::kernel::cpu::{CpuKernel, Real};
 use crate::engine::program::{Lifetime, Step};
-use crate::engine::tensor::BufferId;
+use crate::engine::tensor::{BufferId, DType};
 
 impl<T: Real> Cpu<T>
 where
@@ -49,6 +49,9 @@ where
     }
 
     fn poison(&mut self, buffer: BufferId) {
-        self.memory.buffer_mut(buffer).fill(T::nan());
+        match self.program.buffers.get(buffer).dtype {
+            DType::F32 => self.memory.f32s_mut(buffer).fill(T::nan()),
+            DType::Bf16 => self.memory.bf16s_mut::<T>(buffer).fill(T::nan().to_bf16()),
+        }
     }
 }

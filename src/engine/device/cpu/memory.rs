@@ -6,112 +6,161 @@ use anyhow::{Context as _, Result};
 use memmap2::MmapMut;
 
 use crate::base::bytes::ByteSize;
-use crate::engine::kernel::cpu::Real;
+use crate::engine::kernel::cpu::{Element, Real};
 use crate::engine::plan::Plan;
 use crate::engine::program::Buffers;
-use crate::engine::tensor::BufferId;
+use crate::engine::tensor::{BufferId, DType};
 
-/// Elements before and after a guarded buffer that nobody may write.
-const GUARD: usize = 64;
+/// Bytes before and after a guarded buffer that nobody may write.
+const GUARD: usize = 512;
 
-/// What guards hold: no value that a kernel would write.
-const GUARD_VALUE: f64 = -1.640_625e30;
+/// What guards hold: as f32 and as f64 no value that a kernel would write.
+const GUARD_BYTE: u8 = 0xB7;
 
 /// Where the buffers of a program lie. Everything is zero at first, and no page is touched before it is used.
 #[derive(Debug)]
-pub struct Memory<T> {
+pub struct Memory {
     /// Keeps the memory that the pointers lead into.
     _blocks: Vec<MmapMut>,
-    /// By buffer: its first element and its length.
-    buffers: Vec<(NonNull<T>, usize)>,
-    elements: usize,
+    places: Vec<Place>,
+    bytes: usize,
     guarded: bool,
 }
 
-// SAFETY: the pointers lead into the blocks that this value owns; who may follow them is decided by borrows of it.
-unsafe impl<T: Send> Send for Memory<T> {}
-// SAFETY: as above; shared access only reads.
-unsafe impl<T: Sync> Sync for Memory<T> {}
+#[derive(Debug)]
+struct Place {
+    start: NonNull<u8>,
+    bytes: usize,
+    dtype: DType,
+}
 
-impl<T: Real> Memory<T> {
-    pub fn arena(buffers: &Buffers, plan: &Plan) -> Result<Memory<T>> {
-        let (block, start) = zeroed(plan.total())?;
+// SAFETY: the pointers lead into the blocks that this value owns; who may follow them is decided by borrows of it.
+unsafe impl Send for Memory {}
+// SAFETY: as above; shared access only reads.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    pub fn arena<T: Real>(buffers: &Buffers, plan: &Plan) -> Result<Memory> {
+        let (block, arena) = zeroed(plan.total())?;
         let place = |(id, buffer): (BufferId, &crate::engine::program::Buffer)| {
-            let (offset, count) = (plan.offset(id), buffer.count());
-            assert!(offset + count <= plan.total(), "a planned buffer ends inside the arena");
+            let (offset, bytes) = (plan.offset(id), buffer.count() * T::bytes(buffer.dtype));
+            assert!(offset + bytes <= plan.total(), "a planned buffer ends inside the arena");
             // SAFETY: by the line above the offset lies inside the block.
-            (unsafe { start.add(offset) }, count)
+            let start = unsafe { arena.add(offset) };
+            Place { start, bytes, dtype: buffer.dtype }
         };
-        let buffers = buffers.iter().map(place).collect();
-        Ok(Memory { _blocks: vec![block], buffers, elements: plan.total(), guarded: false })
+        let places = buffers.iter().map(place).collect();
+        Ok(Memory { _blocks: vec![block], places, bytes: plan.total(), guarded: false })
     }
 
-    pub fn guarded(buffers: &Buffers) -> Result<Memory<T>> {
-        let mut memory = Memory { _blocks: Vec::new(), buffers: Vec::new(), elements: 0, guarded: true };
+    pub fn guarded<T: Real>(buffers: &Buffers) -> Result<Memory> {
+        let mut memory = Memory { _blocks: Vec::new(), places: Vec::new(), bytes: 0, guarded: true };
         for (_, buffer) in buffers.iter() {
-            let (block, start) = zeroed(buffer.count() + 2 * GUARD)?;
-            // SAFETY: the block has two guards more than the buffer, and nobody else knows of it yet.
-            let (start, block_values) = unsafe {
-                (start.add(GUARD), std::slice::from_raw_parts_mut(start.as_ptr(), buffer.count() + 2 * GUARD))
-            };
-            let (front, rest) = block_values.split_at_mut(GUARD);
-            front.fill(T::of(GUARD_VALUE));
-            rest[buffer.count()..].fill(T::of(GUARD_VALUE));
-            memory.buffers.push((start, buffer.count()));
+            let bytes = buffer.count() * T::bytes(buffer.dtype);
+            let (mut block, start) = zeroed(bytes + 2 * GUARD)?;
+            block[..GUARD].fill(GUARD_BYTE);
+            block[GUARD + bytes..].fill(GUARD_BYTE);
+            // SAFETY: the block has two guards more than the buffer.
+            let start = unsafe { start.add(GUARD) };
+            memory.places.push(Place { start, bytes, dtype: buffer.dtype });
             memory._blocks.push(block);
-            memory.elements += buffer.count();
+            memory.bytes += bytes;
         }
         Ok(memory)
     }
 
-    /// Whether nothing has been written outside of the buffers. True of an arena, which has no guards to look at.
+    /// True if nothing has been written outside of the buffers; of an arena, which has no guards to look at, always.
     pub fn guards_intact(&self) -> bool {
         !self.guarded
-            || self.buffers.iter().all(|&(start, count)| {
-                // SAFETY: a guarded buffer has GUARD elements of the same block on either side.
+            || self.places.iter().all(|place| {
+                // SAFETY: a guarded buffer has GUARD bytes of the same block on either side.
                 let sides = unsafe {
                     [
-                        std::slice::from_raw_parts(start.as_ptr().sub(GUARD), GUARD),
-                        std::slice::from_raw_parts(start.as_ptr().add(count), GUARD),
+                        std::slice::from_raw_parts(place.start.as_ptr().sub(GUARD), GUARD),
+                        std::slice::from_raw_parts(place.start.as_ptr().add(place.bytes), GUARD),
                     ]
                 };
-                sides.into_iter().flatten().all(|x| *x == T::of(GUARD_VALUE))
+                sides.into_iter().flatten().all(|byte| *byte == GUARD_BYTE)
             })
     }
 
-    pub fn elements(&self) -> usize {
-        self.elements
+    /// Of all buffers.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
-    pub fn buffer(&self, id: BufferId) -> &[T] {
-        let (start, count) = self.buffers[id.0];
-        // SAFETY: the range lies in a block of zero-initialised numbers, and `self` is borrowed as long as the slice.
-        unsafe { std::slice::from_raw_parts(start.as_ptr(), count) }
+    /// The elements of a buffer of f32.
+    pub fn f32s<T: Real>(&self, id: BufferId) -> &[T] {
+        self.elements(DType::F32, id)
     }
 
-    pub fn buffer_mut(&mut self, id: BufferId) -> &mut [T] {
-        let (start, count) = self.buffers[id.0];
-        // SAFETY: as in `buffer`, and `self` is borrowed mutably: buffers that share memory cannot both be out.
-        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), count) }
+    pub fn f32s_mut<T: Real>(&mut self, id: BufferId) -> &mut [T] {
+        self.elements_mut(DType::F32, id)
     }
 
-    /// First element and length of a buffer, for [`super::Context`], which hands out several at once.
-    pub fn raw(&mut self, id: BufferId) -> (NonNull<T>, usize) {
-        self.buffers[id.0]
+    /// The elements of a buffer of bf16.
+    pub fn bf16s<T: Real>(&self, id: BufferId) -> &[T::Bf16] {
+        self.elements(DType::Bf16, id)
+    }
+
+    pub fn bf16s_mut<T: Real>(&mut self, id: BufferId) -> &mut [T::Bf16] {
+        self.elements_mut(DType::Bf16, id)
+    }
+
+    fn elements<E: Element>(&self, dtype: DType, id: BufferId) -> &[E] {
+        let place = &self.places[id.0];
+        assert!(place.dtype == dtype, "buffer {id} is of {:?}", place.dtype);
+        // SAFETY: the range lies in a block of zero-initialised numbers, aligned as it was planned, and `self` is borrowed as
+        // long as the slice.
+        unsafe { std::slice::from_raw_parts(place.start.cast().as_ptr(), place.bytes / size_of::<E>()) }
+    }
+
+    fn elements_mut<E: Element>(&mut self, dtype: DType, id: BufferId) -> &mut [E] {
+        let place = &self.places[id.0];
+        assert!(place.dtype == dtype, "buffer {id} is of {:?}", place.dtype);
+        // SAFETY: as in `elements`, and `self` is borrowed mutably: buffers that share memory cannot both be out.
+        unsafe { std::slice::from_raw_parts_mut(place.start.cast().as_ptr(), place.bytes / size_of::<E>()) }
+    }
+
+    /// Start and bytes of a buffer, for [`Context`](crate::engine::kernel::cpu::Context), which hands out several at once.
+    pub fn raw(&mut self, id: BufferId) -> (NonNull<u8>, usize) {
+        (self.places[id.0].start, self.places[id.0].bytes)
     }
 }
 
-/// A block of `count` zeros, page-aligned, on huge pages where the system has them (weights and moments are streamed
+/// Scratch memory, with any content, that steps use one after the other.
+#[derive(Debug)]
+pub struct Workspace {
+    block: MmapMut,
+    bytes: usize,
+}
+
+impl Workspace {
+    pub fn new(bytes: usize) -> Result<Workspace> {
+        Ok(Workspace { block: zeroed(bytes)?.0, bytes })
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn elements_mut<T: Real>(&mut self) -> &mut [T] {
+        let start = self.block.as_mut_ptr().cast();
+        // SAFETY: the block has as many bytes, is page-aligned and full of numbers, and is borrowed as long as the slice.
+        unsafe { std::slice::from_raw_parts_mut(start, self.bytes / size_of::<T>()) }
+    }
+}
+
+/// A block of `bytes` zeros, page-aligned, on huge pages where the system has them (weights and moments are streamed
 /// through once a step, and small pages would cost a TLB miss every 4 KB).
-fn zeroed<T>(count: usize) -> Result<(MmapMut, NonNull<T>)> {
-    let bytes = count.max(1) * size_of::<T>();
-    let block = MmapMut::map_anon(bytes);
+fn zeroed(bytes: usize) -> Result<(MmapMut, NonNull<u8>)> {
+    let block = MmapMut::map_anon(bytes.max(1));
     let mut block = block.with_context(|| format!("out of memory: {} were refused", ByteSize(bytes as u64)))?;
     #[cfg(target_os = "linux")]
     if bytes >= 4 << 20 {
         // Only advice: without it the memory is as good, if slower.
         let _ = block.advise(memmap2::Advice::HugePage);
     }
-    let start = NonNull::new(block.as_mut_ptr().cast()).context("the system mapped memory at address zero")?;
+    let start = NonNull::new(block.as_mut_ptr()).context("the system mapped memory at address zero")?;
     Ok((block, start))
 }

@@ -9,26 +9,27 @@ mod memory;
 pub use allocator::Allocator;
 
 use std::collections::HashSet;
+use std::marker::PhantomData;
 
 use anyhow::{Context as _, Result};
 use rayon::prelude::*;
 
-use crate::base::bytes::ByteSize;
 use crate::base::memory::require_stacks;
 use crate::engine::access::{Access, Control};
 use crate::engine::kernel::cpu::{Context, CpuKernel, Real};
 use crate::engine::plan::{Dependencies, Plan};
 use crate::engine::program::{Lifetime, Program, Step};
-use crate::engine::tensor::{BufferId, Tensor};
-use memory::Memory;
+use crate::engine::tensor::{BufferId, DType, Tensor};
+use memory::{Memory, Workspace};
 
 /// A program with its memory, ready to execute.
 #[derive(Debug)]
 pub struct Cpu<T> {
     program: Program,
     dependencies: Dependencies,
-    memory: Memory<T>,
-    workspace: Vec<T>,
+    memory: Memory,
+    workspace: Workspace,
+    number: PhantomData<T>,
     control: Control,
 }
 
@@ -42,7 +43,7 @@ where
     /// When the system has not that much memory.
     pub fn new(program: Program, control: Control) -> Result<Cpu<T>> {
         let dependencies = Dependencies::of(&program);
-        let memory = Memory::arena(&program.buffers, &Plan::of(&program, &dependencies))?;
+        let memory = Memory::arena::<T>(&program.buffers, &Plan::new(&program, &dependencies, T::bytes))?;
         Cpu::with_memory(program, dependencies, memory, control)
     }
 
@@ -53,36 +54,25 @@ where
     /// When the system has not that much memory.
     pub fn checked(program: Program, control: Control) -> Result<Cpu<T>> {
         let dependencies = Dependencies::of(&program);
-        let memory = Memory::guarded(&program.buffers)?;
+        let memory = Memory::guarded::<T>(&program.buffers)?;
         Cpu::with_memory(program, dependencies, memory, control)
     }
 
     /// Bytes of the arena and the scratch memory that `program` takes. Buffers that no step touches (a network that
     /// only translates has gradients and moments too) have a place in the arena, but no memory.
     pub fn bytes_of(program: &Program) -> usize {
-        let plan = Plan::of(program, &Dependencies::of(program));
+        let plan = Plan::new(program, &Dependencies::of(program), T::bytes);
         let accesses = || program.steps.iter().flat_map(|recorded| &recorded.accesses);
         let touched: HashSet<BufferId> = accesses().filter_map(Access::tensor).map(|tensor| tensor.buffer).collect();
         let untouched = program.buffers.iter().filter(|(id, _)| !touched.contains(id));
         let untouched = untouched.filter(|(_, buffer)| buffer.lifetime == Lifetime::Persistent);
-        let untouched: usize = untouched.map(|(_, buffer)| buffer.count()).sum();
-        (plan.total() - untouched + workspace::<T>(program)) * size_of::<T>()
+        let untouched: usize = untouched.map(|(_, buffer)| buffer.count() * T::bytes(buffer.dtype)).sum();
+        plan.total() - untouched + workspace::<T>(program) * size_of::<T>()
     }
 
-    fn with_memory(
-        program: Program,
-        dependencies: Dependencies,
-        memory: Memory<T>,
-        control: Control,
-    ) -> Result<Cpu<T>> {
-        let length = workspace::<T>(&program);
-        let mut workspace = Vec::new();
-        let bytes = length * size_of::<T>();
-        workspace
-            .try_reserve_exact(length)
-            .with_context(|| format!("out of memory: {} were refused", ByteSize(bytes as u64)))?;
-        workspace.resize(length, T::zero());
-        Ok(Cpu { program, dependencies, memory, workspace, control })
+    fn with_memory(program: Program, dependencies: Dependencies, memory: Memory, control: Control) -> Result<Cpu<T>> {
+        let workspace = Workspace::new(workspace::<T>(&program) * size_of::<T>())?;
+        Ok(Cpu { program, dependencies, memory, workspace, control, number: PhantomData })
     }
 
     /// Runs every step of the main part once, in recorded order.
@@ -112,37 +102,56 @@ where
         let memory = &mut self.memory;
         let start = |id| memory.raw(id);
         // SAFETY: `self` is borrowed mutably while the step runs, so its memory is the step's alone.
-        let context = unsafe { Context::new(&recorded.accesses, start, &mut self.workspace, &mut self.control) };
+        let context =
+            unsafe { Context::new(&recorded.accesses, start, self.workspace.elements_mut(), &mut self.control) };
         recorded.step.run(&context);
     }
 
-    /// The values of `tensor`, pixel by pixel. Those of a transient tensor may already have made room for others.
+    /// The values of `tensor`, pixel by pixel; bf16 widened. Those of a transient tensor may already have made room for others.
     pub fn read(&self, tensor: Tensor) -> Vec<T> {
-        let span = &self.memory.buffer(tensor.buffer)[tensor.span()];
-        if tensor.stride == tensor.channels() {
-            return span.to_vec();
+        fn gather<E: Copy, V>(span: &[E], tensor: Tensor, value: impl Fn(E) -> V) -> Vec<V> {
+            let pixels = span.chunks(tensor.stride.max(1));
+            pixels.flat_map(|pixel| &pixel[..tensor.channels()]).map(|&element| value(element)).collect()
         }
-        span.chunks(tensor.stride.max(1)).flat_map(|pixel| &pixel[..tensor.channels()]).copied().collect()
+        match tensor.dtype {
+            DType::F32 if tensor.stride == tensor.channels() => self.memory.f32s(tensor.buffer)[tensor.span()].to_vec(),
+            DType::F32 => gather(&self.memory.f32s::<T>(tensor.buffer)[tensor.span()], tensor, |value| value),
+            DType::Bf16 => gather(&self.memory.bf16s::<T>(tensor.buffer)[tensor.span()], tensor, T::from_bf16),
+        }
     }
 
     /// Whether all values of the buffer of `tensor` are finite.
     pub fn is_finite(&self, tensor: Tensor) -> bool {
-        self.memory.buffer(tensor.buffer).par_iter().all(|value| value.is_finite())
+        match tensor.dtype {
+            DType::F32 => self.memory.f32s::<T>(tensor.buffer).par_iter().all(|value| value.is_finite()),
+            DType::Bf16 => {
+                self.memory.bf16s::<T>(tensor.buffer).par_iter().all(|&value| T::from_bf16(value).is_finite())
+            }
+        }
     }
 
-    /// Sets the values of `tensor`, pixel by pixel.
+    /// Sets the values of `tensor`, pixel by pixel; bf16 rounded.
     pub fn write(&mut self, tensor: Tensor, values: &[T]) {
         assert_eq!(values.len(), tensor.count(), "values for {tensor:?}");
-        let span = &mut self.memory.buffer_mut(tensor.buffer)[tensor.span()];
-        for (pixel, values) in span.chunks_mut(tensor.stride.max(1)).zip(values.chunks(tensor.channels().max(1))) {
-            pixel[..values.len()].copy_from_slice(values);
+        fn scatter<E, V: Copy>(span: &mut [E], tensor: Tensor, values: &[V], element: impl Fn(V) -> E) {
+            for (pixel, values) in span.chunks_mut(tensor.stride.max(1)).zip(values.chunks(tensor.channels().max(1))) {
+                pixel.iter_mut().zip(values).for_each(|(x, &value)| *x = element(value));
+            }
+        }
+        match tensor.dtype {
+            DType::F32 => {
+                scatter(&mut self.memory.f32s_mut::<T>(tensor.buffer)[tensor.span()], tensor, values, |value| value);
+            }
+            DType::Bf16 => {
+                scatter(&mut self.memory.bf16s_mut::<T>(tensor.buffer)[tensor.span()], tensor, values, T::to_bf16);
+            }
         }
     }
 
     /// Lets `fill` write all of a contiguous tensor.
     pub(super) fn write_with(&mut self, tensor: Tensor, fill: impl FnOnce(&mut [T])) {
         assert_eq!(tensor.stride, tensor.channels(), "{tensor:?} is contiguous");
-        fill(&mut self.memory.buffer_mut(tensor.buffer)[tensor.span()]);
+        fill(&mut self.memory.f32s_mut(tensor.buffer)[tensor.span()]);
     }
 
     pub fn control(&self) -> Control {
@@ -157,9 +166,9 @@ where
         &self.program
     }
 
-    /// Elements of all buffers and of the scratch memory.
-    pub fn memory_elements(&self) -> usize {
-        self.memory.elements() + self.workspace.len()
+    /// Bytes of all buffers and of the scratch memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory.bytes() + self.workspace.bytes()
     }
 }
 

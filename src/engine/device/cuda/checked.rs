@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 
-use super::{Cuda, run};
+use super::Cuda;
+use super::launching::{permit, run};
+use super::memory::bytes_of;
 use crate::engine::access::Access;
 use crate::engine::program::Lifetime;
 use crate::engine::tensor::BufferId;
@@ -22,10 +24,12 @@ impl Cuda {
         let uses: Vec<Vec<BufferId>> = order.iter().map(|&step| uses(step)).collect();
         for (position, &step) in order.iter().enumerate() {
             for &id in &uses[position] {
-                let count = self.program.buffers.get(id).count();
-                self.memory.allocate(&self.stream, id, count)?;
+                let bytes = bytes_of(self.program.buffers.get(id));
+                self.memory.allocate(&self.stream, id, bytes)?;
             }
-            self.launches(step).iter().try_for_each(|launch| run(&self.stream, &self.gpu.functions, launch))?;
+            let launches = self.launches(step);
+            permit(&self.gpu.functions, &launches)?;
+            launches.iter().try_for_each(|launch| run(&self.stream, &self.gpu.functions, launch))?;
             for id in uses[position].iter().filter(|id| !uses[position + 1..].iter().any(|later| later.contains(id))) {
                 self.memory.free(*id);
             }

@@ -12,7 +12,7 @@ use cudarc::nvrtc::Ptx;
 
 use super::errors::explain;
 use super::library;
-use crate::engine::kernel::cuda::kernels;
+use crate::engine::kernel::cuda::{GpuFacts, kernels};
 
 /// Ampere, the oldest GPUs that machine code is made for (`build/nvcc.rs`).
 const LEAST_CAPABILITY: (i32, i32) = (8, 0);
@@ -30,8 +30,7 @@ pub struct Info {
     pub name: String,
     /// Bytes.
     pub memory: usize,
-    /// Compute capability, major and minor.
-    pub capability: (i32, i32),
+    pub facts: GpuFacts,
     /// A CPU that pretends, for tests.
     pub is_simulated: bool,
 }
@@ -60,12 +59,20 @@ fn info(ordinal: usize) -> Result<Info, DriverError> {
     let name = result::device::get_name(device)?;
     // SAFETY: `device` is one that the driver has just handed out.
     let attribute = |which| unsafe { result::device::get_attribute(device, which) };
-    let major = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
-    let minor = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+    let size = |which| attribute(which).map(|value| value.max(0) as usize);
+    let facts = GpuFacts {
+        capability: (
+            attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+            attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+        ),
+        multiprocessors: size(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+        shared_memory: size(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
+        l2_cache: size(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?,
+    };
     // SAFETY: as above.
     let memory = unsafe { result::device::total_mem(device)? };
     let is_simulated = name.starts_with(SIMULATED);
-    Ok(Info { ordinal, name, memory, capability: (major, minor), is_simulated })
+    Ok(Info { ordinal, name, memory, facts, is_simulated })
 }
 
 /// What the driver supports, as it counts: 13000 is CUDA 13.0.
@@ -102,9 +109,9 @@ impl Info {
                  or set CUDA_HOME to a CUDA toolkit, and build again"
             );
         };
-        let (major, minor) = self.capability;
+        let (major, minor) = self.facts.capability;
         ensure!(
-            self.capability >= LEAST_CAPABILITY,
+            self.facts.capability >= LEAST_CAPABILITY,
             "{} has compute capability {major}.{minor}; at least {}.{} is needed",
             self.name,
             LEAST_CAPABILITY.0,
@@ -138,7 +145,7 @@ pub fn usable(ordinal: usize) -> Result<Info> {
     Ok(info.clone())
 }
 
-/// A GPU that has been used in this process, with every kernel of the project loaded, by place in [`kernels::KERNELS`].
+/// A GPU that has been used in this process, with every kernel of the project loaded, by index in [`kernels::KERNELS`].
 #[derive(Debug)]
 pub struct Gpu {
     pub info: Info,
@@ -198,14 +205,14 @@ fn load_kernels(context: &Arc<CudaContext>, info: &Info) -> Result<Vec<CudaFunct
                 "the kernels of this build were not compiled for {} (compute capability {}.{}): name it in \
                  PIXTAPE_CUDA_ARCHS, or leave that out, and build again",
                 info.name,
-                info.capability.0,
-                info.capability.1
+                info.facts.capability.0,
+                info.facts.capability.1
             ),
             other => explain(&format!("cannot load the kernels of {}.cu on {}", module.name, info.name), other),
         })
     };
     let modules = kernels::MODULES.iter().map(load).collect::<Result<Vec<_>>>()?;
-    let find = |kernel: &kernels::Kernel| {
+    let find = |kernel: &kernels::Declared| {
         let function = modules[kernel.module].load_function(kernel.name);
         function.map_err(|error| explain(&format!("cannot find the kernel {}", kernel.name), error))
     };
@@ -217,7 +224,8 @@ mod tests {
     use super::*;
 
     fn gpu(capability: (i32, i32)) -> Info {
-        Info { ordinal: 0, name: "a GPU".into(), memory: 1 << 30, capability, is_simulated: false }
+        let facts = GpuFacts { capability, multiprocessors: 132, shared_memory: 232_448, l2_cache: 50 << 20 };
+        Info { ordinal: 0, name: "a GPU".into(), memory: 1 << 30, facts, is_simulated: false }
     }
 
     #[test]

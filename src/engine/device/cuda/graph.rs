@@ -7,7 +7,7 @@ use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 use cudarc::driver::{CudaFunction, CudaGraph, CudaStream};
 
 use super::errors::explain;
-use super::run;
+use super::launching::run;
 use crate::engine::kernel::cuda::Launch;
 
 /// Launches that always run together, in order.

@@ -15,7 +15,7 @@ use crate::base::words::count;
 
 /// The driver's functions that this crate calls through cudarc, all of them those of CUDA 12.0. A test holds the list
 /// to the calls, both ways.
-pub const FUNCTIONS: [&str; 39] = [
+pub const FUNCTIONS: [&str; 41] = [
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
     "cuDeviceGet",
@@ -31,6 +31,7 @@ pub const FUNCTIONS: [&str; 39] = [
     "cuEventElapsedTime",
     "cuEventRecord",
     "cuEventSynchronize",
+    "cuFuncSetAttribute",
     "cuGetErrorName",
     "cuGetErrorString",
     "cuGraphDestroy",
@@ -38,7 +39,7 @@ pub const FUNCTIONS: [&str; 39] = [
     "cuGraphInstantiateWithFlags",
     "cuGraphLaunch",
     "cuInit",
-    "cuLaunchKernel",
+    "cuLaunchKernelEx",
     "cuMemAllocAsync",
     "cuMemAlloc_v2",
     "cuMemFreeAsync",
@@ -55,6 +56,7 @@ pub const FUNCTIONS: [&str; 39] = [
     "cuStreamDestroy_v2",
     "cuStreamEndCapture",
     "cuStreamSynchronize",
+    "cuTensorMapEncodeTiled",
 ];
 
 /// The driver of the least version on Linux.

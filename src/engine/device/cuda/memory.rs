@@ -3,6 +3,7 @@
 //! A transient buffer of a checked run is allocated before its first use and freed after its last, so that the simulator
 //! and compute-sanitizer see a value that is read too early or too late.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
@@ -10,37 +11,37 @@ use cudarc::driver::{CudaSlice, CudaStream, CudaView, CudaViewMut, DevicePtr, Dr
 
 use super::errors::explain;
 use crate::engine::plan::Plan;
-use crate::engine::program::{Buffers, Lifetime};
+use crate::engine::program::{Buffer, Buffers, Lifetime};
 use crate::engine::tensor::{BufferId, Tensor};
 
 /// Where the buffers of a program lie. Persistent ones are zero at first.
 #[derive(Debug)]
 pub enum Memory {
     Arena {
-        block: CudaSlice<f32>,
-        /// By buffer, its first element and its length.
+        block: CudaSlice<u8>,
+        /// By buffer, its offset and its bytes.
         buffers: Vec<(usize, usize)>,
     },
-    Separate(Vec<Option<CudaSlice<f32>>>),
+    Separate(Vec<Option<CudaSlice<u8>>>),
 }
 
 impl Memory {
     pub fn arena(stream: &Arc<CudaStream>, buffers: &Buffers, plan: &Plan) -> Result<Memory> {
         let block = zeroed(stream, plan.total())?;
-        let places = buffers.iter().map(|(id, buffer)| (plan.offset(id), buffer.count())).collect();
+        let places = buffers.iter().map(|(id, buffer)| (plan.offset(id), bytes_of(buffer))).collect();
         Ok(Memory::Arena { block, buffers: places })
     }
 
     pub fn separate(stream: &Arc<CudaStream>, buffers: &Buffers) -> Result<Memory> {
-        let allocate = |(_, buffer): (BufferId, &crate::engine::program::Buffer)| match buffer.lifetime {
-            Lifetime::Persistent => Ok(Some(zeroed(stream, buffer.count())?)),
+        let allocate = |(_, buffer): (BufferId, &Buffer)| match buffer.lifetime {
+            Lifetime::Persistent => Ok(Some(zeroed(stream, bytes_of(buffer))?)),
             Lifetime::Transient => Ok(None),
         };
         Ok(Memory::Separate(buffers.iter().map(allocate).collect::<Result<_>>()?))
     }
 
-    /// Elements that are allocated now.
-    pub fn elements(&self) -> usize {
+    /// Bytes that are allocated now.
+    pub fn bytes(&self) -> usize {
         match self {
             Memory::Arena { block, .. } => block.len(),
             Memory::Separate(blocks) => blocks.iter().flatten().map(CudaSlice::len).sum(),
@@ -48,11 +49,11 @@ impl Memory {
     }
 
     /// Gives a buffer of a checked run memory of its own, with any content. It may have some already.
-    pub fn allocate(&mut self, stream: &Arc<CudaStream>, id: BufferId, count: usize) -> Result<()> {
+    pub fn allocate(&mut self, stream: &Arc<CudaStream>, id: BufferId, bytes: usize) -> Result<()> {
         if let Memory::Separate(blocks) = self
             && blocks[id.0].is_none()
         {
-            blocks[id.0] = Some(allocate(stream, count)?);
+            blocks[id.0] = Some(allocate(stream, bytes)?);
         }
         Ok(())
     }
@@ -69,9 +70,9 @@ impl Memory {
         self.view(tensor).device_ptr(stream).0
     }
 
-    /// The tensor's span.
-    pub fn view(&self, tensor: Tensor) -> CudaView<'_, f32> {
-        let span = tensor.span();
+    /// The bytes of the tensor's span.
+    pub fn view(&self, tensor: Tensor) -> CudaView<'_, u8> {
+        let span = span(tensor);
         match self {
             Memory::Arena { block, buffers } => {
                 let (start, count) = buffers[tensor.buffer.0];
@@ -82,8 +83,8 @@ impl Memory {
         }
     }
 
-    pub fn view_mut(&mut self, tensor: Tensor) -> CudaViewMut<'_, f32> {
-        let span = tensor.span();
+    pub fn view_mut(&mut self, tensor: Tensor) -> CudaViewMut<'_, u8> {
+        let span = span(tensor);
         match self {
             Memory::Arena { block, buffers } => {
                 let (start, count) = buffers[tensor.buffer.0];
@@ -97,21 +98,30 @@ impl Memory {
     }
 }
 
-fn zeroed(stream: &Arc<CudaStream>, count: usize) -> Result<CudaSlice<f32>> {
-    let mut block = allocate(stream, count)?;
+pub fn bytes_of(buffer: &Buffer) -> usize {
+    buffer.count() * buffer.dtype.bytes()
+}
+
+fn span(tensor: Tensor) -> Range<usize> {
+    let (span, element) = (tensor.span(), tensor.dtype.bytes());
+    span.start * element..span.end * element
+}
+
+fn zeroed(stream: &Arc<CudaStream>, bytes: usize) -> Result<CudaSlice<u8>> {
+    let mut block = allocate(stream, bytes)?;
     stream.memset_zeros(&mut block).map_err(|error| explain("cannot clear GPU memory", error))?;
     Ok(block)
 }
 
 /// # Errors
 /// When the GPU has not that much memory, saying how much is asked for and how much is free.
-fn allocate(stream: &Arc<CudaStream>, count: usize) -> Result<CudaSlice<f32>> {
-    let count = count.max(1);
+fn allocate(stream: &Arc<CudaStream>, bytes: usize) -> Result<CudaSlice<u8>> {
+    let bytes = bytes.max(1);
     // SAFETY: whoever allocates here writes before it is read, or zeroes all of it.
-    let block = unsafe { stream.alloc::<f32>(count) };
+    let block = unsafe { stream.alloc::<u8>(bytes) };
     block.map_err(|error| match error {
         DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
-            let asked = (count * size_of::<f32>()).div_ceil(1 << 20);
+            let asked = bytes.div_ceil(1 << 20);
             let room = match stream.context().mem_get_info() {
                 Ok((free, total)) => format!("{} of {} MB are free", free >> 20, total >> 20),
                 Err(error) => explain("nobody knows how much is free", error).to_string(),

@@ -1,16 +1,18 @@
 //! The CUDA device: turns a program into launches once, and replays them as one CUDA graph.
 //!
 //! The one idea: addresses never change, so neither do launches. Each step says in safe code what it launches
-//! ([`CudaKernel`]); the device loads the kernels, launches them in recorded order, and has the driver keep the sequence as a
+//! ([`CudaStep`]); the device loads the kernels, launches them in recorded order, and has the driver keep the sequence as a
 //! graph, so that a training step costs one call.
 
 mod checked;
 mod driver;
 mod errors;
 mod graph;
+mod launching;
 mod library;
 mod memory;
 mod samples;
+mod tensor_map;
 mod timing;
 
 pub use driver::{Info, devices, ready, usable};
@@ -20,19 +22,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg};
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
+use half::bf16;
 
 use crate::engine::access::{Access, Control};
-use crate::engine::kernel::cuda::kernels::{self, KERNELS};
-use crate::engine::kernel::cuda::{Argument, Context, CudaKernel, DeviceControl, Launch, Ptr, PtrMut, blocks, int};
+use crate::engine::kernel::cuda::kernels::{ALL_FINITE, AllFinite};
+use crate::engine::kernel::cuda::{Context, CudaStep, DeviceControl, GpuFacts, Launch, Ptr, PtrMut, int};
 use crate::engine::plan::{Dependencies, Plan};
-use crate::engine::program::{Lifetime, Program};
-use crate::engine::tensor::{BufferId, Tensor};
+use crate::engine::program::{Lifetime, Program, RecordedStep};
+use crate::engine::tensor::{BufferId, DType, Tensor};
 use driver::Gpu;
 use errors::explain;
 use graph::Sequence;
+use launching::{permit, run};
 use memory::Memory;
 use samples::Staging;
+use tensor_map::tensor_map;
 
 /// How a program is executed on a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +46,15 @@ pub struct CudaOptions {
     pub ordinal: usize,
     /// Replay each execution as one CUDA graph, or launch its kernels one by one.
     pub graph: bool,
+    /// The implementation of every step that has one of this name and can run it; for tests and measurements.
+    pub forced: Option<&'static str>,
+}
+
+/// The implementation of a step, and its scratch memory.
+#[derive(Clone, Copy, Debug)]
+struct Chosen {
+    implementation: &'static str,
+    workspace: Option<Tensor>,
 }
 
 /// A program with its memory on a GPU, ready to execute.
@@ -48,8 +62,8 @@ pub struct CudaOptions {
 pub struct Cuda {
     program: Program,
     dependencies: Dependencies,
-    /// By step, its scratch memory.
-    workspaces: Vec<Option<Tensor>>,
+    /// By step.
+    chosen: Vec<Chosen>,
     stream: Arc<CudaStream>,
     gpu: Arc<Gpu>,
     memory: Memory,
@@ -69,13 +83,16 @@ impl Cuda {
     /// # Errors
     /// When there is no such GPU, it cannot be used, or it has not that much memory.
     pub fn new(program: Program, control: Control, options: CudaOptions) -> Result<Cuda> {
-        let mut cuda = Cuda::start(program, control, options, |stream, program, dependencies| {
-            Memory::arena(stream, &program.buffers, &Plan::of(program, dependencies))
+        let cuda = Cuda::start(program, control, options, |stream, program, dependencies| {
+            Memory::arena(stream, &program.buffers, &Plan::new(program, dependencies, DType::bytes))
         })?;
         let (main, all) = (cuda.program.main, cuda.program.steps.len());
-        cuda.main = Sequence::new((0..main).flat_map(|step| cuda.launches(step)).collect(), options.graph);
-        cuda.on_demand = Sequence::new((main..all).flat_map(|step| cuda.launches(step)).collect(), options.graph);
-        Ok(cuda)
+        let sequence = |steps: std::ops::Range<usize>| {
+            let launches: Vec<Launch> = steps.flat_map(|step| cuda.launches(step)).collect();
+            permit(&cuda.gpu.functions, &launches).map(|()| Sequence::new(launches, options.graph))
+        };
+        let (main, on_demand) = (sequence(0..main)?, sequence(main..all)?);
+        Ok(Cuda { main, on_demand, ..cuda })
     }
 
     /// Gives every buffer an allocation of its own, for [`Cuda::execute_in_random_order`]. For tests.
@@ -93,7 +110,7 @@ impl Cuda {
         memory: impl FnOnce(&Arc<CudaStream>, &Program, &Dependencies) -> Result<Memory>,
     ) -> Result<Cuda> {
         let (context, gpu) = driver::open(options.ordinal)?;
-        let workspaces = add_workspaces(&mut program);
+        let chosen = choose(&mut program, &gpu.info.facts, options.forced);
         for (_, buffer) in program.buffers.iter() {
             ensure!(
                 i32::try_from(buffer.count()).is_ok(),
@@ -112,7 +129,7 @@ impl Cuda {
         Ok(Cuda {
             program,
             dependencies,
-            workspaces,
+            chosen,
             stream,
             gpu,
             memory,
@@ -127,12 +144,15 @@ impl Cuda {
     /// What step `index` launches, with the memory as it is now.
     fn launches(&self, index: usize) -> Vec<Launch> {
         let recorded = &self.program.steps[index];
-        recorded.step.launches(&Context {
+        let Chosen { implementation, workspace } = self.chosen[index];
+        let context = Context {
             accesses: &recorded.accesses,
             address: &|tensor| self.memory.address(&self.stream, tensor),
-            workspace: self.workspaces[index],
+            tensor_map: &|tensor, boxes| tensor_map(tensor, self.memory.address(&self.stream, tensor), boxes),
+            workspace,
             control: self.control.device_ptr(&self.stream).0,
-        })
+        };
+        recorded.step.launches(implementation, &context)
     }
 
     /// Runs every step of the main part once, in recorded order. Returns before the GPU has done so: an error may come up
@@ -160,34 +180,40 @@ impl Cuda {
         self.done("a CUDA kernel has failed", self.stream.synchronize())
     }
 
-    /// The values of `tensor`, pixel by pixel, once everything before has been done. Those of a transient tensor may already
+    /// Names of the implementations that can run step `index` here, and which of them does.
+    pub fn implementations(&self, index: usize) -> (Vec<&'static str>, &'static str) {
+        let step = &self.program.steps[index].step;
+        (step.implementations(&self.gpu.info.facts), self.chosen[index].implementation)
+    }
+
+    /// The values of `tensor`, pixel by pixel, bf16 widened, once everything before has been done. Those of a transient tensor may already
     /// have made room for others.
     ///
     /// # Errors
     /// When a kernel has failed.
     pub fn read(&self, tensor: Tensor) -> Result<Vec<f32>> {
         let span = self.stream.clone_dtoh(&self.memory.view(tensor));
-        let span = self.done("cannot read GPU memory", span)?;
+        let span = to_f32(tensor.dtype, &self.done("cannot read GPU memory", span)?);
         Ok(span.chunks(tensor.stride.max(1)).flat_map(|pixel| &pixel[..tensor.channels()]).copied().collect())
     }
 
-    /// Sets the values of `tensor`, pixel by pixel.
+    /// Sets the values of `tensor`, pixel by pixel, bf16 rounded.
     ///
     /// # Errors
     /// When a kernel has failed.
     pub fn write(&mut self, tensor: Tensor, values: &[f32]) -> Result<()> {
         assert_eq!(values.len(), tensor.count(), "values for {tensor:?}");
-        let is_contiguous = tensor.stride == tensor.channels();
-        let mut span = Vec::new();
-        if !is_contiguous {
+        let mut span = to_bytes(tensor.dtype, values);
+        if tensor.stride != tensor.channels() {
             let old = self.stream.clone_dtoh(&self.memory.view(tensor));
-            span = self.done("cannot read GPU memory", old)?;
-            for (pixel, values) in span.chunks_mut(tensor.stride).zip(values.chunks(tensor.channels())) {
+            let old = self.done("cannot read GPU memory", old)?;
+            let new = std::mem::replace(&mut span, old);
+            let [stride, channels] = [tensor.stride, tensor.channels()].map(|count| count * tensor.dtype.bytes());
+            for (pixel, values) in span.chunks_mut(stride).zip(new.chunks(channels)) {
                 pixel[..values.len()].copy_from_slice(values);
             }
         }
-        let span = if is_contiguous { values } else { &span };
-        let sent = self.stream.memcpy_htod(span, &mut self.memory.view_mut(tensor));
+        let sent = self.stream.memcpy_htod(&span, &mut self.memory.view_mut(tensor));
         self.done("cannot write to GPU memory", sent)
     }
 
@@ -198,13 +224,17 @@ impl Cuda {
     pub fn is_finite(&mut self, tensor: Tensor) -> Result<bool> {
         let count = self.program.buffers.get(tensor.buffer).count();
         let buffer = Tensor { offset: 0, shape: [1, 1, 1, count], stride: count, ..tensor };
+        if tensor.dtype != DType::F32 {
+            return Ok(self.read(buffer)?.iter().all(|value| value.is_finite()));
+        }
         let cleared = self.stream.memset_zeros(&mut self.not_finite);
         self.done("cannot write to GPU memory", cleared)?;
-        let values = Ptr::new(self.memory.address(&self.stream, buffer));
-        let found = PtrMut::new(self.not_finite.device_ptr(&self.stream).0);
-        let grid = blocks(count, kernels::all_finite::BLOCK);
-        let launch = kernels::all_finite(grid, values, found, int(count));
-        run(&self.stream, &self.gpu.functions, &launch)?;
+        let argument = AllFinite {
+            values: Ptr::new(self.memory.address(&self.stream, buffer)),
+            not_finite: PtrMut::new(self.not_finite.device_ptr(&self.stream).0),
+            count: int(count),
+        };
+        run(&self.stream, &self.gpu.functions, &ALL_FINITE.launch_for(count, argument))?;
         let found = self.done("cannot read GPU memory", self.stream.clone_dtoh(&self.not_finite))?;
         Ok(found == [0])
     }
@@ -234,7 +264,7 @@ impl Cuda {
 
     /// Bytes of all buffers.
     pub fn memory_bytes(&self) -> usize {
-        self.memory.elements() * size_of::<f32>()
+        self.memory.bytes()
     }
 
     /// `outcome`, or what went wrong in it or in a call before it that could not say so.
@@ -245,36 +275,33 @@ impl Cuda {
     }
 }
 
-/// Gives each step that wants scratch memory a buffer of its own, which is planned like any other.
-fn add_workspaces(program: &mut Program) -> Vec<Option<Tensor>> {
+/// Chooses an implementation for each step, `forced` where it can run it, and gives those that want scratch memory a buffer of
+/// its own, which is planned like any other.
+fn choose(program: &mut Program, gpu: &GpuFacts, forced: Option<&str>) -> Vec<Chosen> {
     let Program { buffers, steps, .. } = program;
-    let workspaces = steps.iter_mut().map(|recorded| {
-        let count = CudaKernel::workspace(&*recorded.step);
-        let workspace = (count > 0).then(|| buffers.add([1, 1, 1, count], Lifetime::Transient));
+    let choose = |recorded: &mut RecordedStep| {
+        let names = recorded.step.implementations(gpu);
+        let implementation = names.iter().find(|name| Some(**name) == forced).unwrap_or(&names[0]);
+        let bytes = CudaStep::workspace(&*recorded.step, implementation);
+        let words = bytes.div_ceil(DType::F32.bytes());
+        let workspace = (words > 0).then(|| buffers.add(DType::F32, [1, 1, 1, words], Lifetime::Transient));
         recorded.accesses.extend(workspace.map(Access::Write));
-        workspace
-    });
-    workspaces.collect()
+        Chosen { implementation, workspace }
+    };
+    steps.iter_mut().map(choose).collect()
 }
 
-/// Puts one launch on the stream.
-fn run(stream: &Arc<CudaStream>, functions: &[CudaFunction], launch: &Launch) -> Result<()> {
-    let kernel = &KERNELS[launch.kernel];
-    let mut builder = stream.launch_builder(&functions[launch.kernel]);
-    for argument in &launch.arguments {
-        match argument {
-            Argument::Pointer(address) => builder.arg(address),
-            Argument::Int(value) => builder.arg(value),
-            Argument::Float(value) => builder.arg(value),
-            Argument::Double(value) => builder.arg(value),
-        };
+/// Elements as they lie on the device, which counts its bytes as this machine does, and back.
+fn to_f32(dtype: DType, bytes: &[u8]) -> Vec<f32> {
+    match dtype {
+        DType::F32 => bytes.chunks_exact(4).map(|x| f32::from_ne_bytes([x[0], x[1], x[2], x[3]])).collect(),
+        DType::Bf16 => bytes.chunks_exact(2).map(|x| bf16::from_ne_bytes([x[0], x[1]]).to_f32()).collect(),
     }
-    let config =
-        LaunchConfig { grid_dim: launch.grid.dimensions(), block_dim: (kernel.block, 1, 1), shared_mem_bytes: 0 };
-    // SAFETY: number, order and types of the arguments are those of the kernel's declaration, from which the function that
-    // made the launch was generated. Pointers are spans of declared tensors in live memory of this device, and sizes come
-    // from the same tensors' shapes. That a kernel stays inside them is what the simulator's checker and compute-sanitizer
-    // watch in the tests.
-    let launched = unsafe { builder.launch(config) };
-    launched.map(drop).map_err(|error| explain(&format!("cannot launch {}", kernel.name), error))
+}
+
+fn to_bytes(dtype: DType, values: &[f32]) -> Vec<u8> {
+    match dtype {
+        DType::F32 => values.iter().flat_map(|value| value.to_ne_bytes()).collect(),
+        DType::Bf16 => values.iter().flat_map(|&value| bf16::from_f32(value).to_ne_bytes()).collect(),
+    }
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use anyhow::Result;
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DeviceRepr};
 
+use super::Cuda;
 use super::errors::explain;
-use super::{Cuda, run};
-use crate::engine::kernel::cuda::{Ptr, PtrMut, blocks, int, kernels};
+use super::launching::run;
+use crate::engine::kernel::cuda::kernels::{SAMPLES_NORMALIZE, SamplesNormalize};
+use crate::engine::kernel::cuda::{Ptr, PtrMut};
 use crate::engine::samples::Samples;
-use crate::engine::tensor::Tensor;
+use crate::engine::tensor::{DType, Tensor};
 
 /// Memory for the samples of one tensor.
 #[derive(Debug)]
@@ -34,20 +36,15 @@ impl Cuda {
             samples: upload(&self.stream, old_samples, samples.values)?,
             mirrored: upload(&self.stream, old_mirrored, &mirrored)?,
         };
-        let [count, height, width, channels] = tensor.shape;
-        let launch = kernels::image_prepare(
-            blocks(tensor.count(), kernels::image_prepare::BLOCK),
-            Ptr::new(staging.samples.device_ptr(&self.stream).0),
-            Ptr::new(staging.mirrored.device_ptr(&self.stream).0),
-            PtrMut::new(self.memory.address(&self.stream, tensor)),
-            int(count),
-            int(height),
-            int(width),
-            int(channels),
-            int(tensor.stride),
-        );
+        assert!(tensor.dtype == DType::F32, "samples become f32");
+        let argument = SamplesNormalize {
+            samples: Ptr::new(staging.samples.device_ptr(&self.stream).0),
+            mirrored: Ptr::new(staging.mirrored.device_ptr(&self.stream).0),
+            out: PtrMut::new(self.memory.address(&self.stream, tensor)),
+            out_shape: tensor.into(),
+        };
         self.staging.insert(tensor.buffer, staging);
-        run(&self.stream, &self.gpu.functions, &launch)
+        run(&self.stream, &self.gpu.functions, &SAMPLES_NORMALIZE.launch_for(tensor.count(), argument))
     }
 }
 

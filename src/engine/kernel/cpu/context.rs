@@ -4,16 +4,16 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use super::Real;
+use super::{Element, Real};
 use crate::engine::access::{Access, Control};
-use crate::engine::tensor::{BufferId, Shape, Tensor};
+use crate::engine::tensor::{BufferId, DType, Shape, Tensor};
 
 /// Hands a step its tensors. Every tensor is checked against the step's declared accesses, and one that is written is
 /// handed out once, so that no two slices can alias where one of them is written.
 pub struct Context<'a, T> {
     accesses: &'a [Access],
-    /// Start of the buffer of each access and its length.
-    starts: [Option<(NonNull<T>, usize)>; MAX_ACCESSES],
+    /// Start of the buffer of each access, and its bytes.
+    starts: [Option<(NonNull<u8>, usize)>; MAX_ACCESSES],
     /// One bit for every access whose tensor is out for writing, and one for the workspace.
     handed: Cell<u32>,
     workspace: (NonNull<T>, usize),
@@ -25,14 +25,14 @@ const MAX_ACCESSES: usize = 9;
 const WORKSPACE: usize = MAX_ACCESSES;
 
 impl<'a, T: Real> Context<'a, T> {
-    /// `memory` gives the first element of a buffer and its length.
+    /// `memory` gives the start of a buffer and its bytes.
     ///
     /// # Safety
     /// What `memory` gives stays valid and is nobody else's for `'a`, and `accesses` are those of a
     /// [`RecordedStep`](crate::engine::program::RecordedStep), which has checked that they do not overlap where one writes.
     pub(in crate::engine) unsafe fn new(
         accesses: &'a [Access],
-        mut memory: impl FnMut(BufferId) -> (NonNull<T>, usize),
+        mut memory: impl FnMut(BufferId) -> (NonNull<u8>, usize),
         workspace: &'a mut [T],
         control: &'a mut Control,
     ) -> Context<'a, T> {
@@ -52,36 +52,56 @@ impl<'a, T: Real> Context<'a, T> {
         }
     }
 
-    /// A tensor that the step declared as [`Access::Read`].
+    /// A tensor of f32 that the step declared as [`Access::Read`].
     pub fn read(&self, tensor: Tensor) -> View<'_, T> {
-        let start = self.start(Access::Read(tensor));
+        self.view(DType::F32, tensor)
+    }
+
+    /// As [`Context::read`], of bf16.
+    pub fn read_bf16(&self, tensor: Tensor) -> View<'_, T::Bf16> {
+        self.view(DType::Bf16, tensor)
+    }
+
+    fn view<E: Element>(&self, dtype: DType, tensor: Tensor) -> View<'_, E> {
+        let start = self.start::<E>(dtype, Access::Read(tensor));
         // SAFETY: `start` has checked the span against the buffer. A step's written spans are disjoint from all its other
         // spans (checked when it was recorded), so nobody writes here while the step runs.
         let data = unsafe { std::slice::from_raw_parts(start.as_ptr(), tensor.span().len()) };
         View { data, shape: tensor.shape, stride: tensor.stride }
     }
 
-    /// A tensor that the step declared as [`Access::Write`] or [`Access::Update`]; once.
+    /// A tensor of f32 that the step declared as [`Access::Write`] or [`Access::Update`]; once.
     pub fn write(&self, access: Access) -> ViewMut<'_, T> {
+        self.view_mut(DType::F32, access)
+    }
+
+    /// As [`Context::write`], of bf16.
+    pub fn write_bf16(&self, access: Access) -> ViewMut<'_, T::Bf16> {
+        self.view_mut(DType::Bf16, access)
+    }
+
+    fn view_mut<E: Element>(&self, dtype: DType, access: Access) -> ViewMut<'_, E> {
         assert!(access.writes(), "{access:?} is not for writing");
         let tensor = access.tensor().expect("an access that hands out memory has a tensor");
-        let start = self.start(access);
+        let start = self.start::<E>(dtype, access);
         // SAFETY: as in `read`, and `start` hands a written access out only once.
         let data = unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), tensor.span().len()) };
         ViewMut { data, shape: tensor.shape, stride: tensor.stride }
     }
 
-    fn start(&self, access: Access) -> NonNull<T> {
+    /// The first element of the tensor of `access`, which is of `dtype`: a number format that the CPU keeps as `E`.
+    fn start<E: Element>(&self, dtype: DType, access: Access) -> NonNull<E> {
         let place = self.accesses.iter().position(|a| *a == access);
         let place = place.unwrap_or_else(|| panic!("a step uses {access:?} without having declared it"));
         if access.writes() {
             self.hand_out(place);
         }
         let tensor = access.tensor().expect("an access that hands out memory has a tensor");
-        let (start, count) = self.starts[place].expect("set for every access with a tensor");
-        assert!(tensor.span().end <= count, "{tensor:?} ends outside of its buffer");
+        assert!(tensor.dtype == dtype, "a step uses {tensor:?} as {dtype:?}");
+        let (start, bytes) = self.starts[place].expect("set for every access with a tensor");
+        assert!(tensor.span().end * size_of::<E>() <= bytes, "{tensor:?} ends outside of its buffer");
         // SAFETY: the line above.
-        unsafe { start.add(tensor.offset) }
+        unsafe { start.cast::<E>().add(tensor.offset) }
     }
 
     fn hand_out(&self, place: usize) {

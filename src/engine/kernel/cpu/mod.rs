@@ -11,7 +11,7 @@ mod real;
 pub(crate) use blocks::{BLOCK, Block, BlockMut, for_each_block};
 pub use context::{Context, View, ViewMut};
 pub use matmul::{Matrix, inside_gemm, matmul};
-pub use real::Real;
+pub use real::{Element, Real};
 
 /// What a step does on the CPU.
 pub trait CpuKernel<T: Real> {

@@ -3,15 +3,48 @@
 use std::fmt::Debug;
 use std::iter::Sum;
 
+use half::bf16;
 use num_traits::{Float, NumAssign};
 
-/// f32, which trains, and f64, which checks gradients.
-pub trait Real: Float + NumAssign + Default + Debug + Sum + Send + Sync + 'static {
+use crate::engine::tensor::DType;
+
+/// f32, which trains, and f64, which checks gradients: what arithmetic is done in, and what f32 buffers hold.
+pub trait Real: Float + NumAssign + Default + Debug + Sum + Send + Sync + Element + 'static {
+    /// What bf16 buffers hold: bf16 where f32 trains; f64 itself, which is not rounded, where f64 is the reference.
+    type Bf16: Element + Debug;
+
     fn of(value: f64) -> Self;
     fn widen(self) -> f64;
+
+    /// The nearest value that a bf16 buffer holds, ties to even.
+    fn to_bf16(self) -> Self::Bf16;
+    fn from_bf16(value: Self::Bf16) -> Self;
+
+    /// Bytes of an element of a buffer.
+    fn bytes(dtype: DType) -> usize {
+        match dtype {
+            DType::F32 => size_of::<Self>(),
+            DType::Bf16 => size_of::<Self::Bf16>(),
+        }
+    }
 }
 
+/// Numbers that lie in buffers.
+///
+/// # Safety
+/// Every pattern of bits is a value, zero bits are zero, and values are aligned to at most 128 bytes.
+pub unsafe trait Element: Copy + Send + Sync {}
+
+// SAFETY: numbers of 8, 4 and 2 bytes.
+unsafe impl Element for f64 {}
+// SAFETY: as above.
+unsafe impl Element for f32 {}
+// SAFETY: as above.
+unsafe impl Element for bf16 {}
+
 impl Real for f32 {
+    type Bf16 = bf16;
+
     fn of(value: f64) -> f32 {
         value as f32
     }
@@ -19,14 +52,32 @@ impl Real for f32 {
     fn widen(self) -> f64 {
         f64::from(self)
     }
+
+    fn to_bf16(self) -> bf16 {
+        bf16::from_f32(self)
+    }
+
+    fn from_bf16(value: bf16) -> f32 {
+        value.to_f32()
+    }
 }
 
 impl Real for f64 {
+    type Bf16 = f64;
+
     fn of(value: f64) -> f64 {
         value
     }
 
     fn widen(self) -> f64 {
         self
+    }
+
+    fn to_bf16(self) -> f64 {
+        self
+    }
+
+    fn from_bf16(value: f64) -> f64 {
+        value
     }
 }

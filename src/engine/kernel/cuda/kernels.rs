@@ -1,50 +1,62 @@
-//! The kernels of `kernels/*.cu` as functions that make [`Launch`]es; written by `build.rs` from their declarations.
+//! The kernels of `kernels/*.cu`: for each a constant that makes its [`Launch`](super::Launch)es, and the struct that it takes.
+//! Written by `build.rs` from their declarations.
 //!
-//! So a launch is checked like any call:
+//! So a launch is checked like any value, and its arguments have names:
 //!
 //! ```
-//! use pixtape::engine::device::cuda::{DeviceControl, Launch, PtrMut, kernels};
+//! use pixtape::engine::kernel::cuda::{DeviceControl, Launch, PtrMut, kernels};
 //!
 //! fn launch(control: PtrMut<DeviceControl>) -> Launch {
-//!     kernels::control_advance(1, control)
+//!     kernels::CONTROL_ADVANCE.launch(1, kernels::ControlAdvance { control })
 //! }
 //! ```
 //!
-//! A misspelt kernel, a missing argument and an argument of another type do not compile:
+//! A misspelt kernel, a missing argument, an argument of another name and one of another type do not compile:
 //!
 //! ```compile_fail
-//! # use pixtape::engine::device::cuda::{DeviceControl, Launch, PtrMut, kernels};
+//! # use pixtape::engine::kernel::cuda::{DeviceControl, Launch, PtrMut, kernels};
 //! #
 //! fn launch(control: PtrMut<DeviceControl>) -> Launch {
-//!     kernels::control_advanced(1, control)
+//!     kernels::CONTROL_ADVANCED.launch(1, kernels::ControlAdvance { control })
 //! }
 //! ```
 //! ```compile_fail
-//! # use pixtape::engine::device::cuda::{DeviceControl, Launch, PtrMut, kernels};
+//! # use pixtape::engine::kernel::cuda::{DeviceControl, Launch, PtrMut, kernels};
 //! #
 //! fn launch(control: PtrMut<DeviceControl>) -> Launch {
-//!     kernels::control_advance(1)
+//!     kernels::CONTROL_ADVANCE.launch(1, kernels::ControlAdvance {})
 //! }
 //! ```
 //! ```compile_fail
-//! # use pixtape::engine::device::cuda::{Launch, PtrMut, kernels};
+//! # use pixtape::engine::kernel::cuda::{DeviceControl, Launch, PtrMut, kernels};
+//! #
+//! fn launch(control: PtrMut<DeviceControl>) -> Launch {
+//!     kernels::CONTROL_ADVANCE.launch(1, kernels::ControlAdvance { step: control })
+//! }
+//! ```
+//! ```compile_fail
+//! # use pixtape::engine::kernel::cuda::{Launch, PtrMut, kernels};
 //! #
 //! fn launch(control: PtrMut<f32>) -> Launch {
-//!     kernels::control_advance(1, control)
+//!     kernels::CONTROL_ADVANCE.launch(1, kernels::ControlAdvance { control })
 //! }
 //! ```
 
 use super::control::DeviceControl;
-use super::launch::{Grid, Launch, Ptr, PtrMut};
+use super::launch::Kernel;
+use super::pack::{Layout, Pack, Packed, Ptr, PtrMut, TensorMap};
+use half::bf16;
 
 /// A kernel as the device looks it up.
 #[derive(Debug)]
-pub struct Kernel {
+pub struct Declared {
     pub name: &'static str,
-    /// Place in [`MODULES`].
+    /// Index in [`MODULES`].
     pub module: usize,
-    /// Threads of a block.
-    pub block: u32,
+    /// Threads of a block at most.
+    pub threads: u32,
+    /// Of the struct that it takes.
+    pub bytes: usize,
 }
 
 /// One kernel file.

@@ -1,123 +1,120 @@
-//! A kernel's launch as plain data: which kernel, how many blocks, which arguments.
+//! A kernel's launch as plain data: which kernel, how many blocks of which shape, with which argument.
 //!
-//! The one idea: what a step launches is computed once, in safe code, by the generated functions of [`super::kernels`]; to
+//! The one idea: what a step launches is computed once, in safe code, by the generated constants of [`super::kernels`]; to
 //! execute a program is to go through lists of these.
 
 use std::marker::PhantomData;
 
-/// Which kernel runs on what. Made by a function of [`super::kernels`].
+use super::pack::{Pack, Packed};
+
+/// One launch. Made by [`Kernel::launch`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Launch {
-    /// Place in [`super::kernels::KERNELS`].
+    /// Index in [`super::kernels::KERNELS`].
     pub(in crate::engine) kernel: usize,
-    pub(in crate::engine) grid: Grid,
-    pub(in crate::engine) arguments: Vec<Argument>,
+    /// Blocks.
+    pub(in crate::engine) grid: Dim3,
+    /// Threads of a block.
+    pub(in crate::engine) block: Dim3,
+    /// Bytes of dynamic shared memory of a block.
+    pub(in crate::engine) shared: usize,
+    pub(in crate::engine) attributes: Vec<Attribute>,
+    /// The struct that the kernel takes.
+    pub(in crate::engine) argument: Packed,
 }
 
-/// Blocks in each direction, x first.
+/// What a launch asks of the driver beyond its sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grid([usize; 3]);
+pub enum Attribute {
+    /// Kernels of a lower number go first where several wait.
+    Priority(i32),
+    /// Blocks of a thread block cluster.
+    Cluster(Dim3),
+    /// The launch may begin before the one in front of it has ended: the kernel itself waits (griddepcontrol).
+    ProgrammaticSerialization,
+}
 
-impl Grid {
-    /// As the driver takes it.
+/// A kernel of the project, which takes the struct `A`.
+#[derive(Debug)]
+pub struct Kernel<A> {
+    index: usize,
+    threads: usize,
+    argument: PhantomData<fn(A)>,
+}
+
+impl<A: Pack> Kernel<A> {
+    pub(super) const fn new(index: usize, threads: usize) -> Kernel<A> {
+        Kernel { index, threads, argument: PhantomData }
+    }
+
+    /// Threads of a block at most, and unless [`Launch::block`] says otherwise.
+    pub const fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// A launch of `grid` blocks.
+    pub fn launch(&self, grid: impl Into<Dim3>, argument: A) -> Launch {
+        let mut packed = Packed::default();
+        packed.push(&argument);
+        Launch {
+            kernel: self.index,
+            grid: grid.into(),
+            block: self.threads.into(),
+            shared: 0,
+            attributes: Vec::new(),
+            argument: packed,
+        }
+    }
+
+    /// A launch of as many blocks as give each of `count` elements a thread.
+    pub fn launch_for(&self, count: usize, argument: A) -> Launch {
+        self.launch(count.div_ceil(self.threads), argument)
+    }
+}
+
+impl Launch {
+    /// With blocks of another shape.
+    #[must_use]
+    pub fn block(self, block: impl Into<Dim3>) -> Launch {
+        Launch { block: block.into(), ..self }
+    }
+
+    /// With `bytes` of dynamic shared memory for each block.
+    #[must_use]
+    pub fn shared(self, bytes: usize) -> Launch {
+        Launch { shared: bytes, ..self }
+    }
+
+    #[must_use]
+    pub fn attribute(mut self, attribute: Attribute) -> Launch {
+        self.attributes.push(attribute);
+        self
+    }
+}
+
+/// Blocks of a grid or threads of a block in each direction, x first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dim3([usize; 3]);
+
+impl Dim3 {
+    /// The three as the driver takes them.
     ///
     /// # Panics
-    /// When there are more blocks than a grid can have, which no buffer of fewer than 2^31 elements asks for.
-    pub(in crate::engine) fn dimensions(self) -> (u32, u32, u32) {
-        let [x, y, z] = self.0.map(|blocks| u32::try_from(blocks).expect("a grid has fewer than 2^32 blocks"));
-        (x, y, z)
+    /// At 2^32 and above, which no buffer of fewer than 2^31 elements asks for.
+    pub(in crate::engine) fn sizes(self) -> [u32; 3] {
+        self.0.map(|size| u32::try_from(size).expect("a launch has fewer than 2^32 blocks"))
     }
 }
 
-/// The blocks it takes to give each of `count` elements a thread.
-pub fn blocks(count: usize, block: usize) -> Grid {
-    Grid([count.div_ceil(block), 1, 1])
-}
-
-impl From<usize> for Grid {
-    fn from(blocks: usize) -> Grid {
-        Grid([blocks, 1, 1])
+impl From<usize> for Dim3 {
+    fn from(x: usize) -> Dim3 {
+        Dim3([x, 1, 1])
     }
 }
 
-impl From<[usize; 3]> for Grid {
-    fn from(blocks: [usize; 3]) -> Grid {
-        Grid(blocks)
-    }
-}
-
-/// One argument of a kernel.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Argument {
-    Pointer(u64),
-    Int(i32),
-    Float(f32),
-    Double(f64),
-}
-
-/// Where a kernel reads `T`s on the device.
-#[derive(Debug, PartialEq)]
-pub struct Ptr<T> {
-    address: u64,
-    of: PhantomData<fn() -> T>,
-}
-
-/// Where a kernel writes `T`s on the device.
-#[derive(Debug, PartialEq)]
-pub struct PtrMut<T> {
-    address: u64,
-    of: PhantomData<fn() -> T>,
-}
-
-impl<T> Ptr<T> {
-    /// What a kernel takes for something that is not there.
-    pub const NULL: Ptr<T> = Ptr::new(0);
-
-    pub(in crate::engine) const fn new(address: u64) -> Ptr<T> {
-        Ptr { address, of: PhantomData }
-    }
-}
-
-impl<T> PtrMut<T> {
-    /// What a kernel takes for something that is not wanted.
-    pub const NULL: PtrMut<T> = PtrMut::new(0);
-
-    pub(in crate::engine) const fn new(address: u64) -> PtrMut<T> {
-        PtrMut { address, of: PhantomData }
-    }
-
-    pub fn as_ptr(&self) -> Ptr<T> {
-        Ptr::new(self.address)
-    }
-}
-
-impl<T> From<Ptr<T>> for Argument {
-    fn from(pointer: Ptr<T>) -> Argument {
-        Argument::Pointer(pointer.address)
-    }
-}
-
-impl<T> From<PtrMut<T>> for Argument {
-    fn from(pointer: PtrMut<T>) -> Argument {
-        Argument::Pointer(pointer.address)
-    }
-}
-
-impl From<i32> for Argument {
-    fn from(value: i32) -> Argument {
-        Argument::Int(value)
-    }
-}
-
-impl From<f32> for Argument {
-    fn from(value: f32) -> Argument {
-        Argument::Float(value)
-    }
-}
-
-impl From<f64> for Argument {
-    fn from(value: f64) -> Argument {
-        Argument::Double(value)
+impl From<[usize; 3]> for Dim3 {
+    fn from(sizes: [usize; 3]) -> Dim3 {
+        Dim3(sizes)
     }
 }
 

@@ -2,20 +2,23 @@
 
 mod context;
 mod control;
+mod implementation;
 pub mod kernels;
 mod launch;
+mod pack;
 
-pub use context::Context;
+pub use context::{Context, Element};
 pub use control::DeviceControl;
-pub use launch::{Argument, Grid, Launch, Ptr, PtrMut, blocks, int};
+pub use implementation::{CudaKernel, CudaStep, GpuFacts, Implementation};
+pub use launch::{Attribute, Dim3, Kernel, Launch, int};
+pub use pack::{Layout, Pack, Packed, Ptr, PtrMut, TensorMap};
 
-/// What a step does on CUDA.
-pub trait CudaKernel {
-    /// The launches that do it, in order.
-    fn launches(&self, context: &Context<'_>) -> Vec<Launch>;
+use crate::engine::tensor::Tensor;
 
-    /// Elements of scratch memory that [`Context::workspace`] hands to this step.
-    fn workspace(&self) -> usize {
-        0
+/// The sizes of a tensor as kernels take them.
+impl From<Tensor> for kernels::Shape {
+    fn from(tensor: Tensor) -> kernels::Shape {
+        let [images, height, width, channels] = tensor.shape.map(int);
+        kernels::Shape { images, height, width, channels, stride: int(tensor.stride) }
     }
 }

@@ -1,32 +1,38 @@
 //! Adam on CUDA.
 
-use super::{Adam, Advance};
+use super::{Adam, AdamOptions, Advance};
 use crate::engine::access::Access;
-use crate::engine::kernel::cuda::{Context, CudaKernel, Launch, int, kernels};
+use crate::engine::kernel::cuda::kernels::{ADAM_UPDATE, AdamUpdate, CONTROL_ADVANCE, ControlAdvance};
+use crate::engine::kernel::cuda::{CudaKernel, DeviceControl, Implementation, Launch, Ptr, PtrMut, int};
 
 /// Blocks of an update at most: each computes the corrections once for all of its elements.
 const MOST_BLOCKS: usize = 4096;
 
 impl CudaKernel for Adam {
-    fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
-        let count = self.parameters.count();
-        vec![kernels::adam_update(
-            count.div_ceil(kernels::adam_update::BLOCK).min(MOST_BLOCKS),
-            context.write(Access::Update(self.parameters)),
-            context.read(self.gradients),
-            context.write(Access::Update(self.first)),
-            context.write(Access::Update(self.second)),
-            context.control(),
-            int(count),
-            self.options.beta1,
-            self.options.beta2,
-            self.options.epsilon,
-        )]
-    }
+    const IMPLEMENTATIONS: &'static [Implementation<Adam>] = &[Implementation::plain(|adam, context| {
+        let state = [adam.parameters, adam.first, adam.second].map(|tensor| context.write(Access::Update(tensor)));
+        let count = adam.parameters.count();
+        vec![adam_launch(count, adam.options, context.control(), state, context.read(adam.gradients))]
+    })];
+}
+
+/// Updates `count` parameters and their moments, in this order in `state`.
+pub fn adam_launch(
+    count: usize,
+    options: AdamOptions,
+    control: Ptr<DeviceControl>,
+    state: [PtrMut<f32>; 3],
+    gradients: Ptr<f32>,
+) -> Launch {
+    let [parameters, first, second] = state;
+    let AdamOptions { beta1, beta2, epsilon } = options;
+    let argument =
+        AdamUpdate { parameters, gradients, first, second, control, count: int(count), beta1, beta2, epsilon };
+    ADAM_UPDATE.launch(count.div_ceil(ADAM_UPDATE.threads()).min(MOST_BLOCKS), argument)
 }
 
 impl CudaKernel for Advance {
-    fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
-        vec![kernels::control_advance(1, context.control_mut())]
-    }
+    const IMPLEMENTATIONS: &'static [Implementation<Advance>] = &[Implementation::plain(|_, context| {
+        vec![CONTROL_ADVANCE.launch(1, ControlAdvance { control: context.control_mut() })]
+    })];
 }

@@ -3,6 +3,9 @@
 mod cpu;
 mod cuda;
 
+pub(super) use cpu::Update;
+pub(super) use cuda::adam_launch;
+
 use crate::engine::access::Access;
 use crate::engine::program::Step;
 use crate::engine::tape::Tape;
@@ -19,13 +22,13 @@ pub struct AdamOptions {
 ///
 /// The learning rate is [`Control::learning_rate`](crate::engine::access::Control), and the number of the update is its step + 1: a
 /// program updates each parameter once in an execution.
-#[derive(Debug)]
-struct Adam {
-    parameters: Tensor,
-    gradients: Tensor,
-    first: Tensor,
-    second: Tensor,
-    options: AdamOptions,
+#[derive(Clone, Copy, Debug)]
+pub struct Adam {
+    pub parameters: Tensor,
+    pub gradients: Tensor,
+    pub first: Tensor,
+    pub second: Tensor,
+    pub options: AdamOptions,
 }
 
 /// Records an update; the next backward pass starts a new gradient. `moments` are the first and the second.

@@ -1,9 +1,8 @@
-//! Convolution as a matrix product: the column matrices between the two grids, and back.
+//! Convolution as a matrix product: the column matrices of its input and of its output, and back.
 //!
-//! A strided convolution joins a *big* grid (its input) and a *small* grid (its output); a transposed convolution joins the
-//! same two grids the other way round. Pixel `q` of the small grid meets pixel `q * stride + tap * dilation - pad` of the big
-//! grid at each kernel tap. Both directions of both are one of four movements: gather the taps of one grid into the rows of a
-//! matrix, or sum the rows of a matrix into the pixels of one grid.
+//! Pixel `q` of a convolution's output meets pixel `q * stride + tap * dilation - pad` of its input at each kernel tap. Its passes,
+//! and those of a transposed convolution, which goes from the output to the input, are one of four movements: gather the taps of
+//! input or output into the rows of a matrix (im2col), or sum the rows of a matrix into the pixels of either (col2im).
 
 use rayon::prelude::*;
 
@@ -15,22 +14,22 @@ fn rows_per_task(row_elements: usize) -> usize {
     (1_usize << 14).div_ceil(row_elements.max(1))
 }
 
-/// `columns[[n, qh, qw], [tap, c]]` = the pixel of `big` that `tap` of small pixel `q` meets, or 0.
-pub(super) fn gather_big<T: Real>(columns: &mut [T], big: View<'_, T>, small: [usize; 2], geometry: Geometry) {
-    let [_, height, width, channels] = big.shape;
+/// `columns[[n, qh, qw], [tap, c]]` = the pixel of `input` that `tap` of output pixel `q` meets, or 0.
+pub(super) fn gather_input<T: Real>(columns: &mut [T], input: View<'_, T>, output: [usize; 2], geometry: Geometry) {
+    let [_, height, width, channels] = input.shape;
     let [kernel_rows, kernel_columns] = geometry.kernel;
-    let row = small[1] * geometry.taps() * channels;
+    let row = output[1] * geometry.taps() * channels;
     columns.par_chunks_mut(row).with_min_len(rows_per_task(row)).enumerate().for_each(|(index, columns)| {
-        let (n, qh) = (index / small[0], index % small[0]);
+        let (n, qh) = (index / output[0], index % output[0]);
         for (qw, taps) in columns.chunks_exact_mut(geometry.taps() * channels).enumerate() {
             for (kh, taps) in taps.chunks_exact_mut(kernel_columns * channels).enumerate().take(kernel_rows) {
-                let Some(ph) = geometry.big(0, qh, kh, height) else {
+                let Some(ph) = geometry.input(0, qh, kh, height) else {
                     taps.fill(T::zero());
                     continue;
                 };
                 for (kw, tap) in taps.chunks_exact_mut(channels).enumerate() {
-                    match geometry.big(1, qw, kw, width) {
-                        Some(pw) => tap.copy_from_slice(big.pixel((n * height + ph) * width + pw)),
+                    match geometry.input(1, qw, kw, width) {
+                        Some(pw) => tap.copy_from_slice(input.pixel((n * height + ph) * width + pw)),
                         None => tap.fill(T::zero()),
                     }
                 }
@@ -39,16 +38,16 @@ pub(super) fn gather_big<T: Real>(columns: &mut [T], big: View<'_, T>, small: [u
     });
 }
 
-/// `columns[[n, ph, pw], [c, tap]]` = the pixel of `small` whose `tap` meets big pixel `p`, or 0.
-pub(super) fn gather_small<T: Real>(columns: &mut [T], small: View<'_, T>, big: [usize; 2], geometry: Geometry) {
-    let [_, height, width, channels] = small.shape;
-    let row = big[1] * geometry.taps() * channels;
+/// `columns[[n, ph, pw], [c, tap]]` = the pixel of `output` whose `tap` meets input pixel `p`, or 0.
+pub(super) fn gather_output<T: Real>(columns: &mut [T], output: View<'_, T>, input: [usize; 2], geometry: Geometry) {
+    let [_, height, width, channels] = output.shape;
+    let row = input[1] * geometry.taps() * channels;
     columns.par_chunks_mut(row).with_min_len(rows_per_task(row)).enumerate().for_each(|(index, columns)| {
-        let (n, ph) = (index / big[0], index % big[0]);
+        let (n, ph) = (index / input[0], index % input[0]);
         columns.fill(T::zero());
         for (pw, taps) in columns.chunks_exact_mut(geometry.taps() * channels).enumerate() {
-            for_each_small(ph, pw, [height, width], geometry, |tap, qh, qw| {
-                let pixel = small.pixel((n * height + qh) * width + qw);
+            for_each_output(ph, pw, [height, width], geometry, |tap, qh, qw| {
+                let pixel = output.pixel((n * height + qh) * width + qw);
                 for (c, &value) in pixel.iter().enumerate() {
                     taps[c * geometry.taps() + tap] = value;
                 }
@@ -57,45 +56,45 @@ pub(super) fn gather_small<T: Real>(columns: &mut [T], small: View<'_, T>, big: 
     });
 }
 
-/// Adds the rows of `columns[[n, qh, qw], [tap, c]]` into the pixels of `big` that they meet. `bias` and, when `accumulate`,
+/// Adds the rows of `columns[[n, qh, qw], [tap, c]]` into the pixels of `input` that they meet. `bias` and, when `accumulate`,
 /// the pixels themselves are where the sums start.
-pub(super) fn sum_into_big<T: Real>(
-    big: &mut ViewMut<'_, T>,
+pub(super) fn sum_into_input<T: Real>(
+    input: &mut ViewMut<'_, T>,
     columns: &[T],
-    small: [usize; 2],
+    output: [usize; 2],
     geometry: Geometry,
     bias: Option<&[T]>,
     accumulate: bool,
 ) {
-    let channels = big.channels();
-    for_each_row(big, |n, ph, pw, pixel| {
+    let channels = input.channels();
+    for_each_row(input, |n, ph, pw, pixel| {
         start_sum(pixel, bias, accumulate);
-        for_each_small(ph, pw, small, geometry, |tap, qh, qw| {
-            let q = (n * small[0] + qh) * small[1] + qw;
+        for_each_output(ph, pw, output, geometry, |tap, qh, qw| {
+            let q = (n * output[0] + qh) * output[1] + qw;
             let column = &columns[(q * geometry.taps() + tap) * channels..][..channels];
             pixel.iter_mut().zip(column).for_each(|(sum, &x)| *sum += x);
         });
     });
 }
 
-/// Adds the rows of `columns[[n, ph, pw], [c, tap]]` into the pixels of `small` that they meet.
-pub(super) fn sum_into_small<T: Real>(
-    small: &mut ViewMut<'_, T>,
+/// Adds the rows of `columns[[n, ph, pw], [c, tap]]` into the pixels of `output` that they meet.
+pub(super) fn sum_into_output<T: Real>(
+    output: &mut ViewMut<'_, T>,
     columns: &[T],
-    big: [usize; 2],
+    input: [usize; 2],
     geometry: Geometry,
     bias: Option<&[T]>,
     accumulate: bool,
 ) {
-    let channels = small.channels();
+    let channels = output.channels();
     let taps = geometry.taps();
-    for_each_row(small, |n, qh, qw, pixel| {
+    for_each_row(output, |n, qh, qw, pixel| {
         start_sum(pixel, bias, accumulate);
         for kh in 0..geometry.kernel[0] {
-            let Some(ph) = geometry.big(0, qh, kh, big[0]) else { continue };
+            let Some(ph) = geometry.input(0, qh, kh, input[0]) else { continue };
             for kw in 0..geometry.kernel[1] {
-                let Some(pw) = geometry.big(1, qw, kw, big[1]) else { continue };
-                let p = (n * big[0] + ph) * big[1] + pw;
+                let Some(pw) = geometry.input(1, qw, kw, input[1]) else { continue };
+                let p = (n * input[0] + ph) * input[1] + pw;
                 let column = &columns[p * channels * taps..][..channels * taps];
                 let tap = kh * geometry.kernel[1] + kw;
                 pixel.iter_mut().zip(column[tap..].iter().step_by(taps)).for_each(|(sum, &x)| *sum += x);
@@ -113,19 +112,19 @@ fn start_sum<T: Real>(pixel: &mut [T], bias: Option<&[T]>, accumulate: bool) {
     }
 }
 
-/// Calls `visit(tap, qh, qw)` for every small pixel and tap that meet big pixel `(ph, pw)`.
+/// Calls `visit(tap, qh, qw)` for every output pixel and tap that meet input pixel `(ph, pw)`.
 #[inline(always)]
-fn for_each_small(
+fn for_each_output(
     ph: usize,
     pw: usize,
-    small: [usize; 2],
+    output: [usize; 2],
     geometry: Geometry,
     mut visit: impl FnMut(usize, usize, usize),
 ) {
     for kh in 0..geometry.kernel[0] {
-        let Some(qh) = geometry.small(0, ph, kh, small[0]) else { continue };
+        let Some(qh) = geometry.output(0, ph, kh, output[0]) else { continue };
         for kw in 0..geometry.kernel[1] {
-            let Some(qw) = geometry.small(1, pw, kw, small[1]) else { continue };
+            let Some(qw) = geometry.output(1, pw, kw, output[1]) else { continue };
             visit(kh * geometry.kernel[1] + kw, qh, qw);
         }
     }

@@ -1,13 +1,13 @@
-//! Convolutions on the CPU: a matrix product on one side of a movement between the grids.
+//! Convolutions on the CPU: a matrix product on one side of a movement between input and output.
 //!
-//! Either grid can be the one whose taps are gathered. Gathering the big grid costs `small pixels * taps * big channels`,
-//! gathering the small one `big pixels * taps * small channels`; the cheaper is taken. Strided layers gather the big grid;
-//! heads, which have few channels on a grid as large as their input's, gather the small one.
+//! Either can be the one whose taps are gathered. Gathering the input costs `output pixels * taps * input channels`, gathering
+//! the output `input pixels * taps * output channels`; the cheaper is taken. Strided layers gather the input; heads, which have
+//! few channels at the size of their input, gather the output.
 
 use rayon::prelude::*;
 
-use super::columns::{gather_big, gather_small, sum_into_big, sum_into_small};
-use super::{BiasGrad, Down, Geometry, Up, Wgrad};
+use super::columns::{gather_input, gather_output, sum_into_input, sum_into_output};
+use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad};
 use crate::engine::kernel::cpu::{Context, CpuKernel, Matrix, Real, View, ViewMut, matmul};
 use crate::engine::tensor::Shape;
 
@@ -18,140 +18,142 @@ const COLUMNS: usize = 1 << 22;
 /// columns: `gemm` would otherwise copy the weights into an order of its own, which costs more than using them.
 const FEW_PIXELS: usize = 64;
 
-/// How one of the three steps cuts its work.
+/// The shapes of a convolution, or of the one that is transposed, and how one of its passes cuts its work.
 #[derive(Clone, Copy)]
-struct Shapes {
-    small: Shape,
-    big: Shape,
-    geometry: Geometry,
-    /// Whether the result is pixels. A head's products are so small that `gemm` sums the smallest of them in another order: made
+pub(super) struct Shapes {
+    pub input: Shape,
+    pub output: Shape,
+    pub geometry: Geometry,
+    /// True if the result is pixels. A head's products are so small that `gemm` sums the smallest of them in another order: made
     /// for one image at a time, its judgement of a picture does not depend on what else is in the batch.
-    has_pixels_out: bool,
+    pub has_pixels_out: bool,
 }
 
 impl Shapes {
-    /// Whether the big grid is the one to gather.
-    fn gathers_big(&self) -> bool {
-        self.small_pixels() * self.big[3] <= self.big_pixels() * self.small[3]
+    /// True if the input is the one to gather.
+    pub fn gathers_input(&self) -> bool {
+        self.output_pixels() * self.input[3] <= self.input_pixels() * self.output[3]
     }
 
     /// Pixels of one image.
-    fn small_pixels(&self) -> usize {
-        self.small[1] * self.small[2]
+    fn output_pixels(&self) -> usize {
+        self.output[1] * self.output[2]
     }
 
-    fn big_pixels(&self) -> usize {
-        self.big[1] * self.big[2]
+    fn input_pixels(&self) -> usize {
+        self.input[1] * self.input[2]
     }
 
     /// Elements of the column matrix of one image.
-    fn columns(&self) -> usize {
-        let pixels =
-            if self.gathers_big() { self.small_pixels() * self.big[3] } else { self.big_pixels() * self.small[3] };
-        pixels * self.geometry.taps()
+    pub fn columns(&self) -> usize {
+        let gathered = match self.gathers_input() {
+            true => self.output_pixels() * self.input[3],
+            false => self.input_pixels() * self.output[3],
+        };
+        gathered * self.geometry.taps()
     }
 
     /// Images whose columns are worked on at once.
-    fn images(&self) -> usize {
-        if self.has_pixels_out && !self.gathers_big() {
+    pub fn images(&self) -> usize {
+        if self.has_pixels_out && !self.gathers_input() {
             return 1;
         }
-        (COLUMNS / self.columns().max(1)).clamp(1, self.small[0].max(1))
+        (COLUMNS / self.columns().max(1)).clamp(1, self.output[0].max(1))
     }
 
-    fn workspace(&self) -> usize {
+    pub fn workspace(&self) -> usize {
         self.images() * self.columns()
     }
 
     /// Elements of a product with the pixels as columns, where one is made.
-    fn turned(&self) -> usize {
-        let pixels = self.small_pixels();
-        if pixels <= FEW_PIXELS && self.gathers_big() { self.images() * pixels * self.small[3] } else { 0 }
+    fn transposed(&self) -> usize {
+        let pixels = self.output_pixels();
+        if pixels <= FEW_PIXELS && self.gathers_input() { self.images() * pixels * self.output[3] } else { 0 }
     }
 
     /// Calls `work(first image, images)` for as many images at a time as the workspace holds.
-    fn for_each_group(&self, mut work: impl FnMut(usize, usize)) {
-        for first in (0..self.small[0]).step_by(self.images()) {
-            work(first, self.images().min(self.small[0] - first));
+    pub fn for_each_group(&self, mut work: impl FnMut(usize, usize)) {
+        for first in (0..self.output[0]).step_by(self.images()) {
+            work(first, self.images().min(self.output[0] - first));
         }
     }
 
-    fn small_grid(&self) -> [usize; 2] {
-        [self.small[1], self.small[2]]
+    pub fn output_size(&self) -> [usize; 2] {
+        [self.output[1], self.output[2]]
     }
 
-    fn big_grid(&self) -> [usize; 2] {
-        [self.big[1], self.big[2]]
+    pub fn input_size(&self) -> [usize; 2] {
+        [self.input[1], self.input[2]]
     }
 
-    /// The weight as `[s, (tap, b)]`.
-    fn wide<'a, T>(&self, weight: &'a [T]) -> Matrix<'a, T> {
-        let columns = self.geometry.taps() * self.big[3];
-        Matrix::new(weight, self.small[3], columns, columns)
+    /// The weight as `[k, (tap, c)]`.
+    fn filter_rows<'a, T>(&self, weight: &'a [T]) -> Matrix<'a, T> {
+        let columns = self.geometry.taps() * self.input[3];
+        Matrix::new(weight, self.output[3], columns, columns)
     }
 
-    /// The weight as `[(s, tap), b]`.
-    fn tall<'a, T>(&self, weight: &'a [T]) -> Matrix<'a, T> {
-        Matrix::new(weight, self.small[3] * self.geometry.taps(), self.big[3], self.big[3])
+    /// The weight as `[(k, tap), c]`.
+    fn tap_rows<'a, T>(&self, weight: &'a [T]) -> Matrix<'a, T> {
+        Matrix::new(weight, self.output[3] * self.geometry.taps(), self.input[3], self.input[3])
     }
 }
 
 /// Pixels as the rows of a matrix.
-fn pixels<'a, T>(view: &View<'a, T>) -> Matrix<'a, T> {
+pub(super) fn pixels<'a, T>(view: &View<'a, T>) -> Matrix<'a, T> {
     Matrix::new(view.data, view.pixels(), view.channels(), view.stride)
 }
 
-impl Down {
+impl Fprop {
     fn shapes(&self) -> Shapes {
-        Shapes { small: self.small.tensor.shape, big: self.big.shape, geometry: self.geometry, has_pixels_out: true }
+        Shapes { input: self.x.shape, output: self.y.tensor.shape, geometry: self.geometry, has_pixels_out: true }
     }
 }
 
-impl<T: Real> CpuKernel<T> for Down {
+impl<T: Real> CpuKernel<T> for Fprop {
     fn workspace(&self) -> usize {
         let shapes = self.shapes();
-        shapes.workspace() + shapes.turned()
+        shapes.workspace() + shapes.transposed()
     }
 
     fn run(&self, context: &Context<'_, T>) {
         let shapes = self.shapes();
-        let (big, weight) = (context.read(self.big), context.read(self.weight).data);
+        let (x, weight) = (context.read(self.x), context.read(self.weight).data);
         let bias = self.bias.map(|bias| context.read(bias).data);
-        let mut small = context.write(self.small.access());
-        let (columns, turned) = context.workspace(CpuKernel::<T>::workspace(self)).split_at_mut(shapes.workspace());
-        let accumulate = self.small.accumulates();
+        let mut y = context.write(self.y.access());
+        let (columns, transposed) = context.workspace(CpuKernel::<T>::workspace(self)).split_at_mut(shapes.workspace());
+        let accumulate = self.y.accumulates();
         shapes.for_each_group(|first, count| {
-            let (big, mut small) = (big.images(first, count), small.images(first, count));
+            let (x, mut y) = (x.images(first, count), y.images(first, count));
             let columns = &mut columns[..count * shapes.columns()];
-            if shapes.gathers_big() {
-                gather_big(columns, big, shapes.small_grid(), self.geometry);
+            if shapes.gathers_input() {
+                gather_input(columns, x, shapes.output_size(), self.geometry);
                 if let Some(bias) = bias {
-                    add_bias(&mut small, bias, accumulate);
+                    add_bias(&mut y, bias, accumulate);
                 }
-                let wide = shapes.wide(weight);
-                let columns = Matrix::new(columns, small.pixels(), wide.columns, wide.columns);
+                let filters = shapes.filter_rows(weight);
+                let columns = Matrix::new(columns, y.pixels(), filters.columns, filters.columns);
                 let accumulate = accumulate || bias.is_some();
-                if shapes.turned() > 0 {
-                    let turned = &mut turned[..small.pixels() * small.channels()];
-                    matmul(turned, small.pixels(), false, wide, columns.transposed());
-                    turn_into(&mut small, turned, accumulate);
+                if shapes.transposed() > 0 {
+                    let transposed = &mut transposed[..y.pixels() * y.channels()];
+                    matmul(transposed, y.pixels(), false, filters, columns.transposed());
+                    write_transposed(&mut y, transposed, accumulate);
                 } else {
-                    matmul(small.data, small.stride, accumulate, columns, wide.transposed());
+                    matmul(y.data, y.stride, accumulate, columns, filters.transposed());
                 }
             } else {
-                let tall = shapes.tall(weight);
-                matmul(columns, tall.rows, false, pixels(&big), tall.transposed());
-                sum_into_small(&mut small, columns, shapes.big_grid(), self.geometry, bias, accumulate);
+                let taps = shapes.tap_rows(weight);
+                matmul(columns, taps.rows, false, pixels(&x), taps.transposed());
+                sum_into_output(&mut y, columns, shapes.input_size(), self.geometry, bias, accumulate);
             }
         });
     }
 }
 
-/// Writes `turned`, `[channels, pixels]`, to the pixels of `out`, or adds it.
-fn turn_into<T: Real>(out: &mut ViewMut<'_, T>, turned: &[T], accumulate: bool) {
+/// Writes `transposed`, `[channels, pixels]`, to the pixels of `out`, or adds it.
+fn write_transposed<T: Real>(out: &mut ViewMut<'_, T>, transposed: &[T], accumulate: bool) {
     let pixels = out.pixels();
     for p in 0..pixels {
-        for (x, &value) in out.pixel(p).iter_mut().zip(turned[p..].iter().step_by(pixels)) {
+        for (x, &value) in out.pixel(p).iter_mut().zip(transposed[p..].iter().step_by(pixels)) {
             *x = if accumulate { *x + value } else { value };
         }
     }
@@ -169,39 +171,39 @@ fn add_bias<T: Real>(out: &mut ViewMut<'_, T>, bias: &[T], accumulate: bool) {
     }
 }
 
-impl Up {
+impl Dgrad {
     fn shapes(&self) -> Shapes {
-        Shapes { small: self.small.shape, big: self.big.tensor.shape, geometry: self.geometry, has_pixels_out: true }
+        Shapes { input: self.dx.tensor.shape, output: self.dy.shape, geometry: self.geometry, has_pixels_out: true }
     }
 }
 
-impl<T: Real> CpuKernel<T> for Up {
+impl<T: Real> CpuKernel<T> for Dgrad {
     fn workspace(&self) -> usize {
         self.shapes().workspace()
     }
 
     fn run(&self, context: &Context<'_, T>) {
         let shapes = self.shapes();
-        let (small, weight) = (context.read(self.small), context.read(self.weight).data);
+        let (dy, weight) = (context.read(self.dy), context.read(self.weight).data);
         let bias = self.bias.map(|bias| context.read(bias).data);
-        let mut big = context.write(self.big.access());
+        let mut dx = context.write(self.dx.access());
         let columns = context.workspace(shapes.workspace());
-        let accumulate = self.big.accumulates();
+        let accumulate = self.dx.accumulates();
         shapes.for_each_group(|first, count| {
-            let (small, mut big) = (small.images(first, count), big.images(first, count));
+            let (dy, mut dx) = (dy.images(first, count), dx.images(first, count));
             let columns = &mut columns[..count * shapes.columns()];
-            if shapes.gathers_big() {
-                let wide = shapes.wide(weight);
-                matmul(columns, wide.columns, false, pixels(&small), wide);
-                sum_into_big(&mut big, columns, shapes.small_grid(), self.geometry, bias, accumulate);
+            if shapes.gathers_input() {
+                let filters = shapes.filter_rows(weight);
+                matmul(columns, filters.columns, false, pixels(&dy), filters);
+                sum_into_input(&mut dx, columns, shapes.output_size(), self.geometry, bias, accumulate);
             } else {
-                gather_small(columns, small, shapes.big_grid(), self.geometry);
+                gather_output(columns, dy, shapes.input_size(), self.geometry);
                 if let Some(bias) = bias {
-                    add_bias(&mut big, bias, accumulate);
+                    add_bias(&mut dx, bias, accumulate);
                 }
-                let tall = shapes.tall(weight);
-                let columns = Matrix::new(columns, big.pixels(), tall.rows, tall.rows);
-                matmul(big.data, big.stride, accumulate || bias.is_some(), columns, tall);
+                let taps = shapes.tap_rows(weight);
+                let columns = Matrix::new(columns, dx.pixels(), taps.rows, taps.rows);
+                matmul(dx.data, dx.stride, accumulate || bias.is_some(), columns, taps);
             }
         });
     }
@@ -209,7 +211,7 @@ impl<T: Real> CpuKernel<T> for Up {
 
 impl Wgrad {
     fn shapes(&self) -> Shapes {
-        Shapes { small: self.small.shape, big: self.big.shape, geometry: self.geometry, has_pixels_out: false }
+        Shapes { input: self.x.shape, output: self.dy.shape, geometry: self.geometry, has_pixels_out: false }
     }
 }
 
@@ -220,29 +222,29 @@ impl<T: Real> CpuKernel<T> for Wgrad {
 
     fn run(&self, context: &Context<'_, T>) {
         let shapes = self.shapes();
-        let (small, big) = (context.read(self.small), context.read(self.big));
-        let weight = context.write(self.weight.access()).data;
+        let (x, dy) = (context.read(self.x), context.read(self.dy));
+        let dw = context.write(self.dw.access()).data;
         let columns = context.workspace(shapes.workspace());
         shapes.for_each_group(|first, count| {
-            let (small, big) = (small.images(first, count), big.images(first, count));
+            let (x, dy) = (x.images(first, count), dy.images(first, count));
             let columns = &mut columns[..count * shapes.columns()];
-            let accumulate = self.weight.accumulates() || first > 0;
-            if shapes.gathers_big() {
-                let width = shapes.geometry.taps() * big.channels();
-                gather_big(columns, big, shapes.small_grid(), self.geometry);
-                let columns = Matrix::new(columns, small.pixels(), width, width);
-                matmul(weight, width, accumulate, pixels(&small).transposed(), columns);
+            let accumulate = self.dw.accumulates() || first > 0;
+            if shapes.gathers_input() {
+                let width = shapes.geometry.taps() * x.channels();
+                gather_input(columns, x, shapes.output_size(), self.geometry);
+                let columns = Matrix::new(columns, dy.pixels(), width, width);
+                matmul(dw, width, accumulate, pixels(&dy).transposed(), columns);
             } else {
-                let width = shapes.geometry.taps() * small.channels();
-                gather_small(columns, small, shapes.big_grid(), self.geometry);
-                let columns = Matrix::new(columns, big.pixels(), width, width);
-                matmul(weight, big.channels(), accumulate, columns.transposed(), pixels(&big));
+                let width = shapes.geometry.taps() * dy.channels();
+                gather_output(columns, dy, shapes.input_size(), self.geometry);
+                let columns = Matrix::new(columns, x.pixels(), width, width);
+                matmul(dw, x.channels(), accumulate, columns.transposed(), pixels(&x));
             }
         });
     }
 }
 
-/// Pixels summed one after the other before their sum joins the others: keeps the rounding error of long sums small.
+/// Pixels summed one after the other before their sum joins the others: keeps the rounding error of long sums output.
 const BLOCK: usize = 256;
 
 impl<T: Real> CpuKernel<T> for BiasGrad {

@@ -1,225 +1,130 @@
-//! Convolutions on CUDA: a thread per element of the result.
+//! Convolutions on CUDA, and the choice of their kernels.
 
-use super::{BiasGrad, Down, Geometry, Up, Wgrad};
-use crate::engine::kernel::cuda::{Context, CudaKernel, Launch, Ptr, blocks, int, kernels};
+use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad};
+use crate::engine::kernel::cuda::kernels::{
+    self, BIAS_GRAD, CONV_DGRAD_4X4S2, CONV_DGRAD_ANY, CONV_FPROP_4X4S2, CONV_FPROP_ANY, CONV_FPROP_TILED_4X4S2,
+    CONV_FPROP_TILED_ANY, CONV_WGRAD_4X4S2, CONV_WGRAD_ANY, ConvDgrad, ConvFprop, ConvWgrad,
+};
+use crate::engine::kernel::cuda::{Context, CudaKernel, Implementation, Kernel, Launch, Ptr, PtrMut, int};
 use crate::engine::tensor::Tensor;
 
 /// Channels that a block of `bias_grad` sums.
 const BIAS_CHANNELS: usize = 32;
 
-/// Images, then height, width, channels and stride of both grids.
-struct Sizes {
-    images: i32,
-    small: [i32; 4],
-    big: [i32; 4],
+/// Pixels and output channels of a block of the tiled forward pass.
+const TILE: [usize; 2] = [8, 32];
+
+impl CudaKernel for Fprop {
+    const IMPLEMENTATIONS: &'static [Implementation<Fprop>] = &[
+        // Reads weights as lines of 32 neighbouring channels, where the plain one has each lane in another line. Below that many
+        // channels of either side its tiles are mostly empty.
+        Implementation {
+            name: "tiled",
+            runs: |_, _| true,
+            pays: |fprop, _| fprop.x.channels() >= 32 && fprop.y.tensor.channels() >= 32,
+            workspace: |_| 0,
+            launches: |fprop, context| {
+                let kernel = instance(fprop.geometry, &CONV_FPROP_TILED_4X4S2, &CONV_FPROP_TILED_ANY);
+                let y = fprop.y.tensor;
+                let [pixels, channels] = [y.pixels().div_ceil(TILE[0]), y.channels().div_ceil(TILE[1])];
+                vec![kernel.launch([pixels, channels, 1], fprop.argument(context)).block([TILE[1], TILE[0], 1])]
+            },
+        },
+        Implementation::plain(|fprop, context| {
+            let kernel = instance(fprop.geometry, &CONV_FPROP_4X4S2, &CONV_FPROP_ANY);
+            vec![kernel.launch_for(fprop.y.tensor.count(), fprop.argument(context))]
+        }),
+    ];
 }
 
-impl Sizes {
-    fn of(small: Tensor, big: Tensor) -> Sizes {
-        let sizes = |tensor: Tensor| {
-            let [_, height, width, channels] = tensor.shape;
-            [height, width, channels, tensor.stride].map(int)
+impl CudaKernel for Dgrad {
+    const IMPLEMENTATIONS: &'static [Implementation<Dgrad>] = &[Implementation::plain(|dgrad, context| {
+        let argument = ConvDgrad {
+            dy: context.read(dgrad.dy),
+            weight: context.read(dgrad.weight),
+            bias: bias_pointer(dgrad.bias, context),
+            dx: context.write(dgrad.dx.access()),
+            dy_shape: dgrad.dy.into(),
+            dx_shape: dgrad.dx.tensor.into(),
+            geometry: dgrad.geometry.into(),
+            accumulate: i32::from(dgrad.dx.accumulates()),
         };
-        Sizes { images: int(small.shape[0]), small: sizes(small), big: sizes(big) }
+        let kernel = instance(dgrad.geometry, &CONV_DGRAD_4X4S2, &CONV_DGRAD_ANY);
+        vec![kernel.launch_for(dgrad.dx.tensor.count(), argument)]
+    })];
+}
+
+impl CudaKernel for Wgrad {
+    const IMPLEMENTATIONS: &'static [Implementation<Wgrad>] =
+        &[Implementation::plain(|wgrad, context| vec![wgrad.launch(context, context.write(wgrad.dw.access()))])];
+}
+
+impl Wgrad {
+    /// The launch that writes the gradient to `dw`.
+    pub(super) fn launch(&self, context: &Context<'_>, dw: PtrMut<f32>) -> Launch {
+        let argument = ConvWgrad {
+            x: context.read(self.x),
+            dy: context.read(self.dy),
+            dw,
+            x_shape: self.x.into(),
+            dy_shape: self.dy.into(),
+            geometry: self.geometry.into(),
+            accumulate: i32::from(self.dw.accumulates()),
+        };
+        let kernel = instance(self.geometry, &CONV_WGRAD_4X4S2, &CONV_WGRAD_ANY);
+        kernel.launch_for(self.dw.tensor.count(), argument)
     }
 }
 
-impl Geometry {
-    /// Kernel rows and columns, stride, dilation, rows and columns of padding in front.
-    fn numbers(&self) -> [i32; 6] {
-        let Geometry { kernel: [rows, columns], stride, dilation, pad: [top, left] } = *self;
-        [rows, columns, stride, dilation, top, left].map(int)
+impl CudaKernel for BiasGrad {
+    const IMPLEMENTATIONS: &'static [Implementation<BiasGrad>] = &[Implementation::plain(|step, context| {
+        let argument = kernels::BiasGrad {
+            gradient: context.read(step.gradient),
+            bias: context.write(step.bias.access()),
+            pixels: int(step.gradient.pixels()),
+            channels: int(step.gradient.channels()),
+            gradient_stride: int(step.gradient.stride),
+            accumulate: i32::from(step.bias.accumulates()),
+        };
+        vec![BIAS_GRAD.launch(step.gradient.channels().div_ceil(BIAS_CHANNELS), argument)]
+    })];
+}
+
+impl Fprop {
+    fn argument(&self, context: &Context<'_>) -> ConvFprop {
+        ConvFprop {
+            x: context.read(self.x),
+            weight: context.read(self.weight),
+            bias: bias_pointer(self.bias, context),
+            y: context.write(self.y.access()),
+            x_shape: self.x.into(),
+            y_shape: self.y.tensor.into(),
+            geometry: self.geometry.into(),
+            accumulate: i32::from(self.y.accumulates()),
+        }
     }
+}
+
+/// The instance of a kernel for 4x4 with stride 2, or the one for any geometry.
+fn instance<'a, A>(geometry: Geometry, halving: &'a Kernel<A>, any: &'a Kernel<A>) -> &'a Kernel<A> {
+    if geometry == Geometry::HALVING { halving } else { any }
 }
 
 fn bias_pointer(bias: Option<Tensor>, context: &Context<'_>) -> Ptr<f32> {
     bias.map_or(Ptr::NULL, |bias| context.read(bias))
 }
 
-impl CudaKernel for Down {
-    fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
-        let Sizes { images, small: [h, w, s, small_stride], big: [big_h, big_w, b, big_stride] } =
-            Sizes::of(self.small.tensor, self.big);
-        let (big, weight) = (context.read(self.big), context.read(self.weight));
-        let (bias, small) = (bias_pointer(self.bias, context), context.write(self.small.access()));
-        let add = i32::from(self.small.accumulates());
-        let count = self.small.tensor.count();
-        let launch = if self.geometry == Geometry::HALVING {
-            let grid = blocks(count, kernels::conv_down_4x4s2::BLOCK);
-            kernels::conv_down_4x4s2(
-                grid,
-                big,
-                weight,
-                bias,
-                small,
-                images,
-                big_h,
-                big_w,
-                b,
-                big_stride,
-                h,
-                w,
-                s,
-                small_stride,
-                add,
-            )
-        } else {
-            let [rows, columns, stride, dilation, top, left] = self.geometry.numbers();
-            let grid = blocks(count, kernels::conv_down::BLOCK);
-            kernels::conv_down(
-                grid,
-                big,
-                weight,
-                bias,
-                small,
-                images,
-                big_h,
-                big_w,
-                b,
-                big_stride,
-                h,
-                w,
-                s,
-                small_stride,
-                rows,
-                columns,
-                stride,
-                dilation,
-                top,
-                left,
-                add,
-            )
-        };
-        vec![launch]
-    }
-}
-
-impl CudaKernel for Up {
-    fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
-        let Sizes { images, small: [h, w, s, small_stride], big: [big_h, big_w, b, big_stride] } =
-            Sizes::of(self.small, self.big.tensor);
-        let (small, weight) = (context.read(self.small), context.read(self.weight));
-        let (bias, big) = (bias_pointer(self.bias, context), context.write(self.big.access()));
-        let add = i32::from(self.big.accumulates());
-        let count = self.big.tensor.count();
-        let launch = if self.geometry == Geometry::HALVING {
-            let grid = blocks(count, kernels::conv_up_4x4s2::BLOCK);
-            kernels::conv_up_4x4s2(
-                grid,
-                small,
-                weight,
-                bias,
-                big,
-                images,
-                h,
-                w,
-                s,
-                small_stride,
-                big_h,
-                big_w,
-                b,
-                big_stride,
-                add,
-            )
-        } else {
-            let [rows, columns, stride, dilation, top, left] = self.geometry.numbers();
-            let grid = blocks(count, kernels::conv_up::BLOCK);
-            kernels::conv_up(
-                grid,
-                small,
-                weight,
-                bias,
-                big,
-                images,
-                h,
-                w,
-                s,
-                small_stride,
-                big_h,
-                big_w,
-                b,
-                big_stride,
-                rows,
-                columns,
-                stride,
-                dilation,
-                top,
-                left,
-                add,
-            )
-        };
-        vec![launch]
-    }
-}
-
-impl CudaKernel for Wgrad {
-    fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
-        let Sizes { images, small: [h, w, s, small_stride], big: [big_h, big_w, b, big_stride] } =
-            Sizes::of(self.small, self.big);
-        let (small, big) = (context.read(self.small), context.read(self.big));
-        let weight = context.write(self.weight.access());
-        let add = i32::from(self.weight.accumulates());
-        let count = self.weight.tensor.count();
-        let launch = if self.geometry == Geometry::HALVING {
-            let grid = blocks(count, kernels::conv_wgrad_4x4s2::BLOCK);
-            kernels::conv_wgrad_4x4s2(
-                grid,
-                small,
-                big,
-                weight,
-                images,
-                h,
-                w,
-                s,
-                small_stride,
-                big_h,
-                big_w,
-                b,
-                big_stride,
-                add,
-            )
-        } else {
-            let [rows, columns, stride, dilation, top, left] = self.geometry.numbers();
-            let grid = blocks(count, kernels::conv_wgrad::BLOCK);
-            kernels::conv_wgrad(
-                grid,
-                small,
-                big,
-                weight,
-                images,
-                h,
-                w,
-                s,
-                small_stride,
-                big_h,
-                big_w,
-                b,
-                big_stride,
-                rows,
-                columns,
-                stride,
-                dilation,
-                top,
-                left,
-                add,
-            )
-        };
-        vec![launch]
-    }
-}
-
-impl CudaKernel for BiasGrad {
-    fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
-        let Tensor { stride, .. } = self.gradient;
-        let (pixels, channels) = (self.gradient.pixels(), self.gradient.channels());
-        vec![kernels::bias_grad(
-            blocks(channels, BIAS_CHANNELS),
-            context.read(self.gradient),
-            context.write(self.bias.access()),
-            int(pixels),
-            int(channels),
-            int(stride),
-            i32::from(self.bias.accumulates()),
-        )]
+impl From<Geometry> for kernels::Geometry {
+    fn from(geometry: Geometry) -> kernels::Geometry {
+        let Geometry { kernel, stride, dilation, pad } = geometry;
+        let ([kernel_rows, kernel_columns], [pad_top, pad_left]) = (kernel.map(int), pad.map(int));
+        kernels::Geometry {
+            kernel_rows,
+            kernel_columns,
+            stride: int(stride),
+            dilation: int(dilation),
+            pad_top,
+            pad_left,
+        }
     }
 }

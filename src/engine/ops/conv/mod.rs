@@ -1,52 +1,58 @@
 //! Convolution and its transpose, of any kernel, stride, dilation and padding.
 //!
-//! The one idea: three steps serve both directions of both. Weights are `[s, kh, kw, b]`, s channels on the small grid and b
-//! on the big one, for a convolution (big to small) and for a transposed convolution (small to big) alike.
+//! The one idea: three steps serve both directions of both. A convolution's forward pass is [`Fprop`], its input gradient
+//! [`Dgrad`]. A transposed convolution is a convolution read backwards: its forward pass *is* a [`Dgrad`], its input gradient an
+//! [`Fprop`]. Weights are `[k, kh, kw, c]`, c channels of the convolution's input and k of its output, for both alike: the
+//! transposed one takes k channels and gives c.
 //!
 //! | step | serves | sums over |
 //! |---|---|---|
-//! | [`Down`] | convolution forward, transposed convolution's input gradient | taps and big channels |
-//! | [`Up`] | transposed convolution forward, convolution's input gradient | taps and small channels |
-//! | [`Wgrad`] | both weight gradients | pixels of the small grid |
+//! | [`Fprop`] | convolution forward, transposed convolution's input gradient | taps and c |
+//! | [`Dgrad`] | transposed convolution forward, convolution's input gradient | taps and k |
+//! | [`Wgrad`] | both weight gradients | pixels of the convolution's output |
 
 mod columns;
 mod cpu;
 mod cuda;
 mod geometry;
+mod wgrad_adam;
 
 pub use geometry::Geometry;
+pub use wgrad_adam::WgradAdam;
+
+use std::sync::Arc;
 
 use crate::engine::access::{Access, Destination};
 use crate::engine::program::{Backward, Rule, Step};
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
 
-/// `small[q, s] = bias[s] + sum over taps, b of weight[s, tap, b] * big[q * stride + tap * dilation - pad, b]`.
+/// `y[q, k] = bias[k] + sum over taps, c of weight[k, tap, c] * x[q * stride + tap * dilation - pad, c]`.
 #[derive(Debug)]
-pub struct Down {
-    pub big: Tensor,
+pub struct Fprop {
+    pub x: Tensor,
     pub weight: Tensor,
     pub bias: Option<Tensor>,
-    pub small: Destination,
+    pub y: Destination,
     pub geometry: Geometry,
 }
 
-/// `big[p, b] = bias[b] + sum over s and the taps at which small q meets p of weight[s, tap, b] * small[q, s]`.
+/// `dx[p, c] = bias[c] + sum over k and the taps at which pixel q of dy meets p of weight[k, tap, c] * dy[q, k]`.
 #[derive(Debug)]
-pub struct Up {
-    pub small: Tensor,
+pub struct Dgrad {
+    pub dy: Tensor,
     pub weight: Tensor,
     pub bias: Option<Tensor>,
-    pub big: Destination,
+    pub dx: Destination,
     pub geometry: Geometry,
 }
 
-/// `weight[s, tap, b] = sum over q of small[q, s] * big[q * stride + tap * dilation - pad, b]`.
+/// `dw[k, tap, c] = sum over q of dy[q, k] * x[q * stride + tap * dilation - pad, c]`.
 #[derive(Debug)]
 pub struct Wgrad {
-    pub small: Tensor,
-    pub big: Tensor,
-    pub weight: Destination,
+    pub x: Tensor,
+    pub dy: Tensor,
+    pub dw: Destination,
     pub geometry: Geometry,
 }
 
@@ -57,14 +63,14 @@ pub struct BiasGrad {
     pub bias: Destination,
 }
 
-/// Convolution: records `out = x * weight + bias`. `x` is `[n, h, w, b]`, `weight` `[s, kh, kw, b]`, `bias` of s elements
-/// and `out` `[n, oh, ow, s]`; the sizes of `out` say how much padding there is after the last row and column.
+/// Convolution: records `out = x * weight + bias`. `x` is `[n, h, w, c]`, `weight` `[k, kh, kw, c]`, `bias` of k elements
+/// and `out` `[n, oh, ow, k]`; the sizes of `out` say how much padding there is after the last row and column.
 pub fn conv(tape: &mut Tape, x: Tensor, weight: Tensor, bias: Option<Tensor>, out: Tensor, geometry: Geometry) {
     check(x, out, weight, bias, out, geometry);
-    tape.push(Down { big: x, weight, bias, small: Destination::overwrite(out), geometry });
+    tape.push(Fprop { x, weight, bias, y: Destination::overwrite(out), geometry });
 }
 
-/// Transposed convolution: `x` is `[n, h, w, s]`, `weight` `[s, kh, kw, b]`, `bias` of b elements, `out` `[n, oh, ow, b]`.
+/// Transposed convolution: `x` is `[n, h, w, k]`, `weight` `[k, kh, kw, c]`, `bias` of c elements, `out` `[n, oh, ow, c]`.
 pub fn conv_transpose(
     tape: &mut Tape,
     x: Tensor,
@@ -74,27 +80,36 @@ pub fn conv_transpose(
     geometry: Geometry,
 ) {
     check(out, x, weight, bias, out, geometry);
-    tape.push(Up { small: x, weight, bias, big: Destination::overwrite(out), geometry });
+    tape.push(Dgrad { dy: x, weight, bias, dx: Destination::overwrite(out), geometry });
 }
 
-fn check(big: Tensor, small: Tensor, weight: Tensor, bias: Option<Tensor>, out: Tensor, geometry: Geometry) {
+/// `x` and `y` are the input and the output of the convolution, or of the one that is transposed.
+fn check(x: Tensor, y: Tensor, weight: Tensor, bias: Option<Tensor>, out: Tensor, geometry: Geometry) {
     let [kernel_rows, kernel_columns] = geometry.kernel;
-    assert_eq!(weight.shape, [small.channels(), kernel_rows, kernel_columns, big.channels()], "shape of a weight");
+    assert_eq!(weight.shape, [y.channels(), kernel_rows, kernel_columns, x.channels()], "shape of a weight");
     assert_eq!(weight.stride, weight.channels(), "weights are contiguous");
-    assert_eq!(small.shape[0], big.shape[0], "images on both grids");
+    assert_eq!(x.shape[0], y.shape[0], "images of input and output");
     if let Some(bias) = bias {
         assert_eq!(bias.count(), out.channels(), "elements of a bias");
     }
 }
 
-impl Step for Down {
+impl Step for Fprop {
     fn name(&self) -> &'static str {
-        "conv_down"
+        "conv_fprop"
     }
 
     fn accesses(&self) -> Vec<Access> {
-        let reads = [Some(self.big), Some(self.weight), self.bias].into_iter().flatten().map(Access::Read);
-        reads.chain([self.small.access()]).collect()
+        let reads = [Some(self.x), Some(self.weight), self.bias].into_iter().flatten().map(Access::Read);
+        reads.chain([self.y.access()]).collect()
+    }
+
+    fn multiply_adds(&self) -> usize {
+        self.y.tensor.pixels() * self.weight.count()
+    }
+
+    fn receptive_field(&self) -> usize {
+        self.geometry.kernel[0]
     }
 
     fn rule(&self) -> Option<&dyn Rule> {
@@ -102,32 +117,40 @@ impl Step for Down {
     }
 }
 
-impl Rule for Down {
+impl Rule for Fprop {
     fn output(&self) -> Tensor {
-        self.small.tensor
+        self.y.tensor
     }
 
     fn backward(&self, dy: Tensor, backward: &mut dyn Backward) {
-        let Down { big, weight, bias, geometry, .. } = *self;
-        let big = backward.at(big);
-        if let Some(destination) = backward.destination(big) {
-            backward.push(Up { small: dy, weight, bias: None, big: destination, geometry });
+        let Fprop { x, weight, bias, geometry, .. } = *self;
+        let x = backward.at(x);
+        if let Some(dx) = backward.destination(x) {
+            backward.push(Dgrad { dy, weight, bias: None, dx, geometry });
         }
-        if let Some(weight) = backward.destination(weight) {
-            backward.push(Wgrad { small: dy, big, weight, geometry });
+        if let Some(dw) = backward.destination(weight) {
+            backward.push(Wgrad { x, dy, dw, geometry });
         }
         push_bias_gradient(bias, dy, backward);
     }
 }
 
-impl Step for Up {
+impl Step for Dgrad {
     fn name(&self) -> &'static str {
-        "conv_up"
+        "conv_dgrad"
     }
 
     fn accesses(&self) -> Vec<Access> {
-        let reads = [Some(self.small), Some(self.weight), self.bias].into_iter().flatten().map(Access::Read);
-        reads.chain([self.big.access()]).collect()
+        let reads = [Some(self.dy), Some(self.weight), self.bias].into_iter().flatten().map(Access::Read);
+        reads.chain([self.dx.access()]).collect()
+    }
+
+    fn multiply_adds(&self) -> usize {
+        self.dy.pixels() * self.weight.count()
+    }
+
+    fn receptive_field(&self) -> usize {
+        self.geometry.kernel[0].div_ceil(self.geometry.stride)
     }
 
     fn rule(&self) -> Option<&dyn Rule> {
@@ -135,21 +158,22 @@ impl Step for Up {
     }
 }
 
-impl Rule for Up {
+/// Of a transposed convolution, whose input is `dy` and whose output is `dx`.
+impl Rule for Dgrad {
     fn output(&self) -> Tensor {
-        self.big.tensor
+        self.dx.tensor
     }
 
-    fn backward(&self, dy: Tensor, backward: &mut dyn Backward) {
-        let Up { small, weight, bias, geometry, .. } = *self;
-        let small = backward.at(small);
-        if let Some(destination) = backward.destination(small) {
-            backward.push(Down { big: dy, weight, bias: None, small: destination, geometry });
+    fn backward(&self, gradient: Tensor, backward: &mut dyn Backward) {
+        let Dgrad { dy, weight, bias, geometry, .. } = *self;
+        let input = backward.at(dy);
+        if let Some(y) = backward.destination(input) {
+            backward.push(Fprop { x: gradient, weight, bias: None, y, geometry });
         }
-        if let Some(weight) = backward.destination(weight) {
-            backward.push(Wgrad { small, big: dy, weight, geometry });
+        if let Some(dw) = backward.destination(weight) {
+            backward.push(Wgrad { x: gradient, dy: input, dw, geometry });
         }
-        push_bias_gradient(bias, dy, backward);
+        push_bias_gradient(bias, gradient, backward);
     }
 }
 
@@ -165,7 +189,15 @@ impl Step for Wgrad {
     }
 
     fn accesses(&self) -> Vec<Access> {
-        vec![Access::Read(self.small), Access::Read(self.big), self.weight.access()]
+        vec![Access::Read(self.dy), Access::Read(self.x), self.dw.access()]
+    }
+
+    fn multiply_adds(&self) -> usize {
+        self.dy.pixels() * self.dw.tensor.count()
+    }
+
+    fn writing_to(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
+        Some(Arc::new(Wgrad { dw: self.dw.moved(moved), ..*self }))
     }
 }
 
@@ -176,5 +208,9 @@ impl Step for BiasGrad {
 
     fn accesses(&self) -> Vec<Access> {
         vec![Access::Read(self.gradient), self.bias.access()]
+    }
+
+    fn writing_to(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
+        Some(Arc::new(BiasGrad { bias: self.bias.moved(moved), ..*self }))
     }
 }

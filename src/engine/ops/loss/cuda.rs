@@ -2,74 +2,54 @@
 
 use super::{Criterion, LossGrad};
 use crate::engine::access::Access;
-use crate::engine::kernel::cuda::{Context, CudaKernel, Launch, blocks, int, kernels};
+use crate::engine::kernel::cuda::kernels::{
+    BCE_LOGITS_LOSS, BCE_LOSS, L1_LOSS, L2_LOSS, LOSS_FINISH, LossFinish, LossGradient, MSE_LOSS,
+};
+use crate::engine::kernel::cuda::{Context, CudaKernel, Implementation, Launch, Ptr, int};
 
-/// Elements that a block sums. Follows from nothing, so that a value is the same on every GPU.
+/// Elements that a block sums: a constant, not tuned per GPU, so that loss values stay reproducible.
 const RUN: usize = 2048;
 
 impl CudaKernel for LossGrad {
-    fn workspace(&self) -> usize {
-        self.loss.of.count().div_ceil(RUN)
-    }
+    const IMPLEMENTATIONS: &'static [Implementation<LossGrad>] = &[Implementation::plain(LossGrad::launches)
+        .with_workspace(|loss| loss.loss.of.count().div_ceil(RUN) * size_of::<f32>())];
+}
 
+impl LossGrad {
     fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
         let of = self.loss.of;
         let count = of.count();
-        let scale = (self.loss.weight / count as f64) as f32;
-        let (x, partial) = (context.read(of), context.workspace());
-        let written = partial.as_ptr();
-        let gradient = context.write(self.gradient.access());
-        let (pixels, channels, run) = (int(of.pixels()), int(of.channels()), int(RUN));
-        let (x_stride, gradient_stride) = (int(of.stride), int(self.gradient.tensor.stride));
-        let accumulate = i32::from(self.gradient.accumulates());
-        let grid = blocks(count, RUN);
-        let sums = match self.loss.criterion {
-            Criterion::Mse { target } | Criterion::Bce { target } | Criterion::BceLogits { target } => {
-                let kernel = match self.loss.criterion {
-                    Criterion::Bce { .. } => kernels::bce_loss,
-                    Criterion::BceLogits { .. } => kernels::bce_logits_loss,
-                    _ => kernels::mse_loss,
-                };
-                kernel(
-                    grid,
-                    x,
-                    gradient,
-                    partial,
-                    pixels,
-                    channels,
-                    x_stride,
-                    gradient_stride,
-                    target as f32,
-                    scale,
-                    run,
-                    accumulate,
-                )
-            }
-            Criterion::L1 { target } | Criterion::L2 { target } => {
-                let kernel = match self.loss.criterion {
-                    Criterion::L1 { .. } => kernels::l1_loss,
-                    _ => kernels::l2_loss,
-                };
-                kernel(
-                    grid,
-                    x,
-                    context.read(target),
-                    gradient,
-                    partial,
-                    pixels,
-                    channels,
-                    x_stride,
-                    int(target.stride),
-                    gradient_stride,
-                    scale,
-                    run,
-                    accumulate,
-                )
-            }
+        let partial = context.workspace();
+        let (kernel, target) = match self.loss.criterion {
+            Criterion::Mse { target } => (&MSE_LOSS, target),
+            Criterion::Bce { target } => (&BCE_LOSS, target),
+            Criterion::BceLogits { target } => (&BCE_LOGITS_LOSS, target),
+            Criterion::L1 { .. } => (&L1_LOSS, 0.0),
+            Criterion::L2 { .. } => (&L2_LOSS, 0.0),
         };
-        let value = context.write(Access::Write(self.loss.value));
+        let targets = self.loss.criterion.target();
+        let sums = LossGradient {
+            x: context.read(of),
+            targets: targets.map_or(Ptr::NULL, |targets| context.read(targets)),
+            gradient: context.write(self.gradient.access()),
+            partial,
+            pixels: int(of.pixels()),
+            channels: int(of.channels()),
+            x_stride: int(of.stride),
+            targets_stride: targets.map_or(0, |targets| int(targets.stride)),
+            gradient_stride: int(self.gradient.tensor.stride),
+            target: target as f32,
+            scale: (self.loss.weight / count as f64) as f32,
+            run: int(RUN),
+            accumulate: i32::from(self.gradient.accumulates()),
+        };
         let partials = count.div_ceil(RUN);
-        let mean = kernels::loss_finish(1, written, value, int(partials), count as f64);
-        vec![sums, mean]
+        let mean = LossFinish {
+            partial: partial.as_ptr(),
+            value: context.write(Access::Write(self.loss.value)),
+            partials: int(partials),
+            count: count as f64,
+        };
+        vec![kernel.launch(partials, sums), LOSS_FINISH.launch(1, mean)]
     }
 }

@@ -46,7 +46,7 @@ impl<T: Real> Mask<T> {
         let step = control.step.wrapping_add(later);
         Mask {
             key: key(control.seed),
-            words: [dropout.place(), step as u32, (step >> 32) as u32],
+            words: [dropout.stream(), step as u32, (step >> 32) as u32],
             threshold: dropout.threshold(),
             scale: T::of(dropout.scale()),
         }

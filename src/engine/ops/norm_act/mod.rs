@@ -12,7 +12,7 @@ use super::conv::BiasGrad;
 use crate::engine::access::{Access, Destination};
 use crate::engine::program::{Backward, Rule, Step};
 use crate::engine::tape::Tape;
-use crate::engine::tensor::Tensor;
+use crate::engine::tensor::{DType, Tensor};
 
 /// Added to the variance before its root is taken: PyTorch's default.
 pub const EPSILON: f64 = 1e-5;
@@ -54,7 +54,7 @@ pub struct Dropout {
 
 impl Dropout {
     /// The counter word that keeps the draws of layers and passes apart.
-    pub(crate) fn place(self) -> u32 {
+    pub(crate) fn stream(self) -> u32 {
         u32::from(self.layer) | u32::from(self.pass) << 16
     }
 
@@ -186,8 +186,8 @@ impl Rule for Forward {
         };
         let [gain, bias] = [affine.gain, affine.bias].map(|parameter| backward.destination(parameter));
         // One step computes all, so where nobody wants the gradient of x it is written all the same, and forgotten.
-        let dx = dx.unwrap_or_else(|| Destination::overwrite(backward.transient(x.shape)));
-        let [of_gain, of_bias] = [(); 2].map(|()| backward.transient([x.shape[0], 1, 1, x.channels()]));
+        let dx = dx.unwrap_or_else(|| Destination::overwrite(backward.transient(DType::F32, x.shape)));
+        let [of_gain, of_bias] = [(); 2].map(|()| backward.transient(DType::F32, [x.shape[0], 1, 1, x.channels()]));
         let sums = AffineSums { gain: of_gain, bias: of_bias };
         backward.push(Gradient { x, dy, statistics, dx, affine: Some((affine, sums)), op, first_image });
         // The images are summed as the pixels under a convolution's bias are.

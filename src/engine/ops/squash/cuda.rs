@@ -2,43 +2,46 @@
 
 use super::{Function, Squash, SquashGrad};
 use crate::engine::access::Access;
-use crate::engine::kernel::cuda::{Context, CudaKernel, Launch, blocks, int, kernels};
+use crate::engine::kernel::cuda::kernels::{
+    Activate, ActivateGradient, SIGMOID_FORWARD, SIGMOID_GRADIENT, TANH_FORWARD, TANH_GRADIENT,
+};
+use crate::engine::kernel::cuda::{CudaKernel, Implementation, int};
 
 impl CudaKernel for Squash {
-    fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
-        let kernel = match self.function {
-            Function::Tanh => kernels::tanh_forward,
-            Function::Sigmoid => kernels::sigmoid_forward,
+    const IMPLEMENTATIONS: &'static [Implementation<Squash>] = &[Implementation::plain(|squash, context| {
+        let kernel = match squash.function {
+            Function::Tanh => &TANH_FORWARD,
+            Function::Sigmoid => &SIGMOID_FORWARD,
         };
-        vec![kernel(
-            blocks(self.x.count(), kernels::tanh_forward::BLOCK),
-            context.read(self.x),
-            context.write(Access::Write(self.y)),
-            int(self.x.pixels()),
-            int(self.x.channels()),
-            int(self.x.stride),
-            int(self.y.stride),
-        )]
-    }
+        let argument = Activate {
+            x: context.read(squash.x),
+            y: context.write(Access::Write(squash.y)),
+            pixels: int(squash.x.pixels()),
+            channels: int(squash.x.channels()),
+            x_stride: int(squash.x.stride),
+            y_stride: int(squash.y.stride),
+        };
+        vec![kernel.launch_for(squash.x.count(), argument)]
+    })];
 }
 
 impl CudaKernel for SquashGrad {
-    fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
-        let kernel = match self.function {
-            Function::Tanh => kernels::tanh_gradient,
-            Function::Sigmoid => kernels::sigmoid_gradient,
+    const IMPLEMENTATIONS: &'static [Implementation<SquashGrad>] = &[Implementation::plain(|squash, context| {
+        let kernel = match squash.function {
+            Function::Tanh => &TANH_GRADIENT,
+            Function::Sigmoid => &SIGMOID_GRADIENT,
         };
-        vec![kernel(
-            blocks(self.y.count(), kernels::tanh_gradient::BLOCK),
-            context.read(self.y),
-            context.read(self.dy),
-            context.write(self.dx.access()),
-            int(self.y.pixels()),
-            int(self.y.channels()),
-            int(self.y.stride),
-            int(self.dy.stride),
-            int(self.dx.tensor.stride),
-            i32::from(self.dx.accumulates()),
-        )]
-    }
+        let argument = ActivateGradient {
+            y: context.read(squash.y),
+            dy: context.read(squash.dy),
+            dx: context.write(squash.dx.access()),
+            pixels: int(squash.y.pixels()),
+            channels: int(squash.y.channels()),
+            y_stride: int(squash.y.stride),
+            dy_stride: int(squash.dy.stride),
+            dx_stride: int(squash.dx.tensor.stride),
+            accumulate: i32::from(squash.dx.accumulates()),
+        };
+        vec![kernel.launch_for(squash.y.count(), argument)]
+    })];
 }

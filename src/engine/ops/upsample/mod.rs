@@ -9,6 +9,8 @@
 mod cpu;
 mod cuda;
 
+use std::sync::Arc;
+
 use super::conv::{BiasGrad, Geometry, conv};
 use crate::engine::access::{Access, Destination};
 use crate::engine::program::{Backward, Rule, Step};
@@ -96,6 +98,10 @@ impl Step for FoldGrad {
 
     fn accesses(&self) -> Vec<Access> {
         vec![Access::Read(self.folded), self.weight.access()]
+    }
+
+    fn writing_to(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
+        Some(Arc::new(FoldGrad { weight: self.weight.moved(moved), ..*self }))
     }
 }
 

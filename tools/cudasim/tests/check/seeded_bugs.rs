@@ -55,7 +55,7 @@ fn marked_lines(source: &str, kernel: &str) -> Vec<usize> {
         if inside && line.contains("// HERE") {
             marked.push(index + 1);
         }
-        inside &= line != format!("KERNEL({kernel});");
+        inside &= line != format!("REGISTER_KERNEL({kernel});");
     }
     marked
 }
@@ -98,7 +98,7 @@ fn bugs_are_reported_at_their_lines_in_every_order() {
 fn every_kernel_of_the_file_is_launched() {
     let source = std::fs::read_to_string(kernel_file("bugs.cu")).unwrap();
     let registered: Vec<_> =
-        source.lines().filter_map(|line| line.strip_prefix("KERNEL(")?.strip_suffix(");")).collect();
+        source.lines().filter_map(|line| line.strip_prefix("REGISTER_KERNEL(")?.strip_suffix(");")).collect();
     let launched: Vec<_> = KERNELS.iter().map(|kernel| kernel.0).collect();
     for kernel in &registered {
         assert!(launched.contains(kernel), "{kernel} is not tested");

@@ -13,7 +13,7 @@ BUG(missing_syncwarp) {
     values[t] = t;           // HERE
     out[t] = values[t ^ 1];  // HERE
 }
-KERNEL(bug_missing_syncwarp);
+REGISTER_KERNEL(bug_missing_syncwarp);
 
 OK(syncwarp) {
     STATIC_SMEM(float, values, [32]);
@@ -26,14 +26,14 @@ OK(syncwarp) {
     __syncwarp();
     out[t] += values[t ^ 2];
 }
-KERNEL(ok_syncwarp);
+REGISTER_KERNEL(ok_syncwarp);
 
 BUG(shuffle_from_exited_lane) {
     const int t = threadIdx.x;
     if (t >= 24) return;
     out[t] = t + __shfl_down_sync(0xffffffffu, (float)t, 16);  // HERE
 }
-KERNEL(bug_shuffle_from_exited_lane);
+REGISTER_KERNEL(bug_shuffle_from_exited_lane);
 
 OK(exited_lanes) {
     const int t = threadIdx.x;
@@ -41,7 +41,7 @@ OK(exited_lanes) {
     out[t] = __shfl_xor_sync(0x00ffffffu, (float)t, 1);
     __syncwarp();
 }
-KERNEL(ok_exited_lanes);
+REGISTER_KERNEL(ok_exited_lanes);
 
 BUG(shuffle_divergent) {
     const int t = threadIdx.x;
@@ -50,7 +50,7 @@ BUG(shuffle_divergent) {
     else value += __shfl_sync(0xffffffffu, value, 0);           // HERE
     out[t] = value;
 }
-KERNEL(bug_shuffle_divergent);
+REGISTER_KERNEL(bug_shuffle_divergent);
 
 // ---- barriers
 
@@ -64,7 +64,7 @@ BUG(divergent_syncthreads) {
         __syncthreads();  // HERE
     }
 }
-KERNEL(bug_divergent_syncthreads);
+REGISTER_KERNEL(bug_divergent_syncthreads);
 
 OK(barrier_reductions) {
     const int t = threadIdx.x;
@@ -72,14 +72,14 @@ OK(barrier_reductions) {
     const int none = __syncthreads_or(0);
     out[t] = any == 1 && all == 0 && count == 7 && none == 0 ? 1.f : -1.f;
 }
-KERNEL(ok_barrier_reductions);
+REGISTER_KERNEL(ok_barrier_reductions);
 
 BUG(named_barrier_count) {
     const int t = threadIdx.x;
     if (t < 32) named_bar_sync(1, 64);  // HERE
     out[t] = 1;
 }
-KERNEL(bug_named_barrier_count);
+REGISTER_KERNEL(bug_named_barrier_count);
 
 // Warp 0 produces, warp 1 consumes; barrier 1 says full, barrier 2 says empty.
 OK(named_barrier_pipeline) {
@@ -97,7 +97,7 @@ OK(named_barrier_pipeline) {
         }
     }
 }
-KERNEL(ok_named_barrier_pipeline);
+REGISTER_KERNEL(ok_named_barrier_pipeline);
 
 // The consumer never says empty, so the producer writes over what is still being read.
 BUG(named_barrier_pipeline) {
@@ -113,7 +113,7 @@ BUG(named_barrier_pipeline) {
         }
     }
 }
-KERNEL(bug_named_barrier_pipeline);
+REGISTER_KERNEL(bug_named_barrier_pipeline);
 
 // ---- mbarriers
 
@@ -138,7 +138,7 @@ OK(mbarrier_pipeline) {
         }
     }
 }
-KERNEL(ok_mbarrier_pipeline);
+REGISTER_KERNEL(ok_mbarrier_pipeline);
 
 // Says empty before it has read.
 BUG(mbarrier_pipeline) {
@@ -162,7 +162,7 @@ BUG(mbarrier_pipeline) {
         }
     }
 }
-KERNEL(bug_mbarrier_pipeline);
+REGISTER_KERNEL(bug_mbarrier_pipeline);
 
 BUG(wrong_parity) {
     DYN_SMEM(unsigned char, memory, 16);
@@ -174,7 +174,7 @@ BUG(wrong_parity) {
     mbar_wait(bar, 1);  // HERE
     out[threadIdx.x] = 1;
 }
-KERNEL(bug_wrong_parity);
+REGISTER_KERNEL(bug_wrong_parity);
 
 // ---- addresses
 
@@ -183,7 +183,7 @@ BUG(misaligned_float4) {
     const float4 v = *reinterpret_cast<float4*>(out + 1 + t * 4);  // HERE
     *reinterpret_cast<float4*>(out + 256 + t * 4) = v;
 }
-KERNEL(bug_misaligned_float4);
+REGISTER_KERNEL(bug_misaligned_float4);
 
 BUG(shared_out_of_bounds) {
     DYN_SMEM(float, values, 16);
@@ -192,7 +192,7 @@ BUG(shared_out_of_bounds) {
     __syncthreads();
     out[t] = values[t & ~1];
 }
-KERNEL(bug_shared_out_of_bounds);
+REGISTER_KERNEL(bug_shared_out_of_bounds);
 
 BUG(shared_uninitialised) {
     STATIC_SMEM(float, values, [64]);
@@ -201,33 +201,33 @@ BUG(shared_uninitialised) {
     __syncthreads();
     out[t] = values[t + 8];  // HERE
 }
-KERNEL(bug_shared_uninitialised);
+REGISTER_KERNEL(bug_shared_uninitialised);
 
 BUG(local_array) {
     float values[4] = {1, 2, 3, 4};
     const int t = threadIdx.x;
     out[t] = values[t & 7];  // HERE
 }
-KERNEL(bug_local_array);
+REGISTER_KERNEL(bug_local_array);
 
 // out has 2048 floats.
 BUG(global_out_of_bounds) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     out[2040 + i] = i;  // HERE
 }
-KERNEL(bug_global_out_of_bounds);
+REGISTER_KERNEL(bug_global_out_of_bounds);
 
 BUG(global_before_beginning) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     out[i] = out[i - 3 + 64 * (i & 1)];  // HERE
 }
-KERNEL(bug_global_before_beginning);
+REGISTER_KERNEL(bug_global_before_beginning);
 
 BUG(not_device_memory) {
     float* const nowhere = reinterpret_cast<float*>(uintptr_t(64));
     if (threadIdx.x == 7) out[0] = *nowhere;  // HERE
 }
-KERNEL(bug_not_device_memory);
+REGISTER_KERNEL(bug_not_device_memory);
 
 BUG(shared_atomic) {
     STATIC_SMEM(int, count, [1]);
@@ -236,7 +236,7 @@ BUG(shared_atomic) {
     __syncthreads();
     out[threadIdx.x] = count[0];
 }
-KERNEL(bug_shared_atomic);
+REGISTER_KERNEL(bug_shared_atomic);
 
 OK(shared_atomic) {
     STATIC_SMEM(int, count, [1]);
@@ -246,7 +246,7 @@ OK(shared_atomic) {
     __syncthreads();
     out[threadIdx.x] = count[0];
 }
-KERNEL(ok_shared_atomic);
+REGISTER_KERNEL(ok_shared_atomic);
 
 // ---- global memory, between threads
 
@@ -255,13 +255,13 @@ BUG(blocks_overlap) {
     const int i = blockIdx.x * 60 + threadIdx.x;
     out[i] = i;  // HERE
 }
-KERNEL(bug_blocks_overlap);
+REGISTER_KERNEL(bug_blocks_overlap);
 
 OK(blocks_disjoint) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     out[i] = i;
 }
-KERNEL(ok_blocks_disjoint);
+REGISTER_KERNEL(ok_blocks_disjoint);
 
 // There is no barrier between blocks.
 BUG(read_of_other_block) {
@@ -270,7 +270,7 @@ BUG(read_of_other_block) {
     __syncthreads();
     out[512 + i] = i ? out[i - 1] : 0.f;  // HERE
 }
-KERNEL(bug_read_of_other_block);
+REGISTER_KERNEL(bug_read_of_other_block);
 
 BUG(write_after_read_of_other_block) {
     const int i = blockIdx.x * 64 + threadIdx.x;
@@ -278,28 +278,28 @@ BUG(write_after_read_of_other_block) {
     __syncthreads();
     out[i] = 1;  // HERE
 }
-KERNEL(bug_write_after_read_of_other_block);
+REGISTER_KERNEL(bug_write_after_read_of_other_block);
 
 BUG(global_missing_syncthreads) {
     const int t = threadIdx.x;
     out[t] = t;              // HERE
     out[64 + t] = out[t ^ 1];  // HERE
 }
-KERNEL(bug_global_missing_syncthreads);
+REGISTER_KERNEL(bug_global_missing_syncthreads);
 
 BUG(plain_sum) {
     out[threadIdx.x & 7] += 1.f;  // HERE
 }
-KERNEL(bug_plain_sum);
+REGISTER_KERNEL(bug_plain_sum);
 
 OK(atomic_sum) { atomicAdd(&out[threadIdx.x & 7], 1.f); }
-KERNEL(ok_atomic_sum);
+REGISTER_KERNEL(ok_atomic_sum);
 
 BUG(atomic_and_plain) {
     if (blockIdx.x == 0) out[0] = 1.f;  // HERE
     else atomicAdd(&out[0], 1.f);       // HERE
 }
-KERNEL(bug_atomic_and_plain);
+REGISTER_KERNEL(bug_atomic_and_plain);
 
 // Neighbouring bytes and halves of one word belong to different threads.
 OK(small_elements) {
@@ -307,10 +307,10 @@ OK(small_elements) {
     reinterpret_cast<unsigned char*>(out)[i] = i;
     reinterpret_cast<__nv_bfloat16*>(out + 1024)[i] = __float2bfloat16(i);
 }
-KERNEL(ok_small_elements);
+REGISTER_KERNEL(ok_small_elements);
 
 BUG(small_elements) {
     const int i = blockIdx.x * 63 + threadIdx.x;
     reinterpret_cast<__nv_bfloat16*>(out)[i] = __float2bfloat16(i);  // HERE
 }
-KERNEL(bug_small_elements);
+REGISTER_KERNEL(bug_small_elements);

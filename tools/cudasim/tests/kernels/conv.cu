@@ -66,16 +66,16 @@ PTX_DEV void conv_body(const float* x, const float* w, float* y, float* sums, in
     }
 }
 
-#define INSTANCE(number) \
+#define VARIANT(number) \
     extern "C" __global__ void __launch_bounds__(128) conv_##number( \
         const float* x, const float* w, float* y, float* sums, int H, int W, int Ci, int Co) { \
         conv_body<number>(x, w, y, sums, H, W, Ci, Co); \
     } \
-    KERNEL(conv_##number)
-INSTANCE(0);
-INSTANCE(1);
-INSTANCE(2);
-INSTANCE(3);
-INSTANCE(4);
-INSTANCE(5);
-INSTANCE(6);
+    REGISTER_KERNEL(conv_##number)
+VARIANT(0);
+VARIANT(1);
+VARIANT(2);
+VARIANT(3);
+VARIANT(4);
+VARIANT(5);
+VARIANT(6);

@@ -66,14 +66,14 @@ PTX_DEV void gemm_body(const bf16* a, const bf16* b, float* c, int M, int N, int
             }
 }
 
-#define INSTANCE(layout, nn, number) \
+#define VARIANT(layout, nn, number) \
     extern "C" __global__ void __launch_bounds__(128) \
     gemm_##layout##_##number(const bf16* a, const bf16* b, float* c, int M, int N, int K) { \
         gemm_body<nn, number>(a, b, c, M, N, K); \
     } \
-    KERNEL(gemm_##layout##_##number)
-INSTANCE(nn, true, 0);
-INSTANCE(tn, false, 0);
-INSTANCE(tn, false, 1);
-INSTANCE(tn, false, 2);
-INSTANCE(tn, false, 3);
+    REGISTER_KERNEL(gemm_##layout##_##number)
+VARIANT(nn, true, 0);
+VARIANT(tn, false, 0);
+VARIANT(tn, false, 1);
+VARIANT(tn, false, 2);
+VARIANT(tn, false, 3);

@@ -70,22 +70,22 @@ PTX_DEV void gemm_body(const CUtensorMap* ta, const CUtensorMap* tb, float* c, i
     });
 }
 
-#define INSTANCE(number) \
+#define VARIANT(number) \
     extern "C" __global__ void __launch_bounds__(160) wgmma_tma_##number( \
         const GRID_CONSTANT CUtensorMap a, const GRID_CONSTANT CUtensorMap b, float* c, int M, int N, int K) { \
         gemm_body<number>(&a, &b, c, M, N, K); \
     } \
-    KERNEL(wgmma_tma_##number)
-INSTANCE(0);
-INSTANCE(1);
-INSTANCE(2);
-INSTANCE(3);
-INSTANCE(4);
-INSTANCE(5);
-INSTANCE(6);
-INSTANCE(7);
-INSTANCE(8);
-#undef INSTANCE
+    REGISTER_KERNEL(wgmma_tma_##number)
+VARIANT(0);
+VARIANT(1);
+VARIANT(2);
+VARIANT(3);
+VARIANT(4);
+VARIANT(5);
+VARIANT(6);
+VARIANT(7);
+VARIANT(8);
+#undef VARIANT
 
 enum : int { NO_PROXY_FENCE = 1, NO_BARRIER, NO_WGMMA_WAIT };
 
@@ -113,15 +113,15 @@ template <int MUTATION> PTX_DEV void generic_body(const bf16* a, const bf16* b, 
     });
 }
 
-#define INSTANCE(number) \
+#define VARIANT(number) \
     extern "C" __global__ void __launch_bounds__(128) \
     wgmma_generic_##number(const bf16* a, const bf16* b, float* c) { generic_body<number>(a, b, c); } \
-    KERNEL(wgmma_generic_##number)
-INSTANCE(0);
-INSTANCE(1);
-INSTANCE(2);
-INSTANCE(3);
-#undef INSTANCE
+    REGISTER_KERNEL(wgmma_generic_##number)
+VARIANT(0);
+VARIANT(1);
+VARIANT(2);
+VARIANT(3);
+#undef VARIANT
 
 // `pixels` x 64 channels of an NHWC image, for filter tap (s, r), as TMA im2col brings them.
 extern "C" __global__ void __launch_bounds__(32)
@@ -142,7 +142,7 @@ im2col(const GRID_CONSTANT CUtensorMap image, bf16* out, int w0, int h0, int n0,
             *reinterpret_cast<const uint4*>(memory + pixel * 128 + ((chunk ^ (pixel & 7)) << 4));
     }
 }
-KERNEL(im2col);
+REGISTER_KERNEL(im2col);
 
 // A tile from global to shared memory and back, both ways by TMA.
 extern "C" __global__ void __launch_bounds__(32)
@@ -159,4 +159,4 @@ tma_copy(const GRID_CONSTANT CUtensorMap from, const GRID_CONSTANT CUtensorMap t
     bulk_commit();
     bulk_wait<0>();
 }
-KERNEL(tma_copy);
+REGISTER_KERNEL(tma_copy);

@@ -12,7 +12,7 @@ extern "C" __global__ void __launch_bounds__(32) probe_ldmatrix(unsigned* out, i
     else ldmatrix_x4(r, row);
     for (int j = 0; j < 4; j++) out[threadIdx.x * 4 + j] = r[j];
 }
-KERNEL(probe_ldmatrix);
+REGISTER_KERNEL(probe_ldmatrix);
 
 // d = a b for one fragment of each, as the registers hold them.
 extern "C" __global__ void __launch_bounds__(32) probe_mma(const unsigned* a, const unsigned* b, float* d) {
@@ -22,13 +22,13 @@ extern "C" __global__ void __launch_bounds__(32) probe_mma(const unsigned* a, co
     mma_bf16_m16n8k16(sum, fragment, b[t * 2], b[t * 2 + 1]);
     for (int i = 0; i < 4; i++) d[t * 4 + i] = sum[i];
 }
-KERNEL(probe_mma);
+REGISTER_KERNEL(probe_mma);
 
 extern "C" __global__ void fill(float* out, float value, int count) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < count) out[i] = value;
 }
-KERNEL(fill);
+REGISTER_KERNEL(fill);
 
 // out[i] = sum over k of x[i + k] w[k]: two loads a step, and nothing else to pay for.
 extern "C" __global__ void __launch_bounds__(256)
@@ -39,20 +39,20 @@ correlate(float* out, const float* x, const float* w, int count, int taps) {
     for (int k = 0; k < taps; k++) sum = fmaf(x[i + k], w[k], sum);
     out[i] = sum;
 }
-KERNEL(correlate);
+REGISTER_KERNEL(correlate);
 
 // values[i] = factor values[i] + summand, in place: the order of two of these shows in the result.
 extern "C" __global__ void scale_add(float* values, float factor, float summand, int count) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < count) values[i] = fmaf(values[i], factor, summand);
 }
-KERNEL(scale_add);
+REGISTER_KERNEL(scale_add);
 
 extern "C" __global__ void __launch_bounds__(1024) meet(int* out, int times) {
     for (int i = 0; i < times; i++) __syncthreads();
     if (threadIdx.x == 0) out[blockIdx.x] = times;
 }
-KERNEL(meet);
+REGISTER_KERNEL(meet);
 
 // Whether fast math of threads, blocks and grid agree with the launch.
 extern "C" __global__ void where_am_i(unsigned* out) {
@@ -61,4 +61,4 @@ extern "C" __global__ void where_am_i(unsigned* out) {
     const unsigned threads = blockDim.x * blockDim.y * blockDim.z;
     out[block * threads + thread] = block * threads + thread;
 }
-KERNEL(where_am_i);
+REGISTER_KERNEL(where_am_i);

@@ -1,0 +1,90 @@
+//! The one call that puts a launch on a stream.
+
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::Arc;
+
+use anyhow::Result;
+use cudarc::driver::sys::{self, CUfunction_attribute, CUlaunchAttribute, CUlaunchAttributeID, CUlaunchAttributeValue};
+use cudarc::driver::{CudaFunction, CudaStream};
+
+use super::errors::explain;
+use crate::engine::kernel::cuda::kernels::KERNELS;
+use crate::engine::kernel::cuda::{Attribute, Launch};
+
+/// Dynamic shared memory that every kernel may have; more has to be asked for, kernel by kernel.
+const WITHOUT_ASKING: usize = 48 << 10;
+
+/// Asks for the dynamic shared memory of `launches` where it is more than kernels have unasked.
+///
+/// # Errors
+/// When the GPU has not that much.
+pub fn permit(functions: &[CudaFunction], launches: &[Launch]) -> Result<()> {
+    for launch in launches.iter().filter(|launch| launch.shared > WITHOUT_ASKING) {
+        let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        let set = functions[launch.kernel].set_attribute(attribute, launch.shared as i32);
+        set.map_err(|error| {
+            let name = KERNELS[launch.kernel].name;
+            explain(&format!("cannot give {name} {} bytes of shared memory", launch.shared), error)
+        })?;
+    }
+    Ok(())
+}
+
+/// Puts one launch on the stream.
+///
+/// # Errors
+/// When the driver refuses it.
+pub fn run(stream: &Arc<CudaStream>, functions: &[CudaFunction], launch: &Launch) -> Result<()> {
+    let kernel = &KERNELS[launch.kernel];
+    let bytes = launch.argument.bytes();
+    // The driver reads as many bytes as the kernel declares.
+    assert_eq!(bytes.len(), kernel.bytes, "the argument of {}", kernel.name);
+    let cannot = |error| explain(&format!("cannot launch {}", kernel.name), error);
+    let ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]) = (launch.grid.sizes(), launch.block.sizes());
+    let mut attributes: Vec<CUlaunchAttribute> = launch.attributes.iter().map(attribute).collect();
+    let config = sys::CUlaunchConfig {
+        gridDimX: grid_x,
+        gridDimY: grid_y,
+        gridDimZ: grid_z,
+        blockDimX: block_x,
+        blockDimY: block_y,
+        blockDimZ: block_z,
+        sharedMemBytes: launch.shared as u32,
+        hStream: stream.cu_stream(),
+        attrs: attributes.as_mut_ptr(),
+        numAttrs: attributes.len() as u32,
+    };
+    let mut arguments = [bytes.as_ptr().cast_mut().cast::<c_void>()];
+    stream.context().bind_to_thread().map_err(cannot)?;
+    // SAFETY: the argument has the layout of the kernel's declaration, from which the code that packed it was generated, and its
+    // length was checked; the driver copies it during the call. Its pointers are spans of declared tensors in live memory of this
+    // device, and its sizes come from the same tensors' shapes. That a kernel stays inside them is what the simulator's checker
+    // and compute-sanitizer watch in the tests.
+    let launched = unsafe {
+        let function = functions[launch.kernel].cu_function();
+        sys::cuLaunchKernelEx(&config, function, arguments.as_mut_ptr(), ptr::null_mut())
+    };
+    launched.result().map_err(cannot)
+}
+
+fn attribute(attribute: &Attribute) -> CUlaunchAttribute {
+    // SAFETY: a union of numbers and pointers, of which zeros are values.
+    let mut value: CUlaunchAttributeValue = unsafe { std::mem::zeroed() };
+    let id = match *attribute {
+        Attribute::Priority(priority) => {
+            value.priority = priority;
+            CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PRIORITY
+        }
+        Attribute::Cluster(blocks) => {
+            let [x, y, z] = blocks.sizes();
+            value.clusterDim = sys::CUlaunchAttributeValue_union__bindgen_ty_1 { x, y, z };
+            CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
+        }
+        Attribute::ProgrammaticSerialization => {
+            value.programmaticStreamSerializationAllowed = 1;
+            CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
+        }
+    };
+    CUlaunchAttribute { id, pad: [0; 4], value }
+}

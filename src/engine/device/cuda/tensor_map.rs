@@ -1,0 +1,44 @@
+//! Tensor maps, which tell the tensor memory accelerator where a tensor lies.
+
+use std::mem::MaybeUninit;
+
+use cudarc::driver::sys;
+
+use crate::engine::kernel::cuda::TensorMap;
+use crate::engine::tensor::{DType, Tensor};
+
+/// A map of `tensor`, whose first element is at `address`, as the matrix `[pixels, channels]`, in boxes of `[pixels, channels]`.
+///
+/// # Panics
+/// When the driver refuses it: an implementation that uses maps says in its condition which tensors have one.
+pub fn tensor_map(tensor: Tensor, address: u64, [box_pixels, box_channels]: [usize; 2]) -> TensorMap {
+    let element = match tensor.dtype {
+        DType::F32 => sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
+        DType::Bf16 => sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+    };
+    // Innermost first.
+    let sizes = [tensor.channels() as u64, tensor.pixels() as u64];
+    let strides = [(tensor.stride * tensor.dtype.bytes()) as u64];
+    let (boxes, steps) = ([box_channels as u32, box_pixels as u32], [1_u32, 1]);
+    let mut map = MaybeUninit::<sys::CUtensorMap>::uninit();
+    // SAFETY: the arrays have as many entries as the rank of 2 asks for, and the map is written where there is room for one.
+    let encoded = unsafe {
+        sys::cuTensorMapEncodeTiled(
+            map.as_mut_ptr(),
+            element,
+            2,
+            address as *mut _,
+            sizes.as_ptr(),
+            strides.as_ptr(),
+            boxes.as_ptr(),
+            steps.as_ptr(),
+            sys::CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE,
+            sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_NONE,
+            sys::CUtensorMapL2promotion::CU_TENSOR_MAP_L2_PROMOTION_NONE,
+            sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+        )
+    };
+    assert!(encoded == sys::CUresult::CUDA_SUCCESS, "{tensor:?} has no tensor map: {encoded:?}");
+    // SAFETY: the driver has written it.
+    TensorMap(unsafe { map.assume_init() }.opaque)
+}

@@ -1,0 +1,55 @@
+//! Casts on CUDA.
+
+use super::Cast;
+use crate::engine::kernel::cuda::kernels::{
+    CAST_FROM_BF16, CAST_FROM_BF16_TMA, CAST_TO_BF16, CastFromBf16, CastFromBf16Tma, CastToBf16,
+};
+use crate::engine::kernel::cuda::{Attribute, CudaKernel, Implementation, int};
+
+/// Pixels and channels of the box that a block brings to shared memory, and the bytes of box and mbarrier.
+const BOX: [usize; 2] = [256, 128];
+const SHARED: usize = BOX[0] * BOX[1] * 2 + 8;
+
+impl CudaKernel for Cast {
+    const IMPLEMENTATIONS: &'static [Implementation<Cast>] = &[
+        // By the tensor memory accelerator of Hopper, which the kernel is compiled for. Whether it pays has not been measured: it is
+        // here to hold tensor maps, dynamic shared memory and launch attributes to a kernel that uses them.
+        Implementation {
+            name: "tma",
+            runs: |cast, gpu| {
+                let is_aligned = cast.x.stride % 8 == 0 && cast.x.offset % 8 == 0;
+                !cast.is_to_bf16() && gpu.capability.0 == 9 && gpu.shared_memory >= SHARED && is_aligned
+            },
+            pays: |_, _| false,
+            workspace: |_| 0,
+            launches: |cast, context| {
+                let (x, y) = (cast.x, cast.y.tensor);
+                let argument = CastFromBf16Tma {
+                    map: context.tensor_map(x, BOX),
+                    y: context.write(cast.y.access()),
+                    pixels: int(x.pixels()),
+                    channels: int(x.channels()),
+                    y_stride: int(y.stride),
+                    accumulate: i32::from(cast.y.accumulates()),
+                };
+                let blocks = [x.channels().div_ceil(BOX[1]), x.pixels().div_ceil(BOX[0]), 1];
+                vec![CAST_FROM_BF16_TMA.launch(blocks, argument).shared(SHARED).attribute(Attribute::Priority(0))]
+            },
+        },
+        Implementation::plain(|cast, context| {
+            let (x, y) = (cast.x, cast.y.tensor);
+            let (pixels, channels) = (int(x.pixels()), int(x.channels()));
+            let (x_stride, y_stride) = (int(x.stride), int(y.stride));
+            let accumulate = i32::from(cast.y.accumulates());
+            vec![if cast.is_to_bf16() {
+                let (x, y) = (context.read(x), context.write(cast.y.access()));
+                let argument = CastToBf16 { x, y, pixels, channels, x_stride, y_stride, accumulate };
+                CAST_TO_BF16.launch_for(cast.x.count(), argument)
+            } else {
+                let (x, y) = (context.read(x), context.write(cast.y.access()));
+                let argument = CastFromBf16 { x, y, pixels, channels, x_stride, y_stride, accumulate };
+                CAST_FROM_BF16.launch_for(cast.x.count(), argument)
+            }]
+        }),
+    ];
+}

@@ -1,0 +1,136 @@
+//! A convolution's weight gradient and the Adam update of the weight in one step. Only a rewrite records it
+//! ([`adam_in_wgrad`](crate::engine::rewrite)).
+
+use rayon::prelude::*;
+
+use super::columns::{gather_input, gather_output};
+use super::cpu::{Shapes, pixels};
+use super::{Geometry, Wgrad};
+use crate::engine::access::{Access, Destination};
+use crate::engine::kernel::cpu::{self, CpuKernel, Matrix, Real, matmul};
+use crate::engine::kernel::cuda::{self, CudaKernel, Implementation};
+use crate::engine::ops::adam::{AdamOptions, Update, adam_launch};
+use crate::engine::program::Step;
+use crate::engine::tensor::Tensor;
+
+/// `weight`, `first` and `second`, as [`Adam`](crate::engine::ops::adam::Adam) updates them by the gradient that [`Wgrad`] computes
+/// of `x` and `dy`.
+#[derive(Debug)]
+pub struct WgradAdam {
+    pub x: Tensor,
+    pub dy: Tensor,
+    pub weight: Tensor,
+    /// The moments.
+    pub first: Tensor,
+    pub second: Tensor,
+    pub geometry: Geometry,
+    pub options: AdamOptions,
+}
+
+impl Step for WgradAdam {
+    fn name(&self) -> &'static str {
+        "conv_wgrad_adam"
+    }
+
+    fn accesses(&self) -> Vec<Access> {
+        let state = [self.weight, self.first, self.second].map(Access::Update);
+        [Access::Read(self.dy), Access::Read(self.x)].into_iter().chain(state).chain([Access::ReadControl]).collect()
+    }
+
+    fn multiply_adds(&self) -> usize {
+        self.dy.pixels() * self.weight.count()
+    }
+}
+
+/// Elements of the gradient that are computed, and then used, at once: 2 MB of f32, which stay in the cache in between. With
+/// smaller tiles the matrix product would pack its other operand too often.
+const TILE: usize = 1 << 19;
+
+/// Elements of one task of the update.
+const CHUNK: usize = 1 << 14;
+
+impl WgradAdam {
+    fn shapes(&self) -> Shapes {
+        let WgradAdam { x, dy, geometry, .. } = *self;
+        Shapes { input: x.shape, output: dy.shape, geometry, has_pixels_out: false }
+    }
+
+    /// Filters, rows of the gradient `[k, (tap, c)]`, that are computed at once. A batch whose columns come in several groups of
+    /// images has its whole gradient added up before it is used.
+    fn filters_at_once(&self) -> usize {
+        let shapes = self.shapes();
+        let filters = self.dy.channels();
+        match shapes.gathers_input() && shapes.images() >= self.x.shape[0] {
+            true => (TILE * filters / self.weight.count().max(1)).clamp(1, filters.max(1)),
+            false => filters,
+        }
+    }
+}
+
+impl<T: Real> CpuKernel<T> for WgradAdam {
+    fn workspace(&self) -> usize {
+        let width = self.weight.count() / self.dy.channels().max(1);
+        self.shapes().workspace() + self.filters_at_once() * width
+    }
+
+    fn run(&self, context: &cpu::Context<'_, T>) {
+        let (shapes, at_once) = (self.shapes(), self.filters_at_once());
+        let update = Update::<T>::new(self.options, context.control());
+        let (x, dy) = (context.read(self.x), context.read(self.dy));
+        let [weight, first, second] =
+            [self.weight, self.first, self.second].map(|tensor| context.write(Access::Update(tensor)).data);
+        let (columns, gradient) = context.workspace(CpuKernel::<T>::workspace(self)).split_at_mut(shapes.workspace());
+        let filters = dy.channels();
+        let width = weight.len() / filters.max(1);
+        for filter in (0..filters).step_by(at_once) {
+            let at_once = at_once.min(filters - filter);
+            let gradient = &mut gradient[..at_once * width];
+            shapes.for_each_group(|first, count| {
+                let (x, dy) = (x.images(first, count), dy.images(first, count));
+                let columns = &mut columns[..count * shapes.columns()];
+                if shapes.gathers_input() {
+                    if filter == 0 {
+                        gather_input(columns, x, shapes.output_size(), self.geometry);
+                    }
+                    let dy = Matrix::new(&dy.data[filter..], dy.pixels(), at_once, dy.stride);
+                    let columns = Matrix::new(columns, dy.rows, width, width);
+                    matmul(gradient, width, first > 0, dy.transposed(), columns);
+                } else {
+                    let rows = shapes.geometry.taps() * filters;
+                    gather_output(columns, dy, shapes.input_size(), self.geometry);
+                    let columns = Matrix::new(columns, x.pixels(), rows, rows);
+                    matmul(gradient, x.channels(), first > 0, columns.transposed(), pixels(&x));
+                }
+            });
+            let part = filter * width..(filter + at_once) * width;
+            let weight = weight[part.clone()].par_chunks_mut(CHUNK);
+            let moments = first[part.clone()].par_chunks_mut(CHUNK).zip(second[part].par_chunks_mut(CHUNK));
+            weight.zip(moments).zip(gradient.par_chunks(CHUNK)).for_each(|((weight, (first, second)), gradient)| {
+                update.apply(weight, gradient, first, second);
+            });
+        }
+    }
+}
+
+/// The two kernels one after the other, with the gradient in scratch memory: right, and no faster.
+impl CudaKernel for WgradAdam {
+    const IMPLEMENTATIONS: &'static [Implementation<WgradAdam>] =
+        &[Implementation::plain(|step: &WgradAdam, context| {
+            let gradient = context.workspace::<f32>();
+            let wgrad =
+                Wgrad { x: step.x, dy: step.dy, dw: Destination::overwrite(step.weight), geometry: step.geometry };
+            let [parameters, first, second]: [cuda::PtrMut<f32>; 3] =
+                [step.weight, step.first, step.second].map(|tensor| context.write(Access::Update(tensor)));
+            vec![
+                wgrad.launch(context, gradient),
+                adam_launch(
+                    step.weight.count(),
+                    step.options,
+                    context.control(),
+                    [parameters, first, second],
+                    gradient.as_ptr(),
+                ),
+            ]
+        })
+        .with_workspace(|step| step.weight.bytes())];
+}

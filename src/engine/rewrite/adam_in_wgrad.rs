@@ -1,0 +1,144 @@
+//! Adam inside the weight gradient's step: a tile of the gradient is used while it is in the cache, and the gradient is never
+//! written to memory as a whole.
+//!
+//! Condition, for a convolution's [`Wgrad`] and the [`Adam`] behind it that updates its weight:
+//!
+//! - the gradient has one writer, which overwrites, and Adam is its only reader;
+//! - no step between the two touches the weight or its moments: the layer's own input gradient, which reads the old weight, has
+//!   been computed by then;
+//! - no step between the two moves the control values on, and the weight is updated once in an execution.
+//!
+//! What is left of Adam's flat buffers (biases, gains, weights whose gradient gathers over several steps) is updated by Adam as
+//! before, part by part. Its gradients move to a buffer of their own size, where every step that writes them can be told so, and
+//! the flat gradient buffer is gone.
+
+use std::any::Any;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::engine::access::Access;
+use crate::engine::ops::adam::Adam;
+use crate::engine::ops::conv::{Wgrad, WgradAdam};
+use crate::engine::program::{Lifetime, Program, RecordedStep, Step, Touch};
+use crate::engine::tensor::{BufferId, DType, Tensor};
+
+/// Returns how many weight gradients took in their update.
+pub fn apply(program: &mut Program) -> usize {
+    let updates: Vec<usize> = (0..program.main).filter(|&index| as_a::<Adam>(program, index).is_some()).collect();
+    // The last one first: each replaces its step by several, which moves those behind it.
+    updates.into_iter().rev().map(|update| join(program, update)).sum()
+}
+
+fn as_a<S: Step>(program: &Program, index: usize) -> Option<&S> {
+    let step: &dyn Any = &*program.steps[index].step;
+    step.downcast_ref()
+}
+
+/// Joins the Adam at `update` with the weight gradients that meet the condition.
+fn join(program: &mut Program, update: usize) -> usize {
+    let Some(&adam) = as_a::<Adam>(program, update) else { return 0 };
+    let joined: Vec<(usize, WgradAdam)> = (0..update)
+        .filter_map(|index| {
+            let &Wgrad { x, dy, dw, geometry } = as_a::<Wgrad>(program, index)?;
+            let of = |flat: Tensor| Tensor { buffer: flat.buffer, ..dw.tensor };
+            let [weight, first, second] = [adam.parameters, adam.first, adam.second].map(of);
+            let step = WgradAdam { x, dy, weight, first, second, geometry, options: adam.options };
+            (!dw.accumulates() && meets_condition(program, index, update, dw.tensor, &step)).then_some((index, step))
+        })
+        .collect();
+    let count = joined.len();
+    if count == 0 {
+        return 0;
+    }
+    let taken: Vec<Range<usize>> = joined.iter().map(|(_, step)| step.weight.span()).collect();
+    for (index, step) in joined {
+        program.steps[index] = RecordedStep::new(Arc::new(step));
+    }
+    let rest = rest(adam.parameters.count(), taken);
+    let gradients = compact(program, update, adam.gradients, &rest);
+    let mut offset = 0;
+    let parts = rest.iter().map(|range| {
+        let part = |flat: Tensor, start: usize| {
+            let shape = [1, 1, 1, range.len()];
+            Tensor { offset: flat.offset + start, shape, stride: range.len(), ..flat }
+        };
+        let gradients = match gradients {
+            Some(compact) => part(compact, offset),
+            None => part(adam.gradients, range.start),
+        };
+        offset += range.len();
+        let [parameters, first, second] =
+            [adam.parameters, adam.first, adam.second].map(|flat| part(flat, range.start));
+        RecordedStep::new(Arc::new(Adam { parameters, gradients, first, second, options: adam.options }))
+    });
+    let parts: Vec<RecordedStep> = parts.collect();
+    program.main = program.main + parts.len() - 1;
+    program.steps.splice(update..=update, parts);
+    count
+}
+
+/// True if the weight gradient at `wgrad`, which writes `dw`, can take in the update at `update` as `joined`.
+fn meets_condition(program: &Program, wgrad: usize, update: usize, dw: Tensor, joined: &WgradAdam) -> bool {
+    let Some(adam) = as_a::<Adam>(program, update) else { return false };
+    if dw.buffer != adam.gradients.buffer {
+        return false;
+    }
+    let touches = |index: usize, access: Access| {
+        let touch = Touch::of(&access, &program.buffers);
+        program.steps[index].accesses.iter().any(|other| Touch::of(other, &program.buffers).conflicts(&touch))
+    };
+    let gradient_is_theirs =
+        (0..program.steps.len()).all(|index| index == wgrad || index == update || !touches(index, Access::Update(dw)));
+    let state = [joined.weight, joined.first, joined.second].map(Access::Update);
+    let between_leaves_alone = (wgrad + 1..update)
+        .all(|index| !state.iter().any(|&access| touches(index, access)) && !touches(index, Access::ReadControl));
+    let updated_once = (0..program.main).filter(|&index| as_a::<Adam>(program, index).is_some()).all(|index| {
+        index == update
+            || as_a::<Adam>(program, index).is_some_and(|other| other.parameters.buffer != adam.parameters.buffer)
+    });
+    gradient_is_theirs && between_leaves_alone && updated_once
+}
+
+/// What `taken` leaves of `0..count`, in order.
+fn rest(count: usize, mut taken: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    taken.sort_unstable_by_key(|range| range.start);
+    let starts = [0].into_iter().chain(taken.iter().map(|range| range.end));
+    let ends = taken.iter().map(|range| range.start).chain([count]);
+    starts.zip(ends).map(|(start, end)| start..end).filter(|range| !range.is_empty()).collect()
+}
+
+/// Moves the parts `rest` of the flat buffer of `gradients` to a new one, part behind part, and removes the old one. `None`, with
+/// nothing changed, where a step that writes there cannot be told to write elsewhere.
+fn compact(program: &mut Program, update: usize, gradients: Tensor, rest: &[Range<usize>]) -> Option<Tensor> {
+    let length = rest.iter().map(Range::len).sum();
+    let next = BufferId(program.buffers.len());
+    let moved = |tensor: Tensor| {
+        let mut start = 0;
+        for range in rest {
+            if range.start <= tensor.offset && tensor.offset < range.end {
+                return Tensor { buffer: next, offset: start + tensor.offset - range.start, ..tensor };
+            }
+            start += range.len();
+        }
+        tensor
+    };
+    let mut writers = Vec::new();
+    for (index, recorded) in program.steps.iter().enumerate().filter(|&(index, _)| index != update) {
+        let tensors = recorded.accesses.iter().filter_map(Access::tensor);
+        if tensors.into_iter().any(|tensor| tensor.buffer == gradients.buffer) {
+            writers.push((
+                index,
+                recorded.step.writing_to(&|tensor| match tensor.buffer == gradients.buffer {
+                    true => moved(tensor),
+                    false => tensor,
+                })?,
+            ));
+        }
+    }
+    let compact = program.buffers.add(DType::F32, [1, 1, 1, length], Lifetime::Persistent);
+    for (index, step) in writers {
+        program.steps[index] = RecordedStep::new(step);
+    }
+    program.buffers.remove(gradients.buffer);
+    Some(compact)
+}

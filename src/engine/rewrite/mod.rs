@@ -1,0 +1,31 @@
+//! Rewrites of a recorded program: other steps that compute the same bits in less time or memory.
+//!
+//! A [`Pass`] looks for steps that meet its condition, which its file states, and puts others in their place. It is never a second
+//! way to record: the plain program is what tests, reports and other devices see, and the same program without passes is
+//! what a pass is tested against, to the bit.
+
+mod adam_in_wgrad;
+
+use super::program::Program;
+
+/// One rewrite.
+#[derive(Debug)]
+pub struct Pass {
+    pub name: &'static str,
+    /// Rewrites wherever its condition holds; returns in how many places that was.
+    pub apply: fn(&mut Program) -> usize,
+}
+
+/// The passes of the CPU device, in their order.
+pub const CPU: &[Pass] = &[Pass { name: "Adam in the weight gradient", apply: adam_in_wgrad::apply }];
+
+impl Program {
+    /// The program after `passes`.
+    #[must_use]
+    pub fn rewritten(mut self, passes: &[Pass]) -> Program {
+        for pass in passes {
+            (pass.apply)(&mut self);
+        }
+        self
+    }
+}

@@ -1,0 +1,190 @@
+//! Programs that are rewritten for a device compute what the recorded ones do, to the bit.
+
+use clap::ValueEnum;
+use pixtape::engine::access::{Access, Control, Destination};
+use pixtape::engine::ops::adam::{AdamOptions, adam, advance};
+use pixtape::engine::ops::conv::{Dgrad, Geometry, Wgrad};
+use pixtape::engine::ops::copy::copy;
+use pixtape::engine::program::Program;
+use pixtape::engine::rewrite::CPU;
+use pixtape::engine::tape::Tape;
+use pixtape::engine::tensor::Tensor;
+use pixtape::gan::step::{StepOptions, StepOrder};
+use pixtape::gan::{Parameters, Recipe, Role, Spec};
+
+use super::state::{self, CONTROL};
+use crate::support::compare::assert_same_bits;
+use crate::support::machine::{Engine, arena, checked};
+use crate::support::values::values;
+
+/// Steps of this name.
+fn count(program: &Program, name: &str) -> usize {
+    program.steps().iter().filter(|recorded| recorded.step().name() == name).count()
+}
+
+/// Everything that training changes after some steps, of the program as recorded and as rewritten. Moments are far from zero by
+/// the second step, and dropout draws anew in each.
+fn compare(what: &str, options: &StepOptions, engine: Engine, steps: usize) {
+    let run = |rewrite: bool, check: bool| {
+        let (program, handles) = state::record(options);
+        let program = if rewrite { program.rewritten(CPU) } else { program };
+        let start = if check { checked } else { arena };
+        let mut machine = start(engine, program, CONTROL);
+        handles.load(&mut *machine);
+        for step in 0..steps {
+            handles.show(&mut *machine, step);
+            if check { machine.execute_checked(step as u64) } else { machine.execute() }
+        }
+        handles.everything(&*machine)
+    };
+    let recorded = run(false, false);
+    assert_same_bits(&format!("{what} on {engine:?}"), &run(true, false), &recorded);
+    assert_same_bits(&format!("{what} on {engine:?}, checked"), &run(true, true), &recorded);
+}
+
+/// Every recipe, in every order of its updates and with gradients that gather, in f32 and in f64.
+pub fn change_no_bit(engines: &[Engine]) {
+    for recipe in Recipe::value_variants() {
+        for (accumulate, batch) in [(1, 1), (1, 3), (2, 1)] {
+            for &engine in engines {
+                let options = StepOptions { accumulate, batch, ..StepOptions::of(*recipe, 32, 8, 0.5) };
+                compare(&format!("{recipe:?}, {accumulate} x {batch}"), &options, engine, 3);
+            }
+        }
+    }
+    for step_order in StepOrder::value_variants() {
+        let options = StepOptions { step_order: *step_order, ..StepOptions::of(Recipe::PytorchGan, 32, 8, 0.5) };
+        compare(&format!("{step_order:?}"), &options, Engine::F32, 3);
+    }
+}
+
+#[test]
+fn rewrites_change_no_bit() {
+    change_no_bit(&[Engine::F32, Engine::F64]);
+}
+
+/// The shapes of the full recipe, at which the matrix product cuts its work.
+#[test]
+fn rewrites_change_no_bit_at_full_size() {
+    compare("full size", &StepOptions::of(Recipe::PytorchGan, 256, 64, 0.5), Engine::F32, 2);
+}
+
+#[test]
+fn adam_joins_every_weight_gradient_of_the_published_steps() {
+    for recipe in Recipe::value_variants() {
+        let (program, handles) = state::record(&StepOptions::of(*recipe, 256, 64, 0.5));
+        let weights = |program: &Program| count(program, "conv_wgrad") + count(program, "conv_wgrad_adam");
+        // The last layer of pytorch-gan is folded: its own weight gradient is a sum of the folded one's taps.
+        let folded = count(&program, "upsample_fold_grad");
+        let (all, gradients) = (weights(&program), [handles.generator.gradients]);
+        let rewritten = program.rewritten(CPU);
+        assert_eq!(count(&rewritten, "conv_wgrad_adam"), all - folded, "{recipe:?}");
+        assert_eq!(weights(&rewritten), all, "{recipe:?}");
+        for gradients in gradients {
+            assert_eq!(rewritten.buffers().get(gradients.buffer()).count(), 0, "{recipe:?}: the gradients are gone");
+        }
+    }
+}
+
+/// What the program below changes of a convolution's backward pass and update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Change {
+    Nothing,
+    /// The input gradient, which reads the old weight, comes behind the weight gradient.
+    InputGradientBehind,
+    /// A second weight gradient adds to the first.
+    SecondWriter,
+    /// The weight gradient adds to what is there.
+    Accumulates,
+    /// Something else reads the gradient.
+    SecondReader,
+    /// It does so between two executions.
+    ReaderOnDemand,
+    /// The weight is updated once more.
+    SecondUpdate,
+    /// The step's number moves on in between.
+    AdvancesBefore,
+}
+
+const SHAPE: [usize; 4] = [5, 4, 4, 3];
+
+/// A weight and a bias with given activations and gradients, updated once; and what it computes.
+fn toy(change: Change) -> (Program, Parameters, [Tensor; 2], Tensor) {
+    let mut tape = Tape::new();
+    let weight = Spec { name: "w".into(), shape: SHAPE, role: Role::Weight };
+    let parameters = Parameters::new(&mut tape, vec![weight, Spec::bias("b", 5)]);
+    let [x, dx] = [(); 2].map(|()| tape.persistent([2, 6, 8, 3]));
+    let dy = tape.persistent([2, 3, 4, 5]);
+    let geometry = Geometry::HALVING;
+    let [weight, dw] = [parameters.values, parameters.gradients].map(|flat| parameters.part(flat, 0));
+    let copied = tape.persistent(SHAPE);
+    let input_gradient = || Dgrad { dy, weight, bias: None, dx: Destination::overwrite(dx), geometry };
+    let wgrad = |dw: Destination| Wgrad { x, dy, dw, geometry };
+    let accumulate = Destination { mode: pixtape::engine::access::Mode::Accumulate, tensor: dw };
+
+    if change != Change::InputGradientBehind {
+        tape.push(input_gradient());
+    }
+    tape.push(wgrad(if change == Change::Accumulates { accumulate } else { Destination::overwrite(dw) }));
+    match change {
+        Change::InputGradientBehind => tape.push(input_gradient()),
+        Change::SecondWriter => tape.push(wgrad(accumulate)),
+        Change::SecondReader => copy(&mut tape, dw, copied),
+        Change::AdvancesBefore => advance(&mut tape),
+        _ => {}
+    }
+    let options = AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 };
+    let update = |tape: &mut Tape| {
+        adam(tape, parameters.values, parameters.gradients, parameters.moments, options);
+    };
+    update(&mut tape);
+    if change == Change::SecondUpdate {
+        update(&mut tape);
+    }
+    if change != Change::AdvancesBefore {
+        advance(&mut tape);
+    }
+    if change == Change::ReaderOnDemand {
+        tape.begin_on_demand();
+        copy(&mut tape, dw, copied);
+    }
+    (tape.finish(), parameters, [x, dy], dx)
+}
+
+#[test]
+fn only_what_meets_the_condition_is_rewritten() {
+    for (change, joined) in [
+        (Change::Nothing, 1),
+        (Change::InputGradientBehind, 0),
+        (Change::SecondWriter, 0),
+        (Change::Accumulates, 0),
+        (Change::SecondReader, 0),
+        (Change::ReaderOnDemand, 0),
+        (Change::SecondUpdate, 0),
+        (Change::AdvancesBefore, 0),
+    ] {
+        let run = |rewrite: bool| {
+            let (program, parameters, given, dx) = toy(change);
+            let program = if rewrite { program.rewritten(CPU) } else { program };
+            let found = count(&program, "conv_wgrad_adam");
+            // Every access is to a buffer that is still there.
+            let tensors = program.steps().iter().flat_map(|recorded| recorded.accesses()).filter_map(Access::tensor);
+            assert!(
+                tensors.into_iter().all(|tensor| tensor.span().end <= program.buffers().get(tensor.buffer()).count())
+            );
+            let mut machine = checked(Engine::F32, program, Control { learning_rate: 1e-2, ..CONTROL });
+            for (name, tensor) in ["x", "dy"].into_iter().zip(given) {
+                machine.write(tensor, &values(name, tensor.count(), 1.0));
+            }
+            machine.write(parameters.values, &values("p", parameters.values.count(), 1.0));
+            for step in 0..3 {
+                machine.execute_checked(step);
+            }
+            let state = [parameters.values, parameters.moments[0], parameters.moments[1], dx];
+            (found, state.map(|tensor| machine.read(tensor)).concat())
+        };
+        let ((none, recorded), (found, rewritten)) = (run(false), run(true));
+        assert_eq!((none, found), (0, joined), "{change:?}");
+        assert_same_bits(&format!("{change:?}"), &rewritten, &recorded);
+    }
+}
