@@ -30,7 +30,8 @@ fn build() -> Result<(), String> {
     // Cargo starts this in `root`. Paths relative to it keep the machine's folders out of what nvcc says.
     let sources = sources(Path::new("kernels"))?;
     let scanned = sources.iter().map(|path| scan::file(path)).collect::<Result<Vec<_>, _>>()?;
-    let fatbins = nvcc::compile_all(&sources, &root, &out)?;
+    let fatbins =
+        nvcc::compile_all(&sources, &root, &out, &|name| env::var_os(name).filter(|value| !value.is_empty()))?;
     let code = bindings::generate(&scanned, fatbins.as_ref())?;
     let place = out.join("kernels.rs");
     fs::write(&place, code).map_err(|error| format!("cannot write {}: {error}", place.display()))

@@ -25,44 +25,75 @@ const LINE_NUMBERS: &str = "PIXTAPE_CUDA_LINE_NUMBERS";
 /// `build.rs` when it is done.
 const OWN_ENVIRONMENT: &str = ".venv-nvcc";
 
+/// The variables that decide about the compiler.
+const VARIABLES: [&str; 6] = ["NVCC", "CUDA_HOME", "PATH", REQUIRE, ARCHITECTURES, LINE_NUMBERS];
+
+/// Set to 1, makes it an error that there is no nvcc that works.
+const REQUIRE: &str = "PIXTAPE_REQUIRE_NVCC";
+
+const ARCHITECTURES: &str = "PIXTAPE_CUDA_ARCHS";
+
+/// A variable of the environment by its name, where it is set to something.
+pub type Environment<'a> = &'a (dyn Fn(&str) -> Option<OsString> + Sync);
+
+/// Compiles `sources` into `out`. `None`, with a warning, where there is no nvcc, or none that compiles a kernel without a body.
+///
 /// # Errors
-/// When nvcc does not compile a kernel, or when it is missing and `PIXTAPE_REQUIRE_NVCC` asks for it.
-pub fn compile_all(sources: &[PathBuf], root: &Path, out: &Path) -> Result<Option<Fatbins>, String> {
-    for variable in ["NVCC", "CUDA_HOME", "PATH", "PIXTAPE_REQUIRE_NVCC", "PIXTAPE_CUDA_ARCHS", LINE_NUMBERS] {
+/// When an nvcc that works does not compile a kernel; when `PIXTAPE_REQUIRE_NVCC` is 1 and there is none that works; or when a
+/// variable means nothing.
+pub fn compile_all(
+    sources: &[PathBuf],
+    root: &Path,
+    out: &Path,
+    environment: Environment<'_>,
+) -> Result<Option<Fatbins>, String> {
+    for variable in VARIABLES {
         println!("cargo::rerun-if-env-changed={variable}");
     }
-    let Some(nvcc) = find(root)? else {
-        let how = "tools/install-nvcc fetches it; NVCC or CUDA_HOME point to one that is there";
-        if set("PIXTAPE_REQUIRE_NVCC").is_some_and(|value| value == "1") {
-            return Err(format!("nvcc was not found and PIXTAPE_REQUIRE_NVCC asks for it: {how}"));
+    let without = |why: String| match is_set_to_1(environment, REQUIRE) {
+        true => Err(format!("{why}, and {REQUIRE}=1 asks for it")),
+        false => {
+            println!("cargo::warning={why}, so this build has no CUDA kernels");
+            Ok(None)
         }
-        println!("cargo::warning=nvcc was not found, so this build has no CUDA kernels: {how}");
-        return Ok(None);
+    };
+    let Some(nvcc) = find(root, environment)? else {
+        let how = "tools/install-nvcc fetches it; NVCC or CUDA_HOME point to one that is there";
+        return without(format!("nvcc was not found ({how})"));
     };
     println!("cargo::rerun-if-changed={}", nvcc.display());
-    let version = version(&nvcc)?;
-    let targets = targets()?;
-    let compile = |source: &PathBuf| compile(&nvcc, &targets, source, out);
+    let compiler = Compiler {
+        nvcc: &nvcc,
+        targets: targets(environment)?,
+        line_numbers: is_set_to_1(environment, LINE_NUMBERS),
+        out,
+    };
+    let version = match version(&nvcc).and_then(|version| compiler.try_out().map(|()| version)) {
+        Ok(version) => version,
+        Err(why) if environment(ARCHITECTURES).is_some() => {
+            return Err(format!("with {ARCHITECTURES} as it is set, nvcc does not compile an empty kernel: {why}"));
+        }
+        Err(why) => return without(format!("nvcc does not compile an empty kernel ({why})")),
+    };
     let files = thread::scope(|scope| {
-        let running: Vec<_> = sources.iter().map(|source| scope.spawn(move || compile(source))).collect();
+        let running: Vec<_> = sources.iter().map(|source| scope.spawn(|| compiler.compile(source))).collect();
         let joined = running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("a thread died".into())));
         joined.collect::<Result<Vec<_>, _>>()
     })?;
     Ok(Some(Fatbins { files, version }))
 }
 
-/// A variable of the environment; an empty one counts as none.
-fn set(variable: &str) -> Option<OsString> {
-    env::var_os(variable).filter(|value| !value.is_empty())
+fn is_set_to_1(environment: Environment<'_>, variable: &str) -> bool {
+    environment(variable).is_some_and(|value| value == "1")
 }
 
 /// `NVCC`, then `CUDA_HOME`, then the search path, then the project's own environment.
-fn find(root: &Path) -> Result<Option<PathBuf>, String> {
-    let path = env::var_os("PATH").unwrap_or_default();
+fn find(root: &Path, environment: Environment<'_>) -> Result<Option<PathBuf>, String> {
+    let path = environment("PATH").unwrap_or_default();
     let first = |folders: &mut dyn Iterator<Item = PathBuf>, name: &Path| {
         folders.map(|folder| folder.join(name)).find(|program| program.is_file())
     };
-    if let Some(nvcc) = set("NVCC").map(PathBuf::from) {
+    if let Some(nvcc) = environment("NVCC").map(PathBuf::from) {
         // A name alone is one on the search path, as a shell takes it.
         let found = match nvcc.file_name() == Some(nvcc.as_os_str()) {
             true => first(&mut env::split_paths(&path), &nvcc),
@@ -70,7 +101,7 @@ fn find(root: &Path) -> Result<Option<PathBuf>, String> {
         };
         return found.map(Some).ok_or_else(|| format!("NVCC names {}, which is not there", nvcc.display()));
     }
-    let home = set("CUDA_HOME").map(|home| PathBuf::from(home).join("bin"));
+    let home = environment("CUDA_HOME").map(|home| PathBuf::from(home).join("bin"));
     let mut folders = home.into_iter().chain(env::split_paths(&path)).chain(own_folders(root));
     Ok(first(&mut folders, Path::new("nvcc")))
 }
@@ -95,34 +126,53 @@ fn version(nvcc: &Path) -> Result<i32, String> {
 }
 
 /// The `-gencode` values.
-fn targets() -> Result<Vec<String>, String> {
-    let wanted = env::var("PIXTAPE_CUDA_ARCHS").unwrap_or_else(|_| ARCHS.into());
+fn targets(environment: Environment<'_>) -> Result<Vec<String>, String> {
+    let wanted = environment(ARCHITECTURES).map_or_else(|| ARCHS.into(), |value| value.to_string_lossy().into_owned());
     let target = |code: &str| {
         let number = code.strip_prefix("sm_").or(code.strip_prefix("compute_"));
-        let number = number.ok_or_else(|| format!("PIXTAPE_CUDA_ARCHS: '{code}' is neither sm_NN nor compute_NN"))?;
+        let number = number.ok_or_else(|| format!("{ARCHITECTURES}: '{code}' is neither sm_NN nor compute_NN"))?;
         Ok(format!("arch=compute_{number},code={code}"))
     };
     wanted.split(',').map(|code| target(code.trim())).collect()
 }
 
-/// Leaves what the assembler says about each kernel (registers, shared memory, spills) beside the machine code, for
-/// `tools/check-kernels`.
-fn compile(nvcc: &Path, targets: &[String], source: &Path, out: &Path) -> Result<PathBuf, String> {
-    let stem = source.file_stem().unwrap_or(OsStr::new("kernel"));
-    let fatbin = out.join(stem).with_extension("fatbin");
-    let mut command = Command::new(nvcc);
-    command.args(["--fatbin", "-std=c++20", "-O3", "-Werror", "all-warnings", "-Xptxas", "-v"]);
-    if set(LINE_NUMBERS).is_some_and(|value| value == "1") {
-        command.arg("-lineinfo");
+/// How nvcc is called.
+struct Compiler<'a> {
+    nvcc: &'a Path,
+    /// The `-gencode` values.
+    targets: Vec<String>,
+    line_numbers: bool,
+    out: &'a Path,
+}
+
+impl Compiler<'_> {
+    /// Has nvcc compile a kernel without a body: what fails there is the compiler's, and not a kernel's of the project.
+    fn try_out(&self) -> Result<(), String> {
+        let source = self.out.join("empty.cu");
+        let written = fs::write(&source, "extern \"C\" __global__ void empty() {}\n");
+        written.map_err(|error| format!("cannot write {}: {error}", source.display()))?;
+        self.compile(&source).map(drop)
     }
-    targets.iter().for_each(|target| {
-        command.args(["-gencode", target]);
-    });
-    command.arg("-o").arg(&fatbin).arg(source);
-    let report = run(&mut command)?;
-    let place = fatbin.with_extension("ptxas");
-    fs::write(&place, report).map_err(|error| format!("cannot write {}: {error}", place.display()))?;
-    Ok(fatbin)
+
+    /// Leaves what the assembler says about each kernel (registers, shared memory, spills) beside the machine code, for
+    /// `tools/check-kernels`.
+    fn compile(&self, source: &Path) -> Result<PathBuf, String> {
+        let stem = source.file_stem().unwrap_or(OsStr::new("kernel"));
+        let fatbin = self.out.join(stem).with_extension("fatbin");
+        let mut command = Command::new(self.nvcc);
+        command.args(["--fatbin", "-std=c++20", "-O3", "-Werror", "all-warnings", "-Xptxas", "-v"]);
+        if self.line_numbers {
+            command.arg("-lineinfo");
+        }
+        self.targets.iter().for_each(|target| {
+            command.args(["-gencode", target]);
+        });
+        command.arg("-o").arg(&fatbin).arg(source);
+        let report = run(&mut command)?;
+        let place = fatbin.with_extension("ptxas");
+        fs::write(&place, report).map_err(|error| format!("cannot write {}: {error}", place.display()))?;
+        Ok(fatbin)
+    }
 }
 
 /// What `command` prints, on both of its channels.

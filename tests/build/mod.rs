@@ -1,5 +1,6 @@
 //! The build script's reader of kernel declarations: what it takes, and that it refuses what it does not understand.
 
+mod nvcc;
 #[path = "../../build/scan.rs"]
 mod scan;
 

@@ -102,7 +102,7 @@ fn failing(functions: &[&str], version: i32) -> String {
 
 /// A driver that has `functions`, which are those of the simulator. It writes the names of those that were called to
 /// the file [`CALLED`]. `TEST_EXCLUSIVE`: another process has the GPU. `TEST_NO_POOLS`: it has no memory pools.
-/// `TEST_NO_KERNEL`: the kernels are not found. `TEST_NAME`: its name.
+/// `TEST_NO_KERNEL`: the kernels are not found. `TEST_LOAD`: the code with which machine code is refused. `TEST_NAME`: its name.
 fn forwarding(functions: &[&str], simulator: &Path) -> String {
     let names: Vec<String> = functions.iter().map(|name| format!("\"{name}\"")).collect();
     let count = names.len();
@@ -130,6 +130,9 @@ fn forwarding(functions: &[&str], simulator: &Path) -> String {
     for (i, name) in functions.iter().enumerate() {
         let special = match *name {
             "cuDevicePrimaryCtxRetain" => "(void* context, int device) { if (getenv(\"TEST_EXCLUSIVE\")) return 46;",
+            "cuModuleLoadData" => {
+                "(void* module, void* image) { if (getenv(\"TEST_LOAD\")) return atoi(getenv(\"TEST_LOAD\"));"
+            }
             "cuModuleGetFunction" => {
                 "(void* function, void* module, const char* name) { if (getenv(\"TEST_NO_KERNEL\")) return 500;"
             }
@@ -238,6 +241,23 @@ fn a_gpu_that_another_process_has_is_left_to_it() {
         scene.set("TEST_NAME", "a GPU");
         scene.set("CUDASIM_DRIVER_VERSION", "99000");
         assert_unusable(&scene, &words);
+    }
+}
+
+/// Machine code for other cards, and PTX that the driver is too old for.
+#[test]
+fn machine_code_that_the_gpu_does_not_run_is_a_line() {
+    let mut scene = scene();
+    let simulator = simulator_folder().join("libcuda.so");
+    compile(&scene, &forwarding(&FUNCTIONS, &simulator));
+    for (code, words) in [
+        (209, ["were not compiled for cudasim", "compute capability 9.0", "PIXTAPE_CUDA_ARCHS"]),
+        (222, ["the NVIDIA driver is too old for cudasim", "update the driver", "PIXTAPE_CUDA_ARCHS"]),
+    ] {
+        scene.set("TEST_LOAD", code.to_string());
+        let refused = scene.refused(&format!("train {TINY} --steps 1 --out new --device cuda"));
+        assert_eq!(refused.lines().count(), 1, "{refused}");
+        assert!(words.iter().all(|word| refused.contains(word)), "{refused}");
     }
 }
 

@@ -208,6 +208,11 @@ fn load_kernels(context: &Arc<CudaContext>, info: &Info) -> Result<Vec<CudaFunct
                 info.facts.capability.0,
                 info.facts.capability.1
             ),
+            DriverError(sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION) => anyhow!(
+                "the NVIDIA driver is too old for {}: it does not know the PTX that this build has for newer GPUs; update \
+                 the driver, or name the GPU's own architecture in PIXTAPE_CUDA_ARCHS and build again",
+                info.name
+            ),
             other => explain(&format!("cannot load the kernels of {}.cu on {}", module.name, info.name), other),
         })
     };
