@@ -6,8 +6,8 @@
 use std::fmt;
 use std::ops::Range;
 
-/// `[n, h, w, c]`: images, rows, columns, channels. Weights are `[s, kh, kw, b]`: channels on the small grid, kernel rows
-/// and columns, channels on the big grid.
+/// `[n, h, w, c]`: images, rows, columns, channels. Weights are `[k, kh, kw, c]`: output channels of the convolution, kernel
+/// rows and columns, input channels.
 pub type Shape = [usize; 4];
 
 /// The number format of a buffer's elements.
