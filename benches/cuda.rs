@@ -1,17 +1,30 @@
-//! Every op of the full recipe on the first GPU; see `common/ops.rs`. A kernel's time is what the GPU's own clock says.
+//! Every op of the recipes in full size on the first GPU; see `common/ops.rs`. A kernel's time is what the GPU's own clock says.
 //!
-//! Without a GPU there is nothing to measure, and the bench says so and ends well. The simulator counts as none.
+//! Without a GPU there is nothing to measure, and the bench says so and ends well. The simulator counts as none, unless
+//! `PIXTAPE_TAKE_SIMULATED_GPU=1` asks for a smoke test on it.
 
 mod common;
+#[expect(dead_code, reason = "what the rows test")]
+#[path = "../tests/ops/kinds/mod.rs"]
+mod kinds;
 #[path = "common/ops.rs"]
 mod ops;
+
+use std::env;
 
 use pixtape::engine::device::{DeviceChoice, Place};
 
 fn main() {
-    let chosen = DeviceChoice::Auto.choose().expect("the CPU is always there");
-    match chosen.place {
-        Place::Cuda(_) => common::run(|criterion| ops::all(criterion, chosen.place, "cuda ")),
-        Place::Cpu => println!("not measured: {}", chosen.note.unwrap_or_default()),
+    let takes_simulated = env::var_os("PIXTAPE_TAKE_SIMULATED_GPU").is_some_and(|value| value == "1");
+    let choice = if takes_simulated { DeviceChoice::Cuda(0) } else { DeviceChoice::Auto };
+    match choice.choose() {
+        Ok(chosen) if chosen.place != Place::Cpu => {
+            if takes_simulated {
+                println!("on a simulated GPU: that the kernels run is all that this shows, and the times mean nothing");
+            }
+            common::run(|criterion| ops::all(criterion, chosen.place, "cuda "));
+        }
+        Ok(chosen) => println!("not measured: {}", chosen.note.unwrap_or_default()),
+        Err(reason) => println!("not measured: {reason:#}"),
     }
 }

@@ -1,6 +1,9 @@
-//! Every op of the full recipe on the CPU; see `common/ops.rs`.
+//! Every op of the recipes in full size on the CPU; see `common/ops.rs`.
 
 mod common;
+#[expect(dead_code, reason = "what the rows test")]
+#[path = "../tests/ops/kinds/mod.rs"]
+mod kinds;
 #[path = "common/ops.rs"]
 mod ops;
 

@@ -1,11 +1,12 @@
 //! The whole training step: with small networks at two sizes (the larger is that of the built-in facades), and with the full
-//! ones at two sizes. Elements are steps.
+//! ones at two sizes.
 
 mod common;
 
 use std::time::Duration;
 
-use criterion::{Criterion, SamplingMode, Throughput};
+use common::rates::StepTime;
+use criterion::{Criterion, SamplingMode};
 use pixtape::engine::access::Control;
 use pixtape::engine::device::{Device, DeviceOptions, Place};
 use pixtape::gan::Recipe;
@@ -20,13 +21,10 @@ fn main() {
     });
 }
 
-fn bench(criterion: &mut Criterion, size: usize, width: usize, samples: usize) {
+fn bench(criterion: &mut Criterion<StepTime>, size: usize, width: usize, samples: usize) {
     let mut group = criterion.benchmark_group("training step");
     group.sampling_mode(SamplingMode::Flat).sample_size(samples);
-    group
-        .warm_up_time(Duration::from_secs(1))
-        .measurement_time(Duration::from_secs(5))
-        .throughput(Throughput::Elements(1));
+    group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(5));
     let mut device = None;
     group.bench_function(format!("{size}x{size}, {width} channels"), |bencher| {
         let device = device.get_or_insert_with(|| training_step(size, width));

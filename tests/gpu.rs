@@ -11,9 +11,10 @@ mod networks {
 }
 mod ops {
     pub mod adam;
-    pub mod case;
     pub mod cast;
     pub mod checks;
+    #[expect(dead_code, reason = "what the CPU alone is tested for, and the benches' layers")]
+    pub mod kinds;
     pub mod losses;
     #[expect(dead_code, reason = "finite differences, which move the inputs, are the CPU's alone")]
     pub mod trial;

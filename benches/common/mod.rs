@@ -1,16 +1,19 @@
 //! What the benches share.
 
+pub mod rates;
+
 use criterion::Criterion;
 use pixtape::config::available_threads;
 use pixtape::engine::device::Device;
 use pixtape::engine::device::cpu::with_threads;
 use pixtape::engine::philox::{Purpose, Stream};
 use pixtape::engine::tensor::Tensor;
+use rates::StepTime;
 
 /// Runs `benches` with as many threads as the machine has.
-pub fn run(benches: impl FnOnce(&mut Criterion) + Send) {
+pub fn run(benches: impl FnOnce(&mut Criterion<StepTime>) + Send) {
     let all = || {
-        let mut criterion = Criterion::default().configure_from_args();
+        let mut criterion = Criterion::default().with_measurement(StepTime).configure_from_args();
         benches(&mut criterion);
         criterion.final_summary();
     };

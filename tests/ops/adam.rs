@@ -4,15 +4,15 @@ use pixtape::engine::access::Control;
 use pixtape::engine::ops::adam::{AdamOptions, adam, advance};
 use pixtape::engine::tape::Tape;
 
-use super::case::{AdamRow, Op, table};
 use super::checks::{fixture, tolerance};
+use super::kinds::adam::{Row, adam_rows};
 use crate::support::compare::{assert_close, assert_same_bits};
 use crate::support::digest;
 use crate::support::machine::{Engine, Machine, arena, checked};
 use crate::support::values::values;
 
 /// Parameters after `row.steps` updates.
-fn train(name: &str, row: AdamRow, engine: Engine, check: bool) -> Vec<f64> {
+fn train(name: &str, row: Row, engine: Engine, check: bool) -> Vec<f64> {
     let mut tape = Tape::new();
     let (parameters, gradients) = tape.parameters(row.len);
     let moments = [tape.persistent(parameters.shape), tape.persistent(parameters.shape)];
@@ -32,14 +32,13 @@ fn train(name: &str, row: AdamRow, engine: Engine, check: bool) -> Vec<f64> {
 
 pub fn matches_pytorch(engine: Engine) {
     let fixture = fixture();
-    for case in table() {
-        let Op::Adam(row) = case.op else { continue };
-        let key = format!("{}/p", case.name);
+    for (case, row) in adam_rows() {
+        let key = format!("{case}/p");
         let (expected, _) = fixture.tensor(&key);
         let what = format!("{key} on {engine:?}");
-        let parameters = train(&case.name, row, engine, true);
+        let parameters = train(&case, row, engine, true);
         assert_close(&what, &parameters, &expected, tolerance(&fixture, &key, engine));
-        assert_same_bits(&what, &train(&case.name, row, engine, false), &parameters);
+        assert_same_bits(&what, &train(&case, row, engine, false), &parameters);
         digest::note(&what, &parameters);
     }
 }

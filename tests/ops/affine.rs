@@ -7,7 +7,7 @@ use pixtape::engine::tensor::Shape;
 use pixtape::gan::{Parameters, Spec};
 
 use super::CPU_ENGINES;
-use super::case::CONTROL;
+use super::trial::CONTROL;
 use crate::support::compare::assert_same_bits;
 use crate::support::machine::{Engine, checked};
 use crate::support::values::{image_values, values};

@@ -8,7 +8,7 @@ use pixtape::engine::program::Program;
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::{DType, Shape, Tensor};
 
-use super::case::CONTROL;
+use super::trial::CONTROL;
 use crate::support::compare::assert_same_bits;
 use crate::support::machine::{Engine, Machine, arena, checked};
 use crate::support::values::image_values;

@@ -1,6 +1,6 @@
 //! What every row of the table has to pass, on every engine.
 
-use super::case::{Case, Op, differentiable, table};
+use super::kinds::{Case, KINDS};
 use super::trial::{Layout, Results, Run, Trial};
 use crate::support::compare::{Tolerance, assert_close, assert_same_bits, largest};
 use crate::support::digest;
@@ -150,15 +150,20 @@ pub fn a_gradient_of_one_image_is_its_share(case: &Case, engine: Engine) {
 
 /// The rows with an output of several images.
 pub fn batches() -> Vec<Case> {
-    let batches: Vec<Case> = differentiable().filter(|case| case.op.y().is_some_and(|[n, ..]| n > 1)).collect();
+    let batches: Vec<Case> = all_rows().filter(|case| case.op.y().is_some_and(|[n, ..]| n > 1)).collect();
     assert!(batches.len() >= 5, "the table has rows with more than one image");
     batches
 }
 
-/// The rows of one kind, which are never none.
+/// The rows of one op, which are never none.
 pub fn rows(kind: &str) -> Vec<Case> {
-    let rows: Vec<Case> = table().into_iter().filter(|case| case.op.kind() == kind).collect();
-    assert!(!rows.is_empty(), "no row of kind {kind}");
-    assert!(rows.iter().all(|case| !matches!(case.op, Op::Adam(_))), "Adam has checks of its own");
+    let kind = KINDS.iter().find(|known| known.name == kind).expect("an op of this name");
+    let rows = (kind.cases)();
+    assert!(!rows.is_empty(), "{} has no rows", kind.name);
     rows
+}
+
+/// The rows of all ops.
+pub fn all_rows() -> impl Iterator<Item = Case> {
+    KINDS.iter().flat_map(|kind| (kind.cases)())
 }

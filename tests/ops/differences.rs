@@ -1,6 +1,6 @@
 //! Gradients against central differences, in f64: the one check that trusts nothing but the forward pass.
 
-use super::case::{Case, Op};
+use super::kinds::{Case, Output};
 use super::trial::{Layout, Results, Run, Trial};
 use crate::support::compare::largest;
 use crate::support::machine::Engine;
@@ -47,14 +47,9 @@ pub fn assert_gradients_are_slopes(case: &Case) {
 
 /// The number whose gradients the case computes.
 fn objective(case: &Case, results: &Results) -> f64 {
-    match case.op {
-        Op::Mse { weight, .. }
-        | Op::Bce { weight, .. }
-        | Op::BceLogits { weight, .. }
-        | Op::L1 { weight, .. }
-        | Op::L2 { weight, .. } => weight * results["value"][0],
-        _ => {
-            let shape = case.op.y().expect("every other op has an output image");
+    match case.op.output() {
+        Output::Loss(weight, _) => weight * results["value"][0],
+        Output::Image(shape, _) => {
             let dy = image_values(&format!("{}.dy", case.name), shape, 1.0);
             results["y"].iter().zip(dy).map(|(y, dy)| y * dy).sum()
         }

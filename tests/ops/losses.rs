@@ -3,7 +3,7 @@
 use pixtape::engine::ops::loss::{Criterion, Loss};
 use pixtape::engine::tape::{Root, Tape};
 
-use super::case::CONTROL;
+use super::trial::CONTROL;
 use crate::support::machine::{Engine, arena};
 use crate::support::values::values;
 

@@ -3,18 +3,24 @@
 
 pub mod adam;
 mod affine;
-pub mod case;
 pub mod cast;
 pub mod checks;
 mod differences;
+pub mod kinds;
 pub mod losses;
 pub mod trial;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use case::{Images, KINDS, Op, differentiable, table};
-use checks::fixture;
+use checks::{all_rows, fixture};
+use clap::ValueEnum;
 use differences::assert_gradients_are_slopes;
+use kinds::adam::adam_rows;
+use pixtape::engine::access::Access;
+use pixtape::engine::program::RecordedStep;
+use pixtape::engine::tensor::Shape;
+use pixtape::gan::Recipe;
+use pixtape::gan::step::{StepOptions, TrainingStep};
 
 use crate::support::machine::Engine;
 
@@ -23,14 +29,13 @@ const CPU_ENGINES: [Engine; 2] = [Engine::F32, Engine::F64];
 #[test]
 fn every_row_matches_pytorch() {
     for engine in CPU_ENGINES {
-        differentiable().for_each(|case| checks::matches_pytorch(&case, engine));
+        all_rows().for_each(|case| checks::matches_pytorch(&case, engine));
     }
 }
 
 #[test]
 fn every_row_matches_finite_differences() {
-    // At the edges of what a probability can be there is no slope.
-    for case in differentiable().filter(|case| !matches!(case.op, Op::Bce { x: Some(_), .. })) {
+    for case in all_rows().filter(|case| case.op.has_slope()) {
         assert_gradients_are_slopes(&case);
     }
 }
@@ -38,14 +43,14 @@ fn every_row_matches_finite_differences() {
 #[test]
 fn memory_and_order_change_nothing() {
     for engine in CPU_ENGINES {
-        differentiable().for_each(|case| checks::memory_and_order_change_nothing(&case, engine));
+        all_rows().for_each(|case| checks::memory_and_order_change_nothing(&case, engine));
     }
 }
 
 #[test]
 fn slices_change_nothing() {
     for engine in CPU_ENGINES {
-        differentiable().for_each(|case| checks::slices_change_nothing(&case, engine));
+        all_rows().for_each(|case| checks::slices_change_nothing(&case, engine));
     }
 }
 
@@ -67,7 +72,7 @@ fn not_a_number_shows_in_every_loss() {
 #[test]
 fn gradients_of_two_consumers_add_up() {
     for engine in CPU_ENGINES {
-        differentiable().for_each(|case| checks::gradients_of_two_consumers_add_up(&case, engine));
+        all_rows().for_each(|case| checks::gradients_of_two_consumers_add_up(&case, engine));
     }
 }
 
@@ -85,27 +90,62 @@ fn adam_matches_pytorch() {
     }
 }
 
-/// What the table has to hold for the tests above to mean something.
+/// What the rows have to hold for the tests above to mean something.
 #[test]
-fn the_table_covers_what_it_promises() {
-    let kinds: HashSet<&str> = table().iter().map(|case| case.op.kind()).collect();
-    assert_eq!(kinds, HashSet::from(KINDS), "every kind of op has a row");
-    let rows: Vec<_> = differentiable().collect();
-    let has = |what: &str, holds: &dyn Fn(Images, usize) -> bool| {
-        let shapes = rows.iter().map(|case| case.op.x());
-        assert!(shapes.into_iter().any(|[n, h, w, c]| holds(Images { n, h, w }, c)), "no row has {what}");
+fn the_rows_cover_what_they_promise() {
+    let rows: Vec<_> = all_rows().collect();
+    let has = |what: &str, holds: &dyn Fn([usize; 4]) -> bool| {
+        assert!(rows.iter().any(|case| holds(case.op.x())), "no row has {what}");
     };
     for channels in [1, 3, 6, 64] {
-        has(&format!("{channels} channels"), &|_, c| c == channels);
+        has(&format!("{channels} channels"), &|[.., c]| c == channels);
     }
     for batch in [1, 3] {
-        has(&format!("batch {batch}"), &|images, _| images.n == batch);
+        has(&format!("batch {batch}"), &|[n, ..]| n == batch);
     }
-    has("sides that no block size divides", &|images, _| images.h % 2 == 1 && images.w % 2 == 1 && images.w > 4);
+    has("sides that no block size divides", &|[_, h, w, _]| h % 2 == 1 && w % 2 == 1 && w > 4);
 
-    let fixture = fixture();
-    let names: HashSet<String> = table().into_iter().map(|case| case.name).collect();
+    for kind in kinds::KINDS.iter().filter(|kind| !(kind.cases)().is_empty()) {
+        assert!(!kind.pytorch.is_empty(), "{} says what PyTorch computes", kind.name);
+    }
+
+    let names: Vec<String> =
+        rows.into_iter().map(|case| case.name).chain(adam_rows().into_iter().map(|(name, _)| name)).collect();
+    let known: HashSet<&str> = names.iter().map(String::as_str).collect();
+    assert_eq!(known.len(), names.len(), "two rows have one name");
     let row = |key: &str| key.split('/').next().expect("a part").to_owned();
-    let unknown: Vec<String> = fixture.names().into_iter().filter(|key| !names.contains(&row(key))).collect();
-    assert!(unknown.is_empty(), "results that no row of the table computes: {unknown:?}");
+    let unknown: Vec<String> = fixture().names().into_iter().filter(|key| !known.contains(row(key).as_str())).collect();
+    assert!(unknown.is_empty(), "results that no row computes: {unknown:?}");
+}
+
+/// The name of a step and the shapes of its images.
+type Signature = (&'static str, Vec<Shape>);
+
+fn signature(recorded: &RecordedStep) -> Signature {
+    let shapes = recorded.accesses().iter().filter_map(Access::tensor).map(|tensor| tensor.shape);
+    (recorded.step().name(), shapes.filter(|[n, h, w, _]| n * h * w > 1).collect())
+}
+
+/// Every step of the published recipes whose time depends on its shape is among those that the benches time.
+#[test]
+fn the_benches_have_every_shape_of_the_published_steps() {
+    let mut timed = HashSet::new();
+    for layer in kinds::KINDS.iter().flat_map(|kind| (kind.layers)()) {
+        let mut recording = kinds::Recording::default();
+        (layer.record)(&mut recording);
+        let program = recording.tape.finish();
+        let steps = program.steps().iter().filter(|recorded| layer.steps.contains(&recorded.step().name()));
+        let found: Vec<Signature> = steps.map(signature).collect();
+        assert!(!found.is_empty(), "{} times nothing", layer.name);
+        timed.extend(found);
+    }
+    // What is bound by memory alone, or does next to nothing.
+    const OTHERS: [&str; 5] = ["adam", "advance", "bias_grad", "copy", "fill"];
+    for recipe in Recipe::value_variants() {
+        let recorded = TrainingStep::record(&StepOptions::of(*recipe, 256, 64, 0.5)).expect("a step");
+        let main = &recorded.program.steps()[..recorded.program.main_steps()];
+        let steps = main.iter().filter(|recorded| !OTHERS.contains(&recorded.step().name()));
+        let missing: BTreeSet<Signature> = steps.map(signature).filter(|step| !timed.contains(step)).collect();
+        assert!(missing.is_empty(), "{recipe:?}: {missing:?}");
+    }
 }

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use pixtape::engine::access::Control;
 use pixtape::engine::ops::copy::{Upstream, copy};
-use pixtape::engine::ops::loss::{Criterion, Loss};
+use pixtape::engine::ops::loss::Loss;
 use pixtape::engine::tape::{Root, Tape};
 use pixtape::engine::tensor::{Shape, Tensor};
 use pixtape::gan::{Parameters, Spec};
 
-use super::case::{CONTROL, Case, Op, WEIGHT_SCALE};
+use super::kinds::{Case, Output as Gives};
 use crate::support::machine::{Engine, Machine, arena, checked};
 use crate::support::values::{image_values, parameter_values};
 
@@ -40,6 +41,12 @@ pub enum Run {
 
 /// By name as in the fixture: "y", "dx", "dw", "db", "value".
 pub type Results = BTreeMap<String, Vec<f64>>;
+
+/// The place in a run of the rows that draw.
+pub const CONTROL: Control = Control { seed: 7, step: 3, learning_rate: 0.0 };
+
+/// Scale of parameters; everything else has scale 1.
+const PARAMETER_SCALE: f64 = 0.25;
 
 /// What surrounds a framed tensor when its gradient is looked at.
 const FRAME: f64 = 7.0;
@@ -135,7 +142,7 @@ impl Trial {
         let places: Vec<usize> = specs.iter().filter_map(place).collect();
         let part = |flat: Tensor, place: usize| parameters.part(flat, place);
         for (spec, &place) in specs.iter().zip(&places) {
-            let values = parameter_values(&format!("{name}.{}", spec.name), spec, WEIGHT_SCALE);
+            let values = parameter_values(&format!("{name}.{}", spec.name), spec, PARAMETER_SCALE);
             notes.give(part(parameters.values, place), values);
         }
 
@@ -221,27 +228,22 @@ impl Notes {
     ) {
         let framed = layout == Layout::Framed;
         let suffix = if consumer == 0 { "" } else { "_again" };
-        let Some(shape) = case.op.y() else {
-            let value = Place::new(tape, [1, 1, 1, 1], framed);
-            self.output(format!("value{suffix}"), &value, f64::NAN);
-            let (criterion, weight) = match case.op {
-                Op::Mse { target, weight, .. } => (Criterion::Mse { target }, weight),
-                Op::Bce { target, weight, .. } => (Criterion::Bce { target }, weight),
-                Op::BceLogits { target, weight, .. } => (Criterion::BceLogits { target }, weight),
-                Op::L1 { weight, .. } | Op::L2 { weight, .. } => {
+        let (shape, record) = match case.op.output() {
+            Gives::Image(shape, record) => (shape, record),
+            Gives::Loss(weight, criterion) => {
+                let value = Place::new(tape, [1, 1, 1, 1], framed);
+                self.output(format!("value{suffix}"), &value, f64::NAN);
+                let criterion = criterion(&mut || {
                     let values = image_values(&format!("{}.t", case.name), case.op.x(), 1.0);
-                    let target = self.give_image(tape, case.op.x(), values, framed).inner;
-                    let is_l1 = matches!(case.op, Op::L1 { .. });
-                    (if is_l1 { Criterion::L1 { target } } else { Criterion::L2 { target } }, weight)
-                }
-                _ => unreachable!("every op without an output image is a loss"),
-            };
-            self.roots.push(Box::new(Loss { of: x.inner, criterion, weight, value: value.inner }));
-            return;
+                    self.give_image(tape, case.op.x(), values, framed).inner
+                });
+                self.roots.push(Box::new(Loss { of: x.inner, criterion, weight, value: value.inner }));
+                return;
+            }
         };
         let y = Place::new(tape, shape, framed);
         self.output(format!("y{suffix}"), &y, f64::NAN);
-        case.op.record(tape, x.inner, weights, y.inner);
+        record(tape, x.inner, weights, y.inner);
         let dy = tape.persistent(shape);
         self.give(dy, image_values(&format!("{}.dy", case.name), shape, 1.0));
         let images = match layout {

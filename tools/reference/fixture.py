@@ -10,7 +10,6 @@ from safetensors.numpy import save_file
 from philox import values
 
 ROOT = Path(__file__).resolve().parents[2]
-OP_TABLE = ROOT / "tests/op_table.toml"
 FIXTURES = ROOT / "tests/fixtures"
 
 

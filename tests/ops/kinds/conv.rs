@@ -1,0 +1,218 @@
+//! Convolution and transposed convolution. `out` is the number of output channels and `pad` = [top, left, bottom, right]; of a
+//! transposed convolution `x` is the small input, and `pad` what is cut off of each side of the output.
+
+use pixtape::engine::access::Destination;
+use pixtape::engine::ops::conv::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, conv, conv_transpose};
+use pixtape::engine::tensor::Shape;
+use pixtape::gan::{Role, Spec};
+use serde::Deserialize;
+
+use super::{Kind, Layer, Op, Output, cases, describe};
+
+pub const KIND: Kind = Kind { name: "", pytorch: PYTORCH, cases: || cases::<Row>(CASES), layers };
+
+const PYTORCH: &str = r#"
+top, left, bottom, right = pad
+w = parameter("w", (c, out, *kernel) if transposed else (out, c, *kernel))
+b = parameter("b", (out,)) if bias else None
+if transposed:
+    y = F.conv_transpose2d(x, w, b, stride=stride, padding=top, dilation=dilation)
+else:
+    y = F.conv2d(F.pad(x, (left, right, top, bottom)), w, b, stride=stride, dilation=dilation)
+"#;
+
+const CASES: &str = r#"
+name                                      x            out  kernel  stride  dilation  pad        bias   transposed
+
+# The U-Net's and the discriminator's convolution: 4x4, stride 2, pad 1.
+conv_k4s2_6x10                            [1,6,10,3]   6    [4,4]   2       1         [1,1,1,1]  true   false
+conv_k4s2_5x7_batch3                      [3,5,7,3]    3    [4,4]   2       1         [1,1,1,1]  false  false
+conv_k4s2_2x2_to_1x1                      [3,2,2,6]    3    [4,4]   2       1         [1,1,1,1]  false  false
+conv_k4s2_2x35                            [1,2,35,1]   3    [4,4]   2       1         [1,1,1,1]  true   false
+conv_k4s2_1_to_64                         [1,4,4,1]    64   [4,4]   2       1         [1,1,1,1]  false  false
+conv_k4s2_64_to_3                         [1,2,4,64]   3    [4,4]   2       1         [1,1,1,1]  true   false
+
+# The discriminator's head: zero-pad one left and one top, then 4x4, stride 1, pad 1.
+conv_head_4x5                             [3,4,5,6]    1    [4,4]   1       1         [2,2,1,1]  false  false
+conv_head_2x2_from_64                     [1,2,2,64]   1    [4,4]   1       1         [2,2,1,1]  false  false
+
+# Other kernels, strides and paddings.
+conv_k4s1_5x6                             [1,5,6,3]    3    [4,4]   1       1         [1,1,1,1]  true   false
+conv_k3s1_5x7                             [1,5,7,6]    3    [3,3]   1       1         [1,1,1,1]  true   false
+conv_k3s1_1x1_map_batch3                  [3,1,1,3]    6    [3,3]   1       1         [1,1,1,1]  false  false
+conv_k3s1_unpadded                        [1,4,3,3]    3    [3,3]   1       1         [0,0,0,0]  false  false
+conv_k3s2_lopsided_pad                    [3,6,5,1]    3    [3,3]   2       1         [1,0,0,1]  true   false
+conv_k1s1_5x3_batch3                      [3,5,3,6]    1    [1,1]   1       1         [0,0,0,0]  true   false
+conv_k1s1_64_to_64                        [1,2,2,64]   64   [1,1]   1       1         [0,0,0,0]  false  false
+conv_k7x5_s3                              [1,11,9,3]   2    [7,5]   3       1         [3,1,2,4]  true   false
+conv_transpose_1x1                        [1,1,1,6]    3    [4,4]   2       1         [1,1,1,1]  false  true
+conv_transpose_2x2_batch3                 [3,2,2,3]    6    [4,4]   2       1         [1,1,1,1]  true   true
+conv_transpose_3x5                        [1,3,5,6]    3    [4,4]   2       1         [1,1,1,1]  false  true
+conv_transpose_5x3_one_channel            [3,5,3,1]    1    [4,4]   2       1         [1,1,1,1]  true   true
+conv_transpose_2x17                       [1,2,17,1]   3    [4,4]   2       1         [1,1,1,1]  false  true
+conv_transpose_64_to_3                    [1,1,2,64]   3    [4,4]   2       1         [1,1,1,1]  false  true
+conv_transpose_3_to_64                    [1,2,1,3]    64   [4,4]   2       1         [1,1,1,1]  false  true
+
+# Beyond what one task, tile or block of the CPU kernels holds: more than 64 output pixels an image, more than 256 pixels under
+# a bias, two channel blocks of which one is partial, more than 512 pixels of a loss.
+conv_k4s2_18x22_batch3                    [3,18,22,3]  5    [4,4]   2       1         [1,1,1,1]  true   false
+conv_transpose_9x10_to_18x20              [1,9,10,4]   3    [4,4]   2       1         [1,1,1,1]  true   true
+
+# Beyond what one block or run of the CUDA kernels holds, and never a multiple of it: blocks are 256 threads in a row, or 32
+# channels by 16 rows of pixels; sums are cut after 128 channels, after 1024 pixels and after 2048 elements of a loss.
+conv_k4s2_131_to_2                        [1,3,5,131]  2    [4,4]   2       1         [1,1,1,1]  true   false
+conv_k1s1_3_to_133                        [2,2,3,3]    133  [1,1]   1       1         [0,0,0,0]  true   false
+conv_k1s1_23x25_batch2                    [2,23,25,1]  2    [1,1]   1       1         [0,0,0,0]  true   false
+conv_transpose_131_to_3_batch2            [2,1,3,131]  3    [4,4]   2       1         [1,1,1,1]  true   true
+conv_transpose_2_to_35                    [1,2,3,2]    35   [4,4]   2       1         [1,1,1,1]  true   true
+
+# What other recipes need. A transposed convolution with stride 4 and dilation 3, whose outputs mostly see one input, some none;
+# the two of stride 2 meet taps 2 apart, whose stride and dilation have a common divisor.
+conv_transpose_k4s4d3_16x16_to_70x70      [1,16,16,3]  1    [4,4]   4       3         [0,0,0,0]  true   true
+conv_transpose_k4s4d3_3x5_from_37_batch2  [2,3,5,37]   1    [4,4]   4       3         [0,0,0,0]  true   true
+conv_transpose_k3x4_s2d2_padded           [2,3,4,3]    5    [3,4]   2       2         [1,1,1,1]  false  true
+conv_k3x2_s2d2_lopsided_pad               [2,9,8,3]    4    [3,2]   2       2         [2,1,1,0]  true   false
+conv_k4s1d3_11x13                         [1,11,13,2]  3    [4,4]   1       3         [1,2,0,1]  true   false
+
+# The 70x70 discriminator's last convolutions, and those of one that looks at single pixels.
+conv_k4s1_head_7x9_batch2_to_1            [2,7,9,6]    1    [4,4]   1       1         [1,1,1,1]  true   false
+conv_k1s1_6x7_from_6_to_64                [1,6,7,6]    64   [1,1]   1       1         [0,0,0,0]  true   false
+"#;
+
+#[derive(Debug, Deserialize)]
+struct Row {
+    x: Shape,
+    out: usize,
+    kernel: [usize; 2],
+    stride: usize,
+    dilation: usize,
+    pad: [usize; 4],
+    bias: bool,
+    transposed: bool,
+}
+
+impl Op for Row {
+    fn x(&self) -> Shape {
+        self.x
+    }
+
+    fn parameters(&self) -> Vec<Spec> {
+        let [rows, columns] = self.kernel;
+        let [k, c] = if self.transposed { [self.x[3], self.out] } else { [self.out, self.x[3]] };
+        let weight = Spec { name: "w".into(), shape: [k, rows, columns, c], role: Role::Weight };
+        [weight].into_iter().chain(self.bias.then(|| Spec::bias("b", self.out))).collect()
+    }
+
+    fn output(&self) -> Output<'_> {
+        let Row { x: [n, h, w, _], kernel, stride, dilation, pad: [top, left, bottom, right], .. } = *self;
+        let side = |size: usize, pads: usize, kernel: usize| match self.transposed {
+            true => (size - 1) * stride + dilation * (kernel - 1) + 1 - pads,
+            false => (size + pads - dilation * (kernel - 1) - 1) / stride + 1,
+        };
+        let shape = [n, side(h, top + bottom, kernel[0]), side(w, left + right, kernel[1]), self.out];
+        let geometry = Geometry { kernel, stride, dilation, pad: [top, left] };
+        let record = if self.transposed { conv_transpose } else { conv };
+        Output::Image(
+            shape,
+            Box::new(move |tape, x, parameters, y| {
+                record(tape, x, parameters[0], parameters.get(1).copied(), y, geometry);
+            }),
+        )
+    }
+}
+
+/// A convolution of one of the networks, or the one that is transposed: `[height, width, channels]` of its input and output.
+#[derive(Clone)]
+struct Convolution {
+    name: String,
+    x: [usize; 3],
+    y: [usize; 3],
+    geometry: Geometry,
+    transposed: bool,
+    /// Images of the forward pass, of the input gradient and of the weight gradient, wherever there are some.
+    images: [&'static [usize]; 3],
+}
+
+/// All convolutions of the recipes at 256x256 with 64 channels. The discriminator sees the fake and the real picture, at once or one
+/// by one; its input gradients in the generator's pass are those of the fake alone.
+fn convolutions() -> Vec<Convolution> {
+    let channels = |level: usize| if level == 0 { 3 } else { 64 << (level - 1).min(3) };
+    let generator: [&[usize]; 3] = [&[1], &[1], &[1]];
+    let discriminator: [&[usize]; 3] = [&[1, 2], &[1, 2], &[2]];
+    let mut all = Vec::new();
+    let mut add = |name: String, x, y, geometry, transposed, images| {
+        all.push(Convolution { name, x, y, geometry, transposed, images });
+    };
+    for level in 1..=8 {
+        let (side, c) = (256 >> level, channels(level));
+        let (x, y) = ([2 * side, 2 * side, channels(level - 1)], [side, side, c]);
+        // Nobody asks for the gradient of the generator's input.
+        let images = if level == 1 { [&[1][..], &[], &[1]] } else { generator };
+        add(format!("G.down{level}"), x, y, Geometry::HALVING, false, images);
+    }
+    for up in 1..=7 {
+        let (level, side) = (8 - up, 256 >> (8 - up));
+        let below = channels(level + 1);
+        let (x, y) = ([side, side, channels(level)], [side / 2, side / 2, if up == 1 { below } else { 2 * below }]);
+        add(format!("G.up{up}"), x, y, Geometry::HALVING, true, generator);
+    }
+    add("G.final of isola".into(), [256, 256, 3], [128, 128, 128], Geometry::HALVING, true, generator);
+    let folded = Geometry { kernel: [3, 3], stride: 1, dilation: 1, pad: [1, 1] };
+    add("G.final, folded".into(), [128, 128, 128], [128, 128, 12], folded, false, generator);
+    for level in 1..=4 {
+        let side = 256 >> level;
+        let inputs = if level == 1 { 6 } else { channels(level - 1) };
+        let (x, y) = ([2 * side, 2 * side, inputs], [side, side, channels(level)]);
+        // Of the pictures themselves only the fake has a gradient.
+        let images = if level == 1 { [discriminator[0], &[1], discriminator[2]] } else { discriminator };
+        add(format!("D.conv{level}"), x, y, Geometry::HALVING, false, images);
+    }
+    let stride_1 = |pad: usize| Geometry { kernel: [4, 4], stride: 1, dilation: 1, pad: [pad, pad] };
+    add("D.conv4 of isola".into(), [32, 32, 256], [31, 31, 512], stride_1(1), false, discriminator);
+    add("D.head".into(), [16, 16, 512], [16, 16, 1], stride_1(2), false, discriminator);
+    add("D.head of isola".into(), [31, 31, 512], [30, 30, 1], stride_1(1), false, discriminator);
+    let map = Geometry { kernel: [4, 4], stride: 4, dilation: 3, pad: [0, 0] };
+    add("D.map of block-ck".into(), [70, 70, 1], [16, 16, 512], map, true, discriminator);
+    all
+}
+
+fn layers() -> Vec<Layer> {
+    let mut layers = Vec::new();
+    for layer in convolutions() {
+        let [from, to] = if layer.transposed { [layer.y, layer.x] } else { [layer.x, layer.y] };
+        for (pass, images) in ["fprop", "dgrad", "wgrad"].into_iter().zip(layer.images) {
+            for &n in images {
+                let of = |[h, w, c]: [usize; 3]| [n, h, w, c];
+                let shapes = format!("{} -> {}", describe(of(from)), describe([1, to[0], to[1], to[2]]));
+                let name = format!("{} {pass} ({shapes})", layer.name);
+                let (x, y, geometry) = (of(layer.x), of(layer.y), layer.geometry);
+                let weight = [y[3], geometry.kernel[0], geometry.kernel[1], x[3]];
+                // A transposed convolution's forward pass is the other's input gradient, and the other way round.
+                layers.push(match (pass, layer.transposed) {
+                    ("wgrad", _) => Layer::new(name, &["conv_wgrad"], move |r| {
+                        let (x, dy) = (r.image(x), r.image(y));
+                        let dw = Destination::overwrite(r.tape.persistent(weight));
+                        r.tape.push(Wgrad { x, dy, dw, geometry });
+                    }),
+                    ("fprop", false) | ("dgrad", true) => Layer::new(name, &["conv_fprop"], move |r| {
+                        let (x, weight) = (r.image(x), r.weight(weight));
+                        let y = Destination::overwrite(r.tape.transient(y));
+                        r.tape.push(Fprop { x, weight, bias: None, y, geometry });
+                    }),
+                    _ => Layer::new(name, &["conv_dgrad"], move |r| {
+                        let (dy, weight) = (r.image(y), r.weight(weight));
+                        let dx = Destination::overwrite(r.tape.transient(x));
+                        r.tape.push(Dgrad { dy, weight, bias: None, dx, geometry });
+                    }),
+                });
+            }
+        }
+    }
+    let shape = [2, 128, 128, 64];
+    layers.push(Layer::new(format!("D.conv1 bias gradient ({})", describe(shape)), &["bias_grad"], move |r| {
+        let gradient = r.image(shape);
+        let bias = Destination::overwrite(r.tape.persistent([1, 1, 1, 64]));
+        r.tape.push(BiasGrad { gradient, bias });
+    }));
+    layers
+}
