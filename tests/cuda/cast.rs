@@ -18,3 +18,8 @@ fn casts_round_and_widen() {
 fn the_host_reads_and_writes_bf16() {
     on_device(|| cast::the_host_reads_and_writes_bf16(Engine::Cuda));
 }
+
+#[test]
+fn gradients_gather_in_bf16() {
+    on_device(|| cast::gradients_gather_in_bf16(Engine::Cuda));
+}

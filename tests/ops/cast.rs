@@ -115,6 +115,34 @@ pub fn casts_round_and_widen(engine: Engine) {
     }
 }
 
+/// Two consumers of a tensor of bf16: its gradient gathers in bf16, where the second to be differentiated, which is the first to be
+/// recorded, adds to what is there.
+pub fn gradients_gather_in_bf16(engine: Engine) {
+    let mut tape = Tape::new();
+    let [x, dx] = [(); 2].map(|()| tape.persistent(SHAPE));
+    let narrow = tape.transient_of(DType::Bf16, SHAPE);
+    cast(&mut tape, x, narrow);
+    let wide: [Tensor; 2] = [(); 2].map(|()| {
+        let wide = tape.transient(SHAPE);
+        cast(&mut tape, narrow, wide);
+        wide
+    });
+    let gradients = wide.map(|_| tape.persistent(SHAPE));
+    let roots = [0, 1].map(|index| Upstream { of: wide[index], gradient: gradients[index] });
+    let found = tape.backward(&[&roots[0], &roots[1]], &[x]).expect("gradients");
+    copy(&mut tape, found[0], dx);
+    let values = ["cast.first", "cast.second"].map(|tag| image_values(tag, SHAPE, 4.0));
+    let expected = values[0].iter().zip(&values[1]).map(|(first, second)| match engine {
+        Engine::F64 => second + first,
+        _ => rounded(engine, f64::from(rounded(engine, *second) as f32 + *first as f32)),
+    });
+    let expected: Vec<f64> = expected.collect();
+    let mut machine = arena(engine, tape.finish(), CONTROL);
+    gradients.iter().zip(&values).for_each(|(&gradient, values)| machine.write(gradient, values));
+    machine.execute();
+    assert_same_bits(&format!("dx on {engine:?}"), &machine.read(dx), &expected);
+}
+
 /// On every device: what it gives to run the cast with each implementation that there is.
 pub fn others(engine: Engine) -> Vec<&'static str> {
     arena(engine, record(false, 1).program, CONTROL).others()

@@ -60,6 +60,11 @@ fn casts_round_and_widen() {
 }
 
 #[test]
+fn gradients_gather_in_bf16() {
+    CPU_ENGINES.into_iter().for_each(cast::gradients_gather_in_bf16);
+}
+
+#[test]
 fn the_host_reads_and_writes_bf16() {
     CPU_ENGINES.into_iter().for_each(cast::the_host_reads_and_writes_bf16);
 }

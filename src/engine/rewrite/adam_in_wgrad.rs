@@ -6,7 +6,8 @@
 //! - the gradient has one writer, which overwrites, and Adam is its only reader;
 //! - no step between the two touches the weight or its moments: the layer's own input gradient, which reads the old weight, has
 //!   been computed by then;
-//! - no step between the two moves the control values on, and the weight is updated once in an execution.
+//! - no step between the two moves the control values on, and the weight is updated once in an execution;
+//! - Adam updates whole buffers, so that an offset means the same weight in all four.
 //!
 //! What is left of Adam's flat buffers (biases, gains, weights whose gradient gathers over several steps) is updated by Adam as
 //! before, part by part. Its gradients move to a buffer of their own size, where every step that writes them can be told so, and
@@ -37,6 +38,10 @@ fn as_a<S: Step>(program: &Program, index: usize) -> Option<&S> {
 /// Joins the Adam at `update` with the weight gradients that meet the condition.
 fn join(program: &mut Program, update: usize) -> usize {
     let Some(&adam) = as_a::<Adam>(program, update) else { return 0 };
+    let is_whole = |flat: Tensor| flat.offset == 0 && flat.count() == program.buffers.get(flat.buffer).count();
+    if ![adam.parameters, adam.gradients, adam.first, adam.second].into_iter().all(is_whole) {
+        return 0;
+    }
     let joined: Vec<(usize, WgradAdam)> = (0..update)
         .filter_map(|index| {
             let &Wgrad { x, dy, dw, geometry } = as_a::<Wgrad>(program, index)?;
@@ -113,6 +118,9 @@ fn compact(program: &mut Program, update: usize, gradients: Tensor, rest: &[Rang
     let length = rest.iter().map(Range::len).sum();
     let next = BufferId(program.buffers.len());
     let moved = |tensor: Tensor| {
+        if tensor.buffer != gradients.buffer {
+            return tensor;
+        }
         let mut start = 0;
         for range in rest {
             if range.start <= tensor.offset && tensor.offset < range.end {
@@ -120,19 +128,21 @@ fn compact(program: &mut Program, update: usize, gradients: Tensor, rest: &[Rang
             }
             start += range.len();
         }
+        // It stays where it is, and so does the buffer.
         tensor
+    };
+    let touches_old = |accesses: &[Access]| {
+        accesses.iter().filter_map(Access::tensor).any(|tensor| tensor.buffer == gradients.buffer)
     };
     let mut writers = Vec::new();
     for (index, recorded) in program.steps.iter().enumerate().filter(|&(index, _)| index != update) {
-        let tensors = recorded.accesses.iter().filter_map(Access::tensor);
-        if tensors.into_iter().any(|tensor| tensor.buffer == gradients.buffer) {
-            writers.push((
-                index,
-                recorded.step.writing_to(&|tensor| match tensor.buffer == gradients.buffer {
-                    true => moved(tensor),
-                    false => tensor,
-                })?,
-            ));
+        if touches_old(&recorded.accesses) {
+            let step = recorded.step.writing_to(&moved)?;
+            // What it reads there cannot be moved.
+            if touches_old(&step.accesses()) {
+                return None;
+            }
+            writers.push((index, step));
         }
     }
     let compact = program.buffers.add(DType::F32, [1, 1, 1, length], Lifetime::Persistent);

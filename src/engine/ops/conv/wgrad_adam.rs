@@ -46,6 +46,9 @@ impl Step for WgradAdam {
 /// smaller tiles the matrix product would pack its other operand too often.
 const TILE: usize = 1 << 19;
 
+/// Filters at least: the matrix product sums those of one filter in another order.
+const LEAST: usize = 2;
+
 /// Elements of one task of the update.
 const CHUNK: usize = 1 << 14;
 
@@ -61,7 +64,7 @@ impl WgradAdam {
         let shapes = self.shapes();
         let filters = self.dy.channels();
         match shapes.gathers_input() && shapes.images() >= self.x.shape[0] {
-            true => (TILE * filters / self.weight.count().max(1)).clamp(1, filters.max(1)),
+            true => (TILE * filters / self.weight.count().max(1)).clamp(LEAST, filters.max(LEAST)),
             false => filters,
         }
     }
@@ -70,7 +73,8 @@ impl WgradAdam {
 impl<T: Real> CpuKernel<T> for WgradAdam {
     fn workspace(&self) -> usize {
         let width = self.weight.count() / self.dy.channels().max(1);
-        self.shapes().workspace() + self.filters_at_once() * width
+        // One more, where it would be left over.
+        self.shapes().workspace() + (self.filters_at_once() + 1).min(self.dy.channels()) * width
     }
 
     fn run(&self, context: &cpu::Context<'_, T>) {
@@ -82,8 +86,10 @@ impl<T: Real> CpuKernel<T> for WgradAdam {
         let (columns, gradient) = context.workspace(CpuKernel::<T>::workspace(self)).split_at_mut(shapes.workspace());
         let filters = dy.channels();
         let width = weight.len() / filters.max(1);
-        for filter in (0..filters).step_by(at_once) {
-            let at_once = at_once.min(filters - filter);
+        let mut filter = 0;
+        while filter < filters {
+            let left = filters - filter;
+            let at_once = if left < at_once + LEAST { left } else { at_once };
             let gradient = &mut gradient[..at_once * width];
             shapes.for_each_group(|first, count| {
                 let (x, dy) = (x.images(first, count), dy.images(first, count));
@@ -108,6 +114,7 @@ impl<T: Real> CpuKernel<T> for WgradAdam {
             weight.zip(moments).zip(gradient.par_chunks(CHUNK)).for_each(|((weight, (first, second)), gradient)| {
                 update.apply(weight, gradient, first, second);
             });
+            filter += at_once;
         }
     }
 }
