@@ -1,7 +1,8 @@
 //! From `kernels/*.cu` to what the CUDA device embeds: a Rust struct for the argument of every kernel, and its machine code.
 //!
-//! The structs are made from the sources, so a misspelt kernel, a missing argument or one of another name does not compile. The machine code needs nvcc; without it the build succeeds with a warning, and the CUDA device says what is
-//! missing when somebody asks for it.
+//! The structs are made from the sources, so a misspelt kernel, a missing argument or one of another name does not compile. The
+//! machine code needs an nvcc that works; without one the build succeeds with a warning, and the CUDA device says what is missing
+//! when somebody asks for it.
 
 #[path = "build/bindings.rs"]
 mod bindings;
@@ -30,11 +31,19 @@ fn build() -> Result<(), String> {
     // Cargo starts this in `root`. Paths relative to it keep the machine's folders out of what nvcc says.
     let sources = sources(Path::new("kernels"))?;
     let scanned = sources.iter().map(|path| scan::file(path)).collect::<Result<Vec<_>, _>>()?;
+    let checked = sources.iter().zip(&scanned).map(|(path, source)| {
+        let checked = out.join(&source.module).with_extension("cu");
+        write(&checked, &bindings::with_layouts(path, &source.structs)).map(|()| checked)
+    });
+    let checked = checked.collect::<Result<Vec<_>, _>>()?;
     let fatbins =
-        nvcc::compile_all(&sources, &root, &out, &|name| env::var_os(name).filter(|value| !value.is_empty()))?;
+        nvcc::compile_all(&checked, &root, &out, &|name| env::var_os(name).filter(|value| !value.is_empty()))?;
     let code = bindings::generate(&scanned, fatbins.as_ref())?;
-    let place = out.join("kernels.rs");
-    fs::write(&place, code).map_err(|error| format!("cannot write {}: {error}", place.display()))
+    write(&out.join("kernels.rs"), &code)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 /// All `.cu` files of a folder, in the order of their names.

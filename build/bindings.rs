@@ -2,9 +2,10 @@
 //! tables of all kernels and of their machine code.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 
 use crate::nvcc::Fatbins;
-use crate::scan::{Kind, Source, Struct};
+use crate::scan::{Field, Kind, Source, Struct, TYPES};
 
 /// # Errors
 /// When two kernels share a name, or two structs that differ do.
@@ -35,11 +36,14 @@ pub fn generate(sources: &[Source], fatbins: Option<&Fatbins>) -> Result<String,
             );
         }
     }
-    let mut code: String = structs.iter().map(|(name, fields)| write_struct(name, fields)).collect();
+    let known =
+        |(_, rust, bytes): &(&str, &str, usize)| format!("const _: () = assert!(<{rust}>::BYTES == {bytes});\n");
+    let mut code: String = TYPES.iter().map(known).collect();
+    code.extend(structs.iter().map(|(name, fields)| write_struct(name, fields)));
     code += &constants;
     code += &format!(
         "/// All kernels; a launch names one by its index.\npub static KERNELS: &[Declared] = &[\n{table}];\n\n\
-         /// All kernel files, with their machine code where nvcc was found.\npub static MODULES: &[Module] = &[\n"
+         /// All kernel files, with their machine code where an nvcc compiled them.\npub static MODULES: &[Module] = &[\n"
     );
     for (index, source) in sources.iter().enumerate() {
         let fatbin = match fatbins {
@@ -57,20 +61,32 @@ pub fn generate(sources: &[Source], fatbins: Option<&Fatbins>) -> Result<String,
 }
 
 /// A struct with the fields of the kernels' own, and how it is laid out in memory.
-fn write_struct(name: &str, Struct { fields }: &Struct) -> String {
+fn write_struct(name: &str, Struct { fields, bytes, .. }: &Struct) -> String {
     let kind = |kind: &Kind| match kind {
-        Kind::Known(rust) => (*rust).to_owned(),
+        Kind::Known(rust, _) => (*rust).to_owned(),
         Kind::Struct(name) => name.clone(),
     };
     let declared: String =
         fields.iter().map(|field| format!("    pub {}: {},\n", field.name, kind(&field.kind))).collect();
-    let kinds: Vec<String> = fields.iter().map(|field| format!("<{}>::LAYOUT", kind(&field.kind))).collect();
-    let packed: String = fields.iter().map(|field| format!("        packed.push(&self.{});\n", field.name)).collect();
+    let pack = |Field { name, offset, .. }: &Field| format!("        self.{name}.pack(&mut bytes[{offset}..]);\n");
+    let packed: String = fields.iter().map(pack).collect();
     format!(
         "/// `struct {name}` of the kernels.\n#[derive(Clone, Copy, Debug)]\npub struct {name} {{\n{declared}}}\n\n\
-         impl {name} {{\n    /// Of the struct in memory.\n    pub const BYTES: usize = Self::LAYOUT.bytes;\n}}\n\n\
-         impl Pack for {name} {{\n    const LAYOUT: Layout = Layout::of_struct(&[{}]);\n\n    \
-         fn pack(&self, packed: &mut Packed) {{\n{packed}    }}\n}}\n\n",
-        kinds.join(", ")
+         impl Pack for {name} {{\n    const BYTES: usize = {bytes};\n\n    \
+         fn pack(&self, bytes: &mut [u8]) {{\n{packed}    }}\n}}\n\n"
     )
+}
+
+/// What nvcc compiles in place of the file `path`: the file, and that the structs of its kernels lie in memory as Rust packs them.
+pub fn with_layouts(path: &Path, structs: &BTreeMap<String, Struct>) -> String {
+    let mut text = format!("#include \"{}\"\n", path.display());
+    for (name, Struct { fields, bytes, .. }) in structs {
+        text += &format!("static_assert(sizeof({name}) == {bytes}, \"the size of {name} in Rust\");\n");
+        for Field { name: field, offset, .. } in fields {
+            text += &format!(
+                "static_assert(offsetof({name}, {field}) == {offset}, \"the offset of {name}::{field} in Rust\");\n"
+            );
+        }
+    }
+    text
 }

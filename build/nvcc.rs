@@ -12,16 +12,16 @@ pub struct Fatbins {
     pub version: i32,
 }
 
-/// What the machine code is for, unless `PIXTAPE_CUDA_ARCHS` says otherwise: machine code of sm_80 (which every 8.x GPU
-/// runs) and of sm_90a, and PTX that newer drivers compile for newer GPUs. The list is never taken from the GPU of the
+/// The targets unless `PIXTAPE_CUDA_ARCHS` names others: machine code of sm_80 (which every 8.x GPU runs) and of sm_90a, and
+/// PTX that newer drivers compile for newer GPUs. The list is never taken from the GPU of the
 /// machine that builds: a binary should run elsewhere too.
 const ARCHS: &str = "sm_80,sm_90a,compute_80";
 
-/// Whether profilers and compute-sanitizer should be able to name lines of the source. nvcc writes the absolute folder of the
+/// Set to 1, lets profilers and compute-sanitizer name lines of the source. nvcc writes the absolute folder of the
 /// source beside the numbers, and knows no option against it, so an ordinary build has none.
 const LINE_NUMBERS: &str = "PIXTAPE_CUDA_LINE_NUMBERS";
 
-/// Where `tools/install-nvcc` puts it. Cargo cannot be told to look out for a file that is not there yet, so the tool touches
+/// The folder into which `tools/install-nvcc` puts nvcc. Cargo cannot be told to look out for a file that is not there yet, so the tool touches
 /// `build.rs` when it is done.
 const OWN_ENVIRONMENT: &str = ".venv-nvcc";
 
@@ -68,15 +68,20 @@ pub fn compile_all(
         line_numbers: is_set_to_1(environment, LINE_NUMBERS),
         out,
     };
-    let version = match version(&nvcc).and_then(|version| compiler.try_out().map(|()| version)) {
+    let version = match version(&nvcc).and_then(|version| compiler.try_out(&[]).map(|()| version)) {
         Ok(version) => version,
+        Err(why) => return without(format!("nvcc does not compile an empty kernel ({why})")),
+    };
+    match compiler.try_out(&compiler.targets) {
+        Ok(()) => (),
         Err(why) if environment(ARCHITECTURES).is_some() => {
             return Err(format!("with {ARCHITECTURES} as it is set, nvcc does not compile an empty kernel: {why}"));
         }
-        Err(why) => return without(format!("nvcc does not compile an empty kernel ({why})")),
-    };
+        Err(why) => return without(format!("nvcc does not compile an empty kernel for {ARCHS} ({why})")),
+    }
     let files = thread::scope(|scope| {
-        let running: Vec<_> = sources.iter().map(|source| scope.spawn(|| compiler.compile(source))).collect();
+        let running: Vec<_> =
+            sources.iter().map(|source| scope.spawn(|| compiler.compile(source, &compiler.targets))).collect();
         let joined = running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("a thread died".into())));
         joined.collect::<Result<Vec<_>, _>>()
     })?;
@@ -136,7 +141,7 @@ fn targets(environment: Environment<'_>) -> Result<Vec<String>, String> {
     wanted.split(',').map(|code| target(code.trim())).collect()
 }
 
-/// How nvcc is called.
+/// A call of nvcc.
 struct Compiler<'a> {
     nvcc: &'a Path,
     /// The `-gencode` values.
@@ -146,25 +151,25 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    /// Has nvcc compile a kernel without a body: what fails there is the compiler's, and not a kernel's of the project.
-    fn try_out(&self) -> Result<(), String> {
+    /// Compiles an empty kernel for `targets`, or for nvcc's own where there are none. A failure is not a project kernel's.
+    fn try_out(&self, targets: &[String]) -> Result<(), String> {
         let source = self.out.join("empty.cu");
         let written = fs::write(&source, "extern \"C\" __global__ void empty() {}\n");
         written.map_err(|error| format!("cannot write {}: {error}", source.display()))?;
-        self.compile(&source).map(drop)
+        self.compile(&source, targets).map(drop)
     }
 
-    /// Leaves what the assembler says about each kernel (registers, shared memory, spills) beside the machine code, for
-    /// `tools/check-kernels`.
-    fn compile(&self, source: &Path) -> Result<PathBuf, String> {
+    /// Compiles `source`. The assembler's report on each kernel (registers, shared memory, spills) is left beside the machine
+    /// code, for `tools/check-kernels`.
+    fn compile(&self, source: &Path, targets: &[String]) -> Result<PathBuf, String> {
         let stem = source.file_stem().unwrap_or(OsStr::new("kernel"));
         let fatbin = self.out.join(stem).with_extension("fatbin");
         let mut command = Command::new(self.nvcc);
-        command.args(["--fatbin", "-std=c++20", "-O3", "-Werror", "all-warnings", "-Xptxas", "-v"]);
+        command.args(["--fatbin", "-std=c++20", "-O3", "-Werror", "all-warnings", "-Xptxas", "-v", "-I", "."]);
         if self.line_numbers {
             command.arg("-lineinfo");
         }
-        self.targets.iter().for_each(|target| {
+        targets.iter().for_each(|target| {
             command.args(["-gencode", target]);
         });
         command.arg("-o").arg(&fatbin).arg(source);
@@ -175,7 +180,7 @@ impl Compiler<'_> {
     }
 }
 
-/// What `command` prints, on both of its channels.
+/// The output of `command`, standard output and standard error together.
 fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| format!("cannot run {:?}: {error}", command.get_program()))?;
     let text = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();

@@ -31,42 +31,47 @@ pub struct Kernel {
     pub arguments: String,
 }
 
+/// A struct as C++ lays it out: each field at the next multiple of its alignment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Struct {
     pub fields: Vec<Field>,
+    pub bytes: usize,
+    pub align: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
     pub name: String,
     pub kind: Kind,
+    /// From the start of the struct, in bytes.
+    pub offset: usize,
 }
 
 /// The type of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// One of [`TYPES`], as Rust writes it.
-    Known(&'static str),
+    /// One of [`TYPES`]: as Rust writes it, and its bytes.
+    Known(&'static str, usize),
     /// Another struct.
     Struct(String),
 }
 
-/// Types of fields, as C++ and as Rust write them.
-const TYPES: [(&str, &str); 14] = [
-    ("const float*", "Ptr<f32>"),
-    ("float*", "PtrMut<f32>"),
-    ("const bf16*", "Ptr<bf16>"),
-    ("bf16*", "PtrMut<bf16>"),
-    ("const uint16_t*", "Ptr<u16>"),
-    ("const int*", "Ptr<i32>"),
-    ("int*", "PtrMut<i32>"),
-    ("const Control*", "Ptr<DeviceControl>"),
-    ("Control*", "PtrMut<DeviceControl>"),
-    ("CUtensorMap", "TensorMap"),
-    ("int", "i32"),
-    ("unsigned", "u32"),
-    ("float", "f32"),
-    ("double", "f64"),
+/// Types of fields, as C++ and as Rust write them, with their bytes, which are their alignment too.
+pub const TYPES: [(&str, &str, usize); 14] = [
+    ("const float*", "Ptr<f32>", 8),
+    ("float*", "PtrMut<f32>", 8),
+    ("const bf16*", "Ptr<bf16>", 8),
+    ("bf16*", "PtrMut<bf16>", 8),
+    ("const uint16_t*", "Ptr<u16>", 8),
+    ("const int*", "Ptr<i32>", 8),
+    ("int*", "PtrMut<i32>", 8),
+    ("const Control*", "Ptr<DeviceControl>", 8),
+    ("Control*", "PtrMut<DeviceControl>", 8),
+    ("TensorMap", "TensorMap", 128),
+    ("int", "i32", 4),
+    ("unsigned", "u32", 4),
+    ("float", "f32", 4),
+    ("double", "f64", 8),
 ];
 
 /// # Errors
@@ -186,22 +191,29 @@ fn collect(sources: &[&str], name: &str, structs: &mut BTreeMap<String, Struct>)
     });
     let body = body.ok_or_else(|| format!("there is no struct {name}"))?;
     let code: Vec<&str> = body.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
-    let mut fields = Vec::new();
+    let (mut fields, mut end, mut align) = (Vec::new(), 0_usize, 1);
     for declaration in code.join(" ").split(';').map(str::trim).filter(|declaration| !declaration.is_empty()) {
-        let found = field(declaration).map_err(|error| format!("struct {name}: {error}"))?;
-        for Field { kind, .. } in &found {
-            if let Kind::Struct(inner) = kind {
+        let (kind, names) = field(declaration).map_err(|error| format!("struct {name}: {error}"))?;
+        let (bytes, field_align) = match &kind {
+            Kind::Known(_, bytes) => (*bytes, *bytes),
+            Kind::Struct(inner) => {
                 collect(sources, inner, structs)?;
+                (structs[inner].bytes, structs[inner].align)
             }
+        };
+        for name in names {
+            let offset = end.next_multiple_of(field_align);
+            fields.push(Field { name: name.to_owned(), kind: kind.clone(), offset });
+            end = offset + bytes;
         }
-        fields.extend(found);
+        align = align.max(field_align);
     }
-    structs.insert(name.to_owned(), Struct { fields });
+    structs.insert(name.to_owned(), Struct { fields, bytes: end.next_multiple_of(align), align });
     Ok(())
 }
 
-/// The fields of one declaration: `float* y`, or `int height, width`.
-fn field(declaration: &str) -> Result<Vec<Field>, String> {
+/// Type and names of the fields of one declaration: `float* y`, or `int height, width`.
+fn field(declaration: &str) -> Result<(Kind, Vec<&str>), String> {
     let mut parts = declaration.split(',').map(str::trim);
     let first = parts.next().unwrap_or_default();
     let start = first.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).map_or(0, |at| at + 1);
@@ -211,11 +223,11 @@ fn field(declaration: &str) -> Result<Vec<Field>, String> {
     if names.iter().any(|name| !is_identifier(name)) || (names.len() > 1 && kind.ends_with('*')) {
         return Err(format!("'{declaration}' is no field: a type and a name, or a type and several names"));
     }
-    let known = TYPES.iter().find(|(c, _)| *c == kind).map(|(_, rust)| Kind::Known(rust));
+    let known = TYPES.iter().find(|(c, ..)| *c == kind).map(|&(_, rust, bytes)| Kind::Known(rust, bytes));
     let kind = match known {
         Some(known) => known,
         None if is_identifier(&kind) && kind.starts_with(|c: char| c.is_ascii_uppercase()) => Kind::Struct(kind),
         None => return Err(format!("'{declaration}': a kernel cannot take a '{kind}'")),
     };
-    Ok(names.into_iter().map(|name| Field { name: name.to_owned(), kind: kind.clone() }).collect())
+    Ok((kind, names))
 }

@@ -40,13 +40,13 @@ constexpr int TMA_THREADS = 128;
 
 // x is [pixels, c], by a tensor map with boxes of 256 pixels x 128 channels; y is [pixels, c].
 struct CastFromBf16Tma {
-  CUtensorMap map;
+  TensorMap map;
   float* y;
   int pixels, channels, y_stride, accumulate;
 };
 
-// The same; a block brings one box of x to shared memory. Machine code of Hopper alone has a body. Shared memory: 256 * 128 * 2 + 8 bytes.
-// Grid: (ceil(c / 128), ceil(pixels / 256)).
+// The same; a block brings one box of x to shared memory. For compute capability 9.0 and above. Shared memory:
+// 256 * 128 * 2 + 8 bytes. Grid: (ceil(c / 128), ceil(pixels / 256)).
 KERNEL(cast_from_bf16_tma, TMA_THREADS, CastFromBf16Tma args) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   DYN_SMEM(bf16, box, 1024);
@@ -58,7 +58,7 @@ KERNEL(cast_from_bf16_tma, TMA_THREADS, CastFromBf16Tma args) {
     mbar_init(barrier, 1);
     fence_mbar_init();
     mbar_arrive_expect_tx(barrier, BYTES);
-    tma_load_2d(tile, &args.map, barrier, first_channel, first_pixel);
+    tma_load_2d(tile, &args.map.encoded, barrier, first_channel, first_pixel);
   }
   __syncthreads();
   mbar_wait(barrier, 0);
@@ -67,5 +67,7 @@ KERNEL(cast_from_bf16_tma, TMA_THREADS, CastFromBf16Tma args) {
     if (pixel >= args.pixels || channel >= args.channels) continue;
     store(args.y + at(pixel, args.y_stride, channel), __bfloat162float(box[i]), args.accumulate);
   }
+#else
+  __trap();
 #endif
 }

@@ -27,6 +27,7 @@ KERNEL(scale, THREADS, Scale args) {
 
 struct Tick {
   Control* control;
+  TensorMap map;
 };
 
 KERNEL(tick, 32, Tick args) { args.control->step += 1; }
@@ -38,8 +39,12 @@ INSTANCE(apply_tanh_4, THREADS, Scale, apply<Tanh, 4>);
 
 const HEADER: &str = "// Beside the kernels.\nstruct Inner {\n  unsigned bits;\n};\n";
 
-fn field(name: &str, rust: &'static str) -> Field {
-    Field { name: name.to_owned(), kind: Kind::Known(rust) }
+fn known(rust: &'static str, bytes: usize) -> Kind {
+    Kind::Known(rust, bytes)
+}
+
+fn field(name: &str, kind: Kind, offset: usize) -> Field {
+    Field { name: name.to_owned(), kind, offset }
 }
 
 #[test]
@@ -52,19 +57,21 @@ fn declarations_are_read_with_their_lines_and_types() {
         arguments: arguments.to_owned(),
     };
     let expected =
-        [kernel("scale", 13, 256, "Scale"), kernel("tick", 20, 32, "Tick"), kernel("apply_tanh_4", 24, 256, "Scale")];
+        [kernel("scale", 13, 256, "Scale"), kernel("tick", 21, 32, "Tick"), kernel("apply_tanh_4", 25, 256, "Scale")];
     assert_eq!(found, expected);
-    let scale = [
-        field("x", "Ptr<f32>"),
-        field("y", "PtrMut<f32>"),
-        field("count", "i32"),
-        field("stride", "i32"),
-        Field { name: "inner".to_owned(), kind: Kind::Struct("Inner".to_owned()) },
-        field("factor", "f64"),
+    // Offsets and sizes as C++ has them on the GPUs and the 64-bit CPUs of CUDA.
+    let scale = vec![
+        field("x", known("Ptr<f32>", 8), 0),
+        field("y", known("PtrMut<f32>", 8), 8),
+        field("count", known("i32", 4), 16),
+        field("stride", known("i32", 4), 20),
+        field("inner", Kind::Struct("Inner".to_owned()), 24),
+        field("factor", known("f64", 8), 32),
     ];
-    assert_eq!(structs["Scale"], Struct { fields: scale.into() });
-    assert_eq!(structs["Inner"], Struct { fields: vec![field("bits", "u32")] });
-    assert_eq!(structs["Tick"], Struct { fields: vec![field("control", "PtrMut<DeviceControl>")] });
+    assert_eq!(structs["Scale"], Struct { fields: scale, bytes: 40, align: 8 });
+    assert_eq!(structs["Inner"], Struct { fields: vec![field("bits", known("u32", 4), 0)], bytes: 4, align: 4 });
+    let tick = vec![field("control", known("PtrMut<DeviceControl>", 8), 0), field("map", known("TensorMap", 128), 128)];
+    assert_eq!(structs["Tick"], Struct { fields: tick, bytes: 256, align: 128 });
     assert_eq!(structs.len(), 3);
 }
 
@@ -80,20 +87,20 @@ fn what_is_not_understood_is_refused_with_its_line() {
         ("int count, stride", "int size() const", ["13: ", "int size() const"]),
         ("int count, stride", "int count = 1", ["13: ", "int count = 1"]),
         ("Inner inner", "Outer inner", ["13: ", "no struct Outer"]),
-        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32, Tock args)", ["20: ", "no struct Tock"]),
-        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, WARP, Tick args)", ["20: ", "WARP"]),
-        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 2048, Tick args)", ["20: ", "1 to 1024"]),
-        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32, Tick a)", ["20: ", "args"]),
-        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32)", ["20: ", "name, threads and arguments"]),
-        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32, 2, Tick args)", ["20: ", "three parts"]),
-        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick<float>, 32, Tick args)", ["20: ", "tick<float>"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32, Tock args)", ["21: ", "no struct Tock"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, WARP, Tick args)", ["21: ", "WARP"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 2048, Tick args)", ["21: ", "1 to 1024"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32, Tick a)", ["21: ", "args"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32)", ["21: ", "name, threads and arguments"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32, 2, Tick args)", ["21: ", "three parts"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick<float>, 32, Tick args)", ["21: ", "tick<float>"]),
         (
             "INSTANCE(apply_tanh_4, THREADS, Scale, apply<Tanh, 4>)",
             "INSTANCE(apply_tanh_4, THREADS, Scale)",
-            ["24: ", "a function"],
+            ["25: ", "a function"],
         ),
         ("THREADS = 256", "THREADS = 8 * LANES", ["13: ", "8 * LANES"]),
-        ("KERNEL(tick, 32, Tick args)", "extern \"C\" __global__ void tick(Control* control)", ["20: ", "__global__"]),
+        ("KERNEL(tick, 32, Tick args)", "extern \"C\" __global__ void tick(Control* control)", ["21: ", "__global__"]),
         ("int count, stride;", "int count; /* and */ int stride;", ["8: ", "/*"]),
     ] {
         assert!(GOOD.contains(from), "{from}");

@@ -1,4 +1,4 @@
-//! What the build makes of an nvcc that is missing, does not work, or does not compile a kernel.
+//! The build with an nvcc that is missing, does not work, or does not compile a kernel.
 
 #[expect(dead_code, reason = "the build script alone writes bindings from what is compiled")]
 #[path = "../../build/nvcc.rs"]
@@ -18,7 +18,7 @@ struct Project {
     variables: HashMap<&'static str, OsString>,
 }
 
-/// Says its release, and compiles what a pattern of the shell names.
+/// A script that says its release and compiles what a pattern of the shell names, in place of nvcc.
 fn nvcc(compiles: &str) -> String {
     format!(
         "#!/bin/sh\ncase \"$*\" in\n*--version*) echo 'Cuda compilation tools, release 13.0, V13.0.88' ;;\n{compiles}) \
@@ -82,9 +82,15 @@ fn an_nvcc_that_compiles_no_empty_kernel_counts_as_none() {
     Project::new(Some(&broken)).with("PIXTAPE_REQUIRE_NVCC", "1").assert_refused(&words);
     let silent = "#!/bin/sh\necho none of your business\n";
     assert_eq!(Project::new(Some(silent)).build(), Ok(None));
-    // Where somebody has chosen what to compile for, that is what is wrong.
-    Project::new(Some(&broken)).with("PIXTAPE_CUDA_ARCHS", "sm_50").assert_refused(&["PIXTAPE_CUDA_ARCHS", "broken"]);
-    Project::new(Some(&broken)).with("PIXTAPE_CUDA_ARCHS", "hopper").assert_refused(&["hopper", "sm_NN"]);
+    // A compiler that works, but not for what it is asked.
+    let old = nvcc("*-gencode*) false ;;\n*empty.cu");
+    assert_eq!(Project::new(Some(&old)).build(), Ok(None));
+    Project::new(Some(&old))
+        .with("PIXTAPE_CUDA_ARCHS", "sm_50")
+        .assert_refused(&["PIXTAPE_CUDA_ARCHS", "empty kernel"]);
+    Project::new(Some(&old)).with("PIXTAPE_CUDA_ARCHS", "hopper").assert_refused(&["hopper", "sm_NN"]);
+    // One that does not work at all is not the fault of the architectures.
+    assert_eq!(Project::new(Some(&broken)).with("PIXTAPE_CUDA_ARCHS", "sm_90a").build(), Ok(None));
 }
 
 #[test]

@@ -44,9 +44,9 @@ struct PreparedLaunch {
     std::vector<void*> parameters;
 };
 
-// Tensor maps want 64-byte alignment.
+// Tensor maps want an alignment of 128 bytes.
 static void copy_parameters(PreparedLaunch& launch, void** parameters) {
-    constexpr size_t ALIGNMENT = 64;
+    constexpr size_t ALIGNMENT = alignof(CUtensorMap);
     const KernelDefinition& definition = launch.kernel->definition;
     for (unsigned i = 0; i < definition.parameter_count; i++) {
         auto bytes = std::make_unique<unsigned char[]>(definition.parameter_sizes[i] + ALIGNMENT);
@@ -130,7 +130,7 @@ CUDA_API cuModuleGetFunction(void** function, void* module, const char* name) {
     return SUCCESS;
 }
 
-enum FunctionAttribute { MAX_THREADS_PER_BLOCK = 0, MAX_DYNAMIC_SHARED = 8 };
+enum FunctionAttribute { MAX_THREADS_PER_BLOCK = 0, PTX_VERSION = 5, MAX_DYNAMIC_SHARED = 8 };
 
 CUDA_API cuFuncSetAttribute(void* function, int attribute, int value) {
     if (!function) return fail(INVALID_HANDLE, "cuFuncSetAttribute: no kernel");
@@ -145,6 +145,7 @@ CUDA_API cuFuncGetAttribute(int* value, int attribute, void* function) {
     const Kernel& kernel = *(Kernel*)function;
     *value = attribute == MAX_THREADS_PER_BLOCK ? (int)kernel.max_threads
              : attribute == MAX_DYNAMIC_SHARED  ? (int)kernel.max_dynamic_shared
+             : attribute == PTX_VERSION         ? 90
                                                 : 0;
     return SUCCESS;
 }

@@ -32,4 +32,4 @@ inline int3 make_int3(int x, int y, int z) { return {x, y, z}; }
 inline uint3 make_uint3(unsigned x, unsigned y, unsigned z) { return {x, y, z}; }
 
 struct dim3 { unsigned x = 1, y = 1, z = 1; };
-struct alignas(64) CUtensorMap { uint64_t opaque[16]; };
+struct alignas(128) CUtensorMap { uint64_t opaque[16]; };

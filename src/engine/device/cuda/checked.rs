@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::Cuda;
-use super::launching::{permit, run};
+use super::launching::{permit_shared_memory, run};
 use super::memory::bytes_of;
 use crate::engine::access::Access;
 use crate::engine::program::Lifetime;
@@ -28,7 +28,7 @@ impl Cuda {
                 self.memory.allocate(&self.stream, id, bytes)?;
             }
             let launches = self.launches(step);
-            permit(&self.gpu.functions, &launches)?;
+            permit_shared_memory(&self.gpu, &launches)?;
             launches.iter().try_for_each(|launch| run(&self.stream, &self.gpu.functions, launch))?;
             for id in uses[position].iter().filter(|id| !uses[position + 1..].iter().any(|later| later.contains(id))) {
                 self.memory.free(*id);

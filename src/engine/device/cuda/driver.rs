@@ -90,7 +90,7 @@ pub fn readable(version: i32) -> String {
 }
 
 impl Info {
-    /// Whether the kernels of this build run on the device.
+    /// Refuses a device on which the kernels of this build do not run.
     ///
     /// # Errors
     /// What is missing, and how to get it.
@@ -101,12 +101,12 @@ impl Info {
         self.ensure_runs(kernels::COMPILED_BY, version()?)
     }
 
-    /// Whether kernels of nvcc `compiled_by` run on the device with a driver for CUDA `version`.
+    /// Refuses a device on which kernels of nvcc `compiled_by` do not run with a driver for CUDA `version`.
     fn ensure_runs(&self, compiled_by: Option<i32>, version: i32) -> Result<()> {
         let Some(compiled_by) = compiled_by else {
             bail!(
-                "this build has no CUDA kernels, because nvcc was not found when it was built: run tools/install-nvcc, \
-                 or set CUDA_HOME to a CUDA toolkit, and build again"
+                "this build has no CUDA kernels, because it had no nvcc that works: run tools/install-nvcc, or set \
+                 CUDA_HOME to a CUDA toolkit, and build again"
             );
         };
         let (major, minor) = self.facts.capability;
@@ -149,6 +149,8 @@ pub fn usable(ordinal: usize) -> Result<Info> {
 #[derive(Debug)]
 pub struct Gpu {
     pub info: Info,
+    /// What a choice between implementations may depend on.
+    pub facts: GpuFacts,
     pub functions: Vec<CudaFunction>,
 }
 
@@ -168,7 +170,8 @@ pub fn open(ordinal: usize) -> Result<(Arc<CudaContext>, Arc<Gpu>)> {
         None => {
             let info = usable(ordinal)?;
             let functions = load_kernels(&context(ordinal)?, &info)?;
-            let gpu = Arc::new(Gpu { info, functions });
+            let facts = GpuFacts { capability: info.facts.capability.min(compiled_for(&functions)?), ..info.facts };
+            let gpu = Arc::new(Gpu { info, facts, functions });
             gpus.insert(ordinal, Arc::clone(&gpu));
             gpu
         }
@@ -222,6 +225,16 @@ fn load_kernels(context: &Arc<CudaContext>, info: &Info) -> Result<Vec<CudaFunct
         function.map_err(|error| explain(&format!("cannot find the kernel {}", kernel.name), error))
     };
     kernels::KERNELS.iter().map(find).collect()
+}
+
+/// The compute capability that all of the loaded machine code was compiled for. It can be lower than the GPU's, whose features
+/// the kernels then do without.
+fn compiled_for(functions: &[CudaFunction]) -> Result<(i32, i32)> {
+    let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_PTX_VERSION;
+    let versions = functions.iter().map(|function| function.get_attribute(attribute)).collect::<Result<Vec<_>, _>>();
+    let versions = versions.map_err(|error| explain("cannot look at the kernels", error))?;
+    let least = versions.into_iter().min().unwrap_or_default();
+    Ok((least / 10, least % 10))
 }
 
 #[cfg(test)]

@@ -4,29 +4,37 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use cudarc::driver::sys::{self, CUfunction_attribute, CUlaunchAttribute, CUlaunchAttributeID, CUlaunchAttributeValue};
 use cudarc::driver::{CudaFunction, CudaStream};
 
+use super::driver::Gpu;
 use super::errors::explain;
 use crate::engine::kernel::cuda::kernels::KERNELS;
 use crate::engine::kernel::cuda::{Attribute, Launch};
 
-/// Dynamic shared memory that every kernel may have; more has to be asked for, kernel by kernel.
-const WITHOUT_ASKING: usize = 48 << 10;
+/// Bytes of dynamic shared memory that a block of any kernel may have; more has to be permitted, kernel by kernel.
+const PERMITTED: usize = 48 << 10;
 
-/// Asks for the dynamic shared memory of `launches` where it is more than kernels have unasked.
+/// Permits the kernels of `launches` that use much dynamic shared memory as much as a block can have. The limit belongs to the
+/// kernel, which other programs on this GPU launch too, so it does not follow the launch.
 ///
 /// # Errors
-/// When the GPU has not that much.
-pub fn permit(functions: &[CudaFunction], launches: &[Launch]) -> Result<()> {
-    for launch in launches.iter().filter(|launch| launch.shared > WITHOUT_ASKING) {
+/// When the GPU has less than a launch uses.
+pub fn permit_shared_memory(gpu: &Gpu, launches: &[Launch]) -> Result<()> {
+    for launch in launches.iter().filter(|launch| launch.shared > PERMITTED) {
+        let (function, name) = (&gpu.functions[launch.kernel], KERNELS[launch.kernel].name);
+        let cannot = |error| explain(&format!("cannot permit {name} its shared memory"), error);
+        let fixed =
+            function.get_attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES).map_err(cannot)?;
+        let most = gpu.facts.shared_memory.saturating_sub(fixed.max(0) as usize);
+        ensure!(
+            launch.shared <= most,
+            "{name} uses {} bytes of shared memory, of which there are {most}",
+            launch.shared
+        );
         let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-        let set = functions[launch.kernel].set_attribute(attribute, launch.shared as i32);
-        set.map_err(|error| {
-            let name = KERNELS[launch.kernel].name;
-            explain(&format!("cannot give {name} {} bytes of shared memory", launch.shared), error)
-        })?;
+        function.set_attribute(attribute, most as i32).map_err(cannot)?;
     }
     Ok(())
 }
@@ -37,7 +45,7 @@ pub fn permit(functions: &[CudaFunction], launches: &[Launch]) -> Result<()> {
 /// When the driver refuses it.
 pub fn run(stream: &Arc<CudaStream>, functions: &[CudaFunction], launch: &Launch) -> Result<()> {
     let kernel = &KERNELS[launch.kernel];
-    let bytes = launch.argument.bytes();
+    let bytes = &launch.argument;
     // The driver reads as many bytes as the kernel declares.
     assert_eq!(bytes.len(), kernel.bytes, "the argument of {}", kernel.name);
     let cannot = |error| explain(&format!("cannot launch {}", kernel.name), error);
@@ -75,15 +83,6 @@ fn attribute(attribute: &Attribute) -> CUlaunchAttribute {
         Attribute::Priority(priority) => {
             value.priority = priority;
             CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PRIORITY
-        }
-        Attribute::Cluster(blocks) => {
-            let [x, y, z] = blocks.sizes();
-            value.clusterDim = sys::CUlaunchAttributeValue_union__bindgen_ty_1 { x, y, z };
-            CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
-        }
-        Attribute::ProgrammaticSerialization => {
-            value.programmaticStreamSerializationAllowed = 1;
-            CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
         }
     };
     CUlaunchAttribute { id, pad: [0; 4], value }

@@ -34,7 +34,7 @@ use crate::engine::tensor::{BufferId, DType, Tensor};
 use driver::Gpu;
 use errors::explain;
 use graph::Sequence;
-use launching::{permit, run};
+use launching::{permit_shared_memory, run};
 use memory::Memory;
 use samples::Staging;
 use tensor_map::tensor_map;
@@ -89,7 +89,7 @@ impl Cuda {
         let (main, all) = (cuda.program.main, cuda.program.steps.len());
         let sequence = |steps: std::ops::Range<usize>| {
             let launches: Vec<Launch> = steps.flat_map(|step| cuda.launches(step)).collect();
-            permit(&cuda.gpu.functions, &launches).map(|()| Sequence::new(launches, options.graph))
+            permit_shared_memory(&cuda.gpu, &launches).map(|()| Sequence::new(launches, options.graph))
         };
         let (main, on_demand) = (sequence(0..main)?, sequence(main..all)?);
         Ok(Cuda { main, on_demand, ..cuda })
@@ -110,7 +110,7 @@ impl Cuda {
         memory: impl FnOnce(&Arc<CudaStream>, &Program, &Dependencies) -> Result<Memory>,
     ) -> Result<Cuda> {
         let (context, gpu) = driver::open(options.ordinal)?;
-        let chosen = choose(&mut program, &gpu.info.facts, options.forced);
+        let chosen = choose(&mut program, &gpu.facts, options.forced);
         for (_, buffer) in program.buffers.iter() {
             ensure!(
                 i32::try_from(buffer.count()).is_ok(),
@@ -183,7 +183,7 @@ impl Cuda {
     /// Names of the implementations that can run step `index` here, and which of them does.
     pub fn implementations(&self, index: usize) -> (Vec<&'static str>, &'static str) {
         let step = &self.program.steps[index].step;
-        (step.implementations(&self.gpu.info.facts), self.chosen[index].implementation)
+        (step.implementations(&self.gpu.facts), self.chosen[index].implementation)
     }
 
     /// The values of `tensor`, pixel by pixel, bf16 widened, once everything before has been done. Those of a transient tensor may already

@@ -1,7 +1,5 @@
 //! Tensor maps, which tell the tensor memory accelerator where a tensor lies.
 
-use std::mem::MaybeUninit;
-
 use cudarc::driver::sys;
 
 use crate::engine::kernel::cuda::TensorMap;
@@ -20,11 +18,12 @@ pub fn tensor_map(tensor: Tensor, address: u64, [box_pixels, box_channels]: [usi
     let sizes = [tensor.channels() as u64, tensor.pixels() as u64];
     let strides = [(tensor.stride * tensor.dtype.bytes()) as u64];
     let (boxes, steps) = ([box_channels as u32, box_pixels as u32], [1_u32, 1]);
-    let mut map = MaybeUninit::<sys::CUtensorMap>::uninit();
-    // SAFETY: the arrays have as many entries as the rank of 2 asks for, and the map is written where there is room for one.
+    let mut map = TensorMap([0; 16]);
+    // SAFETY: the arrays have as many entries as the rank of 2 asks for, and `map` has the size and at least the alignment of a
+    // CUtensorMap.
     let encoded = unsafe {
         sys::cuTensorMapEncodeTiled(
-            map.as_mut_ptr(),
+            (&raw mut map).cast::<sys::CUtensorMap>(),
             element,
             2,
             address as *mut _,
@@ -39,6 +38,5 @@ pub fn tensor_map(tensor: Tensor, address: u64, [box_pixels, box_channels]: [usi
         )
     };
     assert!(encoded == sys::CUresult::CUDA_SUCCESS, "{tensor:?} has no tensor map: {encoded:?}");
-    // SAFETY: the driver has written it.
-    TensorMap(unsafe { map.assume_init() }.opaque)
+    map
 }

@@ -7,7 +7,7 @@ use cudarc::driver::sys::CUevent_flags;
 
 use super::Cuda;
 use super::errors::explain;
-use super::launching::{permit, run};
+use super::launching::{permit_shared_memory, run};
 
 impl Cuda {
     /// Runs every step of the main part once, in recorded order and launched one by one, and gives the time that each took.
@@ -21,7 +21,7 @@ impl Cuda {
         let event = |_| self.stream.context().new_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map_err(cannot);
         let stamps = (0..=steps).map(event).collect::<Result<Vec<_>>>()?;
         let launches: Vec<_> = (0..steps).map(|step| self.launches(step)).collect();
-        launches.iter().try_for_each(|launches| permit(&self.gpu.functions, launches))?;
+        launches.iter().try_for_each(|launches| permit_shared_memory(&self.gpu, launches))?;
         stamps[0].record(&self.stream).map_err(cannot)?;
         for (launches, ended) in launches.iter().zip(&stamps[1..]) {
             launches.iter().try_for_each(|launch| run(&self.stream, &self.gpu.functions, launch))?;

@@ -1,4 +1,4 @@
-//! What a step sees when it says what to launch: the addresses of the tensors that it declared.
+//! The addresses of the tensors that a step declared, for its launches.
 
 use super::control::DeviceControl;
 use super::pack::{Ptr, PtrMut, TensorMap};
@@ -67,7 +67,7 @@ impl Context<'_> {
     }
 }
 
-/// Numbers that lie in buffers, as kernels take their addresses.
+/// A type of numbers that buffers have.
 pub trait Element {
     const DTYPE: DType;
 }

@@ -1,15 +1,15 @@
 //! Several implementations of one step, and the choice among them.
 //!
 //! A step's implementations stand in one table ([`CudaKernel::IMPLEMENTATIONS`]), each with the conditions under which it can run
-//! and under which it is the faster one. The choice is made once, when a program is brought to a GPU; scratch memory and launches
+//! and under which it is preferred. The choice is made once, when a program is brought to a GPU; scratch memory and launches
 //! follow from it.
 
 use super::{Context, Launch};
 
-/// What a choice may depend on, beside the step.
+/// The facts on a GPU that the choice of an implementation may depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GpuFacts {
-    /// Compute capability, major and minor.
+    /// Compute capability, major and minor: the GPU's, or what the kernels were compiled for where that is less.
     pub capability: (i32, i32),
     pub multiprocessors: usize,
     /// Bytes of shared memory that a block can have at most, by opt-in.
@@ -20,11 +20,11 @@ pub struct GpuFacts {
 
 /// One way to do the step `S`.
 pub struct Implementation<S> {
-    /// As tests and measurements ask for it; each of a step has its own.
+    /// Unique in its table.
     pub name: &'static str,
-    /// True where the result is right.
+    /// True if the step can be done so on this GPU.
     pub runs: fn(&S, &GpuFacts) -> bool,
-    /// True where it is faster than those behind it in the table.
+    /// True if it is preferred to those after it in the table.
     pub pays: fn(&S, &GpuFacts) -> bool,
     /// Bytes of scratch memory, which [`Context::workspace`] hands out.
     pub workspace: fn(&S) -> usize,
@@ -33,7 +33,7 @@ pub struct Implementation<S> {
 }
 
 impl<S> Implementation<S> {
-    /// A plain kernel, which runs whatever the step, without scratch memory.
+    /// The implementation that runs for every step on every GPU, without scratch memory.
     pub const fn plain(launches: fn(&S, &Context<'_>) -> Vec<Launch>) -> Implementation<S> {
         Implementation { name: "plain", runs: |_, _| true, pays: |_, _| true, workspace: |_| 0, launches }
     }
@@ -44,9 +44,9 @@ impl<S> Implementation<S> {
     }
 }
 
-/// What a step does on CUDA.
+/// A step that CUDA executes.
 pub trait CudaKernel: Sized + 'static {
-    /// The ways to do it. Of those that run the first that pays is taken; the last one always runs and pays.
+    /// Of those that run the first that pays is taken; the last one always runs and pays.
     const IMPLEMENTATIONS: &'static [Implementation<Self>];
 }
 
@@ -58,7 +58,7 @@ pub trait CudaStep {
     /// Bytes of scratch memory of an implementation.
     fn workspace(&self, implementation: &str) -> usize;
 
-    /// What an implementation launches, in order.
+    /// The launches of an implementation, in order.
     fn launches(&self, implementation: &str, context: &Context<'_>) -> Vec<Launch>;
 }
 

@@ -44,7 +44,7 @@
 
 use super::control::DeviceControl;
 use super::launch::Kernel;
-use super::pack::{Layout, Pack, Packed, Ptr, PtrMut, TensorMap};
+use super::pack::{Pack, Ptr, PtrMut, TensorMap};
 use half::bf16;
 
 /// A kernel as the device looks it up.
@@ -63,7 +63,7 @@ pub struct Declared {
 #[derive(Debug)]
 pub struct Module {
     pub name: &'static str,
-    /// Machine code for several GPUs; empty when there was no nvcc.
+    /// Machine code for several GPUs; empty in a build without an nvcc that works.
     pub fatbin: &'static [u8],
 }
 

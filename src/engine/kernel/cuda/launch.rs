@@ -1,11 +1,12 @@
-//! A kernel's launch as plain data: which kernel, how many blocks of which shape, with which argument.
+//! A kernel's launch as plain data: the kernel, how many blocks of which shape, its argument.
 //!
 //! The one idea: what a step launches is computed once, in safe code, by the generated constants of [`super::kernels`]; to
 //! execute a program is to go through lists of these.
 
 use std::marker::PhantomData;
 
-use super::pack::{Pack, Packed};
+use super::kernels::KERNELS;
+use super::pack::Pack;
 
 /// One launch. Made by [`Kernel::launch`].
 #[derive(Clone, Debug, PartialEq)]
@@ -19,19 +20,15 @@ pub struct Launch {
     /// Bytes of dynamic shared memory of a block.
     pub(in crate::engine) shared: usize,
     pub(in crate::engine) attributes: Vec<Attribute>,
-    /// The struct that the kernel takes.
-    pub(in crate::engine) argument: Packed,
+    /// The struct that the kernel takes, as it lies in memory.
+    pub(in crate::engine) argument: Vec<u8>,
 }
 
-/// What a launch asks of the driver beyond its sizes.
+/// An attribute of a launch, as `cuLaunchKernelEx` takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attribute {
     /// Kernels of a lower number go first where several wait.
     Priority(i32),
-    /// Blocks of a thread block cluster.
-    Cluster(Dim3),
-    /// The launch may begin before the one in front of it has ended: the kernel itself waits (griddepcontrol).
-    ProgrammaticSerialization,
 }
 
 /// A kernel of the project, which takes the struct `A`.
@@ -54,15 +51,15 @@ impl<A: Pack> Kernel<A> {
 
     /// A launch of `grid` blocks.
     pub fn launch(&self, grid: impl Into<Dim3>, argument: A) -> Launch {
-        let mut packed = Packed::default();
-        packed.push(&argument);
+        let mut bytes = vec![0; A::BYTES];
+        argument.pack(&mut bytes);
         Launch {
             kernel: self.index,
             grid: grid.into(),
             block: self.threads.into(),
             shared: 0,
             attributes: Vec::new(),
-            argument: packed,
+            argument: bytes,
         }
     }
 
@@ -74,9 +71,15 @@ impl<A: Pack> Kernel<A> {
 
 impl Launch {
     /// With blocks of another shape.
+    ///
+    /// # Panics
+    /// When that is more threads than the kernel was declared with.
     #[must_use]
     pub fn block(self, block: impl Into<Dim3>) -> Launch {
-        Launch { block: block.into(), ..self }
+        let (block, kernel) = (block.into(), &KERNELS[self.kernel]);
+        let threads: usize = block.0.iter().product();
+        assert!(threads <= kernel.threads as usize, "a block of {block:?} for {}", kernel.name);
+        Launch { block, ..self }
     }
 
     /// With `bytes` of dynamic shared memory for each block.
@@ -85,6 +88,7 @@ impl Launch {
         Launch { shared: bytes, ..self }
     }
 
+    /// With an attribute of the launch.
     #[must_use]
     pub fn attribute(mut self, attribute: Attribute) -> Launch {
         self.attributes.push(attribute);

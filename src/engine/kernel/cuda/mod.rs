@@ -1,4 +1,4 @@
-//! What a step's body works with on CUDA: the addresses of its tensors, and launches as plain data.
+//! Steps on CUDA: the addresses of their tensors, their implementations, and launches as plain data.
 
 mod context;
 mod control;
@@ -11,7 +11,7 @@ pub use context::{Context, Element};
 pub use control::DeviceControl;
 pub use implementation::{CudaKernel, CudaStep, GpuFacts, Implementation};
 pub use launch::{Attribute, Dim3, Kernel, Launch, int};
-pub use pack::{Layout, Pack, Packed, Ptr, PtrMut, TensorMap};
+pub use pack::{Pack, Ptr, PtrMut, TensorMap};
 
 use crate::engine::tensor::Tensor;
 
