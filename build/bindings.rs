@@ -36,8 +36,7 @@ pub fn generate(sources: &[Source], fatbins: Option<&Fatbins>) -> Result<String,
             );
         }
     }
-    let known =
-        |(_, rust, bytes): &(&str, &str, usize)| format!("const _: () = assert!(<{rust}>::BYTES == {bytes});\n");
+    let known = |(_, rust, bytes): &(&str, &str, usize)| format!("const _: [(); {bytes}] = [(); <{rust}>::BYTES];\n");
     let mut code: String = TYPES.iter().map(known).collect();
     code.extend(structs.iter().map(|(name, fields)| write_struct(name, fields)));
     code += &constants;

@@ -25,19 +25,19 @@ KERNEL(adam_update, THREADS, AdamUpdate args) {
     corrections[1] = float(sqrt(1.0 - pow(args.beta2, update)));
   }
   __syncthreads();
-  const float step_size = corrections[0], root_correction = corrections[1];
-  const float keep1 = float(args.beta1), take1 = float(1.0 - args.beta1);
-  const float keep2 = float(args.beta2), take2 = float(1.0 - args.beta2);
-  const float margin = float(args.epsilon);
+  const float step_size = corrections[0], sqrt_bias_correction2 = corrections[1];
+  const float beta1 = float(args.beta1), one_minus_beta1 = float(1.0 - args.beta1);
+  const float beta2 = float(args.beta2), one_minus_beta2 = float(1.0 - args.beta2);
+  const float epsilon = float(args.epsilon);
 
   for (unsigned i = thread_index(); i < unsigned(args.count); i += gridDim.x * THREADS) {
     const float gradient = args.gradients[i];
-    const float mean = fmaf(gradient, take1, args.first[i] * keep1);
-    const float square = fmaf(gradient * gradient, take2, args.second[i] * keep2);
-    args.first[i] = mean;
-    args.second[i] = square;
-    const float denominator = sqrtf(square) / root_correction + margin;
-    args.parameters[i] -= step_size * mean / denominator;
+    const float first = fmaf(gradient, one_minus_beta1, args.first[i] * beta1);
+    const float second = fmaf(gradient * gradient, one_minus_beta2, args.second[i] * beta2);
+    args.first[i] = first;
+    args.second[i] = second;
+    const float denominator = sqrtf(second) / sqrt_bias_correction2 + epsilon;
+    args.parameters[i] -= step_size * first / denominator;
   }
 }
 

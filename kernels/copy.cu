@@ -23,10 +23,19 @@ struct Fill {
   float value;
 };
 
+struct FillBf16 {
+  bf16* to;
+  int pixels, channels, stride;
+  float value;
+};
+
 // Every element of `to`, [pixels, c], becomes `value`. One thread per element; grid: ceil(pixels * c / 256).
-KERNEL(fill, THREADS, Fill args) {
+template <class Element, class Arguments> __device__ void fill_with(const Arguments& args, Element value) {
   const unsigned element = thread_index();
   const unsigned pixel = element / args.channels, channel = element % args.channels;
   if (pixel >= unsigned(args.pixels)) return;
-  args.to[at(pixel, args.stride, channel)] = args.value;
+  args.to[at(pixel, args.stride, channel)] = value;
 }
+
+KERNEL(fill, THREADS, Fill args) { fill_with(args, args.value); }
+KERNEL(fill_bf16, THREADS, FillBf16 args) { fill_with(args, __float2bfloat16_rn(args.value)); }

@@ -51,7 +51,8 @@ for_each_kind!(kinds);
 #[test]
 fn a_gradient_of_one_image_is_its_share() {
     on_device(|| {
-        checks::batches().iter().for_each(|case| checks::a_gradient_of_one_image_is_its_share(case, Engine::Cuda));
+        let check = checks::a_gradient_of_one_image_is_its_share;
+        checks::batches().iter().for_each(|case| checks::on_every_implementation(case, check));
     });
 }
 

@@ -240,6 +240,13 @@ fn steps_of_every_kind_are_the_cpus() {
 }
 
 /// The whole step, from one arena and from buffers of their own, in recorded order and in others, replayed or not.
+/// No pass of CUDA's own joins the two yet; the step that the CPU's pass records has to be right wherever it runs.
+#[test]
+fn a_weight_gradient_with_its_update_changes_no_bit() {
+    let options = StepOptions::of(Recipe::PytorchGan, 32, 8, 0.5);
+    on_device(|| state::assert_rewrites_change_no_bit("rewritten", &options, Engine::Cuda, 2));
+}
+
 #[test]
 fn orders_and_memory_change_no_bit() {
     on_device(|| {

@@ -115,31 +115,44 @@ pub fn casts_round_and_widen(engine: Engine) {
     }
 }
 
-/// Two consumers of a tensor of bf16: its gradient gathers in bf16, where the second to be differentiated, which is the first to be
-/// recorded, adds to what is there.
+/// Three consumers of a tensor of bf16, whose gradient gathers in bf16. The last to be recorded is the first to be differentiated: it
+/// covers a slice, and the rest starts from zeros.
 pub fn gradients_gather_in_bf16(engine: Engine) {
+    let slice = 8..40;
     let mut tape = Tape::new();
     let [x, dx] = [(); 2].map(|()| tape.persistent(SHAPE));
     let narrow = tape.transient_of(DType::Bf16, SHAPE);
     cast(&mut tape, x, narrow);
-    let wide: [Tensor; 2] = [(); 2].map(|()| {
-        let wide = tape.transient(SHAPE);
-        cast(&mut tape, narrow, wide);
-        wide
+    let consumed = [narrow, narrow, narrow.channel_slice(slice.clone())];
+    let roots = consumed.map(|narrow| {
+        let [of, gradient] = [tape.transient(narrow.shape), tape.persistent(narrow.shape)];
+        cast(&mut tape, narrow, of);
+        Upstream { of, gradient }
     });
-    let gradients = wide.map(|_| tape.persistent(SHAPE));
-    let roots = [0, 1].map(|index| Upstream { of: wide[index], gradient: gradients[index] });
-    let found = tape.backward(&[&roots[0], &roots[1]], &[x]).expect("gradients");
+    let found = tape.backward(&[&roots[0], &roots[1], &roots[2]], &[x]).expect("gradients");
     copy(&mut tape, found[0], dx);
-    let values = ["cast.first", "cast.second"].map(|tag| image_values(tag, SHAPE, 4.0));
-    let expected = values[0].iter().zip(&values[1]).map(|(first, second)| match engine {
-        Engine::F64 => second + first,
-        _ => rounded(engine, f64::from(rounded(engine, *second) as f32 + *first as f32)),
+    let program = tape.finish();
+    assert!(program.steps().iter().any(|recorded| recorded.step().name() == "fill"), "zeros are recorded");
+
+    let values: Vec<Vec<f64>> = ["first", "second", "third"]
+        .iter()
+        .zip(&roots)
+        .map(|(tag, root)| image_values(&format!("cast.{tag}"), root.gradient.shape, 4.0))
+        .collect();
+    let add = |sum: f64, gradient: f64| match engine {
+        Engine::F64 => sum + gradient,
+        _ => rounded(engine, f64::from(sum as f32 + gradient as f32)),
+    };
+    let mut third = values[2].iter();
+    let expected = values[0].iter().zip(&values[1]).enumerate().map(|(index, (&first, &second))| {
+        let is_sliced = slice.contains(&(index % SHAPE[3]));
+        let start = if is_sliced { rounded(engine, *third.next().expect("one an element")) } else { 0.0 };
+        add(add(start, second), first)
     });
     let expected: Vec<f64> = expected.collect();
-    let mut machine = arena(engine, tape.finish(), CONTROL);
-    gradients.iter().zip(&values).for_each(|(&gradient, values)| machine.write(gradient, values));
-    machine.execute();
+    let mut machine = checked(engine, program, CONTROL);
+    roots.iter().zip(&values).for_each(|(root, values)| machine.write(root.gradient, values));
+    machine.execute_checked(1);
     assert_same_bits(&format!("dx on {engine:?}"), &machine.read(dx), &expected);
 }
 

@@ -22,51 +22,37 @@ fn count(program: &Program, name: &str) -> usize {
     program.steps().iter().filter(|recorded| recorded.step().name() == name).count()
 }
 
-/// Everything that training changes after some steps, of the program as recorded and as rewritten. Moments are far from zero by
-/// the second step, and dropout draws anew in each.
-fn compare(what: &str, options: &StepOptions, engine: Engine, steps: usize) {
-    let run = |rewrite: bool, check: bool| {
-        let (program, handles) = state::record(options);
-        let program = if rewrite { program.rewritten(CPU) } else { program };
-        let start = if check { checked } else { arena };
-        let mut machine = start(engine, program, CONTROL);
-        handles.load(&mut *machine);
-        for step in 0..steps {
-            handles.show(&mut *machine, step);
-            if check { machine.execute_checked(step as u64) } else { machine.execute() }
-        }
-        handles.everything(&*machine)
-    };
-    let recorded = run(false, false);
-    assert_same_bits(&format!("{what} on {engine:?}"), &run(true, false), &recorded);
-    assert_same_bits(&format!("{what} on {engine:?}, checked"), &run(true, true), &recorded);
-}
-
 /// Every recipe, in every order of its updates and with gradients that gather, in f32 and in f64.
-pub fn change_no_bit(engines: &[Engine]) {
+#[test]
+fn rewrites_change_no_bit() {
     for recipe in Recipe::value_variants() {
         for (accumulate, batch) in [(1, 1), (1, 3), (2, 1)] {
-            for &engine in engines {
+            for engine in [Engine::F32, Engine::F64] {
                 let options = StepOptions { accumulate, batch, ..StepOptions::of(*recipe, 32, 8, 0.5) };
-                compare(&format!("{recipe:?}, {accumulate} x {batch}"), &options, engine, 3);
+                state::assert_rewrites_change_no_bit(
+                    &format!("{recipe:?}, {accumulate} x {batch}"),
+                    &options,
+                    engine,
+                    3,
+                );
             }
         }
     }
     for step_order in StepOrder::value_variants() {
         let options = StepOptions { step_order: *step_order, ..StepOptions::of(Recipe::PytorchGan, 32, 8, 0.5) };
-        compare(&format!("{step_order:?}"), &options, Engine::F32, 3);
+        state::assert_rewrites_change_no_bit(&format!("{step_order:?}"), &options, Engine::F32, 3);
     }
-}
-
-#[test]
-fn rewrites_change_no_bit() {
-    change_no_bit(&[Engine::F32, Engine::F64]);
 }
 
 /// The shapes of the full recipe, at which the matrix product cuts its work.
 #[test]
 fn rewrites_change_no_bit_at_full_size() {
-    compare("full size", &StepOptions::of(Recipe::PytorchGan, 256, 64, 0.5), Engine::F32, 2);
+    state::assert_rewrites_change_no_bit(
+        "full size",
+        &StepOptions::of(Recipe::PytorchGan, 256, 64, 0.5),
+        Engine::F32,
+        2,
+    );
 }
 
 #[test]

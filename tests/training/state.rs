@@ -1,11 +1,13 @@
 //! A training step in the state that the reference starts from: parameters and pictures by name.
 
 use pixtape::engine::access::Control;
+use pixtape::engine::rewrite::CPU;
 use pixtape::engine::tensor::Tensor;
 use pixtape::gan::Parameters;
 use pixtape::gan::step::{StepOptions, TrainingStep};
 
-use crate::support::machine::Machine;
+use crate::support::compare::assert_same_bits;
+use crate::support::machine::{Engine, Machine, arena, checked};
 use crate::support::values::{image_values, parameter_values};
 
 /// Scale of all parameters.
@@ -58,4 +60,24 @@ impl Handles {
         let networks = self.networks().into_iter().flat_map(|(_, p)| [p.values, p.moments[0], p.moments[1]]);
         networks.chain([self.losses]).flat_map(|tensor| machine.read(tensor)).collect()
     }
+}
+
+/// Everything that training changes after some steps, of the program as recorded and as rewritten. Moments are far from zero by
+/// the second step, and dropout draws anew in each.
+pub fn assert_rewrites_change_no_bit(what: &str, options: &StepOptions, engine: Engine, steps: usize) {
+    let run = |rewrite: bool, check: bool| {
+        let (program, handles) = record(options);
+        let program = if rewrite { program.rewritten(CPU) } else { program };
+        let start = if check { checked } else { arena };
+        let mut machine = start(engine, program, CONTROL);
+        handles.load(&mut *machine);
+        for step in 0..steps {
+            handles.show(&mut *machine, step);
+            if check { machine.execute_checked(step as u64) } else { machine.execute() }
+        }
+        handles.everything(&*machine)
+    };
+    let recorded = run(false, false);
+    assert_same_bits(&format!("{what} on {engine:?}"), &run(true, false), &recorded);
+    assert_same_bits(&format!("{what} on {engine:?}, checked"), &run(true, true), &recorded);
 }

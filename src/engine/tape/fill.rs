@@ -1,10 +1,10 @@
 //! The zeros that a sum of gradients starts from: the one step that the tape itself records.
 
 use crate::engine::access::Access;
-use crate::engine::kernel::cpu::{self, CpuKernel, Real};
+use crate::engine::kernel::cpu::{self, CpuKernel, Element, Real, ViewMut};
 use crate::engine::kernel::cuda::{CudaKernel, Implementation, int, kernels};
 use crate::engine::program::Step;
-use crate::engine::tensor::Tensor;
+use crate::engine::tensor::{DType, Tensor};
 
 /// Every element of `tensor` becomes `value`.
 #[derive(Debug)]
@@ -25,22 +25,34 @@ impl Step for Fill {
 
 impl<T: Real> CpuKernel<T> for Fill {
     fn run(&self, context: &cpu::Context<'_, T>) {
-        let mut tensor = context.write(Access::Write(self.tensor));
-        for p in 0..tensor.pixels() {
-            tensor.pixel(p).fill(T::of(self.value));
+        let (access, value) = (Access::Write(self.tensor), T::of(self.value));
+        match self.tensor.dtype {
+            DType::F32 => fill(context.write(access), value),
+            DType::Bf16 => fill(context.write_bf16(access), value.to_bf16()),
         }
+    }
+}
+
+fn fill<E: Element>(mut tensor: ViewMut<'_, E>, value: E) {
+    for p in 0..tensor.pixels() {
+        tensor.pixel(p).fill(value);
     }
 }
 
 impl CudaKernel for Fill {
     const IMPLEMENTATIONS: &'static [Implementation<Fill>] = &[Implementation::plain(|fill, context| {
-        let argument = kernels::Fill {
-            to: context.write(Access::Write(fill.tensor)),
-            pixels: int(fill.tensor.pixels()),
-            channels: int(fill.tensor.channels()),
-            stride: int(fill.tensor.stride),
-            value: fill.value as f32,
-        };
-        vec![kernels::FILL.launch_for(fill.tensor.count(), argument)]
+        let Fill { tensor, value } = *fill;
+        let [pixels, channels, stride] = [tensor.pixels(), tensor.channels(), tensor.stride].map(int);
+        let (access, value) = (Access::Write(tensor), value as f32);
+        vec![match tensor.dtype {
+            DType::F32 => {
+                let argument = kernels::Fill { to: context.write(access), pixels, channels, stride, value };
+                kernels::FILL.launch_for(tensor.count(), argument)
+            }
+            DType::Bf16 => {
+                let argument = kernels::FillBf16 { to: context.write(access), pixels, channels, stride, value };
+                kernels::FILL_BF16.launch_for(tensor.count(), argument)
+            }
+        }]
     })];
 }

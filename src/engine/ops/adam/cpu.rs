@@ -10,43 +10,48 @@ use crate::engine::simd::vectorized;
 /// Elements of one task.
 const CHUNK: usize = 1 << 16;
 
-/// One update, whichever elements it is of.
+/// The update of one step: Adam's constants and what follows from the step's number.
 #[derive(Clone, Copy)]
 pub struct Update<T> {
+    /// `learning rate / (1 - beta1^t)`.
     step_size: T,
-    root_correction: T,
+    /// `sqrt(1 - beta2^t)`.
+    sqrt_bias_correction2: T,
     epsilon: T,
-    keep: [T; 2],
-    take: [T; 2],
+    beta1: T,
+    beta2: T,
+    /// `1 - beta1`, rounded once.
+    one_minus_beta1: T,
+    one_minus_beta2: T,
 }
 
 impl<T: Real> Update<T> {
     /// The update of the step that `control` is at.
-    pub fn new(options: AdamOptions, control: Control) -> Update<T> {
-        let Control { step, learning_rate, .. } = control;
-        let update = (step + 1) as f64;
-        let betas = [options.beta1, options.beta2];
-        let corrections = betas.map(|beta| 1.0 - beta.powf(update));
+    pub fn new(AdamOptions { beta1, beta2, epsilon }: AdamOptions, control: Control) -> Update<T> {
+        let t = (control.step + 1) as f64;
         Update {
-            step_size: T::of(learning_rate / corrections[0]),
-            root_correction: T::of(corrections[1].sqrt()),
-            epsilon: T::of(options.epsilon),
-            keep: betas.map(T::of),
-            take: betas.map(|beta| T::of(1.0 - beta)),
+            step_size: T::of(control.learning_rate / (1.0 - beta1.powf(t))),
+            sqrt_bias_correction2: T::of((1.0 - beta2.powf(t)).sqrt()),
+            epsilon: T::of(epsilon),
+            beta1: T::of(beta1),
+            beta2: T::of(beta2),
+            one_minus_beta1: T::of(1.0 - beta1),
+            one_minus_beta2: T::of(1.0 - beta2),
         }
     }
 
     /// Updates parameters and moments by their gradients.
     pub fn apply(&self, parameters: &mut [T], gradients: &[T], first: &mut [T], second: &mut [T]) {
-        let Update { step_size, root_correction, epsilon, keep: [keep1, keep2], take: [take1, take2] } = *self;
+        let Update { step_size, sqrt_bias_correction2, epsilon, .. } = *self;
+        let Update { beta1, beta2, one_minus_beta1, one_minus_beta2, .. } = *self;
         vectorized(
             #[inline(always)]
             || {
                 let moments = first.iter_mut().zip(second.iter_mut());
                 for ((parameter, &gradient), (first, second)) in parameters.iter_mut().zip(gradients).zip(moments) {
-                    *first = *first * keep1 + gradient * take1;
-                    *second = *second * keep2 + gradient * gradient * take2;
-                    let denominator = second.sqrt() / root_correction + epsilon;
+                    *first = *first * beta1 + gradient * one_minus_beta1;
+                    *second = *second * beta2 + gradient * gradient * one_minus_beta2;
+                    let denominator = second.sqrt() / sqrt_bias_correction2 + epsilon;
                     *parameter -= step_size * *first / denominator;
                 }
             },

@@ -4,6 +4,8 @@
 //! the output `input pixels * taps * output channels`; the cheaper is taken. Strided layers gather the input; heads, which have
 //! few channels at the size of their input, gather the output.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::columns::{gather_input, gather_output, sum_into_input, sum_into_output};
@@ -72,7 +74,7 @@ impl Shapes {
     }
 
     /// Calls `work(first image, images)` for as many images at a time as the workspace holds.
-    pub fn for_each_group(&self, mut work: impl FnMut(usize, usize)) {
+    pub fn for_each_group(self, mut work: impl FnMut(usize, usize)) {
         for first in (0..self.output[0]).step_by(self.images()) {
             work(first, self.images().min(self.output[0] - first));
         }
@@ -99,7 +101,7 @@ impl Shapes {
 }
 
 /// Pixels as the rows of a matrix.
-pub(super) fn pixels<'a, T>(view: &View<'a, T>) -> Matrix<'a, T> {
+fn pixels<'a, T>(view: &View<'a, T>) -> Matrix<'a, T> {
     Matrix::new(view.data, view.pixels(), view.channels(), view.stride)
 }
 
@@ -228,23 +230,40 @@ impl<T: Real> CpuKernel<T> for Wgrad {
         shapes.for_each_group(|first, count| {
             let (x, dy) = (x.images(first, count), dy.images(first, count));
             let columns = &mut columns[..count * shapes.columns()];
-            let accumulate = self.dw.accumulates() || first > 0;
-            if shapes.gathers_input() {
-                let width = shapes.geometry.taps() * x.channels();
-                gather_input(columns, x, shapes.output_size(), self.geometry);
-                let columns = Matrix::new(columns, dy.pixels(), width, width);
-                matmul(dw, width, accumulate, pixels(&dy).transposed(), columns);
-            } else {
-                let width = shapes.geometry.taps() * dy.channels();
-                gather_output(columns, dy, shapes.input_size(), self.geometry);
-                let columns = Matrix::new(columns, x.pixels(), width, width);
-                matmul(dw, x.channels(), accumulate, columns.transposed(), pixels(&x));
-            }
+            wgrad(shapes, x, dy, 0..dy.channels(), columns, dw, self.dw.accumulates() || first > 0);
         });
     }
 }
 
-/// Pixels summed one after the other before their sum joins the others: keeps the rounding error of long sums output.
+/// The rows `filters` of the weight gradient of some images, written or added to `dw`. `columns` are gathered with the first rows
+/// and kept for those after them; where it is the output that is gathered, all rows are made at once.
+pub(super) fn wgrad<T: Real>(
+    shapes: Shapes,
+    x: View<'_, T>,
+    dy: View<'_, T>,
+    filters: Range<usize>,
+    columns: &mut [T],
+    dw: &mut [T],
+    accumulate: bool,
+) {
+    if shapes.gathers_input() {
+        let width = shapes.geometry.taps() * x.channels();
+        if filters.start == 0 {
+            gather_input(columns, x, shapes.output_size(), shapes.geometry);
+        }
+        let dy = Matrix::new(&dy.data[filters.start..], dy.pixels(), filters.len(), dy.stride);
+        let columns = Matrix::new(columns, dy.rows, width, width);
+        matmul(dw, width, accumulate, dy.transposed(), columns);
+    } else {
+        assert_eq!(filters, 0..dy.channels(), "filters of a gradient that is made at once");
+        let rows = shapes.geometry.taps() * filters.len();
+        gather_output(columns, dy, shapes.input_size(), shapes.geometry);
+        let columns = Matrix::new(columns, x.pixels(), rows, rows);
+        matmul(dw, x.channels(), accumulate, columns.transposed(), pixels(&x));
+    }
+}
+
+/// Pixels summed one after the other before their sum joins the others: keeps the rounding error of long sums small.
 const BLOCK: usize = 256;
 
 impl<T: Real> CpuKernel<T> for BiasGrad {

@@ -3,11 +3,10 @@
 
 use rayon::prelude::*;
 
-use super::columns::{gather_input, gather_output};
-use super::cpu::{Shapes, pixels};
+use super::cpu::{Shapes, wgrad};
 use super::{Geometry, Wgrad};
 use crate::engine::access::{Access, Destination};
-use crate::engine::kernel::cpu::{self, CpuKernel, Matrix, Real, matmul};
+use crate::engine::kernel::cpu::{self, CpuKernel, Real};
 use crate::engine::kernel::cuda::{self, CudaKernel, Implementation};
 use crate::engine::ops::adam::{AdamOptions, Update, adam_launch};
 use crate::engine::program::Step;
@@ -94,19 +93,7 @@ impl<T: Real> CpuKernel<T> for WgradAdam {
             shapes.for_each_group(|first, count| {
                 let (x, dy) = (x.images(first, count), dy.images(first, count));
                 let columns = &mut columns[..count * shapes.columns()];
-                if shapes.gathers_input() {
-                    if filter == 0 {
-                        gather_input(columns, x, shapes.output_size(), self.geometry);
-                    }
-                    let dy = Matrix::new(&dy.data[filter..], dy.pixels(), at_once, dy.stride);
-                    let columns = Matrix::new(columns, dy.rows, width, width);
-                    matmul(gradient, width, first > 0, dy.transposed(), columns);
-                } else {
-                    let rows = shapes.geometry.taps() * filters;
-                    gather_output(columns, dy, shapes.input_size(), self.geometry);
-                    let columns = Matrix::new(columns, x.pixels(), rows, rows);
-                    matmul(gradient, x.channels(), first > 0, columns.transposed(), pixels(&x));
-                }
+                wgrad(shapes, x, dy, filter..filter + at_once, columns, gradient, first > 0);
             });
             let part = filter * width..(filter + at_once) * width;
             let weight = weight[part.clone()].par_chunks_mut(CHUNK);
