@@ -1,4 +1,4 @@
-//! The layers of the sources: which module imports which, as ARCHITECTURE.md lists it, and none of them from above.
+//! The layers of the sources: each module imports what ARCHITECTURE.md lists for it, and nothing from a layer above.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,17 +10,18 @@ type Module = Vec<String>;
 /// By module, what it imports. Siblings of a folder alone: an import of another folder is one of the folders that differ.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
-/// The part of a source that the program is made of: no comments, and no tests, which may use anything.
+/// The part of a source that the program is made of: no comments, and no items of tests, which may use anything.
 fn code(text: &str) -> String {
-    let mut lines = text.lines().map(|line| line.split("//").next().unwrap_or_default()).peekable();
+    let mut lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
     let mut kept = String::new();
     while let Some(line) = lines.next() {
         if line.trim() == "#[cfg(test)]" {
-            match lines.next() {
-                // A test module is the last item of its file.
-                Some(next) if next.ends_with('{') => break,
-                _ => continue,
+            let item = lines.find(|line| !line.trim().starts_with("#[")).unwrap_or_default();
+            if item.trim_end().ends_with('{') {
+                let end = format!("{}}}", &item[..item.len() - item.trim_start().len()]);
+                lines.find(|line| line.trim_end() == end);
             }
+            continue;
         }
         kept += line;
         kept += "\n";
@@ -28,7 +29,7 @@ fn code(text: &str) -> String {
     kept
 }
 
-/// What a `use` tree names: `a::{b, c::d}` is `a::b` and `a::c::d`. `text` begins behind `crate::` or `super::`.
+/// The paths of a `use` tree: `a::{b, c::d}` is `a::b` and `a::c::d`. `text` begins behind `crate::` or `super::`.
 fn paths(text: &str) -> Vec<Module> {
     let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
@@ -52,7 +53,7 @@ fn paths(text: &str) -> Vec<Module> {
     below.into_iter().map(|path| [vec![name.to_owned()], path].concat()).collect()
 }
 
-/// What a module's source names by `crate::` and `super::`, as paths below the crate.
+/// The items that a module's source names by `crate::` and `super::`, as paths below the crate.
 fn named(module: &[String], text: &str) -> Vec<Module> {
     let mut found = Vec::new();
     for (start, keyword) in ["crate::", "super::"].iter().flat_map(|word| text.match_indices(word)) {
@@ -120,7 +121,7 @@ fn drawing(text: &str) -> Vec<Row> {
     rows.map(row).collect()
 }
 
-/// What is wrong with `imports`, by the `rows` of the drawing.
+/// The differences of `imports` from the `rows` of the drawing, a line each.
 fn faults(rows: &[Row], imports: &Imports) -> Vec<String> {
     let mut faults = Vec::new();
     let above =
@@ -204,6 +205,11 @@ fn a_planted_violation_is_found() {
             "data/decoding imports data/feeding",
         ),
         ("metrics/planted.rs", "use crate::data::{self, Size};", "metrics imports data, which its row lacks"),
+        (
+            "base/planted.rs",
+            "#[cfg(test)]\nfn only_in_tests() {\n    if true {\n    }\n}\nuse crate::engine::tape::Tape;",
+            "base imports engine, which does not",
+        ),
     ] {
         let found = planted(path, text);
         assert!(found.contains(fault), "{path}: {found}");
@@ -211,6 +217,10 @@ fn a_planted_violation_is_found() {
     for (path, text) in [
         ("engine/ops/planted.rs", "// use crate::gan::UNet;\n#[cfg(test)]\nmod tests {\n    use crate::gan::UNet;\n}"),
         ("data/decoding/planted.rs", "use super::picture::Picture;\nuse crate::data::size::Size;"),
+        (
+            "base/planted.rs",
+            "#[cfg(test)]\n#[path = \"a.rs\"]\nuse crate::gan::UNet;\n#[cfg(test)]\nfn f() {\n    crate::cli::run();\n}",
+        ),
     ] {
         assert_eq!(planted(path, text), "", "{path}");
     }

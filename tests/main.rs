@@ -3,6 +3,7 @@
 mod build;
 mod cli;
 mod cuda;
+mod documents;
 mod layers;
 mod metrics;
 mod networks;

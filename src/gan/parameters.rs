@@ -4,7 +4,7 @@ use crate::engine::ops::adam::{AdamOptions, adam};
 use crate::engine::tape::Tape;
 use crate::engine::tensor::{Shape, Tensor};
 
-/// What a parameter is for.
+/// The role of a parameter in its layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Of a convolution.
@@ -20,15 +20,17 @@ pub enum Role {
 pub struct Spec {
     /// As in PyTorch's `state_dict`.
     pub name: String,
-    /// `[s, kh, kw, b]` of a weight, `[1, 1, 1, c]` of a bias or a gain.
+    /// `[k, kh, kw, c]` of a weight, k output and c input channels of its convolution, or of the one that is transposed;
+    /// `[1, 1, 1, c]` of a bias or a gain.
     pub shape: Shape,
     pub role: Role,
 }
 
 impl Spec {
-    /// A convolution's weight of `small` by `big` channels and a `kernel` by `kernel` window.
-    pub fn weight(name: impl Into<String>, small: usize, kernel: usize, big: usize) -> Spec {
-        Spec { name: name.into(), shape: [small, kernel, kernel, big], role: Role::Weight }
+    /// The weight of a convolution with a `kernel` by `kernel` window from `c` channels to `k`, or of its transpose, from `k` to
+    /// `c`.
+    pub fn weight(name: impl Into<String>, k: usize, kernel: usize, c: usize) -> Spec {
+        Spec { name: name.into(), shape: [k, kernel, kernel, c], role: Role::Weight }
     }
 
     pub fn bias(name: impl Into<String>, channels: usize) -> Spec {
@@ -43,27 +45,27 @@ impl Spec {
         self.shape.iter().product()
     }
 
-    /// The shape in PyTorch: `[s, b, kh, kw]` of a weight (which is OIHW of a convolution and IOHW of a transposed one),
+    /// The shape in PyTorch: `[k, c, kh, kw]` of a weight (which is OIHW of a convolution and IOHW of a transposed one),
     /// `[c]` of a bias or a gain.
     pub fn torch_shape(&self) -> Vec<usize> {
-        let [s, kh, kw, b] = self.shape;
-        if self.role == Role::Weight { vec![s, b, kh, kw] } else { vec![b] }
+        let [k, kh, kw, c] = self.shape;
+        if self.role == Role::Weight { vec![k, c, kh, kw] } else { vec![c] }
     }
 
     /// Values in this project's layout, as PyTorch lays them out.
     pub fn to_torch<T: Copy>(&self, values: &[T]) -> Vec<T> {
-        let [s, kh, kw, b] = self.shape;
+        let [k, kh, kw, c] = self.shape;
         let taps = kh * kw;
-        let place = |i: usize| (i / (b * taps) * taps + i % taps) * b + i / taps % b;
-        (0..s * b * taps).map(|i| values[place(i)]).collect()
+        let index = |i: usize| (i / (c * taps) * taps + i % taps) * c + i / taps % c;
+        (0..k * c * taps).map(|i| values[index(i)]).collect()
     }
 
     /// Values as PyTorch lays them out, in this project's layout.
     pub fn from_torch<T: Copy>(&self, values: &[T]) -> Vec<T> {
-        let [s, kh, kw, b] = self.shape;
+        let [k, kh, kw, c] = self.shape;
         let taps = kh * kw;
-        let place = |i: usize| (i / (b * taps) * b + i % b) * taps + i / b % taps;
-        (0..s * taps * b).map(|i| values[place(i)]).collect()
+        let index = |i: usize| (i / (c * taps) * c + i % c) * taps + i / c % taps;
+        (0..k * taps * c).map(|i| values[index(i)]).collect()
     }
 }
 

@@ -105,8 +105,8 @@ impl PatchGan {
         let mut specs = Vec::new();
         for layer in self.layers() {
             let (name, [kernel, _]) = (self.name(layer.place), layer.geometry.kernel);
-            let (small, big) = if layer.is_transposed { (inputs, layer.outputs) } else { (layer.outputs, inputs) };
-            specs.push(Spec::weight(format!("{name}.weight"), small, kernel, big));
+            let (k, c) = if layer.is_transposed { (inputs, layer.outputs) } else { (layer.outputs, inputs) };
+            specs.push(Spec::weight(format!("{name}.weight"), k, kernel, c));
             if layer.has_bias {
                 specs.push(Spec::bias(format!("{name}.bias"), layer.outputs));
             }

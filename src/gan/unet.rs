@@ -161,12 +161,12 @@ impl UNet {
         let mut specs = Vec::new();
         for (way, level) in self.levels() {
             let out = self.channels(level);
-            let (small, big) = match way {
+            let (k, c) = match way {
                 Way::Down => (out, self.channels(level - 1)),
                 Way::Up => (self.joined_channels(level + 1), out),
             };
             let conv = self.conv_name(way, level);
-            specs.push(Spec::weight(format!("{conv}.weight"), small, 4, big));
+            specs.push(Spec::weight(format!("{conv}.weight"), k, 4, c));
             if self.has_biases() {
                 specs.push(Spec::bias(format!("{conv}.bias"), out));
             }
@@ -177,11 +177,11 @@ impl UNet {
             }
         }
         let (inputs, last) = (self.joined_channels(1), self.last_name());
-        let (small, big) = match self.last_layer {
+        let (k, c) = match self.last_layer {
             LastLayer::Resize => (self.output_channels, inputs),
             LastLayer::Transposed => (inputs, self.output_channels),
         };
-        specs.push(Spec::weight(format!("{last}.weight"), small, 4, big));
+        specs.push(Spec::weight(format!("{last}.weight"), k, 4, c));
         specs.push(Spec::bias(format!("{last}.bias"), self.output_channels));
         specs
     }
