@@ -62,8 +62,14 @@ void fence_proxy_async() {
     fence_mbarrier_init();
 }
 
+// An mbarrier may be used once its initialisation happened before.
+static void check_initialised(uint32_t address, Site at) {
+    if (engine->check) engine->shared.read(current(), address, 8, false, at);
+}
+
 static MbarrierWord expect(uint32_t address, uint32_t bytes, const char* what, Site at) {
     MbarrierWord word = load_mbarrier(address, what, at);
+    check_initialised(address, at);
     word.bytes += bytes;
     if (word.bytes > MOST_BYTES) report(at, "%s: the transaction count %ld is too large", what, (long)word.bytes);
     return word;
@@ -89,6 +95,8 @@ void mbarrier_wait(uint32_t address, uint32_t parity, Site at) {
     if (parity > 1) report(at, "mbarrier wait: parity %u is neither 0 nor 1", parity);
     const char* what = "mbarrier.try_wait";
     if (engine->launch->settings.schedule == Schedule::Random && engine->random.below(8) == 0) yield_thread();
+    load_mbarrier(address, what, at);
+    check_initialised(address, at);
     while (load_mbarrier(address, what, at).phase == parity) {
         me->state = State::AtMbarrier;
         me->waits_for = address;

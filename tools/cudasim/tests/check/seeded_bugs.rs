@@ -19,6 +19,7 @@ const KERNELS: &[(&str, u32, u32, u32, &str)] = &[
     ("bug_named_barrier_pipeline", 1, 64, 0, "RACE"),
     ("ok_mbarrier_pipeline", 1, 64, 256, ""),
     ("bug_mbarrier_pipeline", 1, 64, 256, "RACE"),
+    ("bug_mbarrier_without_syncthreads", 1, 32, 64, "shared"),
     ("bug_wrong_parity", 1, 32, 64, "DEADLOCK: 32 threads wait in an mbarrier"),
     ("bug_misaligned_float4", 1, 8, 0, "misaligned access"),
     ("bug_shared_out_of_bounds", 1, 32, 160, "writes shared memory out of bounds"),

@@ -164,6 +164,17 @@ BUG(mbarrier_pipeline) {
 }
 REGISTER_KERNEL(bug_mbarrier_pipeline);
 
+// No thread may use it before its initialisation is known to have been.
+BUG(mbarrier_without_syncthreads) {
+    DYN_SMEM(unsigned char, memory, 16);
+    const uint32_t bar = smem_u32(memory);
+    if (threadIdx.x == 0) mbar_init(bar, 32);
+    mbar_arrive(bar);  // HERE
+    mbar_wait(bar, 0);  // HERE
+    out[threadIdx.x] = 1;
+}
+REGISTER_KERNEL(bug_mbarrier_without_syncthreads);
+
 BUG(wrong_parity) {
     DYN_SMEM(unsigned char, memory, 16);
     const uint32_t bar = smem_u32(memory);
