@@ -7,8 +7,8 @@ mod compiler;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -22,8 +22,8 @@ struct Project {
 fn nvcc(compiles: &str) -> String {
     format!(
         "#!/bin/sh\ncase \"$*\" in\n*--version*) echo 'Cuda compilation tools, release 13.0, V13.0.88' ;;\n{compiles}) \
-         while [ \"$1\" != -o ]; do shift; done; echo code >\"$2\"; echo 'ptxas info' ;;\n*) echo 'it is broken' >&2; exit \
-         1 ;;\nesac\n"
+         while [ \"$1\" != -o ]; do shift; done; echo code >\"$2\"; echo 'ptxas info' ;;\n\
+         *) echo 'it is broken' >&2; exit 1 ;;\nesac\n"
     )
 }
 
@@ -34,9 +34,12 @@ impl Project {
         fs::create_dir(folder.path().join("out")).unwrap();
         let mut variables = HashMap::from([("PATH", OsString::from("/nowhere"))]);
         if let Some(script) = nvcc {
-            let program = folder.path().join("nvcc");
-            fs::write(&program, script).unwrap();
-            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+            // Written by a process of its own: what this one has open for writing, the programs that other tests start
+            // meanwhile have open as well, and Linux runs no program that someone can write to.
+            let (text, program) = (folder.path().join("nvcc.txt"), folder.path().join("nvcc"));
+            fs::write(&text, script).unwrap();
+            let installed = Command::new("install").args(["-m", "755"]).args([&text, &program]).status().unwrap();
+            assert!(installed.success(), "install: {installed}");
             variables.insert("NVCC", program.into());
         }
         Project { folder, variables }

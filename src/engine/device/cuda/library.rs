@@ -15,7 +15,7 @@ use crate::base::words::count;
 
 /// The driver's functions that this crate calls through cudarc, all of them those of CUDA 12.0. A test holds the list
 /// to the calls, both ways.
-pub const FUNCTIONS: [&str; 41] = [
+pub const FUNCTIONS: [&str; 42] = [
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
     "cuDeviceGet",
@@ -31,6 +31,7 @@ pub const FUNCTIONS: [&str; 41] = [
     "cuEventElapsedTime",
     "cuEventRecord",
     "cuEventSynchronize",
+    "cuFuncGetAttribute",
     "cuFuncSetAttribute",
     "cuGetErrorName",
     "cuGetErrorString",
