@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{LrSchedule, Precision, size_rules};
 use crate::base::files::is_same_place;
 use crate::data::{Augment, Direction, Fit, PairOptions, Preprocess, ResizeFilter, Size};
-use crate::engine::device::DeviceChoice;
+use crate::engine::device::{DeviceChoice, DeviceOptions};
 use crate::engine::ops::adam::AdamOptions;
 use crate::gan::step::{GanLoss, PixelLoss, StepOptions, StepOrder};
 use crate::gan::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, Skips, UNet};
@@ -89,7 +89,8 @@ pub struct TrainConfig {
     pub best_by: Metric,
 }
 
-/// What is not an option: the second moment's decay and the guard of the division are those of every recipe and of PyTorch.
+/// What is not an option: the second moment's decay and the guard of the division are those of every recipe and of
+/// PyTorch.
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
@@ -263,12 +264,17 @@ impl TrainConfig {
         }
     }
 
-    /// As [`pair_options`](TrainConfig::pair_options), for the pairs of `dir`: what training held out is told from the rest only
-    /// where it was trained on.
+    /// As [`pair_options`](TrainConfig::pair_options), for the pairs of `dir`: what training held out is told from the
+    /// rest only where it was trained on.
     pub fn evaluation_options(&self, dir: &Path) -> PairOptions {
         let is_trained_on = self.data.as_ref().is_some_and(|data| is_same_place(data, dir));
         let val_split = if is_trained_on { self.val_split } else { 0.0 };
         PairOptions { val_split, taken_before: is_trained_on, ..self.pair_options() }
+    }
+
+    /// Options of executing the training step.
+    pub fn device_options(&self) -> DeviceOptions {
+        DeviceOptions { graph: self.cuda_graph, ..DeviceOptions::default() }
     }
 
     /// The training step that these settings describe.

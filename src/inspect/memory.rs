@@ -2,6 +2,7 @@
 
 use super::{bytes, grid, table};
 use crate::engine::access::Access;
+use crate::engine::device::{DeviceOptions, Place};
 use crate::engine::plan::{Dependencies, Plan};
 use crate::engine::program::{Buffer, Lifetime, Program};
 use crate::engine::tensor::{BufferId, DType};
@@ -33,6 +34,12 @@ pub fn describe(recorded: &TrainingStep, all: bool) -> Vec<String> {
             bytes(alone)
         ),
     ];
+    let on_cpu = program.clone().rewritten(DeviceOptions::default().passes(Place::Cpu));
+    let on_cpu = Plan::new(&on_cpu, &Dependencies::of(&on_cpu), DType::bytes).total();
+    if on_cpu < total {
+        lines
+            .push(format!("  {} on the CPU, where weights are updated as their gradients are computed", bytes(on_cpu)));
+    }
     let mut rows: Vec<Row> = program.buffers().iter().filter_map(|(id, _)| row(recorded, &plan, id)).collect();
     rows.sort_by_key(|row| (std::cmp::Reverse(row.bytes), row.offset));
     if !all {

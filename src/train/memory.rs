@@ -41,5 +41,5 @@ fn bytes(config: &TrainConfig, place: Place) -> Result<u64> {
     // While held-out pairs are measured.
     let measured = AT_ONCE * image * (pair + size_of::<f32>() * 2 * config.out_channels);
     let pictures = batches + grids + measured;
-    Ok(place.program_bytes(recorded.program) + (tensor + pictures) as u64)
+    Ok(place.program_bytes(recorded.program, config.device_options()) + (tensor + pictures) as u64)
 }

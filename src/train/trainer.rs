@@ -10,7 +10,7 @@ use crate::checkpoint::{Reader, TensorSpec, Tensors};
 use crate::config::TrainConfig;
 use crate::data::{Pair, Picture, Pictures};
 use crate::engine::access::Control;
-use crate::engine::device::{Device, DeviceOptions, Place};
+use crate::engine::device::{Device, Place};
 use crate::engine::tensor::Tensor;
 use crate::exchange::Weights;
 use crate::gan::step::{Losses, StepOptions, TrainingStep};
@@ -43,8 +43,7 @@ impl Trainer {
         let TrainingStep { program, generator, discriminator, input, target, losses, preview } =
             TrainingStep::record(&options)?;
         let control = Control { seed: config.seed, step: 0, learning_rate: config.lr };
-        let replay = DeviceOptions { graph: config.cuda_graph, ..DeviceOptions::default() };
-        let device = Device::new(program, control, place, replay)?;
+        let device = Device::new(program, control, place, config.device_options())?;
         let config = config.clone();
         let mut trainer = Trainer {
             device,

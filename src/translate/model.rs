@@ -15,7 +15,7 @@ use crate::engine::tensor::Tensor;
 use crate::exchange::Weights;
 use crate::gan::{Draws, PUBLISHED_SIDE, Parameters, Spec};
 
-/// How a trained generator is used. Each field is the flag or argument of its name.
+/// Options of a trained generator; each field is the flag or argument of its name.
 #[derive(Clone, Debug)]
 pub struct GeneratorOptions {
     pub dropout: bool,
@@ -105,8 +105,8 @@ impl Model {
         self.dropout && self.about.generator.has_dropout()
     }
 
-    /// How many images of `asked` it runs at once. The CPU takes one after the other: its matrix products add up in an order that
-    /// depends on the batch, and a picture must not depend on what it is computed with.
+    /// How many images of `asked` it runs at once. The CPU takes one after the other: its matrix products add up in an
+    /// order that depends on the batch, and a picture must not depend on what it is computed with.
     pub fn images_at_once(&self, asked: usize) -> usize {
         match self.chosen.place {
             Place::Cpu => 1,
@@ -124,8 +124,8 @@ impl Model {
         format!("{}, dropout {dropout}, on {place}", self.about.describe())
     }
 
-    /// The generator's outputs for `inputs`, any number of images `[h, w, channels]` in [-1, 1] with sides that the network can
-    /// take. Image i has the dropout's draws of number `first + i`, whichever images it is run with.
+    /// The generator's outputs for `inputs`, any number of images `[h, w, channels]` in [-1, 1] with sides that the
+    /// network can take. Image i has the dropout's draws of number `first + i`, whichever images it is run with.
     ///
     /// # Errors
     /// When a tensor is missing from the checkpoint, or memory runs out.
@@ -160,7 +160,7 @@ impl Model {
 
     /// Bytes of this machine's memory that the generator takes for `count` images of `size`.
     pub fn program_bytes(&self, size: Size, count: usize) -> u64 {
-        self.chosen.place.program_bytes(self.program(size, count).0)
+        self.chosen.place.program_bytes(self.program(size, count).0, DeviceOptions::default())
     }
 
     /// Bytes of its weights.

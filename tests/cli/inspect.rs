@@ -23,6 +23,13 @@ fn a_recipe_is_shown_at_its_published_size() {
     let adam = row(&said, "adam");
     assert_eq!(adam[1..], ["2", "914.8", "MB"], "{said}");
     assert!(said.contains("917.2 MB stay from step to step"), "{said}");
+    // On the CPU both flat buffers of gradients are gone: a quarter of the 914.8 MB.
+    let bytes = |what: &str| -> f64 {
+        let line = said.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what} is not in {said}"));
+        line.split_whitespace().find_map(|word| word.parse().ok()).expect("a size")
+    };
+    let gone = bytes("in one arena") - bytes("on the CPU");
+    assert!((gone - 914.8 / 4.0).abs() <= 0.1, "{gone} MB");
 
     let map = scene.run("inspect block-ck").stdout;
     assert_eq!(row(&map, "model.11")[3..5], ["70x70x1", "8,193"]);

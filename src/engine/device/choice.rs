@@ -1,4 +1,4 @@
-//! Which device to use: what was asked for, and what this machine has.
+//! The choice of a device, among those that this machine has.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,11 +6,11 @@ use std::str::FromStr;
 use anyhow::{Error, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::DeviceOptions;
 use super::cpu::Cpu;
 use super::cuda::{Info, devices, ready};
 use crate::base::words::count;
 use crate::engine::program::Program;
-use crate::engine::rewrite;
 
 /// Bytes of the copies that matrix products make of their operands, about: they depend on the caches of the machine.
 const PACKED: u64 = 8 << 20;
@@ -26,7 +26,7 @@ pub enum DeviceChoice {
     Cuda(usize),
 }
 
-/// Where a program is executed.
+/// A device of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     Cpu,
@@ -37,9 +37,9 @@ pub enum Place {
 impl Place {
     /// Bytes of this machine's memory that `program` takes here, its kernels' own included. A GPU has its own memory,
     /// and says what it lacks.
-    pub fn program_bytes(self, program: Program) -> u64 {
+    pub fn program_bytes(self, program: Program, options: DeviceOptions) -> u64 {
         match self {
-            Place::Cpu => Cpu::<f32>::bytes_of(&program.rewritten(rewrite::CPU)) as u64 + PACKED,
+            Place::Cpu => Cpu::<f32>::bytes_of(&program.rewritten(options.passes(self))) as u64 + PACKED,
             Place::Cuda(_) => 0,
         }
     }

@@ -15,25 +15,35 @@ use anyhow::Result;
 
 use crate::engine::access::Control;
 use crate::engine::program::Program;
-use crate::engine::rewrite;
+use crate::engine::rewrite::{self, Pass};
 use crate::engine::samples::Samples;
 use crate::engine::tensor::Tensor;
 use cpu::Cpu;
 use cuda::{Cuda, CudaOptions};
 
-/// How programs are executed.
+/// Options of executing programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceOptions {
     /// A GPU replays each execution as one CUDA graph, instead of launching kernel after kernel.
     pub graph: bool,
-    /// The program is rewritten for the device ([`rewrite`]), which changes no bit of what it computes. The CPU then has no buffer
-    /// for the gradients of a network's parameters.
+    /// The program is rewritten for the device ([`mod@rewrite`]), which changes no bit of what it computes. The CPU
+    /// then has no buffer for the gradients of a network's parameters.
     pub rewrite: bool,
 }
 
 impl Default for DeviceOptions {
     fn default() -> DeviceOptions {
         DeviceOptions { graph: true, rewrite: true }
+    }
+}
+
+impl DeviceOptions {
+    /// The passes over a program that is to be executed at `place`.
+    pub fn passes(self, place: Place) -> &'static [Pass] {
+        match place {
+            Place::Cpu if self.rewrite => rewrite::CPU,
+            Place::Cpu | Place::Cuda(_) => &[],
+        }
     }
 }
 
@@ -50,18 +60,18 @@ impl Device {
     /// # Errors
     /// When there is not that much memory, or the GPU cannot be used.
     pub fn new(program: Program, control: Control, place: Place, options: DeviceOptions) -> Result<Device> {
-        let DeviceOptions { graph, rewrite } = options;
+        let program = program.rewritten(options.passes(place));
         Ok(match place {
-            Place::Cpu if rewrite => Device::Cpu(Cpu::new(program.rewritten(rewrite::CPU), control)?),
             Place::Cpu => Device::Cpu(Cpu::new(program, control)?),
             Place::Cuda(ordinal) => {
-                Device::Cuda(Box::new(Cuda::new(program, control, CudaOptions { ordinal, graph, forced: None })?))
+                let options = CudaOptions { ordinal, graph: options.graph, forced: None };
+                Device::Cuda(Box::new(Cuda::new(program, control, options)?))
             }
         })
     }
 
-    /// Runs every step of the main part once. A GPU may still be at it when this returns; what fails there is an error of
-    /// the next call that reads.
+    /// Runs every step of the main part once. A GPU may still be at it when this returns; what fails there is an error
+    /// of the next call that reads.
     ///
     /// # Errors
     /// When the GPU has failed. The CPU does not.
@@ -89,8 +99,8 @@ impl Device {
         }
     }
 
-    /// As [`Device::execute`], but returns when all is done, with the time that each step took. A GPU launches the steps one by
-    /// one here. For measurements.
+    /// As [`Device::execute`], but returns when all is done, with the time that each step took. A GPU launches the
+    /// steps one by one here. For measurements.
     ///
     /// # Errors
     /// As [`Device::execute`].
@@ -174,7 +184,7 @@ impl Device {
         }
     }
 
-    /// Whether all values of the buffer of `tensor` are finite.
+    /// True if all values of the buffer of `tensor` are finite.
     ///
     /// # Errors
     /// As [`Device::execute`].

@@ -10,9 +10,9 @@ impl<T: Real> Cpu<T>
 where
     dyn Step: CpuKernel<T>,
 {
-    /// Runs every step of the main part once, in an order drawn by `seed` among those that keep the dependencies. Transient buffers are NaN
-    /// until written and NaN again after their last use, so a value that is read too early, too late or without an owner
-    /// reaches the results.
+    /// Runs every step of the main part once, in an order drawn by `seed` among those that keep the dependencies.
+    /// Transient buffers are NaN until written and NaN again after their last use, so a value that is read too early,
+    /// too late or without an owner reaches the results.
     ///
     /// # Panics
     /// When a step writes outside of its buffers.
@@ -40,8 +40,8 @@ where
         }
     }
 
-    /// Runs every step once, in an order drawn by `seed` among those that keep the dependencies. On an arena this shows that
-    /// the plan is right for more than the recorded order.
+    /// Runs every step once, in an order drawn by `seed` among those that keep the dependencies. On an arena this shows
+    /// that the plan is right for more than the recorded order.
     pub fn execute_shuffled(&mut self, seed: u64) {
         for step in self.dependencies.random_order(self.program.main, seed) {
             self.run(step);

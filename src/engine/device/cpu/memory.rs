@@ -14,10 +14,10 @@ use crate::engine::tensor::{BufferId, DType};
 /// Bytes before and after a guarded buffer that nobody may write.
 const GUARD: usize = 512;
 
-/// What guards hold: as f32 and as f64 no value that a kernel would write.
+/// The bytes of guards: as f32 and as f64 no value that a kernel would write.
 const GUARD_BYTE: u8 = 0xB7;
 
-/// Where the buffers of a program lie. Everything is zero at first, and no page is touched before it is used.
+/// The memory of a program's buffers. Everything is zero at first, and no page is touched before it is used.
 #[derive(Debug)]
 pub struct Memory {
     /// Keeps the memory that the pointers lead into.
@@ -110,8 +110,8 @@ impl Memory {
     fn elements<E: Element>(&self, dtype: DType, id: BufferId) -> &[E] {
         let place = &self.places[id.0];
         assert!(place.dtype == dtype, "buffer {id} is of {:?}", place.dtype);
-        // SAFETY: the range lies in a block of zero-initialised numbers, aligned as it was planned, and `self` is borrowed as
-        // long as the slice.
+        // SAFETY: the range lies in a block of zero-initialised numbers, aligned as it was planned, and `self` is
+        // borrowed as long as the slice.
         unsafe { std::slice::from_raw_parts(place.start.cast().as_ptr(), place.bytes / size_of::<E>()) }
     }
 
@@ -122,7 +122,8 @@ impl Memory {
         unsafe { std::slice::from_raw_parts_mut(place.start.cast().as_ptr(), place.bytes / size_of::<E>()) }
     }
 
-    /// Start and bytes of a buffer, for [`Context`](crate::engine::kernel::cpu::Context), which hands out several at once.
+    /// Start and bytes of a buffer, for [`Context`](crate::engine::kernel::cpu::Context), which hands out several at
+    /// once.
     pub fn raw(&mut self, id: BufferId) -> (NonNull<u8>, usize) {
         (self.places[id.0].start, self.places[id.0].bytes)
     }
@@ -146,7 +147,8 @@ impl Workspace {
 
     pub fn elements_mut<T: Real>(&mut self) -> &mut [T] {
         let start = self.block.as_mut_ptr().cast();
-        // SAFETY: the block has as many bytes, is page-aligned and full of numbers, and is borrowed as long as the slice.
+        // SAFETY: the block has as many bytes, is page-aligned and full of numbers, and is borrowed as long as the
+        // slice.
         unsafe { std::slice::from_raw_parts_mut(start, self.bytes / size_of::<T>()) }
     }
 }

@@ -47,8 +47,8 @@ where
         Cpu::with_memory(program, dependencies, memory, control)
     }
 
-    /// Gives every buffer an allocation of its own between guards, so that [`Cpu::execute_checked`] can see what the arena
-    /// hides. For tests.
+    /// Gives every buffer an allocation of its own between guards, so that [`Cpu::execute_checked`] can see what the
+    /// arena hides. For tests.
     ///
     /// # Errors
     /// When the system has not that much memory.
@@ -107,7 +107,8 @@ where
         recorded.step.run(&context);
     }
 
-    /// The values of `tensor`, pixel by pixel; bf16 widened. Those of a transient tensor may already have made room for others.
+    /// The values of `tensor`, pixel by pixel; bf16 widened. Those of a transient tensor may already have made room for
+    /// others.
     pub fn read(&self, tensor: Tensor) -> Vec<T> {
         fn gather<E: Copy, V>(span: &[E], tensor: Tensor, value: impl Fn(E) -> V) -> Vec<V> {
             let pixels = span.chunks(tensor.stride.max(1));
@@ -120,7 +121,7 @@ where
         }
     }
 
-    /// Whether all values of the buffer of `tensor` are finite.
+    /// True if all values of the buffer of `tensor` are finite.
     pub fn is_finite(&self, tensor: Tensor) -> bool {
         match tensor.dtype {
             DType::F32 => self.memory.f32s::<T>(tensor.buffer).par_iter().all(|value| value.is_finite()),

@@ -10,8 +10,8 @@ use crate::engine::program::Lifetime;
 use crate::engine::tensor::BufferId;
 
 impl Cuda {
-    /// Runs every step of the main part once, in an order drawn by `seed` among those that keep the dependencies. On memory of
-    /// [`Cuda::checked`] a transient buffer exists from its first use in that order to its last.
+    /// Runs every step of the main part once, in an order drawn by `seed` among those that keep the dependencies. On
+    /// memory of [`Cuda::checked`] a transient buffer exists from its first use in that order to its last.
     ///
     /// # Errors
     /// When a kernel has failed, or a checker that watches has found something.

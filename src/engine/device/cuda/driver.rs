@@ -1,7 +1,7 @@
 //! The NVIDIA driver: whether it is there, which GPUs it knows, and what its errors mean.
 //!
-//! The one idea: everything that can be missing is asked for in the order in which it can be missing, and each answer is a
-//! line that says what to do.
+//! The one idea: everything that can be missing is asked for in the order in which it can be missing, and each answer
+//! is a line that says what to do.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ const LEAST_CAPABILITY: (i32, i32) = (8, 0);
 /// The version of CUDA whose functions cudarc's bindings name.
 pub const LEAST_VERSION: i32 = sys::CUDA_VERSION as i32;
 
-/// How the simulator's devices are called; see `tools/cudasim`.
+/// The start of the names of the simulator's devices; see `tools/cudasim`.
 const SIMULATED: &str = "cudasim";
 
 /// A CUDA device, as far as it can be known without using it.
@@ -75,7 +75,7 @@ fn info(ordinal: usize) -> Result<Info, DriverError> {
     Ok(Info { ordinal, name, memory, facts, is_simulated })
 }
 
-/// What the driver supports, as it counts: 13000 is CUDA 13.0.
+/// The version of CUDA that the driver supports, as it counts: 13000 is CUDA 13.0.
 fn version() -> Result<i32> {
     let mut version = 0;
     // SAFETY: writes one number to where it is told.
@@ -93,7 +93,7 @@ impl Info {
     /// Refuses a device on which the kernels of this build do not run.
     ///
     /// # Errors
-    /// What is missing, and how to get it.
+    /// The part that is missing, and the way to get it.
     pub fn ensure_usable(&self) -> Result<()> {
         if self.is_simulated {
             return Ok(());
@@ -130,7 +130,7 @@ impl Info {
     }
 }
 
-/// What is known of device `ordinal`.
+/// Device `ordinal`, which the kernels of this build run on.
 ///
 /// # Errors
 /// When it is not there, or the kernels of this build do not run on it.
@@ -149,17 +149,17 @@ pub fn usable(ordinal: usize) -> Result<Info> {
 #[derive(Debug)]
 pub struct Gpu {
     pub info: Info,
-    /// What a choice between implementations may depend on.
+    /// The facts on which the choice between implementations may depend.
     pub facts: GpuFacts,
     pub functions: Vec<CudaFunction>,
 }
 
-/// Kept for the life of the process: when the last context on a GPU goes, the driver takes everything down, and the next one
-/// would wait for it to be made again.
+/// Kept for the life of the process: when the last context on a GPU goes, the driver takes everything down, and the
+/// next one would wait for it to be made again.
 static GPUS: Mutex<BTreeMap<usize, Arc<Gpu>>> = Mutex::new(BTreeMap::new());
 
-/// Device `ordinal`, ready to be used, and a context on it. The context is the GPU's one; what cudarc remembers of errors in it
-/// is the caller's own.
+/// Device `ordinal`, ready to be used, and a context on it. The context is the GPU's one; what cudarc remembers of
+/// errors in it is the caller's own.
 ///
 /// # Errors
 /// When it is not there, or not usable.
@@ -190,8 +190,8 @@ pub fn ready(ordinal: usize) -> Result<Info> {
 
 fn context(ordinal: usize) -> Result<Arc<CudaContext>> {
     let context = CudaContext::new(ordinal).map_err(|error| explain(&format!("cannot use cuda:{ordinal}"), error))?;
-    // SAFETY: all work of this crate on a context goes through one stream, in order; without tracking, the driver is not
-    // asked for an event per allocation, and graphs can be captured.
+    // SAFETY: all work of this crate on a context goes through one stream, in order; without tracking, the driver is
+    // not asked for an event per allocation, and graphs can be captured.
     unsafe { context.disable_event_tracking() };
     Ok(context)
 }
@@ -212,8 +212,8 @@ fn load_kernels(context: &Arc<CudaContext>, info: &Info) -> Result<Vec<CudaFunct
                 info.facts.capability.1
             ),
             DriverError(sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION) => anyhow!(
-                "the NVIDIA driver is too old for {}: it does not know the PTX that this build has for newer GPUs; update \
-                 the driver, or name the GPU's own architecture in PIXTAPE_CUDA_ARCHS and build again",
+                "the NVIDIA driver is too old for {}: it does not know the PTX that this build has for newer GPUs; \
+                 update the driver, or name the GPU's own architecture in PIXTAPE_CUDA_ARCHS and build again",
                 info.name
             ),
             other => explain(&format!("cannot load the kernels of {}.cu on {}", module.name, info.name), other),
@@ -227,8 +227,8 @@ fn load_kernels(context: &Arc<CudaContext>, info: &Info) -> Result<Vec<CudaFunct
     kernels::KERNELS.iter().map(find).collect()
 }
 
-/// The compute capability that all of the loaded machine code was compiled for. It can be lower than the GPU's, whose features
-/// the kernels then do without.
+/// The compute capability that all of the loaded machine code was compiled for. It can be lower than the GPU's, whose
+/// features the kernels then do without.
 fn compiled_for(functions: &[CudaFunction]) -> Result<(i32, i32)> {
     let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_PTX_VERSION;
     let versions = functions.iter().map(|function| function.get_attribute(attribute)).collect::<Result<Vec<_>, _>>();

@@ -15,7 +15,7 @@ use crate::engine::kernel::cuda::Launch;
 pub struct Sequence {
     launches: Vec<Launch>,
     wants_graph: bool,
-    /// Whether the launches have run before.
+    /// True if the launches have run before.
     is_warm: bool,
     graph: Option<Graph>,
 }
@@ -25,8 +25,8 @@ impl Sequence {
         Sequence { launches, wants_graph, is_warm: false, graph: None }
     }
 
-    /// Puts all launches on the stream. The first time they go one by one, since the driver loads a kernel when it is first used,
-    /// which cannot be captured; whoever runs them again has the driver keep the sequence.
+    /// Puts all launches on the stream. The first time they go one by one, since the driver loads a kernel when it is
+    /// first used, which cannot be captured; whoever runs them again has the driver keep the sequence.
     pub fn run(&mut self, stream: &Arc<CudaStream>, functions: &[CudaFunction]) -> Result<()> {
         if !self.is_warm || !self.wants_graph || self.launches.is_empty() {
             self.is_warm = true;

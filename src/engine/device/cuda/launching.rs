@@ -16,8 +16,8 @@ use crate::engine::kernel::cuda::{Attribute, Launch};
 /// Bytes of dynamic shared memory that a block of any kernel may have; more has to be permitted, kernel by kernel.
 const PERMITTED: usize = 48 << 10;
 
-/// Permits the kernels of `launches` that use much dynamic shared memory as much as a block can have. The limit belongs to the
-/// kernel, which other programs on this GPU launch too, so it does not follow the launch.
+/// Permits the kernels of `launches` that use much dynamic shared memory as much as a block can have. The limit belongs
+/// to the kernel, which other programs on this GPU launch too, so it does not follow the launch.
 ///
 /// # Errors
 /// When the GPU has less than a launch uses.
@@ -65,10 +65,10 @@ pub fn run(stream: &Arc<CudaStream>, functions: &[CudaFunction], launch: &Launch
     };
     let mut arguments = [bytes.as_ptr().cast_mut().cast::<c_void>()];
     stream.context().bind_to_thread().map_err(cannot)?;
-    // SAFETY: the argument has the layout of the kernel's declaration, from which the code that packed it was generated, and its
-    // length was checked; the driver copies it during the call. Its pointers are spans of declared tensors in live memory of this
-    // device, and its sizes come from the same tensors' shapes. That a kernel stays inside them is what the simulator's checker
-    // and compute-sanitizer watch in the tests.
+    // SAFETY: the argument has the layout of the kernel's declaration, from which the code that packed it was
+    // generated, and its length was checked; the driver copies it during the call. Its pointers are spans of declared
+    // tensors in live memory of this device, and its sizes come from the same tensors' shapes. That a kernel stays
+    // inside them is what the simulator's checker and compute-sanitizer watch in the tests.
     let launched = unsafe {
         let function = functions[launch.kernel].cu_function();
         sys::cuLaunchKernelEx(&config, function, arguments.as_mut_ptr(), ptr::null_mut())

@@ -1,7 +1,7 @@
 //! The device's memory: one arena, or in checked runs an allocation of its own for every buffer.
 //!
-//! A transient buffer of a checked run is allocated before its first use and freed after its last, so that the simulator
-//! and compute-sanitizer see a value that is read too early or too late.
+//! A transient buffer of a checked run is allocated before its first use and freed after its last, so that the
+//! simulator and compute-sanitizer see a value that is read too early or too late.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::engine::plan::Plan;
 use crate::engine::program::{Buffer, Buffers, Lifetime};
 use crate::engine::tensor::{BufferId, Tensor};
 
-/// Where the buffers of a program lie. Persistent ones are zero at first.
+/// The memory of a program's buffers. Persistent ones are zero at first.
 #[derive(Debug)]
 pub enum Memory {
     Arena {

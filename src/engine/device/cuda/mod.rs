@@ -1,8 +1,8 @@
 //! The CUDA device: turns a program into launches once, and replays them as one CUDA graph.
 //!
 //! The one idea: addresses never change, so neither do launches. Each step says in safe code what it launches
-//! ([`CudaStep`]); the device loads the kernels, launches them in recorded order, and has the driver keep the sequence as a
-//! graph, so that a training step costs one call.
+//! ([`CudaStep`]); the device loads the kernels, launches them in recorded order, and has the driver keep the sequence
+//! as a graph, so that a training step costs one call.
 
 mod checked;
 mod driver;
@@ -39,10 +39,10 @@ use memory::Memory;
 use samples::Staging;
 use tensor_map::tensor_map;
 
-/// How a program is executed on a GPU.
+/// Options of executing a program on a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CudaOptions {
-    /// Which of the machine's GPUs.
+    /// Number of the GPU on this machine.
     pub ordinal: usize,
     /// Replay each execution as one CUDA graph, or launch its kernels one by one.
     pub graph: bool,
@@ -72,7 +72,7 @@ pub struct Cuda {
     not_finite: CudaSlice<i32>,
     /// By the buffer that is filled.
     staging: HashMap<BufferId, Staging>,
-    /// What an execution launches, and what runs on demand.
+    /// The launches of an execution, and those on demand.
     main: Sequence,
     on_demand: Sequence,
 }
@@ -141,7 +141,7 @@ impl Cuda {
         })
     }
 
-    /// What step `index` launches, with the memory as it is now.
+    /// The launches of step `index`, with the memory as it is now.
     fn launches(&self, index: usize) -> Vec<Launch> {
         let recorded = &self.program.steps[index];
         let Chosen { implementation, workspace } = self.chosen[index];
@@ -155,8 +155,8 @@ impl Cuda {
         recorded.step.launches(implementation, &context)
     }
 
-    /// Runs every step of the main part once, in recorded order. Returns before the GPU has done so: an error may come up
-    /// only when something is read.
+    /// Runs every step of the main part once, in recorded order. Returns before the GPU has done so: an error may come
+    /// up only when something is read.
     ///
     /// # Errors
     /// When the driver refuses, or an earlier execution has failed.
@@ -186,8 +186,8 @@ impl Cuda {
         (step.implementations(&self.gpu.facts), self.chosen[index].implementation)
     }
 
-    /// The values of `tensor`, pixel by pixel, bf16 widened, once everything before has been done. Those of a transient tensor may already
-    /// have made room for others.
+    /// The values of `tensor`, pixel by pixel, bf16 widened, once everything before has been done. Those of a transient
+    /// tensor may already have made room for others.
     ///
     /// # Errors
     /// When a kernel has failed.
@@ -217,7 +217,7 @@ impl Cuda {
         self.done("cannot write to GPU memory", sent)
     }
 
-    /// Whether all values of the buffer of `tensor` are finite.
+    /// True if all values of the buffer of `tensor` are finite.
     ///
     /// # Errors
     /// When a kernel has failed.
@@ -275,8 +275,8 @@ impl Cuda {
     }
 }
 
-/// Chooses an implementation for each step, `forced` where it can run it, and gives those that want scratch memory a buffer of
-/// its own, which is planned like any other.
+/// Chooses an implementation for each step, `forced` where it can run it, and gives those that want scratch memory a
+/// buffer of its own, which is planned like any other.
 fn choose(program: &mut Program, gpu: &GpuFacts, forced: Option<&str>) -> Vec<Chosen> {
     let Program { buffers, steps, .. } = program;
     let choose = |recorded: &mut RecordedStep| {

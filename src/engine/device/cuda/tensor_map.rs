@@ -5,7 +5,8 @@ use cudarc::driver::sys;
 use crate::engine::kernel::cuda::TensorMap;
 use crate::engine::tensor::{DType, Tensor};
 
-/// A map of `tensor`, whose first element is at `address`, as the matrix `[pixels, channels]`, in boxes of `[pixels, channels]`.
+/// A map of `tensor`, whose first element is at `address`, as the matrix `[pixels, channels]`, in boxes of `[pixels,
+/// channels]`.
 ///
 /// # Panics
 /// When the driver refuses it: an implementation that uses maps says in its condition which tensors have one.
@@ -19,8 +20,8 @@ pub fn tensor_map(tensor: Tensor, address: u64, [box_pixels, box_channels]: [usi
     let strides = [(tensor.stride * tensor.dtype.bytes()) as u64];
     let (boxes, steps) = ([box_channels as u32, box_pixels as u32], [1_u32, 1]);
     let mut map = TensorMap([0; 16]);
-    // SAFETY: the arrays have as many entries as the rank of 2 asks for, and `map` has the size and at least the alignment of a
-    // CUtensorMap.
+    // SAFETY: the arrays have as many entries as the rank of 2 asks for, and `map` has the size and at least the
+    // alignment of a CUtensorMap.
     let encoded = unsafe {
         sys::cuTensorMapEncodeTiled(
             (&raw mut map).cast::<sys::CUtensorMap>(),

@@ -10,8 +10,8 @@ use super::errors::explain;
 use super::launching::{permit_shared_memory, run};
 
 impl Cuda {
-    /// Runs every step of the main part once, in recorded order and launched one by one, and gives the time that each took.
-    /// For measurements.
+    /// Runs every step of the main part once, in recorded order and launched one by one, and gives the time that each
+    /// took. For measurements.
     ///
     /// # Errors
     /// As [`Cuda::execute`].
