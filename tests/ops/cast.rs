@@ -16,7 +16,7 @@ use crate::support::values::image_values;
 /// Channels and pixels that no box and no block divides, with a pitch that tensor maps can have.
 const SHAPE: Shape = [2, 13, 11, 136];
 
-/// What bf16 has to say something about: ties to either side, the largest numbers, subnormal ones, and none.
+/// The edges of bf16: ties to either side, the largest numbers, subnormal ones, infinities and NaN.
 const EDGES: [f32; 12] = [
     0.0,
     -0.0,
@@ -38,7 +38,7 @@ fn given() -> Vec<f64> {
     values
 }
 
-/// What a value is after the way to bf16 and back.
+/// A value after the way to bf16 and back.
 fn rounded(engine: Engine, value: f64) -> f64 {
     match engine {
         // The reference keeps f64 where f32 trains with bf16.
@@ -55,7 +55,8 @@ fn assert_rounded(what: &str, engine: Engine, actual: &[f64], exact: &[f64]) {
     assert_same_bits(&format!("{what} on {engine:?}"), &actual, &expected);
 }
 
-/// A cast there and back, of all of x and of a slice of it; with the gradient of x for a given one, which two consumers add up.
+/// A cast there and back, of all of x and of a slice of it; with the gradient of x for a given one, which two consumers
+/// add up.
 struct Recorded {
     program: Program,
     x: Tensor,
@@ -115,8 +116,8 @@ pub fn casts_round_and_widen(engine: Engine) {
     }
 }
 
-/// Three consumers of a tensor of bf16, whose gradient gathers in bf16. The last to be recorded is the first to be differentiated: it
-/// covers a slice, and the rest starts from zeros.
+/// Three consumers of a tensor of bf16, whose gradient gathers in bf16. The last to be recorded is the first to be
+/// differentiated: it covers a slice, and the rest starts from zeros.
 pub fn gradients_gather_in_bf16(engine: Engine) {
     let slice = 8..40;
     let mut tape = Tape::new();
@@ -156,7 +157,12 @@ pub fn gradients_gather_in_bf16(engine: Engine) {
     assert_same_bits(&format!("dx on {engine:?}"), &machine.read(dx), &expected);
 }
 
-/// On every device: what it gives to run the cast with each implementation that there is.
+/// Both casts, forward and backward.
+pub fn program() -> Program {
+    record(false, 2).program
+}
+
+/// The names of the implementations of a cast from bf16 that could run in place of the one that does.
 pub fn others(engine: Engine) -> Vec<&'static str> {
     arena(engine, record(false, 1).program, CONTROL).others()
 }

@@ -1,5 +1,5 @@
-//! The op table on the CPU: every row in f32 and f64, against PyTorch, against finite differences and against itself under
-//! other placements, other orders and other memory. `tests/cuda/ops.rs` does the same on CUDA.
+//! The op table on the CPU: every row in f32 and f64, against PyTorch, against finite differences and against itself
+//! under other placements, other orders and other memory. `tests/cuda/ops.rs` does the same on CUDA.
 
 pub mod adam;
 mod affine;
@@ -17,7 +17,9 @@ use clap::ValueEnum;
 use differences::assert_gradients_are_slopes;
 use kinds::adam::adam_rows;
 use pixtape::engine::access::Access;
-use pixtape::engine::program::RecordedStep;
+use pixtape::engine::kernel::cuda::{CudaStep, GpuFacts};
+use pixtape::engine::program::{Program, RecordedStep};
+use pixtape::engine::rewrite::CPU;
 use pixtape::engine::tensor::Shape;
 use pixtape::gan::Recipe;
 use pixtape::gan::step::{StepOptions, TrainingStep};
@@ -95,7 +97,7 @@ fn adam_matches_pytorch() {
     }
 }
 
-/// What the rows have to hold for the tests above to mean something.
+/// Properties of the rows without which the tests above would mean nothing.
 #[test]
 fn the_rows_cover_what_they_promise() {
     let rows: Vec<_> = all_rows().collect();
@@ -131,6 +133,41 @@ fn signature(recorded: &RecordedStep) -> Signature {
     (recorded.step().name(), shapes.filter(|[n, h, w, _]| n * h * w > 1).collect())
 }
 
+/// Programs with every step that the ops have, at the shapes of the networks.
+fn programs() -> Vec<Program> {
+    let of_layers = kinds::KINDS.iter().flat_map(|kind| (kind.layers)()).map(|layer| {
+        let mut recording = kinds::Recording::default();
+        (layer.record)(&mut recording);
+        recording.tape.finish()
+    });
+    let of_recipes = Recipe::value_variants().iter().map(|recipe| published(*recipe).program.rewritten(CPU));
+    of_layers.chain(of_recipes).chain([cast::program()]).collect()
+}
+
+fn published(recipe: Recipe) -> TrainingStep {
+    TrainingStep::record(&StepOptions::of(recipe, 256, 64, 0.5)).expect("a step")
+}
+
+/// A step can be done on any GPU, and its implementations can be told apart.
+#[test]
+fn every_step_has_an_implementation_for_every_gpu() {
+    let least = GpuFacts { capability: (8, 0), multiprocessors: 1, shared_memory: 0, l2_cache: 0 };
+    let hopper = GpuFacts { capability: (9, 0), multiprocessors: 1000, shared_memory: 1 << 20, l2_cache: 1 << 30 };
+    let mut several = BTreeSet::new();
+    for program in programs() {
+        for step in program.steps().iter().map(RecordedStep::step) {
+            assert!(!step.implementations(&least).is_empty(), "{step:?} runs nowhere");
+            let names = step.implementations(&hopper);
+            let distinct: BTreeSet<&str> = names.iter().copied().collect();
+            assert_eq!(distinct.len(), names.len(), "{}: {names:?}", step.name());
+            if names.len() > 1 {
+                several.insert(step.name());
+            }
+        }
+    }
+    assert!(several.contains("conv_fprop") && several.contains("cast_from_bf16"), "{several:?}");
+}
+
 /// Every step of the published recipes whose time depends on its shape is among those that the benches time.
 #[test]
 fn the_benches_have_every_shape_of_the_published_steps() {
@@ -144,10 +181,10 @@ fn the_benches_have_every_shape_of_the_published_steps() {
         assert!(!found.is_empty(), "{} times nothing", layer.name);
         timed.extend(found);
     }
-    // What is bound by memory alone, or does next to nothing.
+    // Steps that are bound by memory alone, or do next to nothing.
     const OTHERS: [&str; 5] = ["adam", "advance", "bias_grad", "copy", "fill"];
     for recipe in Recipe::value_variants() {
-        let recorded = TrainingStep::record(&StepOptions::of(*recipe, 256, 64, 0.5)).expect("a step");
+        let recorded = published(*recipe);
         let main = &recorded.program.steps()[..recorded.program.main_steps()];
         let steps = main.iter().filter(|recorded| !OTHERS.contains(&recorded.step().name()));
         let missing: BTreeSet<Signature> = steps.map(signature).filter(|step| !timed.contains(step)).collect();
