@@ -1,8 +1,9 @@
-//! From `kernels/*.cu` to what the CUDA device embeds: a Rust struct for the argument of every kernel, and its machine code.
+//! From `kernels/*.cu` to what the CUDA device embeds: a Rust struct for the argument of every kernel, and its machine
+//! code.
 //!
-//! The structs are made from the sources, so a misspelt kernel, a missing argument or one of another name does not compile. The
-//! machine code needs an nvcc that works; without one the build succeeds with a warning, and the CUDA device says what is missing
-//! when somebody asks for it.
+//! The structs are made from the sources, so a misspelt kernel, a missing argument or one of another name does not
+//! compile. The machine code needs an nvcc that works; without one the build succeeds with a warning, and the CUDA
+//! device says what is missing when somebody asks for it.
 
 #[path = "build/bindings.rs"]
 mod bindings;

@@ -1,4 +1,5 @@
-//! Every op of the recipes in full size on the first GPU; see `common/ops.rs`. A kernel's time is what the GPU's own clock says.
+//! Every op of the recipes in full size on the first GPU; see `common/ops.rs`. A kernel's time is what the GPU's own
+//! clock says.
 //!
 //! Without a GPU there is nothing to measure, and the bench says so and ends well. The simulator counts as none, unless
 //! `PIXTAPE_TAKE_SIMULATED_GPU=1` asks for a smoke test on it.

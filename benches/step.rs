@@ -1,5 +1,5 @@
-//! The whole training step: with small networks at two sizes (the larger is that of the built-in facades), and with the full
-//! ones at two sizes.
+//! The whole training step: with small networks at two sizes (the larger is that of the built-in facades), and with the
+//! full ones at two sizes.
 
 mod common;
 

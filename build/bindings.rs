@@ -1,5 +1,5 @@
-//! Writes the Rust side of the kernels: the structs of their arguments, a constant for each that makes its launches, and the
-//! tables of all kernels and of their machine code.
+//! Writes the Rust side of the kernels: the structs of their arguments, a constant for each that makes its launches,
+//! and the tables of all kernels and of their machine code.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -42,7 +42,8 @@ pub fn generate(sources: &[Source], fatbins: Option<&Fatbins>) -> Result<String,
     code += &constants;
     code += &format!(
         "/// All kernels; a launch names one by its index.\npub static KERNELS: &[Declared] = &[\n{table}];\n\n\
-         /// All kernel files, with their machine code where an nvcc compiled them.\npub static MODULES: &[Module] = &[\n"
+         /// All kernel files, with their machine code where an nvcc compiled them.\n\
+         pub static MODULES: &[Module] = &[\n"
     );
     for (index, source) in sources.iter().enumerate() {
         let fatbin = match fatbins {
@@ -76,7 +77,8 @@ fn write_struct(name: &str, Struct { fields, bytes, .. }: &Struct) -> String {
     )
 }
 
-/// What nvcc compiles in place of the file `path`: the file, and that the structs of its kernels lie in memory as Rust packs them.
+/// The source that nvcc compiles for the file `path`: the file, and assertions that the structs of its kernels lie in
+/// memory as Rust packs them.
 pub fn with_layouts(path: &Path, structs: &BTreeMap<String, Struct>) -> String {
     let mut text = format!("#include \"{}\"\n", path.display());
     for (name, Struct { fields, bytes, .. }) in structs {

@@ -12,17 +12,17 @@ pub struct Fatbins {
     pub version: i32,
 }
 
-/// The targets unless `PIXTAPE_CUDA_ARCHS` names others: machine code of sm_80 (which every 8.x GPU runs) and of sm_90a, and
-/// PTX that newer drivers compile for newer GPUs. The list is never taken from the GPU of the
-/// machine that builds: a binary should run elsewhere too.
+/// The targets unless `PIXTAPE_CUDA_ARCHS` names others: machine code of sm_80 (which every 8.x GPU runs) and of
+/// sm_90a, and PTX that newer drivers compile for newer GPUs. The list is never taken from the GPU of the machine that
+/// builds: a binary should run elsewhere too.
 const ARCHS: &str = "sm_80,sm_90a,compute_80";
 
 /// Set to 1, lets profilers and compute-sanitizer name lines of the source. nvcc writes the absolute folder of the
 /// source beside the numbers, and knows no option against it, so an ordinary build has none.
 const LINE_NUMBERS: &str = "PIXTAPE_CUDA_LINE_NUMBERS";
 
-/// The folder into which `tools/install-nvcc` puts nvcc. Cargo cannot be told to look out for a file that is not there yet, so the tool touches
-/// `build.rs` when it is done.
+/// The folder into which `tools/install-nvcc` puts nvcc. Cargo cannot be told to look out for a file that is not there
+/// yet, so the tool touches `build.rs` when it is done.
 const OWN_ENVIRONMENT: &str = ".venv-nvcc";
 
 /// The variables that decide about the compiler.
@@ -36,11 +36,12 @@ const ARCHITECTURES: &str = "PIXTAPE_CUDA_ARCHS";
 /// A variable of the environment by its name, where it is set to something.
 pub type Environment<'a> = &'a (dyn Fn(&str) -> Option<OsString> + Sync);
 
-/// Compiles `sources` into `out`. `None`, with a warning, where there is no nvcc, or none that compiles a kernel without a body.
+/// Compiles `sources` into `out`. `None`, with a warning, where there is no nvcc, or none that compiles a kernel
+/// without a body.
 ///
 /// # Errors
-/// When an nvcc that works does not compile a kernel; when `PIXTAPE_REQUIRE_NVCC` is 1 and there is none that works; or when a
-/// variable means nothing.
+/// When an nvcc that works does not compile a kernel; when `PIXTAPE_REQUIRE_NVCC` is 1 and there is none that works; or
+/// when a variable means nothing.
 pub fn compile_all(
     sources: &[PathBuf],
     root: &Path,
@@ -111,7 +112,7 @@ fn find(root: &Path, environment: Environment<'_>) -> Result<Option<PathBuf>, St
     Ok(first(&mut folders, Path::new("nvcc")))
 }
 
-/// Where the wheels put the compiler: `lib/python3.x/site-packages/nvidia/cu13/bin`.
+/// The folders into which the wheels put the compiler: `lib/python3.x/site-packages/nvidia/cu13/bin`.
 fn own_folders(root: &Path) -> Vec<PathBuf> {
     let pythons = fs::read_dir(root.join(OWN_ENVIRONMENT).join("lib")).into_iter().flatten().flatten();
     let nvidia = pythons.map(|python| python.path().join("site-packages/nvidia"));
@@ -151,7 +152,8 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    /// Compiles an empty kernel for `targets`, or for nvcc's own where there are none. A failure is not a project kernel's.
+    /// Compiles an empty kernel for `targets`, or for nvcc's own where there are none. A failure is not a project
+    /// kernel's.
     fn try_out(&self, targets: &[String]) -> Result<(), String> {
         let source = self.out.join("empty.cu");
         let written = fs::write(&source, "extern \"C\" __global__ void empty() {}\n");
@@ -159,8 +161,8 @@ impl Compiler<'_> {
         self.compile(&source, targets).map(drop)
     }
 
-    /// Compiles `source`. The assembler's report on each kernel (registers, shared memory, spills) is left beside the machine
-    /// code, for `tools/check-kernels`.
+    /// Compiles `source`. The assembler's report on each kernel (registers, shared memory, spills) is left beside the
+    /// machine code, for `tools/check-kernels`.
     fn compile(&self, source: &Path, targets: &[String]) -> Result<PathBuf, String> {
         let stem = source.file_stem().unwrap_or(OsStr::new("kernel"));
         let fatbin = self.out.join(stem).with_extension("fatbin");

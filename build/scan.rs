@@ -1,9 +1,9 @@
 //! Reads the kernels' declarations out of a CUDA source: name, threads of a block, and the struct of arguments.
 //!
 //! It understands just what the sources of this project look like: `KERNEL(name, THREADS, Arguments args) { ... }` and
-//! `INSTANCE(name, THREADS, Arguments, function<Parameter>);`, where `THREADS` is a number or a `constexpr int` of the same
-//! file, and `struct Arguments { type name; ... };` of this file or of a header that it includes. Whatever it does not
-//! understand is an error, not a guess.
+//! `INSTANCE(name, THREADS, Arguments, function<Parameter>);`, where `THREADS` is a number or a `constexpr int` of the
+//! same file, and `struct Arguments { type name; ... };` of this file or of a header that it includes. Whatever it does
+//! not understand is an error, not a guess.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

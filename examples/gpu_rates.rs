@@ -1,5 +1,6 @@
-//! What our own launches and memory-bound kernels reach on a GPU, as JSON lines: the time from one kernel to the next, and the
-//! bandwidth of a copy and of Adam's update, from memory and from the L2 cache. Each is the median of several executions.
+//! Rates that launches and memory-bound kernels reach on a GPU, as JSON lines: the time from one kernel to the next,
+//! and the bandwidth of a copy and of Adam's update, from memory and from the L2 cache. Each is the median of several
+//! executions.
 //!
 //!     cargo run --release --example gpu_rates -- --device cuda
 

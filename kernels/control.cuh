@@ -1,5 +1,6 @@
-// What changes from one execution of a program to the next. It lies in device memory, never in a kernel's arguments, so
-// that a captured graph can be launched again and again. The fields are those of `Control` in src/engine/access.rs.
+// The values that change from one execution of a program to the next. They lie in device memory, never in a kernel's
+// arguments, so that a captured graph can be launched again and again. The fields are those of `Control` in
+// src/engine/access.rs.
 #pragma once
 #include "prelude.cuh"
 

@@ -1,8 +1,8 @@
-// Convolution: its forward pass, data gradient and weight gradient, which serve the transposed convolution too, whose forward
-// pass is the data gradient (see src/engine/ops/conv/mod.rs).
+// Convolution: its forward pass, data gradient and weight gradient, which serve the transposed convolution too, whose
+// forward pass is the data gradient (see src/engine/ops/conv/mod.rs).
 //
-// Weights are [k][kernel row][kernel column][c], c channels of x and k of y. Tap (i, j) of y's pixel (q, r) meets x's pixel
-// (q * stride + i * dilation - pad_top, r * stride + j * dilation - pad_left); outside of x there are zeros.
+// Weights are [k][kernel row][kernel column][c], c channels of x and k of y. Tap (i, j) of y's pixel (q, r) meets x's
+// pixel (q * stride + i * dilation - pad_top, r * stride + j * dilation - pad_left); outside of x there are zeros.
 //
 // Each kernel is a template over its geometry: `Halving`, whose numbers the compiler knows, or `Geometry`.
 #include "index.cuh"
@@ -42,8 +42,8 @@ struct ConvFprop {
   int accumulate;
 };
 
-// y[q, k] = bias[k] + sum over taps and c of weight[k, tap, c] * x[q * stride + tap * dilation - pad, c]. One thread per
-// element of y; the sum is one over c for each tap. Grid: ceil(n * h' * w' * k / 256).
+// y[q, k] = bias[k] + sum over taps and c of weight[k, tap, c] * x[q * stride + tap * dilation - pad, c]. One thread
+// per element of y; the sum is one over c for each tap. Grid: ceil(n * h' * w' * k / 256).
 template <class G>
 __device__ __forceinline__ void conv_fprop(const ConvFprop& args) {
   const G g(args.geometry);
@@ -71,10 +71,10 @@ __device__ __forceinline__ void conv_fprop(const ConvFprop& args) {
 INSTANCE(conv_fprop_4x4s2, THREADS, ConvFprop, conv_fprop<Halving>);
 INSTANCE(conv_fprop_any, THREADS, ConvFprop, conv_fprop<Geometry>);
 
-// The same sums in the same order, so the same bits, with coalesced loads. A block computes 8 pixels of 32 channels k; for
-// each tap and each 32 channels c, its threads bring the weights of that tile to shared memory, a row of c at a time, and the
-// pixels' values beside them. Rows of the weights' tile are 33 apart, so that lanes along k read 32 banks.
-// Block: (32, 8). Grid: (ceil(n * h' * w' / 8), ceil(k / 32)).
+// The same sums in the same order, so the same bits, with coalesced loads. A block computes 8 pixels of 32 channels k;
+// for each tap and each 32 channels c, its threads bring the weights of that tile to shared memory, a row of c at a
+// time, and the pixels' values beside them. Rows of the weights' tile are 33 apart, so that lanes along k read 32
+// banks. Block: (32, 8). Grid: (ceil(n * h' * w' / 8), ceil(k / 32)).
 template <class G>
 __device__ __forceinline__ void conv_fprop_tiled(const ConvFprop& args) {
   constexpr int TILE = 32, PIXELS = THREADS / TILE, RUN = 128;
@@ -131,9 +131,9 @@ struct ConvDgrad {
   int accumulate;
 };
 
-// dx[p, c] = bias[c] + sum over k and the taps at which a pixel q of dy meets p of weight[k, tap, c] * dy[q, k]. One thread
-// per element of dx. Not every tap meets a pixel of dy: with stride 2, even rows meet taps 1 and 3, odd ones 0 and 2.
-// Grid: ceil(n * h * w * c / 256).
+// dx[p, c] = bias[c] + sum over k and the taps at which a pixel q of dy meets p of weight[k, tap, c] * dy[q, k]. One
+// thread per element of dx. Not every tap meets a pixel of dy: with stride 2, even rows meet taps 1 and 3, odd ones 0
+// and 2. Grid: ceil(n * h * w * c / 256).
 template <class G>
 __device__ __forceinline__ void conv_dgrad(const ConvDgrad& args) {
   const G g(args.geometry);
@@ -173,8 +173,8 @@ struct ConvWgrad {
   int accumulate;
 };
 
-// dw[k, tap, c] = sum over q of dy[q, k] * x[q * stride + tap * dilation - pad, c]. One thread per element of dw; the sum is
-// one over columns for each row of each image. Grid: ceil(k * rows * columns * c / 256).
+// dw[k, tap, c] = sum over q of dy[q, k] * x[q * stride + tap * dilation - pad, c]. One thread per element of dw; the
+// sum is one over columns for each row of each image. Grid: ceil(k * rows * columns * c / 256).
 template <class G>
 __device__ __forceinline__ void conv_wgrad(const ConvWgrad& args) {
   const G g(args.geometry);

@@ -1,4 +1,4 @@
-// Whether all numbers are numbers.
+// True if every value of a buffer is finite.
 #include "index.cuh"
 
 constexpr int THREADS = 256;

@@ -1,4 +1,4 @@
-// Where the elements of a tensor lie.
+// Offsets of the elements of a tensor.
 //
 // A tensor is a pointer to its first element and, where it has pixels, the distance from one pixel to the next in
 // elements: element [n, h, w, c] lies at ((n * height + h) * width + w) * stride + c, and a slice of channels has a
@@ -17,18 +17,18 @@ struct Shape {
 // The number of this thread in a grid that is one long row of threads.
 __device__ __forceinline__ unsigned thread_index() { return blockIdx.x * blockDim.x + threadIdx.x; }
 
-// Where channel `channel` of pixel `pixel` lies.
+// Offset of channel `channel` of pixel `pixel`.
 __device__ __forceinline__ size_t at(unsigned pixel, int stride, unsigned channel) {
   return size_t(pixel) * size_t(stride) + channel;
 }
 
-// Where the first channel of pixel [image, row, column] lies.
+// Offset of the first channel of pixel [image, row, column].
 __device__ __forceinline__ size_t pixel_at(int image, int row, int column, const Shape& shape) {
   const size_t rows = size_t(image) * size_t(shape.height) + size_t(row);
   return (rows * size_t(shape.width) + size_t(column)) * size_t(shape.stride);
 }
 
-// Whether a row or column that was computed from another grid's is one of `size`, and not padding.
+// True if a row or column that was computed from another tensor's is one of `size`, and not padding.
 __device__ __forceinline__ bool inside(int position, int size) { return position >= 0 && position < size; }
 
 // Writes `value`, or adds it to what is there. The addition is never fused with the computation of `value`, so that all

@@ -1,4 +1,5 @@
-// Losses, fused with their gradients: one pass computes the value and what flows back from it (see src/engine/ops/loss).
+// Losses, fused with their gradients: one pass computes the value and what flows back from it (see
+// src/engine/ops/loss).
 //
 // A block works on `run` consecutive elements and writes the sum of their terms to its place in `partial`;
 // `loss_finish` adds those up. `run` is the caller's and must follow from nothing but the size, so that a value is the
@@ -33,7 +34,7 @@ __device__ __forceinline__ void sum_run(float* partial, int pixels, int channels
   if (threadIdx.x == 0) partial[blockIdx.x] = total;
 }
 
-// What a criterion makes of one element x and its target t: the term of the sum, and in `slope` its derivative by x.
+// A criterion at one element x and its target t: the term of the sum, and in `slope` its derivative by x.
 
 // (x - t)^2
 struct Square {
@@ -76,8 +77,8 @@ struct CrossEntropyOfLogit {
   }
 };
 
-// x and gradient are [pixels, c], scale is the loss's weight divided by pixels * c, partial has one element for each block.
-// What x is compared with is the number `target` or, for l1 and l2, the tensor `targets`, [pixels, c].
+// x and gradient are [pixels, c], scale is the loss's weight divided by pixels * c, partial has one element for each
+// block. The target of x is the number `target` or, for l1 and l2, the tensor `targets`, [pixels, c].
 struct LossGradient {
   const float* x;
   const float* targets;

@@ -42,8 +42,8 @@ struct Affine {
   __device__ __forceinline__ float operator()(float value) const { return fmaf(value, gain, bias); }
 };
 
-// x and y are [n, pixels, c], gain and bias [c] or null, statistics [n, 2, c]: mean and 1 / standard deviation (by the biased
-// variance) of each channel of each image, 0 and 1 without norm.
+// x and y are [n, pixels, c], gain and bias [c] or null, statistics [n, 2, c]: mean and 1 / standard deviation (by the
+// biased variance) of each channel of each image, 0 and 1 without norm.
 struct NormActForward {
   const float* x;
   const float* gain;
@@ -93,8 +93,8 @@ KERNEL(norm_act_forward, THREADS, NormActForward args) {
   }
 }
 
-// x, dy and dx are [n, pixels, c]. What the image adds to the gradients of gain and bias, gain_sums and bias_sums, is [n, c],
-// null without affine. The rest as above.
+// x, dy and dx are [n, pixels, c]. What the image adds to the gradients of gain and bias, gain_sums and bias_sums, is
+// [n, c], null without affine. The rest as above.
 struct NormActGradient {
   const float* x;
   const float* dy;

@@ -1,4 +1,5 @@
-// Philox4x32-10 and the dropout drawn with it: the same bits as src/engine/philox.rs and `Mask` in src/engine/ops/norm_act/cpu.rs.
+// Philox4x32-10 and the dropout drawn with it: the same bits as src/engine/philox.rs and `Mask` in
+// src/engine/ops/norm_act/cpu.rs.
 //
 // Source: Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
 #pragma once
@@ -36,8 +37,9 @@ struct Mask {
   }
 };
 
-// What the dropout of a step draws. Image 0 is image `first_image` of the batch that it draws for; images draw by their place
-// in that batch, or `by_step` what its image 0 would draw that many steps later. `control` is null unless `enabled`.
+// The draws of a step's dropout. Image 0 is image `first_image` of the batch that it draws for; images draw by their
+// place in that batch, or `by_step` what its image 0 would draw that many steps later. `control` is null unless
+// `enabled`.
 struct DropoutDraw {
   const Control* control;
   int enabled;

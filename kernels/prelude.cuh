@@ -26,14 +26,14 @@ extern __shared__ __align__(1024) unsigned char dynamic_shared_memory[];
 #include "cudasim.hpp"
 #endif
 
-// A tensor map inside of a kernel's argument. The headers of CUDA 12 align a CUtensorMap to 64 bytes, those of CUDA 13 to 128; this
-// struct lies alike with all of them.
+// A tensor map inside of a kernel's argument. The headers of CUDA 12 align a CUtensorMap to 64 bytes, those of CUDA 13
+// to 128; this struct lies alike with all of them.
 struct alignas(128) TensorMap {
   CUtensorMap encoded;
 };
 
-// A kernel: KERNEL(name, THREADS, Arguments args) { ... }. Its one argument is a struct, whose fields build.rs gives to Rust under
-// their names (build/scan.rs), and THREADS the threads of a block.
+// A kernel: KERNEL(name, THREADS, Arguments args) { ... }. Its one argument is a struct, whose fields build.rs gives to
+// Rust under their names (build/scan.rs), and THREADS the threads of a block.
 #define KERNEL(name, threads, argument) \
     extern "C" __global__ void name(const GRID_CONSTANT argument); \
     REGISTER_KERNEL(name); \

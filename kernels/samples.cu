@@ -8,8 +8,8 @@ __device__ __forceinline__ float convert(uint16_t sample) {
   return __fsub_rn(__fdiv_rn(float(sample), 32767.5f), 1.0f);
 }
 
-// `samples` are [n, height, width, channels] without gaps, out is of the shape `out_shape`; `mirrored` says of each image whether
-// its columns are reversed.
+// `samples` are [n, height, width, channels] without gaps, out is of the shape `out_shape`; `mirrored` says of each
+// image whether its columns are reversed.
 struct SamplesNormalize {
   const uint16_t* samples;
   const int* mirrored;

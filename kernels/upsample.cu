@@ -1,6 +1,6 @@
 // The generator's last layer, folded: nearest x2, padding and a 4x4 convolution as one 3x3 convolution at the small
-// size whose channels (a, b, o) are the phases of the output pixels (see src/engine/ops/upsample). These kernels fold the
-// weight and lay out the phases; the convolution between them is `conv_fprop`.
+// size whose channels (a, b, o) are the phases of the output pixels (see src/engine/ops/upsample). These kernels fold
+// the weight and lay out the phases; the convolution between them is `conv_fprop`.
 #include "index.cuh"
 
 constexpr int THREADS = 256;

@@ -2,8 +2,8 @@
 //!
 //! Three layers, each of which imports those below alone:
 //!
-//! 1. The [`engine`]: a training step is recorded once on a [`tape`](engine::tape), [planned](engine::plan) into one block of
-//!    memory and executed again and again by a [`device`](engine::device).
+//! 1. The [`engine`]: a training step is recorded once on a [`tape`](engine::tape), [planned](engine::plan) into one
+//!    block of memory and executed again and again by a [`device`](engine::device).
 //! 2. The [`gan`]: networks and the training step, which only record [ops](engine::ops).
 //! 3. The program around them: pictures, settings, commands.
 

@@ -1,5 +1,6 @@
-//! The CUDA tests on a GPU: what `tests/main.rs` runs on the simulator. Without a GPU each says that it was skipped, and with
-//! `PIXTAPE_REQUIRE_GPU=1` fails. They run on machines that have not built them: `PIXTAPE_PROGRAM` says where the program is.
+//! The CUDA tests on a GPU: what `tests/main.rs` runs on the simulator. Without a GPU each says that it was skipped,
+//! and with `PIXTAPE_REQUIRE_GPU=1` fails. They run on machines that have not built them: `PIXTAPE_PROGRAM` says where
+//! the program is.
 
 mod cli {
     #[expect(dead_code, reason = "what only the program on the CPU is tested with")]

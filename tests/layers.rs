@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 /// Path of a module below the crate, or of an item in it.
 type Module = Vec<String>;
 
-/// By module, what it imports. Siblings of a folder alone: an import of another folder is one of the folders that differ.
+/// By module, what it imports. Siblings of a folder alone: an import of another folder is one of the folders that
+/// differ.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
 /// The part of a source that the program is made of: no comments, and no items of tests, which may use anything.
@@ -219,7 +220,8 @@ fn a_planted_violation_is_found() {
         ("data/decoding/planted.rs", "use super::picture::Picture;\nuse crate::data::size::Size;"),
         (
             "base/planted.rs",
-            "#[cfg(test)]\n#[path = \"a.rs\"]\nuse crate::gan::UNet;\n#[cfg(test)]\nfn f() {\n    crate::cli::run();\n}",
+            "#[cfg(test)]\n#[path = \"a.rs\"]\nuse crate::gan::UNet;\n\
+             #[cfg(test)]\nfn f() {\n    crate::cli::run();\n}",
         ),
     ] {
         assert_eq!(planted(path, text), "", "{path}");

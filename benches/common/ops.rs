@@ -1,5 +1,5 @@
-//! Every op at the shapes that it has in a step of the recipes in full size: 256x256, 64 channels, batch 1. The shapes stand with
-//! their ops in `tests/ops/kinds`. The benches `ops` and `cuda` run them on the CPU and on a GPU.
+//! Every op at the shapes that it has in a step of the recipes in full size: 256x256, 64 channels, batch 1. The shapes
+//! stand with their ops in `tests/ops/kinds`. The benches `ops` and `cuda` run them on the CPU and on a GPU.
 //!
 //! Here a step follows itself, so it finds its weights in a cache that holds them; in training they come from memory.
 

@@ -41,7 +41,7 @@ impl Measurement for StepTime {
 struct Rates;
 
 impl Rates {
-    /// What an execution has of what is counted, and the unit of its rate: a billion of anything in a second is one in a nanosecond.
+    /// The count of an execution, and the unit of its rate: a billion of anything in a second is one in a nanosecond.
     fn amount(throughput: &Throughput) -> (f64, &'static str) {
         match *throughput {
             Throughput::Elements(count) | Throughput::ElementsAndBytes { elements: count, .. } => {

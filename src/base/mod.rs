@@ -1,4 +1,4 @@
-//! What every layer may use and what knows none of them: files, memory, and text for the terminal.
+//! Helpers of every layer, which know none of them: files, memory, and text for the terminal.
 
 pub mod bytes;
 pub mod files;

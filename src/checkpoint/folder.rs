@@ -1,5 +1,5 @@
-//! The checkpoints of a run: `RUN/checkpoints/step-00000400.safetensors` and so on, of which the newest few are kept, and
-//! `best.safetensors`.
+//! The checkpoints of a run: `RUN/checkpoints/step-00000400.safetensors` and so on, of which the newest few are kept,
+//! and `best.safetensors`.
 
 use std::{
     fs,
@@ -26,8 +26,8 @@ pub fn save_to_run(run: &Path, meta: &Meta, tensors: &dyn Tensors, keep: usize) 
     Ok(path)
 }
 
-/// Saves the run's best checkpoint so far, beside the newest ones and not counted with them. Where the one of its step has just
-/// been saved, it is that very file under a second name.
+/// Saves the run's best checkpoint so far, beside the newest ones and not counted with them. Where the one of its step
+/// has just been saved, it is that very file under a second name.
 pub fn save_best(run: &Path, meta: &Meta, tensors: &dyn Tensors) -> Result<()> {
     let folder = folder_of(run);
     let (best, newest) = (folder.join(BEST), folder.join(name_of(meta.step)));

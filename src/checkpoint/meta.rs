@@ -1,5 +1,5 @@
-//! What a file says beside its tensors: which generator they make, and where in which run they were taken, or what they were
-//! imported from.
+//! The header of a checkpoint: which generator they make, and where in which run they were taken, or what they
+//! were imported from.
 
 use std::{collections::HashMap, fmt::Display, str::FromStr};
 
@@ -42,8 +42,8 @@ pub struct About {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Origin {
     Run(Box<Meta>),
-    /// The name of a file of PyTorch, under `pixtape.imported-from`, and which side of a pair its generator takes, under
-    /// `pixtape.direction`.
+    /// The name of a file of PyTorch, under `pixtape.imported-from`, and which side of a pair its generator takes,
+    /// under `pixtape.direction`.
     Import {
         file: String,
         direction: Direction,

@@ -19,8 +19,8 @@ use crate::prepare;
 
 /// Prepare pairs to train on: check, join, split, make or fetch them
 ///
-/// Every command but check writes a new folder in the layout that `pixtape train --data` takes. The folder appears under its name
-/// when all of it is there; nothing that exists is overwritten.
+/// Every command but check writes a new folder in the layout that `pixtape train --data` takes. The folder appears
+/// under its name when all of it is there; nothing that exists is overwritten.
 #[derive(Debug, Args)]
 pub struct DataArgs {
     #[command(subcommand)]

@@ -14,9 +14,9 @@ use crate::evaluate::Request;
 /// `data check`.
 ///
 /// L1 is the mean absolute error on the scale from -1 to 1 that the networks use; lower is better. PSNR, the peak
-/// signal-to-noise ratio, is in decibels; higher is better. SSIM, the structural similarity, is 1 for equal pictures; it is
-/// that of Wang et al. (2004) with a Gaussian window of 11x11, mean over channels. None of them says whether a picture looks
-/// real: look at --out as well.
+/// signal-to-noise ratio, is in decibels; higher is better. SSIM, the structural similarity, is 1 for equal pictures;
+/// it is that of Wang et al. (2004) with a Gaussian window of 11x11, mean over channels. None of them says whether a
+/// picture looks real: look at --out as well.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
     /// A run folder, for its newest checkpoint, a checkpoint file, or a generator alone as `export --safetensors`
@@ -24,8 +24,8 @@ pub struct EvaluateArgs {
     #[arg(value_name = "RUN_OR_CHECKPOINT")]
     pub model: PathBuf,
 
-    /// Folder of pairs as `train` takes them: its test/ is used, else its val/, else its train/, else all of it; or, of what the
-    /// run held out itself (--val-split), that share.
+    /// Folder of pairs as `train` takes them: its test/ is used, else its val/, else its train/, else all of it; or, of
+    /// what the run held out itself (--val-split), that share.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
 
@@ -33,8 +33,9 @@ pub struct EvaluateArgs {
     #[arg(long)]
     pub json: bool,
 
-    /// Folder for a page that shows input, output and target of every pair, sortable by each metric: index.html, its images/,
-    /// and evaluation.json. An earlier evaluation there is replaced; a folder that holds anything else is refused.
+    /// Folder for a page that shows input, output and target of every pair, sortable by each metric: index.html, its
+    /// images/, and evaluation.json. An earlier evaluation there is replaced; a folder that holds anything else is
+    /// refused.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 

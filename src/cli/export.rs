@@ -7,8 +7,9 @@ use clap::{ArgGroup, Args};
 
 /// Hand a trained network on: to PyTorch, or to any runtime that reads ONNX
 ///
-/// The safetensors file has the names and layouts of a PyTorch state_dict and says in its header which generator it is. The ONNX
-/// file (opset 17, f32, dropout off) takes batches of any size, of pictures whose sides are multiples of 2^depth.
+/// The safetensors file has the names and layouts of a PyTorch state_dict and says in its header which generator it is.
+/// The ONNX file (opset 17, f32, dropout off) takes batches of any size, of pictures whose sides are multiples of
+/// 2^depth.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("target").args(["onnx", "safetensors"]).required(true).multiple(true))]
 pub struct ExportArgs {

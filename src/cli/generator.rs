@@ -1,4 +1,4 @@
-//! What a trained generator is used with, whatever for: its noise, and the threads that compute.
+//! Flags of every command that runs a trained generator: its noise, and the threads that compute.
 
 use clap::{ArgAction, Args};
 

@@ -5,9 +5,10 @@ use clap::Args;
 
 /// Show what a run or a recipe is made of: layers, recorded steps, memory
 ///
-/// For each layer of both networks: shape of its output, parameters, multiply-adds, bytes of its activations, and its receptive
-/// field, which is the side of the part of the input that one of its pixels sees (norms, which see all of it, are not counted).
-/// Then the kernels of one training step, and where its buffers lie in memory. A recipe is shown at its published size.
+/// For each layer of both networks: shape of its output, parameters, multiply-adds, bytes of its activations, and its
+/// receptive field, which is the side of the part of the input that one of its pixels sees (norms, which see all of it,
+/// are not counted). Then the kernels of one training step, and where its buffers lie in memory. A recipe is shown at
+/// its published size.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
     /// A recipe (pytorch-gan, block-ck, isola), a run folder, or a file of weights.

@@ -12,8 +12,8 @@ use crate::translate::Request;
 /// Translate images with a trained run
 ///
 /// Images of any size: the sides are padded to what the network needs and the result is cropped back. Each output is
-/// DIR/STEM.EXT, STEM being the input's name without its ending, in the format and with the bits of the input. Its channels are
-/// those that the generator makes.
+/// DIR/STEM.EXT, STEM being the input's name without its ending, in the format and with the bits of the input. Its
+/// channels are those that the generator makes.
 #[derive(Debug, Args)]
 pub struct TranslateArgs {
     /// A run folder, for its newest checkpoint, a checkpoint file, or a generator alone as `export --safetensors`
@@ -29,25 +29,26 @@ pub struct TranslateArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 
-    /// Inputs are side-by-side pairs: translate the half that the generator takes, by the --direction of `train` or `import`.
+    /// Inputs are side-by-side pairs: translate the half that the generator takes, by the --direction of `train` or
+    /// `import`.
     #[arg(long)]
     pub pairs: bool,
 
     /// Write this format instead of the input's.
     ///
-    /// PNG and TIFF keep 8 or 16 bits, the others have 8. JPEG has a quality of 95, all others lose nothing; it cannot hold alpha,
-    /// nor BMP grey with alpha.
+    /// PNG and TIFF keep 8 or 16 bits, the others have 8. JPEG has a quality of 95, all others lose nothing; it cannot
+    /// hold alpha, nor BMP grey with alpha.
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub format: Option<FileFormat>,
 
     /// Translate large pictures in overlapping tiles of SIZE (N or WIDTHxHEIGHT), and blend them.
     ///
-    /// The network's memory is then that of a tile, and PNG and TIFF are read and written by rows: as many are in memory
-    /// as a tile has, and of a TIFF a row of its strips or tiles. Inputs that are interlaced or turned by their
+    /// The network's memory is then that of a tile, and PNG and TIFF are read and written by rows: as many are in
+    /// memory as a tile has, and of a TIFF a row of its strips or tiles. Inputs that are interlaced or turned by their
     /// orientation tag, and inputs and results in other formats, are in memory as a whole. Without SIZE it is the size
-    /// that the run was trained at; stand it then behind the inputs or in front of another flag. The result differs from
-    /// that of the whole picture: instance norm takes its statistics from the tile alone, so brightness and contrast may
-    /// change from tile to tile.
+    /// that the run was trained at; stand it then behind the inputs or in front of another flag. The result differs
+    /// from that of the whole picture: instance norm takes its statistics from the tile alone, so brightness and
+    /// contrast may change from tile to tile.
     #[arg(long, value_name = "SIZE", num_args = 0..=1)]
     pub tile: Option<Option<Size>>,
 

@@ -31,10 +31,11 @@ pub enum Precision {
 pub struct TrainOptions {
     /// Folder of training pairs of images, A and B; how they lie in it is found by looking
     ///
-    /// Either files with A in the left half and B in the right half, or folders A/ and B/ with files of the same names, or
-    /// pairs of files such as house.jpg (A) and house.png (B). With train/, val/ and test/ in it (or A/train/, trainA/, ...)
-    /// train/ is learned from and val/ (else test/) held out; a flat folder is all training data, but for --val-split.
-    /// `pixtape data check DIR` tells what is found. Left out: built-in synthetic facades, drawn as they are needed.
+    /// Either files with A in the left half and B in the right half, or folders A/ and B/ with files of the same names,
+    /// or pairs of files such as house.jpg (A) and house.png (B). With train/, val/ and test/ in it (or A/train/,
+    /// trainA/, ...) train/ is learned from and val/ (else test/) held out; a flat folder is all training data, but for
+    /// --val-split. `pixtape data check DIR` tells what is found. Left out: built-in synthetic facades, drawn as they
+    /// are needed.
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     pub data: Option<PathBuf>,
 
@@ -44,8 +45,8 @@ pub struct TrainOptions {
 
     /// Channels of the input: 1 grey, 2 grey with alpha, 3 RGB, 4 RGB with alpha [default: 3]
     ///
-    /// Of whichever side the direction makes the input. Files of other kinds are converted: colours to grey by the weights of
-    /// ITU-R BT.601, no alpha to opaque.
+    /// Of whichever side the direction makes the input. Files of other kinds are converted: colours to grey by the
+    /// weights of ITU-R BT.601, no alpha to opaque.
     #[arg(long, value_name = "N", help_heading = "Data")]
     pub in_channels: Option<usize>,
 
@@ -61,18 +62,18 @@ pub struct TrainOptions {
 
     /// Size of the images the networks see, N or WIDTHxHEIGHT in pixels [default: 256 with --data, 128 without]
     ///
-    /// How files of other sizes come to it is up to --preprocess. The U-Net halves both sides --depth times, so both must
-    /// be multiples of that power of two: 64, 128, 256, 512 and 512x256 work, 200 does not unless the depth is 2 or 3. The
-    /// smallest side is 32.
+    /// How files of other sizes come to it is up to --preprocess. The U-Net halves both sides --depth times, so both
+    /// must be multiples of that power of two: 64, 128, 256, 512 and 512x256 work, 200 does not unless the depth is 2
+    /// or 3. The smallest side is 32.
     #[arg(long, value_name = "SIZE", help_heading = "Data")]
     pub image_size: Option<Size>,
 
     /// How files come to the image size [default: resize-and-crop]
     ///
     /// resize-and-crop: resized to the load size, whatever the proportions, and cropped. crop: cropped as they are.
-    /// scale-width: scaled to the width; the height has to fit then. scale-width-and-crop: scaled to the load width, and
-    /// cropped. none: they have the image size already. Held-out pairs are cropped in the middle, and by resize-and-crop
-    /// resized right to the image size.
+    /// scale-width: scaled to the width; the height has to fit then. scale-width-and-crop: scaled to the load width,
+    /// and cropped. none: they have the image size already. Held-out pairs are cropped in the middle, and by
+    /// resize-and-crop resized right to the image size.
     #[arg(long, help_heading = "Data")]
     pub preprocess: Option<Preprocess>,
 
@@ -89,9 +90,9 @@ pub struct TrainOptions {
 
     /// Random changes made to a pair, both sides alike [default: flip, jitter, jitter]
     ///
-    /// none: crops are made in the middle. flip: the same, and mirrored left to right half of the time. jitter: cropped at a
-    /// random place, out of a larger load size where there is one, and mirrored half of the time. --preprocess crop and
-    /// scale-width-and-crop make it jitter, scale-width and none, which crop nothing, flip.
+    /// none: crops are made in the middle. flip: the same, and mirrored left to right half of the time. jitter: cropped
+    /// at a random place, out of a larger load size where there is one, and mirrored half of the time. --preprocess
+    /// crop and scale-width-and-crop make it jitter, scale-width and none, which crop nothing, flip.
     #[arg(long, help_heading = "Data")]
     pub augment: Option<Augment>,
 
@@ -101,8 +102,8 @@ pub struct TrainOptions {
 
     /// The published system to reproduce: the defaults of most flags below [default: pytorch-gan]
     ///
-    /// `pixtape inspect RECIPE` shows what it is made of. The defaults that differ from one recipe to another are given in
-    /// the order pytorch-gan, block-ck, isola.
+    /// `pixtape inspect RECIPE` shows what it is made of. The defaults that differ from one recipe to another are given
+    /// in the order pytorch-gan, block-ck, isola.
     #[arg(long, help_heading = "Recipe")]
     pub recipe: Option<Recipe>,
 
@@ -205,8 +206,8 @@ pub struct TrainOptions {
 
     /// Halve the sum of the discriminator's losses on real and fake pictures [default: true]
     ///
-    /// The paper does so to slow the discriminator down. Under Adam, which is blind to a constant factor, it changes little but
-    /// the number that is shown.
+    /// The paper does so to slow the discriminator down. Under Adam, which is blind to a constant factor, it changes
+    /// little but the number that is shown.
     #[arg(long, value_name = "true|false", help_heading = "Discriminator")]
     pub halve_d: Option<bool>,
 
@@ -281,8 +282,8 @@ pub struct TrainOptions {
 
     /// Where to compute: auto, cpu, cuda, or cuda:N for the GPU with number N [default: auto]
     ///
-    /// auto: the first GPU that can be used, else the CPU; the first line of a run says which, and why. `pixtape devices`
-    /// lists what this machine has.
+    /// auto: the first GPU that can be used, else the CPU; the first line of a run says which, and why. `pixtape
+    /// devices` lists what this machine has.
     #[arg(long, value_name = "DEVICE", help_heading = "Run")]
     pub device: Option<DeviceChoice>,
 
@@ -300,8 +301,8 @@ pub struct TrainOptions {
     ///
     /// A folder that is there must be empty, or hold a run that ended before its first checkpoint, which starts over.
     ///
-    /// Gets report.html (all of it on one page), config.toml (every setting), losses.csv (a row a step), metrics.csv (a row
-    /// a validation), samples/ (input, output and target in rows), checkpoints/ and tensorboard/.
+    /// Gets report.html (all of it on one page), config.toml (every setting), losses.csv (a row a step), metrics.csv (a
+    /// row a validation), samples/ (input, output and target in rows), checkpoints/ and tensorboard/.
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub out: Option<PathBuf>,
 
@@ -319,7 +320,8 @@ pub struct TrainOptions {
     #[arg(long, value_name = "N", help_heading = "Output")]
     pub keep: Option<usize>,
 
-    /// Epochs between two validations, at their end: L1, PSNR and SSIM of the held-out pairs, into metrics.csv [default: 1]
+    /// Epochs between two validations, at their end: L1, PSNR and SSIM of the held-out pairs, into metrics.csv
+    /// [default: 1]
     ///
     /// Held-out pairs are those in val/, else in test/, else the share that --val-split holds out; 40 of the built-in
     /// facades.
@@ -362,7 +364,8 @@ impl TrainOptions {
         Table::try_from(self).context("a setting cannot be written as TOML")
     }
 
-    /// The same options with `data` and `start_from` as absolute paths, so that a run can be resumed from another folder.
+    /// The same options with `data` and `start_from` as absolute paths, so that a run can be resumed from another
+    /// folder.
     pub(super) fn with_absolute_inputs(mut self) -> Result<TrainOptions> {
         for (flag, path) in [("data", &mut self.data), ("start-from", &mut self.start_from)] {
             if let Some(path) = path {

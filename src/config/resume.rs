@@ -1,7 +1,7 @@
 //! What may change when a run is resumed.
 //!
-//! The run's own settings are the base. A few of them steer how long it goes on, where it computes and what it writes, and
-//! may be given anew; all others decide what it computes, and a changed one would make it another run.
+//! The run's own settings are the base. A few of them steer how long it goes on, where it computes and what it writes,
+//! and may be given anew; all others decide what it computes, and a changed one would make it another run.
 
 use std::path::Path;
 

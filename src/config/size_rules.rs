@@ -1,7 +1,7 @@
 //! Which image sizes fit the generator.
 //!
-//! Each level halves both sides, down to one pixel on the shorter side where eight levels reach that far. A size fits when
-//! no halving leaves a remainder; otherwise the way up would not meet the skip connections of the way down.
+//! Each level halves both sides, down to one pixel on the shorter side where eight levels reach that far. A size fits
+//! when no halving leaves a remainder; otherwise the way up would not meet the skip connections of the way down.
 
 use anyhow::{Result, bail, ensure};
 
@@ -52,8 +52,8 @@ fn fits(size: Size, depth: usize) -> bool {
     size.width.is_multiple_of(multiple) && size.height.is_multiple_of(multiple)
 }
 
-/// Rounds both sides up until they fit their default depth. More than one round is needed where rounding up adds a level:
-/// 200x328, 256x384, 256x512.
+/// Rounds both sides up until they fit their default depth. More than one round is needed where rounding up adds a
+/// level: 200x328, 256x384, 256x512.
 fn next_that_fits(mut size: Size) -> Size {
     while !fits(size, default_depth(size)) {
         size = nearest(size, 1 << default_depth(size), 1);

@@ -1,8 +1,8 @@
 //! Pairs of images, from a folder or drawn by the program, on their way to the network.
 //!
-//! A [`Pairs`] answers one question, "which picture is pair `index` of `epoch`", and answers it the same way every time.
-//! Everything after it (order, crop, flip, batch) is a function of the seed and the position, so a run that resumes at
-//! any step sees exactly the batches that an uninterrupted run would have seen.
+//! A [`Pairs`] answers one question, "which picture is pair `index` of `epoch`", and answers it the same way every
+//! time. Everything after it (order, crop, flip, batch) is a function of the seed and the position, so a run that
+//! resumes at any step sees exactly the batches that an uninterrupted run would have seen.
 //!
 //! | room | what it does |
 //! |---|---|

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::decoding::Picture;
 
-/// Which side of a pair is translated into which. A is the left half of a file and B the right half; of two files A is that
-/// in the folder `A`, the one with the suffix of A, or the one beside the `.png`, as the `.jpg` of the CMP facades.
+/// The side of a pair that is translated, A or B, into the other. A is the left half of a file and B the right half; of
+/// two files A is that in the folder `A`, the one with the suffix of A, or the one beside the `.png`, as the `.jpg` of
+/// the CMP facades.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
@@ -30,7 +31,7 @@ impl Direction {
     }
 }
 
-/// How a pair is varied each time it is seen. Input and target always share every draw.
+/// Random variations of a pair, drawn each time it is seen. Input and target always share every draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Augment {
@@ -49,7 +50,7 @@ pub struct Pair {
     pub target: Picture,
 }
 
-/// Where pairs come from.
+/// A source of pairs.
 pub trait Pairs: Send + Sync {
     /// Pairs in one epoch.
     fn len(&self) -> usize;
@@ -58,14 +59,14 @@ pub trait Pairs: Send + Sync {
         self.len() == 0
     }
 
-    /// The pair at `index` (below [`len`](Pairs::len)) of `epoch` (from 0), at the size that it is cropped from. Folders ignore the epoch;
-    /// the built-in facades are new in every epoch.
+    /// The pair at `index` (below [`len`](Pairs::len)) of `epoch` (from 0), at the size that it is cropped from.
+    /// Folders ignore the epoch; the built-in facades are new in every epoch.
     ///
     /// # Errors
     /// When a file can no longer be read.
     fn pair(&self, epoch: u64, index: usize) -> anyhow::Result<Pair>;
 
-    /// What the pair at `index` is called.
+    /// The name of the pair at `index`.
     fn name(&self, index: usize) -> String {
         format!("pair {}", index + 1)
     }
@@ -74,7 +75,8 @@ pub trait Pairs: Send + Sync {
     fn fingerprint(&self) -> u64;
 }
 
-/// FNV-1a in 64 bits: a hash that is the same on every machine and in every release, which the standard library's is not.
+/// FNV-1a in 64 bits: a hash that is the same on every machine and in every release, which the standard library's is
+/// not.
 pub(crate) struct Fnv(pub(crate) u64);
 
 impl Fnv {

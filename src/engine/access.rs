@@ -1,8 +1,8 @@
-//! What a step does with memory, and how a gradient is written.
+//! The accesses of steps to memory, and the modes in which gradients are written.
 
 use super::tensor::Tensor;
 
-/// What a step does with memory.
+/// One access of a step to memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     Read(Tensor),
@@ -38,14 +38,14 @@ pub struct Control {
     pub learning_rate: f64,
 }
 
-/// How a gradient is written. The tape decides, the ops obey.
+/// The way in which a gradient is written. The tape decides, the ops obey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Overwrite,
     Accumulate,
 }
 
-/// Where a step writes a gradient, and how.
+/// A tensor that a step writes a gradient to, and the mode in which it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Destination {
     pub tensor: Tensor,

@@ -1,8 +1,8 @@
 //! Philox4x32-10, the one source of randomness in the project.
 //!
-//! A counter-based generator: the bits at a counter are a pure function of (key, counter), so nothing has to be stored to
-//! draw the same number again. Dropout masks are recomputed in the backward pass, every device draws the same bits, and
-//! a resumed run needs only its seed and its position.
+//! A counter-based generator: the bits at a counter are a pure function of (key, counter), so nothing has to be stored
+//! to draw the same number again. Dropout masks are recomputed in the backward pass, every device draws the same bits,
+//! and a resumed run needs only its seed and its position.
 //!
 //! Source: Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
 
@@ -27,7 +27,7 @@ pub fn key(seed: u64) -> [u32; 2] {
     [seed as u32, (seed >> 32) as u32]
 }
 
-/// What a [`Stream`] is drawn for. Streams of different purposes are independent under the same seed.
+/// The purpose of a [`Stream`]. Streams of different purposes are independent under the same seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Purpose {
@@ -39,7 +39,7 @@ pub enum Purpose {
     Augment = 3,
     /// The built-in facades; the index is the number of the picture.
     Facade = 4,
-    /// Which pairs are held out when a data set is split; the index is 0.
+    /// The pairs that are held out when a data set is split; the index is 0.
     Split = 5,
     /// The holes in a photograph; the index is a hash of its name.
     Holes = 6,
@@ -83,7 +83,8 @@ impl Stream {
         low + (high - low) * self.unit()
     }
 
-    /// Uniform in 0..n, without modulo bias (Lemire, "Fast Random Integer Generation in an Interval", 2019). `n` is at least 1.
+    /// Uniform in 0..n, without modulo bias (Lemire, "Fast Random Integer Generation in an Interval", 2019). `n` is at
+    /// least 1.
     pub fn below(&mut self, n: u32) -> u32 {
         debug_assert!(n > 0, "an empty range has nothing to draw");
         let reject_under = n.wrapping_neg() % n;

@@ -1,7 +1,7 @@
 //! From a recorded program to memory: which step must wait for which, and where each buffer lies in one arena.
 //!
-//! The one idea: two buffers may share memory only when *every* order of the steps that keeps the dependencies is done with
-//! one before it starts the other. So the arena is right for any such order, and a device is free to choose one.
+//! The one idea: two buffers may share memory only when *every* order of the steps that keeps the dependencies is done
+//! with one before it starts the other. So the arena is right for any such order, and a device is free to choose one.
 
 use crate::engine::access::Access;
 use crate::engine::philox::{Purpose, Stream};
@@ -37,7 +37,7 @@ impl Dependencies {
         Dependencies { ancestors }
     }
 
-    /// Whether `later` must wait for `earlier`.
+    /// True if `later` must wait for `earlier`.
     pub fn ordered(&self, earlier: usize, later: usize) -> bool {
         self.ancestors[later].contains(earlier)
     }
@@ -163,7 +163,7 @@ struct Life {
 }
 
 impl Life {
-    /// Whether some order has both in use at once.
+    /// True if some order has both in use at once.
     fn meets(&self, other: &Life) -> bool {
         !self.users.is_within(&other.over_before) && !other.users.is_within(&self.over_before)
     }

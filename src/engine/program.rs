@@ -1,7 +1,7 @@
 //! A recorded program: a list of steps over buffers, the same for every device.
 //!
-//! The one idea: a step says which tensors it reads and writes. Everything else follows from that: the order that must be
-//! kept, which buffers may share memory, and what a device may hand to a kernel.
+//! The one idea: a step says which tensors it reads and writes. Everything else follows from that: the order that must
+//! be kept, which buffers may share memory, and what a device may hand to a kernel.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -29,14 +29,14 @@ pub trait Step: Any + Debug + Send + Sync + CpuKernel<f32> + CpuKernel<f64> + Cu
         1
     }
 
-    /// The same step with what it writes elsewhere: for each of its written tensors the one that `moved` gives. `None` of a step
-    /// that cannot be told so.
+    /// The same step with what it writes elsewhere: for each of its written tensors the one that `moved` gives. `None`
+    /// of a step that cannot be told so.
     fn writing_to(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
         let _ = moved;
         None
     }
 
-    /// How to differentiate this step; `None` for steps that have no derivative (gradients and updates).
+    /// The derivative of this step; `None` for steps that have no derivative (gradients and updates).
     fn rule(&self) -> Option<&dyn Rule> {
         None
     }
@@ -60,7 +60,7 @@ pub trait Backward {
     /// The first image of the forward step's batch that `dy` covers.
     fn first_image(&self) -> usize;
 
-    /// Where to write the gradient of `input`; `None` when nobody asked for it.
+    /// The destination of the gradient of `input`; `None` when nobody asked for it.
     fn destination(&mut self, input: Tensor) -> Option<Destination>;
 
     /// A tensor whose values last from its writer to its last reader.
@@ -75,7 +75,7 @@ impl dyn Backward + '_ {
     }
 }
 
-/// Whether a buffer's values outlive one execution of the program.
+/// The life of a buffer's values: longer than one execution of the program, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
     /// Parameters, moments, inputs, losses: what the host or the next execution looks at. Zero at first.
@@ -129,7 +129,7 @@ impl Buffers {
         self.0.iter().enumerate().map(|(i, buffer)| (BufferId(i), buffer))
     }
 
-    /// Where `tensor` lies in its buffer. A view whose pixels are not the buffer's own (a weight in a flat parameter
+    /// The region of `tensor` in its buffer. A view whose pixels are not the buffer's own (a weight in a flat parameter
     /// buffer) is contiguous, and the buffer is one row.
     pub fn region(&self, tensor: Tensor) -> Region {
         let pitch = self.get(tensor.buffer).shape[3];
@@ -195,18 +195,19 @@ impl RecordedStep {
         &*self.step
     }
 
-    /// What it reads and writes, in the order of the step's own list.
+    /// The accesses to memory, in the order of the step's own list.
     pub fn accesses(&self) -> &[Access] {
         &self.accesses
     }
 }
 
-/// What a tape ends as: recorded once, planned, executed again and again.
+/// A finished tape: recorded once, planned, executed again and again.
 #[derive(Clone, Debug)]
 pub struct Program {
     pub(crate) buffers: Buffers,
     pub(crate) steps: Vec<RecordedStep>,
-    /// How many of the steps, from the first on, an execution runs. Those behind them run on demand, over the same buffers.
+    /// Number of steps, from the first on, that an execution runs. Those after them run on demand, over the same
+    /// buffers.
     pub(crate) main: usize,
 }
 
@@ -215,7 +216,7 @@ impl Program {
         &self.buffers
     }
 
-    /// How many of the steps, from the first on, an execution runs.
+    /// Number of steps, from the first on, that an execution runs.
     pub fn main_steps(&self) -> usize {
         self.main
     }

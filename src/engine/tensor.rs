@@ -6,8 +6,8 @@
 use std::fmt;
 use std::ops::Range;
 
-/// `[n, h, w, c]`: images, rows, columns, channels. Weights are `[k, kh, kw, c]`: output channels of the convolution, kernel
-/// rows and columns, input channels.
+/// `[n, h, w, c]`: images, rows, columns, channels. Weights are `[k, kh, kw, c]`: output channels of the convolution,
+/// kernel rows and columns, input channels.
 pub type Shape = [usize; 4];
 
 /// The number format of a buffer's elements.
@@ -52,7 +52,7 @@ impl fmt::Display for BufferId {
 }
 
 impl Tensor {
-    /// Where it lies.
+    /// The buffer in which the values lie.
     pub fn buffer(&self) -> BufferId {
         self.buffer
     }
@@ -102,7 +102,7 @@ impl Tensor {
         Tensor { offset: self.offset + range.start * h * w * self.stride, shape: [range.len(), h, w, c], ..self }
     }
 
-    /// Whether gradients stop here: see [`crate::engine::ops::detach`].
+    /// True if gradients stop here: see [`crate::engine::ops::detach`].
     pub fn is_detached(&self) -> bool {
         self.detached
     }
@@ -140,7 +140,7 @@ impl Region {
         self.intersection(other).is_some()
     }
 
-    /// What is left of this region outside of `hole`: up to four rectangles.
+    /// The rest of this region outside of `hole`: up to four rectangles.
     pub fn without(&self, hole: &Region) -> Vec<Region> {
         let Some(cut) = self.intersection(hole) else { return vec![self.clone()] };
         let part = |rows: Range<usize>, columns: Range<usize>| Region { buffer: self.buffer, rows, columns };

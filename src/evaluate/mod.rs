@@ -19,7 +19,7 @@ use crate::metrics::{Distances, Metric, Statistics};
 use crate::translate::{GeneratorOptions, Model};
 use pictures::Gallery;
 
-/// What `evaluate` is asked to do. Each field is the flag or argument of its name.
+/// A request to `evaluate`; each field is the flag or argument of its name.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub model: PathBuf,

@@ -25,8 +25,8 @@ pub struct Gallery {
 }
 
 impl Gallery {
-    /// To be made at `folder` with the first picture, of pairs that lie in `data`: what fails before leaves all as it was. An
-    /// earlier evaluation there is replaced.
+    /// To be made at `folder` with the first picture, of pairs that lie in `data`: what fails before leaves all as it
+    /// was. An earlier evaluation there is replaced.
     ///
     /// # Errors
     /// When there is something else, which it would be mixed with.

@@ -1,5 +1,5 @@
-//! What the published networks differ in. Each is an option of its own; a [`Recipe`] is a set of choices that somebody
-//! published.
+//! The options in which the published networks differ. Each is an option of its own; a [`Recipe`] is a set of choices
+//! that somebody published.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ pub enum Recipe {
     Isola,
 }
 
-/// What the generator hands from its way down to its way up.
+/// The skips of the generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Skips {
@@ -27,7 +27,7 @@ pub enum Skips {
     EncoderDecoder,
 }
 
-/// How activations are normalised, in both networks.
+/// The norm of both networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Norm {
@@ -39,19 +39,20 @@ pub enum Norm {
     None,
 }
 
-/// Where in a block the activation stands.
+/// The order of convolution, norm and activation in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BlockOrder {
     /// Convolution, norm, activation, dropout.
     ConvNormActDropout,
-    /// Convolution, norm, dropout, activation: the same numbers, since zeroing and scaling commute with both activations.
+    /// Convolution, norm, dropout, activation: the same numbers, since zeroing and scaling commute with both
+    /// activations.
     ConvNormDropoutAct,
     /// Activation, convolution, norm, dropout: a skip connection is rectified on its way up.
     ActConvNormDropout,
 }
 
-/// How the generator comes back to the full size.
+/// The last layer of the generator, which comes back to the full size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LastLayer {
@@ -61,7 +62,7 @@ pub enum LastLayer {
     Transposed,
 }
 
-/// Which levels of the generator drop out. Level `i` has 1/2^i of the image's size; of n levels the innermost is n.
+/// The levels of the generator that drop out. Level `i` has 1/2^i of the image's size; of n levels the innermost is n.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DropoutAt {
@@ -111,12 +112,12 @@ pub enum ReceptiveField {
 }
 
 impl Recipe {
-    /// Whether the skip stands in front of what comes up where they are joined.
+    /// True if the skip stands in front of what comes up where they are joined.
     pub(crate) fn puts_skip_first(self) -> bool {
         self == Recipe::Isola
     }
 
-    /// Whether the discriminator sees the condition in front of the picture.
+    /// True if the discriminator sees the condition in front of the picture.
     pub fn puts_condition_first(self) -> bool {
         self == Recipe::Isola
     }

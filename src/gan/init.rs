@@ -28,11 +28,11 @@ pub struct Init {
 }
 
 impl Init {
-    /// The initial values of a parameter, in this project's layout: weights as drawn, gains of a norm normal around 1 with
-    /// deviation `gain`, biases zero. `place` is the parameter's number among all parameters of the run.
+    /// The initial values of a parameter, in this project's layout: weights as drawn, gains of a norm normal around 1
+    /// with deviation `gain`, biases zero. `place` is the parameter's number among all parameters of the run.
     ///
-    /// Fans are counted as PyTorch does, on its weight `[first, second, kh, kw]`: in = second x kh x kw, out = first x kh x
-    /// kw, of a transposed convolution too.
+    /// Fans are counted as PyTorch does, on its weight `[first, second, kh, kw]`: in = second x kh x kw, out = first x
+    /// kh x kw, of a transposed convolution too.
     pub fn values(self, spec: &Spec, seed: u64, place: u64) -> Vec<f32> {
         let mut draws = Stream::new(seed, Purpose::Init, place);
         let mut normal =

@@ -1,7 +1,7 @@
 //! Pix2Pix: the networks, which only record ops onto a tape, and the training step made of them.
 //!
-//! A network first lists its parameters by PyTorch name ([`Spec`]), then records its forward pass over them, as often as a
-//! step needs it.
+//! A network first lists its parameters by PyTorch name ([`Spec`]), then records its forward pass over them, as often
+//! as a step needs it.
 
 mod architecture;
 mod init;

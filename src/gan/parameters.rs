@@ -20,15 +20,15 @@ pub enum Role {
 pub struct Spec {
     /// As in PyTorch's `state_dict`.
     pub name: String,
-    /// `[k, kh, kw, c]` of a weight, k output and c input channels of its convolution, or of the one that is transposed;
-    /// `[1, 1, 1, c]` of a bias or a gain.
+    /// `[k, kh, kw, c]` of a weight, k output and c input channels of its convolution, or of the one that is
+    /// transposed; `[1, 1, 1, c]` of a bias or a gain.
     pub shape: Shape,
     pub role: Role,
 }
 
 impl Spec {
-    /// The weight of a convolution with a `kernel` by `kernel` window from `c` channels to `k`, or of its transpose, from `k` to
-    /// `c`.
+    /// The weight of a convolution with a `kernel` by `kernel` window from `c` channels to `k`, or of its transpose,
+    /// from `k` to `c`.
     pub fn weight(name: impl Into<String>, k: usize, kernel: usize, c: usize) -> Spec {
         Spec { name: name.into(), shape: [k, kernel, kernel, c], role: Role::Weight }
     }
@@ -45,8 +45,8 @@ impl Spec {
         self.shape.iter().product()
     }
 
-    /// The shape in PyTorch: `[k, c, kh, kw]` of a weight (which is OIHW of a convolution and IOHW of a transposed one),
-    /// `[c]` of a bias or a gain.
+    /// The shape in PyTorch: `[k, c, kh, kw]` of a weight (which is OIHW of a convolution and IOHW of a transposed
+    /// one), `[c]` of a bias or a gain.
     pub fn torch_shape(&self) -> Vec<usize> {
         let [k, kh, kw, c] = self.shape;
         if self.role == Role::Weight { vec![k, c, kh, kw] } else { vec![c] }

@@ -21,7 +21,7 @@ pub struct PatchGan {
     /// Channels of the first layer (ndf).
     pub width: usize,
     pub norm: Norm,
-    /// Whether the map holds probabilities, not numbers of any size.
+    /// True if the map holds probabilities, not numbers of any size.
     pub sigmoid: bool,
 }
 
@@ -88,7 +88,7 @@ impl PatchGan {
         layers
     }
 
-    /// Whether the convolutions between the first and the last have a bias. The authors leave it out in front of a norm
+    /// True if the convolutions between the first and the last have a bias. The authors leave it out in front of a norm
     /// that brings its own.
     fn has_inner_biases(&self) -> bool {
         let authors_own = !matches!(self.receptive_field, ReceptiveField::R94 | ReceptiveField::Map70);
@@ -153,8 +153,8 @@ impl PatchGan {
             let weight = parameters.value(&format!("{name}.weight"));
             let bias = layer.has_bias.then(|| {
                 let bias = parameters.value(&format!("{name}.bias"));
-                // A norm takes any bias in front of it away again: its gradient is exactly zero, and computing it would only
-                // let rounding noise move it.
+                // A norm takes any bias in front of it away again: its gradient is exactly zero, and computing it would
+                // only let rounding noise move it.
                 if layer.is_normed { detach(bias) } else { bias }
             });
             let record = if layer.is_transposed { conv_transpose } else { conv };

@@ -1,7 +1,8 @@
 //! One training step as a recorded program, in each of the orders that people update the two networks in.
 //!
-//! Where the generator goes first, the discriminator has not changed in between and drops nothing out, so its judgement of
-//! the fake is the same number in both halves: one forward pass over `[fake, real]` serves them, which saves one of three.
+//! Where the generator goes first, the discriminator has not changed in between and drops nothing out, so its judgement
+//! of the fake is the same number in both halves: one forward pass over `[fake, real]` serves them, which saves one of
+//! three.
 
 use std::ops::Range;
 
@@ -17,7 +18,7 @@ use crate::engine::tape::{Root, Tape};
 use crate::engine::tensor::{Shape, Tensor};
 use crate::gan::{Draws, Parameters, PatchGan, ReceptiveField, Recipe, UNet};
 
-/// What the discriminator's map is compared with ones and zeros by.
+/// The GAN loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GanLoss {
@@ -42,7 +43,7 @@ impl GanLoss {
     }
 }
 
-/// What the generator's picture is compared with the target by.
+/// The pixel loss, between the generator's picture and the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PixelLoss {
@@ -63,7 +64,7 @@ impl PixelLoss {
     }
 }
 
-/// Which network is updated first, and on what the other one works.
+/// The order of the two networks' updates, and the pictures that the second one works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepOrder {
@@ -75,13 +76,13 @@ pub enum StepOrder {
     DiscriminatorFirstFresh,
 }
 
-/// What the recorded step is made of.
+/// Options of a training step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepOptions {
     pub generator: UNet,
     /// Its input channels follow from the generator's.
     pub discriminator: PatchGan,
-    /// Whether the discriminator sees the input picture beside the one it judges.
+    /// True if the discriminator sees the input picture beside the one it judges.
     pub conditional: bool,
     /// Pairs that are computed at once.
     pub batch: usize,
@@ -96,7 +97,7 @@ pub struct StepOptions {
     /// Weight of the pixel loss in the generator's.
     pub pixel_weight: f64,
     pub step_order: StepOrder,
-    /// Whether the discriminator's loss is half the sum of those on real and on fake pictures, or the sum.
+    /// True if the discriminator's loss is half the sum of those on real and on fake pictures, and not the sum.
     pub halve_discriminator: bool,
     pub adam: AdamOptions,
 }
@@ -153,8 +154,8 @@ pub struct TrainingStep {
     pub target: Tensor,
     /// `[1, 1, accumulate, 4]`, the values that the updates follow from: see [`Losses::of`].
     pub losses: Tensor,
-    /// `[1, h, w, output channels]`: what the generator now makes of the first image of `input`, once the program's steps on
-    /// demand have run.
+    /// `[1, h, w, output channels]`: what the generator now makes of the first image of `input`, once the program's
+    /// steps on demand have run.
     pub preview: Tensor,
 }
 
@@ -195,8 +196,8 @@ impl Losses {
     }
 }
 
-/// The evaluations of the generator within a step, by what they are for. The preview's is that of a step which would come
-/// later than any.
+/// The evaluations of the generator within a step, by what they are for. The preview's is that of a step which would
+/// come later than any.
 const FIRST: u16 = 0;
 const FRESH: u16 = 1;
 const PREVIEW: u16 = u16::MAX;
@@ -231,7 +232,7 @@ impl TrainingStep {
     }
 }
 
-/// What the pieces of a step share while they are recorded.
+/// The tape and the tensors of a step while it is recorded.
 struct Recorder<'a> {
     tape: &'a mut Tape,
     options: &'a StepOptions,
@@ -241,7 +242,7 @@ struct Recorder<'a> {
     losses: Tensor,
 }
 
-/// What the discriminator is shown of one batch: pictures, each beside the condition it was made from.
+/// The discriminator's input of one batch: pictures, each beside the condition it was made from.
 #[derive(Clone, Copy)]
 struct Seen {
     whole: Tensor,

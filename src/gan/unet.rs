@@ -1,8 +1,8 @@
 //! The generator: a U-Net (Ronneberger et al., 2015), or without its skip connections an encoder and decoder.
 //!
-//! Level `i` has 1/2^i of the image's size. On the way down each level halves the size of the one before, on the way up each
-//! doubles the one below, and at every level but the innermost both meet in one buffer. They are written straight into their
-//! halves, so the concatenation costs nothing.
+//! Level `i` has 1/2^i of the image's size. On the way down each level halves the size of the one before, on the way up
+//! each doubles the one below, and at every level but the innermost both meet in one buffer. They are written straight
+//! into their halves, so the concatenation costs nothing.
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,8 @@ pub struct Draws {
     pub pass: u16,
     /// Place of the first image in the batch of the step.
     pub first_image: usize,
-    /// Whether the images of the batch are told apart by the step, each one later than that before, and not by their place.
+    /// True if the images of the batch are told apart by the step, each one later than that before, and not by their
+    /// index.
     pub by_step: bool,
 }
 
@@ -129,13 +130,13 @@ impl UNet {
         if skips { 2 * self.channels(level) } else { self.channels(level) }
     }
 
-    /// Whether a norm follows the convolution of the way `way` that ends at `level`: not on the outermost level of the way
-    /// down, nor on its innermost, which may be a single pixel.
+    /// True if a norm follows the convolution of the way `way` that ends at `level`: not on the outermost level of the
+    /// way down, nor on its innermost, which may be a single pixel.
     pub(crate) fn is_normed(&self, way: Way, level: usize) -> bool {
         self.norm != Norm::None && (way == Way::Up || (level > 1 && level < self.depth))
     }
 
-    /// Whether convolutions other than the last have a bias. Without any norm they need one, whatever the recipe.
+    /// True if convolutions other than the last have a bias. Without any norm they need one, whatever the recipe.
     pub(crate) fn has_biases(&self) -> bool {
         match (self.recipe, self.norm) {
             (_, Norm::None) | (Recipe::BlockCk, _) | (Recipe::Isola, Norm::Instance) => true,
@@ -152,7 +153,7 @@ impl UNet {
         here && self.dropout > 0.0
     }
 
-    /// Whether any level drops out: some depths have no level where their recipe would.
+    /// True if any level drops out: some depths have no level where their recipe would.
     pub fn has_dropout(&self) -> bool {
         self.levels().any(|(way, level)| self.drops_out(way, level))
     }
@@ -251,7 +252,7 @@ impl UNet {
         let grid = |level: usize, channels: usize| [n, height >> level, width >> level, channels];
         let joined: Vec<Tensor> =
             (1..=self.depth).map(|level| tape.transient(grid(level, self.joined_channels(level)))).collect();
-        // Where the way up finds what the way down left, and where it puts its own.
+        // The halves of a joined tensor: the skip, which the way down writes, and that of the way up.
         let halves = |level: usize| {
             let (joined, one) = (joined[level - 1], self.channels(level));
             let (front, back) =
@@ -300,14 +301,14 @@ impl UNet {
         let name = self.conv_name(way, level);
         let bias = self.has_biases().then(|| {
             let bias = parameters.value(&format!("{name}.bias"));
-            // A norm takes any bias in front of it away again: its gradient is exactly zero, and computing it would only
-            // let rounding noise move it.
+            // A norm takes any bias in front of it away again: its gradient is exactly zero, and computing it would
+            // only let rounding noise move it.
             if self.is_normed(way, level) { detach(bias) } else { bias }
         });
         (parameters.value(&format!("{name}.weight")), bias)
     }
 
-    /// What follows a convolution, up to the next one.
+    /// Records norm, activation and dropout, which follow a convolution.
     #[expect(
         clippy::too_many_arguments,
         reason = "a level is told by its way and its number, and the rest is where and how"

@@ -1,5 +1,5 @@
-//! The layers of a network, read off its recorded forward pass: a layer begins where a convolution's weight is used for the
-//! first time.
+//! The layers of a network, read off its recorded forward pass: a layer begins where a convolution's weight is used for
+//! the first time.
 
 use super::{bytes, count, grid, table};
 use crate::engine::access::Access;
@@ -71,7 +71,8 @@ pub fn layers(program: &Program, parameters: &Parameters, input: Tensor) -> Vec<
     layers
 }
 
-/// How many times smaller the output is, or one part in how many: borders that a convolution loses or adds do not count.
+/// How many times smaller the output is, or one part in how many: borders that a convolution loses or adds do not
+/// count.
 fn whole(shrinking: f64) -> f64 {
     if shrinking >= 1.0 { shrinking.round() } else { 1.0 / (1.0 / shrinking).round() }
 }

@@ -19,7 +19,7 @@ use crate::exchange::Weights;
 use crate::gan::step::{GanLoss, StepOptions, TrainingStep};
 use crate::gan::{Draws, PUBLISHED_SIDE, Parameters, PatchGan, Recipe, UNet};
 
-/// What `inspect` is asked to show. Each field is the flag or argument of its name.
+/// A request to `inspect`; each field is the flag or argument of its name.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub what: String,

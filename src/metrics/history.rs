@@ -1,5 +1,5 @@
-//! The results of the held-out pairs over a run. They are part of every checkpoint, so what depends on them (which state was
-//! the best, `metrics.csv`) is the same in a run that goes on and in one that was never stopped.
+//! The results of the held-out pairs over a run. They are part of every checkpoint, so what depends on them (which
+//! state was the best, `metrics.csv`) is the same in a run that goes on and in one that was never stopped.
 
 use serde::{Deserialize, Serialize};
 

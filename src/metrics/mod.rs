@@ -133,8 +133,8 @@ pub fn l1(a: &[f32], b: &[f32]) -> f64 {
     mean(a, b, f64::abs)
 }
 
-/// Peak signal-to-noise ratio in dB: `10 log10(peak^2 / mean squared error)`, with the width of [-1, 1] as the peak. Infinite
-/// for equal pictures.
+/// Peak signal-to-noise ratio in dB: `10 log10(peak^2 / mean squared error)`, with the width of [-1, 1] as the peak.
+/// Infinite for equal pictures.
 pub fn psnr(a: &[f32], b: &[f32]) -> f64 {
     10.0 * (4.0 / mean(a, b, |error| error * error)).log10()
 }

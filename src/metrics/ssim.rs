@@ -1,12 +1,12 @@
 //! Structural similarity: how alike two pictures are in brightness, contrast and structure, window by window.
 //!
-//! As in "Image Quality Assessment: From Error Visibility to Structural Similarity" (Wang, Bovik, Sheikh, Simoncelli, 2004):
-//! windows of 11x11 weighted by a Gaussian of deviation 1.5, K1 = 0.01, K2 = 0.03, and the mean over all windows that lie inside
-//! of the picture. A picture of several channels has the mean of its channels.
+//! As in "Image Quality Assessment: From Error Visibility to Structural Similarity" (Wang, Bovik, Sheikh, Simoncelli,
+//! 2004): windows of 11x11 weighted by a Gaussian of deviation 1.5, K1 = 0.01, K2 = 0.03, and the mean over all windows
+//! that lie inside of the picture. A picture of several channels has the mean of its channels.
 //!
-//! The window is separable: weighted sums down the columns, then along the row. Instead of the pictures x and y themselves it
-//! runs over their sum and difference, s and d: x y = (s^2 - d^2) / 4 and x^2 + y^2 = (s^2 + d^2) / 2 are all that SSIM needs,
-//! so four sums do where x, y, x^2, y^2 and x y would take five.
+//! The window is separable: weighted sums down the columns, then along the row. Instead of the pictures x and y
+//! themselves it runs over their sum and difference, s and d: x y = (s^2 - d^2) / 4 and x^2 + y^2 = (s^2 + d^2) / 2 are
+//! all that SSIM needs, so four sums do where x, y, x^2, y^2 and x y would take five.
 
 use rayon::prelude::*;
 

@@ -10,7 +10,7 @@ use crate::base::words::{MOST_NAMED, count, first};
 use crate::config::TrainOptions;
 use crate::data::{Dataset, Direction, Preprocess, Size, preparation};
 
-/// What `data check` is asked to look at. Each field is the flag or argument of its name.
+/// A request to `data check`; each field is the flag or argument of its name.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub dir: PathBuf,

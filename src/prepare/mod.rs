@@ -1,7 +1,7 @@
 //! Getting data ready: what `pixtape data` does.
 //!
-//! Each command fills a `new_folder` that gets its name when all of it is there, so whatever bears the name is whole. All
-//! that is wrong with the input is said at once.
+//! Each command fills a `new_folder` that gets its name when all of it is there, so whatever bears the name is whole.
+//! All that is wrong with the input is said at once.
 
 pub mod check;
 pub mod fetch;

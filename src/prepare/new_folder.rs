@@ -1,8 +1,8 @@
 //! A folder that gets its name when all of it is there.
 //!
-//! It grows as `OUT.unfinished/whole`. Beside it lies a lock file, which says that `OUT.unfinished` was made here and, as
-//! long as a command holds the lock, that it is being filled: what a kill left can be told from another command's work and from a
-//! folder of somebody else's, and it alone is cleared away.
+//! It grows as `OUT.unfinished/whole`. Beside it lies a lock file, which says that `OUT.unfinished` was made here and,
+//! as long as a command holds the lock, that it is being filled: what a kill left can be told from another command's
+//! work and from a folder of somebody else's, and it alone is cleared away.
 
 use std::{
     fs,
@@ -90,8 +90,8 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        // An error of the command is the one to report, and what stays here is replaced the next time: the lock file goes only
-        // after all else, as without it the folder would be somebody else's.
+        // An error of the command is the one to report, and what stays here is replaced the next time: the lock file
+        // goes only after all else, as without it the folder would be somebody else's.
         let whole = self.whole();
         if !whole.exists() || fs::remove_dir_all(whole).is_ok() {
             let _ = fs::remove_file(self.dir.join(LOCK)).and_then(|()| fs::remove_dir(&self.dir));

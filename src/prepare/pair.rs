@@ -17,7 +17,7 @@ use crate::base::words::refuse_naming;
 use crate::data::finding::layout::{Joined, Named, PARTS, join, join_folded};
 use crate::data::{Depth, Picture, ResizeFilter, picture_size, read_picture, turn, write_png};
 
-/// What `data pair` is asked to do. Each field is the flag or argument of its name.
+/// A request to `data pair`; each field is the flag or argument of its name.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub a: PathBuf,

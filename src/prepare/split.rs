@@ -14,7 +14,7 @@ use crate::data::feeding::halves;
 use crate::data::finding::layout::{self, Found, Layout, Source};
 use crate::engine::philox::{Purpose, Stream};
 
-/// What `data split` is asked to do. Each field is the flag or argument of its name.
+/// A request to `data split`; each field is the flag or argument of its name.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub dir: PathBuf,

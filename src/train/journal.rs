@@ -1,5 +1,5 @@
-//! What a run tells about itself beside its checkpoints: `losses.csv`, `metrics.csv`, sample grids, TensorBoard's event file
-//! and `report.html`.
+//! The files in which a run tells about itself, beside its checkpoints: `losses.csv`, `metrics.csv`, sample grids,
+//! TensorBoard's event file and `report.html`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -146,7 +146,8 @@ impl Journal {
         write_whole(&self.run.join(REPORT), html.as_bytes())
     }
 
-    /// Takes up the samples that the run has drawn until a step. They are only shown: one that cannot be read is left out.
+    /// Takes up the samples that the run has drawn until a step. They are only shown: one that cannot be read is left
+    /// out.
     fn read_samples(&mut self, steps_done: u64) {
         let names = fs::read_dir(self.run.join("samples")).into_iter().flatten().flatten();
         let mut steps: Vec<u64> = names.filter_map(|entry| samples::step_of(&entry.file_name())).collect();
@@ -175,8 +176,8 @@ fn address(jpeg: &[u8]) -> String {
     format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg))
 }
 
-/// Whether the report shows the sample at `place` of `count`: each of a few, later every second, every fourth and so on, and
-/// always the last one. What is shown has been shown before, so that no picture is made twice.
+/// Whether the report shows the sample at `place` of `count`: each of a few, later every second, every fourth and so
+/// on, and always the last one. What is shown has been shown before, so that no picture is made twice.
 fn is_shown(place: usize, count: usize) -> bool {
     let every = count.div_ceil(MOST_SAMPLES - 1).next_power_of_two();
     place.is_multiple_of(every) || place + 1 == count

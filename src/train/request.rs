@@ -1,4 +1,4 @@
-//! What `train` is asked to do: the settings of a new run, or a run to go on with.
+//! A request to `train`: the settings of a new run, or a run to go on with.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use super::RunLock;
 use super::run_folder::ensure_free;
 use crate::config::TrainConfig;
 
-/// What `pixtape train` is asked to do.
+/// A request to `train`.
 #[derive(Debug)]
 pub struct TrainRequest {
     pub config: TrainConfig,

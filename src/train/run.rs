@@ -1,7 +1,7 @@
 //! The training loop: batches in, steps, and at intervals a row, a picture and a checkpoint out.
 //!
-//! Everything that a step depends on is a function of the settings and the number of the step, so a run that goes on from a
-//! checkpoint computes what the uninterrupted one would have, bit for bit.
+//! Everything that a step depends on is a function of the settings and the number of the step, so a run that goes on
+//! from a checkpoint computes what the uninterrupted one would have, bit for bit.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -285,8 +285,8 @@ impl Run {
         self.journal.sample(self.trainer.steps_done(), &samples::rows(&self.samples, &outputs))
     }
 
-    /// Measures the held-out pairs where an epoch has ended that asks for it, and keeps the checkpoint if it is the best so far.
-    /// Says whether there was anything to measure.
+    /// Measures the held-out pairs where an epoch has ended that asks for it, and keeps the checkpoint if it is the
+    /// best so far. Says whether there was anything to measure.
     fn validate_if_due(&mut self, progress: &mut TrainingProgress) -> Result<bool> {
         let step = self.trainer.steps_done();
         let (epoch, is_end) = (step / self.steps_per_epoch(), step.is_multiple_of(self.steps_per_epoch()));
@@ -352,8 +352,8 @@ impl Run {
         })
     }
 
-    /// Saves a checkpoint, unless the newest one holds all that is known. A run that is stopped before its first step gets one
-    /// too, so that it is gone on with like any other.
+    /// Saves a checkpoint, unless the newest one holds all that is known. A run that is stopped before its first step
+    /// gets one too, so that it is gone on with like any other.
     fn save_once(&mut self) -> Result<()> {
         self.journal.sync()?;
         if self.is_saved {
@@ -365,7 +365,8 @@ impl Run {
         Ok(())
     }
 
-    /// Saves what has been learned so far, which is good: only a picture could not be read. That is the error to report.
+    /// Saves what has been learned so far, which is good: only a picture could not be read. That is the error to
+    /// report.
     fn keep_and(&mut self, error: anyhow::Error) -> anyhow::Error {
         let _ = self.save_once();
         error

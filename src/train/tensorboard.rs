@@ -1,7 +1,8 @@
 //! Event files for TensorBoard: `tensorboard --logdir RUN` shows losses, metrics and samples while a run goes on.
 //!
-//! An event file is a sequence of records (length, its checksum, data, its checksum) whose data are protocol buffers: only the
-//! fields that are written here are declared, under the numbers of TensorFlow's `event.proto` and `summary.proto`.
+//! An event file is a sequence of records (length, its checksum, data, its checksum) whose data are protocol buffers:
+//! only the fields that are written here are declared, under the numbers of TensorFlow's `event.proto` and
+//! `summary.proto`.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -91,8 +92,8 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Begins a new file in `folder` for the steps after `steps_done`. TensorBoard forgets later steps of the files before it:
-    /// those of a run that was killed after its last checkpoint.
+    /// Begins a new file in `folder` for the steps after `steps_done`. TensorBoard forgets later steps of the files
+    /// before it: those of a run that was killed after its last checkpoint.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -159,8 +160,8 @@ fn record(event: &Event) -> Vec<u8> {
     [&length[..], &masked_crc(&length), &data, &masked_crc(&data)].concat()
 }
 
-/// The checksum of TFRecord files: CRC-32C, rotated and moved on so that the checksum of data that holds checksums is a good one
-/// too.
+/// The checksum of TFRecord files: CRC-32C, rotated and moved on so that the checksum of data that holds checksums is a
+/// good one too.
 fn masked_crc(bytes: &[u8]) -> [u8; 4] {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xA282_EAD8).to_le_bytes()
 }

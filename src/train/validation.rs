@@ -11,8 +11,9 @@ use crate::metrics::Distances;
 /// Pairs that are read, and measured, side by side.
 pub const AT_ONCE: usize = 16;
 
-/// The mean distances of what the generator now makes of `pairs`, which have the size of the networks, with dropout as in
-/// training; `None` when somebody asked the run to end before all were measured. `progress` is told how many have been translated.
+/// The mean distances of what the generator now makes of `pairs`, which have the size of the networks, with dropout as
+/// in training; `None` when somebody asked the run to end before all were measured. `progress` is told how many have
+/// been translated.
 ///
 /// # Errors
 /// When a pair can no longer be read, or the device has failed.

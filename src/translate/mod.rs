@@ -1,9 +1,9 @@
 //! `pixtape translate`: images of any size through a trained generator.
 //!
-//! Whatever is asked for, the network computes tiles of one size after the other: a whole picture is one tile, padded to
-//! what the network needs. Each tile has a number, which picks its dropout, and is run with as many others as `--batch`
-//! says. A picture is read, and its result written, by rows as the tiles need and complete them, so that with small tiles
-//! no more than a strip of a large one is in memory.
+//! Whatever is asked for, the network computes tiles of one size after the other: a whole picture is one tile, padded
+//! to what the network needs. Each tile has a number, which picks its dropout, and is run with as many others as
+//! `--batch` says. A picture is read, and its result written, by rows as the tiles need and complete them, so that with
+//! small tiles no more than a strip of a large one is in memory.
 
 mod blended;
 mod jobs;
@@ -32,7 +32,7 @@ use jobs::{Job, jobs};
 use stream::Stream;
 use tiles::Tiles;
 
-/// What `translate` is asked to do. Each field is the flag or argument of its name.
+/// A request to `translate`; each field is the flag or argument of its name.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub model: PathBuf,

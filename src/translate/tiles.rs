@@ -1,8 +1,9 @@
 //! Overlapping tiles of a picture, and the window that blends them.
 //!
-//! Along each side the tiles stand at equal distances, the first and the last one at the border. Where two neighbours overlap,
-//! one fades into the other over the width of the overlap along a raised cosine, in the middle of what they share. A tile's weight
-//! is how far it has been faded in less how far the next one has, so the weights of a pixel add up to one by construction.
+//! Along each side the tiles stand at equal distances, the first and the last one at the border. Where two neighbours
+//! overlap, one fades into the other over the width of the overlap along a raised cosine, in the middle of what they
+//! share. A tile's weight is how far it has been faded in less how far the next one has, so the weights of a pixel add
+//! up to one by construction.
 
 use std::f64::consts::PI;
 use std::ops::Range;
@@ -101,7 +102,8 @@ impl Axis {
         self.tile.min(self.length)
     }
 
-    /// How far a tile has been faded in at pixel `x`. The first one is there from the start, and none comes after the last.
+    /// The weight with which a tile has been faded in at pixel `x`. The first one is there from the start, and none
+    /// comes after the last.
     fn faded_in(&self, tile: usize, x: usize) -> f64 {
         if tile == 0 {
             return 1.0;
@@ -144,7 +146,8 @@ fn pad(picture: &Picture, size: Size) -> Picture {
 mod tests {
     use super::*;
 
-    /// Sides, tiles and overlaps: what fits exactly and what does not, one tile and many, overlaps from none to almost all.
+    /// Sides, tiles and overlaps: what fits exactly and what does not, one tile and many, overlaps from none to almost
+    /// all.
     fn axes() -> impl Iterator<Item = Axis> {
         let tiles = [(32, 0), (32, 1), (32, 8), (32, 16), (32, 31), (64, 16)];
         let lengths = (1..=140).chain([1000]);
@@ -181,7 +184,8 @@ mod tests {
         }
     }
 
-    /// A tile counts in full at the border, and wherever no other one is near; a jump nowhere, as long as there is an overlap.
+    /// A tile counts in full at the border, and wherever no other one is near; a jump nowhere, as long as there is an
+    /// overlap.
     #[test]
     fn the_window_is_smooth_and_whole_at_the_border() {
         for axis in axes().filter(|axis| axis.overlap <= axis.tile / 2) {
@@ -189,7 +193,8 @@ mod tests {
             assert_eq!((first[0], last[last.len() - 1]), (1.0, 1.0), "{axis:?}");
             for tile in (0..axis.count()).filter(|_| axis.overlap > 0) {
                 let weights = axis.weights(tile);
-                // The steepest place of a raised cosine over `overlap` pixels; one that fades in and out at once has both.
+                // The steepest place of a raised cosine over `overlap` pixels; one that fades in and out at once has
+                // both.
                 let steepest = PI / axis.overlap as f64 + 1e-6;
                 let jump = weights.windows(2).map(|pair| f64::from((pair[1] - pair[0]).abs())).fold(0.0, f64::max);
                 assert!(jump <= steepest, "{axis:?}: a jump of {jump} in tile {tile}");

@@ -102,7 +102,8 @@ fn failing(functions: &[&str], version: i32) -> String {
 
 /// A driver that has `functions`, which are those of the simulator. It writes the names of those that were called to
 /// the file [`CALLED`]. `TEST_EXCLUSIVE`: another process has the GPU. `TEST_NO_POOLS`: it has no memory pools.
-/// `TEST_NO_KERNEL`: the kernels are not found. `TEST_LOAD`: the code with which machine code is refused. `TEST_NAME`: its name.
+/// `TEST_NO_KERNEL`: the kernels are not found. `TEST_LOAD`: the code with which machine code is refused. `TEST_NAME`:
+/// its name.
 fn forwarding(functions: &[&str], simulator: &Path) -> String {
     let names: Vec<String> = functions.iter().map(|name| format!("\"{name}\"")).collect();
     let count = names.len();

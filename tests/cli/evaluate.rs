@@ -32,7 +32,8 @@ fn the_distances_are_those_of_the_translated_pictures() {
             let said = scene.run(&format!("evaluate run --data data {dropout}"));
             assert!(said.stdout.starts_with("3 pairs (test/) of data"), "{}", said.stdout);
             scene.run(&format!("translate run data/test --pairs --out out {dropout}"));
-            // A byte is at most half a step of 1 / 127.5 away from its value, and so is the root of the mean square from its own.
+            // A byte is at most half a step of 1 / 127.5 away from its value, and so is the root of the mean square
+            // from its own.
             let rounding = 0.5 / 127.5;
             let mut sums = [0.0; 3];
             for name in ["x", "y", "z"] {

@@ -52,8 +52,8 @@ fn a_kill_in_the_middle_of_saving_costs_nothing() {
     let mut line = format!("train {HEAVY} {ENDLESS} --save-every 1 --out killed");
     let mut newest = 0;
     let mut torn = 0;
-    // As soon as the file is there, in the middle, and at its end, before it is renamed. A kill may come too late to hit
-    // its moment; it then counts as another kill.
+    // As soon as the file is there, in the middle, and at its end, before it is renamed. A kill may come too late to
+    // hit its moment; it then counts as another kill.
     let moments = [0, whole / 4, whole / 2, whole];
     for attempt in 0..40 {
         let moment = moments[attempt % moments.len()];
@@ -196,8 +196,8 @@ fn ctrl_c_before_the_first_step_can_be_gone_on_from() {
     assert_eq!(scene.rows("run").len() as u64, steps + 1);
 }
 
-/// Runs a command that may write no file of more than about `kilobytes`, which stands for a disk that is full. Returns its last
-/// line on stderr.
+/// Runs a command that may write no file of more than about `kilobytes`, which stands for a disk that is full. Returns
+/// its last line on stderr.
 fn fails_on_a_full_disk(scene: &Scene, kilobytes: u32, line: &str) -> String {
     // The unit is 512 or 1024 bytes, as the shell likes.
     let limited = format!(r#"trap "" XFSZ; ulimit -f {kilobytes}; exec "$@""#);

@@ -1,7 +1,7 @@
 //! The program as its users run it: the real binary, on tiny networks and pictures.
 //!
-//! Every test works in a temporary folder of its own, which is also the program's current folder, so commands are written
-//! here as they would be typed.
+//! Every test works in a temporary folder of its own, which is also the program's current folder, so commands are
+//! written here as they would be typed.
 
 mod broken_driver;
 mod compat;

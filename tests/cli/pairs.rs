@@ -1,7 +1,7 @@
 //! Training on one's own pairs: which files are seen, in which order, which way round and how varied.
 //!
-//! With [`FROZEN`] networks the pixel loss of a step is a function of the pair that the step saw, so the column of pixel losses
-//! tells which pairs were seen.
+//! With [`FROZEN`] networks the pixel loss of a step is a function of the pair that the step saw, so the column of
+//! pixel losses tells which pairs were seen.
 
 use std::collections::BTreeSet;
 

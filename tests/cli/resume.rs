@@ -6,8 +6,8 @@ use pixtape::config::TrainConfig;
 
 use super::scene::{Scene, TINY, checkpoint};
 
-/// Seven pairs in batches of two are epochs of three steps: a run of 12 crosses three ends of an epoch, and all that is random
-/// takes part.
+/// Seven pairs in batches of two are epochs of three steps: a run of 12 crosses three ends of an epoch, and all that is
+/// random takes part.
 const RESTLESS: &str = "--data data --batch 2 --dropout 0.5 --augment jitter --shuffle true --lr 0.002 --seed 11";
 
 fn scene() -> Scene {

@@ -15,7 +15,8 @@ use tempfile::TempDir;
 
 use crate::cuda::driver::simulator_folder;
 
-/// The program, for tests that run on another machine than the one that built them: there the folder of the build is not.
+/// The program, for tests that run on another machine than the one that built them: there the folder of the build is
+/// not.
 const PROGRAM: &str = "PIXTAPE_PROGRAM";
 
 /// The smallest networks that the program takes; a step is a few milliseconds.

@@ -7,7 +7,8 @@ use image::{ColorType, DynamicImage, ImageFormat, RgbImage};
 
 use super::scene::{Scene, checkpoint, half, pair};
 
-/// A folder with a run that has learned enough to answer different inputs with different pictures, and whose data is gone.
+/// A folder with a run that has learned enough to answer different inputs with different pictures, and whose data is
+/// gone.
 fn trained(flags: &str) -> Scene {
     let scene = Scene::new();
     scene.draw_pairs(&["data/a.png", "data/b.png"]);
@@ -254,7 +255,8 @@ fn tiles_of_any_picture_are_blended() {
     for (name, width, height) in [("tile", 32, 32), ("small", 20, 9), ("large", 101, 70), ("thin", 90, 5)] {
         scene.draw(&format!("in/{name}.png"), &pair(2, width, height));
     }
-    // The training size, and a quarter of it. All of one size, they keep their order: the first number is that of `large`.
+    // The training size, and a quarter of it. All of one size, they keep their order: the first number is that of
+    // `large`.
     let said = scene.run("translate run in --out tiled --tile");
     assert!(said.stdout.contains("4 images into tiled, in tiles of 32x32 that overlap by 8, "), "{}", said.stdout);
     for name in ["tile", "small", "large", "thin"] {

@@ -104,8 +104,8 @@ fn a_resumed_run_has_the_metrics_of_the_uninterrupted_one() {
     assert_eq!(fs::read_to_string(scene.path("d/metrics.csv")).unwrap(), whole);
 }
 
-/// After two validations without progress between them the rate is one that no f32 weight feels, also when the second is only
-/// known from a checkpoint.
+/// After two validations without progress between them the rate is one that no f32 weight feels, also when the second
+/// is only known from a checkpoint.
 #[test]
 fn a_plateau_lowers_the_rate_of_every_later_epoch() {
     let scene = scene();

@@ -1,4 +1,4 @@
-//! What the device does beside the ops of the table: pictures, masks and copies to the bit of the CPU's, what changes between
+//! The device beside the ops of the table: pictures, masks and copies to the bit of the CPU's, what changes between
 //! two executions, sizes that a table of PyTorch's numbers would be too large for, and what is refused.
 
 use pixtape::data::{Pair, Picture, Pictures, Size, Window};
@@ -244,7 +244,8 @@ fn copies_of_one_tensor_add_up_their_gradients() {
     });
 }
 
-/// The table's transposed convolutions have the recipe's geometry; this one has another, and an input with two consumers.
+/// The table's transposed convolutions have the recipe's geometry; this one has another, and an input with two
+/// consumers.
 #[test]
 fn a_transposed_convolution_has_any_geometry() {
     on_device(|| {
@@ -310,7 +311,8 @@ fn the_control_values_come_back_and_count() {
     });
 }
 
-/// Parameters after `updates` updates, with another learning rate for each: a graph is captured once and must still see them.
+/// Parameters after `updates` updates, with another learning rate for each: a graph is captured once and must still see
+/// them.
 fn adam_of(engine: Engine, count: usize, updates: u64) -> Vec<f64> {
     let mut tape = Tape::new();
     let (parameters, gradients) = tape.parameters(count);
@@ -390,7 +392,8 @@ fn a_loss_adds_up_any_number_of_elements() {
         for is_l1 in [false, true] {
             let ([value, gradient], [expected_value, expected_gradient]) =
                 (loss_of(Engine::Cuda, count, is_l1), loss_of(Engine::F64, count, is_l1));
-            // A thread adds eight terms, a block 256 such sums, pairwise; all are positive. Each term has up to three roundings.
+            // A thread adds eight terms, a block 256 such sums, pairwise; all are positive. Each term has up to three
+            // roundings.
             let tolerance = Tolerance { of_each: 16.0 * f64::from(f32::EPSILON), of_largest: 0.0 };
             assert_close("value", &value, &expected_value, tolerance);
             let tolerance = Tolerance { of_each: 0.0, of_largest: 4.0 * f64::from(f32::EPSILON) };

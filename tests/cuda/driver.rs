@@ -1,4 +1,4 @@
-//! Where CUDA runs in these tests: on the simulator, or on a GPU if there is one.
+//! The CUDA device of these tests: the simulator, or a GPU if there is one.
 
 use std::env;
 use std::io::{Write, stderr};
@@ -8,17 +8,18 @@ use std::sync::OnceLock;
 use cudasim::{Build, Simulator};
 use pixtape::engine::device::cuda;
 
-/// Whether a GPU that is missing is a failure.
+/// Set to 1, makes a missing GPU a failure.
 const REQUIRE: &str = "PIXTAPE_REQUIRE_GPU";
 
-/// Whether a simulated GPU will do where a real one is meant: for a trial of these tests without a GPU.
+/// Set to 1, lets a simulated GPU do where a real one is meant: for a trial of these tests without a GPU.
 const TAKE_SIMULATED: &str = "PIXTAPE_TAKE_SIMULATED_GPU";
 
-/// The folder of another simulator than that of this build: one whose kernels have been changed (`tools/mutate-kernels`).
+/// The folder of another simulator than that of this build: one whose kernels have been changed
+/// (`tools/mutate-kernels`).
 const SIMULATOR: &str = "PIXTAPE_SIMULATOR";
 
-/// Runs `test` where there is a CUDA device. The simulator's schedule is the environment's (see `tools/test-simulator`), and
-/// its checker must have nothing to say.
+/// Runs `test` where there is a CUDA device. The simulator's schedule is the environment's (see
+/// `tools/test-simulator`), and its checker must have nothing to say.
 pub fn on_device(test: impl FnOnce()) {
     if !crate::ON_GPU {
         let simulator = simulator();
@@ -41,7 +42,7 @@ fn is_on(variable: &str) -> bool {
     env::var_os(variable).is_some_and(|value| value == "1")
 }
 
-/// Where the driver of the tests on the simulator lies.
+/// The folder of the driver of the tests on the simulator.
 pub fn simulator_folder() -> PathBuf {
     env::var_os(SIMULATOR).map_or_else(|| cudasim::folder(Build::Check).to_owned(), PathBuf::from)
 }
@@ -57,7 +58,7 @@ pub fn simulator() -> &'static Simulator {
     })
 }
 
-/// Whether there is a GPU to run on. A simulated one is not meant, unless the environment says so.
+/// Refuses where there is no GPU to run on. A simulated one is not meant, unless the environment says so.
 fn gpu() -> Result<(), &'static str> {
     static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
     let look = || match cuda::usable(0) {

@@ -1,5 +1,5 @@
-//! The op table on CUDA: each row against PyTorch's numbers with the tolerance of the CPU's f32, against the CPU, and against
-//! itself.
+//! The op table on CUDA: each row against PyTorch's numbers with the tolerance of the CPU's f32, against the CPU, and
+//! against itself.
 //!
 //! A module for each kind of op, so that they run side by side and one can be asked for.
 

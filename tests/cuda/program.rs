@@ -1,4 +1,5 @@
-//! The program with `--device cuda`, as its users run it: the same files as on the CPU, but for what f32 rounds in another order.
+//! The program with `--device cuda`, as its users run it: the same files as on the CPU, but for what f32 rounds in
+//! another order.
 
 use super::driver::on_device;
 use crate::cli::scene::{Scene, TINY, checkpoint};
@@ -15,17 +16,18 @@ fn scene() -> Scene {
     scene
 }
 
-/// What eight steps may stray by, relative to a loss: three times what PyTorch's own f32 strays by in ten
+/// The tolerance of losses over eight steps, relative to a loss: three times what PyTorch's own f32 strays by in ten
 /// (`training::traces`, 64x64).
 const LOSSES: f64 = 3e-5;
 
-/// What one weight may stray by in eight steps: the farthest of 20,000, in eight runs on the CPU whose starting weights differed
-/// in the last place, strayed by 3.7e-5, and this is ten times that. It is also what a weight can stray by in one step that goes
-/// the other way, twice the learning rate: where a gradient is nearly zero, Adam follows the sign of what rounding left of it.
+/// The tolerance of one weight over eight steps: the farthest of 20,000, in eight runs on the CPU whose starting
+/// weights differed in the last place, strayed by 3.7e-5, and this is ten times that. It is also what a weight can
+/// stray by in one step that goes the other way, twice the learning rate: where a gradient is nearly zero, Adam follows
+/// the sign of what rounding left of it.
 const FARTHEST_WEIGHT: f64 = 4e-4;
 
-/// What the weights may stray by in the mean: in those runs at most 1.2e-8. They travel 3.5e-4, a thousand times this; some
-/// fifteen of them may stray as far as one can.
+/// The tolerance of the weights in the mean: in those runs at most 1.2e-8. They travel 3.5e-4, a thousand times this;
+/// some fifteen of them may stray as far as one can.
 const MEAN_WEIGHT: f64 = 3e-7;
 
 fn assert_alike(scene: &Scene, a: &str, b: &str, steps: u64) {

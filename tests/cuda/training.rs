@@ -22,7 +22,7 @@ fn record() -> (pixtape::engine::program::Program, Handles) {
     state::record(&StepOptions::of(Recipe::PytorchGan, 64, 8, 0.5))
 }
 
-/// What a run comes to: losses by step, and each parameter tensor at the end by name.
+/// The outcome of a run: losses by step, and each parameter tensor at the end by name.
 struct Outcome {
     losses: Vec<Vec<f64>>,
     parameters: Vec<(String, Vec<f64>)>,
@@ -63,7 +63,8 @@ fn on_cpu(engine: Engine) -> Outcome {
     Outcome::of(&mut *machine, &handles)
 }
 
-/// On the CPU in f32, from parameters that are each at most one unit in the last place away: a run that is just as right.
+/// On the CPU in f32, from parameters that are each at most one unit in the last place away: a run that is just as
+/// right.
 fn nudged(run: usize) -> Outcome {
     let (program, handles) = record();
     let mut machine = arena(Engine::F32, program, CONTROL);
@@ -106,9 +107,9 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
     largest(&differences)
 }
 
-/// Twenty steps against the CPU's f64, from which f32 strays as training amplifies its rounding (see `training::traces`). How far
-/// is measured here: CUDA may be three times as far away as the farthest of eight runs of the CPU's f32 so far, whose starting
-/// points differ in the last place.
+/// Twenty steps against the CPU's f64, from which f32 strays as training amplifies its rounding (see
+/// `training::traces`). How far is measured here: CUDA may be three times as far away as the farthest of eight runs of
+/// the CPU's f32 so far, whose starting points differ in the last place.
 #[test]
 fn twenty_steps_are_the_cpus() {
     on_device(|| {
@@ -149,8 +150,8 @@ fn a_replayed_graph_is_its_launches_to_the_bit() {
     on_device(|| on_cuda(false).assert_same("one by one and replayed", replayed()));
 }
 
-/// Half of the run on one device and the rest on the other, from what a checkpoint holds: parameters, moments and the step. It
-/// strays from the CPU's f64 no further than either device does alone, as above.
+/// Half of the run on one device and the rest on the other, from what a checkpoint holds: parameters, moments and the
+/// step. It strays from the CPU's f64 no further than either device does alone, as above.
 #[test]
 fn a_run_goes_on_on_the_other_device() {
     on_device(|| {
@@ -228,7 +229,8 @@ fn steps_of_every_kind_are_the_cpus() {
             };
             let (exact, ours) = (run(Engine::F64), run(Engine::Cuda));
             for (step, tolerance) in traces::f32_tolerances(64).into_iter().take(2).enumerate() {
-                // What PyTorch's f32 strays in as many steps of networks as deep, which sum over twice the channels.
+                // The distance that PyTorch's f32 strays in as many steps of networks as deep, which sum over twice the
+                // channels.
                 for (a, e) in ours[step].iter().zip(&exact[step]) {
                     // A loss that the step does not have is 0 on both.
                     let allowed = tolerance * e.abs();

@@ -23,8 +23,8 @@ fn the_distances_are_those_of_scikit_image() {
         let distances = Distances::between(&a, &b, shape);
         for (metric, key) in Metric::ALL.into_iter().zip(["l1", "psnr", "ssim"]) {
             let (is, expected) = (metric.of(&distances), expected[key].as_f64().unwrap());
-            // Both are computed in f64 from the same numbers. A variance is a difference of sums near 1, which leaves 1e-16
-            // of 1 beside C2 = 0.0036 in every window.
+            // Both are computed in f64 from the same numbers. A variance is a difference of sums near 1, which leaves
+            // 1e-16 of 1 beside C2 = 0.0036 in every window.
             let tolerance = 1e-12 * expected.abs().max(1.0);
             assert!((is - expected).abs() <= tolerance, "{name}: {} is {is}, not {expected}", metric.name());
         }

@@ -1,4 +1,5 @@
-//! The published networks, whole: output, input gradient and every parameter gradient against PyTorch's, from equal state.
+//! The published networks, whole: output, input gradient and every parameter gradient against PyTorch's, from equal
+//! state.
 
 use pixtape::engine::access::Control;
 use pixtape::engine::ops::copy::{Upstream, copy};
@@ -87,7 +88,8 @@ fn run(fixture: &Fixture, network: Network, shape: Shape, engine: Engine, how: H
     for (index, spec) in parameters.specs.iter().enumerate() {
         let values = parameter_values(&format!("{owner}.{}", spec.name), spec, parameter_scale);
         machine.write(parameters.part(parameters.values, index), &values);
-        // What a backward pass adds to instead of overwriting stays NaN. Only the biases that a norm cancels are not written.
+        // What a backward pass adds to instead of overwriting stays NaN. Only the biases that a norm cancels are not
+        // written.
         if !is_cancelled(fixture, &format!("{prefix}.grad.{}", spec.name)) {
             machine.fill(parameters.part(parameters.gradients, index), f64::NAN);
         }
@@ -211,8 +213,8 @@ fn compare(what: &str, fixture: &Fixture, network: Network, engine: Engine, name
     }
     let expected = expected(fixture, network, name);
     let tolerance = match engine {
-        // The spread is the error of one correct f32 implementation; ours sums in other orders. Of a tensor of few elements it
-        // may be small by luck: none is held to less than what is usual in its network.
+        // The spread is the error of one correct f32 implementation; ours sums in other orders. Of a tensor of few
+        // elements it may be small by luck: none is held to less than what is usual in its network.
         Engine::F32 | Engine::Cuda | Engine::CudaForced(_) => {
             let spread = fixture.f32_spread(name).max(median_spread(fixture));
             Tolerance { of_each: 0.0, of_largest: 3.0 * spread }
@@ -242,8 +244,9 @@ fn expected(fixture: &Fixture, network: Network, name: &str) -> Vec<f64> {
     from_nchw(&values, [n, h, w, c])
 }
 
-/// Runs the published networks from an arena and from guarded buffers of their own that are NaN when they are not in use, in
-/// recorded order and in others. The bits are the same: no two buffers of the arena share a place while both are in use.
+/// Runs the published networks from an arena and from guarded buffers of their own that are NaN when they are not in
+/// use, in recorded order and in others. The bits are the same: no two buffers of the arena share a place while both
+/// are in use.
 pub fn check_orders(engine: Engine, seeds: std::ops::RangeInclusive<u64>) {
     for published in all_published() {
         let fixture = published.fixture();

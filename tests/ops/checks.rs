@@ -1,4 +1,4 @@
-//! What every row of the table has to pass, on every engine.
+//! The checks that every row of the table has to pass, on every engine.
 
 use super::kinds::{Case, KINDS};
 use super::trial::{Layout, Results, Run, Trial};
@@ -14,8 +14,8 @@ pub fn fixture() -> Fixture {
 
 /// Of a result against PyTorch's f64.
 ///
-/// In f32 the spread is the error of one correct implementation, made with one order of its sums; ours have other orders.
-/// Four of them cover that, and four f32 epsilons stand in where theirs happened to be (almost) exact.
+/// In f32 the spread is the error of one correct implementation, made with one order of its sums; ours have other
+/// orders. Four of them cover that, and four f32 epsilons stand in where theirs happened to be (almost) exact.
 pub fn tolerance(fixture: &Fixture, name: &str, engine: Engine) -> Tolerance {
     match engine {
         Engine::F64 => Tolerance::STORED_F32,

@@ -9,12 +9,12 @@ use crate::support::values::image_values;
 /// Elements of each input that are moved, spread evenly over it.
 const SAMPLES: usize = 40;
 
-/// How far an input is moved each way. A central difference errs by about `STEP^2` times the third derivative and by
-/// `1e-16 / STEP` times the value.
+/// The step by which an input is moved each way. A central difference errs by about `STEP^2` times the third derivative
+/// and by `1e-16 / STEP` times the value.
 const STEP: f64 = 1e-5;
 
-/// Allowed error, relative to the input's largest gradient (or to 1, for gradients that are all small). Values up to 100 cost
-/// 1e-9 by rounding, third derivatives up to 100 (the norms) 2e-9 by truncation.
+/// Allowed error, relative to the input's largest gradient (or to 1, for gradients that are all small). Values up to
+/// 100 cost 1e-9 by rounding, third derivatives up to 100 (the norms) 2e-9 by truncation.
 const TOLERANCE: f64 = 1e-8;
 
 pub fn assert_gradients_are_slopes(case: &Case) {

@@ -1,7 +1,7 @@
 //! A case on a tape, ready to run: given values in, named results out, everything else NaN.
 //!
-//! What may not be touched is watched as well: a framed trial puts every image into the middle of a wider and longer
-//! buffer and every parameter between others, and after each run the frame must hold what it held before.
+//! Memory that may not be touched is watched as well: a framed trial puts every image into the middle of a wider and
+//! longer buffer and every parameter between others, and after each run the frame must hold what it held before.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use super::kinds::{Case, Output as Gives};
 use crate::support::machine::{Engine, Machine, arena, checked};
 use crate::support::values::{image_values, parameter_values};
 
-/// How the case is put onto the tape.
+/// The layout of a case's tensors on the tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     Plain,
@@ -28,7 +28,7 @@ pub enum Layout {
     OneImage(usize),
 }
 
-/// How the program is run.
+/// The memory and the order in which the program is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Run {
     /// From one arena, in recorded order.
@@ -48,14 +48,14 @@ pub const CONTROL: Control = Control { seed: 7, step: 3, learning_rate: 0.0 };
 /// Scale of parameters; everything else has scale 1.
 const PARAMETER_SCALE: f64 = 0.25;
 
-/// What surrounds a framed tensor when its gradient is looked at.
+/// The value around a framed tensor when its gradient is looked at.
 const FRAME: f64 = 7.0;
 
 struct Output {
     name: String,
     tensor: Tensor,
     frame: Vec<Tensor>,
-    /// What the frame holds after a run.
+    /// The values of the frame after a run.
     frame_value: f64,
 }
 
@@ -94,7 +94,7 @@ impl Place {
     }
 }
 
-/// What a recording gathers besides the tape.
+/// The tensors of a recording, besides the tape.
 #[derive(Default)]
 struct Notes {
     given: Vec<(Tensor, Vec<f64>)>,

@@ -3,7 +3,7 @@
 /// Half a unit in the last place of an f32, relative to the number: what storing a result as f32 costs.
 pub const HALF_ULP: f64 = 1.0 / (1 << 24) as f64;
 
-/// How far a result may be from what is expected.
+/// The distance that a result may have from the expected one.
 #[derive(Clone, Copy, Debug)]
 pub struct Tolerance {
     /// Relative to each expected number.
@@ -13,8 +13,8 @@ pub struct Tolerance {
 }
 
 impl Tolerance {
-    /// Of an f64 result against one that was stored as f32. Sums in another order move it by some 1e-16 of their largest
-    /// term; `1e-13` leaves room for the norms over two pixels, which magnify that a few hundred times.
+    /// Of an f64 result against one that was stored as f32. Sums in another order move it by some 1e-16 of their
+    /// largest term; `1e-13` leaves room for the norms over two pixels, which magnify that a few hundred times.
     pub const STORED_F32: Tolerance = Tolerance { of_each: HALF_ULP, of_largest: 1e-13 };
 }
 

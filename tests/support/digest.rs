@@ -1,5 +1,5 @@
-//! What came out, as hashes in a file: two runs of the tests that differ in how the simulator interleaves threads must leave the
-//! same one (`tools/test-simulator` compares them).
+//! Results as hashes in a file: two runs of the tests that differ in how the simulator interleaves threads must leave
+//! the same one (`tools/test-simulator` compares them).
 
 use std::fs::OpenOptions;
 use std::io::Write;

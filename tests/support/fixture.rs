@@ -31,7 +31,7 @@ impl Fixture {
         tensors.names().into_iter().map(str::to_owned).collect()
     }
 
-    /// How far PyTorch's float32 result was from its float64 one, relative to the largest magnitude of the tensor.
+    /// The distance of PyTorch's float32 result from its float64 one, relative to the largest magnitude of the tensor.
     pub fn f32_spread(&self, name: &str) -> f64 {
         self.about["f32_spread"][name].as_f64().unwrap_or_else(|| panic!("the fixture has no spread of {name}"))
     }

@@ -1,5 +1,5 @@
-//! One way to run a program on the CPU in f32 and in f64 and on CUDA: values come and go as f64, which holds every f32 exactly,
-//! so that results of one engine can still be compared bit for bit.
+//! One way to run a program on the CPU in f32 and in f64 and on CUDA: values come and go as f64, which holds every f32
+//! exactly, so that results of one engine can still be compared bit for bit.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use pixtape::engine::kernel::cpu::{CpuKernel, Real};
 use pixtape::engine::program::{Program, Step};
 use pixtape::engine::tensor::Tensor;
 
-/// What executes a program, and in which numbers.
+/// A device and a number type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
     F32,
@@ -81,7 +81,7 @@ where
     }
 }
 
-/// What a GPU refuses is a failure of the test, with the reason in full: a report of the checker is one.
+/// A refusal by the GPU is a failure of the test, with the reason in full: a report of the checker is one.
 impl Machine for Cuda {
     fn write(&mut self, tensor: Tensor, values: &[f64]) {
         let values: Vec<f32> = values.iter().map(|&x| x as f32).collect();
@@ -124,8 +124,8 @@ fn done<T>(outcome: anyhow::Result<T>) -> T {
     outcome.unwrap_or_else(|error| panic!("{error:#}"))
 }
 
-/// Of the first GPU. The second execution and those after it replay a graph, which so takes part in every comparison of an
-/// execution with the one before.
+/// Of the first GPU. The second execution and those after it replay a graph, which so takes part in every comparison of
+/// an execution with the one before.
 pub const FIRST_GPU: CudaOptions = CudaOptions { ordinal: 0, graph: true, forced: None };
 
 fn forced(name: &'static str) -> CudaOptions {

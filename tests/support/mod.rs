@@ -1,4 +1,4 @@
-//! What the tests share: the data of the PyTorch reference, tolerances, and one way to run a program on any engine.
+//! Shared by the tests: the data of the PyTorch reference, tolerances, and one way to run a program on any engine.
 
 pub mod compare;
 pub mod digest;

@@ -22,8 +22,8 @@ fn slice(tensor: Tensor, (images, channels): &Part) -> Tensor {
     tensor.batch_slice(images.clone()).channel_slice(channels.clone())
 }
 
-/// The gradient of x when `parts` of it are read in this order: once by the program, in all ways to run it, and once by the
-/// formula.
+/// The gradient of x when `parts` of it are read in this order: once by the program, in all ways to run it, and once by
+/// the formula.
 fn check(parts: &[Part]) {
     let record = || {
         let mut tape = Tape::new();

@@ -6,8 +6,8 @@ use super::toy::Toy;
 use crate::support::compare::assert_same_bits;
 use crate::support::machine::Engine;
 
-/// D's half on a detached picture, differentiated by both networks' parameters: nothing reaches G. Without the detach it
-/// does, so the test can tell.
+/// D's half on a detached picture, differentiated by both networks' parameters: nothing reaches G. Without the detach
+/// it does, so the test can tell.
 #[test]
 fn gradients_of_the_discriminators_half_do_not_reach_the_generator() {
     let run = |cut: bool| {

@@ -46,8 +46,8 @@ fn updated(of_generator: &[f64], of_discriminator: &[f64]) -> [Vec<f64>; 2] {
     [started.read(started.generator.values), started.read(started.discriminator.values)]
 }
 
-/// Compares a whole step, which has D's and G's updates, with its parts. `generator_sees` are the parameters of D with which
-/// G's gradients are computed, given D's updated ones.
+/// Compares a whole step, which has D's and G's updates, with its parts. `generator_sees` are the parameters of D with
+/// which G's gradients are computed, given D's updated ones.
 fn compare(toy: Toy, pass: u16, sees_update: bool) {
     let mut step = toy.start(ENGINE);
     step.run(3);
@@ -168,7 +168,8 @@ fn an_update_uses_the_gradients_up() {
 /// The separate programs are right themselves: their gradients are slopes.
 #[test]
 fn gradients_are_slopes() {
-    // Central differences in f64: 1e-16 / STEP of rounding and STEP^2 times a third derivative of at most some thousands.
+    // Central differences in f64: 1e-16 / STEP of rounding and STEP^2 times a third derivative of at most some
+    // thousands.
     const STEP: f64 = 1e-6;
     const TOLERANCE: f64 = 1e-7;
     let check = |mut started: Started, generator: bool| {

@@ -1,9 +1,9 @@
 //! Training allocates nothing: everything is planned before the first step.
 //!
-//! An allocator counts what marked threads ask for. What the crate `gemm` does inside a product is left out. On the thread
-//! that runs the steps that is known exactly. A worker does not know whose task it runs, so it is left out during the steps
-//! that contain products; their other tasks (gathers and sums) are counted in the run with one thread, where the same code
-//! runs on the thread that runs the steps.
+//! An allocator counts what marked threads ask for. What the crate `gemm` does inside a product is left out. On the
+//! thread that runs the steps that is known exactly. A worker does not know whose task it runs, so it is left out
+//! during the steps that contain products; their other tasks (gathers and sums) are counted in the run with one thread,
+//! where the same code runs on the thread that runs the steps.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -31,7 +31,7 @@ thread_local! {
 }
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
-/// Whether the step that runs contains a product.
+/// True if the step that runs contains a product.
 static IN_PRODUCT_STEP: AtomicBool = AtomicBool::new(false);
 
 struct Counting;

@@ -35,8 +35,8 @@ fn runs_repeat_to_the_bit() {
     assert_ne!(train(1, 7), train(1, 8), "the seed decides about dropout");
 }
 
-/// The whole step of every recipe, from one arena and from buffers that are NaN when they are not in use, in recorded order and
-/// in others.
+/// The whole step of every recipe, from one arena and from buffers that are NaN when they are not in use, in recorded
+/// order and in others.
 #[test]
 fn orders_and_memory_change_no_bit() {
     for recipe in Recipe::value_variants() {

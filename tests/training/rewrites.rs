@@ -72,7 +72,7 @@ fn adam_joins_every_weight_gradient_of_the_published_steps() {
     }
 }
 
-/// What the program below changes of a convolution's backward pass and update.
+/// A change of the program below: a convolution's backward pass and update.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Change {
     Nothing,
@@ -188,8 +188,8 @@ fn only_what_meets_the_condition_is_rewritten() {
     }
 }
 
-/// Filters come in tiles; one that would be left over goes with those before it, since the matrix product sums a single one in
-/// another order.
+/// Filters come in tiles; one that would be left over goes with those before it, since the matrix product sums a single
+/// one in another order.
 #[test]
 fn a_filter_that_is_left_over_changes_no_bit() {
     let run = |rewrite: bool| {

@@ -1,8 +1,8 @@
 //! One judgement of the fake serves both halves of the step: what that may and may not change.
 //!
-//! As usually coded, D judges the fake for G's loss, then the real picture and the fake again for its own. The recorded step
-//! judges both once, in one batch. G's gradients and losses must keep their bits; D's weight gradients are sums over both
-//! pictures, which the batch adds up in another order.
+//! As usually coded, D judges the fake for G's loss, then the real picture and the fake again for its own. The recorded
+//! step judges both once, in one batch. G's gradients and losses must keep their bits; D's weight gradients are sums
+//! over both pictures, which the batch adds up in another order.
 
 use pixtape::engine::ops::copy::copy;
 use pixtape::engine::ops::detach::detach;

@@ -15,7 +15,7 @@ pub const PARAMETER_SCALE: f64 = 1.0 / 8.0;
 
 pub const CONTROL: Control = Control { seed: 7, step: 0, learning_rate: 2e-4 };
 
-/// What the host has to know of a recorded step once the program is with a device.
+/// The tensors of a recorded step by which the host deals with it once the program is with a device.
 pub struct Handles {
     pub generator: Parameters,
     pub discriminator: Option<Parameters>,
@@ -62,8 +62,8 @@ impl Handles {
     }
 }
 
-/// Everything that training changes after some steps, of the program as recorded and as rewritten. Moments are far from zero by
-/// the second step, and dropout draws anew in each.
+/// Everything that training changes after some steps, of the program as recorded and as rewritten. Moments are far from
+/// zero by the second step, and dropout draws anew in each.
 pub fn assert_rewrites_change_no_bit(what: &str, options: &StepOptions, engine: Engine, steps: usize) {
     let run = |rewrite: bool, check: bool| {
         let (program, handles) = record(options);

@@ -1,8 +1,9 @@
 //! Ten training steps of every recipe against PyTorch's, with and without dropout, at 64x64 and at 256x256.
 //!
-//! PyTorch's f64 is what our f64 must reproduce, to the last digits: that is the sharp test. f32 strays. A ReLU whose input
-//! is nearly zero falls on the other side, which changes gradients by 1e-3, or Adam's first step, the sign of the gradient,
-//! goes the other way, and the norms over 2x2 maps amplify it. So f32 may stray as far as PyTorch's own f32 does.
+//! PyTorch's f64 is what our f64 must reproduce, to the last digits: that is the sharp test. f32 strays. A ReLU whose
+//! input is nearly zero falls on the other side, which changes gradients by 1e-3, or Adam's first step, the sign of the
+//! gradient, goes the other way, and the norms over 2x2 maps amplify it. So f32 may stray as far as PyTorch's own f32
+//! does.
 
 use pixtape::gan::step::StepOptions;
 use pixtape::gan::{Norm, PatchGan, Recipe, UNet};
@@ -35,8 +36,8 @@ struct Trace {
     frozen: Vec<String>,
     /// By step: d, adv, pixel.
     f64: Vec<[f64; 3]>,
-    /// By step, the largest relative distance of PyTorch's f32 from its f64, in runs that sum in other orders or start from
-    /// parameters moved by at most one unit in the last place.
+    /// By step, the largest relative distance of PyTorch's f32 from its f64, in runs that sum in other orders or start
+    /// from parameters moved by at most one unit in the last place.
     f32_spread: Vec<f64>,
     final_parameters: std::collections::BTreeMap<String, Final>,
 }
@@ -100,8 +101,8 @@ fn train(trace: &Trace, width: usize, engine: Engine) -> (Vec<[f64; 3]>, Box<dyn
     (rows, machine, handles)
 }
 
-/// By step, what f32 may differ by, relative to the loss: three times the largest spread so far of any trace of the size. In
-/// which trace and at which step a ReLU flips is chance.
+/// By step, what f32 may differ by, relative to the loss: three times the largest spread so far of any trace of the
+/// size. In which trace and at which step a ReLU flips is chance.
 pub fn f32_tolerances(size: usize) -> Vec<f64> {
     let traces = traces().traces;
     let of_size: Vec<&Trace> = traces.iter().filter(|trace| trace.size == size).collect();
@@ -113,7 +114,7 @@ pub fn f32_tolerances(size: usize) -> Vec<f64> {
     tolerance.collect()
 }
 
-/// What f64 may differ by, at any step: its rounding, 1e-16, amplified as f32's is, from 6e-8 to 7e-4.
+/// The tolerance of f64, at any step: its rounding, 1e-16, amplified as f32's is, from 6e-8 to 7e-4.
 const F64_TOLERANCE: f64 = 1e-11;
 
 pub fn check(size: usize, engines: &[Engine]) {
@@ -136,7 +137,8 @@ pub fn check(size: usize, engines: &[Engine]) {
                     assert!(off <= tolerance, "{what}, step {step}: {loss} is {a}, not {e}: off by {off:e}");
                 }
             }
-            // At 256x256 f32 strays further in ten steps than most parameters move: only f64 can be held to anything there.
+            // At 256x256 f32 strays further in ten steps than most parameters move: only f64 can be held to anything
+            // there.
             if engine == Engine::F64 || size == 64 {
                 check_parameters(&what, engine, trace, &*machine, &handles);
             }

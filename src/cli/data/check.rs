@@ -9,9 +9,9 @@ use crate::prepare::check::Request;
 
 /// Tell what is found in a folder of pairs, and whether all of it can be used
 ///
-/// Decodes every file of train/, val/ and test/ and says how pairs are laid out, how many there are, of which sizes and kinds, and
-/// which files are skipped and why. The exit status is 1 when there are no pairs or `train` or `evaluate` would refuse some of
-/// them. The flags mean what they mean to `pixtape train`.
+/// Decodes every file of train/, val/ and test/ and says how pairs are laid out, how many there are, of which sizes and
+/// kinds, and which files are skipped and why. The exit status is 1 when there are no pairs or `train` or `evaluate`
+/// would refuse some of them. The flags mean what they mean to `pixtape train`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Folder of pairs.

@@ -15,9 +15,9 @@ Example: the facades into data/facades, and a training on them
 
 /// Fetch one of the public Pix2Pix data sets; without a name, list them
 ///
-/// Downloads the archive, checks it and unpacks it into DIR/NAME with train/, val/ and test/. A download that was stopped goes
-/// on where it was. The SHA-256 of the archive is recorded in DIR/fetched.toml the first time and compared every
-/// later time. The data sets belong to their authors, under the terms listed below.
+/// Downloads the archive, checks it and unpacks it into DIR/NAME with train/, val/ and test/. A download that was
+/// stopped goes on where it was. The SHA-256 of the archive is recorded in DIR/fetched.toml the first time and compared
+/// every later time. The data sets belong to their authors, under the terms listed below.
 #[derive(Debug, Args)]
 #[command(after_long_help = format!("{}\n{EXAMPLE}", table()))]
 pub struct FetchArgs {

@@ -15,9 +15,9 @@ Example: learn to colour pictures from one's own photographs
 
 /// Make pairs out of photographs: A is derived from the photo, B is the photo
 ///
-/// Each photograph is cut to the shape of --size around its middle, resized, and written as a side-by-side PNG (8-bit RGB),
-/// so that the default direction, a-to-b, learns to restore it. Where the folder has train/, val/ and test/, these are kept.
-/// Photographs smaller than --size are left out and named: an enlarged target would teach blur.
+/// Each photograph is cut to the shape of --size around its middle, resized, and written as a side-by-side PNG (8-bit
+/// RGB), so that the default direction, a-to-b, learns to restore it. Where the folder has train/, val/ and test/,
+/// these are kept. Photographs smaller than --size are left out and named: an enlarged target would teach blur.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLE)]
 pub struct MakeArgs {

@@ -1,7 +1,7 @@
 //! Pictures in memory: one kind of sample for every file that there is.
 //!
-//! A sample has 16 bits. An 8-bit value `v` becomes `v * 257`, so black stays black, white stays white, and what the network
-//! sees of it is the same float to the bit: `v * 257 / 32767.5` and `v / 127.5` are one number.
+//! A sample has 16 bits. An 8-bit value `v` becomes `v * 257`, so black stays black, white stays white, and what the
+//! network sees of it is the same float to the bit: `v * 257 / 32767.5` and `v / 127.5` are one number.
 
 use anyhow::{Result, bail, ensure};
 use image::{DynamicImage, ImageBuffer, Pixel, RgbImage, metadata::Orientation};
@@ -113,8 +113,8 @@ impl Picture {
         Ok(picture)
     }
 
-    /// The same picture with other channels. Grey is the weighted sum of ITU-R BT.601, as in PIL's mode L; alpha that was not
-    /// there is opaque, and alpha or a band that is not wanted is dropped.
+    /// The same picture with other channels. Grey is the weighted sum of ITU-R BT.601, as in PIL's mode L; alpha that
+    /// was not there is opaque, and alpha or a band that is not wanted is dropped.
     pub fn with_channels(self, channels: usize) -> Picture {
         if self.channels == channels {
             return self;

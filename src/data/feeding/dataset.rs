@@ -19,9 +19,10 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Opens `dir`. Training pairs are those of its part `train`, or of `dir` itself when there are none; those of the part
-    /// `val`, else `test`, are held out, else a share of the training pairs. `progress` is told how many of how many pairs are
-    /// decoded, from several threads. What is decoded is kept as far as it fits in `cache_bytes`, the training pairs first.
+    /// Opens `dir`. Training pairs are those of its part `train`, or of `dir` itself when there are none; those of the
+    /// part `val`, else `test`, are held out, else a share of the training pairs. `progress` is told how many of how
+    /// many pairs are decoded, from several threads. What is decoded is kept as far as it fits in `cache_bytes`, the
+    /// training pairs first.
     ///
     /// # Errors
     /// When there are no pairs to train on, or it is unclear where, or the halves of files have an unlikely shape, or
@@ -189,9 +190,10 @@ pub struct ToEvaluate {
 }
 
 impl Folder {
-    /// Opens the pairs of `dir` that a finished network is measured on, and says which these are: those of the part `test`, else
-    /// `val`, else `train`, else those of `dir` itself; of these the held-out share, if `options` hold out any. The other ones are
-    /// not looked at. Every pair has the image size. What is decoded is kept as far as it fits in `cache_bytes`.
+    /// Opens the pairs of `dir` that a finished network is measured on, and says which these are: those of the part
+    /// `test`, else `val`, else `train`, else those of `dir` itself; of these the held-out share, if `options` hold out
+    /// any. The other ones are not looked at. Every pair has the image size. What is decoded is kept as far as it fits
+    /// in `cache_bytes`.
     ///
     /// # Errors
     /// When there are none, or it is unclear where, or the halves of files have an unlikely shape, or naming every file

@@ -61,8 +61,8 @@ impl Fit {
         }
     }
 
-    /// The size that a picture of size `have` gets before it is cropped: the image size at least, or exactly where nothing is
-    /// cropped.
+    /// The size that a picture of size `have` gets before it is cropped: the image size at least, or exactly where
+    /// nothing is cropped.
     ///
     /// # Errors
     /// When it cannot get it that way.

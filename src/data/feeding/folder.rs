@@ -18,8 +18,8 @@ use crate::data::finding::layout::Source;
 use crate::data::pairs::{Direction, Fnv, Pair, Pairs};
 use crate::data::size::Size;
 
-/// How much memory the decoded pictures may take: 1 GiB, which holds 1365 RGB pairs of 256x256. What does not fit is decoded
-/// again in every epoch.
+/// The memory that decoded pictures may take: 1 GiB, which holds 1365 RGB pairs of 256x256. What does not fit is
+/// decoded again in every epoch.
 pub const CACHE_BYTES: usize = 1 << 30;
 
 /// How the files of a folder become pairs.

@@ -1,8 +1,8 @@
 //! Batches, made ahead of time on threads of their own so that the network never waits for a picture.
 //!
-//! Batch number `n` since the start of training is a pure function of the data, the configuration and `n`. So the workers
-//! need no coordination: with `w` of them, worker `k` makes the batches `k, k + w, k + 2w, ...` and the reader asks each
-//! in turn. It also means that a run can start at any position and see what it would have seen anyway.
+//! Batch number `n` since the start of training is a pure function of the data, the configuration and `n`. So the
+//! workers need no coordination: with `w` of them, worker `k` makes the batches `k, k + w, k + 2w, ...` and the reader
+//! asks each in turn. It also means that a run can start at any position and see what it would have seen anyway.
 
 use std::{
     any::Any,
@@ -171,7 +171,8 @@ impl Source {
         }
     }
 
-    /// Makes batch `number` since the start of training. `order` keeps an epoch and its order from one batch to the next.
+    /// Makes batch `number` since the start of training. `order` keeps an epoch and its order from one batch to the
+    /// next.
     fn make(&self, number: u64, order: &mut (u64, Vec<usize>)) -> Result<Batch> {
         let LoaderConfig { size, batch, augment, shuffle, seed } = self.config;
         let (epoch, step_in_epoch) = (number / self.steps as u64, (number % self.steps as u64) as usize);

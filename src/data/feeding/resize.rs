@@ -32,7 +32,8 @@ impl Picture {
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
         let mut resizer = Resizer::new();
         let mut samples = vec![0; size.pixels() * self.channels];
-        // Typed images of one kind: the crate's dynamic ones would compile every pixel format that it knows, for minutes.
+        // Typed images of one kind: the crate's dynamic ones would compile every pixel format that it knows, for
+        // minutes.
         for channel in 0..self.channels {
             let of_channel = self.samples.iter().skip(channel).step_by(self.channels);
             let source: Vec<U16> = of_channel.map(|&sample| U16::new(sample)).collect();

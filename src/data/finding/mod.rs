@@ -1,4 +1,4 @@
-//! Which files of a folder are pictures, and which of them are pairs.
+//! The pictures of a folder, and which of them are pairs.
 
 pub mod layout;
 pub mod listing;

@@ -1,7 +1,7 @@
 //! A relief that is painted first and lit afterwards.
 //!
-//! Every sample holds a colour, a label and how far it stands out of the wall. Shadows and bright edges then follow from
-//! the heights and the sun, so everything that is drawn throws its shadow on whatever lies behind it.
+//! Every sample holds a colour, a label and how far it stands out of the wall. Shadows and bright edges then follow
+//! from the heights and the sun, so everything that is drawn throws its shadow on whatever lies behind it.
 
 use image::{Rgb as Pixel, RgbImage};
 

@@ -4,8 +4,8 @@
 
 use crate::engine::tensor::Tensor;
 
-/// `x` as a constant. The discriminator's step sees the generator's picture like this, so that no gradient of it reaches the
-/// generator; so does a bias that a norm cancels, whose gradient is zero.
+/// `x` as a constant. The discriminator's step sees the generator's picture like this, so that no gradient of it
+/// reaches the generator; so does a bias that a norm cancels, whose gradient is zero.
 pub fn detach(x: Tensor) -> Tensor {
     Tensor { detached: true, ..x }
 }

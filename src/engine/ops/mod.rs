@@ -1,8 +1,8 @@
 //! One room per op: its shape rule, what its derivative reads, and its kernels.
 //!
 //! A function named after the op (`conv`, `norm_act`, `tanh`, …) checks shapes and records a step; the step's
-//! [`Rule`](crate::engine::program::Rule) records the steps of the derivative. To add an op: a room here, one `mod` line, and one
-//! file of its rows and shapes in `tests/ops/kinds`.
+//! [`Rule`](crate::engine::program::Rule) records the steps of the derivative. To add an op: a room here, one `mod`
+//! line, and one file of its rows and shapes in `tests/ops/kinds`.
 
 pub mod adam;
 pub mod cast;

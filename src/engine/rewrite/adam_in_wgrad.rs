@@ -1,17 +1,17 @@
-//! Adam inside the weight gradient's step: a tile of the gradient is used while it is in the cache, and the gradient is never
-//! written to memory as a whole.
+//! Adam inside the weight gradient's step: a tile of the gradient is used while it is in the cache, and the gradient is
+//! never written to memory as a whole.
 //!
 //! Condition, for a convolution's [`Wgrad`] and the [`Adam`] behind it that updates its weight:
 //!
 //! - the gradient has one writer, which overwrites, and Adam is its only reader;
-//! - no step between the two touches the weight or its moments: the layer's own input gradient, which reads the old weight, has
-//!   been computed by then;
+//! - no step between the two touches the weight or its moments: the layer's own input gradient, which reads the old
+//!   weight, has been computed by then;
 //! - no step between the two moves the control values on, and the weight is updated once in an execution;
 //! - Adam updates whole buffers, so that an offset means the same weight in all four.
 //!
-//! What is left of Adam's flat buffers (biases, gains, weights whose gradient gathers over several steps) is updated by Adam as
-//! before, part by part. Its gradients move to a buffer of their own size, where every step that writes them can be told so, and
-//! the flat gradient buffer is gone.
+//! The rest of Adam's flat buffers (biases, gains, weights whose gradient gathers over several steps) is updated by
+//! Adam as before, part by part. Its gradients move to a buffer of their own size, where every step that writes them
+//! can be told so, and the flat gradient buffer is gone.
 
 use std::any::Any;
 use std::ops::Range;
@@ -104,7 +104,7 @@ fn meets_condition(program: &Program, wgrad: usize, update: usize, dw: Tensor, j
     gradient_is_theirs && between_leaves_alone && updated_once
 }
 
-/// What `taken` leaves of `0..count`, in order.
+/// The ranges of `0..count` that are not in `taken`, in order.
 fn rest(count: usize, mut taken: Vec<Range<usize>>) -> Vec<Range<usize>> {
     taken.sort_unstable_by_key(|range| range.start);
     let starts = [0].into_iter().chain(taken.iter().map(|range| range.end));
@@ -112,8 +112,8 @@ fn rest(count: usize, mut taken: Vec<Range<usize>>) -> Vec<Range<usize>> {
     starts.zip(ends).map(|(start, end)| start..end).filter(|range| !range.is_empty()).collect()
 }
 
-/// Moves the parts `rest` of the flat buffer of `gradients` to a new one, part behind part, and removes the old one. `None`, with
-/// nothing changed, where a step that writes there cannot be told to write elsewhere.
+/// Moves the parts `rest` of the flat buffer of `gradients` to a new one, part behind part, and removes the old one.
+/// `None`, with nothing changed, where a step that writes there cannot be told to write elsewhere.
 fn compact(program: &mut Program, update: usize, gradients: Tensor, rest: &[Range<usize>]) -> Option<Tensor> {
     let length = rest.iter().map(Range::len).sum();
     let next = BufferId(program.buffers.len());
@@ -138,7 +138,7 @@ fn compact(program: &mut Program, update: usize, gradients: Tensor, rest: &[Rang
     for (index, recorded) in program.steps.iter().enumerate().filter(|&(index, _)| index != update) {
         if touches_old(&recorded.accesses) {
             let step = recorded.step.writing_to(&moved)?;
-            // What it reads there cannot be moved.
+            // A tensor that it reads there cannot be moved.
             if touches_old(&step.accesses()) {
                 return None;
             }

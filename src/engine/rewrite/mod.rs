@@ -1,14 +1,14 @@
 //! Rewrites of a recorded program: other steps that compute the same bits in less time or memory.
 //!
-//! A [`Pass`] looks for steps that meet its condition, which its file states, and puts others in their place. It is never a second
-//! way to record: the plain program is what tests, reports and other devices see, and the same program without passes is
-//! what a pass is tested against, to the bit.
+//! A [`Pass`] looks for steps that meet its condition, which its file states, and puts others in their place. It is
+//! never a second way to record: the plain program is what tests, reports and other devices see, and the same program
+//! without passes is what a pass is tested against, to the bit.
 
 mod adam_in_wgrad;
 
 use super::program::Program;
 
-/// One rewrite.
+/// A rewrite of programs.
 #[derive(Debug)]
 pub struct Pass {
     pub name: &'static str,

@@ -16,7 +16,7 @@ use crate::engine::program::{Backward, Buffer, Buffers, Lifetime, Program, Recor
 use crate::engine::tensor::{BufferId, DType, Region, Shape, Tensor};
 use fill::Fill;
 
-/// Where a backward pass starts: a scalar whose gradient is one, or a tensor whose gradient is given.
+/// The root of a backward pass: a scalar whose gradient is one, or a tensor whose gradient is given.
 pub trait Root {
     /// The tensor that the root's gradient flows into.
     fn of(&self) -> Tensor;
@@ -48,9 +48,10 @@ impl Gradient {
 pub struct Tape {
     buffers: Buffers,
     steps: Vec<RecordedStep>,
-    /// Gradients of parameters, by parameter buffer. They gather over several backward passes until an update uses them.
+    /// Gradients of parameters, by parameter buffer. They gather over several backward passes until an update uses
+    /// them.
     parameter_gradients: HashMap<BufferId, Gradient>,
-    /// Where the steps on demand begin.
+    /// Index of the first step on demand.
     main: Option<usize>,
 }
 
@@ -97,15 +98,16 @@ impl Tape {
         }
     }
 
-    /// Appends the steps that compute the gradients of the sum of `roots` with respect to `wrt`, and only those. Returns where
-    /// each gradient will be: in the flat buffer of a parameter's gradients, else in a transient tensor of its own.
+    /// Appends the steps that compute the gradients of the sum of `roots` with respect to `wrt`, and only those.
+    /// Returns where each gradient will be: in the flat buffer of a parameter's gradients, else in a transient tensor
+    /// of its own.
     ///
-    /// Gradients of parameters add to what earlier passes left, until an update uses them. Where no root depends on it the
-    /// gradient of a parameter is left as it was (zero at first), any other is set to zero.
+    /// Gradients of parameters add to what earlier passes left, until an update uses them. Where no root depends on it
+    /// the gradient of a parameter is left as it was (zero at first), any other is set to zero.
     ///
     /// # Errors
-    /// When a root does not depend on `wrt`, or when a value that a gradient needs has been overwritten since the forward
-    /// pass (most often by an update between a network's evaluation and its differentiation).
+    /// When a root does not depend on `wrt`, or when a value that a gradient needs has been overwritten since the
+    /// forward pass (most often by an update between a network's evaluation and its differentiation).
     pub fn backward(&mut self, roots: &[&dyn Root], wrt: &[Tensor]) -> Result<Vec<Tensor>> {
         let recorded = self.steps.len();
         let (reaching, live) = self.reach(wrt);
@@ -124,7 +126,7 @@ impl Tape {
         Ok(wrt.iter().map(|&tensor| backward.gradient(tensor)).collect())
     }
 
-    /// Which regions `wrt` flows into, and which steps it flows through.
+    /// The regions that `wrt` flows into, and by step whether it flows through.
     fn reach(&self, wrt: &[Tensor]) -> (Vec<Region>, Vec<bool>) {
         let mut reaching: Vec<Region> = wrt.iter().map(|&t| self.buffers.region(t)).collect();
         let live = self.steps.iter().map(|recorded| {
@@ -142,8 +144,8 @@ impl Tape {
         (reaching, live)
     }
 
-    /// The steps from `recorded` on differentiate step `forward`: what it wrote, and whatever they read of what it read or
-    /// wrote, may not have changed since it ran.
+    /// The steps from `recorded` on differentiate step `forward`: what it wrote, and whatever they read of what it read
+    /// or wrote, may not have changed since it ran.
     fn check_versions(&self, forward: usize, recorded: usize) -> Result<()> {
         let known = &self.steps[forward].accesses;
         let same_memory = |a: &Access, b: &Access| a.tensor().map(|t| t.buffer) == b.tensor().map(|t| t.buffer);
@@ -182,7 +184,8 @@ impl Tape {
 struct Pass<'a> {
     tape: &'a mut Tape,
     reaching: Vec<Region>,
-    /// Of everything but parameters, by buffer; each as large as its buffer, so that a slice has its gradient in the slice.
+    /// Of everything but parameters, by buffer; each as large as its buffer, so that a slice has its gradient in the
+    /// slice.
     gradients: HashMap<BufferId, Gradient>,
     /// Images of the step under differentiation that have a gradient: (first, count).
     batch: Option<(usize, usize)>,

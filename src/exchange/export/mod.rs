@@ -25,7 +25,7 @@ pub enum Network {
     Discriminator,
 }
 
-/// What `export` is asked to do. Each field is the flag or argument of its name.
+/// A request to `export`; each field is the flag or argument of its name.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub model: PathBuf,

@@ -13,7 +13,8 @@ use crate::gan::{BlockOrder, LastLayer, Norm, Skips, UNet, Way};
 /// The slope of the leaky ReLU.
 const SLOPE: f32 = 0.2;
 
-/// The graph of `unet`, whose parameters `read` knows by name, in PyTorch's layouts. `about` goes into the file as it is.
+/// The graph of `unet`, whose parameters `read` knows by name, in PyTorch's layouts. `about` goes into the file as it
+/// is.
 ///
 /// # Errors
 /// When `read` fails.

@@ -1,9 +1,9 @@
 //! `pixtape import`: the generator of a PyTorch program, or one that `export` has written, as a file that `translate`
 //! takes.
 //!
-//! The file is read without executing anything in it (`torch`), the generator recognised by the names and shapes of its tensors
-//! (`recognise`), and its weights taken over as they are, or with the stored statistics of its batch norms folded into them
-//! (`weights`).
+//! The file is read without executing anything in it (`torch`), the generator recognised by the names and shapes of its
+//! tensors (`recognise`), and its weights taken over as they are, or with the stored statistics of its batch norms
+//! folded into them (`weights`).
 
 mod archive;
 mod pickle;
@@ -28,7 +28,7 @@ pub(super) use recognise::{discriminator, has_generator};
 use torch::StateDict;
 pub(super) use torch::{TorchFile, TorchTensor};
 
-/// What `import` is asked to do. Each field is the flag or argument of its name.
+/// A request to `import`; each field is the flag or argument of its name.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub file: PathBuf,

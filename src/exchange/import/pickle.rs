@@ -1,12 +1,13 @@
 //! Reads a Python pickle without executing it.
 //!
-//! A pickle is a program for a small stack machine, and two of its instructions together call any function of any Python module:
-//! who loads a foreign pickle with Python runs a foreign program. Here nothing is called. A function must be on the caller's
-//! list to be named at all, and a call of it stays a [record](Object::Call) of function and arguments.
+//! A pickle is a program for a small stack machine, and two of its instructions together call any function of any
+//! Python module: who loads a foreign pickle with Python runs a foreign program. Here nothing is called. A function
+//! must be on the caller's list to be named at all, and a call of it stays a [record](Object::Call) of function and
+//! arguments.
 //!
 //! A file may be hostile in other ways. Objects refer to each other by number, so that no depth of nesting and no cycle
-//! overflows this program's own stack, and no instruction makes more than one value: what a pickle takes in memory is bounded
-//! by its length, and by how many objects it may make.
+//! overflows this program's own stack, and no instruction makes more than one value: what a pickle takes in memory is
+//! bounded by its length, and by how many objects it may make.
 
 use std::collections::HashMap;
 
@@ -108,8 +109,8 @@ const MOST_OBJECTS: usize = 4_000_000;
 /// The only class whose calls are carried out, into a [dict](Object::Dict).
 const ORDERED_DICT: &str = "collections.OrderedDict";
 
-/// Reads the pickle at the start of `input`, in any of the protocols 2 to 5. `may_name` says which functions and classes it may
-/// name, beside `OrderedDict`.
+/// Reads the pickle at the start of `input`, in any of the protocols 2 to 5. `may_name` says which functions and
+/// classes it may name, beside `OrderedDict`.
 ///
 /// # Errors
 /// When it names another one, is cut short or damaged, or uses an instruction that plain data does not need.
@@ -261,7 +262,8 @@ impl<'a> Machine<'a> {
                 let (arguments, function) = (self.pop()?, self.pop()?);
                 self.call(function, arguments)?;
             }
-            // The attributes of what lies under them: a state dict has `_metadata`, and tensors some hooks. Nobody asks.
+            // The attributes of what lies under them: a state dict has `_metadata`, and tensors some hooks. Nobody
+            // asks.
             b'b' => {
                 self.pop()?;
                 self.top()?;

@@ -1,8 +1,8 @@
 //! Which generator a file holds, read off the names and shapes of its tensors.
 //!
-//! Each published implementation has a tensor that no other has. From there width, channels and depth can be counted, and what
-//! remains (norm, last layer, skip connections) is tried: the description whose list of parameters agrees with the file is
-//! the right one.
+//! Each published implementation has a tensor that no other has. From there width, channels and depth can be counted,
+//! and what remains (norm, last layer, skip connections) is tried: the description whose list of parameters agrees with
+//! the file is the right one.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,8 @@ pub struct Found<'a> {
     pub prefix: String,
 }
 
-/// Finds the first generator in a file. With `running_stats`, biases in front of a batch norm may stay: they are folded.
+/// Finds the first generator in a file. With `running_stats`, biases in front of a batch norm may stay: they are
+/// folded.
 ///
 /// # Errors
 /// When there is none, with what there is instead, or it differs from the published ones.

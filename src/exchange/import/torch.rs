@@ -273,8 +273,8 @@ impl<'a> Finder<'a> {
     }
 }
 
-/// Key, type and first element of the storage called `name`: `('storage', torch.FloatStorage, key, device, count)`, in the older
-/// form with what it is a view of, `(key, offset, count)`, or `None`.
+/// Key, type and first element of the storage called `name`: `('storage', torch.FloatStorage, key, device, count)`, in
+/// the older form with what it is a view of, `(key, offset, count)`, or `None`.
 fn storage<'a>(pickle: &Pickle<'a>, name: Value<'a>) -> Result<(String, Dtype, usize)> {
     let (class, key, view) = match pickle.tuple(name) {
         Some([Value::Text("storage"), class, Value::Text(key), _, _, view @ ..]) => (class, *key, view.first()),
@@ -338,7 +338,8 @@ impl TorchFile {
     }
 }
 
-/// Appends the elements of `tensor` from the dimension `dimension` on, the first of which is element `at` of the storage.
+/// Appends the elements of `tensor` from the dimension `dimension` on, the first of which is element `at` of the
+/// storage.
 fn gather(tensor: &TorchTensor, storage: &[u8], at: usize, dimension: usize, values: &mut Vec<f32>) {
     match (tensor.shape.get(dimension), tensor.strides.get(dimension)) {
         (Some(size), Some(stride)) => {

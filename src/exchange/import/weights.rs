@@ -1,8 +1,8 @@
 //! From the tensors of a file to those of a checkpoint.
 //!
-//! A batch norm that sees one image at a time, with its own mean and variance, is an instance norm with gain and bias. Used with
-//! the statistics that it stored in training, it is a multiplication and an addition, `y = g (x - m) / sqrt(v + eps) + b`, and so
-//! can be part of the convolution `x` in front of it.
+//! A batch norm that sees one image at a time, with its own mean and variance, is an instance norm with gain and bias.
+//! Used with the statistics that it stored in training, it is a multiplication and an addition, `y = g (x - m) / sqrt(v
+//! + eps) + b`, and so can be part of the convolution `x` in front of it.
 
 use anyhow::{Context, Result, bail, ensure};
 

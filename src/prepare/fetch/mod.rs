@@ -32,7 +32,7 @@ use download::{Partial, download};
 use record::{Record, Records};
 use unpack::{Damaged, unpack};
 
-/// What `data fetch` is asked to do. Each field is the flag or argument of its name.
+/// A request to `data fetch`; each field is the flag or argument of its name.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub name: Option<String>,
@@ -49,7 +49,8 @@ const MAX_DOWNLOAD: ByteSize = ByteSize(20 * 1024 * MIB);
 /// Fetches the data set that `request` name, or lists those that there are.
 ///
 /// # Errors
-/// When the name is unknown or taken, the archive cannot be had, is another one than expected, or holds what it should not.
+/// When the name is unknown or taken, the archive cannot be had, is another one than expected, or holds what it should
+/// not.
 pub fn run(request: &Request) -> Result<()> {
     let Some(name) = &request.name else {
         return table().lines().try_for_each(tell);

@@ -42,7 +42,8 @@ impl Records {
         self.records.get(name)
     }
 
-    /// Replaces the record of a data set in the file. What another command has recorded there since it was opened stays.
+    /// Replaces the record of a data set in the file. What another command has recorded there since it was opened
+    /// stays.
     ///
     /// # Errors
     /// When the file cannot be read or written; it is as it was then.

@@ -1,4 +1,5 @@
-//! A `.tar.gz` from elsewhere, of which nothing is believed: only plain files and folders below the new folder are made.
+//! A `.tar.gz` from elsewhere, of which nothing is believed: only plain files and folders below the new folder are
+//! made.
 
 use std::{
     cell::Cell,

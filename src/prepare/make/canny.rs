@@ -1,7 +1,8 @@
-//! Canny's edge detector: smoothed gradients, thinned to their ridges, kept where they are strong or lead to a strong one.
+//! Canny's edge detector: smoothed gradients, thinned to their ridges, kept where they are strong or lead to a strong
+//! one.
 //!
-//! Source: Canny, "A Computational Approach to Edge Detection", PAMI 1986. The thresholds follow the picture: photographs
-//! differ in contrast, and their drawings should not differ in density as much.
+//! Source: Canny, "A Computational Approach to Edge Detection", PAMI 1986. The thresholds follow the picture:
+//! photographs differ in contrast, and their drawings should not differ in density as much.
 
 use crate::data::Picture;
 

@@ -46,8 +46,8 @@ impl Degrade {
         }
     }
 
-    /// `photo` without what is to be learned, of the same size. `name` tells photographs apart, so that a photo has the same
-    /// holes whatever else is in the folder.
+    /// `photo` without what is to be learned, of the same size. `name` tells photographs apart, so that a photo has the
+    /// same holes whatever else is in the folder.
     pub fn degrade(&self, photo: &Picture, name: &OsStr) -> Picture {
         let grey = || photo.clone().with_channels(1);
         match *self {

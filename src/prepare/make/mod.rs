@@ -19,7 +19,7 @@ use crate::base::progress::{say, tell};
 use crate::data::{Picture, ResizeFilter, Size, picture_size, read_picture, turn, write_png};
 use degrade::Degrade;
 
-/// What is derived from a photograph.
+/// The picture that is derived from a photograph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     /// The photo without its colours: learns to colour it.
@@ -32,7 +32,7 @@ pub enum Kind {
     Inpaint,
 }
 
-/// What `data make` is asked to do. Each field is the flag or argument of its name.
+/// A request to `data make`; each field is the flag or argument of its name.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub kind: Kind,

@@ -1,5 +1,5 @@
-//! Adam over flat buffers: parameters after `steps` updates, with gradients that the host writes. It has no gradient, so its rows
-//! have tests of their own (`tests/ops/adam.rs`).
+//! Adam over flat buffers: parameters after `steps` updates, with gradients that the host writes. It has no gradient,
+//! so its rows have tests of their own (`tests/ops/adam.rs`).
 
 use pixtape::engine::ops::adam::{AdamOptions, adam};
 use serde::Deserialize;

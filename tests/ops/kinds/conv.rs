@@ -1,5 +1,5 @@
-//! Convolution and transposed convolution. `out` is the number of output channels and `pad` = [top, left, bottom, right]; of a
-//! transposed convolution `x` is the small input, and `pad` what is cut off of each side of the output.
+//! Convolution and transposed convolution. `out` is the number of output channels and `pad` = [top, left, bottom,
+//! right]; of a transposed convolution `x` is the small input, and `pad` what is cut off of each side of the output.
 
 use pixtape::engine::access::Destination;
 use pixtape::engine::ops::conv::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, conv, conv_transpose};
@@ -53,21 +53,22 @@ conv_transpose_2x17                       [1,2,17,1]   3    [4,4]   2       1   
 conv_transpose_64_to_3                    [1,1,2,64]   3    [4,4]   2       1         [1,1,1,1]  false  true
 conv_transpose_3_to_64                    [1,2,1,3]    64   [4,4]   2       1         [1,1,1,1]  false  true
 
-# Beyond what one task, tile or block of the CPU kernels holds: more than 64 output pixels an image, more than 256 pixels under
-# a bias, two channel blocks of which one is partial, more than 512 pixels of a loss.
+# Beyond what one task, tile or block of the CPU kernels holds: more than 64 output pixels an image, more than 256
+# pixels under a bias, two channel blocks of which one is partial, more than 512 pixels of a loss.
 conv_k4s2_18x22_batch3                    [3,18,22,3]  5    [4,4]   2       1         [1,1,1,1]  true   false
 conv_transpose_9x10_to_18x20              [1,9,10,4]   3    [4,4]   2       1         [1,1,1,1]  true   true
 
-# Beyond what one block or run of the CUDA kernels holds, and never a multiple of it: blocks are 256 threads in a row, or 32
-# channels by 16 rows of pixels; sums are cut after 128 channels, after 1024 pixels and after 2048 elements of a loss.
+# Beyond what one block or run of the CUDA kernels holds, and never a multiple of it: blocks are 256 threads in a row,
+# or 32 channels by 16 rows of pixels; sums are cut after 128 channels, after 1024 pixels and after 2048 elements of a
+# loss.
 conv_k4s2_131_to_2                        [1,3,5,131]  2    [4,4]   2       1         [1,1,1,1]  true   false
 conv_k1s1_3_to_133                        [2,2,3,3]    133  [1,1]   1       1         [0,0,0,0]  true   false
 conv_k1s1_23x25_batch2                    [2,23,25,1]  2    [1,1]   1       1         [0,0,0,0]  true   false
 conv_transpose_131_to_3_batch2            [2,1,3,131]  3    [4,4]   2       1         [1,1,1,1]  true   true
 conv_transpose_2_to_35                    [1,2,3,2]    35   [4,4]   2       1         [1,1,1,1]  true   true
 
-# What other recipes need. A transposed convolution with stride 4 and dilation 3, whose outputs mostly see one input, some none;
-# the two of stride 2 meet taps 2 apart, whose stride and dilation have a common divisor.
+# Of other recipes: a transposed convolution with stride 4 and dilation 3, whose outputs mostly see one input, some
+# none; the two of stride 2 meet taps 2 apart, whose stride and dilation have a common divisor.
 conv_transpose_k4s4d3_16x16_to_70x70      [1,16,16,3]  1    [4,4]   4       3         [0,0,0,0]  true   true
 conv_transpose_k4s4d3_3x5_from_37_batch2  [2,3,5,37]   1    [4,4]   4       3         [0,0,0,0]  true   true
 conv_transpose_k3x4_s2d2_padded           [2,3,4,3]    5    [3,4]   2       2         [1,1,1,1]  false  true
@@ -121,7 +122,8 @@ impl Op for Row {
     }
 }
 
-/// A convolution of one of the networks, or the one that is transposed: `[height, width, channels]` of its input and output.
+/// A convolution of one of the networks, or the one that is transposed: `[height, width, channels]` of its input and
+/// output.
 #[derive(Clone)]
 struct Convolution {
     name: String,
@@ -133,8 +135,8 @@ struct Convolution {
     images: [&'static [usize]; 3],
 }
 
-/// All convolutions of the recipes at 256x256 with 64 channels. The discriminator sees the fake and the real picture, at once or one
-/// by one; its input gradients in the generator's pass are those of the fake alone.
+/// All convolutions of the recipes at 256x256 with 64 channels. The discriminator sees the fake and the real picture,
+/// at once or one by one; its input gradients in the generator's pass are those of the fake alone.
 fn convolutions() -> Vec<Convolution> {
     let channels = |level: usize| if level == 0 { 3 } else { 64 << (level - 1).min(3) };
     let generator: [&[usize]; 3] = [&[1], &[1], &[1]];

@@ -1,5 +1,5 @@
-//! Copies between views: how a picture enters the discriminator's input. Every test of a gradient goes through them, so they have no
-//! rows of their own.
+//! Copies between views: how a picture enters the discriminator's input. Every test of a gradient goes through them, so
+//! they have no rows of their own.
 
 use pixtape::engine::ops::copy::copy;
 

@@ -3,7 +3,7 @@
 //! | criterion | value |
 //! |---|---|
 //! | `mse` | mean of `(x - target)^2` |
-//! | `bce` | binary cross-entropy of probabilities x: `clamp(drawn / 2 + 1/2, 1/8, 7/8)`, or the number `all` everywhere |
+//! | `bce` | binary cross-entropy of probabilities x: `clamp(drawn / 2 + 1/2, 1/8, 7/8)`, or `all` everywhere |
 //! | `bce_logits` | the same of `sigmoid(x)`; x has the scale `scale` |
 //! | `l1`, `l2` | mean of `|x - t|` and of `(x - t)^2` for a tensor t |
 

@@ -1,11 +1,12 @@
-//! The ops, a file each: what an op computes, the rows that test it, its expression in PyTorch, and its shapes in the networks,
-//! which the benches time. Tests (`tests/ops`, `tests/cuda`) and benches (`benches/ops.rs`, `benches/cuda.rs`) go through [`KINDS`].
+//! The ops, a file each: what an op computes, the rows that test it, its expression in PyTorch, and its shapes in the
+//! networks, which the benches time. Tests (`tests/ops`, `tests/cuda`) and benches (`benches/ops.rs`,
+//! `benches/cuda.rs`) go through [`KINDS`].
 //!
 //! To add an op: a file here, and its name in the line below. Test data has no file: tensor T of row NAME is
-//! `values("NAME.T", shape, scale)` of `tools/reference/philox.py`, with shapes in PyTorch's layout (NCHW, OIHW; IOHW for transposed
-//! convolutions) and scale 1, but 1/4 for parameters; `dy` is the upstream gradient. The expected results are
-//! `tests/fixtures/ops.safetensors`: "NAME/y", "NAME/dx", "NAME/dw", …; `tools/reference/make_op_fixtures.py` writes them from the
-//! same files.
+//! `values("NAME.T", shape, scale)` of `tools/reference/philox.py`, with shapes in PyTorch's layout (NCHW, OIHW; IOHW
+//! for transposed convolutions) and scale 1, but 1/4 for parameters; `dy` is the upstream gradient. The expected
+//! results are `tests/fixtures/ops.safetensors`: "NAME/y", "NAME/dx", "NAME/dw", …;
+//! `tools/reference/make_op_fixtures.py` writes them from the same files.
 
 use std::fmt::Debug;
 
@@ -44,8 +45,9 @@ kinds!(with rows: conv, loss, norm_act, squash, upsample; without: adam, copy);
 /// One file's op.
 pub struct Kind {
     pub name: &'static str,
-    /// Python that computes a row's results with PyTorch, as `tools/reference/make_op_fixtures.py` runs it: fields of the row and n, c,
-    /// h, w of x stand under their names; `parameter(name, shape)`, `given(name, shape)` and `leaf(tensor)` make tensors.
+    /// Python that computes a row's results with PyTorch, as `tools/reference/make_op_fixtures.py` runs it: fields of
+    /// the row and n, c, h, w of x stand under their names; `parameter(name, shape)`, `given(name, shape)` and
+    /// `leaf(tensor)` make tensors.
     pub pytorch: &'static str,
     /// The rows that test it; each has its own name.
     pub cases: fn() -> Vec<Case>,
@@ -59,7 +61,7 @@ pub struct Case {
     pub op: Box<dyn Op>,
 }
 
-/// What a row takes and gives, and how it is recorded.
+/// An op at the shapes of one row: its operands, its result, and its recording.
 pub trait Op: Debug {
     /// Shape of the input image.
     fn x(&self) -> Shape;
@@ -88,7 +90,7 @@ pub type Record<'a> = Box<dyn Fn(&mut Tape, Tensor, &[Tensor], Tensor) + 'a>;
 /// The criterion of a loss. It is given a tensor of x's shape to compare with, where it asks for one.
 pub type Compare<'a> = Box<dyn Fn(&mut dyn FnMut() -> Tensor) -> Criterion + 'a>;
 
-/// What an op gives.
+/// The result of an op.
 pub enum Output<'a> {
     /// An image of this shape.
     Image(Shape, Record<'a>),
@@ -106,8 +108,8 @@ impl dyn Op + '_ {
     }
 }
 
-/// The rows of a table: a line of columns, then a line for each row, with values as TOML writes them, but strings bare, and `-` for
-/// what is left out. Lines that begin with `#` say what the rows behind them are for.
+/// The rows of a table: a line of columns, then a line for each row, with values as TOML writes them, but strings bare,
+/// and `-` for what is left out. Lines that begin with `#` say what the rows behind them are for.
 pub fn rows<T: DeserializeOwned>(table: &str) -> Vec<(String, T)> {
     let mut lines = table.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
     let columns: Vec<&str> = lines.next().expect("a line of columns").split_whitespace().collect();

@@ -1,5 +1,6 @@
-//! Instance norm (biased variance, eps 1e-5) if `norm`, with gain g and bias b if `affine`; then `act` (leaky slope 0.2); then
-//! dropout by the draws of seed 7, step 3, evaluation 1, layer 2 for a batch in which x is the images from `first_image` on.
+//! Instance norm (biased variance, eps 1e-5) if `norm`, with gain g and bias b if `affine`; then `act` (leaky slope
+//! 0.2); then dropout by the draws of seed 7, step 3, evaluation 1, layer 2 for a batch in which x is the images from
+//! `first_image` on.
 
 use pixtape::engine::ops::norm_act::{Activation, Affine, Dropout, NormAct, norm_act};
 use pixtape::engine::tensor::Shape;

@@ -1,5 +1,5 @@
-//! The generator's last layer of pytorch-gan: nearest-neighbour upsampling by 2, zero padding of one left and one top, and a 4x4
-//! convolution of padding 1 with a bias.
+//! The generator's last layer of pytorch-gan: nearest-neighbour upsampling by 2, zero padding of one left and one top,
+//! and a 4x4 convolution of padding 1 with a bias.
 
 use pixtape::engine::ops::upsample::upsample_conv;
 use pixtape::engine::tensor::Shape;

@@ -1,4 +1,4 @@
-// What tests ask for: how many objects of each kind there are, so that nothing leaks, and what kernels take.
+// Counts that tests ask for: how many objects of each kind there are, so that nothing leaks, and what kernels take.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -27,7 +27,7 @@
 // A kernel that the driver can find by name.
 #define REGISTER_KERNEL(name) static const ::cudasim::Registration<&name, decltype(&name)> cudasim_kernel_##name(#name)
 
-// What the kernel's __launch_bounds__ say, of which a compiler for the CPU sees nothing.
+// The kernel's __launch_bounds__, of which a compiler for the CPU sees nothing.
 #define REGISTER_LAUNCH_BOUNDS(name, threads) \
     static const ::cudasim::LaunchBounds cudasim_bounds_##name(#name, threads)
 

@@ -1,5 +1,5 @@
-//! Calls of the C++ compiler: the runtime once, kernels for each flavour, and the library that takes the driver's place.
-//! Plain functions without dependencies, because the build script includes this file too.
+//! Calls of the C++ compiler: the runtime once, kernels for each flavour, and the library that takes the driver's
+//! place. Plain functions without dependencies, because the build script includes this file too.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -119,8 +119,8 @@ impl Compiler {
         })
     }
 
-    /// Compiles `kernels` and links them with the objects in `runtime` to `out/libcuda.so`. What ends in `.o` is compiled
-    /// already.
+    /// Compiles `kernels` and links them with the objects in `runtime` to `out/libcuda.so`. What ends in `.o` is
+    /// compiled already.
     pub fn driver(
         &self,
         kernels: &[PathBuf],
@@ -193,8 +193,8 @@ pub fn kernels_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     files_with_extension(folder, "cu")
 }
 
-/// Registered kernels of a source file with the first argument of their `__launch_bounds__`. Kernels whose names a macro
-/// puts together are not found.
+/// Registered kernels of a source file with the first argument of their `__launch_bounds__`. Kernels whose names a
+/// macro puts together are not found.
 fn launch_bounds(source: &str) -> Vec<(&str, &str)> {
     const KEYWORD: &str = "__launch_bounds__(";
     let mut bounds = Vec::new();
@@ -239,8 +239,8 @@ fn first_comma(text: &str) -> Option<usize> {
     })
 }
 
-/// Has `make` write `file` under another name, and gives it its own when it is whole. Another process may be making, linking or
-/// reading the same file at this moment: tests do so when they run in processes of their own.
+/// Has `make` write `file` under another name, and gives it its own when it is whole. Another process may be making,
+/// linking or reading the same file at this moment: tests do so when they run in processes of their own.
 fn whole(file: &Path, make: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
     let mut unfinished = file.as_os_str().to_owned();
     unfinished.push(format!(".{}.unfinished", std::process::id()));

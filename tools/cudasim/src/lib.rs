@@ -32,16 +32,16 @@ pub fn folder(build: Build) -> &'static Path {
     }
 }
 
-/// Compiles kernels, or takes those that are objects already, into `out/libcuda.so` and returns its path. The runtime is
-/// compiled already, so this takes as long as the kernels do.
+/// Compiles kernels, or takes those that are objects already, into `out/libcuda.so` and returns its path. The runtime
+/// is compiled already, so this takes as long as the kernels do.
 pub fn build(kernels: &[PathBuf], build: Build, out: &Path) -> Result<PathBuf, Error> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let compiler = compile::Compiler::find(Path::new(SOURCES))?;
     compiler.driver(kernels, build, &Path::new(OUT).join("runtime"), out, jobs)
 }
 
-/// Loads a library that [`build`] made, or the one in a [`folder`], for the rest of the process. Whoever asks the system
-/// for `libcuda.so` from then on gets this one. Another one cannot be loaded beside it.
+/// Loads a library that [`build`] made, or the one in a [`folder`], for the rest of the process. Whoever asks the
+/// system for `libcuda.so` from then on gets this one. Another one cannot be loaded beside it.
 pub fn load(library: &Path) -> Result<(), Error> {
     static LOADED: Mutex<Option<(PathBuf, Library)>> = Mutex::new(None);
     let library = if library.is_dir() { library.join(compile::LIBRARY) } else { library.to_owned() };

@@ -189,8 +189,8 @@ impl Simulator {
     /// The launches that this thread enqueued and that have run since they were last taken, in the order they ran in.
     pub fn take_launches(&self) -> Vec<LaunchRecord> {
         extern "C" fn receive(launches: *mut c_void, launch: *const LaunchView) {
-            // SAFETY: take_launches passes on the vector below, to which nobody else has access meanwhile, and a view that
-            // is valid during this call.
+            // SAFETY: take_launches passes on the vector below, to which nobody else has access meanwhile, and a view
+            // that is valid during this call.
             let (launches, launch) = unsafe { (&mut *launches.cast::<Vec<LaunchRecord>>(), &*launch) };
             launches.push(LaunchRecord {
                 kernel: to_string(launch.kernel),
@@ -219,7 +219,8 @@ impl Simulator {
         usize::try_from((self.parameter_bytes)(name.as_ptr())).ok()
     }
 
-    /// The shared address of element (`mn`, `k`) of a wgmma operand; `transposed` when `mn` is its contiguous dimension.
+    /// The shared address of element (`mn`, `k`) of a wgmma operand; `transposed` when `mn` is its contiguous
+    /// dimension.
     pub fn operand_address(&self, descriptor: u64, mn: i32, k: i32, transposed: bool) -> u32 {
         (self.operand_address)(descriptor, mn, k, transposed)
     }

@@ -12,8 +12,8 @@ fn gpu() -> Gpu {
     Gpu::new(Build::Fast, QUIET)
 }
 
-/// A layout as CUTLASS writes it: nested shapes and strides. A flat coordinate runs through the shapes from the first to
-/// the last, as CuTe's does.
+/// A layout as CUTLASS writes it: nested shapes and strides. A flat coordinate runs through the shapes from the first
+/// to the last, as CuTe's does.
 enum Layout {
     Mode(usize, usize),
     Modes(Vec<Layout>),
@@ -51,8 +51,8 @@ fn bf16(x: f32) -> u16 {
     (x.to_bits() >> 16) as u16
 }
 
-/// `mma_traits_sm80.hpp`, SM80_16x8x16: A is (T32, V8) -> (M16, K16), B (T32, V4) -> (N8, K16), C (T32, V4) -> (M16, N8).
-/// A has a single one at (m, k), b\[n, k] is 1 + n + 8 k: d must be row k of b, in row m.
+/// `mma_traits_sm80.hpp`, SM80_16x8x16: A is (T32, V8) -> (M16, K16), B (T32, V4) -> (N8, K16), C (T32, V4) -> (M16,
+/// N8). A has a single one at (m, k), b\[n, k] is 1 + n + 8 k: d must be row k of b, in row m.
 #[test]
 fn mma_fragments_are_those_of_cutlass() {
     let gpu = gpu();

@@ -50,8 +50,8 @@ impl<R: Read + Seek> TiffRows<R> {
         // To the crate it is grey, of any number of bands, which it gives as they are.
         let grey = header.bytes(1, photometric.unit());
         let mut patches = vec![(header.first_offset_at(), first), (photometric.at, grey)];
-        // It fails at some tiles in LZW that reach beyond the picture, where it skips that part: it is shown a picture of
-        // whole tiles, which it gives in full.
+        // It fails at some tiles in LZW that reach beyond the picture, where it skips that part: it is shown a picture
+        // of whole tiles, which it gives in full.
         let sides = [(tag::WIDTH, kind.size.width, chunks.width), (tag::HEIGHT, kind.size.height, chunks.height)];
         for (tag, side, of_chunk) in sides.into_iter().filter(|_| page.entry(tag::TILE_OFFSETS).is_some()) {
             let Some(entry) = page.entry(tag) else { continue };

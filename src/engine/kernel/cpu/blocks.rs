@@ -32,8 +32,8 @@ impl<T> BlockMut<'_, T> {
     #[inline(always)]
     pub fn pixel(&mut self, p: usize) -> &mut [T] {
         assert!(p < self.pixels);
-        // SAFETY: `for_each_block` made this block of a view that has the pixel and the channels, and no other block has the
-        // same channels of the same image. The borrow of `self` keeps it to one slice at a time.
+        // SAFETY: `for_each_block` made this block of a view that has the pixel and the channels, and no other block
+        // has the same channels of the same image. The borrow of `self` keeps it to one slice at a time.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(p * self.stride), self.count) }
     }
 }
@@ -44,8 +44,8 @@ struct Shared<T>(*mut T);
 // SAFETY: the tasks of `for_each_block` follow it to disjoint elements only.
 unsafe impl<T: Send> Sync for Shared<T> {}
 
-/// Calls `work` for every block of channels of every image, in parallel. All of `outputs` have the same images and channels;
-/// their pixels may differ.
+/// Calls `work` for every block of channels of every image, in parallel. All of `outputs` have the same images and
+/// channels; their pixels may differ.
 pub(crate) fn for_each_block<T: Send, const N: usize>(
     outputs: [ViewMut<'_, T>; N],
     work: impl Fn(Block, [BlockMut<'_, T>; N]) + Sync,

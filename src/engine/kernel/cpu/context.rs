@@ -1,4 +1,4 @@
-//! What a step sees while it runs: the tensors that it declared, as slices.
+//! The tensors that a step declared, as slices, while it runs.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -28,8 +28,9 @@ impl<'a, T: Real> Context<'a, T> {
     /// `memory` gives the start of a buffer and its bytes.
     ///
     /// # Safety
-    /// What `memory` gives stays valid and is nobody else's for `'a`, and `accesses` are those of a
-    /// [`RecordedStep`](crate::engine::program::RecordedStep), which has checked that they do not overlap where one writes.
+    /// The memory that `memory` gives stays valid and is nobody else's for `'a`, and `accesses` are those of a
+    /// [`RecordedStep`](crate::engine::program::RecordedStep), which has checked that they do not overlap where one
+    /// writes.
     pub(in crate::engine) unsafe fn new(
         accesses: &'a [Access],
         mut memory: impl FnMut(BufferId) -> (NonNull<u8>, usize),
@@ -64,8 +65,8 @@ impl<'a, T: Real> Context<'a, T> {
 
     fn view<E: Element>(&self, dtype: DType, tensor: Tensor) -> View<'_, E> {
         let start = self.start::<E>(dtype, Access::Read(tensor));
-        // SAFETY: `start` has checked the span against the buffer. A step's written spans are disjoint from all its other
-        // spans (checked when it was recorded), so nobody writes here while the step runs.
+        // SAFETY: `start` has checked the span against the buffer. A step's written spans are disjoint from all its
+        // other spans (checked when it was recorded), so nobody writes here while the step runs.
         let data = unsafe { std::slice::from_raw_parts(start.as_ptr(), tensor.span().len()) };
         View { data, shape: tensor.shape, stride: tensor.stride }
     }

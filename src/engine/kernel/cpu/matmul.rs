@@ -1,5 +1,5 @@
-//! Matrix products, by the crate `gemm`. The one door through which kernels reach it, so that packed kernels of our own can
-//! take its place.
+//! Matrix products, by the crate `gemm`. The one door through which kernels reach it, so that packed kernels of our own
+//! can take its place.
 
 use std::cell::Cell;
 
@@ -43,16 +43,16 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// From how many register tiles of columns on `gemm` copies an operand whose elements lie far apart, instead of reading it in
-/// place. Its own 16 reads the weights of the deep layers, whose rows are 32 KB apart, eight times over at 8x8 pixels; with 2
-/// such a product takes half of the time, and none takes longer.
+/// From how many register tiles of columns on `gemm` copies an operand whose elements lie far apart, instead of reading
+/// it in place. Its own 16 reads the weights of the deep layers, whose rows are 32 KB apart, eight times over at 8x8
+/// pixels; with 2 such a product takes half of the time, and none takes longer.
 const PACK_FROM_TILES: usize = 2;
 
 thread_local! {
     static INSIDE_GEMM: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is inside a product right now. `gemm` allocates its packing buffers itself; the test that counts
+/// True if this thread is inside a product right now. `gemm` allocates its packing buffers itself; the test that counts
 /// allocations leaves those out.
 pub fn inside_gemm() -> bool {
     INSIDE_GEMM.get()
@@ -66,8 +66,8 @@ pub fn matmul<T: Real>(out: &mut [T], stride: usize, accumulate: bool, a: Matrix
     assert!(a.is_in_bounds() && b.is_in_bounds() && Matrix::new(&*out, m, n, stride).is_in_bounds());
     gemm::set_lhs_packing_threshold_multi_thread(PACK_FROM_TILES);
     INSIDE_GEMM.set(true);
-    // SAFETY: by the assertions above every element that the strides reach lies in its slice, and `out` is borrowed mutably,
-    // so it aliases neither operand.
+    // SAFETY: by the assertions above every element that the strides reach lies in its slice, and `out` is borrowed
+    // mutably, so it aliases neither operand.
     unsafe {
         gemm::gemm(
             m,

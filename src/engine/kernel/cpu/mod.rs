@@ -1,4 +1,4 @@
-//! What a step's body works with on the CPU: its tensors as slices, matrix products, and blocks of channels.
+//! Steps on the CPU: their tensors as slices, matrix products, and blocks of channels.
 //!
 //! The one idea: everything is generic over the number type, so that the code which trains in f32 is the code whose
 //! gradients are checked by finite differences in f64.
@@ -13,7 +13,7 @@ pub use context::{Context, View, ViewMut};
 pub use matmul::{Matrix, inside_gemm, matmul};
 pub use real::{Element, Real};
 
-/// What a step does on the CPU.
+/// A step that the CPU executes.
 pub trait CpuKernel<T: Real> {
     fn run(&self, context: &Context<'_, T>);
 

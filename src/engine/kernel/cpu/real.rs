@@ -8,9 +8,10 @@ use num_traits::{Float, NumAssign};
 
 use crate::engine::tensor::DType;
 
-/// f32, which trains, and f64, which checks gradients: what arithmetic is done in, and what f32 buffers hold.
+/// The number type of arithmetic and of f32 buffers: f32, which trains, or f64, which checks gradients.
 pub trait Real: Float + NumAssign + Default + Debug + Sum + Send + Sync + Element + 'static {
-    /// What bf16 buffers hold: bf16 where f32 trains; f64 itself, which is not rounded, where f64 is the reference.
+    /// The number type of bf16 buffers: bf16 where f32 trains; f64 itself, which is not rounded, where f64 is the
+    /// reference.
     type Bf16: Element + Debug;
 
     fn of(value: f64) -> Self;
@@ -29,7 +30,7 @@ pub trait Real: Float + NumAssign + Default + Debug + Sum + Send + Sync + Elemen
     }
 }
 
-/// Numbers that lie in buffers.
+/// A number type of buffers.
 ///
 /// # Safety
 /// Every pattern of bits is a value, zero bits are zero, and values are aligned to at most 128 bytes.

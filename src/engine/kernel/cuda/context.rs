@@ -23,8 +23,8 @@ impl Context<'_> {
         Ptr::new(self.start::<E>(tensor))
     }
 
-    /// A map of a tensor that the step declared as [`Access::Read`], as the matrix `[pixels, channels]`, in boxes of as many pixels
-    /// and channels.
+    /// A map of a tensor that the step declared as [`Access::Read`], as the matrix `[pixels, channels]`, in boxes of as
+    /// many pixels and channels.
     pub fn tensor_map(&self, tensor: Tensor, boxes: [usize; 2]) -> TensorMap {
         self.declared(Access::Read(tensor));
         (self.tensor_map)(tensor, boxes)

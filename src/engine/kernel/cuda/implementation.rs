@@ -1,8 +1,8 @@
 //! Several implementations of one step, and the choice among them.
 //!
-//! A step's implementations stand in one table ([`CudaKernel::IMPLEMENTATIONS`]), each with the conditions under which it can run
-//! and under which it is preferred. The choice is made once, when a program is brought to a GPU; scratch memory and launches
-//! follow from it.
+//! A step's implementations stand in one table ([`CudaKernel::IMPLEMENTATIONS`]), each with the conditions under which
+//! it can run and under which it is preferred. The choice is made once, when a program is brought to a GPU; scratch
+//! memory and launches follow from it.
 
 use super::{Context, Launch};
 

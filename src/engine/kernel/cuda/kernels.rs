@@ -1,5 +1,5 @@
-//! The kernels of `kernels/*.cu`: for each a constant that makes its [`Launch`](super::Launch)es, and the struct that it takes.
-//! Written by `build.rs` from their declarations.
+//! The kernels of `kernels/*.cu`: for each a constant that makes its [`Launch`](super::Launch)es, and the struct that
+//! it takes. Written by `build.rs` from their declarations.
 //!
 //! So a launch is checked like any value, and its arguments have names:
 //!

@@ -1,7 +1,7 @@
 //! A kernel's launch as plain data: the kernel, how many blocks of which shape, its argument.
 //!
-//! The one idea: what a step launches is computed once, in safe code, by the generated constants of [`super::kernels`]; to
-//! execute a program is to go through lists of these.
+//! The one idea: what a step launches is computed once, in safe code, by the generated constants of [`super::kernels`];
+//! to execute a program is to go through lists of these.
 
 use std::marker::PhantomData;
 

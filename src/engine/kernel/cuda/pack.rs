@@ -40,7 +40,7 @@ pub struct PtrMut<T> {
 }
 
 impl<T> Ptr<T> {
-    /// What a kernel takes for something that is not there.
+    /// The pointer to an operand that is not there.
     pub const NULL: Ptr<T> = Ptr::new(0);
 
     pub(in crate::engine) const fn new(address: u64) -> Ptr<T> {
@@ -49,7 +49,7 @@ impl<T> Ptr<T> {
 }
 
 impl<T> PtrMut<T> {
-    /// What a kernel takes for something that is not wanted.
+    /// The pointer to a result that is not wanted.
     pub const NULL: PtrMut<T> = PtrMut::new(0);
 
     pub(in crate::engine) const fn new(address: u64) -> PtrMut<T> {

@@ -20,8 +20,8 @@ pub struct AdamOptions {
 
 /// Updates `parameters` by `gradients`; `first` and `second` are the moments. All four are flat and of one length.
 ///
-/// The learning rate is [`Control::learning_rate`](crate::engine::access::Control), and the number of the update is its step + 1: a
-/// program updates each parameter once in an execution.
+/// The learning rate is [`Control::learning_rate`](crate::engine::access::Control), and the number of the update is its
+/// step + 1: a program updates each parameter once in an execution.
 #[derive(Clone, Copy, Debug)]
 pub struct Adam {
     pub parameters: Tensor,

@@ -12,8 +12,8 @@ const SHARED: usize = BOX[0] * BOX[1] * 2 + 8;
 
 impl CudaKernel for Cast {
     const IMPLEMENTATIONS: &'static [Implementation<Cast>] = &[
-        // By the tensor memory accelerator of Hopper. Its speed has not been measured, so it is never preferred: it holds tensor
-        // maps, dynamic shared memory and launch attributes to a kernel that uses them.
+        // By the tensor memory accelerator of Hopper. Its speed has not been measured, so it is never preferred: it
+        // holds tensor maps, dynamic shared memory and launch attributes to a kernel that uses them.
         Implementation {
             name: "tma",
             runs: |cast, gpu| {

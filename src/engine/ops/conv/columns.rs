@@ -1,8 +1,9 @@
 //! Convolution as a matrix product: the column matrices of its input and of its output, and back.
 //!
-//! Pixel `q` of a convolution's output meets pixel `q * stride + tap * dilation - pad` of its input at each kernel tap. Its passes,
-//! and those of a transposed convolution, which goes from the output to the input, are one of four movements: gather the taps of
-//! input or output into the rows of a matrix (im2col), or sum the rows of a matrix into the pixels of either (col2im).
+//! Pixel `q` of a convolution's output meets pixel `q * stride + tap * dilation - pad` of its input at each kernel tap.
+//! Its passes, and those of a transposed convolution, which goes from the output to the input, are one of four
+//! movements: gather the taps of input or output into the rows of a matrix (im2col), or sum the rows of a matrix into
+//! the pixels of either (col2im).
 
 use rayon::prelude::*;
 
@@ -56,8 +57,8 @@ pub(super) fn gather_output<T: Real>(columns: &mut [T], output: View<'_, T>, inp
     });
 }
 
-/// Adds the rows of `columns[[n, qh, qw], [tap, c]]` into the pixels of `input` that they meet. `bias` and, when `accumulate`,
-/// the pixels themselves are where the sums start.
+/// Adds the rows of `columns[[n, qh, qw], [tap, c]]` into the pixels of `input` that they meet. `bias` and, when
+/// `accumulate`, the pixels themselves are where the sums start.
 pub(super) fn sum_into_input<T: Real>(
     input: &mut ViewMut<'_, T>,
     columns: &[T],

@@ -1,8 +1,8 @@
 //! Convolutions on the CPU: a matrix product on one side of a movement between input and output.
 //!
-//! Either can be the one whose taps are gathered. Gathering the input costs `output pixels * taps * input channels`, gathering
-//! the output `input pixels * taps * output channels`; the cheaper is taken. Strided layers gather the input; heads, which have
-//! few channels at the size of their input, gather the output.
+//! Either can be the one whose taps are gathered. Gathering the input costs `output pixels * taps * input channels`,
+//! gathering the output `input pixels * taps * output channels`; the cheaper is taken. Strided layers gather the input;
+//! heads, which have few channels at the size of their input, gather the output.
 
 use std::ops::Range;
 
@@ -16,8 +16,8 @@ use crate::engine::tensor::Shape;
 /// Elements of a column matrix that are worked on at once, in whole images: 16 MB of f32.
 const COLUMNS: usize = 1 << 22;
 
-/// Up to this many pixels an image, a convolution is a stream of weights. Its product is then computed with the pixels as
-/// columns: `gemm` would otherwise copy the weights into an order of its own, which costs more than using them.
+/// Up to this many pixels an image, a convolution is a stream of weights. Its product is then computed with the pixels
+/// as columns: `gemm` would otherwise copy the weights into an order of its own, which costs more than using them.
 const FEW_PIXELS: usize = 64;
 
 /// The shapes of a convolution, or of the one that is transposed, and how one of its passes cuts its work.
@@ -26,8 +26,8 @@ pub(super) struct Shapes {
     pub input: Shape,
     pub output: Shape,
     pub geometry: Geometry,
-    /// True if the result is pixels. A head's products are so small that `gemm` sums the smallest of them in another order: made
-    /// for one image at a time, its judgement of a picture does not depend on what else is in the batch.
+    /// True if the result is pixels. A head's products are so small that `gemm` sums the smallest of them in another
+    /// order: made for one image at a time, its judgement of a picture does not depend on what else is in the batch.
     pub has_pixels_out: bool,
 }
 
@@ -235,8 +235,8 @@ impl<T: Real> CpuKernel<T> for Wgrad {
     }
 }
 
-/// The rows `filters` of the weight gradient of some images, written or added to `dw`. `columns` are gathered with the first rows
-/// and kept for those after them; where it is the output that is gathered, all rows are made at once.
+/// The rows `filters` of the weight gradient of some images, written or added to `dw`. `columns` are gathered with the
+/// first rows and kept for those after them; where it is the output that is gathered, all rows are made at once.
 pub(super) fn wgrad<T: Real>(
     shapes: Shapes,
     x: View<'_, T>,

@@ -16,8 +16,8 @@ const TILE: [usize; 2] = [8, 32];
 
 impl CudaKernel for Fprop {
     const IMPLEMENTATIONS: &'static [Implementation<Fprop>] = &[
-        // Reads weights as lines of 32 neighbouring channels, where the plain one has each lane in another line; the bound is where
-        // its tiles are full. Counted on the simulator, not yet timed on a GPU.
+        // Reads weights as lines of 32 neighbouring channels, where the plain one has each lane in another line; the
+        // bound is where its tiles are full. Counted on the simulator, not yet timed on a GPU.
         Implementation {
             name: "tiled",
             runs: |_, _| true,

@@ -1,4 +1,4 @@
-//! Which pixels of a convolution's input and output meet.
+//! Kernel, stride, dilation and padding of a convolution: the pixels of input and output that meet.
 
 /// A convolution from its input to its output; a transposed one goes from the output of this one to its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,8 +8,8 @@ pub struct Geometry {
     pub stride: usize,
     /// Rows or columns of the input from one tap to the next.
     pub dilation: usize,
-    /// Zeros in front of the input's first row and first column. What lies behind the last ones follows from the sizes of input
-    /// and output.
+    /// Zeros in front of the input's first row and first column. What lies behind the last ones follows from the sizes
+    /// of input and output.
     pub pad: [usize; 2],
 }
 
@@ -21,8 +21,8 @@ impl Geometry {
         self.kernel[0] * self.kernel[1]
     }
 
-    /// The row (`axis` 0) or column (`axis` 1) of the input that `tap` of row or column `q` of the output meets, if it is not
-    /// padding.
+    /// The row (`axis` 0) or column (`axis` 1) of the input that `tap` of row or column `q` of the output meets, if it
+    /// is not padding.
     #[inline(always)]
     pub fn input(&self, axis: usize, q: usize, tap: usize, size: usize) -> Option<usize> {
         (q * self.stride + tap * self.dilation).checked_sub(self.pad[axis]).filter(|&p| p < size)

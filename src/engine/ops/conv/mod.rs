@@ -1,9 +1,9 @@
 //! Convolution and its transpose, of any kernel, stride, dilation and padding.
 //!
-//! The one idea: three steps serve both directions of both. A convolution's forward pass is [`Fprop`], its input gradient
-//! [`Dgrad`]. A transposed convolution is a convolution read backwards: its forward pass *is* a [`Dgrad`], its input gradient an
-//! [`Fprop`]. Weights are `[k, kh, kw, c]`, c channels of the convolution's input and k of its output, for both alike: the
-//! transposed one takes k channels and gives c.
+//! The one idea: three steps serve both directions of both. A convolution's forward pass is [`Fprop`], its input
+//! gradient [`Dgrad`]. A transposed convolution is a convolution read backwards: its forward pass *is* a [`Dgrad`], its
+//! input gradient an [`Fprop`]. Weights are `[k, kh, kw, c]`, c channels of the convolution's input and k of its
+//! output, for both alike: the transposed one takes k channels and gives c.
 //!
 //! | step | serves | sums over |
 //! |---|---|---|
@@ -63,14 +63,15 @@ pub struct BiasGrad {
     pub bias: Destination,
 }
 
-/// Convolution: records `out = x * weight + bias`. `x` is `[n, h, w, c]`, `weight` `[k, kh, kw, c]`, `bias` of k elements
-/// and `out` `[n, oh, ow, k]`; the sizes of `out` say how much padding there is after the last row and column.
+/// Convolution: records `out = x * weight + bias`. `x` is `[n, h, w, c]`, `weight` `[k, kh, kw, c]`, `bias` of k
+/// elements and `out` `[n, oh, ow, k]`; the sizes of `out` say how much padding there is after the last row and column.
 pub fn conv(tape: &mut Tape, x: Tensor, weight: Tensor, bias: Option<Tensor>, out: Tensor, geometry: Geometry) {
     check(x, out, weight, bias, out, geometry);
     tape.push(Fprop { x, weight, bias, y: Destination::overwrite(out), geometry });
 }
 
-/// Transposed convolution: `x` is `[n, h, w, k]`, `weight` `[k, kh, kw, c]`, `bias` of c elements, `out` `[n, oh, ow, c]`.
+/// Transposed convolution: `x` is `[n, h, w, k]`, `weight` `[k, kh, kw, c]`, `bias` of c elements, `out` `[n, oh, ow,
+/// c]`.
 pub fn conv_transpose(
     tape: &mut Tape,
     x: Tensor,

@@ -12,8 +12,8 @@ use crate::engine::ops::adam::{AdamOptions, Update, adam_launch};
 use crate::engine::program::Step;
 use crate::engine::tensor::Tensor;
 
-/// `weight`, `first` and `second`, as [`Adam`](crate::engine::ops::adam::Adam) updates them by the gradient that [`Wgrad`] computes
-/// of `x` and `dy`.
+/// `weight`, `first` and `second`, as [`Adam`](crate::engine::ops::adam::Adam) updates them by the gradient that
+/// [`Wgrad`] computes of `x` and `dy`.
 #[derive(Debug)]
 pub struct WgradAdam {
     pub x: Tensor,
@@ -41,8 +41,8 @@ impl Step for WgradAdam {
     }
 }
 
-/// Elements of the gradient that are computed, and then used, at once: 2 MB of f32, which stay in the cache in between. With
-/// smaller tiles the matrix product would pack its other operand too often.
+/// Elements of the gradient that are computed, and then used, at once: 2 MB of f32, which stay in the cache in between.
+/// With smaller tiles the matrix product would pack its other operand too often.
 const TILE: usize = 1 << 19;
 
 /// Filters at least: the matrix product sums those of one filter in another order.
@@ -57,8 +57,8 @@ impl WgradAdam {
         Shapes { input: x.shape, output: dy.shape, geometry, has_pixels_out: false }
     }
 
-    /// Filters, rows of the gradient `[k, (tap, c)]`, that are computed at once. A batch whose columns come in several groups of
-    /// images has its whole gradient added up before it is used.
+    /// Filters, rows of the gradient `[k, (tap, c)]`, that are computed at once. A batch whose columns come in several
+    /// groups of images has its whole gradient added up before it is used.
     fn filters_at_once(&self) -> usize {
         let shapes = self.shapes();
         let filters = self.dy.channels();

@@ -1,4 +1,5 @@
-//! Copies between views: how given data enters a slice of a larger buffer, and how a given gradient enters a backward pass.
+//! Copies between views: how given data enters a slice of a larger buffer, and how a given gradient enters a backward
+//! pass.
 
 mod cpu;
 mod cuda;

@@ -1,7 +1,7 @@
 //! Losses, fused with their gradients: one pass over the data computes the value and what flows back from it.
 //!
-//! A loss is a [`Root`]: `tape.backward` records it, because only then is it known where its gradient goes. The value is
-//! unweighted; the gradient is that of `weight * value`.
+//! A loss is a [`Root`]: `tape.backward` records it, because only then is it known where its gradient goes. The value
+//! is unweighted; the gradient is that of `weight * value`.
 
 mod cpu;
 mod cuda;
@@ -13,13 +13,13 @@ use crate::engine::program::Step;
 use crate::engine::tape::Root;
 use crate::engine::tensor::Tensor;
 
-/// What the tensor is compared with, and how.
+/// The criterion of a loss and its target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Criterion {
     /// Mean of `(x - target)^2`. The least-squares GAN loss (Mao et al., 2017) has target 1 for real and 0 for fake.
     Mse { target: f64 },
-    /// Mean of `-(target ln x + (1 - target) ln(1 - x))` for probabilities x. As in PyTorch the logarithms end at -100, and
-    /// the gradient is `(x - target) / (x (1 - x))` with a divisor of at least 1e-12.
+    /// Mean of `-(target ln x + (1 - target) ln(1 - x))` for probabilities x. As in PyTorch the logarithms end at -100,
+    /// and the gradient is `(x - target) / (x (1 - x))` with a divisor of at least 1e-12.
     Bce { target: f64 },
     /// The same for `sigmoid(x)`, computed from x without loss of precision and without limits.
     BceLogits { target: f64 },

@@ -1,7 +1,7 @@
 //! Normalisation, activation and dropout on the CPU.
 //!
-//! A task owns a block of channels of one image and walks over its pixels, so that sums need no exchange between threads
-//! and come out the same with any number of them.
+//! A task owns a block of channels of one image and walks over its pixels, so that sums need no exchange between
+//! threads and come out the same with any number of them.
 
 use super::{Affine, Dropout, EPSILON, Forward, Gradient, NormAct};
 use crate::engine::access::{Access, Control};
@@ -157,7 +157,7 @@ fn moments<T: Real>(x: &View<'_, T>) -> (Lanes<T>, Lanes<T>) {
     (mean, scale)
 }
 
-/// What a task of the backward pass computes of each pixel.
+/// The part of the backward pass that is computed pixel by pixel.
 struct Reached<'a, T> {
     x: View<'a, T>,
     dy: View<'a, T>,
@@ -173,8 +173,8 @@ struct Reached<'a, T> {
 }
 
 impl<T: Real> Reached<'_, T> {
-    /// Sets `value` to the normalised values of a pixel, before gain and bias, and `gradient` to the gradients that come through
-    /// dropout and activation.
+    /// Sets `value` to the normalised values of a pixel, before gain and bias, and `gradient` to the gradients that
+    /// come through dropout and activation.
     #[inline(always)]
     fn at(&self, p: usize, value: &mut [T], gradient: &mut [T]) {
         gradient.copy_from_slice(self.dy.pixel(p));
@@ -229,7 +229,8 @@ impl<T: Real> CpuKernel<T> for Gradient {
 }
 
 impl Gradient {
-    /// The gradient of `count` channels of one image; `affine_sums` are the places of what it adds to those of gain and bias.
+    /// The gradient of `count` channels of one image; `affine_sums` are the places of what it adds to those of gain and
+    /// bias.
     #[inline(always)]
     fn run_block<T: Real>(
         &self,

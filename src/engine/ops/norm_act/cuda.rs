@@ -27,7 +27,7 @@ fn affine_pointers(affine: Option<Affine>, context: &Context<'_>) -> [Ptr<f32>; 
     affine.map_or([Ptr::NULL; 2], |Affine { gain, bias }| [gain, bias].map(|parameter| context.read(parameter)))
 }
 
-/// What dropout draws, for images from `first_image` of its batch on.
+/// The draws of dropout, for images from `first_image` of its batch on.
 fn draw(op: NormAct, first_image: usize, context: &Context<'_>) -> DropoutDraw {
     let first_image = int(first_image);
     match op.dropout {

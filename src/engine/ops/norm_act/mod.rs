@@ -1,9 +1,9 @@
-//! Instance normalisation, activation and dropout in one pass, in this order, each of them optional. The norm may be followed
-//! by a gain and a bias of each channel: `y = dropout(act(gain * norm(x) + bias))`.
+//! Instance normalisation, activation and dropout in one pass, in this order, each of them optional. The norm may be
+//! followed by a gain and a bias of each channel: `y = dropout(act(gain * norm(x) + bias))`.
 //!
-//! Each channel of each image is normalised by its own mean and biased variance (Ulyanov et al., "Instance Normalization",
-//! 2016), in training and in use alike. Dropout stores no mask: the bits are Philox of (seed, step, pass, layer, element), so
-//! the backward pass draws the same ones again.
+//! Each channel of each image is normalised by its own mean and biased variance (Ulyanov et al., "Instance
+//! Normalization", 2016), in training and in use alike. Dropout stores no mask: the bits are Philox of (seed, step,
+//! pass, layer, element), so the backward pass draws the same ones again.
 
 mod cpu;
 mod cuda;
@@ -40,15 +40,15 @@ impl Activation {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
     pub probability: f64,
-    /// Which of its network's dropout layers, in forward order.
+    /// Number of this dropout layer in its network, in forward order.
     pub layer: u16,
-    /// Which evaluation of the network within the step.
+    /// Number of this evaluation of the network within the step.
     pub pass: u16,
-    /// Place of the step's first image in the batch that its draws are of. A step that gathers gradients over several small
-    /// batches so draws what one large batch would have drawn.
+    /// Place of the step's first image in the batch that its draws are of. A step that gathers gradients over several
+    /// small batches so draws what one large batch would have drawn.
     pub first_image: usize,
-    /// Whether the step tells the images of the batch apart, and not their place: image i draws what image 0 would draw i steps
-    /// later. What an image draws is then the same in whatever batch it is run.
+    /// True if images of the batch are told apart by the step and not by their index: image i draws what image 0 would
+    /// draw i steps later. What an image draws is then the same in whatever batch it is run.
     pub by_step: bool,
 }
 
@@ -63,7 +63,7 @@ impl Dropout {
         (self.probability * 4_294_967_296.0).round().min(4_294_967_295.0) as u32
     }
 
-    /// What elements that are left are multiplied by.
+    /// The factor of elements that are left, 1 / (1 - rate).
     pub(crate) fn scale(self) -> f64 {
         1.0 / (1.0 - self.probability)
     }
@@ -82,8 +82,8 @@ impl NormAct {
         self.dropout.map_or(0, |dropout| dropout.first_image)
     }
 
-    /// Of image `image` of the batch that dropout draws for, `elements` an image: how many steps later it draws, and the place of
-    /// its first element among the draws.
+    /// Of image `image` of the batch that dropout draws for, `elements` an image: how many steps later it draws, and
+    /// the place of its first element among the draws.
     fn drawn_at(self, image: usize, elements: usize) -> (u64, usize) {
         match self.dropout {
             Some(Dropout { by_step: true, .. }) => (image as u64, 0),
@@ -92,14 +92,16 @@ impl NormAct {
     }
 }
 
-/// What each normalised channel is multiplied by, and what is then added: parameters of c elements.
+/// Gain and bias of a norm, parameters of c elements: each normalised channel is multiplied by the one, and the other
+/// is added.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Affine {
     pub gain: Tensor,
     pub bias: Tensor,
 }
 
-/// Records `y = dropout(activation(gain * norm(x) + bias))`; both are `[n, h, w, c]`. Without `affine` gain is 1 and bias 0.
+/// Records `y = dropout(activation(gain * norm(x) + bias))`; both are `[n, h, w, c]`. Without `affine` gain is 1 and
+/// bias 0.
 pub fn norm_act(tape: &mut Tape, x: Tensor, y: Tensor, affine: Option<Affine>, op: NormAct) {
     assert_eq!(x.shape, y.shape, "norm_act keeps the shape");
     assert!(op.norm || affine.is_none(), "gain and bias belong to a norm");

@@ -1,5 +1,5 @@
-//! Hyperbolic tangent, the generator's output, and the logistic sigmoid, a probability. Their derivatives are functions of
-//! `y`, so only that is kept.
+//! Hyperbolic tangent, the generator's output, and the logistic sigmoid, a probability. Their derivatives are functions
+//! of `y`, so only that is kept.
 
 mod cpu;
 mod cuda;

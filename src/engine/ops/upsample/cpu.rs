@@ -5,7 +5,8 @@ use crate::engine::access::Access;
 use crate::engine::kernel::cpu::{Context, CpuKernel, Real};
 use crate::engine::tensor::Shape;
 
-/// Calls `visit(place in the folded weight, place in the weight)` for each tap of each phase, in units of input channels.
+/// Calls `visit(place in the folded weight, place in the weight)` for each tap of each phase, in units of input
+/// channels.
 fn for_each_tap(weight: Shape, mut visit: impl FnMut(usize, usize)) {
     let [outputs, rows, columns, _] = weight;
     for (a, b) in [(0, 0), (0, 1), (1, 0), (1, 1)] {

@@ -1,10 +1,11 @@
-//! The generator's last layer: nearest-neighbour upsampling by 2, zero padding and a 4x4 convolution, folded into one 3x3
-//! convolution at the small size.
+//! The generator's last layer: nearest-neighbour upsampling by 2, zero padding and a 4x4 convolution, folded into one
+//! 3x3 convolution at the small size.
 //!
-//! Output pixel `2y + a` of the plain composition sums kernel rows `r` over the pixels `floor((2y + a - 2 + r) / 2)` of the
-//! input, which is row `floor((a + r) / 2)` of a 3x3 neighbourhood of `y`: rows that fall together are added up beforehand
-//! (`Fold`). One convolution then computes all four phases `(a, b)` of a pixel, and `Shuffle` lays them out. The result
-//! is that of the composition with 36 of its 64 multiplications (11 of them by zeros), and there is no upsampled tensor.
+//! Output pixel `2y + a` of the plain composition sums kernel rows `r` over the pixels `floor((2y + a - 2 + r) / 2)` of
+//! the input, which is row `floor((a + r) / 2)` of a 3x3 neighbourhood of `y`: rows that fall together are added up
+//! beforehand (`Fold`). One convolution then computes all four phases `(a, b)` of a pixel, and `Shuffle` lays them out.
+//! The result is that of the composition with 36 of its 64 multiplications (11 of them by zeros), and there is no
+//! upsampled tensor.
 
 mod cpu;
 mod cuda;
@@ -51,8 +52,8 @@ struct ShuffleGrad {
     dx: Destination,
 }
 
-/// Records `out = conv4x4(pad(upsample(x)), weight) + bias`: nearest neighbour x2, two rows and columns of zeros before and one
-/// after. `x` is `[n, h, w, i]`, `weight` `[o, 4, 4, i]`, `bias` of o elements, `out` `[n, 2h, 2w, o]`.
+/// Records `out = conv4x4(pad(upsample(x)), weight) + bias`: nearest neighbour x2, two rows and columns of zeros before
+/// and one after. `x` is `[n, h, w, i]`, `weight` `[o, 4, 4, i]`, `bias` of o elements, `out` `[n, 2h, 2w, o]`.
 pub fn upsample_conv(tape: &mut Tape, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) {
     let [n, h, w, inputs] = x.shape;
     let outputs = bias.count();

@@ -1,5 +1,5 @@
-//! One synchronisation at a time is taken out of correct kernels: the checker must notice each, and must be silent about
-//! the kernels as they are.
+//! One synchronisation at a time is taken out of correct kernels: the checker must notice each, and must be silent
+//! about the kernels as they are.
 
 use crate::common::Gpu;
 use crate::tiles::{Outcome, run_conv, run_gemm_mma, run_wgmma_generic, run_wgmma_tma};

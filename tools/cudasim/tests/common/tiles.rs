@@ -193,7 +193,8 @@ pub fn run_wgmma_generic(gpu: &Gpu, mutation: u32) -> Outcome {
     outcome(gpu, &[(&dc, &expected)])
 }
 
-/// NHWC [2, 12, 10, 64] for every tap of a 4x4 convolution, stride 2, padding 1: pixels that differ from plain indexing.
+/// NHWC [2, 12, 10, 64] for every tap of a 4x4 convolution, stride 2, padding 1: pixels that differ from plain
+/// indexing.
 #[allow(dead_code)] // one of the test binaries does not
 pub fn im2col_differences(gpu: &Gpu) -> usize {
     let (n, h, w, c) = (2usize, 12usize, 10usize, 64usize);
@@ -205,8 +206,8 @@ pub fn im2col_differences(gpu: &Gpu) -> usize {
     let mut map = MaybeUninit::uninit();
     let (sizes, strides) = ([c, w, h, n].map(|x| x as u64), [c, w * c, h * w * c].map(|x| x as u64 * 2));
     let (address, _guard) = dimage.device_ptr(stream);
-    // SAFETY: the arrays have as many entries as the rank of 4 asks for. The lower corner is minus the padding, the upper
-    // one padding minus (taps - 1).
+    // SAFETY: the arrays have as many entries as the rank of 4 asks for. The lower corner is minus the padding, the
+    // upper one padding minus (taps - 1).
     let map = TensorMap(unsafe {
         sys::cuTensorMapEncodeIm2col(
             map.as_mut_ptr(),
