@@ -17,6 +17,7 @@ pub enum Access {
 }
 
 impl Access {
+    /// The tensor, of an access to memory.
     pub fn tensor(&self) -> Option<Tensor> {
         match *self {
             Access::Read(t) | Access::Write(t) | Access::Update(t) => Some(t),
@@ -24,6 +25,7 @@ impl Access {
         }
     }
 
+    /// True if it may change what it touches.
     pub fn writes(&self) -> bool {
         matches!(self, Access::Write(_) | Access::Update(_) | Access::WriteControl)
     }
@@ -62,6 +64,7 @@ impl Destination {
         Destination { tensor: moved(self.tensor), ..self }
     }
 
+    /// The access of the step that writes the gradient.
     pub fn access(&self) -> Access {
         match self.mode {
             Mode::Overwrite => Access::Write(self.tensor),
@@ -69,6 +72,7 @@ impl Destination {
         }
     }
 
+    /// True if the gradient is added to what is there.
     pub fn accumulates(&self) -> bool {
         self.mode == Mode::Accumulate
     }

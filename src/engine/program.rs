@@ -17,6 +17,7 @@ pub trait Step: Any + Debug + Send + Sync + CpuKernel<f32> + CpuKernel<f64> + Cu
     /// Of the kernel, for reports and errors.
     fn name(&self) -> &'static str;
 
+    /// All that it reads and writes, always in the same order.
     fn accesses(&self) -> Vec<Access>;
 
     /// Multiplications with an addition each, as convolutions count them.
@@ -44,6 +45,7 @@ pub trait Step: Any + Debug + Send + Sync + CpuKernel<f32> + CpuKernel<f64> + Cu
 
 /// The derivative of a step with one output.
 pub trait Rule {
+    /// The tensor whose gradient the rule passes on.
     fn output(&self) -> Tensor;
 
     /// Records the steps that turn `dy`, the gradient of the output, into gradients of the inputs.
@@ -66,10 +68,12 @@ pub trait Backward {
     /// A tensor whose values last from its writer to its last reader.
     fn transient(&mut self, dtype: DType, shape: Shape) -> Tensor;
 
+    /// Records `step` behind those that are there.
     fn push_shared(&mut self, step: Arc<dyn Step>);
 }
 
 impl dyn Backward + '_ {
+    /// Records `step` behind those that are there.
     pub fn push(&mut self, step: impl Step + 'static) {
         self.push_shared(Arc::new(step));
     }
@@ -92,6 +96,7 @@ pub struct Buffer {
 }
 
 impl Buffer {
+    /// Its elements.
     pub fn count(&self) -> usize {
         self.shape.iter().product()
     }
@@ -212,6 +217,7 @@ pub struct Program {
 }
 
 impl Program {
+    /// The buffers of all steps, the on-demand ones included.
     pub fn buffers(&self) -> &Buffers {
         &self.buffers
     }

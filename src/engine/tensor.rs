@@ -57,6 +57,7 @@ impl Tensor {
         self.buffer
     }
 
+    /// The type of its elements, which is that of its buffer.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
@@ -126,6 +127,7 @@ pub struct Region {
 }
 
 impl Region {
+    /// The elements of both; `None` where there are none.
     pub fn intersection(&self, other: &Region) -> Option<Region> {
         let cut = |a: &Range<usize>, b: &Range<usize>| a.start.max(b.start)..a.end.min(b.end);
         let (rows, columns) = (cut(&self.rows, &other.rows), cut(&self.columns, &other.columns));
@@ -136,6 +138,7 @@ impl Region {
         })
     }
 
+    /// True if some element is of both.
     pub fn overlaps(&self, other: &Region) -> bool {
         self.intersection(other).is_some()
     }

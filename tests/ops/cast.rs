@@ -157,11 +157,6 @@ pub fn gradients_gather_in_bf16(engine: Engine) {
     assert_same_bits(&format!("dx on {engine:?}"), &machine.read(dx), &expected);
 }
 
-/// Both casts, forward and backward.
-pub fn program() -> Program {
-    record(false, 2).program
-}
-
 /// The names of the implementations of a cast from bf16 that could run in place of the one that does.
 pub fn others(engine: Engine) -> Vec<&'static str> {
     arena(engine, record(false, 1).program, CONTROL).others()

@@ -17,10 +17,12 @@ use clap::ValueEnum;
 use differences::assert_gradients_are_slopes;
 use kinds::adam::adam_rows;
 use pixtape::engine::access::Access;
-use pixtape::engine::kernel::cuda::{CudaStep, GpuFacts};
+use pixtape::engine::kernel::cuda::GpuFacts;
+use pixtape::engine::ops::cast::cast;
 use pixtape::engine::program::{Program, RecordedStep};
 use pixtape::engine::rewrite::CPU;
-use pixtape::engine::tensor::Shape;
+use pixtape::engine::tape::Tape;
+use pixtape::engine::tensor::{DType, Shape};
 use pixtape::gan::Recipe;
 use pixtape::gan::step::{StepOptions, TrainingStep};
 
@@ -141,7 +143,12 @@ fn programs() -> Vec<Program> {
         recording.tape.finish()
     });
     let of_recipes = Recipe::value_variants().iter().map(|recipe| published(*recipe).program.rewritten(CPU));
-    of_layers.chain(of_recipes).chain([cast::program()]).collect()
+    let mut casts = Tape::new();
+    let [x, wide] = [(); 2].map(|()| casts.persistent([1, 8, 8, 64]));
+    let narrow = casts.transient_of(DType::Bf16, x.shape);
+    cast(&mut casts, x, narrow);
+    cast(&mut casts, narrow, wide);
+    of_layers.chain(of_recipes).chain([casts.finish()]).collect()
 }
 
 fn published(recipe: Recipe) -> TrainingStep {

@@ -130,6 +130,7 @@ impl Device {
         }
     }
 
+    /// The program as it is executed, after the passes of the device.
     pub fn program(&self) -> &Program {
         match self {
             Device::Cpu(cpu) => cpu.program(),

@@ -23,11 +23,11 @@ use crate::engine::ops::conv::{Wgrad, WgradAdam};
 use crate::engine::program::{Lifetime, Program, RecordedStep, Step, Touch};
 use crate::engine::tensor::{BufferId, DType, Tensor};
 
-/// Returns how many weight gradients took in their update.
-pub fn apply(program: &mut Program) -> usize {
+/// Joins every weight gradient that meets the condition with its update.
+pub fn apply(program: &mut Program) {
     let updates: Vec<usize> = (0..program.main).filter(|&index| as_a::<Adam>(program, index).is_some()).collect();
     // The last one first: each replaces its step by several, which moves those behind it.
-    updates.into_iter().rev().map(|update| join(program, update)).sum()
+    updates.into_iter().rev().for_each(|update| join(program, update));
 }
 
 fn as_a<S: Step>(program: &Program, index: usize) -> Option<&S> {
@@ -36,11 +36,11 @@ fn as_a<S: Step>(program: &Program, index: usize) -> Option<&S> {
 }
 
 /// Joins the Adam at `update` with the weight gradients that meet the condition.
-fn join(program: &mut Program, update: usize) -> usize {
-    let Some(&adam) = as_a::<Adam>(program, update) else { return 0 };
+fn join(program: &mut Program, update: usize) {
+    let Some(&adam) = as_a::<Adam>(program, update) else { return };
     let is_whole = |flat: Tensor| flat.offset == 0 && flat.count() == program.buffers.get(flat.buffer).count();
     if ![adam.parameters, adam.gradients, adam.first, adam.second].into_iter().all(is_whole) {
-        return 0;
+        return;
     }
     let joined: Vec<(usize, WgradAdam)> = (0..update)
         .filter_map(|index| {
@@ -51,9 +51,8 @@ fn join(program: &mut Program, update: usize) -> usize {
             (!dw.accumulates() && meets_condition(program, index, update, dw.tensor, &step)).then_some((index, step))
         })
         .collect();
-    let count = joined.len();
-    if count == 0 {
-        return 0;
+    if joined.is_empty() {
+        return;
     }
     let taken: Vec<Range<usize>> = joined.iter().map(|(_, step)| step.weight.span()).collect();
     for (index, step) in joined {
@@ -79,7 +78,6 @@ fn join(program: &mut Program, update: usize) -> usize {
     let parts: Vec<RecordedStep> = parts.collect();
     program.main = program.main + parts.len() - 1;
     program.steps.splice(update..=update, parts);
-    count
 }
 
 /// True if the weight gradient at `wgrad`, which writes `dw`, can take in the update at `update` as `joined`.

@@ -8,23 +8,18 @@ mod adam_in_wgrad;
 
 use super::program::Program;
 
-/// A rewrite of programs.
-#[derive(Debug)]
-pub struct Pass {
-    pub name: &'static str,
-    /// Rewrites wherever its condition holds; returns in how many places that was.
-    pub apply: fn(&mut Program) -> usize,
-}
+/// A rewrite of a program, wherever the pass's condition holds.
+pub type Pass = fn(&mut Program);
 
 /// The passes of the CPU device, in their order.
-pub const CPU: &[Pass] = &[Pass { name: "Adam in the weight gradient", apply: adam_in_wgrad::apply }];
+pub const CPU: &[Pass] = &[adam_in_wgrad::apply];
 
 impl Program {
     /// The program after `passes`.
     #[must_use]
     pub fn rewritten(mut self, passes: &[Pass]) -> Program {
         for pass in passes {
-            (pass.apply)(&mut self);
+            pass(&mut self);
         }
         self
     }

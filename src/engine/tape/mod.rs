@@ -83,6 +83,7 @@ impl Tape {
         (parameters, gradients)
     }
 
+    /// Records `step` behind those that are there.
     pub fn push(&mut self, step: impl Step + 'static) {
         self.push_shared(Arc::new(step));
     }
@@ -174,6 +175,7 @@ impl Tape {
         self.main = Some(self.steps.len());
     }
 
+    /// The program of all that was recorded.
     pub fn finish(self) -> Program {
         let main = self.main.unwrap_or(self.steps.len());
         Program { buffers: self.buffers, steps: self.steps, main }

@@ -155,6 +155,7 @@ where
         fill(&mut self.memory.f32s_mut(tensor.buffer)[tensor.span()]);
     }
 
+    /// The values that change from one execution to the next.
     pub fn control(&self) -> Control {
         self.control
     }
@@ -163,6 +164,7 @@ where
         self.control = control;
     }
 
+    /// The program that it executes.
     pub fn program(&self) -> &Program {
         &self.program
     }

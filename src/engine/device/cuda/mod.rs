@@ -253,6 +253,7 @@ impl Cuda {
         self.done("cannot write to GPU memory", sent)
     }
 
+    /// The program that it executes.
     pub fn program(&self) -> &Program {
         &self.program
     }

@@ -122,11 +122,19 @@ impl<'a, T: Real> Context<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), count) }
     }
 
+    /// The values that change from one execution to the next.
+    ///
+    /// # Panics
+    /// When the step has not declared that it reads or writes them.
     pub fn control(&self) -> Control {
         assert!(self.accesses.iter().any(|a| matches!(a, Access::ReadControl | Access::WriteControl)));
         self.control.get()
     }
 
+    /// Moves them on.
+    ///
+    /// # Panics
+    /// When the step has not declared that it writes them.
     pub fn set_control(&self, control: Control) {
         assert!(
             self.accesses.contains(&Access::WriteControl),

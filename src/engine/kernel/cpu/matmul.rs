@@ -23,6 +23,7 @@ impl<'a, T> Matrix<'a, T> {
         Matrix { data, rows, columns, row_stride: stride, column_stride: 1 }
     }
 
+    /// The same elements with rows and columns exchanged.
     pub fn transposed(self) -> Matrix<'a, T> {
         Matrix {
             rows: self.columns,

@@ -15,6 +15,7 @@ pub use real::{Element, Real};
 
 /// A step that the CPU executes.
 pub trait CpuKernel<T: Real> {
+    /// Does the step once. What it reads and writes comes from `context`, by the tensors of its accesses.
     fn run(&self, context: &Context<'_, T>);
 
     /// Elements of scratch memory that [`Context::workspace`] hands to this step.

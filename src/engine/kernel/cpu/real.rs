@@ -14,7 +14,9 @@ pub trait Real: Float + NumAssign + Default + Debug + Sum + Send + Sync + Elemen
     /// reference.
     type Bf16: Element + Debug;
 
+    /// The nearest number of this type.
     fn of(value: f64) -> Self;
+    /// The same number in f64.
     fn widen(self) -> f64;
 
     /// The nearest value that a bf16 buffer holds, ties to even.

@@ -38,6 +38,7 @@ impl<S> Implementation<S> {
         Implementation { name: "plain", runs: |_, _| true, pays: |_, _| true, workspace: |_| 0, launches }
     }
 
+    /// The same with scratch memory.
     #[must_use]
     pub const fn with_workspace(self, workspace: fn(&S) -> usize) -> Implementation<S> {
         Implementation { workspace, ..self }

@@ -56,6 +56,7 @@ impl<T> PtrMut<T> {
         PtrMut { address, element: PhantomData }
     }
 
+    /// The same address, to read.
     pub fn as_ptr(&self) -> Ptr<T> {
         Ptr::new(self.address)
     }

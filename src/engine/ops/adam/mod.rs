@@ -11,6 +11,7 @@ use crate::engine::program::Step;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
 
+/// Adam's constants, by PyTorch's names: `betas` and `eps`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamOptions {
     pub beta1: f64,
