@@ -73,8 +73,8 @@ INSTANCE(conv_fprop_any, THREADS, ConvFprop, conv_fprop<Geometry>);
 
 // The same sums in the same order, so the same bits, with coalesced loads. A block computes 8 pixels of 32 channels k;
 // for each tap and each 32 channels c, its threads bring the weights of that tile to shared memory, a row of c at a
-// time, and the pixels' values beside them. Rows of the weights' tile are 33 apart, so that lanes along k read 32
-// banks. Block: (32, 8). Grid: (ceil(n * h' * w' / 8), ceil(k / 32)).
+// time, and the pixels' values beside them, zeros where there are none. Rows of the weights' tile are 33 apart, so that
+// lanes along k read 32 banks. Block: (32, 8). Grid: (ceil(n * h' * w' / 8), ceil(k / 32)).
 template <class G>
 __device__ __forceinline__ void conv_fprop_tiled(const ConvFprop& args) {
   constexpr int TILE = 32, PIXELS = THREADS / TILE, RUN = 128;
@@ -94,7 +94,7 @@ __device__ __forceinline__ void conv_fprop_tiled(const ConvFprop& args) {
     const int x_row = y_row * g.stride + tap / g.kernel_columns * g.dilation - g.pad_top;
     const int x_column = y_column * g.stride + tap % g.kernel_columns * g.dilation - g.pad_left;
     const bool meets = is_pixel && inside(x_row, x_shape.height) && inside(x_column, x_shape.width);
-    const float* x = meets ? args.x + pixel_at(image, x_row, x_column, x_shape) : nullptr;
+    const size_t x = pixel_at(image, x_row, x_column, x_shape);
     float total = 0.0f, run = 0.0f;
     for (int first_c = 0; first_c < x_shape.channels; first_c += TILE) {
       const int c = first_c + lane;
@@ -103,10 +103,9 @@ __device__ __forceinline__ void conv_fprop_tiled(const ConvFprop& args) {
         const size_t filter = size_t(first_k + i) * taps + tap;
         weights[i][lane] = there ? args.weight[filter * x_shape.channels + c] : 0.0f;
       }
-      values[row][lane] = meets && c < x_shape.channels ? x[c] : 0.0f;
+      values[row][lane] = meets && c < x_shape.channels ? args.x[x + c] : 0.0f;
       __syncthreads();
-      const int count = min(TILE, x_shape.channels - first_c);
-      for (int i = 0; i < count; i++) run = fmaf(values[row][i], weights[lane][i], run);
+      for (int i = 0; i < TILE; i++) run = fmaf(values[row][i], weights[lane][i], run);
       __syncthreads();
       if ((first_c + TILE) % RUN == 0 || first_c + TILE >= x_shape.channels) {
         total += run;

@@ -50,7 +50,8 @@ fn arguments_are_as_large_as_the_kernels_declare() {
 #[test]
 fn a_forced_implementation_runs_and_computes_the_same() {
     on_device(|| {
-        let (c, k) = (45, 70);
+        // Two runs of summed channels, of which the second ends within a tile, and three tiles of output channels.
+        let (c, k) = (128 + 45, 70);
         let run = |forced: Option<&'static str>| {
             let mut tape = Tape::new();
             let x = tape.persistent([2, 5, 7, c]);

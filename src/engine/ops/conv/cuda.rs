@@ -16,8 +16,9 @@ const TILE: [usize; 2] = [8, 32];
 
 impl CudaKernel for Fprop {
     const IMPLEMENTATIONS: &'static [Implementation<Fprop>] = &[
-        // Reads weights as lines of 32 neighbouring channels, where the plain one has each lane in another line; the
-        // bound is where its tiles are full. Counted on the simulator, not yet timed on a GPU.
+        // Reads weights as lines of 32 neighbouring channels, where the plain one has each lane in another line.
+        // Preferred from where a tile's 32 channels are full on both sides; on maps of less than 8 pixels, rows of its
+        // blocks are idle. Its memory traffic is counted on the simulator, its time on a GPU not yet measured.
         Implementation {
             name: "tiled",
             runs: |_, _| true,
