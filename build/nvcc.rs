@@ -69,10 +69,13 @@ pub fn compile_all(
         line_numbers: is_set_to_1(environment, LINE_NUMBERS),
         out,
     };
-    let version = match version(&nvcc).and_then(|version| compiler.try_out(&[]).map(|()| version)) {
+    let version = match version(&nvcc) {
         Ok(version) => version,
-        Err(why) => return without(format!("nvcc does not compile an empty kernel ({why})")),
+        Err(why) => return without(format!("nvcc does not run ({why})")),
     };
+    if let Err(why) = compiler.try_out(&[]) {
+        return without(format!("nvcc does not compile an empty kernel ({why})"));
+    }
     match compiler.try_out(&compiler.targets) {
         Ok(()) => (),
         Err(why) if environment(ARCHITECTURES).is_some() => {
@@ -127,7 +130,7 @@ fn version(nvcc: &Path) -> Result<i32, String> {
     let mut parts = numbers.unwrap_or_default().split('.');
     match (number(parts.next()), number(parts.next())) {
         (Some(major), Some(minor)) => Ok(1000 * major + 10 * minor),
-        _ => Err(format!("{} --version does not say its release: {text}", nvcc.display())),
+        _ => Err(format!("{} --version does not say its release: {}", nvcc.display(), one_line(&text))),
     }
 }
 
@@ -188,6 +191,11 @@ fn run(command: &mut Command) -> Result<String, String> {
     let text = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
     match output.status.success() {
         true => Ok(text),
-        false => Err(format!("{:?} failed: {}", command.get_program(), text.trim().replace('\n', " | "))),
+        false => Err(format!("{:?} failed: {}", command.get_program(), one_line(&text))),
     }
+}
+
+/// Cargo takes a warning of one line.
+fn one_line(text: &str) -> String {
+    text.trim().replace('\n', " | ")
 }

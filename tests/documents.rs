@@ -1,5 +1,6 @@
 //! Code that the documents quote stands in the sources.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -45,6 +46,22 @@ fn quoted_code_is_that_of_the_sources() {
         }
     }
     assert!(found >= 9, "{found} quotes");
+}
+
+/// ARCHITECTURE.md has a row for each file of the library with unsafe code, and none for others.
+#[test]
+fn unsafe_code_is_where_the_document_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let section = document.split("\n## ").find(|section| section.starts_with("Where unsafe lives\n")).unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| [`"));
+    let named = rows.flat_map(|row| row.split("](src/").skip(1).filter_map(|link| link.split_once(')')));
+    let named: BTreeSet<String> = named.map(|(path, _)| path.to_owned()).collect();
+    let is_unsafe = |line: &str| ["unsafe {", "unsafe impl ", "unsafe fn "].iter().any(|code| line.contains(code));
+    let sources = files(&root.join("src"), "rs").into_iter();
+    let found = sources.filter(|path| fs::read_to_string(path).unwrap().lines().any(is_unsafe));
+    let found = found.map(|path| path.strip_prefix(root.join("src")).unwrap().display().to_string());
+    assert_eq!(named, found.collect());
 }
 
 #[test]

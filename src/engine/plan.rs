@@ -8,7 +8,8 @@ use crate::engine::philox::{Purpose, Stream};
 use crate::engine::program::{Buffer, Lifetime, Program, Touch};
 use crate::engine::tensor::{BufferId, DType};
 
-/// Offsets in the arena are multiples of this many bytes: two cache lines, and what tensor maps ask for.
+/// Offsets in the arena are multiples of this many bytes: two cache lines of a CPU, one of a GPU, and more than the 16
+/// that a tensor map asks for.
 const ALIGNMENT: usize = 128;
 
 /// The partial order of a program's steps.

@@ -83,8 +83,10 @@ fn an_nvcc_that_compiles_no_empty_kernel_counts_as_none() {
     assert_eq!(Project::new(Some(&broken)).build(), Ok(None));
     let words = ["does not compile an empty kernel", "it is broken", "PIXTAPE_REQUIRE_NVCC"];
     Project::new(Some(&broken)).with("PIXTAPE_REQUIRE_NVCC", "1").assert_refused(&words);
-    let silent = "#!/bin/sh\necho none of your business\n";
+    let silent = "#!/bin/sh\necho none of\necho your business\n";
     assert_eq!(Project::new(Some(silent)).build(), Ok(None));
+    let words = ["does not run", "--version does not say its release", "none of | your business"];
+    Project::new(Some(silent)).with("PIXTAPE_REQUIRE_NVCC", "1").assert_refused(&words);
     // A compiler that works, but not for what it is asked.
     let old = nvcc("*-gencode*) false ;;\n*empty.cu");
     assert_eq!(Project::new(Some(&old)).build(), Ok(None));

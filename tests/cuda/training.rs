@@ -246,7 +246,7 @@ fn steps_of_every_kind_are_the_cpus() {
 #[test]
 fn a_weight_gradient_with_its_update_changes_no_bit() {
     let options = StepOptions::of(Recipe::PytorchGan, 32, 8, 0.5);
-    on_device(|| state::assert_rewrites_change_no_bit("rewritten", &options, Engine::Cuda, 2));
+    on_device(|| assert!(state::assert_rewrites_change_no_bit("rewritten", &options, Engine::Cuda, 2) > 0));
 }
 
 #[test]

@@ -163,7 +163,8 @@ fn every_step_has_an_implementation_for_every_gpu() {
     let mut several = BTreeSet::new();
     for program in programs() {
         for step in program.steps().iter().map(RecordedStep::step) {
-            assert!(!step.implementations(&least).is_empty(), "{step:?} runs nowhere");
+            // The plain one, which runs and pays everywhere, ends each table.
+            assert!(step.implementations(&least).contains(&"plain"), "{step:?}");
             let names = step.implementations(&hopper);
             let distinct: BTreeSet<&str> = names.iter().copied().collect();
             assert_eq!(distinct.len(), names.len(), "{}: {names:?}", step.name());

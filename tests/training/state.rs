@@ -62,9 +62,10 @@ impl Handles {
     }
 }
 
-/// Everything that training changes after some steps, of the program as recorded and as rewritten. Moments are far from
-/// zero by the second step, and dropout draws anew in each.
-pub fn assert_rewrites_change_no_bit(what: &str, options: &StepOptions, engine: Engine, steps: usize) {
+/// Asserts that everything that training changes has the same bits after some steps of the program as recorded and as
+/// rewritten; returns how many weight gradients took in their update. Moments are far from zero by the second step, and
+/// dropout draws anew in each.
+pub fn assert_rewrites_change_no_bit(what: &str, options: &StepOptions, engine: Engine, steps: usize) -> usize {
     let run = |rewrite: bool, check: bool| {
         let (program, handles) = record(options);
         let program = if rewrite { program.rewritten(CPU) } else { program };
@@ -80,4 +81,6 @@ pub fn assert_rewrites_change_no_bit(what: &str, options: &StepOptions, engine: 
     let recorded = run(false, false);
     assert_same_bits(&format!("{what} on {engine:?}"), &run(true, false), &recorded);
     assert_same_bits(&format!("{what} on {engine:?}, checked"), &run(true, true), &recorded);
+    let rewritten = record(options).0.rewritten(CPU);
+    rewritten.steps().iter().filter(|recorded| recorded.step().name() == "conv_wgrad_adam").count()
 }

@@ -26,8 +26,8 @@ use cuda::{Cuda, CudaOptions};
 pub struct DeviceOptions {
     /// A GPU replays each execution as one CUDA graph, instead of launching kernel after kernel.
     pub graph: bool,
-    /// The program is rewritten for the device ([`mod@rewrite`]), which changes no bit of what it computes. The CPU
-    /// then has no buffer for the gradients of a network's parameters.
+    /// The program is rewritten for the device ([`mod@rewrite`]), which changes no bit of parameters, moments,
+    /// losses and pictures. On the CPU, gradients that go from one step into Adam alone are then nowhere to be read.
     pub rewrite: bool,
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Condition, for a convolution's [`Wgrad`] and the [`Adam`] behind it that updates its weight:
 //!
-//! - the gradient has one writer, which overwrites, and Adam is its only reader;
+//! - the gradient has one writer, which overwrites, and Adam is its only reader: no other step, and not the host, which
+//!   looks at gradients of a program as it was recorded;
 //! - no step between the two touches the weight or its moments: the layer's own input gradient, which reads the old
 //!   weight, has been computed by then;
 //! - no step between the two moves the control values on, and the weight is updated once in an execution;

@@ -14,8 +14,8 @@ use crate::engine::tensor::{BufferId, DType};
 /// Bytes before and after a guarded buffer that nobody may write.
 const GUARD: usize = 512;
 
-/// The bytes of guards: as f32 and as f64 no value that a kernel would write.
-const GUARD_BYTE: u8 = 0xB7;
+/// The bytes of guards: not a number in every format, so that what is read there reaches the results.
+const GUARD_BYTE: u8 = 0xFF;
 
 /// The memory of a program's buffers. Everything is zero at first, and no page is touched before it is used.
 #[derive(Debug)]

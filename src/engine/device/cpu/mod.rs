@@ -10,6 +10,7 @@ pub use allocator::Allocator;
 
 use std::collections::HashSet;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use anyhow::{Context as _, Result};
 use rayon::prelude::*;
@@ -107,6 +108,16 @@ where
         recorded.step.run(&context);
     }
 
+    /// The elements of `tensor` in its buffer.
+    ///
+    /// # Panics
+    /// When a pass over the program has removed the buffer.
+    fn span(&self, tensor: Tensor) -> Range<usize> {
+        let (span, count) = (tensor.span(), self.program.buffers.get(tensor.buffer).count());
+        assert!(span.end <= count, "{tensor:?} is in no memory: a pass over the program has removed its buffer");
+        span
+    }
+
     /// The values of `tensor`, pixel by pixel; bf16 widened. Those of a transient tensor may already have made room for
     /// others.
     pub fn read(&self, tensor: Tensor) -> Vec<T> {
@@ -114,10 +125,11 @@ where
             let pixels = span.chunks(tensor.stride.max(1));
             pixels.flat_map(|pixel| &pixel[..tensor.channels()]).map(|&element| value(element)).collect()
         }
+        let span = self.span(tensor);
         match tensor.dtype {
-            DType::F32 if tensor.stride == tensor.channels() => self.memory.f32s(tensor.buffer)[tensor.span()].to_vec(),
-            DType::F32 => gather(&self.memory.f32s::<T>(tensor.buffer)[tensor.span()], tensor, |value| value),
-            DType::Bf16 => gather(&self.memory.bf16s::<T>(tensor.buffer)[tensor.span()], tensor, T::from_bf16),
+            DType::F32 if tensor.stride == tensor.channels() => self.memory.f32s(tensor.buffer)[span].to_vec(),
+            DType::F32 => gather(&self.memory.f32s::<T>(tensor.buffer)[span], tensor, |value| value),
+            DType::Bf16 => gather(&self.memory.bf16s::<T>(tensor.buffer)[span], tensor, T::from_bf16),
         }
     }
 
@@ -139,12 +151,13 @@ where
                 pixel.iter_mut().zip(values).for_each(|(x, &value)| *x = element(value));
             }
         }
+        let span = self.span(tensor);
         match tensor.dtype {
             DType::F32 => {
-                scatter(&mut self.memory.f32s_mut::<T>(tensor.buffer)[tensor.span()], tensor, values, |value| value);
+                scatter(&mut self.memory.f32s_mut::<T>(tensor.buffer)[span], tensor, values, |value| value);
             }
             DType::Bf16 => {
-                scatter(&mut self.memory.bf16s_mut::<T>(tensor.buffer)[tensor.span()], tensor, values, T::to_bf16);
+                scatter(&mut self.memory.bf16s_mut::<T>(tensor.buffer)[span], tensor, values, T::to_bf16);
             }
         }
     }
@@ -152,7 +165,8 @@ where
     /// Lets `fill` write all of a contiguous tensor.
     pub(super) fn write_with(&mut self, tensor: Tensor, fill: impl FnOnce(&mut [T])) {
         assert_eq!(tensor.stride, tensor.channels(), "{tensor:?} is contiguous");
-        fill(&mut self.memory.f32s_mut(tensor.buffer)[tensor.span()]);
+        let span = self.span(tensor);
+        fill(&mut self.memory.f32s_mut(tensor.buffer)[span]);
     }
 
     /// The values that change from one execution to the next.

@@ -149,7 +149,8 @@ pub fn usable(ordinal: usize) -> Result<Info> {
 #[derive(Debug)]
 pub struct Gpu {
     pub info: Info,
-    /// The facts on which the choice between implementations may depend.
+    /// The facts on which the choice between implementations depends: those of `info`, with the capability that the
+    /// kernels were compiled for where that is less.
     pub facts: GpuFacts,
     pub functions: Vec<CudaFunction>,
 }

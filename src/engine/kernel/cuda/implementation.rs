@@ -9,7 +9,7 @@ use super::{Context, Launch};
 /// The facts on a GPU that the choice of an implementation may depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GpuFacts {
-    /// Compute capability, major and minor: the GPU's, or what the kernels were compiled for where that is less.
+    /// Compute capability, major and minor.
     pub capability: (i32, i32),
     pub multiprocessors: usize,
     /// Bytes of shared memory that a block can have at most, by opt-in.

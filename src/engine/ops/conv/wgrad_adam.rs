@@ -48,6 +48,10 @@ const TILE: usize = 1 << 19;
 /// Filters at least: the matrix product sums those of one filter in another order.
 const LEAST: usize = 2;
 
+/// Columns of the gradient up to which it is computed at once: gemm cuts the sums of a product differently where it has
+/// at most this many rows and columns, as a last tile of a narrow gradient might.
+const NARROW: usize = 64;
+
 /// Elements of one task of the update.
 const CHUNK: usize = 1 << 14;
 
@@ -57,13 +61,18 @@ impl WgradAdam {
         Shapes { input: x.shape, output: dy.shape, geometry, has_pixels_out: false }
     }
 
+    /// Columns of the gradient, `(tap, c)`.
+    fn width(&self) -> usize {
+        self.weight.count() / self.dy.channels().max(1)
+    }
+
     /// Filters, rows of the gradient `[k, (tap, c)]`, that are computed at once. A batch whose columns come in several
     /// groups of images has its whole gradient added up before it is used.
     fn filters_at_once(&self) -> usize {
         let shapes = self.shapes();
-        let filters = self.dy.channels();
-        match shapes.gathers_input() && shapes.images() >= self.x.shape[0] {
-            true => (TILE * filters / self.weight.count().max(1)).clamp(LEAST, filters.max(LEAST)),
+        let (filters, width) = (self.dy.channels(), self.width());
+        match shapes.gathers_input() && shapes.images() >= self.x.shape[0] && width > NARROW {
+            true => (TILE / width).clamp(LEAST, filters.max(LEAST)),
             false => filters,
         }
     }
@@ -71,9 +80,8 @@ impl WgradAdam {
 
 impl<T: Real> CpuKernel<T> for WgradAdam {
     fn workspace(&self) -> usize {
-        let width = self.weight.count() / self.dy.channels().max(1);
         // One more, where it would be left over.
-        self.shapes().workspace() + (self.filters_at_once() + 1).min(self.dy.channels()) * width
+        self.shapes().workspace() + (self.filters_at_once() + 1).min(self.dy.channels()) * self.width()
     }
 
     fn run(&self, context: &cpu::Context<'_, T>) {
@@ -83,8 +91,7 @@ impl<T: Real> CpuKernel<T> for WgradAdam {
         let [weight, first, second] =
             [self.weight, self.first, self.second].map(|tensor| context.write(Access::Update(tensor)).data);
         let (columns, gradient) = context.workspace(CpuKernel::<T>::workspace(self)).split_at_mut(shapes.workspace());
-        let filters = dy.channels();
-        let width = weight.len() / filters.max(1);
+        let (filters, width) = (dy.channels(), self.width());
         let mut filter = 0;
         while filter < filters {
             let left = filters - filter;
