@@ -64,6 +64,20 @@ impl ValueFormatter for Rates {
         unit
     }
 
+    /// Both rates where both are counted, as criterion's pages ask for them; for the terminal it asks for one at a time.
+    fn format_throughput(&self, throughput: &Throughput, nanoseconds: f64) -> String {
+        let rate = |throughput: Throughput| {
+            let (amount, unit) = Rates::amount(&throughput);
+            format!("{:.2} {unit}", amount / nanoseconds)
+        };
+        match *throughput {
+            Throughput::ElementsAndBytes { elements, bytes } => {
+                format!("{}, {}", rate(Throughput::Elements(elements)), rate(Throughput::BytesDecimal(bytes)))
+            }
+            ref one => rate(one.clone()),
+        }
+    }
+
     fn scale_for_machines(&self, values: &mut [f64]) -> &'static str {
         WallTime.formatter().scale_for_machines(values)
     }
