@@ -64,7 +64,8 @@ impl ValueFormatter for Rates {
         unit
     }
 
-    /// Both rates where both are counted, as criterion's pages ask for them; for the terminal it asks for one at a time.
+    /// Both rates where both are counted, as criterion's pages ask for them; for the terminal it asks for one at a
+    /// time.
     fn format_throughput(&self, throughput: &Throughput, nanoseconds: f64) -> String {
         let rate = |throughput: Throughput| {
             let (amount, unit) = Rates::amount(&throughput);

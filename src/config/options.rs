@@ -62,7 +62,7 @@ pub struct TrainOptions {
 
     /// Size of the images the networks see, N or WIDTHxHEIGHT in pixels [default: 256 with --data, 128 without]
     ///
-    /// How files of other sizes come to it is up to --preprocess. The U-Net halves both sides --depth times, so both
+    /// Files of other sizes come to it by --preprocess. The U-Net halves both sides --depth times, so both
     /// must be multiples of that power of two: 64, 128, 256, 512 and 512x256 work, 200 does not unless the depth is 2
     /// or 3. The smallest side is 32.
     #[arg(long, value_name = "SIZE", help_heading = "Data")]

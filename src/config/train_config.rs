@@ -89,8 +89,8 @@ pub struct TrainConfig {
     pub best_by: Metric,
 }
 
-/// What is not an option: the second moment's decay and the guard of the division are those of every recipe and of
-/// PyTorch.
+/// Constants that are no options: the second moment's decay and the guard of the division are those of every recipe and
+/// of PyTorch.
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 

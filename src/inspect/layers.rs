@@ -71,7 +71,7 @@ pub fn layers(program: &Program, parameters: &Parameters, input: Tensor) -> Vec<
     layers
 }
 
-/// How many times smaller the output is, or one part in how many: borders that a convolution loses or adds do not
+/// The factor by which the output is smaller, or one part in how many: borders that a convolution loses or adds do not
 /// count.
 fn whole(shrinking: f64) -> f64 {
     if shrinking >= 1.0 { shrinking.round() } else { 1.0 / (1.0 / shrinking).round() }

@@ -176,7 +176,7 @@ fn address(jpeg: &[u8]) -> String {
     format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg))
 }
 
-/// Whether the report shows the sample at `place` of `count`: each of a few, later every second, every fourth and so
+/// True if the report shows the sample at `place` of `count`: each of a few, later every second, every fourth and so
 /// on, and always the last one. What is shown has been shown before, so that no picture is made twice.
 fn is_shown(place: usize, count: usize) -> bool {
     let every = count.div_ceil(MOST_SAMPLES - 1).next_power_of_two();

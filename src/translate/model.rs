@@ -105,7 +105,7 @@ impl Model {
         self.dropout && self.about.generator.has_dropout()
     }
 
-    /// How many images of `asked` it runs at once. The CPU takes one after the other: its matrix products add up in an
+    /// Images of `asked` that it runs at once. The CPU takes one after the other: its matrix products add up in an
     /// order that depends on the batch, and a picture must not depend on what it is computed with.
     pub fn images_at_once(&self, asked: usize) -> usize {
         match self.chosen.place {

@@ -88,8 +88,8 @@ fn run(fixture: &Fixture, network: Network, shape: Shape, engine: Engine, how: H
     for (index, spec) in parameters.specs.iter().enumerate() {
         let values = parameter_values(&format!("{owner}.{}", spec.name), spec, parameter_scale);
         machine.write(parameters.part(parameters.values, index), &values);
-        // What a backward pass adds to instead of overwriting stays NaN. Only the biases that a norm cancels are not
-        // written.
+        // A gradient that a backward pass adds to instead of overwriting stays NaN. Only the biases that a norm cancels
+        // are not written.
         if !is_cancelled(fixture, &format!("{prefix}.grad.{}", spec.name)) {
             machine.fill(parameters.part(parameters.gradients, index), f64::NAN);
         }
