@@ -1,6 +1,6 @@
 //! One training step as a recorded program, in each of the orders that people update the two networks in.
 //!
-//! Where the generator goes first, the discriminator has not changed in between and drops nothing out, so its judgement
+//! With the generator first, the discriminator has not changed in between and drops nothing out, so its judgement
 //! of the fake is the same number in both halves: one forward pass over `[fake, real]` serves them, which saves one of
 //! three.
 
