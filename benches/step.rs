@@ -9,8 +9,7 @@ use common::rates::StepTime;
 use criterion::{Criterion, SamplingMode};
 use pixtape::engine::access::Control;
 use pixtape::engine::device::{Device, DeviceOptions, Place};
-use pixtape::gan::Recipe;
-use pixtape::gan::step::{StepOptions, TrainingStep};
+use pixtape::gan::{Pix2Pix, Recipe, TrainingStep};
 
 fn main() {
     common::run(|criterion| {
@@ -33,14 +32,13 @@ fn bench(criterion: &mut Criterion<StepTime>, size: usize, width: usize, samples
 }
 
 fn training_step(size: usize, width: usize) -> Device {
-    let recorded = TrainingStep::record(&StepOptions::of(Recipe::PytorchGan, size, width, 0.5));
-    let TrainingStep { program, generator, discriminator, input, target, .. } =
-        recorded.expect("the recipe can be differentiated");
+    let recorded = TrainingStep::record(&Pix2Pix::small(Recipe::PytorchGan, size, width, 0.5));
+    let TrainingStep { program, networks, input, target, .. } = recorded.expect("the recipe can be differentiated");
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
     let mut device =
         Device::new(program, control, Place::Cpu, DeviceOptions::default()).expect("there is enough memory");
-    for parameters in [generator].into_iter().chain(discriminator) {
-        common::fill(&mut device, parameters.values, [-0.03, 0.03]);
+    for trained in networks {
+        common::fill(&mut device, trained.parameters.values, [-0.03, 0.03]);
     }
     for image in [input, target] {
         common::fill(&mut device, image, [-1.0, 1.0]);

@@ -11,8 +11,7 @@ use pixtape::engine::access::Control;
 use pixtape::engine::device::cpu::with_threads;
 use pixtape::engine::device::{Device, DeviceChoice, DeviceOptions, Place};
 use pixtape::engine::philox::{Purpose, Stream};
-use pixtape::gan::step::{StepOptions, TrainingStep};
-use pixtape::gan::{Init, InitKind, Parameters, Recipe};
+use pixtape::gan::{Init, InitKind, Pix2Pix, Recipe, TrainingStep};
 
 #[derive(Parser)]
 struct Options {
@@ -53,15 +52,17 @@ fn main() -> anyhow::Result<()> {
 
 fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(options.steps > 0, "--steps 0: there is nothing to time");
-    let recipe = StepOptions::of(Recipe::PytorchGan, options.size, options.width, 0.5);
-    let recorded = TrainingStep::record(&StepOptions { batch: options.batch, ..recipe })?;
-    let TrainingStep { program, generator, discriminator, input, target, .. } = recorded;
+    let recipe = Pix2Pix::small(Recipe::PytorchGan, options.size, options.width, 0.5);
+    let recorded = TrainingStep::record(&Pix2Pix { batch: options.batch, ..recipe })?;
+    let TrainingStep { program, networks, input, target, .. } = recorded;
     let place = options.device.choose()?.place;
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
     let device_options = DeviceOptions { graph: !options.no_graph, rewrite: !options.no_rewrite };
     let mut device = Device::new(program, control, place, device_options)?;
-    let parameters: Vec<Parameters> = [generator].into_iter().chain(discriminator).collect();
-    let all = parameters.iter().flat_map(|p| (0..p.specs.len()).map(move |index| (p, index)));
+    let all = networks
+        .iter()
+        .map(|trained| &trained.parameters)
+        .flat_map(|p| (0..p.specs.len()).map(move |index| (p, index)));
     for (number, (parameters, index)) in all.enumerate() {
         let values = INIT.values(&parameters.specs[index], 1, number as u64);
         device.write(parameters.part(parameters.values, index), &values)?;

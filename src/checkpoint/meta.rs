@@ -52,7 +52,7 @@ pub enum Origin {
 
 impl About {
     pub fn of_run(meta: Meta) -> About {
-        About { generator: meta.config.step_options().generator, origin: Origin::Run(Box::new(meta)) }
+        About { generator: meta.config.objective().generator, origin: Origin::Run(Box::new(meta)) }
     }
 
     /// The side of a pair that the generator takes.

@@ -12,7 +12,7 @@ use crate::gan::{Parameters, Spec};
 pub struct State<'a> {
     pub parameters: &'a Parameters,
     pub flat: Tensor,
-    pub prefix: &'static str,
+    pub prefix: String,
 }
 
 impl State<'_> {
@@ -22,7 +22,7 @@ impl State<'_> {
         self.parameters.specs.iter().map(spec)
     }
 
-    /// Whether this is the network itself, not what its updates remember.
+    /// True of the network itself, false of the moments of its updates.
     pub fn is_weights(&self) -> bool {
         self.flat == self.parameters.values
     }

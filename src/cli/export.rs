@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::exchange::export::{Network, Request};
+use crate::exchange::export::Request;
 use clap::{ArgGroup, Args};
 
 /// Hand a trained network on: to PyTorch, or to any runtime that reads ONNX
@@ -25,9 +25,9 @@ pub struct ExportArgs {
     #[arg(long, value_name = "FILE")]
     pub onnx: Option<PathBuf>,
 
-    /// The network whose weights --safetensors writes.
-    #[arg(long, value_enum, default_value_t = Network::Generator, requires = "safetensors")]
-    pub network: Network,
+    /// The network whose weights --safetensors writes: generator, discriminator, or another one of the run's.
+    #[arg(long, value_name = "NAME", default_value = "generator", requires = "safetensors")]
+    pub network: String,
 }
 
 impl ExportArgs {

@@ -6,8 +6,9 @@ use super::size_rules::default_depth;
 use super::{LrSchedule, Precision, TrainConfig, TrainOptions, available_threads, run_name};
 use crate::data::{Augment, Direction, Preprocess, ResizeFilter, Size};
 use crate::engine::device::DeviceChoice;
-use crate::gan::step::{GanLoss, PixelLoss, StepOrder};
-use crate::gan::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, ReceptiveField, Recipe, Skips};
+use crate::gan::{
+    BlockOrder, DropoutAt, GanLoss, InitKind, LastLayer, Norm, PixelLoss, ReceptiveField, Recipe, Skips, StepOrder,
+};
 use crate::metrics::Metric;
 
 /// What a recipe prescribes, whatever the data.
@@ -230,8 +231,8 @@ fn ensure_used(config: &TrainConfig) -> Result<()> {
     let recipe = prescribed(config.recipe);
     let no_gan = config.gan_loss == GanLoss::None;
     let no_pixel = config.pixel_loss == PixelLoss::None;
-    let no_gain = config.init == InitKind::Kaiming && config.norm != Norm::InstanceAffine;
-    let no_dropout = config.dropout == 0.0 || !config.step_options().generator.has_dropout();
+    let no_gain = config.init == InitKind::Kaiming && !config.norm.is_affine();
+    let no_dropout = config.dropout == 0.0 || !config.objective().generator.has_dropout();
     let no_resize = config.data.is_none() || !config.preprocess.resizes();
     let discriminator = "--gan-loss none has no discriminator";
     let unused = [
@@ -280,7 +281,7 @@ mod tests {
 
     use super::super::train_config::value_name;
     use super::*;
-    use crate::gan::step::StepOptions;
+    use crate::gan::Pix2Pix;
 
     #[test]
     fn data_asks_for_the_full_recipe_and_nothing_for_the_small_one() {
@@ -304,7 +305,7 @@ mod tests {
                 ndf: Some(FULL.ndf),
                 ..Default::default()
             };
-            assert_eq!(options.resolve().unwrap().step_options(), StepOptions::of(recipe, 256, 64, 0.5), "{recipe:?}");
+            assert_eq!(options.resolve().unwrap().objective(), Pix2Pix::small(recipe, 256, 64, 0.5), "{recipe:?}");
         }
     }
 

@@ -12,8 +12,9 @@ use super::{LrSchedule, TrainConfig};
 use crate::base::files;
 use crate::data::{Augment, Direction, Preprocess, ResizeFilter, Size};
 use crate::engine::device::DeviceChoice;
-use crate::gan::step::{GanLoss, PixelLoss, StepOrder};
-use crate::gan::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, ReceptiveField, Recipe, Skips};
+use crate::gan::{
+    BlockOrder, DropoutAt, GanLoss, InitKind, LastLayer, Norm, PixelLoss, ReceptiveField, Recipe, Skips, StepOrder,
+};
 use crate::metrics::Metric;
 
 /// The number format of activations and gradients.

@@ -13,8 +13,10 @@ use crate::base::files::is_same_place;
 use crate::data::{Augment, Direction, Fit, PairOptions, Preprocess, ResizeFilter, Size};
 use crate::engine::device::{DeviceChoice, DeviceOptions};
 use crate::engine::ops::adam::AdamOptions;
-use crate::gan::step::{GanLoss, PixelLoss, StepOptions, StepOrder};
-use crate::gan::{BlockOrder, DropoutAt, InitKind, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, Skips, UNet};
+use crate::gan::{
+    BlockOrder, DropoutAt, GanLoss, InitKind, LastLayer, Norm, PatchGan, Pix2Pix, PixelLoss, ReceptiveField, Recipe,
+    Skips, StepOrder, UNet,
+};
 use crate::metrics::Metric;
 
 /// Every setting of a run, resolved and checked. What each one means is said at the field of the same name in
@@ -89,11 +91,6 @@ pub struct TrainConfig {
     pub best_by: Metric,
 }
 
-/// Constants that are no options: the second moment's decay and the guard of the division are those of every recipe and
-/// of PyTorch.
-const BETA2: f64 = 0.999;
-const EPSILON: f64 = 1e-8;
-
 /// The largest number that a settings file can hold.
 const LARGEST: u64 = i64::MAX as u64;
 
@@ -162,7 +159,7 @@ impl TrainConfig {
         size_rules::check(self.image_size, self.depth)?;
         if self.gan_loss != GanLoss::None {
             let Size { width, height } = self.image_size;
-            let map = self.step_options().discriminator.map_size(height, width);
+            let map = self.objective().discriminator.map_size(height, width);
             map.with_context(|| format!("--receptive-field {}", value_name(self.receptive_field)))?;
         }
         self.validate_data()
@@ -277,8 +274,8 @@ impl TrainConfig {
         DeviceOptions { graph: self.cuda_graph, ..DeviceOptions::default() }
     }
 
-    /// The training step that these settings describe.
-    pub fn step_options(&self) -> StepOptions {
+    /// The objective that these settings describe.
+    pub fn objective(&self) -> Pix2Pix {
         let generator = UNet {
             recipe: self.recipe,
             skips: self.generator,
@@ -292,12 +289,12 @@ impl TrainConfig {
             dropout: self.dropout,
             dropout_at: self.dropout_at,
         };
-        let seen = generator.output_channels + if self.conditional { generator.input_channels } else { 0 };
-        StepOptions {
+        let conditions = if self.conditional { generator.input_channels } else { 0 };
+        Pix2Pix {
             generator,
             discriminator: PatchGan {
                 receptive_field: self.receptive_field,
-                input_channels: seen,
+                input_channels: generator.output_channels + conditions,
                 width: self.ndf,
                 norm: self.norm,
                 sigmoid: self.gan_loss == GanLoss::Bce,
@@ -308,12 +305,13 @@ impl TrainConfig {
             height: self.image_size.height,
             width: self.image_size.width,
             gan_loss: self.gan_loss,
-            gan_weight: self.lambda_gan,
+            lambda_gan: self.lambda_gan,
             pixel_loss: self.pixel_loss,
-            pixel_weight: self.lambda_pixel,
+            lambda_pixel: self.lambda_pixel,
             step_order: self.step_order,
-            halve_discriminator: self.halve_d,
-            adam: AdamOptions { beta1: self.beta1, beta2: BETA2, epsilon: EPSILON },
+            halve_d: self.halve_d,
+            // The second moment's decay and the epsilon of the division are those of every recipe.
+            adam: AdamOptions { beta1: self.beta1, ..Pix2Pix::published(self.recipe).adam },
         }
     }
 }

@@ -1,21 +1,8 @@
-//! The options in which the published networks differ. Each is an option of its own; a [`Recipe`] is a set of choices
-//! that somebody published.
+//! The options in which the published networks differ. Each is an option of its own; a [`Recipe`](super::Recipe) is a set
+//! of choices that somebody published.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-
-/// A published system: its networks, losses, order of steps and numbers. In the networks it decides the names of the
-/// parameters, which convolutions have a bias, and the order of channels where two tensors meet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Recipe {
-    /// The widely copied PyTorch implementation: instance norm, least-squares GAN loss and 100 x L1.
-    PytorchGan,
-    /// The re-implementation of the paper by blocks "CK": cross-entropy on a 70x70 map of probabilities.
-    BlockCk,
-    /// Isola et al., 2017, as its authors released it for PyTorch.
-    Isola,
-}
 
 /// The skips of the generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -37,6 +24,26 @@ pub enum Norm {
     InstanceAffine,
     /// Not at all.
     None,
+}
+
+impl Norm {
+    /// True if it has a learned gain and bias for each channel.
+    pub fn is_affine(self) -> bool {
+        match self {
+            Norm::InstanceAffine => true,
+            Norm::Instance | Norm::None => false,
+        }
+    }
+
+    /// True if a constant that is added to a channel in front of it changes nothing behind it, because it subtracts the
+    /// mean of each channel. The bias of a convolution in front of such a norm has a gradient of exactly zero:
+    /// computing it would only let rounding noise move the bias, so it is left alone.
+    pub fn cancels_bias(self) -> bool {
+        match self {
+            Norm::Instance | Norm::InstanceAffine => true,
+            Norm::None => false,
+        }
+    }
 }
 
 /// The order of convolution, norm and activation in a block.
@@ -109,16 +116,4 @@ pub enum ReceptiveField {
     #[value(name = "map70")]
     #[serde(rename = "map70")]
     Map70,
-}
-
-impl Recipe {
-    /// True if the skip stands in front of what comes up where they are joined.
-    pub(crate) fn puts_skip_first(self) -> bool {
-        self == Recipe::Isola
-    }
-
-    /// True if the discriminator sees the condition in front of the picture.
-    pub fn puts_condition_first(self) -> bool {
-        self == Recipe::Isola
-    }
 }

@@ -92,7 +92,7 @@ impl PatchGan {
     /// that brings its own.
     fn has_inner_biases(&self) -> bool {
         let authors_own = !matches!(self.receptive_field, ReceptiveField::R94 | ReceptiveField::Map70);
-        !(authors_own && self.norm == Norm::InstanceAffine)
+        !(authors_own && self.norm.is_affine())
     }
 
     fn name(&self, place: usize) -> String {
@@ -110,7 +110,7 @@ impl PatchGan {
             if layer.has_bias {
                 specs.push(Spec::bias(format!("{name}.bias"), layer.outputs));
             }
-            if layer.is_normed && self.norm == Norm::InstanceAffine {
+            if layer.is_normed && self.norm.is_affine() {
                 let norm = self.name(layer.place + 1);
                 specs.push(Spec::gain(format!("{norm}.weight"), layer.outputs));
                 specs.push(Spec::bias(format!("{norm}.bias"), layer.outputs));
@@ -153,15 +153,13 @@ impl PatchGan {
             let weight = parameters.value(&format!("{name}.weight"));
             let bias = layer.has_bias.then(|| {
                 let bias = parameters.value(&format!("{name}.bias"));
-                // A norm takes any bias in front of it away again: its gradient is exactly zero, and computing it would
-                // only let rounding noise move it.
-                if layer.is_normed { detach(bias) } else { bias }
+                if layer.is_normed && self.norm.cancels_bias() { detach(bias) } else { bias }
             });
             let record = if layer.is_transposed { conv_transpose } else { conv };
             record(tape, from, weight, bias, hidden, layer.geometry);
             from = hidden;
             if !layer.is_last {
-                let affine = (layer.is_normed && self.norm == Norm::InstanceAffine).then(|| {
+                let affine = (layer.is_normed && self.norm.is_affine()).then(|| {
                     let norm = self.name(layer.place + 1);
                     let [gain, bias] = ["weight", "bias"].map(|kind| parameters.value(&format!("{norm}.{kind}")));
                     Affine { gain, bias }

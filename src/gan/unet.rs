@@ -37,9 +37,6 @@ pub struct UNet {
     pub dropout_at: DropoutAt,
 }
 
-/// The side of the pictures that the published networks are trained on.
-pub const PUBLISHED_SIDE: usize = 256;
-
 /// One of two steps of a level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -60,38 +57,6 @@ pub struct Draws {
 }
 
 impl UNet {
-    /// The generator of a recipe at its published size, 256x256 and 64 channels.
-    pub fn of(recipe: Recipe) -> UNet {
-        let published = UNet {
-            recipe,
-            skips: Skips::Unet,
-            input_channels: 3,
-            output_channels: 3,
-            width: 64,
-            depth: 8,
-            norm: Norm::Instance,
-            block_order: BlockOrder::ConvNormActDropout,
-            last_layer: LastLayer::Resize,
-            dropout: 0.5,
-            dropout_at: DropoutAt::BothWays,
-        };
-        match recipe {
-            Recipe::PytorchGan => published,
-            Recipe::BlockCk => UNet {
-                block_order: BlockOrder::ConvNormDropoutAct,
-                last_layer: LastLayer::Transposed,
-                dropout_at: DropoutAt::Up,
-                ..published
-            },
-            Recipe::Isola => UNet {
-                block_order: BlockOrder::ActConvNormDropout,
-                last_layer: LastLayer::Transposed,
-                dropout_at: DropoutAt::UpAfterInnermost,
-                ..published
-            },
-        }
-    }
-
     /// Refuses sizes beyond all use, which a file may claim.
     ///
     /// # Errors
@@ -171,7 +136,7 @@ impl UNet {
             if self.has_biases() {
                 specs.push(Spec::bias(format!("{conv}.bias"), out));
             }
-            if self.norm == Norm::InstanceAffine && self.is_normed(way, level) {
+            if self.is_normed(way, level) && self.norm.is_affine() {
                 let norm = self.norm_name(way, level);
                 specs.push(Spec::gain(format!("{norm}.weight"), out));
                 specs.push(Spec::bias(format!("{norm}.bias"), out));
@@ -301,9 +266,7 @@ impl UNet {
         let name = self.conv_name(way, level);
         let bias = self.has_biases().then(|| {
             let bias = parameters.value(&format!("{name}.bias"));
-            // A norm takes any bias in front of it away again: its gradient is exactly zero, and computing it would
-            // only let rounding noise move it.
-            if self.is_normed(way, level) { detach(bias) } else { bias }
+            if self.is_normed(way, level) && self.norm.cancels_bias() { detach(bias) } else { bias }
         });
         (parameters.value(&format!("{name}.weight")), bias)
     }
@@ -326,7 +289,7 @@ impl UNet {
         layer: &mut u16,
     ) {
         let norm = self.is_normed(way, level);
-        let affine = (norm && self.norm == Norm::InstanceAffine).then(|| {
+        let affine = (norm && self.norm.is_affine()).then(|| {
             let name = self.norm_name(way, level);
             let [gain, bias] = ["weight", "bias"].map(|kind| parameters.value(&format!("{name}.{kind}")));
             Affine { gain, bias }
@@ -354,15 +317,15 @@ mod tests {
 
     #[test]
     fn the_full_networks_have_the_published_numbers_of_parameters() {
-        assert_eq!(count(UNet::of(Recipe::PytorchGan)), 54_404_099);
-        assert_eq!(count(UNet::of(Recipe::BlockCk)), 54_409_603);
-        assert_eq!(count(UNet::of(Recipe::Isola)), 54_409_603);
-        assert_eq!(count(UNet { norm: Norm::InstanceAffine, ..UNet::of(Recipe::Isola) }), 54_413_955);
+        assert_eq!(count(UNet::published(Recipe::PytorchGan)), 54_404_099);
+        assert_eq!(count(UNet::published(Recipe::BlockCk)), 54_409_603);
+        assert_eq!(count(UNet::published(Recipe::Isola)), 54_409_603);
+        assert_eq!(count(UNet { norm: Norm::InstanceAffine, ..UNet::published(Recipe::Isola) }), 54_413_955);
     }
 
     #[test]
     fn names_are_those_of_the_published_state_dicts() {
-        let isola = names(UNet { depth: 5, norm: Norm::InstanceAffine, ..UNet::of(Recipe::Isola) });
+        let isola = names(UNet { depth: 5, norm: Norm::InstanceAffine, ..UNet::published(Recipe::Isola) });
         let inner = "model.model.1.model.3.model.3.model";
         for name in [
             "model.model.0.weight".to_owned(),
@@ -380,19 +343,19 @@ mod tests {
             assert!(isola.contains(&name), "{name} is not in {isola:?}");
         }
         assert!(!isola.contains(&"model.model.0.bias".to_owned()));
-        let block_ck = names(UNet::of(Recipe::BlockCk));
+        let block_ck = names(UNet::published(Recipe::BlockCk));
         for name in ["down_1_C64.model.0.weight", "down_8_C512.model.0.bias", "up_4_CD512.model.0.weight", "conv.bias"]
         {
             assert!(block_ck.iter().any(|n| n == name), "{name} is not in {block_ck:?}");
         }
-        let small = names(UNet { depth: 6, ..UNet::of(Recipe::PytorchGan) });
+        let small = names(UNet { depth: 6, ..UNet::published(Recipe::PytorchGan) });
         assert_eq!(small.iter().filter(|name| name.starts_with("up")).count(), 5);
     }
 
     #[test]
     fn dropout_stands_where_each_recipe_has_it() {
         let places = |recipe, depth| {
-            let unet = UNet { depth, ..UNet::of(recipe) };
+            let unet = UNet { depth, ..UNet::published(recipe) };
             let at = |way| (1..=depth).filter(move |&level| unet.drops_out(way, level)).collect::<Vec<_>>();
             // The innermost level is reached by the way down alone.
             (at(Way::Down), at(Way::Up).into_iter().filter(|&level| level < depth).collect::<Vec<_>>())

@@ -6,7 +6,7 @@ use crate::engine::device::{DeviceOptions, Place};
 use crate::engine::plan::{Dependencies, Plan};
 use crate::engine::program::{Buffer, Lifetime, Program};
 use crate::engine::tensor::{BufferId, DType};
-use crate::gan::step::TrainingStep;
+use crate::gan::{Trained, TrainingStep};
 
 /// Buffers that are shown unless all are.
 const LARGEST: usize = 10;
@@ -84,9 +84,7 @@ fn row(recorded: &TrainingStep, plan: &Plan, id: BufferId) -> Option<Row> {
 
 /// The name of a buffer that stays.
 fn known(recorded: &TrainingStep, id: BufferId) -> Option<String> {
-    let networks = [("generator", Some(&recorded.generator)), ("discriminator", recorded.discriminator.as_ref())];
-    for (network, parameters) in networks {
-        let Some(parameters) = parameters else { continue };
+    for Trained { network, parameters } in &recorded.networks {
         let [first, second] = parameters.moments;
         for (what, tensor) in [
             ("parameters", parameters.values),
@@ -95,7 +93,7 @@ fn known(recorded: &TrainingStep, id: BufferId) -> Option<String> {
             ("second moments", second),
         ] {
             if tensor.buffer() == id {
-                return Some(format!("{what} of the {network}"));
+                return Some(format!("{what} of the {}", network.name));
             }
         }
     }

@@ -16,8 +16,7 @@ use crate::data::Size;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Shape;
 use crate::exchange::Weights;
-use crate::gan::step::{GanLoss, StepOptions, TrainingStep};
-use crate::gan::{Draws, PUBLISHED_SIDE, Parameters, PatchGan, Recipe, UNet};
+use crate::gan::{Network, Objective, PUBLISHED_SIDE, PUBLISHED_WIDTH, Parameters, Pix2Pix, Recipe, TrainingStep};
 
 /// A request to `inspect`; each field is the flag or argument of its name.
 #[derive(Clone, Debug)]
@@ -27,17 +26,13 @@ pub struct Request {
     pub memory: bool,
 }
 
-/// The channels of the first layers of the published networks.
-const PUBLISHED_WIDTH: usize = 64;
-
-/// What is shown.
+/// The subject of an inspection.
 struct Subject {
-    /// What it is, in a line.
+    /// Its name and origin, in a line.
     title: String,
-    generator: UNet,
-    size: Size,
-    /// `None` of weights that no run has trained.
-    step: Option<StepOptions>,
+    objective: Pix2Pix,
+    /// False of weights that no run has trained: of these the generator alone is known.
+    is_trained: bool,
 }
 
 /// Prints the layers, the steps and the memory.
@@ -46,19 +41,19 @@ struct Subject {
 /// When there is no such run, file or recipe.
 pub fn run(request: &Request) -> Result<()> {
     let subject = Subject::of(&request.what)?;
-    let mut lines = vec![subject.title.clone(), String::new()];
-    let Size { width, height } = subject.size;
-    lines.push(format!("Generator, for one image of {}", subject.size));
-    lines.extend(generator_layers(&subject.generator, height, width));
-    if let Some(options) = &subject.step {
-        if options.gan_loss != GanLoss::None {
-            let what = if options.conditional { "one picture with its condition" } else { "one picture" };
-            lines.extend([String::new(), format!("Discriminator, for {what}")]);
-            lines.extend(discriminator_layers(&options.discriminator, height, width));
-        }
-        let recorded = TrainingStep::record(options)?;
+    let mut lines = vec![subject.title.clone()];
+    let networks = subject.objective.networks();
+    for network in &networks[..if subject.is_trained { networks.len() } else { 1 }] {
+        let [height, width] = network.size;
+        let mut name = network.name.to_owned();
+        name[..1].make_ascii_uppercase();
+        lines.extend([String::new(), format!("{name}, for {} of {}", network.input, Size { width, height })]);
+        lines.extend(network_layers(network));
+    }
+    if subject.is_trained {
+        let recorded = TrainingStep::record(&subject.objective)?;
         lines.push(String::new());
-        lines.extend(steps::describe(&recorded.program, options.pairs(), request.steps));
+        lines.extend(steps::describe(&recorded.program, subject.objective.pairs(), request.steps));
         lines.push(String::new());
         lines.extend(memory::describe(&recorded, request.memory));
     }
@@ -85,37 +80,27 @@ impl Subject {
         let title = format!("{}: {}, recipe {recipe}", file.display(), about.describe());
         match about.origin {
             Origin::Run(meta) => Ok(Subject::of_config(title, &meta.config)),
-            Origin::Import { .. } => Ok(Subject {
-                title,
-                generator: about.generator,
+            Origin::Import { .. } => {
                 // Larger where it is deeper: the smallest picture that it can halve so often.
-                size: Size::square(PUBLISHED_SIDE.max(1 << about.generator.depth)),
-                step: None,
-            }),
+                let side = PUBLISHED_SIDE.max(1 << about.generator.depth);
+                let published = Pix2Pix::published(about.generator.recipe);
+                let objective = Pix2Pix { generator: about.generator, height: side, width: side, ..published };
+                Ok(Subject { title, objective, is_trained: false })
+            }
         }
     }
 
     fn of_config(title: String, config: &TrainConfig) -> Subject {
-        let step = config.step_options();
-        Subject { title, generator: step.generator, size: config.image_size, step: Some(step) }
+        Subject { title, objective: config.objective(), is_trained: true }
     }
 }
 
-fn generator_layers(unet: &UNet, height: usize, width: usize) -> Vec<String> {
+fn network_layers(network: &Network) -> Vec<String> {
     let mut tape = Tape::new();
-    let parameters = Parameters::new(&mut tape, unet.specs());
-    let image = |channels: usize| -> Shape { [1, height, width, channels] };
-    let input = tape.persistent(image(unet.input_channels));
-    let output = tape.persistent(image(unet.output_channels));
-    unet.forward(&mut tape, &parameters, input, output, Draws { pass: 0, first_image: 0, by_step: false });
-    layers::describe(&layers::layers(&tape.finish(), &parameters, input))
-}
-
-fn discriminator_layers(patchgan: &PatchGan, height: usize, width: usize) -> Vec<String> {
-    let mut tape = Tape::new();
-    let parameters = Parameters::new(&mut tape, patchgan.specs());
-    let input = tape.persistent([1, height, width, patchgan.input_channels]);
-    patchgan.forward(&mut tape, &parameters, input);
+    let parameters = Parameters::new(&mut tape, network.architecture.specs());
+    let [height, width] = network.size;
+    let input = tape.persistent([1, height, width, network.architecture.input_channels()]);
+    network.architecture.forward(&mut tape, &parameters, input);
     layers::describe(&layers::layers(&tape.finish(), &parameters, input))
 }
 

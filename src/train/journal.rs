@@ -9,14 +9,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::RgbImage;
 
-use super::losses::LossLog;
+use super::losses::{Columns, LossLog};
 use super::run_folder::{LOSSES as LOSSES_FILE, METRICS, REPORT};
 use super::samples;
 use super::tables;
 use super::tensorboard::EventFile;
 use crate::base::files::write_whole;
 use crate::data::read_picture;
-use crate::gan::step::Losses;
+use crate::gan::Term;
 use crate::metrics::{Metric, Validation, to_csv};
 use crate::report::{Curve, LossCurve, RunPage, Sample};
 
@@ -26,18 +26,13 @@ const SCALARS_EVERY: u64 = 10;
 /// The most samples in the report. More of them are no easier to look at, and each takes some 200 kB.
 const MOST_SAMPLES: usize = 12;
 
-/// Title, meaning and name in TensorBoard of each loss.
-const LOSSES: [[&str; 3]; 3] = [
-    ["Discriminator", "how far it is from telling real and generated apart", "loss/discriminator"],
-    ["Adversarial", "how far the generator is from being taken for real", "loss/adversarial"],
-    ["Pixel", "how far outputs are from their targets", "loss/pixel"],
-];
-
 pub struct Journal {
     run: PathBuf,
     log: LossLog,
     events: EventFile,
-    losses: [Curve; 3],
+    terms: Vec<Term>,
+    /// By term.
+    curves: Vec<Curve>,
     samples: Vec<(usize, Sample)>,
     /// Samples that the run has drawn.
     drawn: usize,
@@ -49,30 +44,33 @@ impl Journal {
     ///
     /// # Errors
     /// When one of them cannot be read or written.
-    pub fn open(run: &Path, steps_done: u64) -> Result<Journal> {
-        let mut losses: [Curve; 3] = Default::default();
-        let path = run.join(LOSSES_FILE);
-        let earlier = tables::losses(&path, steps_done)?;
-        let log = LossLog::create(&path, &earlier, |step, row| add(&mut losses, step, row))?;
+    pub fn open(run: &Path, steps_done: u64, terms: &[Term]) -> Result<Journal> {
+        let (path, columns) = (run.join(LOSSES_FILE), Columns::new(terms));
+        let earlier = tables::losses(&path, &columns, steps_done)?;
+        let mut curves = vec![Curve::default(); terms.len()];
+        for (step, values) in earlier.iter().filter_map(|row| columns.parse(row, columns.count())) {
+            add(&mut curves, step, values);
+        }
+        let log = LossLog::create(&path, columns, &earlier)?;
         let events = EventFile::create(&run.join("tensorboard"), steps_done)?;
-        let mut journal = Journal { run: run.to_path_buf(), log, events, losses, samples: Vec::new(), drawn: 0 };
+        let (run, terms, samples) = (run.to_path_buf(), terms.to_vec(), Vec::new());
+        let mut journal = Journal { run, log, events, terms, curves, samples, drawn: 0 };
         if steps_done > 0 {
             journal.read_samples(steps_done);
         }
         Ok(journal)
     }
 
-    /// Adds the losses of a step, and the rate that it learned at. `epoch` and `step` count from 1.
+    /// Adds the values of a step's terms, and the rate that it learned at. `epoch` and `step` count from 1.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn step(&mut self, epoch: u64, step: u64, losses: Losses, learning_rate: f64) -> Result<()> {
-        self.log.add(epoch, step, losses)?;
-        add(&mut self.losses, step, losses);
+    pub fn step(&mut self, epoch: u64, step: u64, values: &[f32], learning_rate: f64) -> Result<()> {
+        self.log.add(epoch, step, values)?;
+        add(&mut self.curves, step, values.iter().copied().map(Some));
         if step == 1 || step.is_multiple_of(SCALARS_EVERY) {
-            let named = LOSSES.iter().zip(losses.all());
-            let scalars = named.filter_map(|([_, _, tag], loss)| Some((*tag, f64::from(loss?))));
-            self.events.scalars(step, scalars.chain([("learning_rate", learning_rate)]))?;
+            let scalars = self.terms.iter().zip(values).map(|(term, value)| (tag(term), f64::from(*value)));
+            self.events.scalars(step, scalars.chain([("learning_rate".to_owned(), learning_rate)]))?;
         }
         Ok(())
     }
@@ -117,7 +115,7 @@ impl Journal {
     pub fn validation(&mut self, history: &[Validation]) -> Result<()> {
         if let Some(Validation { step, mean, .. }) = history.last() {
             let tags = Metric::ALL.into_iter().zip(["held_out/l1", "held_out/psnr", "held_out/ssim"]);
-            self.events.scalars(*step, tags.map(|(metric, tag)| (tag, metric.of(mean))))?;
+            self.events.scalars(*step, tags.map(|(metric, tag)| (tag.to_owned(), metric.of(mean))))?;
         }
         self.write_metrics(history)
     }
@@ -138,9 +136,10 @@ impl Journal {
     pub fn report(&mut self, page: RunPage) -> Result<()> {
         self.log.flush()?;
         self.events.flush()?;
-        let curves = LOSSES.iter().zip(&self.losses).filter(|(_, curve)| !curve.points().is_empty());
-        let curves: Vec<LossCurve> =
-            curves.map(|(&[title, note, _], curve)| LossCurve { title, note, curve: curve.clone() }).collect();
+        let curves = self.terms.iter().zip(&self.curves).filter(|(_, curve)| !curve.points().is_empty());
+        let curve =
+            |(term, curve): (&Term, &Curve)| LossCurve { title: term.title, note: term.note, curve: curve.clone() };
+        let curves: Vec<LossCurve> = curves.map(curve).collect();
         let samples: Vec<Sample> = self.samples.iter().map(|(_, sample)| sample.clone()).collect();
         let html = RunPage { losses: &curves, samples: &samples, ..page }.html();
         write_whole(&self.run.join(REPORT), html.as_bytes())
@@ -164,12 +163,18 @@ impl Journal {
     }
 }
 
-fn add(curves: &mut [Curve; 3], step: u64, losses: Losses) {
-    for (curve, loss) in curves.iter_mut().zip(losses.all()) {
-        if let Some(loss) = loss {
-            curve.add(step, f64::from(loss));
+/// Adds the values of a step's terms to their curves.
+fn add(curves: &mut [Curve], step: u64, values: impl IntoIterator<Item = Option<f32>>) {
+    for (curve, value) in curves.iter_mut().zip(values) {
+        if let Some(value) = value {
+            curve.add(step, f64::from(value));
         }
     }
+}
+
+/// The name of a term in TensorBoard: `loss/discriminator_real`.
+fn tag(term: &Term) -> String {
+    format!("loss/{}", term.title.to_lowercase().replace(' ', "_"))
 }
 
 fn address(jpeg: &[u8]) -> String {

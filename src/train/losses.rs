@@ -1,4 +1,4 @@
-//! `losses.csv`: one row for every step, in full. A loss that the run does not have is an empty cell; a row of which
+//! `losses.csv`: one row for every step, in full. A term that the run does not have is an empty cell; a row of which
 //! only the step is there has been lost.
 
 use std::fs::{File, OpenOptions};
@@ -8,46 +8,121 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::base::files::replace;
-use crate::gan::step::Losses;
+use crate::gan::Term;
 
-pub(super) const HEADER: &str = "epoch,step,d,adv,pixel";
+/// The columns of epoch and step, and those of the terms that every table has, whether or not the run has them. Runs of
+/// earlier versions have the first three terms alone.
+const BEGINNING: [&str; 2] = ["epoch", "step"];
+const USUAL: [&str; 6] = ["d", "adv", "pixel", "g", "d_real", "d_fake"];
+const FEWEST: usize = 3;
+
+/// The columns of a table: the usual terms, then those that the run has beyond them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Columns {
+    names: Vec<&'static str>,
+    /// By column, the index of its term.
+    terms: Vec<Option<usize>>,
+}
+
+impl Columns {
+    pub fn new(terms: &[Term]) -> Columns {
+        let others = terms.iter().map(|term| term.name).filter(|name| !USUAL.contains(name));
+        let names: Vec<&str> = USUAL.into_iter().chain(others).collect();
+        let index = |name: &&str| terms.iter().position(|term| term.name == *name);
+        Columns { terms: names.iter().map(index).collect(), names }
+    }
+
+    /// Terms in a row.
+    pub fn count(&self) -> usize {
+        self.names.len()
+    }
+
+    pub fn header(&self) -> String {
+        self.header_of(self.names.len())
+    }
+
+    fn header_of(&self, columns: usize) -> String {
+        [&BEGINNING[..], &self.names[..columns]].concat().join(",")
+    }
+
+    /// The number of terms in a table that begins with `header`: all of this run's, or the first of them in one of an
+    /// earlier version. `None` of another table.
+    pub fn of_header(&self, header: &str) -> Option<usize> {
+        (FEWEST..=self.names.len()).find(|&columns| self.header_of(columns) == header)
+    }
+
+    /// The row of a step: `epoch` and `step` count from 1, and `values` are those of the terms.
+    fn row(&self, epoch: u64, step: u64, values: &[f32]) -> String {
+        let cell = |term: &Option<usize>| term.map_or_else(String::new, |term| values[term].to_string());
+        let cells: Vec<String> = self.terms.iter().map(cell).collect();
+        format!("{epoch},{step},{}", cells.join(","))
+    }
+
+    /// The row of a step whose losses are not known any more.
+    pub fn lost_row(&self, step: u64) -> String {
+        format!(",{step}{}", ",".repeat(self.names.len()))
+    }
+
+    /// A row of `columns` terms with as many as this run has: those of an earlier version stay empty.
+    pub fn widened(&self, row: &str, columns: usize) -> String {
+        format!("{row}{}", ",".repeat(self.names.len() - columns))
+    }
+
+    /// Step and terms' values of a row with `columns` terms. A value is `None` where its cell is empty or missing.
+    pub fn parse(&self, row: &str, columns: usize) -> Option<(u64, Vec<Option<f32>>)> {
+        let cells: Vec<&str> = row.split(',').collect();
+        let [epoch, step, losses @ ..] = &cells[..] else { return None };
+        if losses.len() != columns {
+            return None;
+        }
+        let is_lost = losses.iter().all(|cell| cell.is_empty());
+        let is_epoch = if is_lost { epoch.is_empty() } else { epoch.parse::<u64>().is_ok() };
+        let step = step.parse().ok().filter(|_| is_epoch)?;
+        let cell = |cell: &&str| if cell.is_empty() { Some(None) } else { cell.parse().ok().map(Some) };
+        let cells: Vec<Option<f32>> = losses.iter().map(cell).collect::<Option<_>>()?;
+        let count = self.terms.iter().flatten().count();
+        let mut values = vec![None; count];
+        for (term, cell) in self.terms.iter().zip(cells) {
+            if let Some(term) = term {
+                values[*term] = cell;
+            }
+        }
+        Some((step, values))
+    }
+}
 
 /// The open file. Rows may wait in memory until [`LossLog::sync`].
 pub struct LossLog {
     path: PathBuf,
+    columns: Columns,
     file: BufWriter<File>,
 }
 
 impl LossLog {
-    /// Begins the log at `path` with the rows of earlier steps, in place of the one that is there. Losses that are
-    /// known are handed to `row`, by their steps.
+    /// Begins the log at `path` with the rows of earlier steps, in place of the one that is there.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn create(path: &Path, earlier: &[String], mut row: impl FnMut(u64, Losses)) -> Result<LossLog> {
-        earlier.iter().filter_map(|text| parse(text)).for_each(|(step, losses)| row(step, losses));
+    pub fn create(path: &Path, columns: Columns, earlier: &[String]) -> Result<LossLog> {
         let cannot = || format!("cannot write {}", path.display());
         // A whole new file takes the old one's place, so that a kill in between loses nothing.
         let written = replace(path, |file| {
             let mut file = BufWriter::new(file);
-            writeln!(file, "{HEADER}")?;
+            writeln!(file, "{}", columns.header())?;
             earlier.iter().try_for_each(|row| writeln!(file, "{row}"))?;
             Ok(file.into_inner().map_err(IntoInnerError::into_error)?.sync_all()?)
         });
         let target = written.with_context(cannot)?;
         let file = OpenOptions::new().append(true).open(target).with_context(cannot)?;
-        Ok(LossLog { path: path.to_path_buf(), file: BufWriter::new(file) })
+        Ok(LossLog { path: path.to_path_buf(), columns, file: BufWriter::new(file) })
     }
 
-    /// Adds the row of a step. `epoch` and `step` count from 1.
+    /// Adds the row of a step. `epoch` and `step` count from 1; `values` are those of the terms.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn add(&mut self, epoch: u64, step: u64, losses: Losses) -> Result<()> {
-        let Losses { discriminator, adversarial, pixel } = losses;
-        let cell = |loss: Option<f32>| loss.map_or_else(String::new, |loss| loss.to_string());
-        let [d, adv, pixel] = [discriminator, adversarial, pixel].map(cell);
-        writeln!(self.file, "{epoch},{step},{d},{adv},{pixel}").with_context(|| self.cannot_write())
+    pub fn add(&mut self, epoch: u64, step: u64, values: &[f32]) -> Result<()> {
+        writeln!(self.file, "{}", self.columns.row(epoch, step, values)).with_context(|| self.cannot_write())
     }
 
     /// Hands all rows to the operating system.
@@ -72,22 +147,16 @@ impl LossLog {
     }
 }
 
-/// The row of a step whose losses are not known any more.
-pub(super) fn lost_row(step: u64) -> String {
-    format!(",{step},,,")
-}
+#[cfg(test)]
+pub mod fixture {
+    use super::Columns;
+    use crate::gan::{Term, Value};
 
-/// Step and losses of a row.
-pub(super) fn parse(row: &str) -> Option<(u64, Losses)> {
-    let cells: Vec<&str> = row.split(',').collect();
-    let [epoch, step, losses @ ..] = &cells[..] else { return None };
-    let losses: [&str; 3] = losses.try_into().ok()?;
-    let is_lost = losses == [""; 3];
-    let is_epoch = if is_lost { epoch.is_empty() } else { epoch.parse::<u64>().is_ok() };
-    let step = step.parse().ok().filter(|_| is_epoch)?;
-    let cell = |cell: &str| if cell.is_empty() { Some(None) } else { cell.parse().ok().map(Some) };
-    let [discriminator, adversarial, pixel] = losses.map(cell);
-    Some((step, Losses { discriminator: discriminator?, adversarial: adversarial?, pixel: pixel? }))
+    /// The columns of a run that has a discriminator's total, a pixel loss and a term beyond the usual ones.
+    pub fn columns() -> Columns {
+        let term = |name| Term { name, title: "", note: "", is_detail: false, value: Value::Losses(vec![1.0]) };
+        Columns::new(&["d", "pixel", "extra"].map(term))
+    }
 }
 
 #[cfg(test)]
@@ -98,34 +167,49 @@ mod tests {
     fn rows_are_written_in_full_behind_the_earlier_ones() -> Result<()> {
         let run = tempfile::tempdir()?;
         let path = run.path().join("losses.csv");
-        let losses = |x: f32| Losses { discriminator: Some(x), adversarial: None, pixel: Some(f32::MIN_POSITIVE) };
-        let mut log = LossLog::create(&path, &[], |_, _| unreachable!())?;
-        (1..=2).try_for_each(|step| log.add(1, step, losses(step as f32)))?;
+        let columns = fixture::columns();
+        let mut log = LossLog::create(&path, columns.clone(), &[])?;
+        (1..=2).try_for_each(|step| log.add(1, step, &[step as f32, f32::MIN_POSITIVE, 0.5]))?;
         log.sync()?;
         let text = std::fs::read_to_string(&path)?;
-        assert_eq!(text.lines().nth(2), Some("1,2,2,,0.000000000000000000000000000000000000011754944"));
+        assert!(text.starts_with("epoch,step,d,adv,pixel,g,d_real,d_fake,extra\n"), "{text}");
+        assert_eq!(text.lines().nth(2), Some("1,2,2,,0.000000000000000000000000000000000000011754944,,,,0.5"));
+        let row = |row: &str| columns.parse(row, 7);
+        assert_eq!(row(text.lines().nth(2).unwrap()), Some((2, vec![Some(2.0), Some(f32::MIN_POSITIVE), Some(0.5)])));
 
         let mut earlier: Vec<String> = text.lines().skip(1).map(str::to_owned).collect();
-        earlier.push(lost_row(3));
-        let mut rows = Vec::new();
-        let mut log = LossLog::create(&path, &earlier, |step, losses| rows.push((step, losses)))?;
-        let lost = Losses { discriminator: None, adversarial: None, pixel: None };
-        assert_eq!(rows, [(1, losses(1.0)), (2, losses(2.0)), (3, lost)]);
-        log.add(2, 4, losses(9.0))?;
+        earlier.push(columns.lost_row(3));
+        let mut log = LossLog::create(&path, columns.clone(), &earlier)?;
+        log.add(2, 4, &[9.0, 8.0, 7.0])?;
         log.sync()?;
         let text = std::fs::read_to_string(&path)?;
         assert_eq!(text.lines().skip(1).count(), 4);
-        assert!(text.starts_with(HEADER) && text.contains("\n,3,,,\n2,4,9,,"), "{text}");
+        assert!(text.contains("\n,3,,,,,,,\n2,4,9,,8,,,,7\n"), "{text}");
+        assert_eq!(row(&columns.lost_row(3)), Some((3, vec![None; 3])));
         Ok(())
     }
 
     #[test]
+    fn the_table_of_an_earlier_version_has_fewer_columns() {
+        let columns = fixture::columns();
+        assert_eq!(columns.of_header("epoch,step,d,adv,pixel"), Some(3));
+        assert_eq!(columns.of_header(&columns.header()), Some(7));
+        assert_eq!(columns.of_header("epoch,step,d,adv"), None);
+        assert_eq!(columns.of_header("epoch,step,d,adv,pixel,other"), None);
+        let row = columns.widened("1,2,0.5,,0.25", 3);
+        assert_eq!(row, "1,2,0.5,,0.25,,,,");
+        assert_eq!(columns.parse(&row, 7), Some((2, vec![Some(0.5), Some(0.25), None])));
+        assert_eq!(columns.parse(&columns.widened(",2,,,", 3), 7), Some((2, vec![None; 3])));
+    }
+
+    #[test]
     fn what_is_no_row_is_none() {
+        let columns = fixture::columns();
         for row in
             ["", "1,2", "1,2,0.5,0.5", "1,2,0.5,0.5,0.5,1", "1,2,x,0.5,0.5", "x,2,,,1", "1,x,1,1,1", "1,2,,,", ",2,,,1"]
         {
-            assert_eq!(parse(row), None, "{row}");
+            assert_eq!(columns.parse(row, 3), None, "{row}");
         }
-        assert!(parse("1,2,NaN,inf,-1e-9").is_some() && parse(",2,,,").is_some());
+        assert!(columns.parse("1,2,NaN,inf,-1e-9", 3).is_some() && columns.parse(",2,,,", 3).is_some());
     }
 }

@@ -8,7 +8,7 @@ use crate::base::memory::{require, spare};
 use crate::config::TrainConfig;
 use crate::data::feeding::loader::batches_at_once;
 use crate::engine::device::Place;
-use crate::gan::step::TrainingStep;
+use crate::gan::TrainingStep;
 
 /// Asserts that there is memory for a run with these settings at `place`. Returns how much of `cache` bytes for decoded
 /// pairs there is beside it.
@@ -28,9 +28,9 @@ pub fn check(config: &TrainConfig, place: Place, cache: usize) -> Result<usize> 
 
 /// Bytes of memory at most, without the decoded pairs that are kept.
 fn bytes(config: &TrainConfig, place: Place) -> Result<u64> {
-    let recorded = TrainingStep::record(&config.step_options())?;
-    let networks = [Some(&recorded.generator), recorded.discriminator.as_ref()];
-    let largest = networks.into_iter().flatten().flat_map(|network| &network.specs).map(|spec| spec.count()).max();
+    let recorded = TrainingStep::record(&config.objective())?;
+    let specs = recorded.networks.iter().flat_map(|trained| &trained.parameters.specs);
+    let largest = specs.map(|spec| spec.count()).max();
     // On its way into a checkpoint, and out of one.
     let tensor = 3 * size_of::<f32>() * largest.unwrap_or(0);
     let (image, load) = (config.image_size.pixels(), config.load_size.pixels());

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::base::progress::{LINE_EVERY, say};
-use crate::gan::step::Losses;
+use crate::gan::Term;
 
 /// Between two drawings of the losses on the bar; the eye needs no more.
 const BAR_EVERY: Duration = Duration::from_millis(100);
 
 pub struct TrainingProgress {
     bar: Option<ProgressBar>,
+    terms: Vec<Term>,
     first: u64,
     total: u64,
     epochs: u64,
@@ -21,8 +22,8 @@ pub struct TrainingProgress {
 }
 
 impl TrainingProgress {
-    /// For the steps after `done`, up to `total` steps in `epochs` epochs.
-    pub fn new(done: u64, total: u64, epochs: u64) -> TrainingProgress {
+    /// For the steps after `done`, up to `total` steps in `epochs` epochs, whose losses are `terms`.
+    pub fn new(done: u64, total: u64, epochs: u64, terms: &[Term]) -> TrainingProgress {
         let bar = stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             let template = "{prefix} [{bar:24}] step {pos}/{len}  {msg}";
@@ -30,33 +31,32 @@ impl TrainingProgress {
             bar
         });
         let now = Instant::now();
-        TrainingProgress { bar, first: done, total, epochs, start: now, last: now }
+        TrainingProgress { bar, terms: terms.to_vec(), first: done, total, epochs, start: now, last: now }
     }
 
-    /// After a step: `epoch` and `step` count from 1.
-    pub fn step(&mut self, epoch: u64, step: u64, losses: Losses) {
+    /// After a step, with the values of its terms: `epoch` and `step` count from 1.
+    pub fn step(&mut self, epoch: u64, step: u64, values: &[f32]) {
         let every = if self.bar.is_some() { BAR_EVERY } else { LINE_EVERY };
         let is_due = self.last.elapsed() >= every || step == self.total;
         if !is_due {
             return;
         }
         self.last = Instant::now();
-        let place = format!("epoch {epoch}/{}", self.epochs);
+        let position = format!("epoch {epoch}/{}", self.epochs);
         let rate = (step - self.first) as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
         let left = Duration::try_from_secs_f64((self.total - step) as f64 / rate.max(1e-9)).unwrap_or(Duration::MAX);
         let left = HumanDuration(Duration::from_secs(left.as_secs()));
-        let Losses { discriminator, adversarial, pixel } = losses;
         let mut news = format!("{rate:.2} it/s  ETA {left:#}");
-        for (name, loss) in [("d", discriminator), ("adv", adversarial), ("pixel", pixel)] {
-            news += &loss.map_or_else(String::new, |loss| format!("  {name} {loss:.3}"));
+        for (term, value) in self.terms.iter().zip(values).filter(|(term, _)| !term.is_detail) {
+            news += &format!("  {} {value:.3}", term.name);
         }
         match &self.bar {
             Some(bar) => {
-                bar.set_prefix(place);
+                bar.set_prefix(position);
                 bar.set_position(step);
                 bar.set_message(news);
             }
-            None => say(&format!("{place}  step {step}/{}  {news}", self.total)),
+            None => say(&format!("{position}  step {step}/{}  {news}", self.total)),
         }
     }
 

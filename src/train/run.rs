@@ -140,7 +140,7 @@ impl Run {
         let settings = config.to_toml()?;
         write_whole(&config.out.join(SETTINGS), settings.as_bytes())?;
         let first = trainer.steps_done();
-        let mut journal = Journal::open(&config.out, first)?;
+        let mut journal = Journal::open(&config.out, first, trainer.terms())?;
         if data.held_out.is_some() {
             journal.begin_metrics(&history)?;
         }
@@ -182,7 +182,7 @@ impl Run {
     fn learn(&mut self) -> Result<()> {
         let epochs = self.total.div_ceil(self.steps_per_epoch());
         self.introduce();
-        let mut progress = TrainingProgress::new(self.first, self.total, epochs);
+        let mut progress = TrainingProgress::new(self.first, self.total, epochs, self.trainer.terms());
         if self.first == 0 {
             self.draw_samples()?;
         }
@@ -197,17 +197,17 @@ impl Run {
             };
             let epoch = batch.epoch + 1;
             let rate = learning_rate(&self.config, epoch, &self.history);
-            let losses = self.trainer.step(&batch.pictures, rate)?;
+            let values = self.trainer.step(&batch.pictures, rate)?;
             self.is_saved = false;
             let step = self.trainer.steps_done();
             self.loader.recycle(batch);
-            self.journal.step(epoch, step, losses, rate)?;
-            if !losses.is_finite() {
+            self.journal.step(epoch, step, &values, rate)?;
+            if !values.iter().all(|value| value.is_finite()) {
                 self.journal.sync()?;
                 progress.finish();
                 bail!("{}", self.not_finite(&format!("a loss of step {step} is")));
             }
-            progress.step(epoch, step, losses);
+            progress.step(epoch, step, &values);
             let is_sampled = step.is_multiple_of(self.config.sample_every);
             if is_sampled {
                 self.draw_samples()?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::losses::{HEADER, lost_row, parse};
+use super::losses::Columns;
 use crate::base::files::{self, write_whole};
 use crate::base::progress::say;
 use crate::base::words::count;
@@ -21,12 +21,12 @@ pub fn is_kept(name: &str) -> bool {
     number.and_then(|number| number.strip_suffix(".csv")).is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
-/// The rows of the steps from 1 to `steps_done` of a `losses.csv`. One that is missing or cannot be read has its step
-/// and no losses; a table with such rows, other than those that are so already, is kept.
+/// The rows of the steps from 1 to `steps_done` of a `losses.csv`, with the columns of this run. One that is missing or
+/// cannot be read has its step and no losses; a table with such rows, other than those that are so already, is kept.
 ///
 /// # Errors
 /// When the table is there and cannot be read, or not kept.
-pub fn losses(path: &Path, steps_done: u64) -> Result<Vec<String>> {
+pub fn losses(path: &Path, columns: &Columns, steps_done: u64) -> Result<Vec<String>> {
     let Some(bytes) = read(path)? else {
         if steps_done > 0 {
             say(&format!(
@@ -34,11 +34,11 @@ pub fn losses(path: &Path, steps_done: u64) -> Result<Vec<String>> {
                 path.display()
             ));
         }
-        return Ok((1..=steps_done).map(lost_row).collect());
+        return Ok((1..=steps_done).map(|step| columns.lost_row(step)).collect());
     };
-    let (rows, fault) = read_losses(&bytes, steps_done);
+    let (rows, fault) = read_losses(&bytes, columns, steps_done);
     if let Some(fault) = fault {
-        let lost = rows.iter().enumerate().filter(|(place, row)| **row == lost_row(*place as u64 + 1)).count();
+        let lost = (1..).zip(&rows).filter(|(step, row)| **row == columns.lost_row(*step)).count();
         let lost = match lost {
             0 => String::new(),
             lost => format!("; without losses in the new one: {}", count(lost, "row")),
@@ -49,15 +49,18 @@ pub fn losses(path: &Path, steps_done: u64) -> Result<Vec<String>> {
 }
 
 /// The rows until `steps_done`, and the first thing that is not as a run leaves it.
-fn read_losses(bytes: &[u8], steps_done: u64) -> (Vec<String>, Option<String>) {
+fn read_losses(bytes: &[u8], columns: &Columns, steps_done: u64) -> (Vec<String>, Option<String>) {
     // A row that a kill has cut short has no end.
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(&[][..], |end| &bytes[..end]);
     let mut lines = whole.split(|byte| *byte == b'\n').map(|line| String::from_utf8_lossy(line).trim_end().to_owned());
-    let mut fault = (lines.next().as_deref() != Some(HEADER)).then(|| format!("it does not begin with {HEADER}"));
+    let known = columns.of_header(&lines.next().unwrap_or_default());
+    let mut fault = known.is_none().then(|| format!("it does not begin with {}", columns.header()));
     let mut rows: Vec<Option<String>> = Vec::new();
     let mut last = 0_u64;
     for (row, line) in lines.zip(2..) {
-        let Some((step, _)) = parse(&row) else {
+        // Under a header that is no header, rows may still be good.
+        let found = known.or_else(|| row.matches(',').count().checked_sub(1)).filter(|&found| found <= columns.count());
+        let Some((step, found)) = found.and_then(|found| Some((columns.parse(&row, found)?.0, found))) else {
             fault.get_or_insert(format!("its line {line} is not the row of a step"));
             continue;
         };
@@ -66,16 +69,16 @@ fn read_losses(bytes: &[u8], steps_done: u64) -> (Vec<String>, Option<String>) {
         }
         last = step;
         if (1..=steps_done).contains(&step) {
-            let place = (step - 1) as usize;
-            rows.resize(rows.len().max(place + 1), None);
-            rows[place].get_or_insert(row);
+            let index = (step - 1) as usize;
+            rows.resize(rows.len().max(index + 1), None);
+            rows[index].get_or_insert_with(|| columns.widened(&row, found));
         }
     }
     if (rows.len() as u64) < steps_done {
         fault.get_or_insert(format!("it ends after step {}, before the checkpoint of step {steps_done}", rows.len()));
     }
     rows.resize(steps_done as usize, None);
-    let rows = (1..).zip(rows).map(|(step, row)| row.unwrap_or_else(|| lost_row(step)));
+    let rows = (1..).zip(rows).map(|(step, row)| row.unwrap_or_else(|| columns.lost_row(step)));
     (rows.collect(), fault)
 }
 
@@ -118,8 +121,9 @@ fn step_of_metrics(row: &str) -> Option<u64> {
 /// When it is there and cannot be read.
 pub fn last_step(path: &Path) -> Result<u64> {
     let text = read(path)?.unwrap_or_default();
-    let steps = text.split(|byte| *byte == b'\n').filter_map(|line| Some(parse(std::str::from_utf8(line).ok()?)?.0));
-    Ok(steps.max().unwrap_or(0))
+    let text = String::from_utf8_lossy(&text);
+    let step = |line: &str| line.split(',').nth(1)?.parse().ok();
+    Ok(text.lines().filter_map(step).max().unwrap_or(0))
 }
 
 /// Keeps a table of a run that starts over, if it has rows.
@@ -157,22 +161,32 @@ fn keep(path: &Path, bytes: &[u8], why: &str) -> Result<()> {
 mod tests {
     use super::*;
 
+    use super::super::losses::fixture::columns;
+
+    /// As an earlier version writes it, with three columns of losses.
     const GOOD: &str = "epoch,step,d,adv,pixel\n1,1,0.5,,0.25\n1,2,0.5,,0.25\n2,3,0.5,,0.25\n2,4,NaN,,0.25\n";
+
+    fn rows_of(text: &str, steps: u64) -> (Vec<String>, Option<String>) {
+        read_losses(text.as_bytes(), &columns(), steps)
+    }
+
+    fn row(step: u64) -> String {
+        columns().widened(GOOD.lines().nth(step as usize).unwrap(), 3)
+    }
 
     #[test]
     fn later_rows_and_a_torn_one_are_cut_off_silently() {
         for text in [GOOD.to_owned(), format!("{GOOD}2,5,0.5,"), format!("{GOOD}2,5,0.5,,0.25\n")] {
             for steps in 0..=4 {
-                let (rows, fault) = read_losses(text.as_bytes(), steps);
+                let (rows, fault) = rows_of(&text, steps);
                 assert_eq!(fault, None, "{text}");
-                assert_eq!(rows, GOOD.lines().skip(1).take(steps as usize).collect::<Vec<_>>());
+                assert_eq!(rows, (1..=steps).map(row).collect::<Vec<_>>());
             }
         }
     }
 
     #[test]
     fn every_other_fault_is_named_and_the_rows_beside_it_stay() {
-        let row = |step: u64| GOOD.lines().nth(step as usize).unwrap().to_owned();
         for (text, words, lost) in [
             (String::new(), "does not begin with epoch", &[1, 2, 3][..]),
             (GOOD.replace("epoch,", "time,"), "does not begin with epoch", &[]),
@@ -186,14 +200,14 @@ mod tests {
             (GOOD[..GOOD.len() - 28].to_owned(), "ends after step 2, before the checkpoint of step 3", &[3]),
             (GOOD[..GOOD.len() - 20].to_owned(), "ends after step 2, before the checkpoint of step 3", &[3]),
         ] {
-            let (rows, fault) = read_losses(text.as_bytes(), 3);
+            let (rows, fault) = rows_of(&text, 3);
             assert!(fault.as_ref().is_some_and(|fault| fault.contains(words)), "{text}: {fault:?}");
             let expected: Vec<String> =
-                (1..=3).map(|step| if lost.contains(&step) { lost_row(step) } else { row(step) }).collect();
+                (1..=3).map(|step| if lost.contains(&step) { columns().lost_row(step) } else { row(step) }).collect();
             assert_eq!(rows, expected, "{text}");
             // The table as written from these rows has no fault.
-            let text = format!("{HEADER}\n{}\n", rows.join("\n"));
-            assert_eq!(read_losses(text.as_bytes(), 3), (rows, None));
+            let text = format!("{}\n{}\n", columns().header(), rows.join("\n"));
+            assert_eq!(rows_of(&text, 3), (rows, None));
         }
     }
 
@@ -203,7 +217,7 @@ mod tests {
         let path = run.path().join("losses.csv");
         for number in 1..=3 {
             std::fs::write(&path, format!("{number}\n")).unwrap();
-            losses(&path, 1).unwrap();
+            losses(&path, &columns(), 1).unwrap();
         }
         for number in 1..=3 {
             let name = format!("losses-kept-{number}.csv");

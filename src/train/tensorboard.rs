@@ -115,11 +115,9 @@ impl EventFile {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn scalars<'a>(&mut self, step: u64, scalars: impl IntoIterator<Item = (&'a str, f64)>) -> Result<()> {
-        let value = scalars
-            .into_iter()
-            .map(|(tag, value)| Value { tag: tag.to_owned(), data: Some(Data::Scalar(value as f32)) })
-            .collect();
+    pub fn scalars(&mut self, step: u64, scalars: impl IntoIterator<Item = (String, f64)>) -> Result<()> {
+        let value =
+            scalars.into_iter().map(|(tag, value)| Value { tag, data: Some(Data::Scalar(value as f32)) }).collect();
         self.add(step, What::Summary(Summary { value }))
     }
 

@@ -13,8 +13,7 @@ use crate::engine::access::Control;
 use crate::engine::device::{Device, Place};
 use crate::engine::tensor::Tensor;
 use crate::exchange::Weights;
-use crate::gan::step::{Losses, StepOptions, TrainingStep};
-use crate::gan::{Init, Parameters};
+use crate::gan::{Init, Term, Trained, TrainingStep, values};
 
 pub struct Trainer {
     device: Device,
@@ -22,26 +21,23 @@ pub struct Trainer {
     steps: u64,
     /// What the device has.
     learning_rate: f64,
-    generator: Parameters,
-    /// `None` where nothing is adversarial.
-    discriminator: Option<Parameters>,
+    networks: Vec<Trained>,
+    terms: Vec<Term>,
     input: Tensor,
     target: Tensor,
     losses: Tensor,
     preview: Tensor,
-    options: StepOptions,
     config: TrainConfig,
 }
 
 impl Trainer {
-    /// Both networks at `place`, with the initial weights of the seed.
+    /// The networks at `place`, with the initial weights of the seed.
     ///
     /// # Errors
     /// When there is not that much memory, or the GPU cannot be used.
     pub fn new(config: &TrainConfig, place: Place) -> Result<Trainer> {
-        let options = config.step_options();
-        let TrainingStep { program, generator, discriminator, input, target, losses, preview } =
-            TrainingStep::record(&options)?;
+        let TrainingStep { program, networks, terms, input, target, losses, preview } =
+            TrainingStep::record(&config.objective())?;
         let control = Control { seed: config.seed, step: 0, learning_rate: config.lr };
         let device = Device::new(program, control, place, config.device_options())?;
         let config = config.clone();
@@ -49,13 +45,12 @@ impl Trainer {
             device,
             steps: 0,
             learning_rate: config.lr,
-            generator,
-            discriminator,
+            networks,
+            terms,
             input,
             target,
             losses,
             preview,
-            options,
             config,
         };
         trainer.initialise()?;
@@ -65,7 +60,7 @@ impl Trainer {
     fn initialise(&mut self) -> Result<()> {
         let init = Init { kind: self.config.init, gain: self.config.init_gain };
         let mut place = 0;
-        for parameters in [&self.generator].into_iter().chain(&self.discriminator) {
+        for Trained { parameters, .. } in &self.networks {
             for (index, spec) in parameters.specs.iter().enumerate() {
                 let values = init.values(spec, self.config.seed, place);
                 self.device.write(parameters.part(parameters.values, index), &values)?;
@@ -79,36 +74,35 @@ impl Trainer {
     /// the file has nothing keeps its own.
     ///
     /// # Errors
-    /// When the file has nothing of either network, or naming the tensor that is missing, too many, or of another
-    /// shape.
+    /// When the file has nothing of any network, or naming the tensor that is missing, too many, or of another shape.
     pub fn load_weights(&mut self, weights: &mut Weights) -> Result<Vec<&'static str>> {
-        let Trainer { device, generator, discriminator, .. } = self;
-        let names: Vec<String> = weights.specs().into_iter().map(|spec| spec.name).collect();
+        let Trainer { device, networks, .. } = self;
+        let theirs: Vec<String> = weights.specs().into_iter().map(|spec| spec.name).collect();
+        let is_of = |tensor: &str, network: &str| tensor.split_once('.').is_some_and(|(prefix, _)| prefix == network);
         let mut found = Vec::new();
-        for state in states(generator, discriminator.as_ref()).filter(State::is_weights) {
-            let prefix = format!("{}.", state.prefix);
-            let mut theirs = names.iter().filter(|name| name.starts_with(&prefix)).peekable();
+        for Trained { network, parameters } in networks.iter() {
+            let mut theirs = theirs.iter().filter(|name| is_of(name, network.name)).peekable();
             if theirs.peek().is_none() {
                 continue;
             }
+            let state = State { parameters, flat: parameters.values, prefix: network.name.to_owned() };
             state.load(device, |name, shape| weights.tensor(name, shape))?;
             let ours: HashSet<String> = state.specs().map(|spec| spec.name).collect();
             if let Some(name) = theirs.find(|name| !ours.contains(*name)) {
-                let network = state.prefix;
                 bail!(
-                    "--start-from: the file has {}, which the {network} of these settings does not have: give those \
-                     that it was made with, such as --norm",
-                    shortened(name)
+                    "--start-from: the file has {}, which the {} of these settings does not have: give those that it \
+                     was made with, such as --norm",
+                    shortened(name),
+                    network.name
                 );
             }
-            found.push(state.prefix);
+            found.push(network.name);
         }
+        let ours: Vec<&str> = networks.iter().map(|trained| trained.network.name).collect();
         ensure!(
             !found.is_empty(),
-            match names.iter().any(|name| name.starts_with("discriminator.")) {
-                true => "--start-from: the file holds a discriminator, which a run with --gan-loss none does not have",
-                false => "--start-from: the file has no tensor called generator.* or discriminator.*",
-            }
+            "--start-from: the file has no tensor of the networks of this run, which are called {}",
+            ours.iter().map(|name| format!("{name}.*")).collect::<Vec<_>>().join(" and ")
         );
         Ok(found)
     }
@@ -118,9 +112,8 @@ impl Trainer {
     /// # Errors
     /// Naming the tensor that is missing or has another shape.
     pub fn resume(&mut self, reader: &mut Reader, step: u64) -> Result<()> {
-        let Trainer { device, generator, discriminator, .. } = self;
-        states(generator, discriminator.as_ref())
-            .try_for_each(|state| state.load(device, |name, shape| reader.tensor(name, shape)))?;
+        let Trainer { device, networks, .. } = self;
+        states(networks).try_for_each(|state| state.load(device, |name, shape| reader.tensor(name, shape)))?;
         self.device.set_control(Control { step, ..self.device.control()? })?;
         self.steps = step;
         Ok(())
@@ -131,11 +124,16 @@ impl Trainer {
         self.steps
     }
 
-    /// One training step.
+    /// The loss terms of a step, in order.
+    pub fn terms(&self) -> &[Term] {
+        &self.terms
+    }
+
+    /// One training step. Returns the values of its loss terms.
     ///
     /// # Errors
     /// When the device has failed.
-    pub fn step(&mut self, pictures: &Pictures, learning_rate: f64) -> Result<Losses> {
+    pub fn step(&mut self, pictures: &Pictures, learning_rate: f64) -> Result<Vec<f32>> {
         if learning_rate != self.learning_rate {
             self.device.set_control(Control { learning_rate, ..self.device.control()? })?;
             self.learning_rate = learning_rate;
@@ -144,16 +142,16 @@ impl Trainer {
         self.device.write_samples(self.target, pictures.targets())?;
         self.device.execute()?;
         self.steps += 1;
-        Ok(Losses::of(&self.options, &self.device.read(self.losses)?))
+        Ok(values(&self.terms, &self.device.read(self.losses)?))
     }
 
-    /// Whether all weights and moments are finite: an update can overflow while the losses before it still were fine.
+    /// True if all weights and moments are finite: an update can overflow while the losses before it were still fine.
     ///
     /// # Errors
     /// When the device has failed.
     pub fn is_finite(&mut self) -> Result<bool> {
-        let Trainer { device, generator, discriminator, .. } = self;
-        for state in states(generator, discriminator.as_ref()) {
+        let Trainer { device, networks, .. } = self;
+        for state in states(networks) {
             if !device.is_finite(state.flat)? {
                 return Ok(false);
             }
@@ -161,7 +159,7 @@ impl Trainer {
         Ok(true)
     }
 
-    /// What the generator now makes of the input of `pair`, with dropout as in training.
+    /// The generator's picture of the input of `pair`, with dropout as in training.
     ///
     /// # Errors
     /// When the device has failed.
@@ -179,35 +177,26 @@ impl Trainer {
         self.device.execute_on_demand()?;
         self.device.read(self.preview)
     }
-
-    fn states(&self) -> impl Iterator<Item = State<'_>> {
-        states(&self.generator, self.discriminator.as_ref())
-    }
 }
 
-/// Everything that a checkpoint holds of the networks: first the weights of both, then the moments.
-fn states<'a>(generator: &'a Parameters, discriminator: Option<&'a Parameters>) -> impl Iterator<Item = State<'a>> {
-    let networks = [
-        (Some(generator), ["generator", "adam.first.generator", "adam.second.generator"]),
-        (discriminator, ["discriminator", "adam.first.discriminator", "adam.second.discriminator"]),
-    ];
-    (0..3).flat_map(move |kind| {
-        networks.into_iter().filter_map(move |(parameters, prefixes)| {
-            let parameters = parameters?;
+/// Everything that a checkpoint holds of the networks: the weights of all of them, then the moments.
+fn states(networks: &[Trained]) -> impl Iterator<Item = State<'_>> {
+    ["", "adam.first.", "adam.second."].into_iter().enumerate().flat_map(move |(kind, prefix)| {
+        networks.iter().map(move |Trained { network, parameters }| {
             let flat = [parameters.values, parameters.moments[0], parameters.moments[1]][kind];
-            Some(State { parameters, flat, prefix: prefixes[kind] })
+            State { parameters, flat, prefix: format!("{prefix}{}", network.name) }
         })
     })
 }
 
 impl Tensors for Trainer {
     fn specs(&self) -> Vec<TensorSpec> {
-        self.states().flat_map(|state| state.specs().collect::<Vec<_>>()).collect()
+        states(&self.networks).flat_map(|state| state.specs().collect::<Vec<_>>()).collect()
     }
 
     fn read(&self, index: usize) -> Result<Vec<f32>> {
         let mut index = index;
-        for state in self.states() {
+        for state in states(&self.networks) {
             let count = state.parameters.specs.len();
             if index < count {
                 return state.read(&self.device, index);

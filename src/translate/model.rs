@@ -180,7 +180,7 @@ impl Model {
         match weights {
             Some(weights) => device.write(parameters.values, &weights)?,
             None => {
-                let state = State { parameters: &parameters, flat: parameters.values, prefix: "generator" };
+                let state = State { parameters: &parameters, flat: parameters.values, prefix: "generator".to_owned() };
                 let mut weights = Weights::of_generator(&self.checkpoint)?;
                 state.load(&mut device, |name, shape| weights.tensor(name, shape))?;
             }

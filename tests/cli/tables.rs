@@ -61,7 +61,7 @@ fn losses_that_are_not_as_a_run_leaves_them_are_kept_and_the_run_goes_on() {
         // All rows that could be read are there, and those of new steps.
         let rows = |steps: usize| -> Vec<String> {
             let mut rows = scene.rows("whole");
-            lost.iter().for_each(|step| rows[step - 1] = format!(",{step},,,"));
+            lost.iter().for_each(|step| rows[step - 1] = format!(",{step},,,,,,"));
             rows.truncate(steps);
             rows
         };

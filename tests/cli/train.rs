@@ -25,7 +25,7 @@ fn a_run_folder_holds_settings_losses_samples_and_checkpoints() {
     for (number, row) in rows.iter().enumerate() {
         let values: Vec<f32> = row.split(',').map(|value| value.parse().unwrap()).collect();
         assert_eq!(values[..2], [1.0, number as f32 + 1.0]);
-        assert!(values[2..].len() == 3 && values[2..].iter().all(|value| value.is_finite() && *value > 0.0), "{row}");
+        assert!(values[2..].len() == 6 && values[2..].iter().all(|value| value.is_finite() && *value > 0.0), "{row}");
         // The pictures are in [-1, 1].
         assert!(values[4] < 2.0, "{row}");
     }

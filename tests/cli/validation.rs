@@ -187,7 +187,7 @@ fn the_report_shows_the_whole_run_also_after_it_went_on() {
     let first = report();
     // Before the first step, and every second.
     assert_eq!(first.matches("data:image/jpeg;base64,").count(), 3);
-    assert_eq!(first.matches("<figure class=\"chart\"").count(), 6);
+    assert_eq!(first.matches("<figure class=\"chart\"").count(), 9);
     assert!(first.contains("finished") && first.contains("checkpoints/best.safetensors"));
     scene.run("train --resume run --steps 8");
     let second = report();

@@ -4,8 +4,7 @@ use std::sync::OnceLock;
 
 use pixtape::engine::access::Control;
 use pixtape::engine::device::cuda::{Cuda, CudaOptions};
-use pixtape::gan::step::{GanLoss, PixelLoss, StepOptions};
-use pixtape::gan::{Norm, Parameters, PatchGan, Recipe, UNet};
+use pixtape::gan::{GanLoss, Norm, Parameters, PatchGan, Pix2Pix, PixelLoss, Recipe, UNet};
 
 use super::driver::on_device;
 use crate::networks::published;
@@ -19,7 +18,7 @@ use crate::training::traces;
 const STEPS: usize = 20;
 
 fn record() -> (pixtape::engine::program::Program, Handles) {
-    state::record(&StepOptions::of(Recipe::PytorchGan, 64, 8, 0.5))
+    state::record(&Pix2Pix::small(Recipe::PytorchGan, 64, 8, 0.5))
 }
 
 /// The outcome of a run: losses by step, and each parameter tensor at the end by name.
@@ -205,7 +204,7 @@ fn ten_steps_at_64_match_pytorch() {
 #[test]
 fn steps_of_every_kind_are_the_cpus() {
     on_device(|| {
-        let of = |recipe| StepOptions { accumulate: 2, ..StepOptions::of(recipe, 64, 4, 0.5) };
+        let of = |recipe| Pix2Pix { accumulate: 2, ..Pix2Pix::small(recipe, 64, 4, 0.5) };
         let isola = of(Recipe::Isola);
         let generator = UNet { input_channels: 1, output_channels: 2, norm: Norm::InstanceAffine, ..isola.generator };
         let discriminator = PatchGan { input_channels: 2, norm: Norm::InstanceAffine, ..isola.discriminator };
@@ -213,8 +212,8 @@ fn steps_of_every_kind_are_the_cpus() {
             of(Recipe::PytorchGan),
             of(Recipe::BlockCk),
             isola,
-            StepOptions { gan_loss: GanLoss::None, pixel_loss: PixelLoss::L2, ..isola },
-            StepOptions { pixel_loss: PixelLoss::None, conditional: false, generator, discriminator, ..isola },
+            Pix2Pix { gan_loss: GanLoss::None, pixel_loss: PixelLoss::L2, ..isola },
+            Pix2Pix { pixel_loss: PixelLoss::None, conditional: false, generator, discriminator, ..isola },
         ] {
             let run = |engine: Engine| {
                 let (program, handles) = state::record(&options);
@@ -245,7 +244,7 @@ fn steps_of_every_kind_are_the_cpus() {
 /// No pass of CUDA's own joins the two yet; the step that the CPU's pass records has to be right wherever it runs.
 #[test]
 fn a_weight_gradient_with_its_update_changes_no_bit() {
-    let options = StepOptions::of(Recipe::PytorchGan, 32, 8, 0.5);
+    let options = Pix2Pix::small(Recipe::PytorchGan, 32, 8, 0.5);
     on_device(|| assert!(state::assert_rewrites_change_no_bit("rewritten", &options, Engine::Cuda, 2) > 0));
 }
 

@@ -135,11 +135,11 @@ macro_rules! fixture {
 }
 
 fn all_published() -> Vec<Published> {
-    let isola = UNet::of(Recipe::Isola);
+    let isola = UNet::published(Recipe::Isola);
     let affine = UNet { norm: Norm::InstanceAffine, ..isola };
     let all = [
-        (fixture!("pytorch-gan"), UNet::of(Recipe::PytorchGan), ReceptiveField::R94),
-        (fixture!("block-ck"), UNet::of(Recipe::BlockCk), ReceptiveField::Map70),
+        (fixture!("pytorch-gan"), UNet::published(Recipe::PytorchGan), ReceptiveField::R94),
+        (fixture!("block-ck"), UNet::published(Recipe::BlockCk), ReceptiveField::Map70),
         (fixture!("isola"), isola, ReceptiveField::R70),
         (fixture!("isola-affine"), affine, ReceptiveField::R70),
         (fixture!("isola-encoder-decoder"), UNet { skips: Skips::EncoderDecoder, ..isola }, ReceptiveField::R70),

@@ -23,8 +23,7 @@ use pixtape::engine::program::{Program, RecordedStep};
 use pixtape::engine::rewrite::CPU;
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::{DType, Shape};
-use pixtape::gan::Recipe;
-use pixtape::gan::step::{StepOptions, TrainingStep};
+use pixtape::gan::{Pix2Pix, Recipe, TrainingStep};
 
 use crate::support::machine::Engine;
 
@@ -152,7 +151,7 @@ fn programs() -> Vec<Program> {
 }
 
 fn published(recipe: Recipe) -> TrainingStep {
-    TrainingStep::record(&StepOptions::of(recipe, 256, 64, 0.5)).expect("a step")
+    TrainingStep::record(&Pix2Pix::small(recipe, 256, 64, 0.5)).expect("a step")
 }
 
 /// A step can be done on any GPU, and its implementations can be told apart.

@@ -1,15 +1,14 @@
 //! Gradients added up over several batches are those of one large batch, dropout included.
 
 use clap::ValueEnum;
-use pixtape::gan::step::{GanLoss, StepOptions};
-use pixtape::gan::{Norm, PatchGan, Recipe, UNet};
+use pixtape::gan::{GanLoss, Norm, PatchGan, Pix2Pix, Recipe, UNet};
 
 use super::state::{self, CONTROL};
 use crate::support::compare::{Tolerance, assert_close};
 use crate::support::machine::{Engine, arena};
 
 /// The mean losses of each of three steps, and the parameters at the end.
-fn train(options: &StepOptions) -> (Vec<f64>, Vec<f64>) {
+fn train(options: &Pix2Pix) -> (Vec<f64>, Vec<f64>) {
     let (program, handles) = state::record(options);
     let mut machine = arena(Engine::F64, program, CONTROL);
     handles.load(&mut *machine);
@@ -18,18 +17,19 @@ fn train(options: &StepOptions) -> (Vec<f64>, Vec<f64>) {
         handles.show(&mut *machine, step);
         machine.execute();
         let values = machine.read(handles.losses);
-        let of = |place: usize| values.iter().skip(place).step_by(4).sum::<f64>() / options.accumulate as f64;
-        losses.extend((0..4).map(of));
+        let each = values.len() / options.accumulate;
+        let mean = |index: usize| values.iter().skip(index).step_by(each).sum::<f64>() / options.accumulate as f64;
+        losses.extend((0..each).map(mean));
     }
     let parameters = handles.networks().into_iter().flat_map(|(_, parameters)| machine.read(parameters.values));
     (losses, parameters.collect())
 }
 
-fn compare(what: &str, options: StepOptions) {
-    let (losses, parameters) = train(&StepOptions { batch: 4, accumulate: 1, ..options });
+fn compare(what: &str, options: Pix2Pix) {
+    let (losses, parameters) = train(&Pix2Pix { batch: 4, accumulate: 1, ..options });
     assert!(losses.iter().all(|x| x.is_finite()));
     for (batch, accumulate) in [(1, 4), (2, 2)] {
-        let (parts_losses, parts_parameters) = train(&StepOptions { batch, accumulate, ..options });
+        let (parts_losses, parts_parameters) = train(&Pix2Pix { batch, accumulate, ..options });
         let what = format!("{what}, {accumulate} batches of {batch}");
         // Sums in another order, in f64: 1e-16, which three steps amplify as those of the traces.
         let tolerance = Tolerance { of_each: 0.0, of_largest: 1e-11 };
@@ -41,11 +41,11 @@ fn compare(what: &str, options: StepOptions) {
 #[test]
 fn parts_of_a_batch_teach_what_the_batch_teaches() {
     for &recipe in Recipe::value_variants() {
-        compare(&format!("{recipe:?}"), StepOptions::of(recipe, 64, 2, 0.5));
+        compare(&format!("{recipe:?}"), Pix2Pix::small(recipe, 64, 2, 0.5));
     }
-    let isola = StepOptions::of(Recipe::Isola, 64, 2, 0.5);
+    let isola = Pix2Pix::small(Recipe::Isola, 64, 2, 0.5);
     let norm = Norm::InstanceAffine;
     let (generator, discriminator) = (UNet { norm, ..isola.generator }, PatchGan { norm, ..isola.discriminator });
-    compare("affine", StepOptions { generator, discriminator, ..isola });
-    compare("L1 alone", StepOptions { gan_loss: GanLoss::None, ..isola });
+    compare("affine", Pix2Pix { generator, discriminator, ..isola });
+    compare("L1 alone", Pix2Pix { gan_loss: GanLoss::None, ..isola });
 }

@@ -5,8 +5,7 @@ use pixtape::engine::access::Control;
 use pixtape::engine::device::cpu::with_threads;
 use pixtape::engine::plan::{Dependencies, Plan};
 use pixtape::engine::tensor::DType;
-use pixtape::gan::Recipe;
-use pixtape::gan::step::StepOptions;
+use pixtape::gan::{Pix2Pix, Recipe};
 
 use super::state::{self, CONTROL};
 use crate::support::compare::assert_same_bits;
@@ -15,7 +14,7 @@ use crate::support::machine::{Engine, arena, checked};
 /// Everything that training changes, after a few steps.
 fn train(threads: usize, seed: u64) -> Vec<f64> {
     let work = || {
-        let (program, handles) = state::record(&StepOptions::of(Recipe::PytorchGan, 64, 8, 0.5));
+        let (program, handles) = state::record(&Pix2Pix::small(Recipe::PytorchGan, 64, 8, 0.5));
         let mut machine = arena(Engine::F32, program, Control { seed, ..CONTROL });
         handles.load(&mut *machine);
         for step in 0..4 {
@@ -41,13 +40,13 @@ fn runs_repeat_to_the_bit() {
 fn orders_and_memory_change_no_bit() {
     for recipe in Recipe::value_variants() {
         for accumulate in [1, 2] {
-            let options = StepOptions { accumulate, ..StepOptions::of(*recipe, 64, 8, 0.5) };
+            let options = Pix2Pix { accumulate, ..Pix2Pix::small(*recipe, 64, 8, 0.5) };
             check_orders(&format!("{recipe:?} of {accumulate}"), &options);
         }
     }
 }
 
-fn check_orders(what: &str, options: &StepOptions) {
+fn check_orders(what: &str, options: &Pix2Pix) {
     let run = |seed: Option<u64>, check: bool| {
         let (program, handles) = state::record(options);
         let start = if check { checked } else { arena };
@@ -75,7 +74,7 @@ fn check_orders(what: &str, options: &StepOptions) {
 #[test]
 fn previews_leave_training_alone() {
     let train = |previews: bool| {
-        let (program, handles) = state::record(&StepOptions::of(Recipe::PytorchGan, 64, 8, 0.5));
+        let (program, handles) = state::record(&Pix2Pix::small(Recipe::PytorchGan, 64, 8, 0.5));
         let mut machine = arena(Engine::F32, program, CONTROL);
         handles.load(&mut *machine);
         for step in 0..3 {
@@ -93,7 +92,7 @@ fn previews_leave_training_alone() {
 /// The arena is worth having: what a step passes on within itself takes at most three quarters of its buffers' sum.
 #[test]
 fn the_arena_is_smaller_than_its_buffers() {
-    let (program, _) = state::record(&StepOptions::of(Recipe::PytorchGan, 256, 64, 0.5));
+    let (program, _) = state::record(&Pix2Pix::small(Recipe::PytorchGan, 256, 64, 0.5));
     let transient =
         program.buffers().iter().filter(|(_, b)| b.lifetime == pixtape::engine::program::Lifetime::Transient);
     let separate: usize = transient.map(|(_, buffer)| buffer.count() * buffer.dtype.bytes()).sum();

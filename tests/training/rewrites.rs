@@ -9,8 +9,7 @@ use pixtape::engine::program::Program;
 use pixtape::engine::rewrite::CPU;
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::Tensor;
-use pixtape::gan::step::{StepOptions, StepOrder};
-use pixtape::gan::{Parameters, Recipe, Role, Spec};
+use pixtape::gan::{Parameters, Pix2Pix, Recipe, Role, Spec, StepOrder};
 
 use super::state::{self, CONTROL};
 use crate::support::compare::assert_same_bits;
@@ -28,7 +27,7 @@ fn rewrites_change_no_bit() {
     for recipe in Recipe::value_variants() {
         for (accumulate, batch) in [(1, 1), (1, 3), (2, 1)] {
             for engine in [Engine::F32, Engine::F64] {
-                let options = StepOptions { accumulate, batch, ..StepOptions::of(*recipe, 32, 8, 0.5) };
+                let options = Pix2Pix { accumulate, batch, ..Pix2Pix::small(*recipe, 32, 8, 0.5) };
                 let what = format!("{recipe:?}, {accumulate} x {batch}");
                 let joined = state::assert_rewrites_change_no_bit(&what, &options, engine, 3);
                 // A gradient that gathers has several writers.
@@ -37,7 +36,7 @@ fn rewrites_change_no_bit() {
         }
     }
     for step_order in StepOrder::value_variants() {
-        let options = StepOptions { step_order: *step_order, ..StepOptions::of(Recipe::PytorchGan, 32, 8, 0.5) };
+        let options = Pix2Pix { step_order: *step_order, ..Pix2Pix::small(Recipe::PytorchGan, 32, 8, 0.5) };
         let joined = state::assert_rewrites_change_no_bit(&format!("{step_order:?}"), &options, Engine::F32, 3);
         assert!(joined > 0, "{step_order:?}");
     }
@@ -46,14 +45,14 @@ fn rewrites_change_no_bit() {
 /// The shapes of the full recipe, at which the matrix product cuts its work.
 #[test]
 fn rewrites_change_no_bit_at_full_size() {
-    let options = StepOptions::of(Recipe::PytorchGan, 256, 64, 0.5);
+    let options = Pix2Pix::small(Recipe::PytorchGan, 256, 64, 0.5);
     assert!(state::assert_rewrites_change_no_bit("full size", &options, Engine::F32, 2) > 0);
 }
 
 #[test]
 fn adam_joins_every_weight_gradient_of_the_published_steps() {
     for recipe in Recipe::value_variants() {
-        let (program, handles) = state::record(&StepOptions::of(*recipe, 256, 64, 0.5));
+        let (program, handles) = state::record(&Pix2Pix::small(*recipe, 256, 64, 0.5));
         let weights = |program: &Program| count(program, "conv_wgrad") + count(program, "conv_wgrad_adam");
         // The last layer of pytorch-gan is folded: its own weight gradient is a sum of the folded one's taps.
         let folded = count(&program, "upsample_fold_grad");

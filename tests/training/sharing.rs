@@ -9,16 +9,15 @@ use pixtape::engine::ops::detach::detach;
 use pixtape::engine::ops::loss::{Criterion, Loss};
 use pixtape::engine::program::Program;
 use pixtape::engine::tape::Tape;
-use pixtape::gan::step::StepOptions;
-use pixtape::gan::{Draws, Parameters, Recipe};
+use pixtape::gan::{Draws, Parameters, Pix2Pix, Recipe};
 
 use super::state::{self, CONTROL, Handles};
 use crate::support::compare::{Tolerance, assert_close, assert_same_bits};
 use crate::support::machine::{Engine, arena};
 
 /// The step as usually coded, without its updates.
-fn record_unshared(options: &StepOptions) -> (Program, Handles) {
-    let StepOptions { generator: unet, discriminator: patchgan, batch, height, width, .. } = *options;
+fn record_unshared(options: &Pix2Pix) -> (Program, Handles) {
+    let Pix2Pix { generator: unet, discriminator: patchgan, batch, height, width, .. } = *options;
     let mut tape = Tape::new();
     let generator = Parameters::new(&mut tape, unet.specs());
     let discriminator = Parameters::new(&mut tape, patchgan.specs());
@@ -39,7 +38,7 @@ fn record_unshared(options: &StepOptions) -> (Program, Handles) {
     };
     let judged = patchgan.forward(&mut tape, &discriminator, seen_fake);
     let fooled = loss(judged, Criterion::Mse { target: 1.0 }, 1.0, 0);
-    let pixel = loss(fake, Criterion::L1 { target }, options.pixel_weight, 1);
+    let pixel = loss(fake, Criterion::L1 { target }, options.lambda_pixel, 1);
     tape.backward(&[&fooled, &pixel], &[generator.values]).expect("G's half");
 
     let seen_real = tape.transient(pair);
@@ -50,7 +49,8 @@ fn record_unshared(options: &StepOptions) -> (Program, Handles) {
     let on_real = loss(on_real, Criterion::Mse { target: 1.0 }, 0.5, 2);
     let on_fake = loss(on_fake, Criterion::Mse { target: 0.0 }, 0.5, 3);
     tape.backward(&[&on_real, &on_fake], &[discriminator.values]).expect("D's half");
-    (tape.finish(), Handles { generator, discriminator: Some(discriminator), input, target, losses })
+    let networks = vec![("generator", generator), ("discriminator", discriminator)];
+    (tape.finish(), Handles { networks, input, target, losses })
 }
 
 /// Losses, G's gradients and D's gradients of one step, in f32.
@@ -63,7 +63,7 @@ fn gradients((program, handles): (Program, Handles)) -> [Vec<f64>; 3] {
     [handles.losses, generator.1.gradients, discriminator.1.gradients].map(|tensor| machine.read(tensor))
 }
 
-fn compare(options: StepOptions) {
+fn compare(options: Pix2Pix) {
     let [losses, of_generator, of_discriminator] = gradients(state::record(&options));
     let [unshared_losses, unshared_of_generator, unshared_of_discriminator] = gradients(record_unshared(&options));
     let what = |name: &str| format!("{name} at {} of width {}", options.height, options.generator.width);
@@ -77,12 +77,12 @@ fn compare(options: StepOptions) {
 
 #[test]
 fn sharing_keeps_the_bits_of_small_networks() {
-    compare(StepOptions { batch: 2, ..StepOptions::of(Recipe::PytorchGan, 64, 8, 0.5) });
-    compare(StepOptions::of(Recipe::PytorchGan, 64, 8, 0.5));
-    compare(StepOptions::of(Recipe::PytorchGan, 128, 8, 0.5));
+    compare(Pix2Pix { batch: 2, ..Pix2Pix::small(Recipe::PytorchGan, 64, 8, 0.5) });
+    compare(Pix2Pix::small(Recipe::PytorchGan, 64, 8, 0.5));
+    compare(Pix2Pix::small(Recipe::PytorchGan, 128, 8, 0.5));
 }
 
 #[test]
 fn sharing_keeps_the_bits_of_the_full_recipe() {
-    compare(StepOptions::of(Recipe::PytorchGan, 256, 64, 0.5));
+    compare(Pix2Pix::small(Recipe::PytorchGan, 256, 64, 0.5));
 }

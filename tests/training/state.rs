@@ -3,8 +3,7 @@
 use pixtape::engine::access::Control;
 use pixtape::engine::rewrite::CPU;
 use pixtape::engine::tensor::Tensor;
-use pixtape::gan::Parameters;
-use pixtape::gan::step::{StepOptions, TrainingStep};
+use pixtape::gan::{Parameters, Pix2Pix, TrainingStep};
 
 use crate::support::compare::assert_same_bits;
 use crate::support::machine::{Engine, Machine, arena, checked};
@@ -17,17 +16,17 @@ pub const CONTROL: Control = Control { seed: 7, step: 0, learning_rate: 2e-4 };
 
 /// The tensors of a recorded step by which the host deals with it once the program is with a device.
 pub struct Handles {
-    pub generator: Parameters,
-    pub discriminator: Option<Parameters>,
+    pub networks: Vec<(&'static str, Parameters)>,
     pub input: Tensor,
     pub target: Tensor,
     pub losses: Tensor,
 }
 
-pub fn record(options: &StepOptions) -> (pixtape::engine::program::Program, Handles) {
-    let TrainingStep { program, generator, discriminator, input, target, losses, .. } =
+pub fn record(options: &Pix2Pix) -> (pixtape::engine::program::Program, Handles) {
+    let TrainingStep { program, networks, input, target, losses, .. } =
         TrainingStep::record(options).expect("the step can be recorded");
-    (program, Handles { generator, discriminator, input, target, losses })
+    let networks = networks.into_iter().map(|trained| (trained.network.name, trained.parameters)).collect();
+    (program, Handles { networks, input, target, losses })
 }
 
 /// Sets every parameter of a network by its name.
@@ -40,8 +39,7 @@ pub fn load(machine: &mut dyn Machine, owner: &str, parameters: &Parameters) {
 
 impl Handles {
     pub fn networks(&self) -> Vec<(&'static str, &Parameters)> {
-        let discriminator = self.discriminator.as_ref().map(|parameters| ("discriminator", parameters));
-        [("generator", &self.generator)].into_iter().chain(discriminator).collect()
+        self.networks.iter().map(|(name, parameters)| (*name, parameters)).collect()
     }
 
     pub fn load(&self, machine: &mut dyn Machine) {
@@ -65,7 +63,7 @@ impl Handles {
 /// Asserts that everything that training changes has the same bits after some steps of the program as recorded and as
 /// rewritten; returns how many weight gradients took in their update. Moments are far from zero by the second step, and
 /// dropout draws anew in each.
-pub fn assert_rewrites_change_no_bit(what: &str, options: &StepOptions, engine: Engine, steps: usize) -> usize {
+pub fn assert_rewrites_change_no_bit(what: &str, options: &Pix2Pix, engine: Engine, steps: usize) -> usize {
     let run = |rewrite: bool, check: bool| {
         let (program, handles) = record(options);
         let program = if rewrite { program.rewritten(CPU) } else { program };

@@ -5,8 +5,7 @@
 //! gradient, goes the other way, and the norms over 2x2 maps amplify it. So f32 may stray as far as PyTorch's own f32
 //! does.
 
-use pixtape::gan::step::StepOptions;
-use pixtape::gan::{Norm, PatchGan, Recipe, UNet};
+use pixtape::gan::{Norm, PatchGan, Pix2Pix, Recipe, UNet};
 use serde::Deserialize;
 
 use super::state::{self, CONTROL, Handles};
@@ -17,7 +16,7 @@ use crate::support::machine::{Engine, Machine, arena};
 struct Traces {
     ngf: usize,
     ndf: usize,
-    pixel_weight: f64,
+    lambda_pixel: f64,
     lr: f64,
     beta1: f64,
     beta2: f64,
@@ -55,8 +54,8 @@ struct Final {
 
 fn traces() -> Traces {
     let traces: Traces = serde_json::from_str(include_str!("../fixtures/traces.json")).expect("the traces");
-    let options = StepOptions::of(Recipe::PytorchGan, 64, traces.ngf, 0.0);
-    assert_eq!((traces.pixel_weight, traces.ndf), (options.pixel_weight, traces.ngf));
+    let options = Pix2Pix::small(Recipe::PytorchGan, 64, traces.ngf, 0.0);
+    assert_eq!((traces.lambda_pixel, traces.ndf), (options.lambda_pixel, traces.ngf));
     let adam = options.adam;
     assert_eq!([traces.beta1, traces.beta2, traces.eps], [adam.beta1, adam.beta2, adam.epsilon]);
     assert_eq!((traces.lr, traces.seed), (CONTROL.learning_rate, CONTROL.seed));
@@ -65,16 +64,16 @@ fn traces() -> Traces {
 }
 
 /// The step of a recipe as the reference names it.
-fn options(recipe: &str, size: usize, width: usize, dropout: f64) -> StepOptions {
-    let of = |recipe| StepOptions::of(recipe, size, width, dropout);
+fn options(recipe: &str, size: usize, width: usize, dropout: f64) -> Pix2Pix {
+    let of = |recipe| Pix2Pix::small(recipe, size, width, dropout);
     match recipe {
         "pytorch-gan" => of(Recipe::PytorchGan),
         "block-ck" => of(Recipe::BlockCk),
         "isola" => of(Recipe::Isola),
         "isola-affine" => {
-            let StepOptions { generator, discriminator, .. } = of(Recipe::Isola);
+            let Pix2Pix { generator, discriminator, .. } = of(Recipe::Isola);
             let norm = Norm::InstanceAffine;
-            StepOptions {
+            Pix2Pix {
                 generator: UNet { norm, ..generator },
                 discriminator: PatchGan { norm, ..discriminator },
                 ..of(Recipe::Isola)

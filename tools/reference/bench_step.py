@@ -61,7 +61,7 @@ def build(words, device, batch, size, width):
     import torch
 
     from models import Discriminator, GeneratorUNet
-    from train_step import ADAM, PIXEL_WEIGHT, discriminator_loss, generator_loss, mse_to
+    from train_step import ADAM, LAMBDA_PIXEL, discriminator_loss, generator_loss, mse_to
 
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = True
@@ -93,7 +93,7 @@ def build(words, device, batch, size, width):
             discriminator.requires_grad_(False)
         with autocast:
             fake, adv, pixel = generator_loss(generator, discriminator, condition, image)
-            loss = adv + PIXEL_WEIGHT * pixel
+            loss = adv + LAMBDA_PIXEL * pixel
         loss.backward()
         adam_g.step()
         discriminator.requires_grad_(True)

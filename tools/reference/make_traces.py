@@ -20,7 +20,7 @@ import torch
 from fixture import FIXTURES, tensor
 from models import MaskSource, load_values
 from recipes import RECIPES, cancelled_biases
-from train_step import ADAM, PIXEL_WEIGHT
+from train_step import ADAM, LAMBDA_PIXEL
 
 STEPS, WIDTH, SEED, PARAMETER_SCALE = 10, 8, 7, 2.0**-3
 DEPTH_OF_SIZE = {64: 6, 256: 8}
@@ -116,7 +116,7 @@ def main():
         "batch": 1,
         "ngf": WIDTH,
         "ndf": WIDTH,
-        "pixel_weight": PIXEL_WEIGHT,
+        "lambda_pixel": LAMBDA_PIXEL,
         "lr": ADAM["lr"],
         "beta1": ADAM["betas"][0],
         "beta2": ADAM["betas"][1],

@@ -6,7 +6,7 @@ Each updates both networks and returns (d, adv, pixel), which are from before th
 import torch
 import torch.nn.functional as F
 
-PIXEL_WEIGHT = 100
+LAMBDA_PIXEL = 100
 ADAM = {"lr": 2e-4, "betas": (0.5, 0.999), "eps": 1e-8}
 
 
@@ -23,7 +23,7 @@ def logits_to(prediction, target):
 
 
 def generator_loss(generator, discriminator, condition, image):
-    """(fake, adv, pixel); the generator minimises adv + PIXEL_WEIGHT * pixel."""
+    """(fake, adv, pixel); the generator minimises adv + LAMBDA_PIXEL * pixel."""
     fake = generator(condition)
     return fake, mse_to(discriminator(fake, condition), 1.0), F.l1_loss(fake, image)
 
@@ -42,7 +42,7 @@ def update(optimiser, loss):
 def pytorch_gan(generator, discriminator, optimiser_g, optimiser_d, condition, image, masks=None):
     """The generator first, then the discriminator on the same fake."""
     fake, adv, pixel = generator_loss(generator, discriminator, condition, image)
-    update(optimiser_g, adv + PIXEL_WEIGHT * pixel)
+    update(optimiser_g, adv + LAMBDA_PIXEL * pixel)
     d = discriminator_loss(discriminator, condition, image, fake)
     update(optimiser_d, d)
     return d, adv, pixel
@@ -59,7 +59,7 @@ def block_ck(generator, discriminator, optimiser_g, optimiser_d, condition, imag
         masks.forward = 1
     fake = generator(condition)
     adv, pixel = bce_to(discriminator(fake, condition), 1.0), F.l1_loss(fake, image)
-    update(optimiser_g, adv + PIXEL_WEIGHT * pixel)
+    update(optimiser_g, adv + LAMBDA_PIXEL * pixel)
     return d, adv, pixel
 
 
@@ -69,5 +69,5 @@ def isola(generator, discriminator, optimiser_g, optimiser_d, condition, image, 
     d = discriminator_loss(discriminator, condition, image, fake, logits_to)
     update(optimiser_d, d)
     adv, pixel = logits_to(discriminator(fake, condition), 1.0), F.l1_loss(fake, image)
-    update(optimiser_g, adv + PIXEL_WEIGHT * pixel)
+    update(optimiser_g, adv + LAMBDA_PIXEL * pixel)
     return d, adv, pixel

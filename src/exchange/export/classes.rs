@@ -4,7 +4,6 @@
 //! choose. A class may take the names and shapes and yet compute something else, where the order within a block
 //! differs: that counts as a difference too.
 
-use crate::gan::step::StepOptions;
 use crate::gan::{BlockOrder, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, Skips, UNet};
 
 /// The width and the depth that the other classes have.
@@ -53,7 +52,7 @@ pub fn of_generator(unet: &UNet) -> String {
     class.differs(recipe == Recipe::BlockCk && [input_channels, output_channels] != [3, 3], || {
         format!("{input_channels} to {output_channels} channels (the class has 3 to 3)")
     });
-    let published = UNet::of(recipe);
+    let published = UNet::published(recipe);
     class.differs(last_layer != published.last_layer, || {
         let layer = match last_layer {
             LastLayer::Resize => "nearest x2, zeros and a convolution",
@@ -70,9 +69,10 @@ pub fn of_generator(unet: &UNet) -> String {
     class.describe()
 }
 
-/// The class that takes an exported discriminator, in a sentence; or that there is none, and why.
-pub fn of_discriminator(options: &StepOptions) -> String {
-    let PatchGan { receptive_field, input_channels, width, norm, sigmoid } = options.discriminator;
+/// The class that takes an exported discriminator, in a sentence; or that there is none, and why. `input` names the
+/// channels of its input.
+pub fn of_discriminator(patchgan: &PatchGan, input: &str) -> String {
+    let PatchGan { receptive_field, input_channels, width, norm, sigmoid } = *patchgan;
     let authors = |class: &str, layers: &str| {
         let norm_layer = norm_layer(norm);
         Class::new(format!("the authors' {class}({input_channels}, ndf={width}, {layers}norm_layer={norm_layer})"))
@@ -108,12 +108,7 @@ pub fn of_discriminator(options: &StepOptions) -> String {
         let end = if sigmoid { "a sigmoid" } else { "no sigmoid" };
         format!("{end} at the end")
     });
-    let sees = match (options.conditional, options.generator.recipe.puts_condition_first()) {
-        (false, _) => "the picture alone",
-        (true, true) => "the condition, then the picture, in its channels",
-        (true, false) => "the picture, then the condition, in its channels",
-    };
-    class.remarks.push(format!("it sees {sees}"));
+    class.remarks.push(format!("its input channels are those of {input}, in this order"));
     class.describe()
 }
 
@@ -174,6 +169,7 @@ impl Class {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gan::{Objective, Pix2Pix};
 
     const STRICT: &str = "with load_state_dict(strict=True)";
 
@@ -184,20 +180,23 @@ mod tests {
             (Recipe::BlockCk, "Generator() with BlockCK blocks"),
             (Recipe::Isola, "the authors' UnetGenerator(3, 3, num_downs=8, ngf=64, norm_layer=nn.InstanceNorm2d)"),
         ] {
-            assert_eq!(of_generator(&UNet::of(recipe)), format!("They fit {call} {STRICT}"));
+            assert_eq!(of_generator(&UNet::published(recipe)), format!("They fit {call} {STRICT}"));
         }
         // The order of dropout and activation changes no number.
-        let unet =
-            UNet { block_order: BlockOrder::ConvNormDropoutAct, input_channels: 1, ..UNet::of(Recipe::PytorchGan) };
+        let unet = UNet {
+            block_order: BlockOrder::ConvNormDropoutAct,
+            input_channels: 1,
+            ..UNet::published(Recipe::PytorchGan)
+        };
         assert_eq!(of_generator(&unet), format!("They fit GeneratorUNet(in_channels=1, out_channels=3) {STRICT}"));
-        let unet = UNet { width: 8, depth: 5, norm: Norm::InstanceAffine, ..UNet::of(Recipe::Isola) };
+        let unet = UNet { width: 8, depth: 5, norm: Norm::InstanceAffine, ..UNet::published(Recipe::Isola) };
         let call = format!("the authors' UnetGenerator(3, 3, num_downs=5, ngf=8, norm_layer={AFFINE})");
         assert_eq!(of_generator(&unet), format!("They fit {call} {STRICT}; or {INTO_BATCH_NORM}"));
     }
 
     #[test]
     fn what_no_class_can_be_is_named() {
-        let published = UNet::of(Recipe::PytorchGan);
+        let published = UNet::published(Recipe::PytorchGan);
         for (unet, difference) in [
             (UNet { width: 16, ..published }, "a width of 16 (the class has 64)"),
             (UNet { depth: 7, ..published }, "a depth of 7 (the class has 8)"),
@@ -211,9 +210,9 @@ mod tests {
                 UNet { block_order: BlockOrder::ActConvNormDropout, ..published },
                 "activations in front of the convolutions",
             ),
-            (UNet { depth: 4, ..UNet::of(Recipe::Isola) }, "a depth of 4 (the class has at least 5)"),
-            (UNet { norm: Norm::None, ..UNet::of(Recipe::Isola) }, "no norms, and a bias in every convolution"),
-            (UNet { output_channels: 1, ..UNet::of(Recipe::BlockCk) }, "3 to 1 channels (the class has 3 to 3)"),
+            (UNet { depth: 4, ..UNet::published(Recipe::Isola) }, "a depth of 4 (the class has at least 5)"),
+            (UNet { norm: Norm::None, ..UNet::published(Recipe::Isola) }, "no norms, and a bias in every convolution"),
+            (UNet { output_channels: 1, ..UNet::published(Recipe::BlockCk) }, "3 to 1 channels (the class has 3 to 3)"),
         ] {
             let sentence = of_generator(&unet);
             assert!(sentence.starts_with("No published class takes them"), "{sentence}");
@@ -225,14 +224,15 @@ mod tests {
 
     #[test]
     fn discriminators_have_classes_too() {
-        let published = |recipe| StepOptions::of(recipe, 256, 64, 0.5);
         let of = |recipe, change: fn(&mut PatchGan)| {
-            let mut options = published(recipe);
-            change(&mut options.discriminator);
-            of_discriminator(&options)
+            let mut published = Pix2Pix::published(recipe);
+            change(&mut published.discriminator);
+            of_discriminator(&published.discriminator, published.networks()[1].input)
         };
-        let fits = |call: &str, sees: &str| format!("They fit {call} {STRICT}; it sees {sees}, in its channels");
-        let [picture_first, condition_first] = ["the picture, then the condition", "the condition, then the picture"];
+        let fits = |call: &str, input: &str| {
+            format!("They fit {call} {STRICT}; its input channels are those of {input}, in this order")
+        };
+        let [picture_first, condition_first] = ["one picture and its condition", "one condition and its picture"];
         assert_eq!(of(Recipe::PytorchGan, |_| {}), fits("Discriminator(in_channels=3) of pytorch-gan", picture_first));
         assert_eq!(of(Recipe::BlockCk, |_| {}), fits("Discriminator() of block-ck", picture_first));
         let authors = "the authors' NLayerDiscriminator(6, ndf=64, n_layers=3, norm_layer=nn.InstanceNorm2d)";

@@ -5,10 +5,10 @@ mod onnx;
 mod protobuf;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
-use clap::ValueEnum;
 use prost::Message;
 
 use super::Weights;
@@ -16,14 +16,7 @@ use crate::base::files::{is_one_target, is_same_place, make_folder_of, target, w
 use crate::base::memory::require;
 use crate::base::progress::tell;
 use crate::checkpoint::{About, Origin, TensorSpec, Tensors, resolve, save_weights};
-use crate::gan::Spec;
-
-/// The network whose weights are exported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Network {
-    Generator,
-    Discriminator,
-}
+use crate::gan::{Architecture, Objective, Spec};
 
 /// A request to `export`; each field is the flag or argument of its name.
 #[derive(Clone, Debug)]
@@ -31,7 +24,8 @@ pub struct Request {
     pub model: PathBuf,
     pub safetensors: Option<PathBuf>,
     pub onnx: Option<PathBuf>,
-    pub network: Network,
+    /// The name of the network whose weights `safetensors` gets, such as `generator`.
+    pub network: String,
 }
 
 /// Exports the checkpoint that `request` name.
@@ -64,10 +58,15 @@ pub fn run(request: &Request) -> Result<()> {
         ))?;
     }
     if let Some(out) = &request.safetensors {
-        let count = to_safetensors(weights, &about, request.network, out)?;
+        let count = to_safetensors(weights, &about, &request.network, out)?;
         tell(format_args!("Exported {count} tensors, {}, to {}", about.describe(), out.display()))?;
-        tell(match (request.network, &about.origin) {
-            (Network::Discriminator, Origin::Run(meta)) => classes::of_discriminator(&meta.config.step_options()),
+        let networks = match &about.origin {
+            Origin::Run(meta) => meta.config.objective().networks(),
+            Origin::Import { .. } => Vec::new(),
+        };
+        let network = networks.iter().find(|network| network.name == request.network);
+        tell(match network.map(|network| (network.architecture, network.input)) {
+            Some((Architecture::PatchGan(patchgan), input)) => classes::of_discriminator(&patchgan, input),
             _ => classes::of_generator(&about.generator),
         })?;
     }
@@ -87,25 +86,32 @@ fn to_onnx(weights: &mut Weights, about: &About, out: &Path) -> Result<()> {
 }
 
 /// Writes the tensors of one network under PyTorch's bare names, and returns how many they are.
-fn to_safetensors(weights: Weights, about: &About, network: Network, out: &Path) -> Result<usize> {
-    let prefix = match network {
-        Network::Generator => "generator.",
-        Network::Discriminator => "discriminator.",
-    };
-    let bare = |spec: TensorSpec| Some(TensorSpec { name: spec.name.strip_prefix(prefix)?.to_owned(), ..spec });
+fn to_safetensors(weights: Weights, about: &About, network: &str, out: &Path) -> Result<usize> {
+    let prefix = format!("{network}.");
+    let bare = |spec: TensorSpec| Some(TensorSpec { name: spec.name.strip_prefix(&prefix)?.to_owned(), ..spec });
     let specs: Vec<TensorSpec> = weights.specs().into_iter().filter_map(bare).collect();
     if specs.is_empty() {
-        bail!("there is no {} in these weights", prefix.trim_end_matches('.'));
+        let networks: BTreeSet<String> = weights.specs().into_iter().filter_map(network_of).collect();
+        bail!(
+            "--network {network}: these weights have none of that name, but {}",
+            networks.into_iter().collect::<Vec<_>>().join(", ")
+        );
     }
     let count = specs.len();
     save_weights(out, about, &Bare { weights: RefCell::new(weights), prefix, specs })?;
     Ok(count)
 }
 
+/// The network that a tensor belongs to; `None` of a moment.
+fn network_of(spec: TensorSpec) -> Option<String> {
+    let (network, _) = spec.name.split_once('.')?;
+    (network != "adam").then(|| network.to_owned())
+}
+
 /// Tensors under one prefix, without it.
 struct Bare {
     weights: RefCell<Weights>,
-    prefix: &'static str,
+    prefix: String,
     specs: Vec<TensorSpec>,
 }
 

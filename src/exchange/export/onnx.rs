@@ -209,7 +209,7 @@ mod tests {
                     skips,
                     width: 2,
                     depth: 5,
-                    ..UNet::of(recipe)
+                    ..UNet::published(recipe)
                 })
             })
         })
@@ -243,9 +243,9 @@ mod tests {
             ["Conv", "ConvTranspose", "InstanceNormalization", "LeakyRelu", "Relu", "Concat", "Resize", "Tanh"]
                 .map(count)
         };
-        assert_eq!(count(UNet::of(Recipe::PytorchGan)), [9, 7, 13, 8, 7, 7, 1, 1]);
-        assert_eq!(count(UNet::of(Recipe::BlockCk)), [8, 8, 13, 8, 7, 7, 0, 1]);
+        assert_eq!(count(UNet::published(Recipe::PytorchGan)), [9, 7, 13, 8, 7, 7, 1, 1]);
+        assert_eq!(count(UNet::published(Recipe::BlockCk)), [8, 8, 13, 8, 7, 7, 0, 1]);
         // Each of the seven skips is rectified on its way up, as is the innermost level.
-        assert_eq!(count(UNet::of(Recipe::Isola)), [8, 8, 13, 7, 15, 7, 0, 1]);
+        assert_eq!(count(UNet::published(Recipe::Isola)), [8, 8, 13, 7, 15, 7, 0, 1]);
     }
 }

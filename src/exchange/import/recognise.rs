@@ -188,7 +188,7 @@ fn other_name(name: &str) -> Option<String> {
 
 /// The generator that the tensors are the parameters of.
 fn describe(tensors: &BTreeMap<&str, &TorchTensor>, recipe: Recipe, running_stats: bool) -> Result<UNet> {
-    let published = UNet::of(recipe);
+    let published = UNet::published(recipe);
     let shape = first_convolution(tensors).map(|(_, tensor)| tensor.shape.as_slice());
     let Some(&[width, input_channels, 4, 4]) = shape else {
         bail!("the first convolution of its generator is not 4x4");
@@ -260,10 +260,10 @@ fn problems(unet: UNet, tensors: &BTreeMap<&str, &TorchTensor>, running_stats: b
             }
         }
         let bias = format!("{}.bias", unet.conv_name(way, level));
-        if running_stats || unet.is_normed(way, level) {
+        if running_stats || (unet.is_normed(way, level) && unet.norm.cancels_bias()) {
             // Folded, or taken away again by the norm behind it.
             unexplained.remove(bias.as_str());
-        } else if unet.norm == Norm::InstanceAffine && unexplained.remove(bias.as_str()).is_some() {
+        } else if unet.norm.is_affine() && unexplained.remove(bias.as_str()).is_some() {
             problems.push(format!("has {bias} beside a batch norm, which only --running-stats can take"));
         }
     }
@@ -300,7 +300,7 @@ mod tests {
                                 last_layer,
                                 input_channels: 1,
                                 width: 24,
-                                ..UNet::of(recipe)
+                                ..UNet::published(recipe)
                             };
                             for prefix in ["", "module.", "_orig_mod.module.", "netG."] {
                                 let dicts = [dict(unet, prefix)];
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn the_generator_is_found_beside_other_networks() {
-        let unet = UNet { depth: 5, ..UNet::of(Recipe::Isola) };
+        let unet = UNet { depth: 5, ..UNet::published(Recipe::Isola) };
         let mut both = dict(unet, "netG.module.");
         let discriminator = TorchTensor::of_shape(vec![64, 6, 4, 4]);
         both.tensors.insert("discriminator.model.0.weight".into(), discriminator.clone());
@@ -333,7 +333,7 @@ mod tests {
         assert!(error_of.contains("looked for down1.model.0.weight"), "{error_of}");
         assert!(error_of.ends_with("its first names are conv1.weight, fc.bias"), "{error_of}");
 
-        let unet = UNet { depth: 5, ..UNet::of(Recipe::PytorchGan) };
+        let unet = UNet { depth: 5, ..UNet::published(Recipe::PytorchGan) };
         let mut lacking = dict(unet, "");
         lacking.tensors.remove("up2.model.0.weight");
         assert!(error(lacking).contains("lacks up2.model.0.weight of shape [1024, 256, 4, 4]"));
@@ -343,13 +343,13 @@ mod tests {
         let mut wide = dict(unet, "");
         wide.tensors.insert("down1.model.0.weight".into(), TorchTensor::of_shape(vec![1 << 60, 3, 4, 4]));
         assert!(error(wide).contains("must be from 1 to 1024"));
-        assert!(error(dict(UNet { depth: 13, ..UNet::of(Recipe::Isola) }, "")).contains("depth 13"));
+        assert!(error(dict(UNet { depth: 13, ..UNet::published(Recipe::Isola) }, "")).contains("depth 13"));
     }
 
     /// Whoever casts a whole state_dict casts the counters in it too.
     #[test]
     fn what_a_batch_norm_has_stored_may_be_of_any_type() {
-        let unet = UNet { depth: 5, norm: Norm::InstanceAffine, ..UNet::of(Recipe::Isola) };
+        let unet = UNet { depth: 5, norm: Norm::InstanceAffine, ..UNet::published(Recipe::Isola) };
         let mut dict = dict(unet, "");
         for (way, level) in unet.levels().filter(|&(way, level)| unet.is_normed(way, level)) {
             let norm = unet.norm_name(way, level);
@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn biases_beside_a_batch_norm_need_the_stored_statistics() {
-        let unet = UNet { depth: 5, norm: Norm::InstanceAffine, ..UNet::of(Recipe::Isola) };
+        let unet = UNet { depth: 5, norm: Norm::InstanceAffine, ..UNet::published(Recipe::Isola) };
         let mut dict = dict(unet, "");
         for (way, level) in unet.levels() {
             let bias = TorchTensor::of_shape(vec![unet.channels(level)]);

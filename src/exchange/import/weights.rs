@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_bias_that_does_not_fit_is_named() {
-        let unet = UNet { depth: 3, width: 2, norm: Norm::InstanceAffine, ..UNet::of(Recipe::Isola) };
+        let unet = UNet { depth: 3, width: 2, norm: Norm::InstanceAffine, ..UNet::published(Recipe::Isola) };
         let error = |at: &str, length: usize| {
             let read = |name: &str| {
                 let spec = UNet { norm: Norm::None, ..unet }.specs().into_iter().find(|spec| spec.name == name);

@@ -1,0 +1,178 @@
+//! The objective of a training: the networks that learn, the loss terms they minimise, and the step that does so.
+//!
+//! Trainer, checkpoint, tables, charts and exports know no network and no loss by name: they go through these lists.
+
+use anyhow::Result;
+
+use super::{Parameters, PatchGan, Recorder, Spec, UNet};
+use crate::engine::ops::adam::AdamOptions;
+use crate::engine::tape::Tape;
+use crate::engine::tensor::Tensor;
+use crate::gan::Draws;
+
+/// A set of networks trained together, such as [`Pix2Pix`](super::Pix2Pix).
+pub trait Objective {
+    /// Its networks, in the order in which their initial weights are drawn and a checkpoint lists them.
+    fn networks(&self) -> Vec<Network>;
+
+    /// Its loss terms, in the order in which they are shown.
+    fn terms(&self) -> Vec<Term>;
+
+    /// The pictures of one training step.
+    fn shape(&self) -> StepShape;
+
+    /// Records the losses, gradients and updates of one training step.
+    ///
+    /// # Errors
+    /// When the step cannot be differentiated as it is recorded.
+    fn record(&self, recorder: &mut Recorder) -> Result<()>;
+
+    /// Records `out = G(x)`, the picture that samples and validation show: `x` is `[1, h, w, input channels]`, `out`
+    /// `[1, h, w, output channels]`.
+    fn record_preview(&self, recorder: &mut Recorder, x: Tensor, out: Tensor);
+}
+
+/// The pictures of one training step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepShape {
+    /// Pairs that are computed at once.
+    pub batch: usize,
+    /// Batches whose gradients are added up for one update.
+    pub accumulate: usize,
+    pub height: usize,
+    pub width: usize,
+    pub input_channels: usize,
+    pub output_channels: usize,
+}
+
+/// A network of an objective.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// Its name: in front of its tensors in a checkpoint, and of `export --network`.
+    pub name: &'static str,
+    pub architecture: Architecture,
+    /// The channels of its input, in their order, in words.
+    pub input: &'static str,
+    /// Height and width of its input, in pixels.
+    pub size: [usize; 2],
+    pub adam: AdamOptions,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Architecture {
+    UNet(UNet),
+    PatchGan(PatchGan),
+}
+
+impl Architecture {
+    /// Its parameters, in order.
+    pub fn specs(&self) -> Vec<Spec> {
+        match self {
+            Architecture::UNet(unet) => unet.specs(),
+            Architecture::PatchGan(patchgan) => patchgan.specs(),
+        }
+    }
+
+    pub fn input_channels(&self) -> usize {
+        match self {
+            Architecture::UNet(unet) => unet.input_channels,
+            Architecture::PatchGan(patchgan) => patchgan.input_channels,
+        }
+    }
+
+    /// Records the forward pass over `x`, `[n, h, w, input channels]`, and returns the output.
+    pub fn forward(&self, tape: &mut Tape, parameters: &Parameters, x: Tensor) -> Tensor {
+        match self {
+            Architecture::UNet(unet) => {
+                let [n, height, width, _] = x.shape;
+                let out = tape.transient([n, height, width, unet.output_channels]);
+                unet.forward(tape, parameters, x, out, Draws { pass: 0, first_image: 0, by_step: false });
+                out
+            }
+            Architecture::PatchGan(patchgan) => patchgan.forward(tape, parameters, x),
+        }
+    }
+}
+
+/// A loss of an objective: a column of `losses.csv`, a curve of the report.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Term {
+    /// The column of `losses.csv`.
+    pub name: &'static str,
+    /// The heading of its chart.
+    pub title: &'static str,
+    /// Its meaning, under the heading.
+    pub note: &'static str,
+    /// True if it follows from terms that are shown beside it, or they from it: left out where room is short.
+    pub is_detail: bool,
+    pub value: Value,
+}
+
+/// The value of a term.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// The sum of losses that the step computes, each times its factor.
+    Losses(Vec<f64>),
+    /// The sum of other terms, each times its weight: what a network minimises.
+    Total(Vec<(&'static str, f64)>),
+}
+
+impl Term {
+    /// The losses that a step computes for it, for each batch.
+    pub fn losses(&self) -> usize {
+        match &self.value {
+            Value::Losses(factors) => factors.len(),
+            Value::Total(_) => 0,
+        }
+    }
+}
+
+/// The terms' values after a step, in their order.
+///
+/// `losses` are the values of [`TrainingStep::losses`](super::TrainingStep::losses): for each batch the losses of each
+/// term. A term of several batches is their mean.
+pub fn values(terms: &[Term], losses: &[f32]) -> Vec<f32> {
+    let each: usize = terms.iter().map(Term::losses).sum();
+    let batches = losses.len() / each;
+    let mean = |index: usize| losses.iter().skip(index).step_by(each).sum::<f32>() / batches as f32;
+    let mut first = 0;
+    let computed: Vec<f32> = terms
+        .iter()
+        .map(|term| {
+            let Value::Losses(factors) = &term.value else { return 0.0 };
+            first += factors.len();
+            (first - factors.len()..first).zip(factors).map(|(index, &factor)| factor as f32 * mean(index)).sum()
+        })
+        .collect();
+    let value = |(index, term): (usize, &Term)| match &term.value {
+        Value::Losses(_) => computed[index],
+        Value::Total(parts) => {
+            parts.iter().map(|&(name, weight)| weight as f32 * computed[index_of(terms, name)]).sum()
+        }
+    };
+    terms.iter().enumerate().map(value).collect()
+}
+
+/// The index of the term called `name`.
+pub(super) fn index_of(terms: &[Term], name: &str) -> usize {
+    let index = terms.iter().position(|term| term.name == name);
+    index.unwrap_or_else(|| panic!("an objective names the term {name}, which it has not listed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_are_the_weighted_sums_of_means_over_the_batches() {
+        let term = |name, value| Term { name, title: "", note: "", is_detail: false, value };
+        let terms = [
+            term("total", Value::Total(vec![("a", 0.5), ("b", 100.0)])),
+            term("a", Value::Losses(vec![1.0, 0.25])),
+            term("b", Value::Losses(vec![1.0])),
+        ];
+        // By batch: two losses of a, one of b.
+        let losses = [1.0, 4.0, 7.0, 3.0, 8.0, 9.0];
+        assert_eq!(values(&terms, &losses), [0.5 * 3.5 + 100.0 * 8.0, 2.0 + 1.5, 8.0]);
+    }
+}

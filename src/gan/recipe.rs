@@ -1,0 +1,111 @@
+//! The published systems: their networks, losses, order of steps and numbers.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    BlockOrder, DropoutAt, GanLoss, LastLayer, Norm, PatchGan, Pix2Pix, PixelLoss, ReceptiveField, Skips, StepOrder,
+    UNet,
+};
+use crate::engine::ops::adam::AdamOptions;
+
+/// A published system. In the networks it decides the names of the parameters, which convolutions have a bias, and the
+/// order of channels where two tensors meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recipe {
+    /// The widely copied PyTorch implementation: instance norm, least-squares GAN loss and 100 x L1.
+    PytorchGan,
+    /// The re-implementation of the paper by blocks "CK": cross-entropy on a 70x70 map of probabilities.
+    BlockCk,
+    /// Isola et al., 2017, as its authors released it for PyTorch.
+    Isola,
+}
+
+/// The side of the pictures that the published networks are trained on, and the channels of their first layers.
+pub const PUBLISHED_SIDE: usize = 256;
+pub const PUBLISHED_WIDTH: usize = 64;
+
+impl Recipe {
+    /// True if the skip stands in front of what comes up where they are joined.
+    pub(crate) fn puts_skip_first(self) -> bool {
+        self == Recipe::Isola
+    }
+
+    /// True if the discriminator sees the condition in front of the picture.
+    pub fn puts_condition_first(self) -> bool {
+        self == Recipe::Isola
+    }
+}
+
+impl Pix2Pix {
+    /// The recipe at its published size: 256x256 pixels, 64 channels on the first level of both networks, one pair at
+    /// once.
+    pub fn published(recipe: Recipe) -> Pix2Pix {
+        let (receptive_field, gan_loss, step_order) = match recipe {
+            Recipe::PytorchGan => (ReceptiveField::R94, GanLoss::Lsgan, StepOrder::GeneratorFirst),
+            Recipe::BlockCk => (ReceptiveField::Map70, GanLoss::Bce, StepOrder::DiscriminatorFirstFresh),
+            Recipe::Isola => (ReceptiveField::R70, GanLoss::BceLogits, StepOrder::DiscriminatorFirst),
+        };
+        let (block_order, last_layer, dropout_at) = match recipe {
+            Recipe::PytorchGan => (BlockOrder::ConvNormActDropout, LastLayer::Resize, DropoutAt::BothWays),
+            Recipe::BlockCk => (BlockOrder::ConvNormDropoutAct, LastLayer::Transposed, DropoutAt::Up),
+            Recipe::Isola => (BlockOrder::ActConvNormDropout, LastLayer::Transposed, DropoutAt::UpAfterInnermost),
+        };
+        let generator = UNet {
+            recipe,
+            skips: Skips::Unet,
+            input_channels: 3,
+            output_channels: 3,
+            width: PUBLISHED_WIDTH,
+            depth: 8,
+            norm: Norm::Instance,
+            block_order,
+            last_layer,
+            dropout: 0.5,
+            dropout_at,
+        };
+        Pix2Pix {
+            generator,
+            discriminator: PatchGan {
+                receptive_field,
+                input_channels: generator.input_channels + generator.output_channels,
+                width: PUBLISHED_WIDTH,
+                norm: generator.norm,
+                sigmoid: gan_loss == GanLoss::Bce,
+            },
+            conditional: true,
+            batch: 1,
+            accumulate: 1,
+            height: PUBLISHED_SIDE,
+            width: PUBLISHED_SIDE,
+            gan_loss,
+            lambda_gan: 1.0,
+            pixel_loss: PixelLoss::L1,
+            lambda_pixel: 100.0,
+            step_order,
+            halve_d: true,
+            adam: AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 },
+        }
+    }
+
+    /// The recipe for pictures of `size` by `size` pixels, with `width` channels on the first level of both networks.
+    pub fn small(recipe: Recipe, size: usize, width: usize, dropout: f64) -> Pix2Pix {
+        let published = Pix2Pix::published(recipe);
+        let depth = size.ilog2().min(8) as usize;
+        Pix2Pix {
+            generator: UNet { width, depth, dropout, ..published.generator },
+            discriminator: PatchGan { width, ..published.discriminator },
+            height: size,
+            width: size,
+            ..published
+        }
+    }
+}
+
+impl UNet {
+    /// The generator of a recipe at its published size, 256x256 and 64 channels.
+    pub fn published(recipe: Recipe) -> UNet {
+        Pix2Pix::published(recipe).generator
+    }
+}

@@ -1,0 +1,161 @@
+//! Recording a training step: what an [`Objective`] is given to write itself down with.
+
+use std::ops::Range;
+
+use anyhow::{Result, ensure};
+
+use super::objective::{StepShape, Value, index_of};
+use super::{Network, Objective, Parameters, Term};
+use crate::engine::ops::adam::advance;
+use crate::engine::ops::loss::{Criterion, Loss};
+use crate::engine::program::Program;
+use crate::engine::tape::{Root, Tape};
+use crate::engine::tensor::Tensor;
+
+/// A network with its parameters on a tape.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    pub network: Network,
+    pub parameters: Parameters,
+}
+
+/// A recorded training step, and the tensors by which the host deals with it.
+#[derive(Debug)]
+pub struct TrainingStep {
+    pub program: Program,
+    /// In the order of [`Objective::networks`].
+    pub networks: Vec<Trained>,
+    /// In the order of [`Objective::terms`].
+    pub terms: Vec<Term>,
+    /// `[batch * accumulate, h, w, input channels]`: the condition, to be written before each execution.
+    pub input: Tensor,
+    /// `[batch * accumulate, h, w, output channels]`: the real picture, to be written before each execution.
+    pub target: Tensor,
+    /// `[1, 1, accumulate, losses]`: for each batch the losses of each term, which [`values`](super::values) turns into
+    /// the terms' values.
+    pub losses: Tensor,
+    /// `[1, h, w, output channels]`: the generator's picture of the first image of `input`, once the steps on demand
+    /// have run.
+    pub preview: Tensor,
+}
+
+impl TrainingStep {
+    /// # Errors
+    /// When the objective has no loss, or cannot be differentiated as it is recorded.
+    pub fn record(objective: &impl Objective) -> Result<TrainingStep> {
+        let StepShape { batch, accumulate, height, width, input_channels, output_channels } = objective.shape();
+        let terms = objective.terms();
+        let losses: usize = terms.iter().map(Term::losses).sum();
+        ensure!(losses > 0, "a step without any loss learns nothing");
+
+        let mut tape = Tape::new();
+        let trained = |network: Network| {
+            let parameters = Parameters::new(&mut tape, network.architecture.specs());
+            Trained { network, parameters }
+        };
+        let networks = objective.networks().into_iter().map(trained).collect();
+        let pairs = batch * accumulate;
+        let input = tape.persistent([pairs, height, width, input_channels]);
+        let target = tape.persistent([pairs, height, width, output_channels]);
+        let losses = tape.persistent([1, 1, accumulate, losses]);
+
+        let mut recorder = Recorder { tape, networks, terms, batch, input, target, losses };
+        objective.record(&mut recorder)?;
+        advance(&mut recorder.tape);
+        recorder.tape.begin_on_demand();
+        let preview = recorder.tape.persistent([1, height, width, output_channels]);
+        objective.record_preview(&mut recorder, input.batch_slice(0..1), preview);
+
+        let Recorder { tape, networks, terms, .. } = recorder;
+        Ok(TrainingStep { program: tape.finish(), networks, terms, input, target, losses, preview })
+    }
+}
+
+/// A training step while it is recorded.
+pub struct Recorder {
+    pub tape: Tape,
+    networks: Vec<Trained>,
+    terms: Vec<Term>,
+    batch: usize,
+    input: Tensor,
+    target: Tensor,
+    losses: Tensor,
+}
+
+/// A batch of pairs: a step has one, or several whose gradients it accumulates.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Its index among the batches of the step.
+    pub index: usize,
+    /// The images of the step that are its own.
+    pub images: Range<usize>,
+    /// `[n, h, w, input channels]`.
+    pub input: Tensor,
+    /// `[n, h, w, output channels]`.
+    pub target: Tensor,
+}
+
+impl Recorder {
+    /// Gradient accumulation: records `work` for each batch of the step, and returns what it returned.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub fn each_batch<T>(&mut self, mut work: impl FnMut(&mut Recorder, &Batch) -> Result<T>) -> Result<Vec<T>> {
+        let batch = |index: usize| {
+            let images = index * self.batch..(index + 1) * self.batch;
+            let [input, target] = [self.input, self.target].map(|pictures| pictures.batch_slice(images.clone()));
+            Batch { index, images, input, target }
+        };
+        let batches: Vec<Batch> = (0..self.accumulate()).map(batch).collect();
+        batches.iter().map(|batch| work(self, batch)).collect()
+    }
+
+    /// Batches of one step.
+    pub fn accumulate(&self) -> usize {
+        self.losses.shape[2]
+    }
+
+    /// The parameters of the network called `name`.
+    pub fn parameters(&self, name: &str) -> &Parameters {
+        &self.trained(name).parameters
+    }
+
+    /// Loss `index` of the term called `term`: `criterion` over the elements of `x`. Its gradient has the weight that
+    /// the total which the term is part of gives it; its value is unweighted.
+    pub fn loss(&self, batch: &Batch, term: &str, index: usize, x: Tensor, criterion: Criterion) -> Loss {
+        let number = index_of(&self.terms, term);
+        let Value::Losses(factors) = &self.terms[number].value else { panic!("{term} is a total: it has no losses") };
+        let totals = self.terms.iter().filter_map(|term| match &term.value {
+            Value::Total(parts) => Some(parts),
+            Value::Losses(_) => None,
+        });
+        let weight = totals.flatten().find(|(part, _)| *part == term).map(|(_, weight)| weight * factors[index]);
+        let weight = weight.unwrap_or_else(|| panic!("the term {term} is part of no total"));
+        let before: usize = self.terms[..number].iter().map(Term::losses).sum();
+        let values = Tensor { offset: self.losses.offset + batch.index * self.losses.stride, ..self.losses };
+        let values = Tensor { shape: [1, 1, 1, self.losses.channels()], ..values };
+        let value = values.channel_slice(before + index..before + index + 1);
+        Loss { of: x, criterion, weight: weight / self.accumulate() as f64, value }
+    }
+
+    /// Records the losses, and their gradients with respect to the networks called `networks`.
+    ///
+    /// # Errors
+    /// When a value that a gradient needs has been overwritten since.
+    pub fn backward(&mut self, losses: &[Loss], networks: &[&str]) -> Result<()> {
+        let roots: Vec<&dyn Root> = losses.iter().map(|loss| loss as &dyn Root).collect();
+        let parameters: Vec<Tensor> = networks.iter().map(|name| self.parameters(name).values).collect();
+        self.tape.backward(&roots, &parameters).map(drop)
+    }
+
+    /// Records the update of the network called `name` by the gradients that it has accumulated.
+    pub fn update(&mut self, name: &str) {
+        let Trained { network, parameters } = self.trained(name).clone();
+        parameters.update(&mut self.tape, network.adam);
+    }
+
+    fn trained(&self, name: &str) -> &Trained {
+        let found = self.networks.iter().find(|trained| trained.network.name == name);
+        found.unwrap_or_else(|| panic!("an objective names the network {name}, which it has not listed"))
+    }
+}
