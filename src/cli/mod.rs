@@ -20,7 +20,7 @@ use std::{
 
 use anyhow::{Error, Result};
 use clap::{
-    Parser, Subcommand,
+    CommandFactory, FromArgMatches, Parser, Subcommand,
     builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser},
 };
 
@@ -35,7 +35,7 @@ use translate::TranslateArgs;
 
 use crate::base::memory::require_stacks;
 use crate::base::words::{Problems, printable};
-use crate::config::available_threads;
+use crate::config::{self, available_threads};
 use crate::engine::device::cpu::start_threads;
 
 const EXAMPLES: &str = "\
@@ -89,7 +89,8 @@ enum Command {
 
 /// Does what the command line of this process says. Usage errors end the process with status 2.
 pub fn run() -> Result<ExitCode> {
-    let command = Cli::parse().command;
+    let matches = command().get_matches();
+    let Cli { command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match command {
         // These read many pictures side by side.
         Command::Train(_) | Command::Evaluate(_) | Command::Data(_) => start_threads(available_threads())?,
@@ -106,6 +107,11 @@ pub fn run() -> Result<ExitCode> {
         Command::Devices => devices::run()?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The definition of the command line, its help completed.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommand("train", config::complete)
 }
 
 /// Prints an error with its causes on stderr, as one line or, where it names `Problems`, a line for each, and gives the
@@ -143,13 +149,12 @@ fn threads() -> RangedU64ValueParser<usize> {
 #[cfg(test)]
 mod tests {
     use anyhow::anyhow;
-    use clap::CommandFactory;
 
     use super::*;
 
     #[test]
     fn the_definition_is_sound() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     /// The commands in the examples of `command` and of those below it.
@@ -163,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_examples_can_be_typed() {
-        let examples = examples(&Cli::command());
+        let examples = examples(&command());
         for of in ["pixtape train", "pixtape translate", "pixtape evaluate", "pixtape data pair", "pixtape data fetch"]
         {
             assert!(examples.iter().any(|example| example.starts_with(of)), "no example of {of}");
@@ -175,12 +180,22 @@ mod tests {
 
     #[test]
     fn every_train_flag_has_a_help_and_a_group() {
-        let command = Cli::command();
+        let command = command();
         let train = command.find_subcommand("train").unwrap();
         for argument in train.get_arguments().filter(|argument| argument.get_id() != "help") {
             assert!(argument.get_help().is_some(), "{argument} has no help");
             assert!(argument.get_help_heading().is_some(), "{argument} stands in no group");
         }
+    }
+
+    #[test]
+    fn the_help_of_resume_lists_what_may_change() {
+        let command = command();
+        let mut arguments = command.find_subcommand("train").unwrap().get_arguments();
+        let help = arguments.find(|argument| argument.get_long() == Some("resume")).unwrap().get_long_help().unwrap();
+        let expected =
+            "--data, --epochs, --steps, --threads, --device, --cuda-graph, --sample-every, --save-every and --keep";
+        assert!(help.to_string().contains(&format!("only {expected} may be given anew")), "{help}");
     }
 
     #[test]

@@ -20,6 +20,20 @@ pub enum LrSchedule {
 }
 
 impl LrSchedule {
+    /// The default of `--lr-constant-epochs` in a run of so many epochs: half of them, of an odd number the longer half.
+    pub fn default_constant_epochs(self, epochs: u64) -> Option<u64> {
+        (self == LrSchedule::Linear).then_some(epochs.div_ceil(2))
+    }
+
+    /// The default of `--lr-decay-epochs`: the other half, at least one; all of them in a cosine.
+    pub fn default_decay_epochs(self, epochs: u64) -> Option<u64> {
+        match self {
+            LrSchedule::Linear => Some((epochs / 2).max(1)),
+            LrSchedule::Cosine => Some(epochs),
+            LrSchedule::Constant | LrSchedule::Step | LrSchedule::Plateau => None,
+        }
+    }
+
     /// The flags that belong to it.
     pub fn uses(self) -> &'static [&'static str] {
         match self {

@@ -5,7 +5,11 @@
 //! settings), and what comes out is a [`TrainConfig`]: complete, checked, and kept in the run folder and in every
 //! checkpoint.
 
-mod defaults;
+mod checks;
+mod combinations;
+mod declare;
+mod given;
+mod help;
 mod lr_schedule;
 mod options;
 mod resume;
@@ -13,11 +17,9 @@ mod run_name;
 mod size_rules;
 mod train_config;
 
+pub(crate) use help::complete;
 pub use lr_schedule::LrSchedule;
-pub use options::{Precision, TrainOptions};
-#[cfg(test)]
-pub(crate) use resume::MAY_DIFFER;
-pub use train_config::TrainConfig;
+pub use options::{Precision, TrainConfig, TrainOptions};
 pub(crate) use train_config::{read_settings, value_name};
 
 /// The threads used when nobody says how many: as many as this machine runs at once.

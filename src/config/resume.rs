@@ -1,4 +1,4 @@
-//! What may change when a run is resumed.
+//! Resuming a run: the settings that it goes on with.
 //!
 //! The run's own settings are the base. A few of them steer how long it goes on, where it computes and what it writes,
 //! and may be given anew; all others decide what it computes, and a changed one would make it another run.
@@ -8,15 +8,10 @@ use std::path::Path;
 use anyhow::{Result, bail, ensure};
 use toml::{Table, Value};
 
-use super::options::lay_over;
+use super::given::lay_over;
+use super::options::changeable;
 use super::{TrainConfig, TrainOptions};
 use crate::base::files::is_same_place;
-
-/// The settings that may differ from those the run was started with. Any other one must be left out or be the same.
-///
-/// That the images in another folder are those of the run is known when they have been read.
-pub(crate) const MAY_DIFFER: [&str; 9] =
-    ["steps", "epochs", "device", "cuda-graph", "threads", "sample-every", "save-every", "keep", "data"];
 
 impl TrainOptions {
     /// The settings with which the run in folder `run`, started with `saved`, goes on.
@@ -40,13 +35,13 @@ impl TrainOptions {
                 "--data {}: this run learns from the built-in facades, which are in no folder; leave it out",
                 plain(value)
             );
-            if before != Some(value) && !MAY_DIFFER.contains(&key.as_str()) {
+            if before != Some(value) && !changeable().contains(key) {
                 let before = before.map_or("not given".into(), plain);
                 bail!(
                     "--{key} {}: this run was started with --{key} {before}, which cannot change when it is \
                      resumed (only {} can)",
                     plain(value),
-                    MAY_DIFFER.map(|key| format!("--{key}")).join(", ")
+                    changeable().iter().map(|key| format!("--{key}")).collect::<Vec<_>>().join(", ")
                 );
             }
         }
@@ -65,8 +60,12 @@ impl TrainOptions {
 }
 
 /// A value as it is typed behind a flag.
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+pub(super) fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Float(number) => number.to_string(),
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]

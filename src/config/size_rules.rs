@@ -1,4 +1,4 @@
-//! Which image sizes fit the generator.
+//! The image sizes that fit the generator.
 //!
 //! Each level halves both sides, down to one pixel on the shorter side where eight levels reach that far. A size fits
 //! when no halving leaves a remainder; otherwise the way up would not meet the skip connections of the way down.
@@ -17,6 +17,14 @@ pub fn default_depth(size: Size) -> usize {
     (size.width.min(size.height).max(4).ilog2().min(MOST_LEVELS)) as usize
 }
 
+/// The load size of jitter: 286 for 256 as in the paper, in proportion for other sizes.
+pub fn jitter_size(image: Size) -> Size {
+    let scale = |side: usize| (side * 286 + 128) / 256;
+    Size { width: scale(image.width), height: scale(image.height) }
+}
+
+/// Refuses a size that the generator cannot halve `depth` times.
+///
 /// # Errors
 /// When a side is under 32 or not a multiple of 2^depth; the error names the nearest sizes that work.
 pub fn check(size: Size, depth: usize) -> Result<()> {
@@ -115,6 +123,13 @@ mod tests {
             let error = check(size(256, 256), depth).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn jitter_loads_larger_in_proportion() {
+        assert_eq!(jitter_size(Size { width: 256, height: 512 }), Size { width: 286, height: 572 });
+        // 64 * 286 / 256 = 71.5, rounded up.
+        assert_eq!(jitter_size(Size { width: 64, height: 32 }), Size { width: 72, height: 36 });
     }
 
     #[test]

@@ -64,9 +64,8 @@ fn runs_of_f0f07b7_go_on_as_they_did_then() {
     for (row, before) in now.lines().zip(before.lines()).skip(1) {
         assert_eq!(row, format!("{before},,,"));
     }
-    let [total, d, adv, pixel, real, fake] = [5, 2, 3, 4, 6, 7].map(|index| -> f64 {
-        now.lines().last().unwrap().split(',').nth(index).unwrap().parse().unwrap()
-    });
+    let [total, d, adv, pixel, real, fake] = [5, 2, 3, 4, 6, 7]
+        .map(|index| -> f64 { now.lines().last().unwrap().split(',').nth(index).unwrap().parse().unwrap() });
     // Sums of f32.
     assert!((total - (adv + 100.0 * pixel)).abs() <= 1e-6 * total && (d - 0.5 * (real + fake)).abs() <= 1e-6 * d);
     assert_close(&read("run/losses.csv"), &expected("run-to-9-losses.csv"));
