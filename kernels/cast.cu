@@ -1,5 +1,6 @@
 // Casts between f32 and bf16 (see src/engine/ops/cast).
 #include "index.cuh"
+#include "ptx.cuh"
 
 constexpr int THREADS = 256;
 

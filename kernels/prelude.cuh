@@ -44,5 +44,3 @@ struct alignas(128) TensorMap {
 #define INSTANCE(name, threads, Arguments, ...) \
     KERNEL(name, threads, Arguments args) { __VA_ARGS__(args); } \
     static_assert(true)
-
-#include "ptx.cuh"

@@ -1,7 +1,8 @@
-// PTX instructions as functions: copies in the background, matrix products, mbarriers, TMA. Only the simulator's own
-// test kernels use them so far. Here are the bodies for nvcc, which tools/check-kernels --ptx has assembled;
-// cudasim_ptx.hpp has the bodies for the CPU, in the same order. Inline assembly stands in this file and nowhere else.
+// PTX instructions as functions: asynchronous copies, matrix products, mbarriers, TMA. A kernel that uses one includes
+// this file. Here are the bodies for nvcc, which tools/check-kernels --ptx has assembled; cudasim_ptx.hpp has the bodies
+// for the CPU, in the same order. Inline assembly stands in this file and nowhere else.
 #pragma once
+#include "prelude.cuh"
 
 #ifdef __CUDACC__
 #define PTX_DEV __device__ __forceinline__

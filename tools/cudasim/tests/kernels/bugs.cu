@@ -1,6 +1,6 @@
 // Deliberately wrong kernels (bug_*), each with the line marked that must be reported, and right ones (ok_*) beside
 // them, which must not be. tests/seeded_bugs.rs says how each is launched.
-#include "prelude.cuh"
+#include "ptx.cuh"
 
 #define BUG(name) extern "C" __global__ void bug_##name(float* out)
 #define OK(name) extern "C" __global__ void ok_##name(float* out)

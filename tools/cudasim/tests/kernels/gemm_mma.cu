@@ -1,6 +1,7 @@
 // c [M, N] f32 = a [M, K] b, bf16, by mma.sync with ldmatrix and double-buffered cp.async. tn: b is [N, K]; nn: b is
 // [K, N] and goes through ldmatrix.trans.
 #include "mutation.cuh"
+#include "ptx.cuh"
 
 typedef __nv_bfloat16 bf16;
 constexpr int BM = 64, BN = 64, BK = 32, THREADS = 128;

@@ -1,6 +1,7 @@
 // Hopper: a producer warp that loads tiles by TMA and four warps that multiply them by wgmma, 128-byte swizzle, full
 // and empty mbarriers between them (sm_90a). Beside it wgmma on operands that ordinary stores wrote, and TMA im2col.
 #include "mutation.cuh"
+#include "ptx.cuh"
 
 typedef __nv_bfloat16 bf16;
 constexpr int EDGE = 64, STAGES = 3, TILE = EDGE * EDGE * 2;  // a tile of bf16 is 8-row swizzle atoms of 128-byte rows

@@ -1,5 +1,5 @@
 // Kernels that show where a warp's registers keep matrix elements, and kernels whose only purpose is to be timed.
-#include "prelude.cuh"
+#include "ptx.cuh"
 
 // Matrix j, row r, column c hold j * 64 + r * 8 + c.
 extern "C" __global__ void __launch_bounds__(32) probe_ldmatrix(unsigned* out, int transposed) {
