@@ -4,21 +4,10 @@
 // A block works on `run` consecutive elements and writes the sum of their terms to its place in `partial`;
 // `loss_finish` adds those up. `run` is the caller's and must follow from nothing but the size, so that a value is the
 // same on every device.
+#include "block_sum.cuh"
 #include "index.cuh"
 
 constexpr int THREADS = 256;
-
-// The sum over the block of what each thread brings: halves are added to halves. `sums` has THREADS elements.
-template <class T>
-__device__ __forceinline__ T block_sum(T value, T* sums) {
-  sums[threadIdx.x] = value;
-  for (int half = THREADS / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (threadIdx.x < unsigned(half)) sums[threadIdx.x] += sums[threadIdx.x + half];
-  }
-  __syncthreads();
-  return sums[0];
-}
 
 // Calls `visit(pixel, channel)` for this thread's elements of the block's run, adds up what it returns, and writes the
 // block's sum.
@@ -30,7 +19,7 @@ __device__ __forceinline__ void sum_run(float* partial, int pixels, int channels
   for (unsigned element = first + threadIdx.x; element < min(count, first + run); element += THREADS) {
     sum += visit(element / channels, element % channels);
   }
-  const float total = block_sum(sum, sums);
+  const float total = block_sum<THREADS>(sum, sums);
   if (threadIdx.x == 0) partial[blockIdx.x] = total;
 }
 
@@ -131,6 +120,6 @@ KERNEL(loss_finish, THREADS, LossFinish args) {
   STATIC_SMEM(double, sums, [THREADS]);
   double sum = 0.0;
   for (int i = threadIdx.x; i < args.partials; i += THREADS) sum += double(args.partial[i]);
-  const double total = block_sum(sum, sums);
+  const double total = block_sum<THREADS>(sum, sums);
   if (threadIdx.x == 0) *args.value = float(total / args.count);
 }

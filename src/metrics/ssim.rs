@@ -10,16 +10,9 @@
 
 use rayon::prelude::*;
 
+pub use crate::engine::ops::loss::ssim::WINDOW;
+use crate::engine::ops::loss::ssim::{C1, C2, weights};
 use crate::engine::simd::vectorized;
-
-/// Pixels along a side of the window: the smallest picture that has an SSIM.
-pub const WINDOW: usize = 11;
-
-const DEVIATION: f64 = 1.5;
-
-/// The constants that keep the quotients apart from 0 / 0, for the range of [-1, 1].
-const C1: f64 = (0.01 * 2.0) * (0.01 * 2.0);
-const C2: f64 = (0.03 * 2.0) * (0.03 * 2.0);
 
 /// Mean structural similarity of two pictures of `shape`, `[h, w, c]`: 1 for equal ones, from -1 to 1.
 ///
@@ -49,12 +42,6 @@ pub fn ssim(a: &[f32], b: &[f32], [h, w, c]: [usize; 3]) -> f64 {
         )
         .collect();
     sums.iter().sum::<f64>() / (rows * (w - WINDOW + 1) * c) as f64
-}
-
-fn weights() -> [f64; WINDOW] {
-    let weight = |k: usize| (-0.5 * ((k as f64 - (WINDOW / 2) as f64) / DEVIATION).powi(2)).exp();
-    let sum: f64 = (0..WINDOW).map(weight).sum();
-    std::array::from_fn(|k| weight(k) / sum)
 }
 
 /// The weighted sums of s, d, s^2 and d^2 over the rows of `a` and `b`, for every column.
@@ -103,14 +90,6 @@ fn similarity([s, d, ss, dd]: [f64; 4]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_window_is_that_of_the_paper() {
-        let weights = weights();
-        assert!((weights.iter().sum::<f64>() - 1.0).abs() <= 1e-15);
-        // The middle of fspecial('gaussian', 11, 1.5), which the authors' program uses: 0.0708.
-        assert!((weights[5] * weights[5] - 0.070_762).abs() <= 1e-6, "{}", weights[5] * weights[5]);
-    }
 
     #[test]
     fn equal_pictures_have_one() {

@@ -7,20 +7,23 @@ use super::trial::CONTROL;
 use crate::support::machine::{Engine, arena};
 use crate::support::values::values;
 
-const COUNT: usize = 37;
+/// Elements of a picture of 13x13.
+const SIDE: usize = 13;
+const COUNT: usize = SIDE * SIDE;
 
 pub fn nan_shows_in_every_loss(engine: Engine) {
     for bad in [f64::NAN, -f64::NAN] {
-        for number in 0..8 {
+        for number in 0..9 {
             let mut tape = Tape::new();
-            let [of, target] = [(); 2].map(|()| tape.persistent([1, 1, COUNT, 1]));
+            let [of, target] = [(); 2].map(|()| tape.persistent([1, SIDE, SIDE, 1]));
             let value = tape.persistent([1; 4]);
             let criterion = match number {
                 0 => Criterion::L1 { target },
                 1 => Criterion::L2 { target },
                 2..4 => Criterion::Mse { target: f64::from(number % 2) },
                 4..6 => Criterion::Bce { target: f64::from(number % 2) },
-                _ => Criterion::BceLogits { target: f64::from(number % 2) },
+                6..8 => Criterion::BceLogits { target: f64::from(number % 2) },
+                _ => Criterion::Ssim { target },
             };
             let root: &dyn Root = &Loss { of, criterion, weight: 1.0, value };
             tape.backward(&[root], &[of]).expect("a gradient");

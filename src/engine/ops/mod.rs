@@ -11,5 +11,6 @@ pub mod copy;
 pub mod detach;
 pub mod loss;
 pub mod norm_act;
+pub mod pool;
 pub mod squash;
 pub mod upsample;

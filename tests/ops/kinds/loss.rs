@@ -6,6 +6,7 @@
 //! | `bce` | binary cross-entropy of probabilities x: `clamp(drawn / 2 + 1/2, 1/8, 7/8)`, or `all` everywhere |
 //! | `bce_logits` | the same of `sigmoid(x)`; x has the scale `scale` |
 //! | `l1`, `l2` | mean of `|x - t|` and of `(x - t)^2` for a tensor t |
+//! | `ssim` | 1 - the mean structural similarity of x and t, windows of 11x11, range [-1, 1] |
 
 use pixtape::engine::ops::loss::{Criterion, Loss};
 use pixtape::engine::tensor::Shape;
@@ -21,12 +22,27 @@ if criterion == "bce":
 if criterion == "bce_logits":
     x = leaf(x * scale)
 t = given("t") if target is None else torch.full_like(x, target)
+
+def ssim(x, t):
+    k = torch.arange(11, dtype=dtype) - 5
+    window = torch.exp(-0.5 * (k / 1.5) ** 2)
+    window = torch.outer(window, window) / window.sum() ** 2
+
+    def mean(image):
+        return F.conv2d(image.reshape(-1, 1, h, w), window[None, None])
+
+    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
+    mx, mt = mean(x), mean(t)
+    vx, vt, cov = mean(x * x) - mx * mx, mean(t * t) - mt * mt, mean(x * t) - mx * mt
+    return 1 - ((2 * mx * mt + c1) * (2 * cov + c2) / ((mx * mx + mt * mt + c1) * (vx + vt + c2))).mean()
+
 functions = {
     "mse": F.mse_loss,
     "bce": F.binary_cross_entropy,
     "bce_logits": F.binary_cross_entropy_with_logits,
     "l1": F.l1_loss,
     "l2": F.mse_loss,
+    "ssim": ssim,
 }
 value = functions[criterion](x, t)
 "#;
@@ -57,6 +73,11 @@ bce_logits_to_0_5x7_saturated   [1,5,7,3]    bce_logits  -    128.0  0.0     1.0
 l2_5x7_batch3                   [3,5,7,3]    l2          -    -      -       100.0
 l2_1x1                          [1,1,1,1]    l2          -    -      -       1.0
 l2_27x29                        [1,27,29,3]  l2          -    -      -       100.0
+
+# Structural dissimilarity: one window, fewer windows than taps, more.
+ssim_11x11                      [1,11,11,1]  ssim        -    -      -       1.0
+ssim_12x15_batch3               [3,12,15,3]  ssim        -    -      -       100.0
+ssim_27x29                      [1,27,29,3]  ssim        -    -      -       100.0
 "#;
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
@@ -67,6 +88,7 @@ enum Name {
     BceLogits,
     L1,
     L2,
+    Ssim,
 }
 
 #[derive(Debug, Deserialize)]
@@ -102,6 +124,7 @@ impl Op for LossCase {
                 Name::BceLogits => Criterion::BceLogits { target: number() },
                 Name::L1 => Criterion::L1 { target: tensor() },
                 Name::L2 => Criterion::L2 { target: tensor() },
+                Name::Ssim => Criterion::Ssim { target: tensor() },
             }),
         )
     }
@@ -121,6 +144,7 @@ fn layers() -> Vec<Layer> {
             let criterion = match step {
                 "l1_loss" => Criterion::L1 { target: r.image(shape) },
                 "l2_loss" => Criterion::L2 { target: r.image(shape) },
+                "ssim_loss" => Criterion::Ssim { target: r.image(shape) },
                 "mse_loss" => Criterion::Mse { target: 1.0 },
                 "bce_loss" => Criterion::Bce { target: 1.0 },
                 _ => Criterion::BceLogits { target: 1.0 },
@@ -132,6 +156,7 @@ fn layers() -> Vec<Layer> {
     vec![
         layer("L1", "l1_loss", [1, 256, 256, 3]),
         layer("L2", "l2_loss", [1, 256, 256, 3]),
+        layer("SSIM", "ssim_loss", [1, 256, 256, 3]),
         layer("LSGAN", "mse_loss", [1, 16, 16, 1]),
         layer("BCE", "bce_loss", [1, 70, 70, 1]),
         layer("BCE of logits", "bce_logits_loss", [1, 30, 30, 1]),

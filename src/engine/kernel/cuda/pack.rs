@@ -56,6 +56,11 @@ impl<T> PtrMut<T> {
         PtrMut { address, element: PhantomData }
     }
 
+    /// The address `count` elements further on.
+    pub fn offset(&self, count: usize) -> PtrMut<T> {
+        PtrMut::new(self.address + (count * size_of::<T>()) as u64)
+    }
+
     /// The same address, to read.
     pub fn as_ptr(&self) -> Ptr<T> {
         Ptr::new(self.address)

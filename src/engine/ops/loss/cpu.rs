@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Criterion, LossGrad};
+use super::{Criterion, LossGrad, ssim};
 use crate::engine::access::Access;
 use crate::engine::kernel::cpu::{Context, CpuKernel, Real};
 
@@ -12,14 +12,17 @@ const PIXELS: usize = 512;
 
 impl<T: Real> CpuKernel<T> for LossGrad {
     fn workspace(&self) -> usize {
-        self.loss.of.pixels().div_ceil(PIXELS)
+        match self.loss.criterion {
+            Criterion::Ssim { target } => ssim::cpu::workspace(target),
+            _ => self.loss.of.pixels().div_ceil(PIXELS),
+        }
     }
 
     fn run(&self, context: &Context<'_, T>) {
         let x = context.read(self.loss.of);
-        let count = self.loss.of.count() as f64;
-        let scale = T::of(self.loss.weight / count);
-        let sum = match self.loss.criterion {
+        let count = self.loss.of.count();
+        let scale = T::of(self.loss.weight / count as f64);
+        let (sum, count) = match self.loss.criterion {
             Criterion::Mse { target } => {
                 let target = T::of(target);
                 self.sum(context, |p, c| squared(x.pixel(p)[c] - target, scale))
@@ -44,8 +47,9 @@ impl<T: Real> CpuKernel<T> for LossGrad {
                     (error.abs(), sign * scale)
                 })
             }
+            Criterion::Ssim { target } => self.ssim(context, target),
         };
-        context.write(Access::Write(self.loss.value)).data[0] = T::of(sum / count);
+        context.write(Access::Write(self.loss.value)).data[0] = T::of(sum / count as f64);
     }
 }
 
@@ -72,8 +76,9 @@ fn cross_entropy_of_logit<T: Real>(x: T, target: T, scale: T) -> (T, T) {
 }
 
 impl LossGrad {
-    /// Sums the first result of `terms(pixel, channel)` and writes the second as the gradient.
-    fn sum<T: Real>(&self, context: &Context<'_, T>, terms: impl Fn(usize, usize) -> (T, T) + Sync) -> f64 {
+    /// Sums the first result of `terms(pixel, channel)` and writes the second as the gradient. Returns the sum and the
+    /// number of its terms.
+    fn sum<T: Real>(&self, context: &Context<'_, T>, terms: impl Fn(usize, usize) -> (T, T) + Sync) -> (f64, usize) {
         let gradient = context.write(self.gradient.access());
         let (channels, stride) = (gradient.channels(), gradient.stride);
         let sums = context.workspace(CpuKernel::<T>::workspace(self));
@@ -88,6 +93,6 @@ impl LossGrad {
                 }
             }
         });
-        sums.iter().map(|sum| sum.widen()).sum()
+        (sums.iter().map(|sum| sum.widen()).sum(), self.loss.of.count())
     }
 }

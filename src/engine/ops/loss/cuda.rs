@@ -1,6 +1,6 @@
 //! Losses on CUDA: blocks sum runs of elements, then one block adds up the sums.
 
-use super::{Criterion, LossGrad};
+use super::{Criterion, LossGrad, ssim};
 use crate::engine::access::Access;
 use crate::engine::kernel::cuda::kernels::{
     BCE_LOGITS_LOSS, BCE_LOSS, L1_LOSS, L2_LOSS, LOSS_FINISH, LossFinish, LossGradient, MSE_LOSS,
@@ -12,7 +12,10 @@ const RUN: usize = 2048;
 
 impl CudaKernel for LossGrad {
     const IMPLEMENTATIONS: &'static [Implementation<LossGrad>] = &[Implementation::plain(LossGrad::launches)
-        .with_workspace(|loss| loss.loss.of.count().div_ceil(RUN) * size_of::<f32>())];
+        .with_workspace(|loss| match loss.loss.criterion {
+            Criterion::Ssim { target } => ssim::cuda::workspace(target),
+            _ => loss.loss.of.count().div_ceil(RUN) * size_of::<f32>(),
+        })];
 }
 
 impl LossGrad {
@@ -26,6 +29,7 @@ impl LossGrad {
             Criterion::BceLogits { target } => (&BCE_LOGITS_LOSS, target),
             Criterion::L1 { .. } => (&L1_LOSS, 0.0),
             Criterion::L2 { .. } => (&L2_LOSS, 0.0),
+            Criterion::Ssim { target } => return self.launch_ssim(context, target),
         };
         let targets = self.loss.criterion.target();
         let sums = LossGradient {

@@ -5,6 +5,7 @@
 
 mod cpu;
 mod cuda;
+pub mod ssim;
 
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ pub enum Criterion {
     L1 { target: Tensor },
     /// Mean of `(x - target)^2`.
     L2 { target: Tensor },
+    /// `1 - SSIM(x, target)` of pictures in [-1, 1]: see [`ssim`].
+    Ssim { target: Tensor },
 }
 
 impl Criterion {
@@ -34,7 +37,7 @@ impl Criterion {
     fn target(self) -> Option<Tensor> {
         match self {
             Criterion::Mse { .. } | Criterion::Bce { .. } | Criterion::BceLogits { .. } => None,
-            Criterion::L1 { target } | Criterion::L2 { target } => Some(target),
+            Criterion::L1 { target } | Criterion::L2 { target } | Criterion::Ssim { target } => Some(target),
         }
     }
 }
@@ -76,6 +79,7 @@ impl Step for LossGrad {
             Criterion::BceLogits { .. } => "bce_logits_loss",
             Criterion::L1 { .. } => "l1_loss",
             Criterion::L2 { .. } => "l2_loss",
+            Criterion::Ssim { .. } => "ssim_loss",
         }
     }
 

@@ -1,0 +1,124 @@
+//! The SSIM loss on the CPU. The window is separable: weighted sums down the columns, then along the row; the gradient
+//! goes the same way back.
+
+use rayon::prelude::*;
+
+use super::super::LossGrad;
+use super::{C1, C2, WINDOW, Windows, weights};
+use crate::engine::kernel::cpu::{Context, Real};
+use crate::engine::tensor::Tensor;
+
+/// Sums of a window: of x, t, x^2, t^2 and x t.
+const SUMS: usize = 5;
+
+/// Derivatives of a window's S: `dm`, `dxx` and `dxt`.
+const SLOPES: usize = 3;
+
+/// The scratch memory, in elements: the derivatives of all windows, a row of sums for every row of pixels (which those
+/// of windows use first), and the loss of every row of windows.
+struct Scratch {
+    slopes: usize,
+    row: usize,
+    rows: usize,
+    losses: usize,
+}
+
+impl Scratch {
+    fn new(target: Tensor) -> Scratch {
+        let ([n, h, w, c], windows) = (target.shape, Windows::new(target));
+        let (slopes, row) = (SLOPES * windows.count(), SUMS * w * c);
+        Scratch { slopes, row, rows: n * h, losses: n * windows.rows }
+    }
+
+    fn total(&self) -> usize {
+        self.slopes + self.rows * self.row + self.losses
+    }
+}
+
+/// Elements of scratch memory.
+pub fn workspace(target: Tensor) -> usize {
+    Scratch::new(target).total()
+}
+
+impl LossGrad {
+    /// Writes the gradient of `1 - SSIM`, and returns its sum over all windows and how many they are.
+    pub(in super::super) fn ssim<T: Real>(&self, context: &Context<'_, T>, target: Tensor) -> (f64, usize) {
+        let ([_, h, w, c], windows) = (target.shape, Windows::new(target));
+        let Windows { rows, columns, .. } = windows;
+        let (x, t) = (context.read(self.loss.of), context.read(target));
+        let weights = weights().map(T::of);
+        let scratch = Scratch::new(target);
+        let (slopes, rest) = context.workspace(scratch.total()).split_at_mut(scratch.slopes);
+        let (sums, losses) = rest.split_at_mut(scratch.rows * scratch.row);
+
+        let rows_of_windows = slopes.par_chunks_mut(SLOPES * columns * c).zip(sums.par_chunks_mut(scratch.row));
+        rows_of_windows.zip(&mut *losses).enumerate().for_each(|(row, ((slopes, down), loss))| {
+            let (image, top) = (row / rows, row % rows);
+            down.fill(T::zero());
+            for (k, &weight) in weights.iter().enumerate() {
+                let first = (image * h + top + k) * w;
+                for (pixel, down) in (first..first + w).zip(down.chunks_exact_mut(SUMS * c)) {
+                    let values = x.pixel(pixel).iter().zip(t.pixel(pixel));
+                    for (down, (&x, &t)) in down.as_chunks_mut::<SUMS>().0.iter_mut().zip(values) {
+                        let terms = [x, t, x * x, t * t, x * t];
+                        down.iter_mut().zip(terms).for_each(|(down, term)| *down += weight * term);
+                    }
+                }
+            }
+            let down = down.as_chunks::<SUMS>().0;
+            *loss = T::zero();
+            for (window, slopes) in slopes.as_chunks_mut::<SLOPES>().0.iter_mut().enumerate() {
+                let mut means = [T::zero(); SUMS];
+                for (down, &weight) in down[window..].iter().step_by(c).zip(&weights) {
+                    means.iter_mut().zip(down).for_each(|(mean, &down)| *mean += weight * down);
+                }
+                let (similarity, derivatives) = similarity(means);
+                *slopes = derivatives;
+                *loss += T::one() - similarity;
+            }
+        });
+        let factor = T::of(-self.loss.weight / windows.count() as f64);
+        let gradient = context.write(self.gradient.access());
+        let stride = gradient.stride;
+        let rows_of_pixels = gradient.data.par_chunks_mut(w * stride).zip(sums.par_chunks_mut(scratch.row));
+        rows_of_pixels.enumerate().for_each(|(row, (gradient, down))| {
+            let (image, i) = (row / h, row % h);
+            let down = &mut down[..SLOPES * columns * c];
+            down.fill(T::zero());
+            for top in i.saturating_sub(WINDOW - 1)..rows.min(i + 1) {
+                let weight = weights[i - top];
+                let slopes = &slopes[(image * rows + top) * SLOPES * columns * c..][..SLOPES * columns * c];
+                down.iter_mut().zip(slopes).for_each(|(down, &slope)| *down += weight * slope);
+            }
+            let down = down.as_chunks::<SLOPES>().0;
+            for (j, gradient) in gradient.chunks_mut(stride).enumerate() {
+                let (x, t) = (x.pixel(row * w + j), t.pixel(row * w + j));
+                for (channel, gradient) in gradient[..c].iter_mut().enumerate() {
+                    let mut sums = [T::zero(); SLOPES];
+                    for left in j.saturating_sub(WINDOW - 1)..columns.min(j + 1) {
+                        let weight = weights[j - left];
+                        let slopes = &down[left * c + channel];
+                        sums.iter_mut().zip(slopes).for_each(|(sum, &slope)| *sum += weight * slope);
+                    }
+                    let [dm, dxx, dxt] = sums;
+                    let slope = factor * (dm + T::of(2.0) * x[channel] * dxx + t[channel] * dxt);
+                    *gradient = if self.gradient.accumulates() { *gradient + slope } else { slope };
+                }
+            }
+        });
+        (losses.iter().map(|loss| loss.widen()).sum(), windows.count())
+    }
+}
+
+/// S of a window from its means, and its derivatives by the means of x, x^2 and x t.
+#[inline(always)]
+fn similarity<T: Real>([mean_x, mean_t, xx, tt, xt]: [T; SUMS]) -> (T, [T; SLOPES]) {
+    let (two, c1, c2) = (T::of(2.0), T::of(C1), T::of(C2));
+    let a = two * mean_x * mean_t + c1;
+    let b = two * (xt - mean_x * mean_t) + c2;
+    let c = mean_x * mean_x + mean_t * mean_t + c1;
+    let d = xx - mean_x * mean_x + tt - mean_t * mean_t + c2;
+    let s = a * b / (c * d);
+    let dm = two * mean_t * (b - a) / (c * d) + two * mean_x * (s / d - s / c);
+    (s, [dm, -s / d, two * a / (c * d)])
+}
