@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 
 use super::{TrainConfig, size_rules, value_name};
-use crate::data::{Augment, Preprocess, Size};
-use crate::gan::{GanLoss, PixelLoss};
+use crate::data::{Augment, Preprocess};
+use crate::gan::{GanLoss, Pix2Pix, PixelLoss};
 
 impl TrainConfig {
     /// Refuses values, and combinations of them, that make no sense.
@@ -18,9 +18,13 @@ impl TrainConfig {
 
         size_rules::check(self.image_size, self.depth)?;
         if self.gan_loss != GanLoss::None {
-            let Size { width, height } = self.image_size;
-            let map = self.objective().discriminator.map_size(height, width);
-            map.with_context(|| format!("--receptive-field {}", value_name(self.receptive_field)))?;
+            let Pix2Pix { discriminator, scales, .. } = self.objective();
+            for [height, width] in self.objective().sizes() {
+                discriminator.map_size(height, width).with_context(|| {
+                    let scales = if scales > 1 { format!(" --scales {scales}") } else { String::new() };
+                    format!("--receptive-field {}{scales}", value_name(self.receptive_field))
+                })?;
+            }
         }
         self.validate_data()
     }
@@ -67,7 +71,7 @@ impl TrainConfig {
             "--gan-loss none --pixel-loss none: without any loss nothing is learned; choose at least one"
         );
         ensure!(
-            (is_adversarial && self.lambda_gan > 0.0) || (has_pixel && self.lambda_pixel > 0.0),
+            (is_adversarial && self.lambda_gan + self.lambda_feature > 0.0) || (has_pixel && self.lambda_pixel > 0.0),
             "--lambda-gan {} --lambda-pixel {}: no loss of the generator has any weight; make one of them larger",
             self.lambda_gan,
             self.lambda_pixel

@@ -40,6 +40,16 @@ fn without_discriminator(config: &TrainConfig) -> Option<&'static str> {
     (config.gan_loss == GanLoss::None).then_some("--gan-loss none has no discriminator")
 }
 
+/// Of a run before there were scales.
+fn one_scale() -> usize {
+    1
+}
+
+/// Of a run before there was the loss.
+fn no_weight() -> f64 {
+    0.0
+}
+
 fn drops_nothing(config: &TrainConfig) -> bool {
     config.dropout == 0.0 || !config.objective().generator.has_dropout()
 }
@@ -231,6 +241,14 @@ options! {
         #[arg(value_name = "true|false")]
         conditional: bool = published.conditional, unused without_discriminator;
 
+        /// Discriminators, from 1 to 3: each further one judges pictures of half the size, as in pix2pixHD
+        ///
+        /// They have weights of their own, and their losses are added up. Pictures are halved by averages over 3x3 pixels.
+        /// In a checkpoint they are called discriminator, discriminator2 and discriminator3.
+        #[arg(value_name = "N")]
+        #[before("one_scale")]
+        scales: usize = published.scales, check between(1, 3), unused without_discriminator;
+
         /// Channels of the discriminator's first layer; deeper layers have up to 8 times as many
         #[arg(value_name = "N")]
         ndf: usize = if given.data.is_some() { published.discriminator.width } else { 16 }, check between(1, 1024);
@@ -261,6 +279,14 @@ options! {
         #[arg(value_name = "WEIGHT")]
         lambda_pixel: f64 = published.lambda_pixel, check weight,
             unused |config| (config.pixel_loss == PixelLoss::None).then_some("--pixel-loss none has nothing to weigh");
+
+        /// Weight of the feature-matching loss in the generator's total, 10 in pix2pixHD; 0: none
+        ///
+        /// The L1 distance between the discriminators' inner layers on generated and on real pictures: for each scale 4 times
+        /// the mean over the layers, then the mean over the scales.
+        #[arg(value_name = "WEIGHT")]
+        #[before("no_weight")]
+        lambda_feature: f64 = published.lambda_feature, check weight, unused without_discriminator;
     }
 
     "Learning rate" {

@@ -93,6 +93,7 @@ impl TrainConfig {
                 sigmoid: self.gan_loss == GanLoss::Bce,
             },
             conditional: self.conditional,
+            scales: self.scales,
             batch: self.batch,
             accumulate: self.accumulate,
             height: self.image_size.height,
@@ -101,6 +102,7 @@ impl TrainConfig {
             lambda_gan: self.lambda_gan,
             pixel_loss: self.pixel_loss,
             lambda_pixel: self.lambda_pixel,
+            lambda_feature: self.lambda_feature,
             step_order: self.step_order,
             halve_d: self.halve_d,
             // The second moment's decay and the epsilon of the division are those of every recipe.

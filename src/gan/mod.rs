@@ -17,7 +17,7 @@ pub use architecture::{BlockOrder, DropoutAt, LastLayer, Norm, ReceptiveField, S
 pub use init::{Init, InitKind};
 pub use objective::{Architecture, Network, Objective, StepShape, Term, Value, values};
 pub use parameters::{Parameters, Role, Spec};
-pub use patchgan::PatchGan;
+pub use patchgan::{PatchGan, PatchGanOutput};
 pub use pix2pix::{GanLoss, Pix2Pix, PixelLoss, StepOrder};
 pub use recipe::{PUBLISHED_SIDE, PUBLISHED_WIDTH, Recipe};
 pub use recorder::{Batch, Recorder, Trained, TrainingStep};

@@ -5,6 +5,7 @@
 use anyhow::Result;
 
 use super::{Parameters, PatchGan, Recorder, Spec, UNet};
+use crate::engine::kernel::cpu::Real;
 use crate::engine::ops::adam::AdamOptions;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
@@ -89,7 +90,7 @@ impl Architecture {
                 unet.forward(tape, parameters, x, out, Draws { pass: 0, first_image: 0, by_step: false });
                 out
             }
-            Architecture::PatchGan(patchgan) => patchgan.forward(tape, parameters, x),
+            Architecture::PatchGan(patchgan) => patchgan.forward(tape, parameters, x).map,
         }
     }
 }
@@ -131,23 +132,23 @@ impl Term {
 ///
 /// `losses` are the values of [`TrainingStep::losses`](super::TrainingStep::losses): for each batch the losses of each
 /// term. A term of several batches is their mean.
-pub fn values(terms: &[Term], losses: &[f32]) -> Vec<f32> {
+pub fn values<T: Real>(terms: &[Term], losses: &[T]) -> Vec<T> {
     let each: usize = terms.iter().map(Term::losses).sum();
     let batches = losses.len() / each;
-    let mean = |index: usize| losses.iter().skip(index).step_by(each).sum::<f32>() / batches as f32;
+    let mean = |index: usize| losses.iter().skip(index).step_by(each).copied().sum::<T>() / T::of(batches as f64);
     let mut first = 0;
-    let computed: Vec<f32> = terms
+    let computed: Vec<T> = terms
         .iter()
         .map(|term| {
-            let Value::Losses(factors) = &term.value else { return 0.0 };
+            let Value::Losses(factors) = &term.value else { return T::zero() };
             first += factors.len();
-            (first - factors.len()..first).zip(factors).map(|(index, &factor)| factor as f32 * mean(index)).sum()
+            (first - factors.len()..first).zip(factors).map(|(index, &factor)| T::of(factor) * mean(index)).sum()
         })
         .collect();
     let value = |(index, term): (usize, &Term)| match &term.value {
         Value::Losses(_) => computed[index],
         Value::Total(parts) => {
-            parts.iter().map(|&(name, weight)| weight as f32 * computed[index_of(terms, name)]).sum()
+            parts.iter().map(|&(name, weight)| T::of(weight) * computed[index_of(terms, name)]).sum()
         }
     };
     terms.iter().enumerate().map(value).collect()
@@ -172,7 +173,7 @@ mod tests {
             term("b", Value::Losses(vec![1.0])),
         ];
         // By batch: two losses of a, one of b.
-        let losses = [1.0, 4.0, 7.0, 3.0, 8.0, 9.0];
+        let losses = [1.0_f32, 4.0, 7.0, 3.0, 8.0, 9.0];
         assert_eq!(values(&terms, &losses), [0.5 * 3.5 + 100.0 * 8.0, 2.0 + 1.5, 8.0]);
     }
 }

@@ -25,6 +25,15 @@ pub struct PatchGan {
     pub sigmoid: bool,
 }
 
+/// The output of a discriminator.
+#[derive(Clone, Debug)]
+pub struct PatchGanOutput {
+    /// Of every layer but the last, behind its activation.
+    pub features: Vec<Tensor>,
+    /// `[n, map height, map width, 1]`: one number for each patch.
+    pub map: Tensor,
+}
+
 /// One convolution with what follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layer {
@@ -138,12 +147,17 @@ impl PatchGan {
         Ok(grid)
     }
 
-    /// Records the judgement of `x`, `[n, h, w, input_channels]`, and returns it: `[n, map height, map width, 1]`.
+    /// Layers in front of the last, whose outputs are [`PatchGanOutput::features`].
+    pub fn features(&self) -> usize {
+        self.layers().len() - 1
+    }
+
+    /// Records the forward pass over `x`, `[n, h, w, input_channels]`.
     ///
     /// # Panics
     /// When [`PatchGan::map_size`] refuses the size.
-    pub fn forward(&self, tape: &mut Tape, parameters: &Parameters, x: Tensor) -> Tensor {
-        let mut from = x;
+    pub fn forward(&self, tape: &mut Tape, parameters: &Parameters, x: Tensor) -> PatchGanOutput {
+        let (mut from, mut features) = (x, Vec::new());
         for layer in self.layers() {
             let [n, height, width, _] = from.shape;
             let [height, width] = layer.output_grid([height, width]).expect("map_size accepts the size");
@@ -167,6 +181,7 @@ impl PatchGan {
                 from = tape.transient(shape);
                 let op = NormAct { norm: layer.is_normed, activation: Activation::LeakyRelu, dropout: None };
                 norm_act(tape, hidden, from, affine, op);
+                features.push(from);
             }
         }
         if self.sigmoid {
@@ -174,7 +189,7 @@ impl PatchGan {
             sigmoid(tape, from, probabilities);
             from = probabilities;
         }
-        from
+        PatchGanOutput { features, map: from }
     }
 }
 

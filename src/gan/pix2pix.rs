@@ -5,8 +5,10 @@
 //! D minimises   1/2 GAN(D(x, y), real) + 1/2 GAN(D(x, G(x)), fake)
 //! G minimises   lambda_gan GAN(D(x, G(x)), real) + lambda_pixel |y - G(x)|
 //! ```
-
-use std::slice::from_ref;
+//!
+//! Of pix2pixHD (Wang et al., 2018) it can have several discriminators, each further one on pictures of half the size,
+//! whose GAN losses are added up; and the feature-matching loss, the distance of what their inner layers compute of
+//! `G(x)` and of `y`, with `lambda_feature` for its weight in G's total.
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -14,10 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use super::objective::{Architecture, StepShape, Value};
 use super::recorder::Batch;
-use super::{Draws, Network, Objective, PatchGan, Recorder, Term, UNet};
+use super::{Draws, Network, Objective, PatchGan, PatchGanOutput, Recorder, Term, UNet};
 use crate::engine::ops::adam::AdamOptions;
 use crate::engine::ops::copy::copy;
 use crate::engine::ops::loss::Criterion;
+use crate::engine::ops::pool::{avg_pool, pooled};
 use crate::engine::tensor::Tensor;
 
 /// The GAN loss.
@@ -61,6 +64,8 @@ pub enum PixelLoss {
     L1,
     /// Mean squared error.
     L2,
+    /// 1 - SSIM (Wang et al., 2004), with the windows and the range of the metric.
+    Ssim,
     None,
 }
 
@@ -69,6 +74,7 @@ impl PixelLoss {
         match self {
             PixelLoss::L1 => Some(Criterion::L1 { target }),
             PixelLoss::L2 => Some(Criterion::L2 { target }),
+            PixelLoss::Ssim => Some(Criterion::Ssim { target }),
             PixelLoss::None => None,
         }
     }
@@ -91,6 +97,8 @@ pub enum StepOrder {
 pub struct Pix2Pix {
     pub generator: UNet,
     pub discriminator: PatchGan,
+    /// Discriminators, from 1 to 3: each further one sees pictures of half the size.
+    pub scales: usize,
     /// True if the discriminator sees the input picture beside the one it judges.
     pub conditional: bool,
     /// Pairs that are computed at once.
@@ -105,6 +113,8 @@ pub struct Pix2Pix {
     pub pixel_loss: PixelLoss,
     /// Weight of the pixel loss in the generator's total.
     pub lambda_pixel: f64,
+    /// Weight of the feature-matching loss in the generator's total; 0 for none.
+    pub lambda_feature: f64,
     pub step_order: StepOrder,
     /// True if the discriminator's total is half the sum of its losses on real and on fake pictures, and not the sum.
     pub halve_d: bool,
@@ -112,7 +122,7 @@ pub struct Pix2Pix {
 }
 
 const GENERATOR: &str = "generator";
-const DISCRIMINATOR: &str = "discriminator";
+const DISCRIMINATORS: [&str; 3] = ["discriminator", "discriminator2", "discriminator3"];
 
 /// The generator's forward passes within a step, which draw different dropout. The preview's number is that of a step
 /// which would come later than any.
@@ -120,11 +130,11 @@ const FIRST: u16 = 0;
 const FRESH: u16 = 1;
 const PREVIEW: u16 = u16::MAX;
 
-/// Input of the discriminator, `[n or 2n, h, w, channels]`: n generated pictures, then n real ones where they are
-/// needed, each beside the condition.
-#[derive(Clone, Copy)]
+/// Input of the discriminators: n generated pictures, then n real ones where they are needed, each beside the condition.
+#[derive(Clone, Debug)]
 struct Pictures {
-    all: Tensor,
+    /// By scale, `[n or 2n, h, w, channels]`; each further one half as large.
+    scales: Vec<Tensor>,
     /// `[n, h, w, output channels]`: the generated ones alone.
     fake: Tensor,
 }
@@ -135,36 +145,39 @@ impl Objective for Pix2Pix {
             step.each_batch(|step, batch| {
                 let fake = step.tape.transient(batch.target.shape);
                 self.generate(step, batch, FIRST, fake);
-                self.backward_generator(step, batch, fake, None)
+                self.backward_generator(step, batch, fake, &[])
             })?;
             step.update(GENERATOR);
         } else if self.step_order == StepOrder::GeneratorFirst {
             // The discriminator has not changed in between and drops nothing out: one forward pass serves both halves.
             step.each_batch(|step, batch| {
                 let pictures = self.pictures(step, batch, FIRST, true);
-                let map = self.discriminate(step, pictures.all);
-                self.backward_generator(step, batch, pictures.fake, Some(self.of_fake(map)))?;
-                self.backward_discriminator(step, batch, map)
+                let outputs = self.discriminate(step, &pictures);
+                self.backward_generator(step, batch, pictures.fake, &outputs)?;
+                self.backward_discriminators(step, batch, &outputs)
             })?;
             step.update(GENERATOR);
-            step.update(DISCRIMINATOR);
+            self.discriminators().iter().for_each(|name| step.update(name));
         } else {
             let first = step.each_batch(|step, batch| {
                 let pictures = self.pictures(step, batch, FIRST, true);
-                let map = self.discriminate(step, pictures.all);
-                self.backward_discriminator(step, batch, map)?;
-                Ok(Pictures { all: self.of_fake(pictures.all), ..pictures })
+                let outputs = self.discriminate(step, &pictures);
+                self.backward_discriminators(step, batch, &outputs)?;
+                Ok(pictures)
             })?;
-            step.update(DISCRIMINATOR);
+            self.discriminators().iter().for_each(|name| step.update(name));
+            // Features of generated pictures are compared with those of real ones.
+            let with_real = self.lambda_feature > 0.0;
             step.each_batch(|step, batch| {
                 let pictures = match self.step_order {
-                    StepOrder::DiscriminatorFirstFresh => self.pictures(step, batch, FRESH, false),
-                    _ if step.accumulate() == 1 => first[batch.index],
+                    StepOrder::DiscriminatorFirstFresh => self.pictures(step, batch, FRESH, with_real),
+                    _ if step.accumulate() == 1 && with_real => first[batch.index].clone(),
+                    _ if step.accumulate() == 1 => self.generated(&first[batch.index]),
                     // The same pictures computed again, rather than the activations of all batches kept until here.
-                    _ => self.pictures(step, batch, FIRST, false),
+                    _ => self.pictures(step, batch, FIRST, with_real),
                 };
-                let map = self.discriminate(step, pictures.all);
-                self.backward_generator(step, batch, pictures.fake, Some(map))
+                let outputs = self.discriminate(step, &pictures);
+                self.backward_generator(step, batch, pictures.fake, &outputs)
             })?;
             step.update(GENERATOR);
         }
@@ -178,27 +191,33 @@ impl Objective for Pix2Pix {
     }
 
     fn networks(&self) -> Vec<Network> {
-        let network =
-            |name, architecture, input| Network { name, architecture, input, size: self.size(), adam: self.adam };
+        let adam = self.adam;
         let input = match (self.conditional, self.generator.recipe.puts_condition_first()) {
             (false, _) => "one picture",
             (true, true) => "one condition and its picture",
             (true, false) => "one picture and its condition",
         };
-        let generator = network(GENERATOR, Architecture::UNet(self.generator), "one image");
-        let discriminator = network(DISCRIMINATOR, Architecture::PatchGan(self.discriminator), input);
-        [generator].into_iter().chain((self.gan_loss != GanLoss::None).then_some(discriminator)).collect()
+        let size = [self.height, self.width];
+        let architecture = Architecture::UNet(self.generator);
+        let generator = Network { name: GENERATOR, architecture, input: "one image", size, adam };
+        let discriminators = self.discriminators().iter().zip(self.sizes()).map(|(name, size)| {
+            let architecture = Architecture::PatchGan(self.discriminator);
+            Network { name, architecture, input, size, adam }
+        });
+        [generator].into_iter().chain(discriminators).collect()
     }
 
     fn terms(&self) -> Vec<Term> {
         let has = |term: &Term| match term.name {
             "pixel" => self.pixel_loss != PixelLoss::None,
+            "feature" => self.gan_loss != GanLoss::None && self.lambda_feature > 0.0,
             "g" => true,
             _ => self.gan_loss != GanLoss::None,
         };
         let term = |name, title, note, is_detail, value| Term { name, title, note, is_detail, value };
-        let one = || Value::Losses(vec![1.0]);
+        let by_scale = || Value::Losses(vec![1.0; self.scales]);
         let half = if self.halve_d { 0.5 } else { 1.0 };
+        let features = self.discriminator.features();
         let mut terms = vec![
             term(
                 "d",
@@ -207,17 +226,29 @@ impl Objective for Pix2Pix {
                 false,
                 Value::Total(vec![("d_real", half), ("d_fake", half)]),
             ),
-            term("adv", "Adversarial", "how far the generator is from being taken for real", false, one()),
-            term("pixel", "Pixel", "how far outputs are from their targets", false, one()),
+            term("adv", "Adversarial", "how far the generator is from being taken for real", false, by_scale()),
+            term("pixel", "Pixel", "how far outputs are from their targets", false, Value::Losses(vec![1.0])),
             term(
                 "g",
                 "Generator",
-                "its total: the terms above by their weights",
+                "its total: its losses by their weights",
                 true,
-                Value::Total(vec![("adv", self.lambda_gan), ("pixel", self.lambda_pixel)]),
+                Value::Total(vec![
+                    ("adv", self.lambda_gan),
+                    ("pixel", self.lambda_pixel),
+                    ("feature", self.lambda_feature),
+                ]),
             ),
-            term("d_real", "Discriminator real", "its loss on real pictures", true, one()),
-            term("d_fake", "Discriminator fake", "its loss on generated pictures", true, one()),
+            term("d_real", "Discriminator real", "its loss on real pictures", true, by_scale()),
+            term("d_fake", "Discriminator fake", "its loss on generated pictures", true, by_scale()),
+            // As pix2pixHD weighs them: 4 / features for each feature of a scale, and the mean over the scales.
+            term(
+                "feature",
+                "Feature",
+                "how far the discriminators' features of outputs are from those of targets",
+                false,
+                Value::Losses(vec![4.0 / (features * self.scales) as f64; features * self.scales]),
+            ),
         ];
         terms.retain(has);
         let names: Vec<&str> = terms.iter().map(|term| term.name).collect();
@@ -244,8 +275,7 @@ impl Pix2Pix {
         self.generator.forward(&mut step.tape, &parameters, batch.input, out, draws);
     }
 
-    /// Records the generated pictures of a batch as the discriminator sees them, with the real ones behind them if
-    /// `with_real`.
+    /// Records the discriminators' input of a batch: generated pictures, and the real ones behind them if `with_real`.
     fn pictures(&self, step: &mut Recorder, batch: &Batch, pass: u16, with_real: bool) -> Pictures {
         let [n, height, width, pictures] = batch.target.shape;
         let conditions = if self.conditional { batch.input.channels() } else { 0 };
@@ -266,31 +296,65 @@ impl Pix2Pix {
                 copy(&mut step.tape, batch.input, condition.batch_slice(kind * n..(kind + 1) * n));
             }
         }
-        Pictures { all, fake }
+        let mut scales = vec![all];
+        for [height, width] in self.sizes().skip(1) {
+            let half = step.tape.transient([kinds * n, height, width, pictures + conditions]);
+            avg_pool(&mut step.tape, scales[scales.len() - 1], half);
+            scales.push(half);
+        }
+        Pictures { scales, fake }
     }
 
-    /// Records the discriminator's forward pass, and returns its map.
-    fn discriminate(&self, step: &mut Recorder, x: Tensor) -> Tensor {
-        let parameters = step.parameters(DISCRIMINATOR).clone();
-        self.discriminator.forward(&mut step.tape, &parameters, x)
+    /// The generated ones of generated and real pictures.
+    fn generated(&self, pictures: &Pictures) -> Pictures {
+        Pictures { scales: pictures.scales.iter().map(|&both| self.of_fake(both)).collect(), ..*pictures }
     }
 
-    /// Records the generator's losses on a batch, of which it made `fake`, and their gradients. `map` is the
-    /// discriminator's of the generated pictures.
-    fn backward_generator(&self, step: &mut Recorder, batch: &Batch, fake: Tensor, map: Option<Tensor>) -> Result<()> {
-        let adv = map.map(|map| step.loss(batch, "adv", 0, map, self.gan_loss.criterion(REAL)));
-        let pixel = self.pixel_loss.criterion(batch.target);
-        let pixel = pixel.map(|criterion| step.loss(batch, "pixel", 0, fake, criterion));
-        let losses: Vec<_> = adv.into_iter().chain(pixel).collect();
+    /// Records the discriminators' forward passes, and returns their outputs by scale.
+    fn discriminate(&self, step: &mut Recorder, pictures: &Pictures) -> Vec<PatchGanOutput> {
+        let networks = self.discriminators().iter().zip(&pictures.scales);
+        let mut forward = |(name, x): (&&str, &Tensor)| {
+            let parameters = step.parameters(name).clone();
+            self.discriminator.forward(&mut step.tape, &parameters, *x)
+        };
+        networks.map(&mut forward).collect()
+    }
+
+    /// Records the generator's losses on a batch, of which it made `fake`, and their gradients. `outputs` are the
+    /// discriminators', of generated pictures and, where features are matched, of real ones behind them.
+    fn backward_generator(
+        &self,
+        step: &mut Recorder,
+        batch: &Batch,
+        fake: Tensor,
+        outputs: &[PatchGanOutput],
+    ) -> Result<()> {
+        let mut losses = Vec::new();
+        for (scale, output) in outputs.iter().enumerate() {
+            let map = self.of_fake(output.map);
+            losses.push(step.loss(batch, "adv", scale, map, self.gan_loss.criterion(REAL)));
+        }
+        if let Some(criterion) = self.pixel_loss.criterion(batch.target) {
+            losses.push(step.loss(batch, "pixel", 0, fake, criterion));
+        }
+        if self.lambda_feature > 0.0 {
+            for (index, &feature) in outputs.iter().flat_map(|output| &output.features).enumerate() {
+                let criterion = Criterion::L1 { target: self.of_real(feature) };
+                losses.push(step.loss(batch, "feature", index, self.of_fake(feature), criterion));
+            }
+        }
         step.backward(&losses, &[GENERATOR])
     }
 
-    /// Records the discriminator's losses on a batch, and their gradients. `map` is that of generated pictures, then
+    /// Records the discriminators' losses on a batch, and their gradients. `outputs` are those of generated pictures, then
     /// real ones.
-    fn backward_discriminator(&self, step: &mut Recorder, batch: &Batch, map: Tensor) -> Result<()> {
-        let real = step.loss(batch, "d_real", 0, self.of_real(map), self.gan_loss.criterion(REAL));
-        let fake = step.loss(batch, "d_fake", 0, self.of_fake(map), self.gan_loss.criterion(FAKE));
-        step.backward(&[real, fake], from_ref(&DISCRIMINATOR))
+    fn backward_discriminators(&self, step: &mut Recorder, batch: &Batch, outputs: &[PatchGanOutput]) -> Result<()> {
+        let mut losses = Vec::new();
+        for (scale, PatchGanOutput { map, .. }) in outputs.iter().enumerate() {
+            losses.push(step.loss(batch, "d_real", scale, self.of_real(*map), self.gan_loss.criterion(REAL)));
+            losses.push(step.loss(batch, "d_fake", scale, self.of_fake(*map), self.gan_loss.criterion(FAKE)));
+        }
+        step.backward(&losses, self.discriminators())
     }
 
     /// The generated pictures' part of a tensor over generated and real ones.
@@ -308,8 +372,14 @@ impl Pix2Pix {
         self.batch * self.accumulate
     }
 
-    /// Height and width of the pictures.
-    fn size(&self) -> [usize; 2] {
-        [self.height, self.width]
+    /// The names of the discriminators, by scale.
+    fn discriminators(&self) -> &'static [&'static str] {
+        if self.gan_loss == GanLoss::None { &[] } else { &DISCRIMINATORS[..self.scales] }
+    }
+
+    /// Height and width of the pictures that each discriminator sees, by scale.
+    pub fn sizes(&self) -> impl Iterator<Item = [usize; 2]> {
+        let halved = |size: &[usize; 2]| Some(size.map(pooled));
+        std::iter::successors(Some([self.height, self.width]), halved).take(self.scales)
     }
 }

@@ -36,6 +36,8 @@ fn every_option_trains() {
         ("--recipe pytorch-gan --block-order act-conv-norm-dropout --pixel-loss l2 --init kaiming", true, true),
         ("--depth 3 --accumulate 2 --step-order discriminator-first --init xavier --init-gain 1", true, true),
         ("--in-channels 1 --out-channels 2 --dropout-at up --lambda-gan 0.5", true, true),
+        ("--recipe isola --receptive-field 16 --scales 3 --lambda-feature 10 --accumulate 2", true, true),
+        ("--scales 2 --lambda-feature 10 --pixel-loss ssim", true, true),
     ]
     .into_iter()
     .enumerate()
@@ -154,6 +156,13 @@ fn what_cannot_be_is_refused_with_the_reason() {
         ("--lr-schedule linear --lr-step-epochs 3", "--lr-schedule linear does not use it"),
         ("--init-gain 0", "must be above 0"),
         ("--gan-loss none --receptive-field 16", "--receptive-field: --gan-loss none has no discriminator"),
+        ("--gan-loss none --scales 2", "--scales: --gan-loss none has no discriminator"),
+        ("--gan-loss none --lambda-feature 1", "--lambda-feature: --gan-loss none has no discriminator"),
+        ("--scales 4", "--scales 4: must be at most 3"),
+        (
+            "--image-size 64 --scales 3",
+            "--receptive-field 94 --scales 3: a discriminator of this receptive field has nothing",
+        ),
         ("--gan-loss none --conditional false", "--conditional: --gan-loss none has no discriminator"),
         ("--pixel-loss none --lambda-pixel 10", "--lambda-pixel: --pixel-loss none has nothing to weigh"),
         ("--dropout 0 --dropout-at up", "--dropout-at: no level drops out with --dropout 0"),
@@ -168,4 +177,36 @@ fn what_cannot_be_is_refused_with_the_reason() {
         assert!(error.contains(words), "{options}: {error}");
         assert!(!scene.path("run").exists(), "{options} left a folder");
     }
+}
+
+/// Discriminators at several scales and feature matching go through everything that a run has, by their names alone.
+#[test]
+fn further_networks_and_terms_are_listed_everywhere() {
+    let scene = Scene::new();
+    let flags = "--recipe isola --receptive-field 16 --scales 2 --lambda-feature 10";
+    scene.run(&format!("train {TINY} {flags} --save-every 2 --steps 4 --out whole"));
+    let said = scene.run(&format!("train {TINY} {flags} --steps 2 --out run"));
+    assert!(said.stderr.lines().last().unwrap().contains("  feature "), "{}", said.stderr);
+    scene.run("train --resume run --steps 4");
+    scene.assert_same_run("run", "whole", 4);
+    let text = std::fs::read_to_string(scene.path("run/losses.csv")).unwrap();
+    assert!(text.starts_with("epoch,step,d,adv,pixel,g,d_real,d_fake,feature\n"), "{text}");
+    let row: Vec<f64> = text.lines().last().unwrap().split(',').map(|cell| cell.parse().unwrap()).collect();
+    let [adv, pixel, total, feature] = [3, 4, 5, 8].map(|index| row[index]);
+    // Sums of f32.
+    assert!((total - (adv + 100.0 * pixel + 10.0 * feature)).abs() <= 1e-6 * total && feature > 0.0, "{row:?}");
+    let report = std::fs::read_to_string(scene.path("run/report.html")).unwrap();
+    assert!(report.contains("<b>Feature</b>"), "{report}");
+
+    let second = "discriminator2.model.0.weight";
+    let checkpoint = scene.checkpoint("run", 4);
+    assert!(
+        checkpoint.tensors.contains_key(second) && checkpoint.tensors.contains_key(&format!("adam.second.{second}"))
+    );
+    let said = scene.run("inspect run");
+    assert!(said.stdout.contains("Discriminator2, for one condition and its picture of 16"), "{}", said.stdout);
+    let said = scene.run("export run --safetensors d2.safetensors --network discriminator2");
+    assert!(said.stdout.contains("the authors' NLayerDiscriminator(6"), "{}", said.stdout);
+    let error = scene.refused("export run --safetensors d3.safetensors --network discriminator3");
+    assert!(error.contains("none of that name, but discriminator, discriminator2, generator"), "{error}");
 }

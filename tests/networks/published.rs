@@ -13,7 +13,7 @@ use crate::support::machine::{Engine, Machine, arena, checked};
 use crate::support::values::{from_nchw, image_values, parameter_values};
 
 /// Neither network drops out here, so nothing depends on it.
-const CONTROL: Control = Control { seed: 0, step: 0, learning_rate: 0.0 };
+pub const CONTROL: Control = Control { seed: 0, step: 0, learning_rate: 0.0 };
 
 #[derive(Clone, Copy)]
 enum Network {
@@ -45,7 +45,7 @@ impl Network {
                 unet.forward(tape, parameters, x, out, Draws { pass: 0, first_image: 0, by_step: false });
                 out
             }
-            Network::Discriminator(patchgan) => patchgan.forward(tape, parameters, x),
+            Network::Discriminator(patchgan) => patchgan.forward(tape, parameters, x).map,
         }
     }
 }
@@ -108,7 +108,7 @@ fn run(fixture: &Fixture, network: Network, shape: Shape, engine: Engine, how: H
 }
 
 /// Whether a gradient is that of a bias in front of a norm: detached, so that it stays zero.
-fn is_cancelled(fixture: &Fixture, name: &str) -> bool {
+pub fn is_cancelled(fixture: &Fixture, name: &str) -> bool {
     fixture.about["f32_noise_of_zero_gradients"].get(name).is_some()
 }
 
@@ -212,7 +212,12 @@ fn compare(what: &str, fixture: &Fixture, network: Network, engine: Engine, name
         return;
     }
     let expected = expected(fixture, network, name);
-    let tolerance = match engine {
+    assert_close(what, values, &expected, tolerance(fixture, engine, name));
+}
+
+/// The tolerance of a result.
+fn tolerance(fixture: &Fixture, engine: Engine, name: &str) -> Tolerance {
+    match engine {
         // The spread is the error of one correct f32 implementation; ours sums in other orders. Of a tensor of few
         // elements it may be small by luck: none is held to less than what is usual in its network.
         Engine::F32 | Engine::Cuda | Engine::CudaForced(_) => {
@@ -220,8 +225,7 @@ fn compare(what: &str, fixture: &Fixture, network: Network, engine: Engine, name
             Tolerance { of_each: 0.0, of_largest: 3.0 * spread }
         }
         Engine::F64 => Tolerance::STORED_F32,
-    };
-    assert_close(what, values, &expected, tolerance);
+    }
 }
 
 fn median_spread(fixture: &Fixture) -> f64 {
@@ -233,13 +237,19 @@ fn median_spread(fixture: &Fixture) -> f64 {
 
 /// PyTorch's result in this project's layout.
 fn expected(fixture: &Fixture, network: Network, name: &str) -> Vec<f64> {
-    let (values, shape) = fixture.tensor(name);
     if let Some((_, parameter)) = name.split_once(".grad.") {
         let spec = network.specs().into_iter().find(|spec| spec.name == parameter);
         let spec = spec.unwrap_or_else(|| panic!("PyTorch's network has {parameter}, ours does not"));
+        let (values, shape) = fixture.tensor(name);
         assert_eq!(shape, spec.torch_shape(), "{name}");
         return spec.from_torch(&values);
     }
+    image(fixture, name)
+}
+
+/// PyTorch's image in this project's layout.
+pub fn image(fixture: &Fixture, name: &str) -> Vec<f64> {
+    let (values, shape) = fixture.tensor(name);
     let [n, c, h, w] = shape[..] else { panic!("{name} has shape {shape:?}") };
     from_nchw(&values, [n, h, w, c])
 }

@@ -9,7 +9,7 @@ use pixtape::engine::ops::detach::detach;
 use pixtape::engine::ops::loss::{Criterion, Loss};
 use pixtape::engine::program::Program;
 use pixtape::engine::tape::Tape;
-use pixtape::gan::{Draws, Parameters, Pix2Pix, Recipe};
+use pixtape::gan::{Draws, Objective, Parameters, Pix2Pix, Recipe};
 
 use super::state::{self, CONTROL, Handles};
 use crate::support::compare::{Tolerance, assert_close, assert_same_bits};
@@ -36,7 +36,7 @@ fn record_unshared(options: &Pix2Pix) -> (Program, Handles) {
         let value = losses.channel_slice(place..place + 1);
         Loss { of, criterion, weight, value }
     };
-    let judged = patchgan.forward(&mut tape, &discriminator, seen_fake);
+    let judged = patchgan.forward(&mut tape, &discriminator, seen_fake).map;
     let fooled = loss(judged, Criterion::Mse { target: 1.0 }, 1.0, 0);
     let pixel = loss(fake, Criterion::L1 { target }, options.lambda_pixel, 1);
     tape.backward(&[&fooled, &pixel], &[generator.values]).expect("G's half");
@@ -44,13 +44,13 @@ fn record_unshared(options: &Pix2Pix) -> (Program, Handles) {
     let seen_real = tape.transient(pair);
     copy(&mut tape, target, seen_real.channel_slice(0..pictures));
     copy(&mut tape, input, seen_real.channel_slice(pictures..pair[3]));
-    let on_real = patchgan.forward(&mut tape, &discriminator, seen_real);
-    let on_fake = patchgan.forward(&mut tape, &discriminator, detach(seen_fake));
+    let on_real = patchgan.forward(&mut tape, &discriminator, seen_real).map;
+    let on_fake = patchgan.forward(&mut tape, &discriminator, detach(seen_fake)).map;
     let on_real = loss(on_real, Criterion::Mse { target: 1.0 }, 0.5, 2);
     let on_fake = loss(on_fake, Criterion::Mse { target: 0.0 }, 0.5, 3);
     tape.backward(&[&on_real, &on_fake], &[discriminator.values]).expect("D's half");
     let networks = vec![("generator", generator), ("discriminator", discriminator)];
-    (tape.finish(), Handles { networks, input, target, losses })
+    (tape.finish(), Handles { networks, input, target, losses, terms: options.terms() })
 }
 
 /// Losses, G's gradients and D's gradients of one step, in f32.

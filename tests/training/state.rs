@@ -3,7 +3,7 @@
 use pixtape::engine::access::Control;
 use pixtape::engine::rewrite::CPU;
 use pixtape::engine::tensor::Tensor;
-use pixtape::gan::{Parameters, Pix2Pix, TrainingStep};
+use pixtape::gan::{Parameters, Pix2Pix, Term, TrainingStep};
 
 use crate::support::compare::assert_same_bits;
 use crate::support::machine::{Engine, Machine, arena, checked};
@@ -20,13 +20,14 @@ pub struct Handles {
     pub input: Tensor,
     pub target: Tensor,
     pub losses: Tensor,
+    pub terms: Vec<Term>,
 }
 
 pub fn record(options: &Pix2Pix) -> (pixtape::engine::program::Program, Handles) {
-    let TrainingStep { program, networks, input, target, losses, .. } =
+    let TrainingStep { program, networks, terms, input, target, losses, .. } =
         TrainingStep::record(options).expect("the step can be recorded");
     let networks = networks.into_iter().map(|trained| (trained.network.name, trained.parameters)).collect();
-    (program, Handles { networks, input, target, losses })
+    (program, Handles { networks, input, target, losses, terms })
 }
 
 /// Sets every parameter of a network by its name.

@@ -5,7 +5,7 @@
 //! gradient, goes the other way, and the norms over 2x2 maps amplify it. So f32 may stray as far as PyTorch's own f32
 //! does.
 
-use pixtape::gan::{Norm, PatchGan, Pix2Pix, Recipe, UNet};
+use pixtape::gan::{Norm, PatchGan, Pix2Pix, PixelLoss, ReceptiveField, Recipe, UNet, values};
 use serde::Deserialize;
 
 use super::state::{self, CONTROL, Handles};
@@ -17,6 +17,8 @@ struct Traces {
     ngf: usize,
     ndf: usize,
     lambda_pixel: f64,
+    lambda_feature: f64,
+    row: Vec<String>,
     lr: f64,
     beta1: f64,
     beta2: f64,
@@ -33,8 +35,8 @@ struct Trace {
     depth: usize,
     dropout: f64,
     frozen: Vec<String>,
-    /// By step: d, adv, pixel.
-    f64: Vec<[f64; 3]>,
+    /// By step, the values of the terms that the row names, or of the first of them.
+    f64: Vec<Vec<f64>>,
     /// By step, the largest relative distance of PyTorch's f32 from its f64, in runs that sum in other orders or start
     /// from parameters moved by at most one unit in the last place.
     f32_spread: Vec<f64>,
@@ -64,7 +66,7 @@ fn traces() -> Traces {
 }
 
 /// The step of a recipe as the reference names it.
-fn options(recipe: &str, size: usize, width: usize, dropout: f64) -> Pix2Pix {
+fn options(recipe: &str, size: usize, width: usize, dropout: f64, lambda_feature: f64) -> Pix2Pix {
     let of = |recipe| Pix2Pix::small(recipe, size, width, dropout);
     match recipe {
         "pytorch-gan" => of(Recipe::PytorchGan),
@@ -79,13 +81,21 @@ fn options(recipe: &str, size: usize, width: usize, dropout: f64) -> Pix2Pix {
                 ..of(Recipe::Isola)
             }
         }
+        "isola-scales" => {
+            let isola = of(Recipe::Isola);
+            let discriminator = PatchGan { receptive_field: ReceptiveField::R34, ..isola.discriminator };
+            Pix2Pix { discriminator, scales: 3, lambda_feature, ..isola }
+        }
+        "pytorch-gan-scales" => {
+            Pix2Pix { scales: 2, lambda_feature, pixel_loss: PixelLoss::Ssim, ..of(Recipe::PytorchGan) }
+        }
         other => panic!("the traces have {other}, which nobody knows here"),
     }
 }
 
 /// Trains as the trace does: the losses by step, and the machine at the end.
-fn train(trace: &Trace, width: usize, engine: Engine) -> (Vec<[f64; 3]>, Box<dyn Machine>, Handles) {
-    let options = options(&trace.recipe, trace.size, width, trace.dropout);
+fn train(trace: &Trace, traces: &Traces, engine: Engine) -> (Vec<Vec<f64>>, Box<dyn Machine>, Handles) {
+    let options = options(&trace.recipe, trace.size, traces.ngf, trace.dropout, traces.lambda_feature);
     assert_eq!(options.generator.depth, trace.depth);
     let (program, handles) = state::record(&options);
     let mut machine = arena(engine, program, CONTROL);
@@ -93,18 +103,24 @@ fn train(trace: &Trace, width: usize, engine: Engine) -> (Vec<[f64; 3]>, Box<dyn
     let rows = (0..trace.f64.len()).map(|step| {
         handles.show(&mut *machine, step);
         machine.execute();
-        let losses = machine.read(handles.losses);
-        [0.5 * (losses[2] + losses[3]), losses[0], losses[1]]
+        let values = values(&handles.terms, &machine.read(handles.losses));
+        let value = |name: &String| Some(values[handles.terms.iter().position(|term| term.name == name)?]);
+        traces.row.iter().filter_map(value).collect()
     });
     let rows = rows.collect();
     (rows, machine, handles)
 }
 
-/// By step, what f32 may differ by, relative to the loss: three times the largest spread so far of any trace of the
-/// size. In which trace and at which step a ReLU flips is chance.
-pub fn f32_tolerances(size: usize) -> Vec<f64> {
+/// The losses of a trace without feature matching: d, adv, pixel.
+pub const USUAL_LOSSES: usize = 3;
+
+/// The tolerance of f32 by step, relative to the loss: three times the largest spread so far of any trace of the size
+/// with as many losses. In which trace and at which step a ReLU flips is chance. Feature matching, an L1 of activations,
+/// adds signs that flip: its traces have tolerances of their own.
+pub fn f32_tolerances(size: usize, losses: usize) -> Vec<f64> {
     let traces = traces().traces;
-    let of_size: Vec<&Trace> = traces.iter().filter(|trace| trace.size == size).collect();
+    let is_alike = |trace: &&Trace| trace.size == size && trace.f64[0].len() == losses;
+    let of_size: Vec<&Trace> = traces.iter().filter(is_alike).collect();
     let mut largest = 0.0_f64;
     let tolerance = (0..10).map(|step| {
         largest = of_size.iter().map(|trace| trace.f32_spread[step]).fold(largest, f64::max);
@@ -120,18 +136,19 @@ pub fn check(size: usize, engines: &[Engine]) {
     let traces = traces();
     let of_size: Vec<&Trace> = traces.traces.iter().filter(|trace| trace.size == size).collect();
     assert!(of_size.iter().any(|t| t.dropout == 0.0) && of_size.iter().any(|t| t.dropout > 0.0), "both kinds of trace");
-    let tolerances = f32_tolerances(size);
     for trace in of_size {
         assert_eq!(trace.f64.len(), 10);
+        let tolerances = f32_tolerances(size, trace.f64[0].len());
         for &engine in engines {
             let what = format!("{}, {size}, dropout {}, {engine:?}", trace.recipe, trace.dropout);
-            let (rows, machine, handles) = train(trace, traces.ngf, engine);
+            let (rows, machine, handles) = train(trace, &traces, engine);
             for (step, (row, expected)) in rows.iter().zip(&trace.f64).enumerate() {
                 let tolerance = match engine {
                     Engine::F32 | Engine::Cuda | Engine::CudaForced(_) => tolerances[step],
                     Engine::F64 => F64_TOLERANCE,
                 };
-                for (loss, (a, e)) in ["d", "adv", "pixel"].iter().zip(row.iter().zip(expected)) {
+                assert_eq!(row.len(), expected.len());
+                for (loss, (a, e)) in traces.row.iter().zip(row.iter().zip(expected)) {
                     let off = ((a - e) / e).abs();
                     assert!(off <= tolerance, "{what}, step {step}: {loss} is {a}, not {e}: off by {off:e}");
                 }

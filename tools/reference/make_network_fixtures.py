@@ -38,6 +38,7 @@ CASES = {
     "isola-34": about(32, 5, 4, 2, 3, 3, 2.0**-3, "d"),
     "isola-142": about(64, 5, 4, 1, 1, 1, 2.0**-3, "d"),
     "isola-286": about(128, 5, 2, 1, 1, 1, 2.0**-3, "d"),
+    "isola-scales": about(64, 5, 4, 2, 1, 1, 2.0**-3, "s"),
 }
 
 
@@ -68,6 +69,23 @@ def compute(name, dtype):
         y = discriminator(back, front) if name.startswith("isola") else discriminator(front, back)
         results |= back_propagate("d", discriminator, x, y)
         cancelled += [f"d.grad.{name}" for name in cancelled_biases(discriminator)]
+    if "s" in case["networks"]:
+        discriminators = make_discriminator(inputs + outputs, ndf=width).to(dtype)
+        x = tensor("s.x", (case["batch"], inputs + outputs, size, size), dtype, grad=True)
+        for key, discriminator in discriminators.named().items():
+            load_values(discriminator, key, case["parameter_scale"])
+            cancelled += [f"s.grad.{key}.{name}" for name in cancelled_biases(discriminator)]
+        # Everything that the losses see: the features and the map of every scale.
+        seen = {
+            f"s.y{scale}.{index}": y
+            for scale, of_scale in enumerate(discriminators(x[:, 1:], x[:, :1]))
+            for index, y in enumerate(of_scale)
+        }
+        upstream = [tensor(name.replace(".y", ".dy"), y.shape, dtype) for name, y in seen.items()]
+        torch.autograd.backward(list(seen.values()), upstream)
+        results |= seen | {"s.dx": x.grad}
+        for key, discriminator in discriminators.named().items():
+            results |= {f"s.grad.{key}.{name}": p.grad for name, p in discriminator.named_parameters()}
     return results, cancelled
 
 

@@ -19,8 +19,9 @@ import torch
 
 from fixture import FIXTURES, tensor
 from models import MaskSource, load_values
+from pix2pixhd import MultiscaleDiscriminator
 from recipes import RECIPES, cancelled_biases
-from train_step import ADAM, LAMBDA_PIXEL
+from train_step import ADAM, LAMBDA_FEATURE, LAMBDA_PIXEL
 
 STEPS, WIDTH, SEED, PARAMETER_SCALE = 10, 8, 7, 2.0**-3
 DEPTH_OF_SIZE = {64: 6, 256: 8}
@@ -35,6 +36,8 @@ TRACES = [
     ("isola", 64, 0.5),
     ("isola", 256, 0.5),
     ("isola-affine", 64, 0.5),
+    ("isola-scales", 64, 0.5),
+    ("pytorch-gan-scales", 64, 0.5),
 ]
 # Three float32 implementations whose sums run in different orders: threads, and oneDNN or PyTorch's own kernels.
 FLOAT32_RUNS = [(1, True), (2, True), (2, False)]
@@ -50,15 +53,15 @@ def move_by_an_ulp(network, seed):
 
 
 def run(recipe, size, dropout, dtype, threads=1, onednn=True, nearby=None):
-    """Ten steps: the rows [d, adv, pixel], the parameters at the end by full name, and the names of those that are frozen."""
+    """Ten steps: the rows of losses, the parameters at the end by full name, and the names of those that are frozen."""
     torch.set_num_threads(threads)
     make_generator, make_discriminator, train_step = RECIPES[recipe]
     masks = MaskSource(SEED)
-    networks = {
-        "generator": make_generator(ngf=WIDTH, depth=DEPTH_OF_SIZE[size], dropout=dropout, masks=masks).to(dtype),
-        "discriminator": make_discriminator(ndf=WIDTH).to(dtype),
-    }
-    frozen, optimisers = [], []
+    generator = make_generator(ngf=WIDTH, depth=DEPTH_OF_SIZE[size], dropout=dropout, masks=masks).to(dtype)
+    discriminator = make_discriminator(ndf=WIDTH).to(dtype)
+    several = isinstance(discriminator, MultiscaleDiscriminator)
+    networks = {"generator": generator, **(discriminator.named() if several else {"discriminator": discriminator})}
+    frozen = []
     for number, (key, network) in enumerate(networks.items()):
         load_values(network, key, PARAMETER_SCALE)
         if nearby is not None:
@@ -66,12 +69,13 @@ def run(recipe, size, dropout, dtype, threads=1, onednn=True, nearby=None):
         for name in cancelled_biases(network):
             network.get_parameter(name).requires_grad_(False)
             frozen.append(f"{key}.{name}")
-        optimisers.append(torch.optim.Adam([p for p in network.parameters() if p.requires_grad], **ADAM))
+    both = (generator, discriminator)
+    optimisers = [torch.optim.Adam([p for p in network.parameters() if p.requires_grad], **ADAM) for network in both]
     rows = []
     torch.backends.mkldnn.set_flags(onednn)
     for masks.step in range(STEPS):
         pair = [tensor(f"trace.{role}.{masks.step}", (1, 3, size, size), dtype) for role in ("input", "target")]
-        losses = train_step(*networks.values(), *optimisers, *pair, masks)
+        losses = train_step(*both, *optimisers, *pair, masks)
         rows.append([loss.item() for loss in losses])
     return rows, {f"{key}.{name}": p for key, net in networks.items() for name, p in net.named_parameters()}, frozen
 
@@ -117,13 +121,14 @@ def main():
         "ngf": WIDTH,
         "ndf": WIDTH,
         "lambda_pixel": LAMBDA_PIXEL,
+        "lambda_feature": LAMBDA_FEATURE,
         "lr": ADAM["lr"],
         "beta1": ADAM["betas"][0],
         "beta2": ADAM["betas"][1],
         "eps": ADAM["eps"],
         "seed": SEED,
         "parameter_scale": PARAMETER_SCALE,
-        "row": ["d", "adv", "pixel"],
+        "row": ["d", "adv", "pixel", "feature"],
     }
     path = FIXTURES / "traces.json"
     path.write_text(json.dumps({**about, "traces": [trace(*which) for which in TRACES]}, indent=1) + "\n")

@@ -8,6 +8,7 @@ import block_ck
 import isola
 import models
 import train_step
+from pix2pixhd import MultiscaleDiscriminator
 
 PYTORCH_GAN = (models.GeneratorUNet, models.Discriminator, train_step.pytorch_gan)
 BLOCK_CK = (block_ck.Generator, block_ck.Discriminator, train_step.block_ck)
@@ -19,6 +20,16 @@ def isola_like(n_layers=3, **options):
     if n_layers == 0:
         discriminator = partial(isola.PixelDiscriminator, norm=norm)
     return partial(isola.UnetGenerator, **options), discriminator, train_step.isola
+
+
+def at_scales(recipe, count, step):
+    """A recipe with discriminators at several scales."""
+    generator, discriminator, _ = recipe
+
+    def make(*args, **options):
+        return MultiscaleDiscriminator(partial(discriminator, *args, **options), count)
+
+    return generator, make, step
 
 
 # name -> generator, discriminator, step
@@ -34,6 +45,8 @@ RECIPES = {
     "isola-34": isola_like(2),
     "isola-142": isola_like(4),
     "isola-286": isola_like(5),
+    "isola-scales": at_scales(isola_like(2), 3, train_step.isola_scales),
+    "pytorch-gan-scales": at_scales(PYTORCH_GAN, 2, train_step.pytorch_gan_scales),
 }
 
 

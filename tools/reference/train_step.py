@@ -1,12 +1,16 @@
 """One training step of each recipe, as its source writes it.
 
-Each updates both networks and returns (d, adv, pixel), which are from before the update of the network they belong to.
+Each updates both networks and returns (d, adv, pixel) or (d, adv, pixel, feature), which are from before the update of the
+network they belong to.
 """
 
 import torch
 import torch.nn.functional as F
 
+from pix2pixhd import feature_matching, ssim
+
 LAMBDA_PIXEL = 100
+LAMBDA_FEATURE = 10
 ADAM = {"lr": 2e-4, "betas": (0.5, 0.999), "eps": 1e-8}
 
 
@@ -71,3 +75,32 @@ def isola(generator, discriminator, optimiser_g, optimiser_d, condition, image, 
     adv, pixel = logits_to(discriminator(fake, condition), 1.0), F.l1_loss(fake, image)
     update(optimiser_g, adv + LAMBDA_PIXEL * pixel)
     return d, adv, pixel
+
+
+def of_maps(outputs, target, loss):
+    """The sum over the scales."""
+    return sum(loss(of_scale[-1], target) for of_scale in outputs)
+
+
+def isola_scales(generator, discriminator, optimiser_g, optimiser_d, condition, image, masks=None):
+    """`isola` with discriminators at several scales and feature matching."""
+    fake = generator(condition)
+    on_real, on_fake = discriminator(image, condition), discriminator(fake.detach(), condition)
+    d = 0.5 * (of_maps(on_real, 1.0, logits_to) + of_maps(on_fake, 0.0, logits_to))
+    update(optimiser_d, d)
+    on_real, on_fake = discriminator(image, condition), discriminator(fake, condition)
+    adv, pixel, feature = of_maps(on_fake, 1.0, logits_to), F.l1_loss(fake, image), feature_matching(on_fake, on_real)
+    update(optimiser_g, adv + LAMBDA_PIXEL * pixel + LAMBDA_FEATURE * feature)
+    return d, adv, pixel, feature
+
+
+def pytorch_gan_scales(generator, discriminator, optimiser_g, optimiser_d, condition, image, masks=None):
+    """`pytorch-gan` with discriminators at several scales, feature matching and 1 - SSIM in place of L1."""
+    fake = generator(condition)
+    on_real, on_fake = discriminator(image, condition), discriminator(fake, condition)
+    adv, pixel, feature = of_maps(on_fake, 1.0, mse_to), 1 - ssim(fake, image), feature_matching(on_fake, on_real)
+    update(optimiser_g, adv + LAMBDA_PIXEL * pixel + LAMBDA_FEATURE * feature)
+    on_fake = discriminator(fake.detach(), condition)
+    d = 0.5 * (of_maps(on_real, 1.0, mse_to) + of_maps(on_fake, 0.0, mse_to))
+    update(optimiser_d, d)
+    return d, adv, pixel, feature
