@@ -1,4 +1,4 @@
-//! The declaration of an option: everything that is to be said of it, in one place.
+//! Declaration of an option: name, help, default, checks and resume rule in one macro item.
 //!
 //! ```text
 //! /// The help text; its first paragraph is the short one.
@@ -46,7 +46,7 @@ impl<T> Present<T> for Option<T> {
     }
 }
 
-/// True for the word `may_change`.
+/// True for the word `may_change`, which marks an option that a resumed run may be given anew.
 macro_rules! is_changeable {
     () => {
         false
@@ -69,7 +69,7 @@ macro_rules! options {
                 $(, resume $changeable:ident)?;
         )+})+
     ) => {
-        /// The settings that somebody asked for, as flags or in a file. A field that nobody set is `None` and takes its
+        /// The settings that were given, as flags or in a file. A field that was not set is `None` and takes its
         /// default later.
         #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
         #[serde(deny_unknown_fields, rename_all = "kebab-case")]

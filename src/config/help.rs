@@ -1,4 +1,4 @@
-//! The help of `train`: what follows from the declarations of the options is added to their texts.
+//! The help of `train`: defaults and rules from the declarations of the options are added to their texts.
 
 use clap::{Command, ValueEnum};
 use toml::Table;
@@ -38,7 +38,7 @@ fn defaults() -> Vec<(String, String)> {
     let table = |recipe: Recipe, has_data: bool| -> Table {
         let data = has_data.then(Default::default);
         let config = TrainConfig::from_given(&TrainOptions { recipe: Some(recipe), data, ..Default::default() });
-        // Every setting is written by this program.
+        // Settings always serialise to a table.
         Table::try_from(config).unwrap_or_default()
     };
     let recipes: Vec<[Table; 2]> =

@@ -244,7 +244,7 @@ options! {
     }
 
     "Losses" {
-        /// What the discriminator's judgements are compared with ones and zeros by
+        /// GAN loss, which compares the discriminator's output with ones and zeros
         #[arg(value_name = "LOSS")]
         gan_loss: GanLoss = published.gan_loss;
 
@@ -253,7 +253,7 @@ options! {
         lambda_gan: f64 = published.lambda_gan, check weight,
             unused |config| (config.gan_loss == GanLoss::None).then_some("--gan-loss none has nothing to weigh");
 
-        /// What the generator's picture is compared with the target by
+        /// Pixel loss, which compares the generator's picture with the target
         #[arg(value_name = "LOSS")]
         pixel_loss: PixelLoss = published.pixel_loss;
 

@@ -15,20 +15,20 @@ pub struct Layer {
     output: Tensor,
     parameters: usize,
     multiply_adds: usize,
-    /// Bytes that it writes.
+    /// Bytes that its kernels write.
     written: usize,
-    /// Of a pixel of the output, in pixels of the input.
+    /// Receptive field: side of the square of the input that an output pixel depends on, in pixels.
     field: f64,
 }
 
-/// What a pixel of a region of memory sees of the input: the side of that part, and the distance of neighbours in it.
+/// Receptive field of a region of memory: its side, and the distance of neighbours, in pixels of the network's input.
 struct Seen {
     region: Region,
     side: f64,
     jump: f64,
 }
 
-/// The layers of the network that `program` records alone, with `input` as what it sees.
+/// The layers of the network that `program` records alone, with `input` as the network's input.
 pub fn layers(program: &Program, parameters: &Parameters, input: Tensor) -> Vec<Layer> {
     let region = |tensor: Tensor| program.buffers().region(tensor);
     let mut seen = vec![Seen { region: region(input), side: 1.0, jump: 1.0 }];
@@ -71,7 +71,7 @@ pub fn layers(program: &Program, parameters: &Parameters, input: Tensor) -> Vec<
     layers
 }
 
-/// The factor by which the output is smaller, or one part in how many: borders that a convolution loses or adds do not
+/// A ratio of sides as a whole number, or one over a whole number: borders that a convolution loses or adds do not
 /// count.
 fn whole(shrinking: f64) -> f64 {
     if shrinking >= 1.0 { shrinking.round() } else { 1.0 / (1.0 / shrinking).round() }

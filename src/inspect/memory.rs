@@ -1,4 +1,4 @@
-//! The memory plan of a training step: what stays from one step to the next, and the arena that the rest shares.
+//! The memory plan of a training step: the buffers that stay from one step to the next, and the arena of all others.
 
 use super::{bytes, grid, table};
 use crate::engine::access::Access;
@@ -8,7 +8,7 @@ use crate::engine::program::{Buffer, Lifetime, Program};
 use crate::engine::tensor::{BufferId, DType};
 use crate::gan::{Trained, TrainingStep};
 
-/// Buffers that are shown unless all are.
+/// Number of buffers that are shown, unless all are.
 const LARGEST: usize = 10;
 
 struct Row {
@@ -65,7 +65,7 @@ fn bytes_of(buffer: &Buffer) -> usize {
     buffer.count() * buffer.dtype.bytes()
 }
 
-/// What is told of a buffer; `None` of one that no step touches.
+/// The row of a buffer; `None` if no step touches it.
 fn row(recorded: &TrainingStep, plan: &Plan, id: BufferId) -> Option<Row> {
     let touches = |index: usize| {
         let tensors = recorded.program.steps()[index].accesses().iter().filter_map(Access::tensor);

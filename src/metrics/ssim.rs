@@ -17,7 +17,7 @@ pub const WINDOW: usize = 11;
 
 const DEVIATION: f64 = 1.5;
 
-/// The constants that keep the quotients apart from 0 / 0, for the range of [-1, 1].
+/// Constants C1 and C2 of SSIM for the range of [-1, 1], which keep quotients away from 0 / 0.
 const C1: f64 = (0.01 * 2.0) * (0.01 * 2.0);
 const C2: f64 = (0.03 * 2.0) * (0.03 * 2.0);
 
@@ -90,7 +90,7 @@ fn along(columns: &[[f64; 4]], channels: usize, weights: &[f64; WINDOW]) -> f64 
     sum
 }
 
-/// From the means of s, d, s^2 and d^2.
+/// The similarity of a window, from the means of s, d, s^2 and d^2.
 #[inline(always)]
 fn similarity([s, d, ss, dd]: [f64; 4]) -> f64 {
     let product_of_means = (s * s - d * d) / 4.0;

@@ -1,24 +1,24 @@
-//! The page of an evaluation: input, output and target of every pair, to be sorted by how far they are apart.
+//! The page of an evaluation: input, output and target of every pair, sortable by each metric.
 
 use maud::{Markup, html};
 
 use super::page;
 use crate::metrics::{Distances, Metric, Statistics};
 
-/// What is to be shown of an evaluation.
+/// Contents of the page.
 pub struct EvaluationPage<'a> {
-    /// What was measured, in a few words, and in lines below.
+    /// The subject of the evaluation, in a few words, and in lines below.
     pub title: &'a str,
     pub about: &'a [String],
     pub rows: &'a [Row],
 }
 
-/// A pair and how far its output is from its target.
+/// A pair and the distances of its output from its target.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub name: String,
     pub distances: Distances,
-    /// The files of input, output and target, as seen from the page.
+    /// Paths of input, output and target, relative to the page.
     pub files: [String; 3],
 }
 
@@ -59,7 +59,7 @@ impl EvaluationPage<'_> {
 
     fn row(&self, place: usize, row: &Row) -> Markup {
         let Distances { l1, psnr, ssim } = row.distances;
-        // The script's name of infinity.
+        // JavaScript's name of infinity.
         let psnr_value = if psnr.is_infinite() { "Infinity".to_owned() } else { psnr.to_string() };
         html! {
             figure.pair data-place=(place) data-l1=(l1) data-psnr=(psnr_value) data-ssim=(ssim) {

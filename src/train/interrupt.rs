@@ -43,7 +43,7 @@ pub fn catch() -> Result<()> {
     INSTALLED.get_or_init(install).clone().map_err(|error| anyhow!(error)).context("cannot catch Ctrl-C")
 }
 
-/// Whether somebody asked the run to end.
+/// True once a signal has asked the run to end.
 pub fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }

@@ -1,4 +1,4 @@
-//! The published classes of PyTorch that take exported weights, and what they have to be constructed with.
+//! The published classes of PyTorch that take exported weights, and the arguments of their constructors.
 //!
 //! Only the authors' classes (`UnetGenerator`, `NLayerDiscriminator`, `PixelDiscriminator`) have a width or a depth to
 //! choose. A class may take the names and shapes and yet compute something else, where the order within a block
@@ -6,7 +6,7 @@
 
 use crate::gan::{BlockOrder, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, Skips, UNet};
 
-/// The width and the depth that the other classes have.
+/// Width and depth of the classes that fix them.
 const WIDTH: usize = 64;
 const DEPTH: usize = 8;
 
@@ -21,13 +21,13 @@ const INTO_BATCH_NORM: &str =
 struct Class {
     /// The call of its constructor.
     call: String,
-    /// Differences of the weights from all that it can be.
+    /// Differences between the weights and any object of the class.
     differences: Vec<String>,
     /// Remarks that end the sentence.
     remarks: Vec<String>,
 }
 
-/// The class that takes an exported generator, in a sentence; or that there is none, and why.
+/// A sentence that names the class that takes an exported generator, or says that there is none, and why.
 pub fn of_generator(unet: &UNet) -> String {
     let UNet { recipe, input_channels, output_channels, width, depth, norm, last_layer, .. } = *unet;
     let mut class = match recipe {
@@ -69,8 +69,8 @@ pub fn of_generator(unet: &UNet) -> String {
     class.describe()
 }
 
-/// The class that takes an exported discriminator, in a sentence; or that there is none, and why. `input` names the
-/// channels of its input.
+/// A sentence that names the class that takes an exported discriminator, or says that there is none, and why. `input`
+/// names the channels of its input.
 pub fn of_discriminator(patchgan: &PatchGan, input: &str) -> String {
     let PatchGan { receptive_field, input_channels, width, norm, sigmoid } = *patchgan;
     let authors = |class: &str, layers: &str| {
@@ -130,7 +130,7 @@ impl Class {
         }
     }
 
-    /// Of a class that is given its norm.
+    /// Compares `norm` with those of a class that takes its norm as an argument.
     fn authors_norm(&mut self, norm: Norm) {
         match norm {
             Norm::Instance => {}
@@ -139,7 +139,7 @@ impl Class {
         }
     }
 
-    /// Of a class that has `InstanceNorm2d` without learned numbers.
+    /// Compares `norm` with the one of a class that has `InstanceNorm2d` without learned parameters.
     fn fixed_norm(&mut self, norm: Norm) {
         match norm {
             Norm::Instance => {}
@@ -182,7 +182,7 @@ mod tests {
         ] {
             assert_eq!(of_generator(&UNet::published(recipe)), format!("They fit {call} {STRICT}"));
         }
-        // The order of dropout and activation changes no number.
+        // The order of dropout and activation changes no result.
         let unet = UNet {
             block_order: BlockOrder::ConvNormDropoutAct,
             input_channels: 1,

@@ -28,9 +28,8 @@ pub struct Request {
     pub network: String,
 }
 
-/// Exports the checkpoint that `request` name.
+/// Exports the checkpoint that `request` names.
 ///
-/// # Errors
 /// When it cannot be used, lacks the network that is asked for, or the result cannot be written.
 pub fn run(request: &Request) -> Result<()> {
     let outs = [&request.safetensors, &request.onnx].into_iter().flatten();
@@ -75,7 +74,7 @@ pub fn run(request: &Request) -> Result<()> {
 
 fn to_onnx(weights: &mut Weights, about: &About, out: &Path) -> Result<()> {
     let counts = about.generator.specs().iter().map(Spec::count).collect::<Vec<_>>();
-    // All weights in the graph, and beside them the largest on its way there; later the bytes of the file.
+    // Memory for all weights in the graph, and beside them for copies of the largest; later for the bytes of the file.
     let (all, largest) = (counts.iter().sum::<usize>(), counts.iter().max().copied().unwrap_or(0));
     let values = all + all.max(3 * largest);
     let what = "an ONNX file of these weights";
@@ -85,7 +84,7 @@ fn to_onnx(weights: &mut Weights, about: &About, out: &Path) -> Result<()> {
     write_whole(out, &model.encode_to_vec())
 }
 
-/// Writes the tensors of one network under PyTorch's bare names, and returns how many they are.
+/// Writes the tensors of one network under PyTorch's bare names, and returns their number.
 fn to_safetensors(weights: Weights, about: &About, network: &str, out: &Path) -> Result<usize> {
     let prefix = format!("{network}.");
     let bare = |spec: TensorSpec| Some(TensorSpec { name: spec.name.strip_prefix(&prefix)?.to_owned(), ..spec });
@@ -102,13 +101,13 @@ fn to_safetensors(weights: Weights, about: &About, network: &str, out: &Path) ->
     Ok(count)
 }
 
-/// The network that a tensor belongs to; `None` of a moment.
+/// The network that a tensor belongs to; `None` for an optimiser moment.
 fn network_of(spec: TensorSpec) -> Option<String> {
     let (network, _) = spec.name.split_once('.')?;
     (network != "adam").then(|| network.to_owned())
 }
 
-/// Tensors under one prefix, without it.
+/// The tensors under one prefix, named without it.
 struct Bare {
     weights: RefCell<Weights>,
     prefix: String,

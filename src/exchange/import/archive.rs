@@ -20,21 +20,22 @@ use crate::base::files;
 use crate::base::words::shortened;
 use crate::checkpoint::{foreign, read_header};
 
-/// The longest description of tensors that is read. That of the authors' `unet_256`, with its optimiser, is 100 KB.
+/// Longest description of tensors that is read, in bytes. That of the authors' `unet_256`, with its optimiser, is 100
+/// KB.
 const LONGEST_PICKLE: u64 = 16 << 20;
 
 /// The number that the older form starts with.
 const MAGIC_NUMBER: i128 = 0x1950_a86a_20f9_469c_fc6c;
 
-/// Where the bytes of the storages are.
+/// Location of the bytes of the storages.
 #[derive(Debug)]
 pub enum Archive {
     Zip {
         zip: ZipArchive<File>,
-        /// The folder that all entries are in.
+        /// Folder of all entries.
         folder: String,
     },
-    /// One storage behind the other.
+    /// Storages one behind the other in the file.
     Flat {
         file: File,
         /// Start and length of each storage, in bytes.
@@ -42,7 +43,7 @@ pub enum Archive {
     },
 }
 
-/// Opens a file that `torch.save` has written, in either form, or one of safetensors, and says what is in it.
+/// Opens a file that `torch.save` has written, in either form, or one of safetensors, and lists its tensors.
 ///
 /// # Errors
 /// When it is none of them, asks for more than tensors, or is damaged.
@@ -95,7 +96,7 @@ fn open_zip(mut file: File, length: u64) -> Result<(Archive, Contents)> {
     Ok((Archive::Zip { zip, folder }, contents))
 }
 
-/// True if a zip archive has the record that ends it, which a comment of up to 64 KiB may follow.
+/// True if a zip archive has the record that ends it. A comment of up to 64 KiB may follow that record.
 fn has_an_end(file: &mut File, length: u64) -> Result<bool> {
     const RECORD: u64 = 22;
     file.seek(SeekFrom::Start(length.saturating_sub(RECORD + u64::from(u16::MAX))))?;

@@ -1,8 +1,8 @@
-//! Which generator a file holds, read off the names and shapes of its tensors.
+//! Recognition of the generator in a file, by the names and shapes of its tensors.
 //!
-//! Each published implementation has a tensor that no other has. From there width, channels and depth can be counted,
-//! and what remains (norm, last layer, skip connections) is tried: the description whose list of parameters agrees with
-//! the file is the right one.
+//! Each published implementation has a tensor that no other has. From there width, channels and depth can be counted.
+//! The rest (norm, last layer, skip connections) is tried: the description whose list of parameters agrees with the
+//! file is the right one.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,11 @@ use super::torch::{StateDict, TorchTensor};
 use crate::base::words::shortened;
 use crate::gan::{LastLayer, Norm, Recipe, Skips, UNet, Way};
 
-/// Prefixes in prefixes that are looked behind: `module.`, `_orig_mod.`, `netG.` and whatever else wraps a module.
+/// Depth of nested prefixes that are looked behind: `module.`, `_orig_mod.`, `netG.` and others of modules that wrap a
+/// module.
 const MOST_PREFIXES: usize = 3;
 
-/// How many problems or names an error lists.
+/// Number of problems or names that an error lists.
 const LISTED: usize = 4;
 
 /// A generator in a file.
@@ -23,7 +24,7 @@ const LISTED: usize = 4;
 pub struct Found<'a> {
     pub unet: UNet,
     pub dict: &'a StateDict,
-    /// What stands in front of the names of its tensors.
+    /// Prefix of the names of its tensors.
     pub prefix: String,
 }
 
@@ -68,13 +69,13 @@ pub fn exported(dicts: &[StateDict], unet: UNet, running_stats: bool) -> Result<
     Ok(Some(Found { unet, dict, prefix: String::new() }))
 }
 
-/// True if a file holds a generator, whatever the rest of it is like.
+/// True if a file holds a generator, even one that cannot be used.
 pub fn has_generator(dicts: &[StateDict]) -> bool {
     !Seen::of(dicts).generators.is_empty()
 }
 
-/// The tensors of the first discriminator in a file, by the names that the discriminator gives them, with those in the
-/// file. Nothing if there is none.
+/// The tensors of the first discriminator in a file: the discriminator's name for each, the name in the file, and the
+/// tensor. Empty if there is none.
 pub fn discriminator(dicts: &[StateDict]) -> Vec<(String, String, &TorchTensor)> {
     let Some((dict, prefix)) = Seen::of(dicts).discriminators.into_iter().next() else { return Vec::new() };
     let stored = [".running_mean", ".running_var", ".num_batches_tracked"];
@@ -91,7 +92,7 @@ impl StateDict {
 }
 
 impl<'a> Found<'a> {
-    /// The tensor that the generator calls `name`, with its name in the file.
+    /// The tensor of the generator's parameter `name`, with its name in the file.
     pub fn tensor(&self, name: &str) -> Option<(String, &'a TorchTensor)> {
         let names = [Some(name.to_owned()), other_name(name)];
         names.into_iter().flatten().find_map(|name| {
@@ -101,7 +102,7 @@ impl<'a> Found<'a> {
         })
     }
 
-    /// What it is, for a sentence.
+    /// A description for a sentence.
     pub fn describe(&self) -> String {
         let UNet { recipe, input_channels, output_channels, width, depth, .. } = self.unet;
         let recipe = match recipe {
@@ -121,7 +122,7 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Where a generator starts.
+/// A generator in a dictionary: the prefix of its names, and its recipe.
 struct Start<'a> {
     dict: &'a StateDict,
     prefix: String,
@@ -131,7 +132,7 @@ struct Start<'a> {
 #[derive(Default)]
 struct Seen<'a> {
     generators: Vec<Start<'a>>,
-    /// The dictionaries they are in, and what stands in front of their names.
+    /// Dictionary and prefix of each discriminator.
     discriminators: Vec<(&'a StateDict, String)>,
 }
 
@@ -142,7 +143,7 @@ impl<'a> Seen<'a> {
         seen
     }
 
-    /// Notes the networks among the tensors whose names begin with `prefix`, and with more in front.
+    /// Adds the networks among the tensors whose names begin with `prefix`, also behind longer prefixes.
     fn look(&mut self, dict: &'a StateDict, prefix: &str, prefixes: usize) {
         let tensors = dict.under(prefix);
         if let Some(recipe) = recipe(&tensors) {
@@ -181,7 +182,7 @@ fn first_convolution<'a>(tensors: &BTreeMap<&'a str, &'a TorchTensor>) -> Option
     })
 }
 
-/// What copies of GeneratorUNet that end in a transposed convolution call it.
+/// The name of a parameter in copies of GeneratorUNet that end in a transposed convolution.
 fn other_name(name: &str) -> Option<String> {
     Some(format!("final.0.{}", name.strip_prefix("final.2.")?))
 }
@@ -223,13 +224,13 @@ fn listed(problems: &[String]) -> String {
 /// One more than any generator may have, so that a deeper one is refused for its depth.
 const MOST_LEVELS: usize = 13;
 
-/// What names and counts leave open, the published choices first.
+/// The generators that have the names and counts of `unet`, the published choices first.
 fn variants(unet: UNet) -> impl Iterator<Item = UNet> {
     let last_layers = match unet.last_layer {
         LastLayer::Resize => [LastLayer::Resize, LastLayer::Transposed],
         LastLayer::Transposed => [LastLayer::Transposed, LastLayer::Resize],
     };
-    // Biases everywhere could be those of a generator without norms, but of the published ones none is.
+    // Biases everywhere could be those of a generator without norms, but no published one is without.
     [Norm::Instance, Norm::InstanceAffine].into_iter().flat_map(move |norm| {
         last_layers.into_iter().flat_map(move |last_layer| {
             [Skips::Unet, Skips::EncoderDecoder].into_iter().map(move |skips| UNet { norm, last_layer, skips, ..unet })
@@ -237,7 +238,7 @@ fn variants(unet: UNet) -> impl Iterator<Item = UNet> {
     })
 }
 
-/// Where the tensors differ from the parameters of `unet`.
+/// Differences between the tensors and the parameters of `unet`.
 fn problems(unet: UNet, tensors: &BTreeMap<&str, &TorchTensor>, running_stats: bool) -> Vec<String> {
     let mut problems = Vec::new();
     let mut unexplained = tensors.clone();
@@ -261,7 +262,7 @@ fn problems(unet: UNet, tensors: &BTreeMap<&str, &TorchTensor>, running_stats: b
         }
         let bias = format!("{}.bias", unet.conv_name(way, level));
         if running_stats || (unet.is_normed(way, level) && unet.norm.cancels_bias()) {
-            // Folded, or taken away again by the norm behind it.
+            // The bias is folded, or cancelled by the norm behind it.
             unexplained.remove(bias.as_str());
         } else if unet.norm.is_affine() && unexplained.remove(bias.as_str()).is_some() {
             problems.push(format!("has {bias} beside a batch norm, which only --running-stats can take"));
@@ -346,7 +347,7 @@ mod tests {
         assert!(error(dict(UNet { depth: 13, ..UNet::published(Recipe::Isola) }, "")).contains("depth 13"));
     }
 
-    /// Whoever casts a whole state_dict casts the counters in it too.
+    /// Casting a whole state_dict casts the counters in it too.
     #[test]
     fn what_a_batch_norm_has_stored_may_be_of_any_type() {
         let unet = UNet { depth: 5, norm: Norm::InstanceAffine, ..UNet::published(Recipe::Isola) };
