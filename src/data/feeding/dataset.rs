@@ -1,4 +1,4 @@
-//! Which pairs of a data set are learned from, which are held out, and which a finished network is measured on.
+//! The splits of a data set: pairs to train on, pairs held out, and pairs to evaluate on.
 
 use std::path::Path;
 
@@ -13,16 +13,16 @@ use crate::engine::philox::{Purpose, Stream};
 /// The splits of one data set.
 pub struct Dataset {
     pub train: Folder,
-    /// Never trained on: what to look at progress with. Every pair has the image size.
+    /// Pairs that are never trained on, to measure progress with. Each has the image size.
     pub held_out: Option<Folder>,
     pub report: Report,
 }
 
 impl Dataset {
-    /// Opens `dir`. Training pairs are those of its part `train`, or of `dir` itself when there are none; those of the
-    /// part `val`, else `test`, are held out, else a share of the training pairs. `progress` is told how many of how
-    /// many pairs are decoded, from several threads. What is decoded is kept as far as it fits in `cache_bytes`, the
-    /// training pairs first.
+    /// Opens `dir`. Training pairs are those of its part `train`, or of `dir` itself if there are none. Held out are
+    /// those of the part `val`, else `test`, else a fraction of the training pairs. `progress` gets the number of
+    /// decoded pairs and the number of all, from several threads. Decoded pairs are kept as far as they fit in
+    /// `cache_bytes`, the training pairs first.
     ///
     /// # Errors
     /// When there are no pairs to train on, or it is unclear where, or the halves of files have an unlikely shape, or
@@ -35,7 +35,7 @@ impl Dataset {
     ) -> Result<Dataset> {
         let found = find(dir)?;
         let mut parts = Parts::of(dir, &found, options)?;
-        // What only `evaluate` would look at is not read.
+        // Pairs that only `evaluate` uses are not read.
         parts.rest.clear();
         parts.judge(dir, &found, options)?;
         let total = parts.train.1.len() + parts.held_out.1.len() + found.unclear.len();
@@ -44,8 +44,8 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Looks at all pairs of `dir`, trained on or not, and returns what was found and a line for everything that keeps
-    /// [`Dataset::open`] or [`Folder::to_evaluate`] from using it.
+    /// Decodes all pairs of `dir`, trained on or not. Returns a report, and a line for everything that keeps
+    /// [`Dataset::open`] or [`Folder::to_evaluate`] from using the folder.
     ///
     /// # Errors
     /// When there are no pairs, or it is unclear where, or the halves of files have an unlikely shape.
@@ -62,7 +62,7 @@ impl Dataset {
     }
 }
 
-/// What each pair of a data set is for.
+/// The pairs of a data set by their use.
 struct Parts {
     train: (&'static str, Vec<Source>),
     held_out: (&'static str, Vec<Source>),
@@ -104,7 +104,7 @@ impl Parts {
         judge(dir, found, all.flat_map(|(_, sources)| sources), options, halves::ASK_FOR_THE_SHAPE)
     }
 
-    /// Decodes all pairs. What is wrong comes back as lines.
+    /// Decodes all pairs. Faults are returned as lines.
     fn read(
         self,
         dir: &Path,
@@ -143,12 +143,12 @@ impl Parts {
     }
 }
 
-/// The folder of a part in words, behind the number of its pairs.
+/// The folder of a part in words, such as ` in train/`, to follow the number of its pairs.
 fn place(part: &str) -> String {
     if part.is_empty() { String::new() } else { format!(" in {part}/") }
 }
 
-/// Refuses what is no pairs by the looks of it, unless an earlier run has taken it.
+/// Refuses files that do not look like pairs, unless an earlier run has accepted them.
 fn judge<'a>(
     dir: &Path,
     found: &Found,
@@ -163,7 +163,7 @@ fn judge<'a>(
     halves::check(dir, sources, halves::expected_shape(&options.fit), else_do)
 }
 
-/// What is learned from and what is held out: at least one pair each, both in the order that they had.
+/// The pairs to train on and the held-out ones: at least one each, both in their given order.
 fn divide(sources: Vec<Source>, options: &PairOptions) -> (Vec<Source>, Vec<Source>) {
     let count = ((sources.len() as f64 * options.val_split).round() as usize).clamp(1, sources.len().max(2) - 1);
     let mut order: Vec<usize> = (0..sources.len()).collect();
@@ -181,7 +181,7 @@ fn refuse(dir: &Path, bad: Vec<String>, total: usize) -> Result<()> {
     words::refuse(bad, summary)
 }
 
-/// The pairs that a finished network is measured on.
+/// The pairs to evaluate a trained network on.
 pub struct ToEvaluate {
     /// The name of these pairs within the data set, for a sentence.
     pub split: String,
@@ -190,10 +190,9 @@ pub struct ToEvaluate {
 }
 
 impl Folder {
-    /// Opens the pairs of `dir` that a finished network is measured on, and says which these are: those of the part
-    /// `test`, else `val`, else `train`, else those of `dir` itself; of these the held-out share, if `options` hold out
-    /// any. The other ones are not looked at. Every pair has the image size. What is decoded is kept as far as it fits
-    /// in `cache_bytes`.
+    /// Opens the pairs of `dir` to evaluate a trained network on: those of the part `test`, else `val`, else `train`,
+    /// else those of `dir` itself; of these only the held-out fraction, if `options` hold out any. All other pairs are
+    /// ignored. Every pair has the image size. Decoded pairs are kept as far as they fit in `cache_bytes`.
     ///
     /// # Errors
     /// When there are none, or it is unclear where, or the halves of files have an unlikely shape, or naming every file
@@ -212,7 +211,7 @@ impl Folder {
         }
         judge(dir, &found, &sources, options, "")?;
         let total = sources.len() + found.unclear.len();
-        // A network is measured as it was trained, and it may have been trained on pairs of two shapes.
+        // A network is evaluated as it was trained, and it may have been trained on pairs of two shapes.
         let options = PairOptions { taken_before: true, ..*options };
         let mut reading = Reading::new(&options, &|_, _| {}, total, cache_bytes, found.unclear);
         let pairs = reading.folder(sources, true);

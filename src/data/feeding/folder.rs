@@ -1,7 +1,7 @@
 //! The pairs of one part of a data set, read from their files.
 //!
 //! Every file is decoded once, when the folder is opened: a broken one is found before hours are spent on training, and
-//! all broken ones are named together. What that decoding yields is kept in memory as far as it fits.
+//! all broken ones are named together. Decoded pairs are kept in memory as far as they fit.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,32 +18,32 @@ use crate::data::finding::layout::Source;
 use crate::data::pairs::{Direction, Fnv, Pair, Pairs};
 use crate::data::size::Size;
 
-/// The memory that decoded pictures may take: 1 GiB, which holds 1365 RGB pairs of 256x256. What does not fit is
-/// decoded again in every epoch.
+/// Memory for decoded pictures: 1 GiB, which holds 1365 RGB pairs of 256x256. Pairs that do not fit are decoded again
+/// in every epoch.
 pub const CACHE_BYTES: usize = 1 << 30;
 
-/// How the files of a folder become pairs.
+/// Options by which the files of a folder become pairs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairOptions {
     pub direction: Direction,
-    /// Of the input and of the target.
+    /// Channels of the input and of the target.
     pub channels: [usize; 2],
     pub fit: Fit,
-    /// Share of the pairs that is held out where no folder does it.
+    /// Fraction of the pairs that is held out if no folder holds out any.
     pub val_split: f64,
-    /// What decides which pairs these are.
+    /// Seed of the choice of the held-out pairs.
     pub seed: u64,
-    /// The pairs are those of an earlier run: their layout and shapes are not judged again.
+    /// True if an earlier run has accepted the pairs: their layout and shapes are not checked again.
     pub taken_before: bool,
 }
 
 /// One split: its pairs, in the order of the bytes of their file names.
 pub struct Folder {
     pub(super) sources: Vec<Source>,
-    /// One for each source, where it fits in memory.
+    /// Decoded pairs, one for each source if it fits in memory.
     cached: Vec<Option<Pair>>,
     options: PairOptions,
-    /// Whether pairs are cut to the image size.
+    /// True if pairs are cut to the image size.
     is_cut: bool,
     fingerprint: u64,
 }
@@ -83,18 +83,18 @@ impl Pairs for Folder {
         }
     }
 
-    /// Its file's, or that of its A.
+    /// Name of the file of the pair, or of that of A.
     fn name(&self, index: usize) -> String {
         self.sources[index].files()[0].file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// Of the names and contents of the files, in order.
+    /// A hash of the names and contents of the files, in order.
     fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
 }
 
-/// The reading of some folders, one after the other.
+/// The reading of folders, one after the other, with what is learned about their files.
 pub(super) struct Reading<'a> {
     options: &'a PairOptions,
     progress: &'a (dyn Fn(usize, usize) + Sync),
@@ -128,7 +128,7 @@ impl<'a> Reading<'a> {
                 let (sides, files) = decode(source)?;
                 let pair = prepare(sides, self.options, is_cut).with_context(|| source.to_string()).map(|pair| {
                     let bytes = size_of::<u16>() * (pair.input.samples.len() + pair.target.samples.len());
-                    // Which ones are kept is up to the threads, and changes no pair.
+                    // The order of the threads decides which pairs are kept, and does not change them.
                     let is_kept = self.decoded_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.cache_bytes;
                     is_kept.then_some(pair)
                 });
@@ -160,15 +160,15 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// What the files of a pair are like.
+/// Properties of the files of a pair.
 struct Files {
     /// The sizes of A and B.
     sides: [Size; 2],
     /// The values in A and B.
     values: [Side; 2],
-    /// For the halves of one file: true if it looks like a single picture.
+    /// For the halves of one file, true if it looks like a single picture.
     is_seam_missing: Option<bool>,
-    /// Of each file its kind and a hash.
+    /// Kind and hash of each file.
     of_each: Vec<(String, u64)>,
 }
 
@@ -423,7 +423,7 @@ mod tests {
         }
     }
 
-    /// What an 8-bit copy would have lost, which elsewhere comes out black.
+    /// A pair whose levels an 8-bit copy would lose.
     #[test]
     fn a_16_bit_pair_keeps_its_depth() {
         let dir = tempfile::tempdir().expect("a folder for the test");

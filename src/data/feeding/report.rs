@@ -1,4 +1,4 @@
-//! What was found in a folder of pairs, and what will be done to them, in words.
+//! A report on a folder of pairs: its files, and the preparation of the pairs, in words.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -14,10 +14,10 @@ use crate::data::finding::listing::describe_left_out;
 use crate::data::pairs::{Augment, Direction};
 use crate::data::size::Size;
 
-/// More names, sizes or kinds than these are counted.
+/// Number of names, sizes or kinds that are listed; more are counted.
 const NAMED: usize = 6;
 
-/// What was found in a folder.
+/// The pairs and files found in a folder.
 #[derive(Clone, Debug)]
 pub struct Report {
     pub dir: PathBuf,
@@ -28,18 +28,18 @@ pub struct Report {
     /// Each part of the data: ` in train/` and the like, the number of its pairs, and what they are for.
     pub parts: Vec<(String, usize, &'static str)>,
     pub seen: Seen,
-    /// Files that belong to no pair and folders that are not looked into, each with the reason.
+    /// Files that belong to no pair and folders that are not searched, each with the reason.
     pub skipped: Vec<(PathBuf, String)>,
 }
 
-/// What the files of pairs are like.
+/// Properties of the files of pairs.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// Width and height of A and B, with the number of such pairs.
     pub sizes: BTreeMap<[(usize, usize); 2], usize>,
-    /// Such as `8-bit RGB PNG`, with the number of such files.
+    /// Kinds such as `8-bit RGB PNG`, with the number of files of each.
     pub kinds: BTreeMap<String, usize>,
-    /// The values of their samples.
+    /// Values of their samples.
     values: Values,
     pub seams: Seams,
 }
@@ -106,7 +106,7 @@ impl Report {
     }
 }
 
-/// What will be done to each pair, as a line behind those of a [`Report`].
+/// The preparation of each pair, as a line behind those of a [`Report`].
 pub fn preparation(options: &PairOptions, augment: Augment) -> String {
     let PairOptions { channels, fit, .. } = options;
     let filter = match fit.filter {
@@ -138,17 +138,17 @@ pub fn preparation(options: &PairOptions, augment: Augment) -> String {
 }
 
 impl Seen {
-    /// Nothing yet, of pairs of which the networks see these `channels` of A and of B.
+    /// The properties of no files yet. The networks see these `channels` of A and of B.
     pub fn new(channels: [usize; 2]) -> Seen {
         Seen { values: Values::new(channels), ..Seen::default() }
     }
 
-    /// Notes what is in A and B of a pair.
+    /// Adds the values of A and B of a pair.
     pub fn values(&mut self, sides: [Side; 2]) {
         self.values.add(sides);
     }
 
-    /// Notes a pair whose sides have these sizes in their files.
+    /// Adds a pair whose sides have these sizes in their files.
     pub fn pair(&mut self, sides: [Size; 2]) {
         *self.sizes.entry(sides.map(|size| (size.width, size.height))).or_default() += 1;
     }

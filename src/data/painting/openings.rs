@@ -31,7 +31,7 @@ pub fn draw(canvas: &mut Canvas, plan: &Plan, stream: &mut Stream) {
     }
 }
 
-/// A whole number of pixels, at least one.
+/// A length in units, rounded to whole pixels, at least one.
 fn snap(canvas: &Canvas, units: f32) -> f32 {
     (units * canvas.unit).round().max(1.0)
 }
@@ -124,7 +124,7 @@ fn window(canvas: &mut Canvas, plan: &Plan, area: Rect, arch: bool, curtains: bo
     });
 }
 
-/// What a pane shows: a dark room, curtains if they are drawn, and over it the sky, the more the higher the window.
+/// Colour of a pane: a dark room, curtains if they are drawn, and over it the sky, the more the higher the window.
 fn glass(plan: &Plan, x: f32, y: f32, u: f32, v: f32, drawn: bool) -> Rgb {
     let room = if drawn { scale(LINEN, 0.72) } else { mix([0.13, 0.16, 0.21], [0.20, 0.19, 0.19], v) };
     let up = ((plan.ground - y) / (plan.ground - plan.eaves)).clamp(0.0, 1.0);

@@ -1,4 +1,4 @@
-//! The shell of the building and what surrounds it: sky, street, roof, walls and what runs along them.
+//! The shell of the building and its surroundings: sky, street, roof, walls and the bands along them.
 
 use super::canvas::{Canvas, Label, Rect, Rgb, Texel, fract, mix, scale};
 use super::grain::Grain;
@@ -66,14 +66,14 @@ fn roof(canvas: &mut Canvas, plan: &Plan, grain: &Grain) {
     if high <= 0.0 {
         return;
     }
-    // How far the roof leans in on both sides, and the height of a row of tiles.
+    // The lean of the roof on both sides, and the height of a row of tiles.
     let (lean, row) = match plan.family {
         Family::Stone => (1.5 * unit, 1.3 * unit),
         _ => (0.8 * high, 1.6 * unit),
     };
     canvas.draw(Rect::new(left, plan.ridge, right, plan.eaves), |x, y, texel| {
         let inset = lean * (plan.eaves - y) / high;
-        // Where a side of the building is out of the picture, so is that side of its roof.
+        // A side of the roof is out of the picture if that side of the building is.
         if (left > 0.0 && x - left < inset) || (right < width && right - x < inset) {
             return;
         }

@@ -30,6 +30,7 @@ pub struct Request {
 
 /// Exports the checkpoint that `request` names.
 ///
+/// # Errors
 /// When it cannot be used, lacks the network that is asked for, or the result cannot be written.
 pub fn run(request: &Request) -> Result<()> {
     let outs = [&request.safetensors, &request.onnx].into_iter().flatten();

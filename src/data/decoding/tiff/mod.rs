@@ -1,4 +1,4 @@
-//! Pictures in TIFF files: which kinds are read, and how samples become a picture's.
+//! Pictures in TIFF files: the kinds that are read, and how samples become a picture.
 
 mod directory;
 mod kind;
@@ -29,7 +29,7 @@ pub(super) fn samples(file: &mut (impl Read + Seek), page: &Directory) -> Result
     Ok(kind.decoded_bytes() / kind.bits.div_ceil(8) as u64)
 }
 
-/// Its size, as it is stored.
+/// Width and height, as they are stored.
 ///
 /// # Errors
 /// When the tags that say it are missing.

@@ -5,7 +5,7 @@ use std::io::{Read, Result, Seek, SeekFrom};
 pub struct Overlay<R> {
     file: R,
     at: u64,
-    /// The position of each, and its bytes.
+    /// Offset of each patch, and its bytes.
     patches: Vec<(u64, Vec<u8>)>,
 }
 
