@@ -101,11 +101,11 @@ impl About {
     ///
     /// # Errors
     /// When the header is damaged, or of a version that this program does not know.
-    pub(crate) fn of_weights(strings: &HashMap<String, String>) -> Result<Option<About>> {
+    pub(crate) fn from_weights_strings(strings: &HashMap<String, String>) -> Result<Option<About>> {
         strings.contains_key(GENERATOR_KEY).then(|| About::from_versionless(strings)).transpose()
     }
 
-    /// The inverse of `to_strings`. The version is looked at first: nothing else of another format can be relied upon.
+    /// The inverse of `to_strings`. The version is checked first: keys of another format may have other meanings.
     pub(super) fn from_strings(strings: &HashMap<String, String>) -> Result<About> {
         ensure!(
             About::is_checkpoint(strings),

@@ -14,7 +14,7 @@ use crate::engine::device::cuda::{Info, devices, ready};
 /// When stdout cannot be written.
 pub fn run() -> Result<()> {
     let auto = DeviceChoice::Auto.choose()?.place;
-    let mark = |place: Place| if place == auto { "  <- auto" } else { "" };
+    let mark = |device: Place| if device == auto { "  <- auto" } else { "" };
     let threads = available_threads();
     tell(format_args!("cpu     {threads} threads{}", mark(Place::Cpu)))?;
     match devices() {

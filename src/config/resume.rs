@@ -94,7 +94,7 @@ mod tests {
             save_every: Some(5),
             sample_every: Some(6),
             keep: Some(7),
-            // Not allowed to differ, and does not.
+            // An option that must not differ, with its old value.
             lr: Some(2e-4),
             ..Default::default()
         };

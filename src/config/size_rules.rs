@@ -41,8 +41,8 @@ pub fn check(size: Size, depth: usize) -> Result<()> {
         // If the depth follows from the size, rounding up may add a level.
         let above = if depth == default_depth(size) { next_that_fits(size) } else { nearest(size, multiple, 1) };
         bail!(
-            "--image-size: size {size} does not fit: the network halves it {depth} times, so both sides must be multiples of \
-             {multiple}; the nearest sizes that work are {below} and {above}"
+            "--image-size: size {size} does not fit: the network halves it {depth} times, so both sides must be \
+             multiples of {multiple}; the nearest sizes that work are {below} and {above}"
         );
     }
     Ok(())

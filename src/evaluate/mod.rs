@@ -71,10 +71,10 @@ impl Evaluation {
 }
 
 impl Summary {
-    fn of(images: &[Measured]) -> Summary {
+    fn new(images: &[Measured]) -> Summary {
         let all: Vec<Distances> = images.iter().map(|image| image.distances).collect();
-        let of = |metric| Statistics::of(metric, &all);
-        Summary { l1: of(Metric::L1), psnr: of(Metric::Psnr), ssim: of(Metric::Ssim) }
+        let statistics = |metric| Statistics::new(metric, &all);
+        Summary { l1: statistics(Metric::L1), psnr: statistics(Metric::Psnr), ssim: statistics(Metric::Ssim) }
     }
 
     fn get(&self, metric: Metric) -> &Statistics {
@@ -123,7 +123,7 @@ pub fn run(request: &Request) -> Result<()> {
         split,
         direction: model.direction(),
         image_size: size.to_string(),
-        summary: Summary::of(&images),
+        summary: Summary::new(&images),
         images,
     };
     let json = serde_json::to_string_pretty(&evaluation)?;

@@ -83,7 +83,7 @@ impl Gallery {
     pub fn finish(&self, evaluation: &Evaluation, json: &str) -> Result<PathBuf> {
         let rows = evaluation.images.iter().enumerate();
         let rows: Vec<Row> = rows
-            .map(|(place, image)| Row { name: image.name.clone(), distances: image.distances, files: files(place) })
+            .map(|(index, image)| Row { name: image.name.clone(), distances: image.distances, files: files(index) })
             .collect();
         let about = [format!("{}: {}", evaluation.model, evaluation.about)];
         let page = EvaluationPage { title: &evaluation.title(), about: &about, rows: &rows }.html();
@@ -95,8 +95,8 @@ impl Gallery {
 }
 
 /// Paths of the pictures of pair `index`, by number: names of pairs need not be good or distinct file names.
-fn files(place: usize) -> [String; 3] {
-    KINDS.map(|kind| format!("{IMAGES}/{:05}-{kind}.png", place + 1))
+fn files(index: usize) -> [String; 3] {
+    KINDS.map(|kind| format!("{IMAGES}/{:05}-{kind}.png", index + 1))
 }
 
 /// True if a file in [`IMAGES`] has the name of an evaluation's picture, finished or not.

@@ -62,7 +62,7 @@ mod tests {
             split: "test/".into(),
             direction: Direction::BToA,
             image_size: "32".into(),
-            summary: Summary::of(&images),
+            summary: Summary::new(&images),
             images,
         };
         let expected = "\

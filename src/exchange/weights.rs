@@ -33,7 +33,7 @@ impl Weights {
     ///
     /// # Errors
     /// When it is no safetensors file, or holds no generator that is known.
-    pub fn of_generator(path: &Path) -> Result<Weights> {
+    pub fn open_generator(path: &Path) -> Result<Weights> {
         let reader = Reader::open(path)?;
         if reader.is_checkpoint() {
             return Ok(Weights::Checkpoint(reader));
@@ -50,7 +50,7 @@ impl Weights {
     ///
     /// # Errors
     /// When it is no safetensors file, or holds no network that is known.
-    pub fn of_networks(path: &Path) -> Result<Weights> {
+    pub fn open_networks(path: &Path) -> Result<Weights> {
         let reader = Reader::open(path)?;
         let is_of_network =
             |spec: &TensorSpec| ["generator.", "discriminator."].iter().any(|prefix| spec.name.starts_with(prefix));

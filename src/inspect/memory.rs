@@ -24,7 +24,7 @@ pub fn describe(recorded: &TrainingStep, all: bool) -> Vec<String> {
     let program = &recorded.program;
     let plan = Plan::new(program, &Dependencies::of(program), DType::bytes);
     let (persistent, total) = (plan.persistent(), plan.total());
-    let alone: usize = of(program, Lifetime::Transient).map(bytes_of).sum();
+    let alone: usize = buffers(program, Lifetime::Transient).map(bytes_of).sum();
     let mut lines = vec![
         format!("Memory: {} in one arena", bytes(total)),
         format!("  {} stay from step to step (parameters, gradients, moments, pictures)", bytes(persistent)),
@@ -57,7 +57,7 @@ pub fn describe(recorded: &TrainingStep, all: bool) -> Vec<String> {
     lines
 }
 
-fn of(program: &Program, lifetime: Lifetime) -> impl Iterator<Item = &Buffer> {
+fn buffers(program: &Program, lifetime: Lifetime) -> impl Iterator<Item = &Buffer> {
     program.buffers().iter().map(|(_, buffer)| buffer).filter(move |buffer| buffer.lifetime == lifetime)
 }
 

@@ -40,7 +40,7 @@ struct Subject {
 /// # Errors
 /// When there is no such run, file or recipe.
 pub fn run(request: &Request) -> Result<()> {
-    let subject = Subject::of(&request.what)?;
+    let subject = Subject::find(&request.what)?;
     let mut lines = vec![subject.title.clone()];
     let networks = subject.objective.networks();
     for network in &networks[..if subject.is_trained { networks.len() } else { 1 }] {
@@ -62,7 +62,7 @@ pub fn run(request: &Request) -> Result<()> {
 }
 
 impl Subject {
-    fn of(what: &str) -> Result<Subject> {
+    fn find(what: &str) -> Result<Subject> {
         if let Ok(recipe) = Recipe::from_str(what, false) {
             let options = TrainOptions {
                 recipe: Some(recipe),
@@ -75,7 +75,7 @@ impl Subject {
         }
         let recipes: Vec<String> = Recipe::value_variants().iter().map(|&recipe| value_name(recipe)).collect();
         let file = resolve(Path::new(what)).with_context(|| format!("{what} is no recipe ({})", recipes.join(", ")))?;
-        let about = Weights::of_generator(&file)?.about()?;
+        let about = Weights::open_generator(&file)?.about()?;
         let recipe = value_name(about.generator.recipe);
         let title = format!("{}: {}, recipe {recipe}", file.display(), about.describe());
         match about.origin {

@@ -58,7 +58,7 @@ impl Metric {
         self == Metric::L1
     }
 
-    pub fn of(self, distances: &Distances) -> f64 {
+    pub fn value(self, distances: &Distances) -> f64 {
         match self {
             Metric::L1 => distances.l1,
             Metric::Psnr => distances.psnr,
@@ -68,7 +68,7 @@ impl Metric {
 
     /// True if `a` is better than `b`. NaN is never better.
     pub fn is_better(self, a: &Distances, b: &Distances) -> bool {
-        let (a, b) = (self.of(a), self.of(b));
+        let (a, b) = (self.value(a), self.value(b));
         if self.lower_is_better() { a < b } else { a > b }
     }
 
@@ -93,7 +93,7 @@ impl Distances {
     /// The mean of each distance. Equal pictures, whose PSNR is infinite, are left out of the mean of the PSNR, which
     /// would be infinite with them, unless there are no others.
     pub fn mean(all: &[Distances]) -> Distances {
-        let mean = |metric| Statistics::of(metric, all).mean;
+        let mean = |metric| Statistics::new(metric, all).mean;
         Distances { l1: mean(Metric::L1), psnr: mean(Metric::Psnr), ssim: mean(Metric::Ssim) }
     }
 }
@@ -114,8 +114,8 @@ pub struct Statistics {
 impl Statistics {
     /// Statistics of `metric` over `all`. Mean and deviation are those of the finite values, if there are any: see
     /// [`Distances::mean`].
-    pub fn of(metric: Metric, all: &[Distances]) -> Statistics {
-        let values = || all.iter().map(|distances| metric.of(distances));
+    pub fn new(metric: Metric, all: &[Distances]) -> Statistics {
+        let values = || all.iter().map(|distances| metric.value(distances));
         let finite: Vec<f64> = values().filter(|value| *value != f64::INFINITY).collect();
         let mean_of = |sum: f64| sum / finite.len() as f64;
         let (mean, deviation) = if finite.is_empty() {
@@ -140,9 +140,9 @@ pub fn psnr(a: &[f32], b: &[f32]) -> f64 {
     10.0 * (4.0 / mean(a, b, |error| error * error)).log10()
 }
 
-fn mean(a: &[f32], b: &[f32], of: impl Fn(f64) -> f64) -> f64 {
+fn mean(a: &[f32], b: &[f32], term: impl Fn(f64) -> f64) -> f64 {
     assert_eq!(a.len(), b.len(), "pictures of one size");
-    let sum: f64 = a.iter().zip(b).map(|(&a, &b)| of(f64::from(a) - f64::from(b))).sum();
+    let sum: f64 = a.iter().zip(b).map(|(&a, &b)| term(f64::from(a) - f64::from(b))).sum();
     sum / a.len() as f64
 }
 
@@ -175,7 +175,7 @@ mod tests {
     fn equal_pictures_do_not_hide_the_others() {
         let with = |psnr| Distances { l1: 0.5, psnr, ssim: 0.25 };
         let all = [with(10.0), with(f64::INFINITY), with(14.0)];
-        let Statistics { mean, deviation, min, max } = Statistics::of(Metric::Psnr, &all);
+        let Statistics { mean, deviation, min, max } = Statistics::new(Metric::Psnr, &all);
         assert_eq!((mean, deviation, min, max), (12.0, 2.0, 10.0, f64::INFINITY));
         assert_eq!(Distances::mean(&all), with(12.0));
         assert_eq!(Distances::mean(&all[1..2]), with(f64::INFINITY));

@@ -28,8 +28,8 @@ pub fn run(request: &Request) -> Result<()> {
     if let Some(load) = request.load_size {
         ensure!(
             request.preprocess == Some(Preprocess::ScaleWidthAndCrop),
-            "--load-size {load}: only with --preprocess scale-width-and-crop does it decide which files can be used; leave it \
-             out, or use that"
+            "--load-size {load}: only with --preprocess scale-width-and-crop does it decide which files can be used; \
+             leave it out, or use that"
         );
     }
     let options = TrainOptions {

@@ -76,7 +76,8 @@ impl Site {
         let is_empty = fs::read_dir(&dir).with_context(cannot)?.next().is_none();
         ensure!(
             is_empty || path.is_file(),
-            "{} is in the way: {} would grow in it, but this program did not make it; rename it or choose another --out",
+            "{} is in the way: {} would grow in it, but this program did not make it; rename it or choose another \
+             --out",
             dir.display(),
             out.display()
         );
@@ -154,7 +155,7 @@ mod tests {
         });
         assert_eq!(failed.expect_err("it fails").to_string(), "no more");
         assert_eq!(names(dir.path()), [""; 0]);
-        // Nor is an empty folder in the way, of either name.
+        // An empty folder is not in the way, under either name.
         for name in ["out", "out.unfinished"] {
             fs::create_dir(dir.path().join(name)).expect("a folder for the test");
         }

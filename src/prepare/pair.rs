@@ -155,8 +155,9 @@ mod tests {
     use super::*;
 
     fn join(a: &DynamicImage, b: &DynamicImage) -> DynamicImage {
-        let picture =
-            |image: &DynamicImage| (Picture::from_image(image.clone()).expect("8 or 16 bits"), Depth::of(image));
+        let picture = |image: &DynamicImage| {
+            (Picture::from_image(image.clone()).expect("8 or 16 bits"), Depth::from_image(image))
+        };
         beside_each_other(picture(a), picture(b))
     }
 

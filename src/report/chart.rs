@@ -28,7 +28,7 @@ impl Chart<'_> {
     pub fn svg(&self) -> Markup {
         let x = self.x_range();
         let y = self.y_range();
-        let place = |[at, value]: [f64; 2]| {
+        let position = |[at, value]: [f64; 2]| {
             let [left, right] = [LEFT, SIDES[0] - RIGHT];
             let [bottom, top] = [SIDES[1] - BOTTOM, TOP];
             [
@@ -38,7 +38,7 @@ impl Chart<'_> {
         };
         let line = |points: &[[f64; 2]]| -> String {
             let finite = points.iter().filter(|[_, value]| value.is_finite());
-            finite.map(|&point| place(point)).map(|[x, y]| format!("{x:.1},{y:.1} ")).collect()
+            finite.map(|&point| position(point)).map(|[x, y]| format!("{x:.1},{y:.1} ")).collect()
         };
         let last = self.line.iter().rfind(|point| point[1].is_finite());
         html! {
@@ -50,14 +50,15 @@ impl Chart<'_> {
                 }
                 // The script reads values off the curve with these numbers.
                 svg viewBox={ "0 0 " (SIDES[0]) " " (SIDES[1]) } role="img" aria-label=(self.title) data-x=(self.x)
-                    data-range={ (x[0]) " " (x[1]) " " (y[0]) " " (y[1]) } data-plot={ (LEFT) " " (SIDES[0] - RIGHT) " " (SIDES[1] - BOTTOM) " " (TOP) } {
+                    data-range={ (x[0]) " " (x[1]) " " (y[0]) " " (y[1]) }
+                    data-plot={ (LEFT) " " (SIDES[0] - RIGHT) " " (SIDES[1] - BOTTOM) " " (TOP) } {
                     @for tick in ticks(y, 4) {
-                        @let [_, at] = place([x[0], tick]);
+                        @let [_, at] = position([x[0], tick]);
                         line.grid x1=(LEFT) x2=(SIDES[0] - RIGHT) y1=(round(at)) y2=(round(at)) {}
                         text.y x=(LEFT - 6.0) y=(round(at + 3.5)) { (short(tick)) }
                     }
                     @for tick in ticks(x, 6).into_iter().filter(|tick| tick.fract() == 0.0) {
-                        @let [at, _] = place([tick, y[0]]);
+                        @let [at, _] = position([tick, y[0]]);
                         text.x x=(round(at)) y=(SIDES[1] - BOTTOM + 17.0) { (short(tick)) }
                     }
                     svg x=(LEFT) y=(TOP) width=(SIDES[0] - LEFT - RIGHT) height=(SIDES[1] - TOP - BOTTOM)
@@ -65,8 +66,8 @@ impl Chart<'_> {
                         @if !self.faint.is_empty() { polyline.faint points=(line(self.faint)) {} }
                         polyline.line points=(line(self.line)) {}
                     }
-                    @if self.line.len() == 1 && let Some(&only) = last { (dot(place(only), "only", self.title)) }
-                    @if let Some((point, what)) = self.mark { (dot(place(point), "mark", what)) }
+                    @if self.line.len() == 1 && let Some(&only) = last { (dot(position(only), "only", self.title)) }
+                    @if let Some((point, what)) = self.mark { (dot(position(point), "mark", what)) }
                     line.cursor y1=(TOP) y2=(SIDES[1] - BOTTOM) visibility="hidden" {}
                 }
             }

@@ -6,8 +6,7 @@ const MOST: u64 = 512;
 /// Values over the steps of a run, as means over equally many steps each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curve {
-    /// For the steps `i * width + 1..=(i + 1) * width`, the number of steps that had a value, and the sum of the
-    /// values.
+    /// Number of steps that had a value, and sum of the values, for the steps `i * width + 1..=(i + 1) * width`.
     points: Vec<(u64, f64)>,
     /// Steps in a point: a power of two, once there are points.
     width: u64,
@@ -21,18 +20,18 @@ impl Curve {
             self.points = self.points.chunks(2).map(|pair| pair.iter().fold((0, 0.0), put_together)).collect();
             self.width *= 2;
         }
-        let place = ((step - 1) / self.width) as usize;
-        if self.points.len() <= place {
-            self.points.resize(place + 1, (0, 0.0));
+        let index = ((step - 1) / self.width) as usize;
+        if self.points.len() <= index {
+            self.points.resize(index + 1, (0, 0.0));
         }
-        self.points[place] = put_together(self.points[place], &(1, value));
+        self.points[index] = put_together(self.points[index], &(1, value));
     }
 
     /// Steps and values, in order: the last step of each point that has a value, and the mean of its values.
     pub fn points(&self) -> Vec<[f64; 2]> {
-        let step = |place: usize| ((place as u64 + 1) * self.width) as f64;
+        let step = |index: usize| ((index as u64 + 1) * self.width) as f64;
         let points = self.points.iter().enumerate().filter(|(_, (count, _))| *count > 0);
-        points.map(|(place, &(count, sum))| [step(place), sum / count as f64]).collect()
+        points.map(|(index, &(count, sum))| [step(index), sum / count as f64]).collect()
     }
 }
 

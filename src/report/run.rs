@@ -138,7 +138,7 @@ impl RunPage<'_> {
                 (tile(&speed, &format!("on {device}")))
                 @if let Some(best) = best_metric {
                     (tile(
-                        &config.best_by.format(config.best_by.of(&best.mean)),
+                        &config.best_by.format(config.best_by.value(&best.mean)),
                         &format!("best held-out {}, after epoch {}", config.best_by.name(), best.epoch),
                     ))
                 }
@@ -159,8 +159,8 @@ impl RunPage<'_> {
                     input type="range" min="0" max=(last) value=(last) aria-label="Step of the samples";
                 }
                 div.names { span { "input" } span { "output" } span { "target" } }
-                @for (place, sample) in self.samples.iter().enumerate() {
-                    img src=(sample.address) alt={ "step " (sample.step) } hidden[place != last];
+                @for (index, sample) in self.samples.iter().enumerate() {
+                    img src=(sample.address) alt={ "step " (sample.step) } hidden[index != last];
                 }
             }
         }
@@ -170,7 +170,10 @@ impl RunPage<'_> {
         let pairs = count(self.held_out, "pair");
         if self.held_out == 0 {
             return html! {
-                p { "None: put pairs into " code { "val/" } " beside " code { "train/" } ", or have a share of them held out with " code { "--val-split" } "." }
+                p {
+                    "None: put pairs into " code { "val/" } " beside " code { "train/" }
+                    ", or have a share of them held out with " code { "--val-split" } "."
+                }
             };
         }
         if self.history.is_empty() {
@@ -179,19 +182,24 @@ impl RunPage<'_> {
             } else {
                 format!("epoch {}", self.config.validate_every)
             };
-            return html! { p { "Nothing yet: " (pairs) " are measured for the first time at the end of " (epochs) "." } };
+            return html! {
+                p { "Nothing yet: " (pairs) " are measured for the first time at the end of " (epochs) "." }
+            };
         }
         html! {
-            p { "Means over " (pairs) " that are not trained on. The ring is the best " (self.config.best_by.name()) ", of which " code { "checkpoints/best.safetensors" } " is kept." }
+            p {
+                "Means over " (pairs) " that are not trained on. The ring is the best " (self.config.best_by.name())
+                ", of which " code { "checkpoints/best.safetensors" } " is kept."
+            }
             div.charts { @for metric in Metric::ALL { (self.metric_chart(metric)) } }
         }
     }
 
     fn metric_chart(&self, metric: Metric) -> Markup {
-        let point = |validation: &Validation| [validation.epoch as f64, metric.of(&validation.mean)];
+        let point = |validation: &Validation| [validation.epoch as f64, metric.value(&validation.mean)];
         let line: Vec<[f64; 2]> = self.history.iter().map(point).collect();
         let best = best(self.history, self.config.best_by).filter(|_| metric == self.config.best_by);
-        let what = best.map(|best| format!("{} after epoch {}", metric.format(metric.of(&best.mean)), best.epoch));
+        let what = best.map(|best| format!("{} after epoch {}", metric.format(metric.value(&best.mean)), best.epoch));
         let note = match metric {
             Metric::L1 => "mean absolute error in [-1, 1]; lower is better",
             Metric::Psnr => "dB; higher is better",
@@ -230,15 +238,21 @@ impl RunPage<'_> {
                 } @else {
                     "# go on after the newest checkpoint\npixtape train --resume " (run)
                 }
-                "\n\n# translate pictures with the newest weights\npixtape translate " (run) " PICTURES --out translated"
-                "\n\n# measure it on other pairs, with a page of all pictures\npixtape evaluate " (run) " --data FOLDER --out evaluation"
+                "\n\n# translate pictures with the newest weights"
+                "\npixtape translate " (run) " PICTURES --out translated"
+                "\n\n# measure it on other pairs, with a page of all pictures"
+                "\npixtape evaluate " (run) " --data FOLDER --out evaluation"
                 @if is_best {
-                    "\n\n# the same with the best weights\npixtape evaluate " (run) "/checkpoints/best.safetensors --data FOLDER --out evaluation-best"
+                    "\n\n# the same with the best weights"
+                    "\npixtape evaluate " (run) "/checkpoints/best.safetensors --data FOLDER --out evaluation-best"
                 }
                 "\n\n# all numbers in TensorBoard\ntensorboard --logdir " (run)
             }
             @if !self.checkpoints.is_empty() {
-                p { "Checkpoints: " @for (n, name) in self.checkpoints.iter().enumerate() { @if n > 0 { ", " } code { (name) } } }
+                p {
+                    "Checkpoints: "
+                    @for (n, name) in self.checkpoints.iter().enumerate() { @if n > 0 { ", " } code { (name) } }
+                }
             }
         }
     }

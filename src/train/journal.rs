@@ -87,7 +87,7 @@ impl Journal {
         self.samples.retain(|(_, sample)| sample.step != step);
         self.samples.push((self.drawn, Sample { step, address: address(&jpeg) }));
         self.drawn += 1;
-        self.samples.retain(|(place, _)| is_shown(*place, self.drawn));
+        self.samples.retain(|(index, _)| is_shown(*index, self.drawn));
         Ok(())
     }
 
@@ -115,7 +115,7 @@ impl Journal {
     pub fn validation(&mut self, history: &[Validation]) -> Result<()> {
         if let Some(Validation { step, mean, .. }) = history.last() {
             let tags = Metric::ALL.into_iter().zip(["held_out/l1", "held_out/psnr", "held_out/ssim"]);
-            self.events.scalars(*step, tags.map(|(metric, tag)| (tag.to_owned(), metric.of(mean))))?;
+            self.events.scalars(*step, tags.map(|(metric, tag)| (tag.to_owned(), metric.value(mean))))?;
         }
         self.write_metrics(history)
     }
@@ -152,11 +152,11 @@ impl Journal {
         steps.retain(|&step| step <= steps_done);
         steps.sort_unstable();
         self.drawn = steps.len();
-        let shown = steps.iter().enumerate().filter(|(place, _)| is_shown(*place, steps.len()));
+        let shown = steps.iter().enumerate().filter(|(index, _)| is_shown(*index, steps.len()));
         self.samples = shown
-            .filter_map(|(place, &step)| {
+            .filter_map(|(index, &step)| {
                 let grid = read_picture(&samples::path(&self.run, step)).ok()?.0.to_rgb8();
-                Some((place, Sample { step, address: address(&samples::jpeg(&grid).ok()?.0) }))
+                Some((index, Sample { step, address: address(&samples::jpeg(&grid).ok()?.0) }))
             })
             .collect();
     }
@@ -182,9 +182,9 @@ fn address(jpeg: &[u8]) -> String {
 
 /// True if the report shows the sample at `index` of `count`: each of a few, later every second, every fourth and so
 /// on, and always the last one. A sample that is shown was shown before, so that no picture is encoded twice.
-fn is_shown(place: usize, count: usize) -> bool {
+fn is_shown(index: usize, count: usize) -> bool {
     let every = count.div_ceil(MOST_SAMPLES - 1).next_power_of_two();
-    place.is_multiple_of(every) || place + 1 == count
+    index.is_multiple_of(every) || index + 1 == count
 }
 
 #[cfg(test)]
@@ -193,14 +193,14 @@ mod tests {
 
     #[test]
     fn the_report_shows_a_few_samples_that_it_had_already() {
-        let shown = |count: usize| (0..count).filter(|&place| is_shown(place, count)).collect::<Vec<_>>();
+        let shown = |count: usize| (0..count).filter(|&index| is_shown(index, count)).collect::<Vec<_>>();
         assert_eq!(shown(3), [0, 1, 2]);
         assert_eq!(shown(14), [0, 2, 4, 6, 8, 10, 12, 13]);
         let mut before = Vec::new();
         for count in 1..500 {
             let now = shown(count);
             assert!(now.len() <= MOST_SAMPLES && now[0] == 0 && now.contains(&(count - 1)), "{now:?}");
-            assert!(now.iter().all(|place| before.contains(place) || place + 1 == count), "{before:?} {now:?}");
+            assert!(now.iter().all(|index| before.contains(index) || index + 1 == count), "{before:?} {now:?}");
             before = now;
         }
     }

@@ -20,7 +20,7 @@ const FEWEST: usize = 3;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Columns {
     names: Vec<&'static str>,
-    /// By column, the index of its term.
+    /// Index of the term in each column, if the run has it.
     terms: Vec<Option<usize>>,
 }
 

@@ -15,8 +15,8 @@ use crate::gan::TrainingStep;
 ///
 /// # Errors
 /// When there is too little; the error names the settings that take less.
-pub fn check(config: &TrainConfig, place: Place, cache: usize) -> Result<usize> {
-    let bytes = bytes(config, place)?;
+pub fn check(config: &TrainConfig, device: Place, cache: usize) -> Result<usize> {
+    let bytes = bytes(config, device)?;
     let batch = match config.batch {
         1 => "",
         _ => "a smaller --batch (with more --accumulate in its place), ",
@@ -27,7 +27,7 @@ pub fn check(config: &TrainConfig, place: Place, cache: usize) -> Result<usize> 
 }
 
 /// Bytes of memory at most, without the decoded pairs that are kept.
-fn bytes(config: &TrainConfig, place: Place) -> Result<u64> {
+fn bytes(config: &TrainConfig, device: Place) -> Result<u64> {
     let recorded = TrainingStep::record(&config.objective())?;
     let specs = recorded.networks.iter().flat_map(|trained| &trained.parameters.specs);
     let largest = specs.map(|spec| spec.count()).max();
@@ -41,5 +41,5 @@ fn bytes(config: &TrainConfig, place: Place) -> Result<u64> {
     // While held-out pairs are measured.
     let measured = AT_ONCE * image * (pair + size_of::<f32>() * 2 * config.out_channels);
     let pictures = batches + grids + measured;
-    Ok(place.program_bytes(recorded.program, config.device_options()) + (tensor + pictures) as u64)
+    Ok(device.program_bytes(recorded.program, config.device_options()) + (tensor + pictures) as u64)
 }

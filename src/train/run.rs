@@ -89,7 +89,7 @@ impl Run {
         let position = match &resume {
             None => {
                 if let Some(file) = &config.start_from {
-                    let networks = trainer.load_weights(&mut Weights::of_networks(file)?)?.join(" and the ");
+                    let networks = trainer.load_weights(&mut Weights::open_networks(file)?)?.join(" and the ");
                     started = Some(format!("Started with the {networks} of {}", file.display()));
                 }
                 Position { epoch: 0, step_in_epoch: 0 }
@@ -267,8 +267,8 @@ impl Run {
         if let Some(end) = config.last_epoch_of_decay().filter(|end| first / self.steps_per_epoch() >= *end) {
             let rate = learning_rate(config, end, &[]);
             say(&format!(
-                "The learning rate stays at the {rate:.2e} that its schedule ended with, after epoch {end}; for another one begin a \
-                 new run with --start-from"
+                "The learning rate stays at the {rate:.2e} that its schedule ended with, after epoch {end}; for \
+                 another one begin a new run with --start-from"
             ));
         }
         let left_over = match self.loader.left_over() {
@@ -314,7 +314,7 @@ impl Run {
             let meta = self.meta()?;
             save_best(&self.config.out, &meta, &self.trainer)?;
         }
-        let values = Metric::ALL.map(|metric| format!("{} {}", metric.name(), metric.format(metric.of(&mean))));
+        let values = Metric::ALL.map(|metric| format!("{} {}", metric.name(), metric.format(metric.value(&mean))));
         let best = if is_best { format!("  best {} so far", self.config.best_by.name()) } else { String::new() };
         progress.line(&format!("epoch {epoch}  held out: {}{best}", values.join("  ")));
         Ok(true)
@@ -409,7 +409,7 @@ impl Run {
         }
         let by = self.config.best_by;
         if let Some(best) = best(&self.history, by) {
-            let value = by.format(by.of(&best.mean));
+            let value = by.format(by.value(&best.mean));
             let file = format!("{run}/checkpoints/best.safetensors");
             tell(format_args!(
                 "Best      {} {value} on held-out pairs, after epoch {}: {file}",

@@ -35,11 +35,11 @@ impl Trainer {
     ///
     /// # Errors
     /// When there is not that much memory, or the GPU cannot be used.
-    pub fn new(config: &TrainConfig, place: Place) -> Result<Trainer> {
+    pub fn new(config: &TrainConfig, device: Place) -> Result<Trainer> {
         let TrainingStep { program, networks, terms, input, target, losses, preview } =
             TrainingStep::record(&config.objective())?;
         let control = Control { seed: config.seed, step: 0, learning_rate: config.lr };
-        let device = Device::new(program, control, place, config.device_options())?;
+        let device = Device::new(program, control, device, config.device_options())?;
         let config = config.clone();
         let mut trainer = Trainer {
             device,
@@ -59,12 +59,12 @@ impl Trainer {
 
     fn initialise(&mut self) -> Result<()> {
         let init = Init { kind: self.config.init, gain: self.config.init_gain };
-        let mut place = 0;
+        let mut number = 0;
         for Trained { parameters, .. } in &self.networks {
             for (index, spec) in parameters.specs.iter().enumerate() {
-                let values = init.values(spec, self.config.seed, place);
+                let values = init.values(spec, self.config.seed, number);
                 self.device.write(parameters.part(parameters.values, index), &values)?;
-                place += 1;
+                number += 1;
             }
         }
         Ok(())

@@ -31,7 +31,7 @@ impl<'s, 'a> Blended<'s, 'a> {
     fn piece(&mut self) -> Result<Vec<u16>> {
         let Shape { size, channels, .. } = self.shape;
         let row = size.width * channels;
-        let indices = self.index..self.index + self.tiles.across();
+        let indices = self.index..self.index + self.tiles.per_row();
         self.sums.resize((self.tiles.rows(self.index).end - self.top) * row, 0.0);
         self.index = indices.end;
         for index in indices {

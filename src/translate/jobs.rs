@@ -115,11 +115,11 @@ pub fn jobs(request: &Request, model: &Model, cut: &Cut) -> Result<Vec<Job>> {
     };
     let pages = |input: &PathBuf| -> Result<Vec<Job>> {
         let file = PictureFile::open(input)?;
-        let place = |page| match file.pages() {
+        let name = |page| match file.pages() {
             1 => input.display().to_string(),
             pages => format!("{}, page {} of {pages}", input.display(), page + 1),
         };
-        (0..file.pages()).map(|page| job(input, &file, page).with_context(|| place(page))).collect()
+        (0..file.pages()).map(|page| job(input, &file, page).with_context(|| name(page))).collect()
     };
     let (mut jobs, mut bad) = (Vec::new(), Vec::new());
     let progress = Progress::of_jobs("Reading inputs", inputs.len() as u64);

@@ -55,7 +55,7 @@ impl Model {
     pub fn open(run_or_checkpoint: &Path, generator: &GeneratorOptions) -> Result<Model> {
         let GeneratorOptions { dropout, seed, device, threads } = *generator;
         let checkpoint = resolve(run_or_checkpoint)?;
-        let weights = Weights::of_generator(&checkpoint)?;
+        let weights = Weights::open_generator(&checkpoint)?;
         let about = weights.about()?;
         let note = weights.note();
         Ok(Model { checkpoint, about, note, dropout, seed, threads, chosen: device.choose()?, recorded: None })
@@ -120,8 +120,8 @@ impl Model {
             true => format!("on (seed {})", self.seed),
             false => "off".to_owned(),
         };
-        let place = self.chosen.describe(self.threads);
-        format!("{}, dropout {dropout}, on {place}", self.about.describe())
+        let device = self.chosen.describe(self.threads);
+        format!("{}, dropout {dropout}, on {device}", self.about.describe())
     }
 
     /// The generator's outputs for `inputs`, any number of images `[h, w, channels]` in [-1, 1] with sides that the
@@ -181,7 +181,7 @@ impl Model {
             Some(weights) => device.write(parameters.values, &weights)?,
             None => {
                 let state = State { parameters: &parameters, flat: parameters.values, prefix: "generator".to_owned() };
-                let mut weights = Weights::of_generator(&self.checkpoint)?;
+                let mut weights = Weights::open_generator(&self.checkpoint)?;
                 state.load(&mut device, |name, shape| weights.tensor(name, shape))?;
             }
         }

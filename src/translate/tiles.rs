@@ -31,7 +31,7 @@ impl Tiles {
     }
 
     /// Number of tiles in a row of tiles.
-    pub fn across(&self) -> usize {
+    pub fn per_row(&self) -> usize {
         self.x.count()
     }
 
@@ -42,14 +42,14 @@ impl Tiles {
 
     /// The rows of the picture under tile `index`.
     pub fn rows(&self, index: usize) -> Range<usize> {
-        let [_, row] = self.place(index);
+        let [_, row] = self.column_and_row(index);
         self.y.start(row)..self.y.start(row) + self.y.inside()
     }
 
     /// The part of the picture under tile `index`, its last column and row repeated up to the size of the tile.
     /// `picture` holds the rows from `top` on.
     pub fn cut(&self, picture: &Picture, top: usize, index: usize) -> Picture {
-        let ([column, _], rows) = (self.place(index), self.rows(index));
+        let ([column, _], rows) = (self.column_and_row(index), self.rows(index));
         let part = Size { width: self.x.inside(), height: rows.len() };
         pad(&picture.crop(self.x.start(column), rows.start - top, part), self.tile())
     }
@@ -57,7 +57,7 @@ impl Tiles {
     /// Adds tile `index`, `[height, width, channels]`, to the picture that is being blended, with the tile's weight at
     /// each pixel. `picture` holds the rows from `top` on.
     pub fn blend(&self, index: usize, tile: &[f32], channels: usize, picture: &mut [f32], top: usize) {
-        let [column, row] = self.place(index);
+        let [column, row] = self.column_and_row(index);
         let (along, down) = (self.x.weights(column), self.y.weights(row));
         let to_left = self.x.start(column) * channels;
         let rows = picture.chunks_exact_mut(self.x.length * channels).skip(self.y.start(row) - top);
@@ -71,7 +71,7 @@ impl Tiles {
     }
 
     /// Column and row of a tile among the tiles.
-    fn place(&self, index: usize) -> [usize; 2] {
+    fn column_and_row(&self, index: usize) -> [usize; 2] {
         [index % self.x.count(), index / self.x.count()]
     }
 }
@@ -164,7 +164,7 @@ mod tests {
                     *sum += f64::from(weight);
                 }
             }
-            // As many roundings to f32 as tiles lie on a pixel: at most 32 of 2^-25 each.
+            // The sum has as many roundings to f32 as tiles lie on a pixel: at most 32 of 2^-25 each.
             assert!(sums.iter().all(|sum| (sum - 1.0).abs() <= 1e-6), "{axis:?}: {sums:?}");
         }
     }
@@ -235,7 +235,7 @@ mod tests {
         }
     }
 
-    /// Only the rows under a row of tiles are there, and those that no further tile covers are gone.
+    /// The test holds only the rows under a row of tiles, and drops those that no further tile covers.
     #[test]
     fn a_window_of_rows_gives_the_same_bits() {
         for (width, height, overlap) in [(100, 70, [8, 4]), (33, 17, [16, 15]), (20, 90, [0, 0])] {

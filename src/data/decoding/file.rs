@@ -86,7 +86,7 @@ fn held<'a>(picture: Picture) -> Box<dyn Rows + 'a> {
 }
 
 /// The picture of a PNG.
-fn of_png<'a>(file: impl BufRead + Seek + 'a) -> Result<Undecoded<'a>> {
+fn from_png<'a>(file: impl BufRead + Seek + 'a) -> Result<Undecoded<'a>> {
     let (picture, depth, orientation) = png::open(file)?;
     let (format, carried) = (FileFormat::Png, Carried::default());
     let stored = Decoded { picture, format, depth, is_premultiplied: false, carried, is_turned: false };
@@ -94,9 +94,9 @@ fn of_png<'a>(file: impl BufRead + Seek + 'a) -> Result<Undecoded<'a>> {
 }
 
 /// The picture of a page of a TIFF.
-fn of_page<'a>(mut file: impl Read + Seek + 'a, page: &Directory) -> Result<Undecoded<'a>> {
+fn from_page<'a>(mut file: impl Read + Seek + 'a, page: &Directory) -> Result<Undecoded<'a>> {
     let orientation = tiff::orientation(&mut file, page).and_then(Orientation::from_exif);
-    let carried = Carried::of(&mut file, page)?;
+    let carried = Carried::read(&mut file, page)?;
     let rows = TiffRows::open(file, page)?;
     let (depth, is_premultiplied) = (rows.depth(), rows.is_premultiplied());
     let (picture, format) = (Box::new(rows), FileFormat::Tiff);
@@ -169,8 +169,8 @@ impl PictureFile<'_> {
     pub fn page(&self, index: usize) -> Result<Undecoded<'static>> {
         let file = BufReader::new(files::open(self.path)?);
         match self.format {
-            FileFormat::Png => of_png(file),
-            FileFormat::Tiff => of_page(file, self.directory(index)?),
+            FileFormat::Png => from_png(file),
+            FileFormat::Tiff => from_page(file, self.directory(index)?),
             format => raster::decode(&files::read(self.path)?, format)?.with(|picture| Ok(held(picture))),
         }
     }
@@ -207,11 +207,11 @@ pub fn read_picture(path: &Path) -> Result<(Picture, FileFormat, Depth)> {
 /// As [`read_picture`], from the bytes of a file.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded> {
     match format_of(bytes)? {
-        FileFormat::Png => of_png(Cursor::new(bytes))?.whole(),
+        FileFormat::Png => from_png(Cursor::new(bytes))?.whole(),
         FileFormat::Tiff => {
             let pages = tiff::pages(&mut Cursor::new(bytes))?;
             check_pages(pages.len())?;
-            of_page(Cursor::new(bytes), &pages[0])?.whole()
+            from_page(Cursor::new(bytes), &pages[0])?.whole()
         }
         format => raster::decode(bytes, format),
     }
@@ -280,7 +280,7 @@ impl Header {
 
 /// The format of a file by its first bytes.
 fn format_of(bytes: &[u8]) -> Result<FileFormat> {
-    FileFormat::of_start(bytes).context("not a PNG, JPEG, TIFF, WebP or BMP image")
+    FileFormat::from_start(bytes).context("not a PNG, JPEG, TIFF, WebP or BMP image")
 }
 
 /// Writes a PNG, whole or not at all.

@@ -27,7 +27,7 @@ pub enum FileFormat {
 
 impl FileFormat {
     /// The format that the image crate calls `kind`; `None` for formats that are not read here.
-    pub(super) fn of(kind: ImageFormat) -> Option<FileFormat> {
+    pub(super) fn from_image_format(kind: ImageFormat) -> Option<FileFormat> {
         FileFormat::value_variants().iter().copied().find(|known| known.image_format() == kind)
     }
 
@@ -35,11 +35,11 @@ impl FileFormat {
     pub(crate) const START: u64 = 32;
 
     /// The format of a file that begins with `start`, whatever its name; `None` for formats that are not read here.
-    pub(crate) fn of_start(start: &[u8]) -> Option<FileFormat> {
+    pub(crate) fn from_start(start: &[u8]) -> Option<FileFormat> {
         if start.starts_with(b"II+\0") || start.starts_with(b"MM\0+") {
             return Some(FileFormat::Tiff);
         }
-        let format = FileFormat::of(image::guess_format(start).ok()?)?;
+        let format = FileFormat::from_image_format(image::guess_format(start).ok()?)?;
         // The signature of BMP is two letters, which a text may begin with. The length of the header behind it has few
         // values.
         let has_a_header = || {

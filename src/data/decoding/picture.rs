@@ -36,7 +36,7 @@ impl Depth {
     }
 
     /// Depth of a decoded file. Values of fewer than 8 bits are decoded to 8.
-    pub fn of(image: &DynamicImage) -> Depth {
+    pub fn from_image(image: &DynamicImage) -> Depth {
         let color = image.color();
         match color.bytes_per_pixel() / color.channel_count() {
             1 => Depth::Eight,
@@ -86,27 +86,27 @@ impl Picture {
     /// # Errors
     /// When its samples are neither 8 nor 16 bits: 32-bit floats have no defined white.
     pub fn from_image(image: DynamicImage) -> Result<Picture> {
-        fn of<P: Pixel>(image: &ImageBuffer<P, Vec<P::Subpixel>>) -> (Size, usize) {
+        fn shape<P: Pixel>(image: &ImageBuffer<P, Vec<P::Subpixel>>) -> (Size, usize) {
             let (width, height) = image.dimensions();
             (Size { width: width as usize, height: height as usize }, usize::from(P::CHANNEL_COUNT))
         }
-        fn of_bytes<P: Pixel<Subpixel = u8>>(image: &ImageBuffer<P, Vec<u8>>) -> Picture {
-            let (size, channels) = of(image);
+        fn from_bytes<P: Pixel<Subpixel = u8>>(image: &ImageBuffer<P, Vec<u8>>) -> Picture {
+            let (size, channels) = shape(image);
             Picture::from_bytes(size, channels, image.as_raw())
         }
-        fn of_words<P: Pixel<Subpixel = u16>>(image: ImageBuffer<P, Vec<u16>>) -> Picture {
-            let (size, channels) = of(&image);
+        fn from_words<P: Pixel<Subpixel = u16>>(image: ImageBuffer<P, Vec<u16>>) -> Picture {
+            let (size, channels) = shape(&image);
             Picture::new(size, channels, image.into_raw())
         }
         let picture = match image {
-            DynamicImage::ImageLuma8(image) => of_bytes(&image),
-            DynamicImage::ImageLumaA8(image) => of_bytes(&image),
-            DynamicImage::ImageRgb8(image) => of_bytes(&image),
-            DynamicImage::ImageRgba8(image) => of_bytes(&image),
-            DynamicImage::ImageLuma16(image) => of_words(image),
-            DynamicImage::ImageLumaA16(image) => of_words(image),
-            DynamicImage::ImageRgb16(image) => of_words(image),
-            DynamicImage::ImageRgba16(image) => of_words(image),
+            DynamicImage::ImageLuma8(image) => from_bytes(&image),
+            DynamicImage::ImageLumaA8(image) => from_bytes(&image),
+            DynamicImage::ImageRgb8(image) => from_bytes(&image),
+            DynamicImage::ImageRgba8(image) => from_bytes(&image),
+            DynamicImage::ImageLuma16(image) => from_words(image),
+            DynamicImage::ImageLumaA16(image) => from_words(image),
+            DynamicImage::ImageRgb16(image) => from_words(image),
+            DynamicImage::ImageRgba16(image) => from_words(image),
             other => bail!("its samples are {:?}: convert it to 8 or 16 bits", other.color()),
         };
         ensure!(picture.size.pixels() > 0, "it has no pixels");

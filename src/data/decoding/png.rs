@@ -224,8 +224,8 @@ mod tests {
         let passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)];
         let passes = if interlaced { &passes[..] } else { &[(0, 0, 1, 1)] };
         let mut bytes = Vec::new();
-        for &(left, top, across, down) in passes {
-            let [columns, rows] = [(width - left).div_ceil(across), (height - top).div_ceil(down)];
+        for &(left, top, x_step, y_step) in passes {
+            let [columns, rows] = [(width - left).div_ceil(x_step), (height - top).div_ceil(y_step)];
             for y in 0..rows {
                 bytes.push((y % 5) as u8);
                 bytes.extend((0..row(columns)).map(|x| (x * 167 + y * 31 + x / 7) as u8));

@@ -19,7 +19,7 @@ pub struct Shape {
 
 impl Shape {
     /// The shape of a picture in memory.
-    pub fn of(picture: &Picture) -> Shape {
+    pub fn from_picture(picture: &Picture) -> Shape {
         Shape { size: picture.size, channels: picture.channels, is_last_a_band: picture.is_last_a_band }
     }
 
@@ -70,7 +70,7 @@ impl Held {
 
 impl Rows for Held {
     fn shape(&self) -> Shape {
-        Shape::of(&self.picture)
+        Shape::from_picture(&self.picture)
     }
 
     fn next(&mut self, count: usize) -> Result<Picture> {

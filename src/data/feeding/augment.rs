@@ -44,7 +44,7 @@ impl Window {
 pub struct Pictures {
     pub inputs: Stack,
     pub targets: Stack,
-    /// For each pair, true if it is mirrored left to right.
+    /// Flags of the pairs: true if a pair is mirrored left to right.
     pub flips: Vec<bool>,
 }
 

@@ -34,10 +34,10 @@ impl Dataset {
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Dataset> {
         let found = find(dir)?;
-        let mut parts = Parts::of(dir, &found, options)?;
+        let mut parts = Parts::new(dir, &found, options)?;
         // Pairs that only `evaluate` uses are not read.
         parts.rest.clear();
-        parts.judge(dir, &found, options)?;
+        parts.refuse_doubtful(dir, &found, options)?;
         let total = parts.train.1.len() + parts.held_out.1.len() + found.unclear.len();
         let (dataset, bad) = parts.read(dir, found, options, cache_bytes, progress);
         refuse(dir, bad, total)?;
@@ -55,8 +55,8 @@ impl Dataset {
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<(Report, Vec<String>)> {
         let found = find(dir)?;
-        let parts = Parts::of(dir, &found, options)?;
-        parts.judge(dir, &found, options)?;
+        let parts = Parts::new(dir, &found, options)?;
+        parts.refuse_doubtful(dir, &found, options)?;
         let (dataset, bad) = parts.read(dir, found, options, 0, progress);
         Ok((dataset.report, bad))
     }
@@ -70,7 +70,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn of(dir: &Path, found: &Found, options: &PairOptions) -> Result<Parts> {
+    fn new(dir: &Path, found: &Found, options: &PairOptions) -> Result<Parts> {
         let named = |part: &'static str| (part, found.part(part).to_vec());
         let first = |names: [&'static str; 2]| names.into_iter().map(named).find(|(_, sources)| !sources.is_empty());
         let mut train = first(["train", ""]).unwrap_or_default();
@@ -99,9 +99,9 @@ impl Parts {
         Ok(Parts { train, held_out, rest })
     }
 
-    fn judge(&self, dir: &Path, found: &Found, options: &PairOptions) -> Result<()> {
+    fn refuse_doubtful(&self, dir: &Path, found: &Found, options: &PairOptions) -> Result<()> {
         let all = [&self.train, &self.held_out].into_iter().chain(&self.rest);
-        judge(dir, found, all.flat_map(|(_, sources)| sources), options, halves::ASK_FOR_THE_SHAPE)
+        refuse_doubtful(dir, found, all.flat_map(|(_, sources)| sources), options, halves::ASK_FOR_THE_SHAPE)
     }
 
     /// Decodes all pairs. Faults are returned as lines.
@@ -115,11 +115,11 @@ impl Parts {
     ) -> (Dataset, Vec<String>) {
         let Parts { train, held_out, rest } = self;
         let total = [&train, &held_out].into_iter().chain(&rest).map(|(_, sources)| sources.len()).sum();
-        let mut parts = vec![(place(train.0), train.1.len(), "to learn from")];
+        let mut parts = vec![(in_part(train.0), train.1.len(), "to learn from")];
         if !held_out.1.is_empty() {
-            parts.push((place(held_out.0), held_out.1.len(), "held out"));
+            parts.push((in_part(held_out.0), held_out.1.len(), "held out"));
         }
-        parts.extend(rest.iter().map(|(part, sources)| (place(part), sources.len(), "for evaluate")));
+        parts.extend(rest.iter().map(|(part, sources)| (in_part(part), sources.len(), "for evaluate")));
         parts.retain(|(_, count, _)| *count > 0);
 
         let mut reading = Reading::new(options, progress, total, cache_bytes, found.unclear);
@@ -128,14 +128,14 @@ impl Parts {
         for (_, sources) in rest {
             reading.folder(sources, true);
         }
-        let Reading { seen, bad, .. } = reading;
+        let Reading { properties, bad, .. } = reading;
         let report = Report {
             dir: dir.to_path_buf(),
             layout: found.layout,
             is_folded: found.is_folded,
             direction: options.direction,
             parts,
-            seen,
+            properties,
             skipped: found.skipped,
         };
         let held_out = (!held_out.sources.is_empty()).then_some(held_out);
@@ -144,12 +144,12 @@ impl Parts {
 }
 
 /// The folder of a part in words, such as ` in train/`, to follow the number of its pairs.
-fn place(part: &str) -> String {
+fn in_part(part: &str) -> String {
     if part.is_empty() { String::new() } else { format!(" in {part}/") }
 }
 
 /// Refuses files that do not look like pairs, unless an earlier run has accepted them.
-fn judge<'a>(
+fn refuse_doubtful<'a>(
     dir: &Path,
     found: &Found,
     sources: impl IntoIterator<Item = &'a Source>,
@@ -172,7 +172,7 @@ fn divide(sources: Vec<Source>, options: &PairOptions) -> (Vec<Source>, Vec<Sour
     order.iter().take(count).for_each(|&index| is_held_out[index] = true);
     let (held_out, train): (Vec<_>, Vec<_>) =
         sources.into_iter().zip(is_held_out).partition(|(_, is_held_out)| *is_held_out);
-    let sources = |of: Vec<(Source, bool)>| of.into_iter().map(|(source, _)| source).collect();
+    let sources = |half: Vec<(Source, bool)>| half.into_iter().map(|(source, _)| source).collect();
     (sources(train), sources(held_out))
 }
 
@@ -209,21 +209,21 @@ impl Folder {
             split = format!("the {} of {split} held out in training", options.val_split);
             purpose = "held out in training, to measure";
         }
-        judge(dir, &found, &sources, options, "")?;
+        refuse_doubtful(dir, &found, &sources, options, "")?;
         let total = sources.len() + found.unclear.len();
         // A network is evaluated as it was trained, and it may have been trained on pairs of two shapes.
         let options = PairOptions { taken_before: true, ..*options };
         let mut reading = Reading::new(&options, &|_, _| {}, total, cache_bytes, found.unclear);
         let pairs = reading.folder(sources, true);
-        let Reading { seen, bad, .. } = reading;
+        let Reading { properties, bad, .. } = reading;
         refuse(dir, bad, total)?;
         let report = Report {
             dir: dir.to_path_buf(),
             layout: found.layout,
             is_folded: found.is_folded,
             direction: options.direction,
-            parts: vec![(place(part), pairs.sources.len(), purpose)],
-            seen,
+            parts: vec![(in_part(part), pairs.sources.len(), purpose)],
+            properties,
             skipped: found.skipped,
         };
         Ok(ToEvaluate { split, pairs, report })

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::base::files;
 use crate::data::decoding::Picture;
 use crate::data::decoding::file::{self, Decoded};
-use crate::data::feeding::report::{Seen, Side};
+use crate::data::feeding::report::{FileProperties, Side};
 use crate::data::feeding::{Fit, Preprocess, seam};
 use crate::data::finding::layout::Source;
 use crate::data::pairs::{Direction, Fnv, Pair, Pairs};
@@ -103,7 +103,7 @@ pub(super) struct Reading<'a> {
     cache_bytes: usize,
     /// Bytes of the pairs decoded so far.
     decoded_bytes: AtomicUsize,
-    pub(super) seen: Seen,
+    pub(super) properties: FileProperties,
     pub(super) bad: Vec<String>,
 }
 
@@ -116,8 +116,8 @@ impl<'a> Reading<'a> {
         bad: Vec<String>,
     ) -> Reading<'a> {
         let (done, decoded_bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let seen = Seen::new(options.channels_of_sides());
-        Reading { options, progress, total, done, cache_bytes, decoded_bytes, seen, bad }
+        let properties = FileProperties::new(options.channels_of_sides());
+        Reading { options, progress, total, done, cache_bytes, decoded_bytes, properties, bad }
     }
 
     /// Decodes all `sources` and keeps what still fits.
@@ -141,11 +141,11 @@ impl<'a> Reading<'a> {
         let (mut cached, mut fingerprint) = (Vec::new(), Fnv::new());
         for (source, read) in sources.iter().zip(read) {
             let pair = read.and_then(|(pair, files)| {
-                self.seen.pair(files.sides);
-                self.seen.values(files.values);
-                files.is_seam_missing.into_iter().for_each(|is_missing| self.seen.seams.add(is_missing));
+                self.properties.pair(files.sides);
+                self.properties.values(files.values);
+                files.is_seam_missing.into_iter().for_each(|is_missing| self.properties.seams.add(is_missing));
                 for (path, (kind, hash)) in source.files().iter().zip(files.of_each) {
-                    self.seen.file(kind);
+                    self.properties.file(kind);
                     fingerprint.write(path.file_name().unwrap_or_default().as_encoded_bytes());
                     fingerprint.write_u64(hash);
                 }
@@ -166,7 +166,7 @@ struct Files {
     sides: [Size; 2],
     /// The values in A and B.
     values: [Side; 2],
-    /// For the halves of one file, true if it looks like a single picture.
+    /// True if the halves of one file look like a single picture; `None` for two files.
     is_seam_missing: Option<bool>,
     /// Kind and hash of each file.
     of_each: Vec<(String, u64)>,
@@ -193,7 +193,7 @@ fn decode(source: &Source) -> Result<([Picture; 2], Files)> {
             ([a.picture, b.picture], [a.depth, b.depth])
         }
     };
-    let values = [0, 1].map(|side| Side::of(&sides[side], depths[side]));
+    let values = [0, 1].map(|side| Side::new(&sides[side], depths[side]));
     let files = Files { sides: sides.each_ref().map(|picture| picture.size), values, is_seam_missing, of_each };
     Ok((sides, files))
 }
@@ -317,7 +317,7 @@ mod tests {
         refused(&dir, &options(), &words);
         let (report, bad) = Dataset::check(dir.path(), &options(), &|_, _| {}).expect("there are pairs");
         assert!(bad.len() == 4 && words[1..].iter().all(|word| bad.iter().any(|line| line.contains(word))), "{bad:?}");
-        assert_eq!(report.seen.kinds.values().sum::<usize>(), 1);
+        assert_eq!(report.properties.kinds.values().sum::<usize>(), 1);
     }
 
     #[test]
@@ -339,7 +339,7 @@ mod tests {
         draw("B", 24, 24);
         refused(&dir, &fit(Preprocess::Crop), &["A/x.png and", "B/x.png: one is 20x20 and the other 24x24"]);
         let found = open(&dir, &fit(Preprocess::ResizeAndCrop)).expect("any size");
-        assert_eq!(found.report.seen.sizes.keys().collect::<Vec<_>>(), [&[(20, 20), (24, 24)]]);
+        assert_eq!(found.report.properties.sizes.keys().collect::<Vec<_>>(), [&[(20, 20), (24, 24)]]);
         draw("B", 24, 20);
         let resized = fit(Preprocess::ResizeAndCrop);
         refused(&dir, &resized, &["A/x.png and", "B/x.png: A is 20x20 and B 24x20, more than 1 % apart in shape"]);
@@ -417,7 +417,7 @@ mod tests {
                     assert!(picture.samples.iter().enumerate().all(is_right), "file {index}, {channels:?}");
                 }
             }
-            let kinds: Vec<&str> = found.report.seen.kinds.keys().map(String::as_str).collect();
+            let kinds: Vec<&str> = found.report.properties.kinds.keys().map(String::as_str).collect();
             let expected = ["16-bit grey PNG", "8-bit RGB WebP", "8-bit RGB with a fourth band TIFF", "8-bit grey PNG"];
             assert_eq!(kinds, expected);
         }

@@ -97,7 +97,8 @@ impl Loader {
         ensure!(batch > 0, "a batch of 0 pairs trains nothing: ask for a batch of at least 1");
         ensure!(
             len >= batch,
-            "{len} pairs do not fill one step of {batch} (--batch times --accumulate): make it at most {len}, or add pairs"
+            "{len} pairs do not fill one step of {batch} (--batch times --accumulate): make it at most {len}, or add \
+             pairs"
         );
         let (steps, left_over) = (len / batch, len % batch);
         let count = workers();
@@ -294,7 +295,7 @@ mod tests {
     #[test]
     fn both_sides_of_a_pair_are_cropped_and_mirrored_alike_whatever_they_are() {
         let mut loader = Loader::start(Arc::new(Mixed), CONFIG, Position::default()).expect("the data fills a batch");
-        let (mut flips, mut places) = (0, std::collections::HashSet::new());
+        let (mut flips, mut windows) = (0, std::collections::HashSet::new());
         for batch in take(&mut loader, 40) {
             let pictures = batch.pictures;
             assert_eq!((pictures.inputs.shape, pictures.targets.shape), ([3, 8, 8, 1], [3, 8, 8, 4]));
@@ -303,10 +304,10 @@ mod tests {
             pictures.targets().normalize(&mut seen[1]);
             assert!(seen[0].iter().zip(seen[1].chunks_exact(4)).all(|(input, target)| target == [*input; 4]));
             flips += pictures.flips.iter().filter(|flip| **flip).count();
-            places.extend(pictures.inputs.samples.chunks_exact(64).map(|image| image[0]));
+            windows.extend(pictures.inputs.samples.chunks_exact(64).map(|image| image[0]));
         }
         // Of 120 draws half are mirrored, within four deviations; the pairs have 50 windows, of which 46 are expected.
-        assert!((38..=82).contains(&flips) && places.len() > 35, "{flips} mirrored, {} windows", places.len());
+        assert!((38..=82).contains(&flips) && windows.len() > 35, "{flips} mirrored, {} windows", windows.len());
     }
 
     #[test]

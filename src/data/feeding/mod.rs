@@ -1,4 +1,4 @@
-//! From pairs to batches: reading, resizing, augmentation, order, and a report on the data.
+//! Batches from pairs: reading, resizing, augmentation, order, and a report on the data.
 
 pub mod augment;
 pub mod dataset;

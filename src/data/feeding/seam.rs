@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_backgrounds_are_not_judged() {
+    fn plain_backgrounds_are_left_out() {
         let around = |back: fn(usize) -> f64| {
             picture(128, 96, move |x, y| if (16..48).contains(&(x % 64)) { waves(x, y) } else { back(y) })
         };

@@ -22,7 +22,7 @@ pub struct Side {
 }
 
 impl Side {
-    pub fn of(picture: &Picture, depth: Depth) -> Side {
+    pub fn new(picture: &Picture, depth: Depth) -> Side {
         let (has_alpha, channels) = (picture.has_alpha(), picture.channels);
         let (mut least, mut most, mut not_opaque) = (u16::MAX, 0, 0);
         for pixel in picture.samples.chunks_exact(channels) {
@@ -157,7 +157,7 @@ mod tests {
 
     fn values(channels: [usize; 2], pairs: &[[&Picture; 2]], depth: Depth) -> Values {
         let mut values = Values::new(channels);
-        pairs.iter().for_each(|pair| values.add(pair.map(|picture| Side::of(picture, depth))));
+        pairs.iter().for_each(|pair| values.add(pair.map(|picture| Side::new(picture, depth))));
         values
     }
 

@@ -131,7 +131,7 @@ fn why_left_out(path: &Path, by: By) -> Option<String> {
         Err(error) => return Some(format!("cannot be read: {error}")),
         Ok(start) => start,
     };
-    match FileFormat::of_start(&start) {
+    match FileFormat::from_start(&start) {
         Some(FileFormat::Tiff) if RAW_ENDINGS.contains(&&*ending) => {
             Some("a camera's raw file, which has to be developed into a TIFF first".to_owned())
         }

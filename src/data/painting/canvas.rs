@@ -234,25 +234,25 @@ impl Relief {
     }
 
     /// The heights along `row`, shifted by `dx` samples towards the sun and `dy` samples up; both may be negative.
-    fn along(&self, row: usize, across: isize, up: isize) -> &[f32] {
-        let across = if self.sun.side < 0.0 { -across } else { across };
-        let top = (row + self.margin).wrapping_add_signed(-up);
-        let start = (top * (self.columns + 2 * self.margin) + self.margin).wrapping_add_signed(across);
+    fn shifted_row(&self, row: usize, dx: isize, dy: isize) -> &[f32] {
+        let dx = if self.sun.side < 0.0 { -dx } else { dx };
+        let top = (row + self.margin).wrapping_add_signed(-dy);
+        let start = (top * (self.columns + 2 * self.margin) + self.margin).wrapping_add_signed(dx);
         &self.heights[start..start + self.columns]
     }
 
     /// The light on every sample of a row, as factors of its colour.
     fn light(&self, row: usize) -> impl Iterator<Item = Rgb> {
-        let here = self.along(row, 0, 0);
+        let here = self.shifted_row(row, 0, 0);
         let mut blocked = vec![0.0f32; self.columns];
-        for &(across, up, rise) in &self.steps {
-            let there = self.along(row, across as isize, up as isize);
+        for &(dx, dy, rise) in &self.steps {
+            let there = self.shifted_row(row, dx as isize, dy as isize);
             for ((blocked, &there), &here) in blocked.iter_mut().zip(there).zip(here) {
                 *blocked = blocked.max(there - here - rise);
             }
         }
-        let (sunny, lee) = (self.along(row, 1, 0), self.along(row, -1, 0));
-        let (above, below) = (self.along(row, 0, 1), self.along(row, 0, -1));
+        let (sunny, lee) = (self.shifted_row(row, 1, 0), self.shifted_row(row, -1, 0));
+        let (above, below) = (self.shifted_row(row, 0, 1), self.shifted_row(row, 0, -1));
         blocked.into_iter().enumerate().map(move |(x, blocked)| {
             // A slope that rises away from the sun faces it.
             let facing = 0.6 * (lee[x] - sunny[x]) + below[x] - above[x];

@@ -83,9 +83,9 @@ fn bay(canvas: &mut Canvas, plan: &Plan, storey: usize, column: usize, stream: &
         canvas.fill(sill, 1.2 * unit, scale(plan.trim, 1.03));
     }
     if plan.family == Family::Ochre {
-        let wide = (width * 0.5).round().max(1.0);
-        shutter(canvas, plan, Rect { left: area.left - wide, right: area.left, ..area });
-        shutter(canvas, plan, Rect { left: area.right, right: area.right + wide, ..area });
+        let leaf = (width * 0.5).round().max(1.0);
+        shutter(canvas, plan, Rect { left: area.left - leaf, right: area.left, ..area });
+        shutter(canvas, plan, Rect { left: area.right, right: area.right + leaf, ..area });
     }
     if railed {
         balcony(canvas, plan, area);
@@ -99,8 +99,8 @@ fn window(canvas: &mut Canvas, plan: &Plan, area: Rect, arch: bool, curtains: bo
     let rise = if arch { (area.width() / 2.0).min(0.4 * area.height()) } else { 0.0 };
     let inside = |x: f32, y: f32, by: f32| {
         let area = area.grown(-by, -by);
-        let (across, up) = ((x - area.middle()) / (area.width() / 2.0), (area.top + rise - y) / rise.max(1e-3));
-        across.abs() < 1.0 && y > area.top && y < area.bottom && (up <= 0.0 || across * across + up * up < 1.0)
+        let (u, v) = ((x - area.middle()) / (area.width() / 2.0), (area.top + rise - y) / rise.max(1e-3));
+        u.abs() < 1.0 && y > area.top && y < area.bottom && (v <= 0.0 || u * u + v * v < 1.0)
     };
     let wood = if plan.family == Family::Stone { mix(plan.paint, LINEN, 0.55) } else { [0.95, 0.94, 0.91] };
     canvas.draw(area, |x, y, texel| {
@@ -108,7 +108,7 @@ fn window(canvas: &mut Canvas, plan: &Plan, area: Rect, arch: bool, curtains: bo
             return;
         }
         let (u, v) = ((x - area.left) / area.width(), (y - area.top) / area.height());
-        let near = |place: f32, at: f32, length: f32| ((place - at) * length).abs() < 0.28 * unit;
+        let near = |position: f32, at: f32, length: f32| ((position - at) * length).abs() < 0.28 * unit;
         let bar = match plan.bars {
             Bars::Sash => near(v, 0.5, area.height()),
             Bars::Casement => near(u, 0.5, area.width()) || near(v, 0.3, area.height()),

@@ -58,7 +58,7 @@ pub struct Plan {
     pub door: usize,
     /// True if the rest of the ground floor is a shop.
     pub shop: bool,
-    /// For every storey, true if it has balconies, and true if its windows are arched.
+    /// Two flags for every storey: true if it has balconies, and true if its windows are arched.
     pub balconies: Vec<bool>,
     pub arches: Vec<bool>,
     /// Cover of the sky by clouds: 0 is almost none, 1 almost all.

@@ -158,7 +158,7 @@ fn bands(canvas: &mut Canvas, plan: &Plan) {
     let [left, right] = plan.sides;
     let storeys = plan.floors.len() - 1;
     let ground_floor = plan.floors[storeys - 1];
-    let across = |top: f32, high: f32| Rect::new(left, top, right, top + high);
+    let full_width = |top: f32, high: f32| Rect::new(left, top, right, top + high);
     if plan.family == Family::Stone {
         let half = snap(1.0);
         let edges = (0..=plan.columns.len()).step_by(2).map(|i| left + plan.column_width * i as f32);
@@ -173,15 +173,15 @@ fn bands(canvas: &mut Canvas, plan: &Plan) {
     }
     if plan.family == Family::Pale {
         for &floor in &plan.floors[1..storeys] {
-            canvas.mark(across(floor, snap(0.8)), Label::Molding);
-            canvas.fill(across(floor, snap(0.8)), 0.7 * unit, plan.trim);
+            canvas.mark(full_width(floor, snap(0.8)), Label::Molding);
+            canvas.fill(full_width(floor, snap(0.8)), 0.7 * unit, plan.trim);
         }
     }
-    let band = across(ground_floor - snap(0.7), snap(1.5));
+    let band = full_width(ground_floor - snap(0.7), snap(1.5));
     canvas.mark(band, Label::Cornice);
     canvas.fill(band, 1.1 * unit, plan.trim);
     // The cornice below the roof, in two steps with dentils under them.
-    let cornice = across(plan.eaves, snap(2.4));
+    let cornice = full_width(plan.eaves, snap(2.4));
     canvas.mark(cornice, Label::Cornice);
     canvas.draw(cornice, |x, y, texel| {
         let down = (y - cornice.top) / cornice.height();

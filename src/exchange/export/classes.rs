@@ -28,7 +28,7 @@ struct Class {
 }
 
 /// A sentence that names the class that takes an exported generator, or says that there is none, and why.
-pub fn of_generator(unet: &UNet) -> String {
+pub fn for_generator(unet: &UNet) -> String {
     let UNet { recipe, input_channels, output_channels, width, depth, norm, last_layer, .. } = *unet;
     let mut class = match recipe {
         Recipe::PytorchGan => {
@@ -63,15 +63,15 @@ pub fn of_generator(unet: &UNet) -> String {
     class.differs(unet.skips == Skips::EncoderDecoder, || "no skip connections".to_owned());
     let acts_first = |order| order == BlockOrder::ActConvNormDropout;
     class.differs(acts_first(unet.block_order) != acts_first(published.block_order), || {
-        let place = if acts_first(unet.block_order) { "in front of the convolutions" } else { "behind the norms" };
-        format!("activations {place}")
+        let order = if acts_first(unet.block_order) { "in front of the convolutions" } else { "behind the norms" };
+        format!("activations {order}")
     });
     class.describe()
 }
 
 /// A sentence that names the class that takes an exported discriminator, or says that there is none, and why. `input`
 /// names the channels of its input.
-pub fn of_discriminator(patchgan: &PatchGan, input: &str) -> String {
+pub fn for_discriminator(patchgan: &PatchGan, input: &str) -> String {
     let PatchGan { receptive_field, input_channels, width, norm, sigmoid } = *patchgan;
     let authors = |class: &str, layers: &str| {
         let norm_layer = norm_layer(norm);
@@ -180,7 +180,7 @@ mod tests {
             (Recipe::BlockCk, "Generator() with BlockCK blocks"),
             (Recipe::Isola, "the authors' UnetGenerator(3, 3, num_downs=8, ngf=64, norm_layer=nn.InstanceNorm2d)"),
         ] {
-            assert_eq!(of_generator(&UNet::published(recipe)), format!("They fit {call} {STRICT}"));
+            assert_eq!(for_generator(&UNet::published(recipe)), format!("They fit {call} {STRICT}"));
         }
         // The order of dropout and activation changes no result.
         let unet = UNet {
@@ -188,10 +188,10 @@ mod tests {
             input_channels: 1,
             ..UNet::published(Recipe::PytorchGan)
         };
-        assert_eq!(of_generator(&unet), format!("They fit GeneratorUNet(in_channels=1, out_channels=3) {STRICT}"));
+        assert_eq!(for_generator(&unet), format!("They fit GeneratorUNet(in_channels=1, out_channels=3) {STRICT}"));
         let unet = UNet { width: 8, depth: 5, norm: Norm::InstanceAffine, ..UNet::published(Recipe::Isola) };
         let call = format!("the authors' UnetGenerator(3, 3, num_downs=5, ngf=8, norm_layer={AFFINE})");
-        assert_eq!(of_generator(&unet), format!("They fit {call} {STRICT}; or {INTO_BATCH_NORM}"));
+        assert_eq!(for_generator(&unet), format!("They fit {call} {STRICT}; or {INTO_BATCH_NORM}"));
     }
 
     #[test]
@@ -214,11 +214,11 @@ mod tests {
             (UNet { norm: Norm::None, ..UNet::published(Recipe::Isola) }, "no norms, and a bias in every convolution"),
             (UNet { output_channels: 1, ..UNet::published(Recipe::BlockCk) }, "3 to 1 channels (the class has 3 to 3)"),
         ] {
-            let sentence = of_generator(&unet);
+            let sentence = for_generator(&unet);
             assert!(sentence.starts_with("No published class takes them"), "{sentence}");
             assert!(sentence.contains(&format!("but for {difference}; a copy")), "{sentence}");
         }
-        let affine = of_generator(&UNet { norm: Norm::InstanceAffine, ..published });
+        let affine = for_generator(&UNet { norm: Norm::InstanceAffine, ..published });
         assert!(affine.contains("but for InstanceNorm2d(affine=True); a copy") && affine.ends_with(INTO_BATCH_NORM));
     }
 
@@ -227,7 +227,7 @@ mod tests {
         let of = |recipe, change: fn(&mut PatchGan)| {
             let mut published = Pix2Pix::published(recipe);
             change(&mut published.discriminator);
-            of_discriminator(&published.discriminator, published.networks()[1].input)
+            for_discriminator(&published.discriminator, published.networks()[1].input)
         };
         let fits = |call: &str, input: &str| {
             format!("They fit {call} {STRICT}; its input channels are those of {input}, in this order")

@@ -36,7 +36,7 @@ pub fn run(request: &Request) -> Result<()> {
     let outs = [&request.safetensors, &request.onnx].into_iter().flatten();
     outs.clone().try_for_each(|out| target(out).map(drop))?;
     let checkpoint = resolve(&request.model)?;
-    let mut weights = Weights::of_generator(&checkpoint)?;
+    let mut weights = Weights::open_generator(&checkpoint)?;
     let about = weights.about()?;
     for out in outs.clone() {
         ensure!(!is_same_place(out, &checkpoint), "{} is what is exported: choose another file", out.display());
@@ -54,7 +54,8 @@ pub fn run(request: &Request) -> Result<()> {
         let side = 1_usize << about.generator.depth;
         tell(format_args!("Exported {}, dropout off, to {}", about.describe(), out.display()))?;
         tell(format_args!(
-            "Input \"input\" and output \"output\": [batch, channels, height, width], f32 from -1 to 1, sides multiples of {side}"
+            "Input \"input\" and output \"output\": [batch, channels, height, width], f32 from -1 to 1, sides \
+             multiples of {side}"
         ))?;
     }
     if let Some(out) = &request.safetensors {
@@ -66,8 +67,8 @@ pub fn run(request: &Request) -> Result<()> {
         };
         let network = networks.iter().find(|network| network.name == request.network);
         tell(match network.map(|network| (network.architecture, network.input)) {
-            Some((Architecture::PatchGan(patchgan), input)) => classes::of_discriminator(&patchgan, input),
-            _ => classes::of_generator(&about.generator),
+            Some((Architecture::PatchGan(patchgan), input)) => classes::for_discriminator(&patchgan, input),
+            _ => classes::for_generator(&about.generator),
         })?;
     }
     Ok(())

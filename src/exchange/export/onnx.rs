@@ -45,8 +45,8 @@ pub fn model(
         producer_name: env!("CARGO_PKG_NAME").to_owned(),
         producer_version: env!("CARGO_PKG_VERSION").to_owned(),
         doc_string: format!(
-            "Pix2Pix generator without dropout. Pictures are [batch, channels, height, width] with values from -1 to 1; height \
-             and width are multiples of {multiple}."
+            "Pix2Pix generator without dropout. Pictures are [batch, channels, height, width] with values from -1 to \
+             1; height and width are multiples of {multiple}."
         ),
         graph: Some(graph),
         opset_import: vec![OperatorSetId { domain: String::new(), version: OPSET }],

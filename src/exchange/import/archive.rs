@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::pickle::{self, Value};
-use super::torch::{Contents, contents, contents_of_safetensors, may_name};
+use super::torch::{Contents, contents, may_name, safetensors_contents};
 use crate::base::files;
 use crate::base::words::shortened;
 use crate::checkpoint::{foreign, read_header};
@@ -68,9 +68,9 @@ pub fn open(path: &Path) -> Result<(Archive, Contents)> {
 
 fn open_safetensors(mut file: File, length: u64) -> Result<(Archive, Contents)> {
     let (header, start) = read_header(&mut file, length)?;
-    let (contents, places) = contents_of_safetensors(&header)?;
-    let place = |[from, to]: [usize; 2]| (start + from as u64, (to - from) as u64);
-    let storages = places.into_iter().map(|(name, ends)| (name, place(ends))).collect();
+    let (contents, ranges) = safetensors_contents(&header)?;
+    let extent = |[from, to]: [usize; 2]| (start + from as u64, (to - from) as u64);
+    let storages = ranges.into_iter().map(|(name, ends)| (name, extent(ends))).collect();
     Ok((Archive::Flat { file, storages }, contents))
 }
 
@@ -139,7 +139,7 @@ fn open_legacy(mut file: File, length: u64) -> Result<(Archive, Contents)> {
     let keys = next()?;
     let Some(pickle::Object::List(keys)) = keys.object(keys.root) else { bail!("it lacks the list of its storages") };
 
-    let mut place = at as u64;
+    let mut offset = at as u64;
     let mut storages = HashMap::new();
     for key in keys {
         let Value::Text(key) = key else { bail!("the list of its storages is damaged") };
@@ -148,16 +148,16 @@ fn open_legacy(mut file: File, length: u64) -> Result<(Archive, Contents)> {
             .get(*key)
             .with_context(|| format!("nothing describes its storage {}", shortened(key)))?;
         let mut count = [0; 8];
-        file.seek(SeekFrom::Start(place))?;
+        file.seek(SeekFrom::Start(offset))?;
         file.read_exact(&mut count).context("it is cut short: get it again")?;
         let bytes = u64::from_le_bytes(count).checked_mul(*size as u64);
-        place += 8;
-        let end = bytes.and_then(|bytes| place.checked_add(bytes)).filter(|end| *end <= length);
+        offset += 8;
+        let end = bytes.and_then(|bytes| offset.checked_add(bytes)).filter(|end| *end <= length);
         let end = end.with_context(|| {
             format!("it is cut short: its storage {} goes on beyond its end, get it again", shortened(key))
         })?;
-        storages.insert((*key).to_owned(), (place, end - place));
-        place = end;
+        storages.insert((*key).to_owned(), (offset, end - offset));
+        offset = end;
     }
     Ok((Archive::Flat { file, storages }, contents))
 }

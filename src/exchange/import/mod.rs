@@ -102,7 +102,7 @@ pub(super) fn generator<'a>(
     header: &HashMap<String, String>,
     running_stats: bool,
 ) -> Result<(Found<'a>, Option<About>)> {
-    if let Some(about) = About::of_weights(header)?
+    if let Some(about) = About::from_weights_strings(header)?
         && let Some(found) = recognise::exported(dicts, about.generator, running_stats)?
     {
         return Ok((found, Some(about)));

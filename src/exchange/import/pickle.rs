@@ -237,12 +237,12 @@ impl<'a> Machine<'a> {
             }
             // BINPUT, LONG_BINPUT, MEMOIZE, BINGET, LONG_BINGET
             b'q' => {
-                let place = self.number(1)?;
-                self.memo.insert(place, self.top()?);
+                let index = self.number(1)?;
+                self.memo.insert(index, self.top()?);
             }
             b'r' => {
-                let place = self.number(4)?;
-                self.memo.insert(place, self.top()?);
+                let index = self.number(4)?;
+                self.memo.insert(index, self.top()?);
             }
             0x94 => drop(self.memo.insert(self.memo.len(), self.top()?)),
             b'h' => self.recall(1)?,
@@ -381,8 +381,8 @@ impl<'a> Machine<'a> {
     }
 
     fn recall(&mut self, width: usize) -> Result<()> {
-        let place = self.number(width)?;
-        let value = *self.memo.get(&place).context("it is damaged")?;
+        let index = self.number(width)?;
+        let value = *self.memo.get(&index).context("it is damaged")?;
         self.push(value);
         Ok(())
     }
@@ -457,9 +457,13 @@ mod tests {
 
     /// `pickle.dumps({"a": [1, -2, 300, 70000, 1.5], "b": (None, True, b"xy")}, protocol)`
     const PLAIN: [&[u8]; 3] = [
-        b"\x80\x02}q\x00(X\x01\x00\x00\x00aq\x01]q\x02(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\x00G?\xf8\x00\x00\x00\x00\x00\x00eX\x01\x00\x00\x00bq\x03N\x88c_codecs\nencode\nq\x04X\x02\x00\x00\x00xyq\x05X\x06\x00\x00\x00latin1q\x06\x86q\x07Rq\x08\x87q\tu.",
-        b"\x80\x03}q\x00(X\x01\x00\x00\x00aq\x01]q\x02(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\x00G?\xf8\x00\x00\x00\x00\x00\x00eX\x01\x00\x00\x00bq\x03N\x88C\x02xyq\x04\x87q\x05u.",
-        b"\x80\x04\x95.\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01a\x94]\x94(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\x00G?\xf8\x00\x00\x00\x00\x00\x00e\x8c\x01b\x94N\x88C\x02xy\x94\x87\x94u.",
+        b"\x80\x02}q\x00(X\x01\x00\x00\x00aq\x01]q\x02(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\x00G?\xf8\x00\x00\x00\
+          \x00\x00\x00eX\x01\x00\x00\x00bq\x03N\x88c_codecs\nencode\nq\x04X\x02\x00\x00\x00xyq\x05X\x06\x00\x00\x00lat\
+          in1q\x06\x86q\x07Rq\x08\x87q\tu.",
+        b"\x80\x03}q\x00(X\x01\x00\x00\x00aq\x01]q\x02(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\x00G?\xf8\x00\x00\x00\
+          \x00\x00\x00eX\x01\x00\x00\x00bq\x03N\x88C\x02xyq\x04\x87q\x05u.",
+        b"\x80\x04\x95.\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01a\x94]\x94(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\x00\
+          G?\xf8\x00\x00\x00\x00\x00\x00e\x8c\x01b\x94N\x88C\x02xy\x94\x87\x94u.",
     ];
 
     #[test]

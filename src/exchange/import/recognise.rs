@@ -34,13 +34,13 @@ pub struct Found<'a> {
 /// # Errors
 /// When there is none, with what there is instead, or it differs from the published ones.
 pub fn generator(dicts: &[StateDict], running_stats: bool) -> Result<Found<'_>> {
-    let seen = Seen::of(dicts);
-    if let Some(Start { dict, prefix, recipe }) = seen.generators.into_iter().next() {
+    let networks = Networks::find(dicts);
+    if let Some(Start { dict, prefix, recipe }) = networks.generators.into_iter().next() {
         let unet = describe(&dict.under(&prefix), recipe, running_stats)?;
         return Ok(Found { unet, dict, prefix });
     }
     ensure!(
-        seen.discriminators.is_empty(),
+        networks.discriminators.is_empty(),
         "it holds a discriminator and no generator: give the file of the generator (*_net_G.pth, or what export writes \
          without --network discriminator)"
     );
@@ -48,8 +48,9 @@ pub fn generator(dicts: &[StateDict], running_stats: bool) -> Result<Found<'_>> 
         dicts.iter().flat_map(|dict| dict.tensors.keys()).take(LISTED).map(|name| shortened(name)).collect();
     ensure!(!names.is_empty(), "it holds no tensors of real numbers");
     bail!(
-        "it holds no generator that pixtape knows: looked for down1.model.0.weight (GeneratorUNet), down_1_C64.model.0.weight \
-         (BlockCK) or model.model.0.weight (the authors' unet_256 and unet_128); its first names are {}",
+        "it holds no generator that pixtape knows: looked for down1.model.0.weight (GeneratorUNet), \
+         down_1_C64.model.0.weight (BlockCK) or model.model.0.weight (the authors' unet_256 and unet_128); its first \
+         names are {}",
         names.join(", ")
     );
 }
@@ -60,8 +61,8 @@ pub fn generator(dicts: &[StateDict], running_stats: bool) -> Result<Found<'_>> 
 /// # Errors
 /// When it begins so and differs.
 pub fn exported(dicts: &[StateDict], unet: UNet, running_stats: bool) -> Result<Option<Found<'_>>> {
-    let seen = Seen::of(dicts);
-    let Some(Start { dict, .. }) = seen.generators.iter().find(|start| start.prefix.is_empty()) else {
+    let networks = Networks::find(dicts);
+    let Some(Start { dict, .. }) = networks.generators.iter().find(|start| start.prefix.is_empty()) else {
         return Ok(None);
     };
     let problems = problems(unet, &dict.under(""), running_stats);
@@ -71,13 +72,13 @@ pub fn exported(dicts: &[StateDict], unet: UNet, running_stats: bool) -> Result<
 
 /// True if a file holds a generator, even one that cannot be used.
 pub fn has_generator(dicts: &[StateDict]) -> bool {
-    !Seen::of(dicts).generators.is_empty()
+    !Networks::find(dicts).generators.is_empty()
 }
 
 /// The tensors of the first discriminator in a file: the discriminator's name for each, the name in the file, and the
 /// tensor. Empty if there is none.
 pub fn discriminator(dicts: &[StateDict]) -> Vec<(String, String, &TorchTensor)> {
-    let Some((dict, prefix)) = Seen::of(dicts).discriminators.into_iter().next() else { return Vec::new() };
+    let Some((dict, prefix)) = Networks::find(dicts).discriminators.into_iter().next() else { return Vec::new() };
     let stored = [".running_mean", ".running_var", ".num_batches_tracked"];
     let tensors = dict.under(&prefix).into_iter().filter(|(name, _)| !stored.iter().any(|end| name.ends_with(end)));
     tensors.map(|(name, tensor)| (name.to_owned(), format!("{prefix}{name}"), tensor)).collect()
@@ -110,14 +111,15 @@ impl<'a> Found<'a> {
             Recipe::BlockCk => "block-ck",
             Recipe::Isola => "isola",
         };
-        let (outer, inner) = (shortened(&self.dict.place), shortened(&self.prefix));
-        let place = match (&*outer, &*inner) {
+        let (outer, inner) = (shortened(&self.dict.path), shortened(&self.prefix));
+        let location = match (&*outer, &*inner) {
             ("", "") => String::new(),
             ("", inner) | (inner, "") => format!(", found under {}", inner.trim_end_matches('.')),
             (outer, inner) => format!(", found under {outer}.{}", inner.trim_end_matches('.')),
         };
         format!(
-            "generator of {recipe}, {input_channels} to {output_channels} channels, width {width}, depth {depth}{place}"
+            "generator of {recipe}, {input_channels} to {output_channels} channels, width {width}, depth \
+             {depth}{location}"
         )
     }
 }
@@ -130,17 +132,17 @@ struct Start<'a> {
 }
 
 #[derive(Default)]
-struct Seen<'a> {
+struct Networks<'a> {
     generators: Vec<Start<'a>>,
     /// Dictionary and prefix of each discriminator.
     discriminators: Vec<(&'a StateDict, String)>,
 }
 
-impl<'a> Seen<'a> {
-    fn of(dicts: &'a [StateDict]) -> Seen<'a> {
-        let mut seen = Seen::default();
-        dicts.iter().for_each(|dict| seen.look(dict, "", 0));
-        seen
+impl<'a> Networks<'a> {
+    fn find(dicts: &'a [StateDict]) -> Networks<'a> {
+        let mut networks = Networks::default();
+        dicts.iter().for_each(|dict| networks.look(dict, "", 0));
+        networks
     }
 
     /// Adds the networks among the tensors whose names begin with `prefix`, also behind longer prefixes.
@@ -280,7 +282,7 @@ mod tests {
 
     fn dict(unet: UNet, prefix: &str) -> StateDict {
         let named = |spec: Spec| (format!("{prefix}{}", spec.name), TorchTensor::of_shape(spec.torch_shape()));
-        StateDict { place: String::new(), tensors: unet.specs().into_iter().map(named).collect() }
+        StateDict { path: String::new(), tensors: unet.specs().into_iter().map(named).collect() }
     }
 
     fn error(dict: StateDict) -> String {
@@ -322,7 +324,7 @@ mod tests {
         let discriminator = TorchTensor::of_shape(vec![64, 6, 4, 4]);
         both.tensors.insert("discriminator.model.0.weight".into(), discriminator.clone());
         assert_eq!(generator(&[both], false).unwrap().prefix, "netG.module.");
-        let alone = StateDict { place: "d".into(), tensors: [("module.model.0.weight".into(), discriminator)].into() };
+        let alone = StateDict { path: "d".into(), tensors: [("module.model.0.weight".into(), discriminator)].into() };
         assert!(error(alone).contains("a discriminator and no generator"));
     }
 
@@ -330,7 +332,7 @@ mod tests {
     fn other_networks_are_refused_with_what_they_have() {
         let other = [("conv1.weight", vec![64, 3, 7, 7]), ("fc.bias", vec![10])];
         let tensors = other.map(|(name, shape)| (name.to_owned(), TorchTensor::of_shape(shape)));
-        let error_of = error(StateDict { place: String::new(), tensors: tensors.into() });
+        let error_of = error(StateDict { path: String::new(), tensors: tensors.into() });
         assert!(error_of.contains("looked for down1.model.0.weight"), "{error_of}");
         assert!(error_of.ends_with("its first names are conv1.weight, fc.bias"), "{error_of}");
 

@@ -45,7 +45,7 @@ impl Dtype {
     }
 
     /// `None` for a type that no network is stored in.
-    fn of_safetensors(dtype: safetensors::Dtype) -> Option<Dtype> {
+    fn from_safetensors(dtype: safetensors::Dtype) -> Option<Dtype> {
         use safetensors::Dtype as Stored;
         Some(match dtype {
             Stored::F16 => Dtype::F16,
@@ -127,7 +127,7 @@ impl TorchTensor {
 #[derive(Clone, Debug)]
 pub struct StateDict {
     /// Keys that lead to it, joined by dots; empty for the whole file.
-    pub place: String,
+    pub path: String,
     pub tensors: BTreeMap<String, TorchTensor>,
 }
 
@@ -174,7 +174,7 @@ pub fn contents(pickle: &Pickle) -> Result<Contents> {
 ///
 /// # Errors
 /// When one is of a type that is not read.
-pub fn contents_of_safetensors(header: &Metadata) -> Result<(Contents, HashMap<String, [usize; 2]>)> {
+pub fn safetensors_contents(header: &Metadata) -> Result<(Contents, HashMap<String, [usize; 2]>)> {
     let mut tensors = BTreeMap::new();
     let mut storages = HashMap::new();
     ensure!(header.tensors().len() <= MOST_TENSORS, "it has more than {MOST_TENSORS} tensors");
@@ -186,7 +186,7 @@ pub fn contents_of_safetensors(header: &Metadata) -> Result<(Contents, HashMap<S
             shortened(&name),
             info.shape.len()
         );
-        let dtype = Dtype::of_safetensors(info.dtype);
+        let dtype = Dtype::from_safetensors(info.dtype);
         let dtype = dtype.with_context(|| {
             format!("its tensor {} is of type {}, which is not read: convert it to F32", shortened(&name), info.dtype)
         })?;
@@ -196,7 +196,7 @@ pub fn contents_of_safetensors(header: &Metadata) -> Result<(Contents, HashMap<S
         storages.insert(name.clone(), [info.data_offsets.0, info.data_offsets.1]);
         tensors.insert(name.clone(), TorchTensor::contiguous(name, dtype, info.shape.clone()));
     }
-    let dicts = if tensors.is_empty() { Vec::new() } else { vec![StateDict { place: String::new(), tensors }] };
+    let dicts = if tensors.is_empty() { Vec::new() } else { vec![StateDict { path: String::new(), tensors }] };
     let about = header.metadata().clone().unwrap_or_default();
     Ok((Contents { dicts, element_sizes: HashMap::new(), about }, storages))
 }
@@ -210,7 +210,7 @@ struct Finder<'a> {
 
 impl<'a> Finder<'a> {
     /// Collects the tensors of the dictionary `value` and of the dictionaries in it. `path` leads to `value`.
-    fn find(&mut self, place: &str, value: Value<'a>, depth: usize) -> Result<()> {
+    fn find(&mut self, path: &str, value: Value<'a>, depth: usize) -> Result<()> {
         let Value::Object(number) = value else { return Ok(()) };
         let Some(items) = self.pickle.dict(value).filter(|_| depth < DEEPEST && self.seen.insert(number)) else {
             return Ok(());
@@ -230,11 +230,11 @@ impl<'a> Finder<'a> {
             }
         }
         if !tensors.is_empty() {
-            self.dicts.push(StateDict { place: place.to_owned(), tensors });
+            self.dicts.push(StateDict { path: path.to_owned(), tensors });
         }
         for (key, value) in items {
             if let Value::Text(key) = *key {
-                let inner = if place.is_empty() { key.to_owned() } else { format!("{place}.{key}") };
+                let inner = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
                 self.find(&inner, *value, depth + 1)?;
             }
         }
@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn both_forms_and_all_types_are_read() {
-        for (name, place, tensors) in [
+        for (name, path, tensors) in [
             ("isola-batch", "", 39),
             ("pytorch-gan", "", 11),
             ("pytorch-gan-batch", "", 39),
@@ -375,7 +375,7 @@ mod tests {
             ("discriminator", "", 9),
         ] {
             let file = TorchFile::open(&fixture(name)).unwrap();
-            assert_eq!(file.dicts[0].place, place, "{name}");
+            assert_eq!(file.dicts[0].path, path, "{name}");
             assert_eq!(file.dicts[0].tensors.len(), tensors, "{name}");
             for (tensor, values) in read_all(&fixture(name)).unwrap() {
                 assert!(values.iter().all(|x| x.is_finite() && x.abs() < 8.0), "{name}: {tensor}");

@@ -109,8 +109,8 @@ pub fn run(request: &Request) -> Result<()> {
 /// Moves the pairs in `dir` up into it if all of them lie in one folder there, as in many archives.
 fn without_outer_folder(dir: &Path) -> Result<()> {
     let cannot = || format!("cannot arrange what was unpacked into {}", dir.display());
-    let names = |of: &Path| -> Result<Vec<OsString>> {
-        let entries = fs::read_dir(of).with_context(cannot)?;
+    let names = |dir: &Path| -> Result<Vec<OsString>> {
+        let entries = fs::read_dir(dir).with_context(cannot)?;
         entries.map(|entry| Ok(entry.with_context(cannot)?.file_name())).collect()
     };
     let [outer] = &*names(dir)? else { return Ok(()) };
@@ -152,8 +152,8 @@ fn check(
         }
         (None, Some(first)) => ensure!(
             first.sha256 == *sum,
-            "the archive from {url} has the SHA-256 {sum}, but {} says {} of the first time: it was changed since, or on its \
-             way. Where you trust it, fetch with --sha256 {sum}; {kept}",
+            "the archive from {url} has the SHA-256 {sum}, but {} says {} of the first time: it was changed since, or \
+             on its way. Where you trust it, fetch with --sha256 {sum}; {kept}",
             records.path().display(),
             first.sha256
         ),

@@ -72,7 +72,7 @@ fn entries(stream: impl Read, bound: &Bound, to: &Path, most: ByteSize) -> Resul
         if kind.is_pax_global_extensions() {
             continue;
         }
-        let Some(below) = place(&entry)? else { continue };
+        let Some(below) = path_below(&entry)? else { continue };
         taken = taken.saturating_add(entry.size().div_ceil(BLOCK).max(1).saturating_mul(BLOCK));
         ensure!(taken <= most.0, too_large(most));
         let path = to.join(below);
@@ -98,7 +98,7 @@ fn too_large(most: ByteSize) -> String {
 }
 
 /// Path of an entry below the new folder; `None` for that folder itself.
-fn place<R: Read>(entry: &Entry<R>) -> Result<Option<PathBuf>> {
+fn path_below<R: Read>(entry: &Entry<R>) -> Result<Option<PathBuf>> {
     let path = entry.path().map_err(damage)?;
     let name = path.to_string_lossy();
     let refuse = |why: &str| Damaged(format!("nothing of it is kept: its entry {} {why}", shortened(&name)));

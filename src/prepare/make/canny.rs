@@ -183,7 +183,7 @@ mod tests {
                 _ => fading + 10,
             }
         }));
-        let is_drawn = |x: usize, row: usize| found.iter().any(|place| place.0 == x && place.1.abs_diff(row) <= 4);
+        let is_drawn = |x: usize, row: usize| found.iter().any(|pixel| pixel.0 == x && pixel.1.abs_diff(row) <= 4);
         for x in [5, 40, 75, 90] {
             assert!(is_drawn(x, 16), "the connected one, at {x}");
             assert!(!is_drawn(x, 48), "the lonely one, at {x}");

@@ -154,8 +154,8 @@ mod tests {
             assert_eq!(cut.size, size);
             let bright: Vec<usize> = (0..size.pixels()).filter(|&i| cut.samples[i] > u16::MAX / 2).collect();
             let extent = |part: &dyn Fn(usize) -> usize| {
-                let places = || bright.iter().map(|&i| part(i));
-                places().max().zip(places().min()).map_or(0, |(most, least)| most - least + 1)
+                let parts = || bright.iter().map(|&i| part(i));
+                parts().max().zip(parts().min()).map_or(0, |(most, least)| most - least + 1)
             };
             let (w, h) = (extent(&|i| i % size.width), extent(&|i| i / size.width));
             assert!(w.abs_diff(h) <= 1 && w >= 5, "{size}: {w}x{h}");

@@ -165,11 +165,11 @@ impl Scan<'_> {
         &self,
         components: &mut [Component],
         unit: usize,
-        across: usize,
+        units_per_row: usize,
         bits: &mut Bits,
         state: &mut State,
     ) -> Result<()> {
-        let (x, y) = (unit % across, unit / across);
+        let (x, y) = (unit % units_per_row, unit / units_per_row);
         let is_single = self.parts.len() == 1;
         for part in 0..self.parts.len() {
             let component = &mut components[self.parts[part].0];

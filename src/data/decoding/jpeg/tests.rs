@@ -93,10 +93,10 @@ fn a_file_that_lost_its_end_or_its_middle_is_refused() {
         // Huffman codes resynchronise: missing coefficients in one block need not be noticed, missing blocks are.
         let data = scans(&file).into_iter().max_by_key(|scan| scan.len()).expect("a scan");
         let is_noticed = |&at: &usize| check(None, &[&file[..at], &file[at + 40..]].concat()).is_err();
-        let places: Vec<usize> = (data.start..data.end - 40).collect();
-        let noticed = places.iter().filter(|at| is_noticed(at)).count();
-        println!("{noticed} of {} missing pieces", places.len());
-        assert!(2 * noticed >= places.len(), "{noticed} of {}", places.len());
+        let positions: Vec<usize> = (data.start..data.end - 40).collect();
+        let noticed = positions.iter().filter(|at| is_noticed(at)).count();
+        println!("{noticed} of {} missing pieces", positions.len());
+        assert!(2 * noticed >= positions.len(), "{noticed} of {}", positions.len());
     }
 }
 
@@ -130,13 +130,13 @@ fn many_flipped_bits_and_most_longer_damage_are_noticed() {
         [("baseline", baseline(), 25, 75), ("progressive", progressive(), 10, 60), ("restarts", restarting(), 20, 70)]
     {
         let scans = scans(&file);
-        let places: Vec<usize> =
+        let positions: Vec<usize> =
             scans.into_iter().flatten().filter(|&at| file[at] != 0xFF && file[at - 1] != 0xFF).collect();
         let noticed = |change: &dyn Fn(&mut [u8], usize)| {
             let tried = 300;
             let count = (0..tried).filter(|number| {
                 let mut file = file.clone();
-                change(&mut file, places[number * 7919 % (places.len() - 16)]);
+                change(&mut file, positions[number * 7919 % (positions.len() - 16)]);
                 check(None, &file).is_err()
             });
             100 * count.count() / tried

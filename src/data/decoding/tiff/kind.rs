@@ -65,7 +65,7 @@ impl Kind {
     ///
     /// # Errors
     /// When it is not read; the error names the kind, and a cure.
-    pub fn of(file: &mut (impl Read + Seek), page: &Directory) -> Result<Kind> {
+    pub fn read(file: &mut (impl Read + Seek), page: &Directory) -> Result<Kind> {
         let size = size(file, page)?;
         let samples = page.number(file, tag::SAMPLES_PER_PIXEL)?.unwrap_or(1) as usize;
         ensure!(samples <= 4, "it has {samples} samples a pixel; up to 4 are read: save the bands that matter");

@@ -24,7 +24,7 @@ use crate::data::size::Size;
 /// # Errors
 /// When it is of a kind that is not read, or too large; the error names the kind or the bound.
 pub(super) fn samples(file: &mut (impl Read + Seek), page: &Directory) -> Result<u64> {
-    let kind = Kind::of(file, page)?;
+    let kind = Kind::read(file, page)?;
     check_bytes(kind.decoded_bytes())?;
     Ok(kind.decoded_bytes() / kind.bits.div_ceil(8) as u64)
 }

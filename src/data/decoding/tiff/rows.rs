@@ -32,7 +32,7 @@ struct Chunks {
     width: usize,
     height: usize,
     /// Offset and length of each in the file, in bytes.
-    places: Vec<[u64; 2]>,
+    extents: Vec<[u64; 2]>,
     jpeg_tables: Option<Vec<u8>>,
     file_bytes: u64,
 }
@@ -43,8 +43,8 @@ impl<R: Read + Seek> TiffRows<R> {
     /// # Errors
     /// When the page is of a kind that is not read, damaged, or its strips or tiles are too large.
     pub fn open(mut file: R, page: &Directory) -> Result<TiffRows<R>> {
-        let kind = Kind::of(&mut file, page)?;
-        let chunks = Chunks::of(&mut file, page, &kind)?;
+        let kind = Kind::read(&mut file, page)?;
+        let chunks = Chunks::read(&mut file, page, &kind)?;
         let palette = if kind.colors == Colors::Palette { palette(&mut file, page, &kind)? } else { Vec::new() };
         let header = page.header;
         let photometric = page.entry(tag::PHOTOMETRIC).context("the TIFF does not say what its samples mean")?;
@@ -95,10 +95,10 @@ impl<R: Read + Seek> TiffRows<R> {
         let bands = self.kind.samples;
         let rows = self.chunks.height.min(height.saturating_sub(self.next * self.chunks.height));
         let mut samples = zeroed(rows * width * bands)?;
-        let (across, down) = (width.div_ceil(self.chunks.width), height.div_ceil(self.chunks.height));
+        let (columns, rows_of_chunks) = (width.div_ceil(self.chunks.width), height.div_ceil(self.chunks.height));
         let planes = if self.kind.is_planar { bands } else { 1 };
-        for (plane, column) in (0..planes).flat_map(|plane| (0..across).map(move |column| (plane, column))) {
-            let index = (plane * down + self.next) * across + column;
+        for (plane, column) in (0..planes).flat_map(|plane| (0..columns).map(move |column| (plane, column))) {
+            let index = (plane * rows_of_chunks + self.next) * columns + column;
             let left = column * self.chunks.width;
             let pixels = self.chunks.width.min(width - left);
             let (stored, row_bytes) = self.chunk(index, pixels, rows)?;
@@ -117,8 +117,8 @@ impl<R: Read + Seek> TiffRows<R> {
     /// The unpacked bytes of strip or tile `index`, of which `width` by `height` pixels lie in the picture, and the
     /// bytes of one of its rows.
     fn chunk(&mut self, index: usize, width: usize, height: usize) -> Result<(Vec<u8>, usize)> {
-        let place = self.chunks.places.get(index).context("the TIFF has too few strips or tiles")?;
-        let [offset, length] = *place;
+        let extent = self.chunks.extents.get(index).context("the TIFF has too few strips or tiles")?;
+        let [offset, length] = *extent;
         let end = offset.checked_add(length).filter(|&end| end <= self.chunks.file_bytes);
         end.context("the TIFF is damaged or cut short: a strip or tile lies beyond its end")?;
         if self.kind.compression == kind::JPEG {
@@ -133,14 +133,14 @@ impl<R: Read + Seek> TiffRows<R> {
             );
         }
         let index = u32::try_from(index)?;
-        let (wide, high) = self.decoder.chunk_data_dimensions(index);
+        let (chunk_width, chunk_height) = self.decoder.chunk_data_dimensions(index);
         ensure!(
-            wide as usize >= width && high as usize >= height,
-            "a strip or tile of the TIFF is of {wide}x{high} pixels and not of {width}x{height}"
+            chunk_width as usize >= width && chunk_height as usize >= height,
+            "a strip or tile of the TIFF is of {chunk_width}x{chunk_height} pixels and not of {width}x{height}"
         );
         let in_chunk = if self.kind.is_planar { 1 } else { self.kind.samples };
-        let row_bytes = (wide as usize * in_chunk * self.kind.bits).div_ceil(8);
-        let bytes = high as usize * row_bytes;
+        let row_bytes = (chunk_width as usize * in_chunk * self.kind.bits).div_ceil(8);
+        let bytes = chunk_height as usize * row_bytes;
         let length = self.decoder.image_chunk_buffer_layout(index).map_err(explained)?.len;
         ensure!(length == bytes, "a strip or tile of the TIFF holds {length} bytes and not {bytes}");
         let mut stored = zeroed(bytes)?;
@@ -188,7 +188,7 @@ impl Chunks {
     ///
     /// # Errors
     /// When they are larger than any picture needs: a decoder would allocate the memory that they claim.
-    fn of(file: &mut (impl Read + Seek), page: &Directory, kind: &Kind) -> Result<Chunks> {
+    fn read(file: &mut (impl Read + Seek), page: &Directory, kind: &Kind) -> Result<Chunks> {
         let tile = [tag::TILE_WIDTH, tag::TILE_HEIGHT].map(|tag| page.number(file, tag));
         let rows = page.number(file, tag::ROWS_PER_STRIP)?.unwrap_or(u64::MAX);
         let [width, height] = match tile {
@@ -203,11 +203,11 @@ impl Chunks {
             Some(_) => [tag::TILE_OFFSETS, tag::TILE_BYTE_COUNTS],
             None => [tag::STRIP_OFFSETS, tag::STRIP_BYTE_COUNTS],
         };
-        let places = page.numbers(file, offsets)?.into_iter().zip(page.numbers(file, lengths)?);
+        let extents = page.numbers(file, offsets)?.into_iter().zip(page.numbers(file, lengths)?);
         Ok(Chunks {
             width: width as usize,
             height: height as usize,
-            places: places.map(|(offset, length)| [offset, length]).collect(),
+            extents: extents.map(|(offset, length)| [offset, length]).collect(),
             jpeg_tables: if kind.compression == kind::JPEG { page.raw(file, tag::JPEG_TABLES)? } else { None },
             file_bytes: file.seek(SeekFrom::End(0))?,
         })

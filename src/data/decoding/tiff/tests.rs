@@ -387,7 +387,7 @@ fn every_picture_comes_back_from_a_tiff_of_ours_and_plain_ones_are_written_as_be
     for image in [rgb, grey] {
         let mut expected = Cursor::new(Vec::new());
         image.write_to(&mut expected, image::ImageFormat::Tiff).expect("in memory");
-        let (picture, depth) = (Picture::from_image(image.clone()).expect("8 or 16 bits"), Depth::of(&image));
+        let (picture, depth) = (Picture::from_image(image.clone()).expect("8 or 16 bits"), Depth::from_image(&image));
         assert!(plain(&picture, depth) == expected.into_inner());
     }
     let alpha: DynamicImage = ImageBuffer::from_pixel(1, 1, Rgba([1_u8, 2, 3, 4])).into();

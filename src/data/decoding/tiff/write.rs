@@ -39,7 +39,7 @@ impl Carried {
     ///
     /// # Errors
     /// When the values of a tag lie beyond the end of the file.
-    pub(in crate::data) fn of(file: &mut (impl Read + Seek), page: &Directory) -> Result<Carried> {
+    pub(in crate::data) fn read(file: &mut (impl Read + Seek), page: &Directory) -> Result<Carried> {
         let mut tags = Vec::new();
         for tag in GEOREFERENCE.into_iter().chain(RESOLUTION) {
             // Types of BigTIFF, which none of these tags has, are not written.

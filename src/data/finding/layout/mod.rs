@@ -191,8 +191,8 @@ fn in_one_folder(dir: &Path) -> Result<Found> {
         for (part, files) in files.into_iter().enumerate() {
             let (b, a) = files.into_iter().map(Named::by_stem).partition(|one| ending(&one.file) == "png");
             let joined = join([a, b]);
-            let places = ["with another ending", "with .png"].map(str::to_owned);
-            found.take(part, joined, places, &BTreeSet::new());
+            let expected = ["with another ending", "with .png"].map(str::to_owned);
+            found.take(part, joined, expected, &BTreeSet::new());
         }
     } else {
         let suffixes = found.suffixes(dir, &mut files);
@@ -246,7 +246,7 @@ impl Found {
         let is_folded = parts.iter().all(|joined| joined.pairs.is_empty());
         for (part, mut joined) in parts.into_iter().enumerate() {
             let Some(sides) = &self.sides[part] else { continue };
-            let places = sides.each_ref().map(|side| format!("in {}", below(dir, side)));
+            let expected = sides.each_ref().map(|side| format!("in {}", below(dir, side)));
             let folded = join_folded(joined.alone.clone());
             let mut near = BTreeSet::new();
             if is_folded {
@@ -255,21 +255,21 @@ impl Found {
             } else {
                 near.extend(folded.pairs.into_iter().flatten().map(|one| one.file));
             }
-            self.take(part, joined, places, &near);
+            self.take(part, joined, expected, &near);
         }
     }
 
     /// Adds the pairs of a part. `expected` says where the partner of a B would be, and that of an A; the files of
     /// `near` have one whose name differs in case or Unicode form.
-    fn take(&mut self, part: usize, joined: Joined, places: [String; 2], near: &BTreeSet<PathBuf>) {
+    fn take(&mut self, part: usize, joined: Joined, expected: [String; 2], near: &BTreeSet<PathBuf>) {
         let Joined { pairs, alone: [a, b], unclear } = joined;
         self.parts[part] = pairs.into_iter().map(|pair| Source::Files(pair.map(|one| one.file))).collect();
         self.unclear.extend(unclear);
-        let [of_b, of_a] = places;
-        for (alone, place) in [(a, of_a), (b, of_b)] {
+        let [of_b, of_a] = expected;
+        for (alone, expected) in [(a, of_a), (b, of_b)] {
             let why = |file: &PathBuf| match near.contains(file) {
-                true => format!("its partner {place} differs in case or Unicode form: rename one"),
-                false => format!("{NO_PARTNER} {place}"),
+                true => format!("its partner {expected} differs in case or Unicode form: rename one"),
+                false => format!("{NO_PARTNER} {expected}"),
             };
             self.skipped.extend(alone.into_iter().map(|one| (why(&one.file), one.file)).map(|(why, file)| (file, why)));
         }

@@ -108,7 +108,7 @@ fn divides(stems: &[&str], all: &HashSet<&str>, suffixes: [&str; 2]) -> bool {
         }
         counts[side] += 1;
     }
-    // As many as differ, so that no name serves two others: `x` and `x_mask` for `x_mask_mask`.
+    // The counts are equal, so that no name serves two others: `x` and `x_mask` for `x_mask_mask`.
     all.len() == stems.len() && counts[0] == counts[1]
 }
 
@@ -137,7 +137,7 @@ fn left_over(stems: &[&str]) -> Option<Suffixes> {
     let mut groups: BTreeMap<&str, [Option<&str>; 2]> = BTreeMap::new();
     for stem in stems {
         let at = stem.char_indices().rev().take_while(|(_, letter)| letter.is_alphabetic()).last().map(|(at, _)| at);
-        // In `houseA` the word begins later.
+        // A word may begin within the trailing letters, as in `houseA`.
         let at =
             at.and_then(|at| (at..stem.len()).rev().find(|&at| stem.is_char_boundary(at) && begins_word(stem, at)));
         let word = at
@@ -209,7 +209,7 @@ mod tests {
             &["x.png", "x_2.png"],
             &["cat.png", "dog.png"],
             &["a.png", "b.png"],
-            // One pair of words that nobody knows is too little.
+            // A single pair of unknown words is too little.
             &["img_cat.png", "img_dog.png"],
             &["1_cat.png", "1_dog.png", "2_cat.png"],
             &["input.png", "target.png"],
