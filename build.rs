@@ -1,9 +1,9 @@
-//! From `kernels/*.cu` to what the CUDA device embeds: a Rust struct for the argument of every kernel, and its machine
-//! code.
+//! Build script: from `kernels/*.cu` to the code that the CUDA device embeds, a Rust struct for the argument of every
+//! kernel, and its machine code.
 //!
 //! The structs are made from the sources, so a misspelt kernel, a missing argument or one of another name does not
 //! compile. The machine code needs an nvcc that works; without one the build succeeds with a warning, and the CUDA
-//! device says what is missing when somebody asks for it.
+//! device reports its absence when it is used.
 
 #[path = "build/bindings.rs"]
 mod bindings;
@@ -29,7 +29,7 @@ fn build() -> Result<(), String> {
     println!("cargo::rerun-if-changed=kernels");
     println!("cargo::rerun-if-changed=build");
 
-    // Cargo starts this in `root`. Paths relative to it keep the machine's folders out of what nvcc says.
+    // nvcc starts in `root`, and paths relative to it keep the machine's folders out of its output.
     let sources = sources(Path::new("kernels"))?;
     let scanned = sources.iter().map(|path| scan::file(path)).collect::<Result<Vec<_>, _>>()?;
     let checked = sources.iter().zip(&scanned).map(|(path, source)| {

@@ -1,5 +1,5 @@
-//! Writes the Rust side of the kernels: the structs of their arguments, a constant for each that makes its launches,
-//! and the tables of all kernels and of their machine code.
+//! Bindings of the kernels: the structs of their arguments, a constant for each that makes its launches, and the tables
+//! of all kernels and of their machine code.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -7,6 +7,8 @@ use std::path::Path;
 use crate::nvcc::Fatbins;
 use crate::scan::{Field, Kind, Source, Struct, TYPES};
 
+/// The Rust source of the bindings.
+///
 /// # Errors
 /// When two kernels share a name, or two structs that differ do.
 pub fn generate(sources: &[Source], fatbins: Option<&Fatbins>) -> Result<String, String> {
@@ -60,7 +62,7 @@ pub fn generate(sources: &[Source], fatbins: Option<&Fatbins>) -> Result<String,
     Ok(code)
 }
 
-/// A struct with the fields of the kernels' own, and how it is laid out in memory.
+/// A struct with the fields of the kernels' own, and assertions of its layout in memory.
 fn write_struct(name: &str, Struct { fields, bytes, .. }: &Struct) -> String {
     let kind = |kind: &Kind| match kind {
         Kind::Known(rust, _) => (*rust).to_owned(),

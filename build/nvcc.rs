@@ -8,32 +8,32 @@ use std::{env, fs, thread};
 /// One file of machine code for each source.
 pub struct Fatbins {
     pub files: Vec<PathBuf>,
-    /// Of nvcc, as the driver counts: 13000 is 13.0.
+    /// Release of nvcc in the driver's numbers: 13000 is 13.0.
     pub version: i32,
 }
 
-/// The targets unless `PIXTAPE_CUDA_ARCHS` names others: machine code of sm_80 (which every 8.x GPU runs) and of
-/// sm_90a, and PTX that newer drivers compile for newer GPUs. The list is never taken from the GPU of the machine that
-/// builds: a binary should run elsewhere too.
+/// Targets of the compilation unless `PIXTAPE_CUDA_ARCHS` names others: machine code of sm_80 (which every 8.x GPU
+/// runs) and of sm_90a, and PTX that newer drivers compile for newer GPUs. The list is never taken from the GPU of the
+/// machine that builds: a binary should run elsewhere too.
 const ARCHS: &str = "sm_80,sm_90a,compute_80";
 
-/// Set to 1, lets profilers and compute-sanitizer name lines of the source. nvcc writes the absolute folder of the
-/// source beside the numbers, and knows no option against it, so an ordinary build has none.
+/// Variable that, set to 1, lets profilers and compute-sanitizer name lines of the source. nvcc writes the absolute
+/// folder of the source beside the numbers, and knows no option against it, so an ordinary build has none.
 const LINE_NUMBERS: &str = "PIXTAPE_CUDA_LINE_NUMBERS";
 
 /// The folder into which `tools/install-nvcc` puts nvcc. Cargo cannot be told to look out for a file that is not there
 /// yet, so the tool touches `build.rs` when it is done.
 const OWN_ENVIRONMENT: &str = ".venv-nvcc";
 
-/// The variables that decide about the compiler.
+/// Variables that affect the choice and the options of the compiler.
 const VARIABLES: [&str; 6] = ["NVCC", "CUDA_HOME", "PATH", REQUIRE, ARCHITECTURES, LINE_NUMBERS];
 
-/// Set to 1, makes it an error that there is no nvcc that works.
+/// Variable that, set to 1, makes it an error if there is no nvcc that works.
 const REQUIRE: &str = "PIXTAPE_REQUIRE_NVCC";
 
 const ARCHITECTURES: &str = "PIXTAPE_CUDA_ARCHS";
 
-/// A variable of the environment by its name, where it is set to something.
+/// The value of an environment variable by its name; `None` if it is not set, or empty.
 pub type Environment<'a> = &'a (dyn Fn(&str) -> Option<OsString> + Sync);
 
 /// Compiles `sources` into `out`. `None`, with a warning, where there is no nvcc, or none that compiles a kernel
@@ -41,7 +41,7 @@ pub type Environment<'a> = &'a (dyn Fn(&str) -> Option<OsString> + Sync);
 ///
 /// # Errors
 /// When an nvcc that works does not compile a kernel; when `PIXTAPE_REQUIRE_NVCC` is 1 and there is none that works; or
-/// when a variable means nothing.
+/// when a variable has an unknown value.
 pub fn compile_all(
     sources: &[PathBuf],
     root: &Path,
@@ -96,14 +96,14 @@ fn is_set_to_1(environment: Environment<'_>, variable: &str) -> bool {
     environment(variable).is_some_and(|value| value == "1")
 }
 
-/// `NVCC`, then `CUDA_HOME`, then the search path, then the project's own environment.
+/// Finds nvcc by `NVCC`, then `CUDA_HOME`, then the search path, then the project's own environment.
 fn find(root: &Path, environment: Environment<'_>) -> Result<Option<PathBuf>, String> {
     let path = environment("PATH").unwrap_or_default();
     let first = |folders: &mut dyn Iterator<Item = PathBuf>, name: &Path| {
         folders.map(|folder| folder.join(name)).find(|program| program.is_file())
     };
     if let Some(nvcc) = environment("NVCC").map(PathBuf::from) {
-        // A name alone is one on the search path, as a shell takes it.
+        // A bare name is searched for in the search path, as by a shell.
         let found = match nvcc.file_name() == Some(nvcc.as_os_str()) {
             true => first(&mut env::split_paths(&path), &nvcc),
             false => nvcc.is_file().then(|| nvcc.clone()),
@@ -155,8 +155,8 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    /// Compiles an empty kernel for `targets`, or for nvcc's own where there are none. A failure is not a project
-    /// kernel's.
+    /// Compiles an empty kernel for `targets`, or for nvcc's own if there are none: a failure is then not the fault of
+    /// a kernel of the project.
     fn try_out(&self, targets: &[String]) -> Result<(), String> {
         let source = self.out.join("empty.cu");
         let written = fs::write(&source, "extern \"C\" __global__ void empty() {}\n");
@@ -164,8 +164,8 @@ impl Compiler<'_> {
         self.compile(&source, targets).map(drop)
     }
 
-    /// Compiles `source`. The assembler's report on each kernel (registers, shared memory, spills) is left beside the
-    /// machine code, for `tools/check-kernels`.
+    /// Compiles `source`. The assembler's report on each kernel (registers, shared memory, spills) is written beside
+    /// the machine code, for `tools/check-kernels`.
     fn compile(&self, source: &Path, targets: &[String]) -> Result<PathBuf, String> {
         let stem = source.file_stem().unwrap_or(OsStr::new("kernel"));
         let fatbin = self.out.join(stem).with_extension("fatbin");
@@ -179,8 +179,8 @@ impl Compiler<'_> {
         });
         command.arg("-o").arg(&fatbin).arg(source);
         let report = run(&mut command)?;
-        let place = fatbin.with_extension("ptxas");
-        fs::write(&place, report).map_err(|error| format!("cannot write {}: {error}", place.display()))?;
+        let path = fatbin.with_extension("ptxas");
+        fs::write(&path, report).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         Ok(fatbin)
     }
 }
@@ -195,7 +195,7 @@ fn run(command: &mut Command) -> Result<String, String> {
     }
 }
 
-/// Cargo takes a warning of one line.
+/// `text` on one line, as cargo takes a warning.
 fn one_line(text: &str) -> String {
     text.trim().replace('\n', " | ")
 }

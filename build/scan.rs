@@ -1,9 +1,9 @@
-//! Reads the kernels' declarations out of a CUDA source: name, threads of a block, and the struct of arguments.
+//! Reader of kernel declarations in a CUDA source: name, threads of a block, and the struct of arguments.
 //!
-//! It understands just what the sources of this project look like: `KERNEL(name, THREADS, Arguments args) { ... }` and
+//! It understands the forms that the sources of this project have: `KERNEL(name, THREADS, Arguments args) { ... }` and
 //! `INSTANCE(name, THREADS, Arguments, function<Parameter>);`, where `THREADS` is a number or a `constexpr int` of the
-//! same file, and `struct Arguments { type name; ... };` of this file or of a header that it includes. Whatever it does
-//! not understand is an error, not a guess.
+//! same file, and `struct Arguments { type name; ... };` of this file or of a header that it includes. Any other form
+//! is an error, not a guess.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -13,10 +13,10 @@ use std::path::Path;
 /// The kernels of one source file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Source {
-    /// The file's name without its ending.
+    /// Name of the file without its ending.
     pub module: String,
     pub kernels: Vec<Kernel>,
-    /// By name, the structs that the kernels take, and those inside of them.
+    /// The structs that the kernels take, and those inside of them, by name.
     pub structs: BTreeMap<String, Struct>,
 }
 
@@ -25,7 +25,7 @@ pub struct Kernel {
     pub name: String,
     /// Line of the declaration, from 1.
     pub line: usize,
-    /// Threads of a block at most.
+    /// Most threads of a block.
     pub threads: u32,
     /// The struct that it takes.
     pub arguments: String,
@@ -43,14 +43,14 @@ pub struct Struct {
 pub struct Field {
     pub name: String,
     pub kind: Kind,
-    /// From the start of the struct, in bytes.
+    /// Offset from the start of the struct, in bytes.
     pub offset: usize,
 }
 
 /// The type of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// One of [`TYPES`]: as Rust writes it, and its bytes.
+    /// One of [`TYPES`]: its name in Rust, and its bytes.
     Known(&'static str, usize),
     /// Another struct.
     Struct(String),
@@ -74,8 +74,10 @@ pub const TYPES: [(&str, &str, usize); 14] = [
     ("double", "f64", 8),
 ];
 
+/// Reads a source file.
+///
 /// # Errors
-/// Naming the file and the line that cannot be read.
+/// When it cannot be read or understood; the error names the file and the line.
 pub fn file(path: &Path) -> Result<Source, String> {
     let module = path.file_stem().and_then(|stem| stem.to_str()).ok_or("a kernel file has no name")?.to_owned();
     let read =
@@ -103,7 +105,7 @@ fn includes(text: &str) -> Vec<String> {
 /// The kernels of `text`, and the structs that they need of it and of `headers`.
 ///
 /// # Errors
-/// A line number of `text` and what is wrong there.
+/// The number of the line of `text` that is not understood, and the reason.
 pub fn kernels(text: &str, headers: &[&str]) -> Result<(Vec<Kernel>, BTreeMap<String, Struct>), String> {
     let text = without_comments(text)?;
     if let Some(at) = text.find("__global__") {

@@ -1,5 +1,5 @@
-//! Rates that launches and memory-bound kernels reach on a GPU, as JSON lines: the time from one kernel to the next,
-//! and the bandwidth of a copy and of Adam's update, from memory and from the L2 cache. Each is the median of several
+//! Rates of launches and memory-bound kernels on a GPU, as JSON lines: the time from one kernel to the next, and the
+//! bandwidth of a copy and of Adam's update, from memory and from the L2 cache. Each is the median of several
 //! executions.
 //!
 //!     cargo run --release --example gpu_rates -- --device cuda
@@ -37,12 +37,12 @@ struct Options {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    let place = options.device.choose()?.place;
+    let device_id = options.device.choose()?.place;
     for (name, graph) in [("one by one", false), ("in a graph", true)] {
         let mut tape = Tape::new();
         let [from, to] = [(); 2].map(|()| tape.persistent([1, 1, 1, 32]));
         (0..options.launches).for_each(|_| copy(&mut tape, from, to));
-        let seconds = median(&options, place, tape, graph, &[])? / options.launches as f64;
+        let seconds = median(&options, device_id, tape, graph, &[])? / options.launches as f64;
         println!("{{\"name\": \"launches {name}\", \"microseconds\": {:.3}}}", seconds * 1e6);
     }
 
@@ -50,7 +50,7 @@ fn main() -> anyhow::Result<()> {
     let mut tape = Tape::new();
     let [from, to] = [(); 2].map(|()| tape.persistent(shape));
     copy(&mut tape, from, to);
-    let seconds = median(&options, place, tape, true, &[from])?;
+    let seconds = median(&options, device_id, tape, true, &[from])?;
     print_bandwidth("copy", 2 * options.elements, seconds);
 
     let in_cache = CACHED.min(options.elements);
@@ -63,18 +63,18 @@ fn main() -> anyhow::Result<()> {
         let [parameters, gradients, first, second] = tensors;
         let adam_options = AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 };
         (0..updates).for_each(|_| adam(&mut tape, parameters, gradients, [first, second], adam_options));
-        let seconds = median(&options, place, tape, true, &tensors)? / updates as f64;
+        let seconds = median(&options, device_id, tape, true, &tensors)? / updates as f64;
         // Parameter, gradient and both moments are read, all but the gradient written.
         print_bandwidth(name, 7 * elements, seconds);
     }
     Ok(())
 }
 
-/// Seconds that an execution of what `tape` recorded takes, with numbers other than zero in `filled`.
-fn median(options: &Options, place: Place, tape: Tape, graph: bool, filled: &[Tensor]) -> anyhow::Result<f64> {
+/// Seconds that an execution of the program of `tape` takes, with nonzero numbers in the tensors of `filled`.
+fn median(options: &Options, device_id: Place, tape: Tape, graph: bool, filled: &[Tensor]) -> anyhow::Result<f64> {
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
     let replay = DeviceOptions { graph, ..DeviceOptions::default() };
-    let mut device = Device::new(tape.finish(), control, place, replay)?;
+    let mut device = Device::new(tape.finish(), control, device_id, replay)?;
     for &tensor in filled {
         let values: Vec<f32> = (0..tensor.count()).map(|i| (i % 1021) as f32 / 1024.0).collect();
         device.write(tensor, &values)?;

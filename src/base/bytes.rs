@@ -24,7 +24,7 @@ impl FromStr for ByteSize {
         let letter = suffix.strip_suffix("IB").unwrap_or(suffix);
         let power = match suffix {
             "" => Some(0),
-            _ if letter.len() == 1 => SUFFIXES.find(letter).map(|place| place as u32 + 1),
+            _ if letter.len() == 1 => SUFFIXES.find(letter).map(|index| index as u32 + 1),
             _ => None,
         };
         let bytes = power.zip(digits.parse::<u64>().ok()).and_then(|(power, n)| n.checked_mul(1024_u64.pow(power)));

@@ -1,4 +1,4 @@
-//! Files that are read in full and replaced as a whole, and what is neither: devices, FIFOs, sockets, folders.
+//! Regular files, read in full and replaced as a whole. Devices, FIFOs, sockets and folders are refused.
 
 use std::fs::{self, File, FileType, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,7 +10,7 @@ use same_file::Handle;
 
 use crate::base::progress::say;
 
-/// What the name of a file or folder ends in until all of it is there.
+/// Ending of the name of a file or folder that is not complete yet.
 pub const UNFINISHED: &str = ".unfinished";
 
 /// Links from one name to the next that are followed at most, as Linux does.
@@ -28,7 +28,7 @@ pub fn open(path: &Path) -> io::Result<File> {
         return Err(refuse(kind));
     }
     let file = File::open(path)?;
-    // Another one may have taken its place since.
+    // The file may have been replaced after its kind was looked up by name.
     let kind = file.metadata()?.file_type();
     if kind.is_file() { Ok(file) } else { Err(refuse(kind)) }
 }
@@ -86,7 +86,7 @@ pub fn kind_of(kind: FileType) -> &'static str {
     }
 }
 
-/// The regular file that writing to `path` makes or replaces: `path` itself, or where its links lead.
+/// The regular file that writing to `path` makes or replaces: `path` itself, or the target of its links.
 ///
 /// # Errors
 /// When what is there is no regular file, or its links lead in a circle.
@@ -175,12 +175,12 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Has `write` fill a file under another name, which then takes the place of the one at `path`. On an error that one is
-/// as it was, and nothing else is left.
+/// Replaces the file at `path`: `write` fills a file under another name, which is then renamed. On an error the old
+/// file is unchanged and the new one removed.
 ///
 /// # Errors
-/// Those of `write`, or when the file cannot be made, another process is writing it, or something else than a file is
-/// in its place or that of the other name.
+/// Those of `write`, or when the file cannot be made, another process is writing it, or `path` or the other name
+/// belongs to something else than a file.
 pub fn replace(path: &Path, write: impl FnOnce(&File) -> Result<()>) -> Result<PathBuf> {
     let target = target(path)?;
     let unfinished = with_ending(&target, UNFINISHED);
@@ -204,8 +204,8 @@ pub fn replace(path: &Path, write: impl FnOnce(&File) -> Result<()>) -> Result<P
     Ok(target)
 }
 
-/// Takes the lock file at `path`, made if it is missing, until the handle is dropped or the process ends, however it
-/// ends. `None` where another process has it, or had it until just now.
+/// Takes the lock file at `path`, made if it is missing, until the handle is dropped or the process ends. `None` if
+/// another process has it, or had it until just now.
 ///
 /// # Errors
 /// When the file cannot be made or locked.
@@ -214,7 +214,7 @@ pub fn lock(path: &Path) -> io::Result<Option<Handle>> {
     let lock = Handle::from_file(file)?;
     match lock.as_file().try_lock() {
         Err(TryLockError::WouldBlock) => return Ok(None),
-        // Some network file systems.
+        // Some network file systems refuse locks; the file then counts as locked.
         Err(TryLockError::Error(error)) if has_no_locks(&error) => {
             static SAID: Once = Once::new();
             let path = path.display();
@@ -223,7 +223,8 @@ pub fn lock(path: &Path) -> io::Result<Option<Handle>> {
         }
         locked => locked?,
     }
-    // The process that had it may have removed it before it was locked here: what is locked is no file any more then.
+    // The process that had the lock may have removed the file before it was locked here: the lock is then on a file
+    // that has no name any more.
     let is_in_place = Handle::from_path(path).is_ok_and(|found| found == lock);
     Ok(is_in_place.then_some(lock))
 }

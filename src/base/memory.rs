@@ -1,7 +1,8 @@
-//! Memory: what this process may still take, what is refused because of it, and turns for work that takes much.
+//! Memory: the amount that this process may still take, refusals of work that needs more, and turns for work that needs
+//! much.
 //!
-//! An error before the work names numbers and a cure; what this misses, the program's allocator turns into a plainer
-//! error.
+//! A refusal before the work names numbers and a cure. The allocator of the program turns a failed allocation into a
+//! plain error.
 
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
@@ -12,17 +13,17 @@ use anyhow::{Result, bail};
 use crate::base::bytes::ByteSize;
 use crate::base::words::count;
 
-/// Work that is done at the same time takes this many bytes together, or the half of what there is. One that takes more
-/// is done alone.
+/// Bytes that work done at the same time may take together, unless half of the free memory is less. Work that takes
+/// more is done alone.
 const TOGETHER: u64 = 1 << 30;
 
 /// Address space of a thread: the stack that Rust gives it, its guard pages and what the C library keeps for it.
 const STACK: u64 = (2 << 20) + (128 << 10);
 
-/// Address space for what else a command does, and for the main thread's stack to grow in.
+/// Address space for everything else a command does, and for the main thread's stack to grow in.
 const SPARE: u64 = 16 << 20;
 
-/// Memory that is left.
+/// Free memory of this process, with the bound that it follows from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Room {
     pub bytes: u64,
@@ -48,7 +49,7 @@ impl Display for Room {
     }
 }
 
-/// The memory that is left to this process by the tightest bound; `None` where the system tells none of them.
+/// The memory that is left to this process by the tightest bound; `None` if the system tells no bound.
 pub fn room() -> Option<Room> {
     let rooms = [(machine(), Bound::Machine), (container(), Bound::Container), (address_space(), Bound::AddressSpace)];
     rooms.into_iter().filter_map(|(bytes, bound)| Some(Room { bytes: bytes?, bound })).min()
@@ -101,7 +102,7 @@ fn container() -> Option<u64> {
     container_in(Path::new("/sys/fs/cgroup"), &read("/proc/self/cgroup")?)
 }
 
-/// `root` is where control groups are mounted, and `own` has a line for each that this process is in.
+/// The same for control groups mounted at `root`; `own` has a line for each group of this process.
 fn container_in(root: &Path, own: &str) -> Option<u64> {
     let group = |line: &str| {
         let mut parts = line.splitn(3, ':').skip(1);
@@ -120,8 +121,8 @@ fn container_in(root: &Path, own: &str) -> Option<u64> {
     own.lines().filter_map(group).min()
 }
 
-/// The limit of a control group less what it uses; file contents that are kept only as long as there is room do not
-/// count.
+/// The limit of a control group less its use. Cached file contents, which are dropped when memory is short, do not
+/// count as use.
 fn left_in(group: &Path, [limit, usage, kept]: [&str; 3]) -> Option<u64> {
     let number = |name: &str| read(group.join(name))?.trim().parse::<u64>().ok();
     let kept = read(group.join("memory.stat")).and_then(|text| {
@@ -153,11 +154,11 @@ fn field(text: &str, name: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Memory that one piece of work has been let to take, until this is dropped.
+/// The right of one piece of work to take memory, until it is dropped.
 #[derive(Debug)]
 pub struct Turn(u64);
 
-/// Bytes of all turns.
+/// Bytes of all turns together.
 static TAKEN: Mutex<u64> = Mutex::new(0);
 static FREED: Condvar = Condvar::new();
 

@@ -1,4 +1,4 @@
-//! How far a long job is: a bar on a terminal, a plain line every few seconds elsewhere.
+//! Progress of a long job: a bar on a terminal, a plain line every few seconds elsewhere.
 
 use std::{
     fmt::Display,
@@ -12,16 +12,16 @@ use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::base::words::printable;
 
-/// Between two plain lines.
+/// Time between two plain lines.
 pub const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Several threads may advance it. Dropped, it leaves the terminal as it was.
+/// A progress display. Several threads may advance it. Dropped, it leaves the terminal as it was.
 pub struct Progress {
     what: String,
     bar: Option<ProgressBar>,
-    /// What is done, and when the last line was written.
+    /// Amount done, and the time of the last line.
     state: Mutex<(u64, Instant)>,
-    /// 0 while nobody knows.
+    /// Total amount; 0 if it is unknown.
     total: u64,
     is_bytes: bool,
 }
@@ -31,7 +31,7 @@ impl Progress {
         Progress::new(what, 0, total, false)
     }
 
-    /// `done` bytes of `total` are there already; a `total` of 0 is an unknown one.
+    /// A display in bytes: `done` of `total` are there already. A `total` of 0 is unknown.
     pub fn of_bytes(what: &str, done: u64, total: u64) -> Progress {
         Progress::new(what, done, total, true)
     }
@@ -47,7 +47,7 @@ impl Progress {
             bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.set_message(printable(what).into_owned());
             bar.set_position(done);
-            // What was there before says nothing about the speed.
+            // Bytes that were there before say nothing about the speed.
             bar.reset_eta();
             bar
         });
@@ -83,15 +83,15 @@ impl Drop for Progress {
     }
 }
 
-/// A line for whoever watches, on stderr. The work goes on without them: nothing is lost when stderr is closed.
+/// Writes a line to stderr. A closed stderr is no error: the work goes on.
 pub fn say(line: &str) {
     let _ = writeln!(stderr(), "{}", printable(line));
 }
 
-/// A line of a command's result, on stdout.
+/// Writes a line of a command's result to stdout.
 ///
 /// # Errors
-/// When nobody can be told.
+/// When stdout cannot be written.
 pub fn tell(line: impl Display) -> Result<()> {
     Ok(writeln!(stdout(), "{}", printable(&line.to_string()))?)
 }

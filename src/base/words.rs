@@ -30,7 +30,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 /// The longest name that is shown in full.
 const LONGEST_NAME: usize = 100;
 
-/// A name from a file, with an ellipsis in place of all but the first hundred characters: it may have a thousand.
+/// A name from a file, cut to its first hundred characters and an ellipsis: it may have a thousand.
 pub fn shortened(name: &str) -> Cow<'_, str> {
     match name.char_indices().nth(LONGEST_NAME) {
         Some((end, _)) => Cow::Owned(format!("{}…", &name[..end])),
@@ -42,7 +42,7 @@ fn is_unprintable(character: char) -> bool {
     character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The first `most` of `names`, and behind them how many more there are.
+/// The first `most` of `names`, followed by the number of the others.
 pub fn first(names: impl ExactSizeIterator<Item = String>, most: usize) -> Vec<String> {
     let more = names.len().saturating_sub(most);
     let more = (more > 0).then(|| format!("and {more} more"));
@@ -55,7 +55,7 @@ pub fn first(names: impl ExactSizeIterator<Item = String>, most: usize) -> Vec<S
 pub struct Problems {
     pub summary: String,
     pub lines: Vec<String>,
-    /// The number of lines at most.
+    /// Most lines to list.
     pub most: usize,
 }
 
@@ -68,13 +68,15 @@ impl Display for Problems {
     }
 }
 
+/// Turns `lines` into one error, if there are any.
+///
 /// # Errors
 /// [`Problems`], when there are any.
 pub fn refuse(lines: Vec<String>, summary: impl Into<String>) -> anyhow::Result<()> {
     refuse_naming(MOST_NAMED, lines, summary)
 }
 
-/// As [`refuse`], with `most` lines at most.
+/// As [`refuse`], with at most `most` lines.
 ///
 /// # Errors
 /// [`Problems`], when there are any.

@@ -15,7 +15,7 @@ use crate::base::files::{UNFINISHED, with_ending};
 /// The checkpoint whose validation was the best.
 const BEST: &str = "best.safetensors";
 
-/// Saves a checkpoint of the run, then removes all but the `keep` newest. Returns where it is.
+/// Saves a checkpoint of the run, then removes all but the `keep` newest. Returns the path of the new one.
 pub fn save_to_run(run: &Path, meta: &Meta, tensors: &dyn Tensors, keep: usize) -> Result<PathBuf> {
     let folder = folder_of(run);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
@@ -26,17 +26,17 @@ pub fn save_to_run(run: &Path, meta: &Meta, tensors: &dyn Tensors, keep: usize) 
     Ok(path)
 }
 
-/// Saves the run's best checkpoint so far, beside the newest ones and not counted with them. Where the one of its step
-/// has just been saved, it is that very file under a second name.
+/// Saves the run's best checkpoint so far, beside the newest ones and not counted with them. If the checkpoint of its
+/// step has just been saved, the best one becomes a hard link to it.
 pub fn save_best(run: &Path, meta: &Meta, tensors: &dyn Tensors) -> Result<()> {
     let folder = folder_of(run);
     let (best, newest) = (folder.join(BEST), folder.join(name_of(meta.step)));
     let unfinished = with_ending(&best, UNFINISHED);
-    // What is left of a link that was cut short must not be written to: it is a checkpoint under another name.
+    // An unfinished link must not be written to: it is a checkpoint under another name.
     remove_unfinished(&folder)?;
-    // Not every file system has second names.
+    // Some file systems have no hard links.
     if newest.exists() && fs::hard_link(&newest, &unfinished).and_then(|()| fs::rename(&unfinished, &best)).is_ok() {
-        // Where both were one file already, renaming has left both.
+        // If both names were links to one file already, renaming has left both.
         return remove_unfinished(&folder);
     }
     save(&best, &About::of_run(meta.clone()), tensors)
@@ -100,7 +100,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     read().map_err(|error: std::io::Error| anyhow!("cannot list the folder {}: {error}", folder.display()))
 }
 
-/// Removes what saves that were killed have left behind.
+/// Removes the unfinished files of saves that were killed.
 fn remove_unfinished(folder: &Path) -> Result<()> {
     let is_unfinished = |path: &Path| {
         let name = path.file_name()?.to_str()?.strip_suffix(UNFINISHED)?;
@@ -162,7 +162,7 @@ mod tests {
         let torn = folder_of(run.path()).join(format!("step-00000800.safetensors{UNFINISHED}"));
         fs::write(&torn, &whole[..whole.len() / 2]).unwrap();
         assert_eq!(latest(run.path()).unwrap(), Some(first));
-        // Of somebody else's.
+        // A file of another program.
         let other = format!("other{UNFINISHED}");
         fs::write(folder_of(run.path()).join(&other), "").unwrap();
         save_step(run.path(), 1200, 2);

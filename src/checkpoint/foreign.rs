@@ -1,10 +1,10 @@
-//! Files that are given as weights and are something else, told by how they begin.
+//! Recognition, by their first bytes, of files that are given as weights and are something else.
 
 use std::path::Path;
 
 use crate::base::words::shortened;
 
-/// As many bytes of a file tell what it is.
+/// Bytes at the beginning of a file that are read to recognise it.
 pub const START: u64 = 512;
 
 /// The safetensors format's own limit of its header, in bytes.
@@ -59,7 +59,7 @@ pub fn kind(start: &[u8], path: &Path) -> Option<String> {
     })
 }
 
-/// The text in `start`, which may end within a character; `None` if it is none.
+/// The text in `start`, which may end within a character; `None` if it is not text.
 fn text(start: &[u8]) -> Option<&str> {
     let text = match str::from_utf8(start) {
         Ok(text) => text,

@@ -1,5 +1,5 @@
-//! The header of a checkpoint: which generator they make, and where in which run they were taken, or what they
-//! were imported from.
+//! The header of a checkpoint: a description of the generator, and the origin of the weights, a position in a run or an
+//! imported file.
 
 use std::{collections::HashMap, fmt::Display, str::FromStr};
 
@@ -12,8 +12,8 @@ use crate::data::Direction;
 use crate::gan::UNet;
 use crate::metrics::Validation;
 
-/// The format this program writes, and the only one it reads. To be raised whenever a tensor or a key changes its
-/// meaning; a new setting needs no new format, but a default of its own ([`TrainConfig`]).
+/// Version of the format that this program writes, and the only one it reads. It is raised when a tensor or a key
+/// changes its meaning. A new setting needs no new format, but a default of its own ([`TrainConfig`]).
 pub const FORMAT_VERSION: u32 = 2;
 
 /// Steps of a run at most: a hundred days of ten milliseconds each. Its tables have a row for each.
@@ -31,19 +31,19 @@ const GENERATOR_KEY: &str = "pixtape.generator";
 const IMPORTED_FROM_KEY: &str = "pixtape.imported-from";
 const DIRECTION_KEY: &str = "pixtape.direction";
 
-/// All that a file says beside its tensors. Which generator it holds stands under `pixtape.generator`, as TOML.
+/// Everything that a file says beside its tensors. The generator is described under `pixtape.generator`, as TOML.
 #[derive(Clone, Debug, PartialEq)]
 pub struct About {
     pub generator: UNet,
     pub origin: Origin,
 }
 
-/// Where weights come from.
+/// Origin of the weights in a file.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Origin {
     Run(Box<Meta>),
-    /// The name of a file of PyTorch, under `pixtape.imported-from`, and which side of a pair its generator takes,
-    /// under `pixtape.direction`.
+    /// A PyTorch file: its name, under `pixtape.imported-from`, and the side of a pair that its generator takes, under
+    /// `pixtape.direction`.
     Import {
         file: String,
         direction: Direction,
@@ -63,7 +63,7 @@ impl About {
         }
     }
 
-    /// Which weights these are, for a sentence.
+    /// A description of the weights for a sentence.
     pub fn describe(&self) -> String {
         match &self.origin {
             Origin::Run(meta) => format!("weights of step {}", meta.step),
@@ -85,7 +85,7 @@ impl About {
         Ok(strings)
     }
 
-    /// For weights that are no checkpoint: the version, which says how one is read, is left out.
+    /// The strings for weights alone. They lack the format version, which marks a checkpoint.
     pub(super) fn to_weights_strings(&self) -> Result<HashMap<String, String>> {
         let mut strings = self.to_strings()?;
         strings.remove(VERSION_KEY);
@@ -97,15 +97,15 @@ impl About {
         strings.contains_key(VERSION_KEY)
     }
 
-    /// The header of exported weights; `None` of weights of another program.
+    /// The header of exported weights; `None` for weights of another program.
     ///
     /// # Errors
-    /// When it is damaged, or this program does not know what it says.
-    pub(crate) fn of_weights(strings: &HashMap<String, String>) -> Result<Option<About>> {
+    /// When the header is damaged, or of a version that this program does not know.
+    pub(crate) fn from_weights_strings(strings: &HashMap<String, String>) -> Result<Option<About>> {
         strings.contains_key(GENERATOR_KEY).then(|| About::from_versionless(strings)).transpose()
     }
 
-    /// The inverse of `to_strings`. The version is looked at first: nothing else of another format can be relied upon.
+    /// The inverse of `to_strings`. The version is checked first: keys of another format may have other meanings.
     pub(super) fn from_strings(strings: &HashMap<String, String>) -> Result<About> {
         ensure!(
             About::is_checkpoint(strings),
@@ -144,9 +144,9 @@ pub struct Meta {
     /// Steps done in the epoch that is under way.
     pub step_in_epoch: u64,
     pub seed: u64,
-    /// A number that changes with the training pairs, so that a run does not go on with others unnoticed.
+    /// A hash of the training pairs, so that a run does not silently go on with others.
     pub data_fingerprint: u64,
-    /// The results on the held-out pairs until then.
+    /// The results on the held-out pairs so far.
     pub history: Vec<Validation>,
     pub config: TrainConfig,
 }
@@ -236,7 +236,7 @@ mod tests {
         damaged.remove(STEP_KEY);
         assert!(About::from_strings(&damaged).unwrap_err().to_string().contains("lacks pixtape.step"));
 
-        // Of a newer program: a setting, and a value.
+        // A setting, and a value, of a newer program.
         for (key, before, after) in [
             (CONFIG_KEY, "lr = ", "range-a = 1\nrange-b = 2\nlr = "),
             (GENERATOR_KEY, "width = ", "range-a = 1\nrange-b = 2\nwidth = "),

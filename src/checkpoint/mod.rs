@@ -1,11 +1,11 @@
 //! The state of a training run as one safetensors file.
 //!
-//! The one idea: at any moment, whatever is killed, the newest file with a checkpoint's name is whole. A checkpoint is
-//! written under a name that marks it unfinished, forced to the disk, and only then renamed.
+//! At any moment, whatever is killed, the newest file with a checkpoint's name is whole. A checkpoint is written under
+//! a name that marks it unfinished, forced to the disk, and only then renamed.
 //!
-//! Weights stand under PyTorch's names and layouts, so any safetensors reader can use them, and tensors are written and
-//! read one at a time: a full-size checkpoint (686 MB) is never in memory as a whole. What is not a tensor stands in
-//! the header's `__metadata__`, as strings, under the keys that [`About`] and [`Meta`] list.
+//! Weights stand under PyTorch's names and layouts, so any safetensors reader can use them. Tensors are written and
+//! read one at a time: a full-size checkpoint (686 MB) is never in memory as a whole. Everything else stands in the
+//! header's `__metadata__`, as strings, under the keys that [`About`] and [`Meta`] list.
 
 mod folder;
 pub(crate) mod foreign;

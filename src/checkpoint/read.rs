@@ -19,7 +19,7 @@ pub struct Reader {
     path: PathBuf,
     file: File,
     header: Metadata,
-    /// Where in the file the tensors start, in bytes.
+    /// Offset of the first tensor in the file, in bytes.
     start: u64,
 }
 
@@ -40,12 +40,12 @@ impl Reader {
         open().with_context(|| format!("cannot read {}", path.display()))
     }
 
-    /// True of a checkpoint or an import, of any format version; false of weights alone.
+    /// True for a checkpoint or an import, of any format version; false for weights alone.
     pub(crate) fn is_checkpoint(&self) -> bool {
         self.header.metadata().as_ref().is_some_and(About::is_checkpoint)
     }
 
-    /// What the file says beside its tensors. Fails if it is not a checkpoint, or one of another format version.
+    /// The description beside the tensors. Fails if the file is no checkpoint, or one of another format version.
     pub fn about(&self) -> Result<About> {
         let none = Default::default();
         About::from_strings(self.header.metadata().as_ref().unwrap_or(&none))
@@ -93,7 +93,7 @@ impl Reader {
 
 const NO_SAFETENSORS: &str = "it is not a safetensors file";
 
-/// The header of a file that [`is_safetensors`], and the place where it ends, in bytes.
+/// The header of a file for which [`is_safetensors`] is true, and the offset of its end, in bytes.
 ///
 /// # Errors
 /// When the file is damaged or cut short.

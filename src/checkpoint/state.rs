@@ -22,7 +22,7 @@ impl State<'_> {
         self.parameters.specs.iter().map(spec)
     }
 
-    /// True of the network itself, false of the moments of its updates.
+    /// True for the network itself, false for the moments of its updates.
     pub fn is_weights(&self) -> bool {
         self.flat == self.parameters.values
     }
@@ -40,7 +40,7 @@ impl State<'_> {
         Ok(self.parameters.specs[index].to_torch(&values))
     }
 
-    /// Takes all tensors from a file, of which `read` gives a tensor by its name and its shape.
+    /// Loads all tensors. `read` gives a tensor of a file by its name and shape.
     ///
     /// # Errors
     /// Naming the tensor that is missing or has another shape; or when the device has failed.

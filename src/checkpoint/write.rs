@@ -18,7 +18,7 @@ use crate::base::files;
 
 /// The tensors of a checkpoint, handed out one at a time.
 pub trait Tensors {
-    /// What there is. Names are unique.
+    /// Names and shapes of all tensors. Names are unique.
     fn specs(&self) -> Vec<TensorSpec>;
 
     /// The values of the tensor at `index` of [`specs`](Tensors::specs), row-major. Called once for each while saving.
@@ -30,13 +30,13 @@ pub trait Tensors {
 
 /// Writes a checkpoint to `path`, replacing a file of that name in one step once the new one is safely on the disk.
 ///
-/// On an error (no space, no permission) the old file is untouched and nothing else is left behind.
+/// On an error (no space, no permission) the old file is unchanged and the unfinished one removed.
 pub fn save(path: &Path, about: &About, tensors: &dyn Tensors) -> Result<()> {
     let saved = about.to_strings().and_then(|strings| replace(path, strings, tensors));
     saved.with_context(|| format!("cannot save the checkpoint {}", path.display()))
 }
 
-/// Writes weights for other programs, in the same way. They say where they come from and are no checkpoint.
+/// Writes weights for other programs, in the same way. The header describes the network, but not as a checkpoint.
 pub fn save_weights(path: &Path, about: &About, tensors: &dyn Tensors) -> Result<()> {
     let strings = about.to_weights_strings();
     let saved = strings.and_then(|strings| replace(path, strings, tensors));
@@ -81,7 +81,7 @@ fn header(strings: HashMap<String, String>, specs: &[TensorSpec]) -> Result<Vec<
     let metadata = Metadata::new(Some(strings), infos.collect())?;
     // A JSON value keeps its keys in order, the hash maps in `Metadata` do not.
     let mut header = serde_json::to_vec(&serde_json::to_value(&metadata)?)?;
-    // Readers that map the file want the tensors aligned.
+    // Readers that map the file into memory want the tensors aligned.
     header.resize(header.len().next_multiple_of(8), b' ');
     Ok(header)
 }
@@ -98,7 +98,7 @@ fn write_values(file: &mut impl Write, values: &[f32]) -> io::Result<()> {
     Ok(())
 }
 
-/// A rename is on the disk when its folder is. Only Unix has a way to ask for that.
+/// Forces a rename to the disk, which is done by syncing the folder. Only Unix has a way to do so.
 fn sync_folder_of(path: &Path) -> io::Result<()> {
     if cfg!(unix) {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -1,4 +1,4 @@
-//! `pixtape data`: what there is to do with data before training.
+//! `pixtape data`: commands that prepare data for training.
 
 mod check;
 mod fetch;

@@ -1,4 +1,4 @@
-//! `pixtape devices`: what this machine can compute on.
+//! `pixtape devices`: the devices of this machine.
 
 use anyhow::Result;
 
@@ -8,13 +8,13 @@ use crate::engine::device::DeviceChoice;
 use crate::engine::device::Place;
 use crate::engine::device::cuda::{Info, devices, ready};
 
-/// Prints a line for every device, and which of them `--device auto` is.
+/// Prints a line for every device, and marks the one that `--device auto` takes.
 ///
 /// # Errors
-/// When nobody can be told.
+/// When stdout cannot be written.
 pub fn run() -> Result<()> {
     let auto = DeviceChoice::Auto.choose()?.place;
-    let mark = |place: Place| if place == auto { "  <- auto" } else { "" };
+    let mark = |device: Place| if device == auto { "  <- auto" } else { "" };
     let threads = available_threads();
     tell(format_args!("cpu     {threads} threads{}", mark(Place::Cpu)))?;
     match devices() {

@@ -1,4 +1,4 @@
-//! `pixtape evaluate`: what it is asked to do.
+//! The arguments of `pixtape evaluate`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `pixtape export`: what it is asked to do.
+//! The arguments of `pixtape export`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `pixtape import`: what it is asked to do.
+//! The arguments of `pixtape import`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `pixtape inspect`: what it is asked to do.
+//! The arguments of `pixtape inspect`.
 
 use crate::inspect::Request;
 use clap::Args;
@@ -19,7 +19,7 @@ pub struct InspectArgs {
     #[arg(long)]
     pub steps: bool,
 
-    /// List every buffer with its place and the steps that use it, instead of the largest ones.
+    /// List every buffer with its offset and the steps that use it, instead of the largest ones.
     #[arg(long)]
     pub memory: bool,
 }

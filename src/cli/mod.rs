@@ -1,4 +1,4 @@
-//! The command line: parse it, make one complete request of it, hand that over.
+//! The command line: parses it into one complete request, and hands that to its command.
 //!
 //! Everything a user can get wrong comes back as one error and is printed once, by [`report`]. Bodies of commands write
 //! to stdout with `writeln!` and `?`, not `println!`, which panics when the reader of a pipe has gone.
@@ -87,12 +87,12 @@ enum Command {
     Devices,
 }
 
-/// Does what the command line of this process says. Usage errors end the process with status 2.
+/// Runs the command that the command line of this process asks for. Usage errors end the process with status 2.
 pub fn run() -> Result<ExitCode> {
     let matches = command().get_matches();
     let Cli { command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match command {
-        // These read many pictures side by side.
+        // These commands decode many pictures at the same time.
         Command::Train(_) | Command::Evaluate(_) | Command::Data(_) => start_threads(available_threads())?,
         _ => require_stacks(0)?,
     }
@@ -114,16 +114,16 @@ fn command() -> clap::Command {
     Cli::command().mut_subcommand("train", config::complete)
 }
 
-/// Prints an error with its causes on stderr, as one line or, where it names `Problems`, a line for each, and gives the
-/// exit status.
+/// Prints an error with its causes on stderr, as one line or, if it is a list of `Problems`, a line for each. Returns
+/// the exit status.
 ///
-/// A closed pipe is no error of ours: `pixtape evaluate ... | head -1` has all it wanted.
+/// A closed pipe is no error: `pixtape evaluate ... | head -1` has all it wanted.
 pub fn report(error: &Error) -> ExitCode {
     let closed_pipe = |cause: &io::Error| cause.kind() == ErrorKind::BrokenPipe;
     if error.chain().any(|cause| cause.downcast_ref().is_some_and(closed_pipe)) {
         return ExitCode::SUCCESS;
     }
-    // With stderr closed as well there is nobody left to tell.
+    // With stderr closed as well, there is no way to report.
     let _ = writeln!(io::stderr(), "error: {}", text(error));
     ExitCode::FAILURE
 }

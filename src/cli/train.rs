@@ -1,4 +1,4 @@
-//! `pixtape train`: a new run, or one to go on with.
+//! `pixtape train`: a new run, or a run to resume.
 
 use std::path::{Path, PathBuf};
 
@@ -54,11 +54,11 @@ fn resume(options: TrainOptions, run: &Path) -> Result<TrainRequest> {
         "--resume {}: give the folder of a run (--start-from starts a new run from the weights in a file)",
         run.display()
     );
-    // Nothing is written, not even the lock file, where there is no run.
+    // If there is no run, nothing is written, not even the lock file.
     find_checkpoint(run)?;
     let lock = RunLock::take(run).context("--resume")?;
     let checkpoint = find_checkpoint(run)?;
-    // The settings come from the checkpoint: what it holds was computed with these.
+    // The settings come from the checkpoint: its state was computed with these.
     let meta = Reader::open(&checkpoint).and_then(|reader| reader.meta());
     let saved = meta.map_err(|error| damaged(run, &checkpoint, error))?.config;
     Ok(TrainRequest { config: options.resume(saved, run)?, resume: Some(Resume { checkpoint, lock }) })
@@ -68,7 +68,7 @@ fn resume(options: TrainOptions, run: &Path) -> Result<TrainRequest> {
 fn damaged(run: &Path, newest: &Path, error: Error) -> Error {
     let mut others = checkpoint::names(run).unwrap_or_default();
     others.retain(|name| Some(name.as_ref()) != newest.file_name());
-    // The best one stands last, and is gone on from where there is no other.
+    // The best checkpoint stands last, and is the one to resume from if there is no other.
     match others.iter().rfind(|name| name.starts_with("step-")).or(others.last()) {
         Some(other) => anyhow!("{error:#}; with that file moved away the run goes on from {other}"),
         None => error,

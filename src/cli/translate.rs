@@ -1,4 +1,4 @@
-//! `pixtape translate`: what it is asked to do.
+//! The arguments of `pixtape translate`.
 
 use std::path::PathBuf;
 

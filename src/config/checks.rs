@@ -5,8 +5,8 @@ use std::fmt::Display;
 /// The largest number that a settings file can hold.
 pub const LARGEST: u64 = i64::MAX as u64;
 
-/// From `least` to `most`. An upper bound far beyond use turns a slip of the finger into a clear line instead of a failed
-/// allocation.
+/// A rule for values from `least` to `most`. An upper bound far beyond use turns a slip of the finger into a clear line
+/// instead of a failed allocation.
 pub fn between<T: Ord + Display>(least: T, most: T) -> impl Fn(&T) -> Option<String> {
     move |value| match () {
         () if *value < least => Some(format!("must be at least {least}")),
@@ -15,22 +15,22 @@ pub fn between<T: Ord + Display>(least: T, most: T) -> impl Fn(&T) -> Option<Str
     }
 }
 
-/// A positive count.
+/// The rule for a positive count.
 pub fn positive(value: &u64) -> Option<String> {
     between(1, LARGEST)(value)
 }
 
-/// A count that may be 0.
+/// The rule for a count that may be 0.
 pub fn count(value: &u64) -> Option<String> {
     between(0, LARGEST)(value)
 }
 
-/// A share of a whole.
+/// The rule for a fraction from 0 to below 1.
 pub fn share(value: &f64) -> Option<String> {
     rule((0.0..1.0).contains(value), "must be from 0 to below 1")
 }
 
-/// The weight of a loss.
+/// The rule for the weight of a loss.
 pub fn weight(value: &f64) -> Option<String> {
     rule(*value >= 0.0 && value.is_finite(), "must be 0 or more")
 }
@@ -39,7 +39,7 @@ pub fn above_zero(value: &f64) -> Option<String> {
     rule(*value > 0.0 && value.is_finite(), "must be above 0")
 }
 
-/// A factor that makes smaller.
+/// The rule for a factor that makes smaller.
 pub fn reducing(value: &f64) -> Option<String> {
     rule(*value > 0.0 && *value < 1.0, "must be above 0 and below 1")
 }

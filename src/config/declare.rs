@@ -1,17 +1,17 @@
-//! The declaration of an option: everything that is to be said of it, in one place.
+//! Declaration of an option: name, help, default, checks and resume rule in one macro item.
 //!
 //! ```text
 //! /// The help text; its first paragraph is the short one.
 //! #[arg(value_name = "N")]            as clap has it
 //! #[before("one")]                    the function that gives the value of a run of a version without the option
-//! name: Type = default,               a value that every run has; or `=> default`, an `Option`, of one that a run may lack
+//! name: Type = default,               a value that every run has; or `=> default`, an `Option` that may be `None`
 //!     check between(1, 256),          the values that make sense
 //!     unused |config| ...,            the reason why another choice leaves it without effect, if it does
 //!     resume may_change;              a run that is resumed may be given another value
 //! ```
 //!
-//! Of this follow the flag, the key of the settings file, the field of [`TrainConfig`](super::TrainConfig), its default and
-//! the default in the help, and what is refused. A default may use the options declared before it.
+//! The declaration gives the flag, the key of the settings file, the field of [`TrainConfig`](super::TrainConfig), its
+//! default and the default in the help, and the checks. A default may use the options declared before it.
 
 /// The type of a setting: `$type` where it has a default, else an `Option` of it.
 macro_rules! setting {
@@ -46,7 +46,7 @@ impl<T> Present<T> for Option<T> {
     }
 }
 
-/// True for the word `may_change`.
+/// True for the word `may_change`, which marks an option that a resumed run may be given anew.
 macro_rules! is_changeable {
     () => {
         false
@@ -69,7 +69,7 @@ macro_rules! options {
                 $(, resume $changeable:ident)?;
         )+})+
     ) => {
-        /// The settings that somebody asked for, as flags or in a file. A field that nobody set is `None` and takes its
+        /// The settings that were given, as flags or in a file. A field that was not set is `None` and takes its
         /// default later.
         #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
         #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -83,10 +83,10 @@ macro_rules! options {
 
         /// Every setting of a run, resolved and checked, as it stands in `config.toml` and in every checkpoint.
         ///
-        /// Checkpoints outlive the program that wrote them. An option that is added says with `#[before]` at which value
-        /// a run computes what it computed before there was the option, which need not be the default of new runs; an
-        /// `Option` without one is read as `None`. `tests/cli/compat.rs` goes on with a run of commit f0f07b7, which lacks
-        /// all later settings. What cannot be said so needs a new
+        /// Checkpoints outlive the program that wrote them. An option that is added says with `#[before]` at which
+        /// value a run computes what it computed before there was the option, which need not be the default of new
+        /// runs; an `Option` without one is read as `None`. `tests/cli/compat.rs` goes on with a run of commit f0f07b7,
+        /// which lacks all later settings. What cannot be said so needs a new
         /// [`FORMAT_VERSION`](crate::checkpoint::FORMAT_VERSION).
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]

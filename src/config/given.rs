@@ -1,4 +1,4 @@
-//! From the settings that were given to those of a run: files, layers, and what is refused.
+//! Settings of a run from the options that were given: files, layers and checks.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ impl TrainOptions {
         toml::from_str(&text).map_err(|error| {
             let before = error.span().map_or(0, |span| span.start);
             let line = 1 + text.bytes().take(before).filter(|byte| *byte == b'\n').count();
-            // Every setting of a run is there, and more.
+            // The file may be that of a newer version, which has all settings of a run and more.
             let newer = match toml::from_str::<TrainConfig>(&text) {
                 Ok(_) => {
                     "; it has the settings of a run of a newer pixtape: use that one, or remove those it does not share"
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!((small.lr, small.lambda_pixel), (full.lr, full.lambda_pixel));
     }
 
-    /// What the tests hold to PyTorch is what a person gets who asks for a recipe.
+    /// The step that the tests compare with PyTorch is the one that a user gets who asks for the recipe.
     #[test]
     fn a_recipe_is_the_step_that_is_compared_with_pytorch() {
         for &recipe in Recipe::value_variants() {

@@ -1,4 +1,4 @@
-//! The help of `train`: what follows from the declarations of the options is added to their texts.
+//! The help of `train`: defaults and rules from the declarations of the options are added to their texts.
 
 use clap::{Command, ValueEnum};
 use toml::Table;
@@ -12,8 +12,8 @@ use crate::gan::Recipe;
 /// The word in a help text that stands for the flags that a resumed run may be given anew.
 const CHANGEABLE: &str = "CHANGEABLE";
 
-/// Completes the help of `train`: each option's default, where its text does not say it, and the options that may change
-/// when a run is resumed.
+/// Completes the help of `train`: each option's default, where its text does not say it, and the options that may
+/// change when a run is resumed.
 pub(crate) fn complete(train: Command) -> Command {
     let defaults = defaults();
     let complete_text = |text: String, default: Option<&String>| {
@@ -32,13 +32,13 @@ pub(crate) fn complete(train: Command) -> Command {
     })
 }
 
-/// By option, the default for a help text: one value, or those with and without `--data`, or those of the recipes in
-/// their order.
+/// Defaults for the help, by option: one value, or those with and without `--data`, or those of the recipes in their
+/// order.
 fn defaults() -> Vec<(String, String)> {
     let table = |recipe: Recipe, has_data: bool| -> Table {
         let data = has_data.then(Default::default);
         let config = TrainConfig::from_given(&TrainOptions { recipe: Some(recipe), data, ..Default::default() });
-        // Every setting is written by this program.
+        // Settings always serialise to a table.
         Table::try_from(config).unwrap_or_default()
     };
     let recipes: Vec<[Table; 2]> =
@@ -97,7 +97,8 @@ mod tests {
         }
     }
 
-    /// An option that a run may lack has no default that could be shown; `--start-from` and `--data` say what that means.
+    /// An option that a run may lack has no default that could be shown; `--start-from` and `--data` say what that
+    /// means.
     #[test]
     fn every_help_has_one_default() {
         let command = complete(TrainOptions::augment_args(Command::new("train")));

@@ -20,7 +20,8 @@ pub enum LrSchedule {
 }
 
 impl LrSchedule {
-    /// The default of `--lr-constant-epochs` in a run of so many epochs: half of them, of an odd number the longer half.
+    /// The default of `--lr-constant-epochs` in a run of so many epochs: half of them, of an odd number the longer
+    /// half.
     pub fn default_constant_epochs(self, epochs: u64) -> Option<u64> {
         (self == LrSchedule::Linear).then_some(epochs.div_ceil(2))
     }

@@ -1,4 +1,4 @@
-//! What a training run is: every setting, where its value comes from, and which values make sense.
+//! Settings of a training run: their values, origins and checks.
 //!
 //! The one idea: settings are layers. [`TrainOptions`] holds only what somebody asked for, on the command line or in a
 //! file. The command line lies over the file, the file over the defaults (or, when a run is resumed, over the run's own
@@ -22,7 +22,7 @@ pub use lr_schedule::LrSchedule;
 pub use options::{Precision, TrainConfig, TrainOptions};
 pub(crate) use train_config::{read_settings, value_name};
 
-/// The threads used when nobody says how many: as many as this machine runs at once.
+/// Default number of threads: as many as this machine runs at once.
 pub fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -1,4 +1,4 @@
-//! The options of `train`, each in one place: name, help, default, and the values that make sense.
+//! The options of `train`, each declared once: name, help, default, and the values that make sense.
 //!
 //! Their order is that of the help and of the settings file. Published choices come from
 //! [`Pix2Pix::published`](crate::gan::Pix2Pix::published).
@@ -60,11 +60,11 @@ options! {
     "Data" {
         /// Folder of training pairs of images, A and B; how they lie in it is found by looking
         ///
-        /// Either files with A in the left half and B in the right half, or folders A/ and B/ with files of the same names,
-        /// or pairs of files such as house.jpg (A) and house.png (B). With train/, val/ and test/ in it (or A/train/,
-        /// trainA/, ...) train/ is learned from and val/ (else test/) held out; a flat folder is all training data, but for
-        /// --val-split. `pixtape data check DIR` tells what is found. Left out: built-in synthetic facades, drawn as they
-        /// are needed.
+        /// Either files with A in the left half and B in the right half, or folders A/ and B/ with files of the same
+        /// names, or pairs of files such as house.jpg (A) and house.png (B). With train/, val/ and test/ in it (or
+        /// A/train/, trainA/, ...) train/ is learned from and val/ (else test/) held out; a flat folder is all training
+        /// data, but for --val-split. `pixtape data check DIR` tells what is found. Left out: built-in synthetic
+        /// facades, drawn as they are needed.
         #[arg(value_name = "DIR")]
         data: PathBuf => None, resume may_change;
 
@@ -90,17 +90,17 @@ options! {
 
         /// Size of the images the networks see, N or WIDTHxHEIGHT in pixels
         ///
-        /// Files of other sizes come to it by --preprocess. The U-Net halves both sides --depth times, so both
-        /// must be multiples of that power of two: 64, 128, 256, 512 and 512x256 work, 200 does not unless the depth is 2
-        /// or 3. The smallest side is 32.
+        /// Files of other sizes come to it by --preprocess. The U-Net halves both sides --depth times, so both must be
+        /// multiples of that power of two: 64, 128, 256, 512 and 512x256 work, 200 does not unless the depth is 2 or 3.
+        /// The smallest side is 32.
         #[arg(value_name = "SIZE")]
         image_size: Size = Size::square(if given.data.is_some() { PUBLISHED_SIDE } else { 128 });
 
         /// How files come to the image size
         ///
         /// resize-and-crop: resized to the load size, whatever the proportions, and cropped. crop: cropped as they are.
-        /// scale-width: scaled to the width; the height has to fit then. scale-width-and-crop: scaled to the load width,
-        /// and cropped. none: they have the image size already. Held-out pairs are cropped in the middle, and by
+        /// scale-width: scaled to the width; the height has to fit then. scale-width-and-crop: scaled to the load
+        /// width, and cropped. none: they have the image size already. Held-out pairs are cropped in the middle, and by
         /// resize-and-crop resized right to the image size.
         preprocess: Preprocess = Preprocess::ResizeAndCrop;
 
@@ -113,9 +113,9 @@ options! {
 
         /// Random changes made to a pair, both sides alike
         ///
-        /// none: crops are made in the middle. flip: the same, and mirrored left to right half of the time. jitter: cropped
-        /// at a random place, out of a larger load size where there is one, and mirrored half of the time. --preprocess
-        /// crop and scale-width-and-crop make it jitter, scale-width and none, which crop nothing, flip.
+        /// none: crops are made in the middle. flip: the same, and mirrored left to right half of the time. jitter:
+        /// cropped at a random place, out of a larger load size where there is one, and mirrored half of the time.
+        /// --preprocess crop and scale-width-and-crop make it jitter, scale-width and none, which crop nothing, flip.
         augment: Augment = match (preprocess, published.generator.recipe) {
             (Preprocess::ResizeAndCrop, Recipe::PytorchGan) => Augment::Flip,
             (Preprocess::ResizeAndCrop, Recipe::BlockCk | Recipe::Isola) => Augment::Jitter,
@@ -123,8 +123,8 @@ options! {
             (Preprocess::ScaleWidth | Preprocess::None, _) => Augment::Flip,
         };
 
-        /// Size to resize to before cropping to the image size; for --augment jitter only [default: 286/256 of the image
-        /// size]
+        /// Size to resize to before cropping to the image size; for --augment jitter only [default: 286/256 of the
+        /// image size]
         ///
         /// Of a scaled width only the width counts.
         #[arg(value_name = "SIZE")]
@@ -141,8 +141,8 @@ options! {
     "Recipe" {
         /// The published system to reproduce: the defaults of most flags below
         ///
-        /// `pixtape inspect RECIPE` shows what it is made of. The defaults that differ from one recipe to another are given
-        /// in the order pytorch-gan, block-ck, isola.
+        /// `pixtape inspect RECIPE` shows what it is made of. The defaults that differ from one recipe to another are
+        /// given in the order pytorch-gan, block-ck, isola.
         recipe: Recipe = DEFAULT_RECIPE;
 
         /// Passes over the training pairs [default: 200 with --data, 15 without; no limit when --steps is given alone]
@@ -154,8 +154,8 @@ options! {
 
         /// Optimiser steps in all, those before a resume included [default: no limit but --epochs]
         ///
-        /// With both --steps and --epochs the one reached first ends the run. Either one given replaces both of a settings
-        /// file, or of a run that is resumed.
+        /// With both --steps and --epochs the one reached first ends the run. Either one given replaces both of a
+        /// settings file, or of a run that is resumed.
         #[arg(value_name = "N")]
         steps: u64 => None, check positive, resume may_change;
 
@@ -165,7 +165,8 @@ options! {
 
         /// Batches whose gradients are added up for one optimiser step
         ///
-        /// --batch 2 --accumulate 4 learns what --batch 8 learns, with the activations of 2 pairs in memory instead of 8.
+        /// --batch 2 --accumulate 4 learns what --batch 8 learns, with the activations of 2 pairs in memory instead of
+        /// 8.
         #[arg(value_name = "N")]
         accumulate: usize = published.accumulate, check between(1, 256);
 
@@ -190,9 +191,9 @@ options! {
 
         /// Start from the weights in this safetensors file instead of random ones.
         ///
-        /// Tensors have PyTorch's names and layouts, under "generator." and "discriminator.", as in a checkpoint of another
-        /// run, or bare, as `export --safetensors` writes one network. A network of which the file has nothing starts from
-        /// random weights: so does the discriminator beside an imported generator.
+        /// Tensors have PyTorch's names and layouts, under "generator." and "discriminator.", as in a checkpoint of
+        /// another run, or bare, as `export --safetensors` writes one network. A network of which the file has nothing
+        /// starts from random weights: so does the discriminator beside an imported generator.
         #[arg(value_name = "FILE")]
         start_from: PathBuf => None;
     }
@@ -224,7 +225,9 @@ options! {
         /// Share of the generator's inner activations set to zero, from 0 to below 1; its only noise
         #[arg(value_name = "P")]
         dropout: f64 = published.generator.dropout, check share,
-            unused |config| (config.dropout != 0.0 && drops_nothing(config)).then_some("no level of this depth drops out");
+            unused |config| {
+                (config.dropout != 0.0 && drops_nothing(config)).then_some("no level of this depth drops out")
+            };
 
         /// Which levels of the generator drop out
         #[arg(value_name = "LEVELS")]
@@ -255,14 +258,14 @@ options! {
 
         /// Halve the sum of the discriminator's losses on real and fake pictures
         ///
-        /// The paper does so to slow the discriminator down. Under Adam, which is blind to a constant factor, it changes
-        /// little but the number that is shown.
+        /// The paper does so to slow the discriminator down. Under Adam, which is blind to a constant factor, it
+        /// changes little but the number that is shown.
         #[arg(value_name = "true|false")]
         halve_d: bool = published.halve_d, unused without_discriminator;
     }
 
     "Losses" {
-        /// What the discriminator's judgements are compared with ones and zeros by
+        /// GAN loss, which compares the discriminator's output with ones and zeros
         #[arg(value_name = "LOSS")]
         gan_loss: GanLoss = published.gan_loss;
 
@@ -271,7 +274,7 @@ options! {
         lambda_gan: f64 = published.lambda_gan, check weight,
             unused |config| (config.gan_loss == GanLoss::None).then_some("--gan-loss none has nothing to weigh");
 
-        /// What the generator's picture is compared with the target by
+        /// Pixel loss, which compares the generator's picture with the target
         #[arg(value_name = "LOSS")]
         pixel_loss: PixelLoss = published.pixel_loss;
 
@@ -304,8 +307,8 @@ options! {
         ///
         /// step: lr x F^floor((e - 1) / S), F being --lr-factor and S --lr-step-epochs.
         ///
-        /// plateau: lr x F^k, k being how often more than --lr-patience validations in a row had not brought the held-out
-        /// L1 below 0.99 of its best.
+        /// plateau: lr x F^k, k being how often more than --lr-patience validations in a row had not brought the
+        /// held-out L1 below 0.99 of its best.
         ///
         /// After the last epoch of a decay the rate stays what it was in it.
         #[arg(value_name = "SCHEDULE")]
@@ -318,7 +321,8 @@ options! {
         #[arg(value_name = "C")]
         lr_constant_epochs: u64 => lr_schedule.default_constant_epochs(epochs.unwrap_or(FULL_EPOCHS)), check count;
 
-        /// linear, cosine: epochs of decay [default: linear: the other half of --epochs, or 100; cosine: --epochs, or 200]
+        /// linear, cosine: epochs of decay [default: linear: the other half of --epochs, or 100; cosine: --epochs, or
+        /// 200]
         #[arg(value_name = "D")]
         lr_decay_epochs: u64 => lr_schedule.default_decay_epochs(epochs.unwrap_or(FULL_EPOCHS)), check positive;
 
@@ -371,10 +375,12 @@ options! {
     "Output" {
         /// Run folder, made if it is missing [default: the next free runs/NAME-N, NAME being the data folder's]
         ///
-        /// A folder that is there must be empty, or hold a run that ended before its first checkpoint, which starts over.
+        /// A folder that is there must be empty, or hold a run that ended before its first checkpoint, which starts
+        /// over.
         ///
-        /// Gets report.html (all of it on one page), config.toml (every setting), losses.csv (a row a step), metrics.csv (a
-        /// row a validation), samples/ (input, output and target in rows), checkpoints/ and tensorboard/.
+        /// Gets report.html (all of it on one page), config.toml (every setting), losses.csv (a row a step),
+        /// metrics.csv (a row a validation), samples/ (input, output and target in rows), checkpoints/ and
+        /// tensorboard/.
         #[arg(value_name = "DIR")]
         out: PathBuf = next_free(given.data.as_deref());
 
@@ -394,8 +400,8 @@ options! {
 
         /// Epochs between two validations, at their end: L1, PSNR and SSIM of the held-out pairs, into metrics.csv
         ///
-        /// Held-out pairs are those in val/, else in test/, else the share that --val-split holds out; 40 of the built-in
-        /// facades.
+        /// Held-out pairs are those in val/, else in test/, else the share that --val-split holds out; 40 of the
+        /// built-in facades.
         #[arg(value_name = "EPOCHS")]
         validate_every: u64 = 1, check positive;
 

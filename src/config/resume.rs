@@ -19,7 +19,7 @@ impl TrainOptions {
     /// Fails if an option that must not differ was given another value, naming it and both values.
     pub fn resume(self, saved: TrainConfig, run: &Path) -> Result<TrainConfig> {
         let mut given = self.with_absolute_inputs()?;
-        // The folder may have been moved: where it lies now is where the run goes on, however the path is spelt.
+        // The folder may have been moved: the run continues in the folder given here, in any spelling of its path.
         let saved = TrainConfig { out: run.to_path_buf(), ..saved };
         if let Some(out) = &mut given.out
             && is_same_place(out, run)
@@ -94,7 +94,7 @@ mod tests {
             save_every: Some(5),
             sample_every: Some(6),
             keep: Some(7),
-            // Not allowed to differ, and does not.
+            // An option that must not differ, with its old value.
             lr: Some(2e-4),
             ..Default::default()
         };

@@ -1,4 +1,4 @@
-//! Names for run folders nobody named: `runs/facades-1`, `runs/facades-2`, ...
+//! Default names for run folders: `runs/facades-1`, `runs/facades-2`, ...
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ pub fn next_free(data: Option<&Path>) -> PathBuf {
 
 fn next_free_in(runs: &Path, data: Option<&Path>) -> PathBuf {
     let name = match data {
-        // Only the root of a file system has no name.
+        // The root of a file system is the only folder without a name.
         Some(folder) => folder.file_name().map_or("run".into(), |name| name.to_string_lossy()),
         None => "facades-builtin".into(),
     };

@@ -7,12 +7,11 @@ use anyhow::{Result, bail, ensure};
 
 use crate::data::Size;
 
-/// Smaller pictures show nothing that could be translated.
+/// Least side: smaller pictures show too little to translate.
 const SMALLEST_SIDE: usize = 32;
 const MOST_LEVELS: u32 = 8;
 
-/// Levels of the generator for images of `size` where nobody chose a number: min(8, floor(log2(shorter side))), but at
-/// least 2.
+/// Default number of levels of the generator for images of `size`: min(8, floor(log2(shorter side))), but at least 2.
 pub fn default_depth(size: Size) -> usize {
     (size.width.min(size.height).max(4).ilog2().min(MOST_LEVELS)) as usize
 }
@@ -39,11 +38,11 @@ pub fn check(size: Size, depth: usize) -> Result<()> {
     );
     if !fits(size, depth) {
         let below = nearest(size, multiple, -1);
-        // Where the depth follows from the size, rounding up may add a level.
+        // If the depth follows from the size, rounding up may add a level.
         let above = if depth == default_depth(size) { next_that_fits(size) } else { nearest(size, multiple, 1) };
         bail!(
-            "--image-size: size {size} does not fit: the network halves it {depth} times, so both sides must be multiples of \
-             {multiple}; the nearest sizes that work are {below} and {above}"
+            "--image-size: size {size} does not fit: the network halves it {depth} times, so both sides must be \
+             multiples of {multiple}; the nearest sizes that work are {below} and {above}"
         );
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What follows from the settings of a run: the file that keeps them, the objective, the pairs.
+//! Methods of the settings of a run: its settings file, its objective, and options for data and device.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ impl TrainConfig {
         decays.then(|| self.lr_constant_epochs.unwrap_or(0).saturating_add(self.lr_decay_epochs.unwrap_or(1)))
     }
 
-    /// How files become the pairs of a run with these settings.
+    /// Options by which files become the pairs of a run with these settings.
     pub fn pair_options(&self) -> PairOptions {
         PairOptions {
             direction: self.direction,
@@ -54,8 +54,8 @@ impl TrainConfig {
         }
     }
 
-    /// As [`pair_options`](TrainConfig::pair_options), for the pairs of `dir`: what training held out is told from the
-    /// rest only where it was trained on.
+    /// As [`pair_options`](TrainConfig::pair_options), for the pairs of `dir`: held-out pairs are told apart only in
+    /// the folder that the run was trained on.
     pub fn evaluation_options(&self, dir: &Path) -> PairOptions {
         let is_trained_on = self.data.as_ref().is_some_and(|data| is_same_place(data, dir));
         let val_split = if is_trained_on { self.val_split } else { 0.0 };

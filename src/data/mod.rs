@@ -4,12 +4,12 @@
 //! time. Everything after it (order, crop, flip, batch) is a function of the seed and the position, so a run that
 //! resumes at any step sees exactly the batches that an uninterrupted run would have seen.
 //!
-//! | room | what it does |
+//! | module | contents |
 //! |---|---|
-//! | [`decoding`] | files become pictures and back: PNG, TIFF, JPEG, WebP, BMP |
-//! | [`finding`] | which files of a folder are pictures, and which of them are pairs |
+//! | [`decoding`] | picture files, read and written: PNG, TIFF, JPEG, WebP, BMP |
+//! | [`finding`] | the pictures of a folder, and the pairs among them |
 //! | [`painting`] | the built-in facades |
-//! | [`feeding`] | pairs become batches: sizes, draws, order, and what is said of the data |
+//! | [`feeding`] | pairs become batches: sizes, draws, order, and a report on the data |
 
 pub mod decoding;
 pub mod feeding;

@@ -1,4 +1,4 @@
-//! A pair of pictures, and where pairs come from.
+//! Pairs of pictures, and their sources.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// For a sentence.
+    /// A description for a sentence.
     pub fn describe(self) -> &'static str {
         match self {
             Direction::AToB => "from A to B",
@@ -71,7 +71,7 @@ pub trait Pairs: Send + Sync {
         format!("pair {}", index + 1)
     }
 
-    /// A hash of what the data is. A resumed run is refused when it differs.
+    /// A hash of the data. A resumed run is refused when it differs.
     fn fingerprint(&self) -> u64;
 }
 

@@ -14,7 +14,7 @@ pub struct Size {
 }
 
 impl Size {
-    /// The longest side that can be asked for: beyond it a side is a slip of the finger.
+    /// Longest side that can be asked for: a longer one is likely a typing error.
     pub const LONGEST: usize = 4096;
 
     pub fn square(side: usize) -> Size {
@@ -46,7 +46,7 @@ impl Size {
         Ok(Size { width: self.width / 2, ..self })
     }
 
-    /// Both sides, squares too.
+    /// Both sides as text, squares too: `256x256`.
     pub fn sides(self) -> String {
         format!("{}x{}", self.width, self.height)
     }
@@ -84,7 +84,7 @@ impl From<Size> for String {
     }
 }
 
-/// What may stand in a file: a bare number or the text of the command line.
+/// A size as it stands in a file: a bare number or the text of the command line.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "an image size is a number such as 256 or a text such as \"512x256\"")]
 enum Written {

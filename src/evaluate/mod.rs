@@ -1,4 +1,4 @@
-//! `pixtape evaluate`: how close a trained generator comes to pictures that it has not seen.
+//! `pixtape evaluate`: the distances between the outputs of a trained generator and the targets of a test set.
 
 mod memory;
 mod pictures;
@@ -29,12 +29,12 @@ pub struct Request {
     pub generator: GeneratorOptions,
 }
 
-/// What was measured, and what came out: `evaluation.json`.
+/// The contents of `evaluation.json`: the subject of the evaluation, and its results.
 #[derive(Debug, Serialize)]
 pub struct Evaluation {
     /// The run or the checkpoint, as it was given.
     pub model: String,
-    /// Which weights, what noise, and where.
+    /// A description of the weights, the noise and the device.
     pub about: String,
     /// The folder, as it was given, and the part of it that was used.
     pub data: String,
@@ -45,7 +45,7 @@ pub struct Evaluation {
     pub images: Vec<Measured>,
 }
 
-/// Each metric over all pairs.
+/// Statistics of each metric over all pairs.
 #[derive(Debug, Serialize)]
 pub struct Summary {
     pub l1: Statistics,
@@ -54,7 +54,7 @@ pub struct Summary {
     pub ssim: Statistics,
 }
 
-/// One pair.
+/// The distances of one pair.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measured {
     pub name: String,
@@ -71,10 +71,10 @@ impl Evaluation {
 }
 
 impl Summary {
-    fn of(images: &[Measured]) -> Summary {
+    fn new(images: &[Measured]) -> Summary {
         let all: Vec<Distances> = images.iter().map(|image| image.distances).collect();
-        let of = |metric| Statistics::of(metric, &all);
-        Summary { l1: of(Metric::L1), psnr: of(Metric::Psnr), ssim: of(Metric::Ssim) }
+        let statistics = |metric| Statistics::new(metric, &all);
+        Summary { l1: statistics(Metric::L1), psnr: statistics(Metric::Psnr), ssim: statistics(Metric::Ssim) }
     }
 
     fn get(&self, metric: Metric) -> &Statistics {
@@ -86,7 +86,7 @@ impl Summary {
     }
 }
 
-/// Translates the inputs of a test set and tells how far the results are from its targets.
+/// Translates the inputs of a test set and prints the distances of the results from its targets.
 ///
 /// # Errors
 /// When the checkpoint or the data cannot be used, or the page cannot be written.
@@ -123,7 +123,7 @@ pub fn run(request: &Request) -> Result<()> {
         split,
         direction: model.direction(),
         image_size: size.to_string(),
-        summary: Summary::of(&images),
+        summary: Summary::new(&images),
         images,
     };
     let json = serde_json::to_string_pretty(&evaluation)?;

@@ -1,4 +1,4 @@
-//! The folder of an evaluation: `index.html`, the pictures that it shows, and `evaluation.json`.
+//! The folder of an evaluation: `index.html`, its pictures, and `evaluation.json`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::base::files::{UNFINISHED, ensure_folder, target, write_whole};
 use crate::data::{Pair, Picture, write_png};
 use crate::report::{EvaluationPage, Row};
 
-/// The pictures of a pair.
+/// Kinds of pictures of a pair.
 const KINDS: [&str; 3] = ["input", "output", "target"];
 
 /// The names of the folder of pictures, the page, and the file of numbers.
@@ -18,18 +18,18 @@ const IMAGES: &str = "images";
 const PAGE: &str = "index.html";
 const NUMBERS: &str = "evaluation.json";
 
-/// A folder that fills with pictures.
+/// The folder of an evaluation while pairs are added.
 pub struct Gallery {
     folder: PathBuf,
     pairs: usize,
 }
 
 impl Gallery {
-    /// To be made at `folder` with the first picture, of pairs that lie in `data`: what fails before leaves all as it
-    /// was. An earlier evaluation there is replaced.
+    /// A gallery at `folder` for the pairs of `data`. The folder is made with the first picture, so that an earlier
+    /// error changes nothing. An earlier evaluation there is replaced.
     ///
     /// # Errors
-    /// When there is something else, which it would be mixed with.
+    /// When the folder holds anything else than an evaluation.
     pub fn new(folder: &Path, data: &Path) -> Result<Gallery> {
         let out = folder.display();
         ensure_folder(folder).context("--out")?;
@@ -76,14 +76,14 @@ impl Gallery {
         Ok(())
     }
 
-    /// Writes the page and the numbers. Returns where the page is.
+    /// Writes the page and the numbers. Returns the path of the page.
     ///
     /// # Errors
     /// When they cannot be written.
     pub fn finish(&self, evaluation: &Evaluation, json: &str) -> Result<PathBuf> {
         let rows = evaluation.images.iter().enumerate();
         let rows: Vec<Row> = rows
-            .map(|(place, image)| Row { name: image.name.clone(), distances: image.distances, files: files(place) })
+            .map(|(index, image)| Row { name: image.name.clone(), distances: image.distances, files: files(index) })
             .collect();
         let about = [format!("{}: {}", evaluation.model, evaluation.about)];
         let page = EvaluationPage { title: &evaluation.title(), about: &about, rows: &rows }.html();
@@ -94,19 +94,19 @@ impl Gallery {
     }
 }
 
-/// By number: names of pairs need not make good or different names of files.
-fn files(place: usize) -> [String; 3] {
-    KINDS.map(|kind| format!("{IMAGES}/{:05}-{kind}.png", place + 1))
+/// Paths of the pictures of pair `index`, by number: names of pairs need not be good or distinct file names.
+fn files(index: usize) -> [String; 3] {
+    KINDS.map(|kind| format!("{IMAGES}/{:05}-{kind}.png", index + 1))
 }
 
-/// Whether a file in [`IMAGES`] is called as one of an evaluation, written or half-written.
+/// True if a file in [`IMAGES`] has the name of an evaluation's picture, finished or not.
 fn is_picture(name: &str) -> bool {
     let name = name.strip_suffix(UNFINISHED).unwrap_or(name);
     let Some((number, kind)) = name.strip_suffix(".png").and_then(|stem| stem.split_once('-')) else { return false };
     number.len() >= 5 && number.bytes().all(|byte| byte.is_ascii_digit()) && KINDS.contains(&kind)
 }
 
-/// Whether `folder` holds nothing, an evaluation, or the pictures of one that was stopped.
+/// True if `folder` is missing or empty, or holds only an evaluation or the pictures of one that was stopped.
 fn is_free(folder: &Path) -> Result<bool> {
     let found = names(folder)?;
     let is_begun = || -> Result<bool> {
@@ -115,7 +115,7 @@ fn is_free(folder: &Path) -> Result<bool> {
     Ok(found.iter().any(|name| name == NUMBERS) || is_begun()?)
 }
 
-/// What is in a folder; nothing when there is none.
+/// Names of the entries of a folder; none if it is missing.
 fn names(folder: &Path) -> Result<Vec<String>> {
     let cannot = || format!("cannot list the folder {}", folder.display());
     if !folder.is_dir() {

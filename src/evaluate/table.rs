@@ -1,10 +1,10 @@
-//! An evaluation in lines for a terminal.
+//! The table of an evaluation for a terminal.
 
 use super::{Evaluation, Measured};
 use crate::base::words::printable;
 use crate::metrics::{Metric, Statistics};
 
-/// Pairs that are named at either end.
+/// Number of the best pairs, and of the worst pairs, that are named.
 const NAMED: usize = 3;
 
 /// Column widths: the name of a metric, and each of its numbers.
@@ -62,7 +62,7 @@ mod tests {
             split: "test/".into(),
             direction: Direction::BToA,
             image_size: "32".into(),
-            summary: Summary::of(&images),
+            summary: Summary::new(&images),
             images,
         };
         let expected = "\

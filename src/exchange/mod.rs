@@ -1,4 +1,4 @@
-//! Coming and going: weights of PyTorch programs, and models for them and for other runtimes.
+//! Weights of PyTorch programs, imported and exported, and models for other runtimes.
 
 pub mod export;
 pub mod import;

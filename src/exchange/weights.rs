@@ -1,4 +1,4 @@
-//! The weights in a file, whoever wrote it: a checkpoint, or bare tensors under the names that PyTorch gives them.
+//! The weights in a file: those of a checkpoint, or bare tensors under the names that PyTorch gives them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,9 +21,10 @@ pub enum Weights {
 pub struct Bare {
     path: PathBuf,
     file: TorchFile,
-    /// The names in the file, and the tensors.
+    /// Tensors by their names in a checkpoint, each with its name in the file.
     tensors: BTreeMap<String, (String, TorchTensor)>,
-    /// Of the generator, if there is one: what it is, and how it was recognised unless `export` says so in the header.
+    /// The generator, if there is one: its description, and a line on its recognition unless `export` described it in
+    /// the header.
     generator: Option<(About, Option<String>)>,
 }
 
@@ -32,7 +33,7 @@ impl Weights {
     ///
     /// # Errors
     /// When it is no safetensors file, or holds no generator that is known.
-    pub fn of_generator(path: &Path) -> Result<Weights> {
+    pub fn open_generator(path: &Path) -> Result<Weights> {
         let reader = Reader::open(path)?;
         if reader.is_checkpoint() {
             return Ok(Weights::Checkpoint(reader));
@@ -49,7 +50,7 @@ impl Weights {
     ///
     /// # Errors
     /// When it is no safetensors file, or holds no network that is known.
-    pub fn of_networks(path: &Path) -> Result<Weights> {
+    pub fn open_networks(path: &Path) -> Result<Weights> {
         let reader = Reader::open(path)?;
         let is_of_network =
             |spec: &TensorSpec| ["generator.", "discriminator."].iter().any(|prefix| spec.name.starts_with(prefix));
@@ -81,7 +82,7 @@ impl Weights {
         }
     }
 
-    /// For weights of another program, a line that says what they are taken for.
+    /// A line that says what weights of another program are taken for; `None` for weights of this program.
     pub fn note(&self) -> Option<String> {
         let Weights::Bare(bare) = self else { return None };
         let (About { generator, origin }, Some(recognised)) = bare.generator.as_ref()? else { return None };

@@ -15,23 +15,23 @@ pub struct Layer {
     output: Tensor,
     parameters: usize,
     multiply_adds: usize,
-    /// Bytes that it writes.
+    /// Bytes that its kernels write.
     written: usize,
-    /// Of a pixel of the output, in pixels of the input.
+    /// Receptive field: side of the square of the input that an output pixel depends on, in pixels.
     field: f64,
 }
 
-/// What a pixel of a region of memory sees of the input: the side of that part, and the distance of neighbours in it.
-struct Seen {
+/// Receptive field of a region of memory: its side, and the distance of neighbours, in pixels of the network's input.
+struct Field {
     region: Region,
     side: f64,
     jump: f64,
 }
 
-/// The layers of the network that `program` records alone, with `input` as what it sees.
+/// The layers of the network that `program` records alone, with `input` as the network's input.
 pub fn layers(program: &Program, parameters: &Parameters, input: Tensor) -> Vec<Layer> {
     let region = |tensor: Tensor| program.buffers().region(tensor);
-    let mut seen = vec![Seen { region: region(input), side: 1.0, jump: 1.0 }];
+    let mut fields = vec![Field { region: region(input), side: 1.0, jump: 1.0 }];
     let mut layers: Vec<Layer> = Vec::new();
     for recorded in program.steps() {
         let reads = recorded.accesses().iter().filter_map(|access| match access {
@@ -57,21 +57,21 @@ pub fn layers(program: &Program, parameters: &Parameters, input: Tensor) -> Vec<
             recorded.accesses().iter().filter(|a| a.writes()).filter_map(|a| Some(a.tensor()?.bytes())).sum::<usize>();
         let side_of = |tensor: Tensor| tensor.shape[1] as f64;
         let inputs = activations.iter().filter_map(|&tensor| {
-            let overlapping = seen.iter().filter(|seen| seen.region.overlaps(&region(tensor)));
+            let overlapping = fields.iter().filter(|field| field.region.overlaps(&region(tensor)));
             let widest = overlapping.max_by(|a, b| a.side.total_cmp(&b.side))?;
             Some((widest.side, widest.jump, whole(side_of(tensor) / side_of(output))))
         });
         if let Some((side, jump, shrinking)) = inputs.max_by(|a, b| a.0.total_cmp(&b.0)) {
             let taps = recorded.step().receptive_field() as f64;
             let side = side + (taps - 1.0) * jump;
-            seen.push(Seen { region: region(output), side, jump: jump * shrinking });
+            fields.push(Field { region: region(output), side, jump: jump * shrinking });
             (layer.output, layer.field) = (output, side);
         }
     }
     layers
 }
 
-/// The factor by which the output is smaller, or one part in how many: borders that a convolution loses or adds do not
+/// A ratio of sides as a whole number, or one over a whole number: borders that a convolution loses or adds do not
 /// count.
 fn whole(shrinking: f64) -> f64 {
     if shrinking >= 1.0 { shrinking.round() } else { 1.0 / (1.0 / shrinking).round() }
@@ -81,7 +81,7 @@ fn whole(shrinking: f64) -> f64 {
 pub fn describe(layers: &[Layer]) -> Vec<String> {
     let heads = ["layer", "kernels", "output", "parameters", "multiply-adds", "activations", "field"];
     let mut rows = vec![heads.map(str::to_owned)];
-    let sum = |of: fn(&Layer) -> usize| layers.iter().map(of).sum::<usize>();
+    let sum = |count: fn(&Layer) -> usize| layers.iter().map(count).sum::<usize>();
     for layer in layers {
         rows.push([
             layer.name.clone(),

@@ -1,4 +1,4 @@
-//! The memory plan of a training step: what stays from one step to the next, and the arena that the rest shares.
+//! The memory plan of a training step: the buffers that stay from one step to the next, and the arena of all others.
 
 use super::{bytes, grid, table};
 use crate::engine::access::Access;
@@ -8,7 +8,7 @@ use crate::engine::program::{Buffer, Lifetime, Program};
 use crate::engine::tensor::{BufferId, DType};
 use crate::gan::{Trained, TrainingStep};
 
-/// Buffers that are shown unless all are.
+/// Number of buffers that are shown, unless all are.
 const LARGEST: usize = 10;
 
 struct Row {
@@ -24,7 +24,7 @@ pub fn describe(recorded: &TrainingStep, all: bool) -> Vec<String> {
     let program = &recorded.program;
     let plan = Plan::new(program, &Dependencies::of(program), DType::bytes);
     let (persistent, total) = (plan.persistent(), plan.total());
-    let alone: usize = of(program, Lifetime::Transient).map(bytes_of).sum();
+    let alone: usize = buffers(program, Lifetime::Transient).map(bytes_of).sum();
     let mut lines = vec![
         format!("Memory: {} in one arena", bytes(total)),
         format!("  {} stay from step to step (parameters, gradients, moments, pictures)", bytes(persistent)),
@@ -57,7 +57,7 @@ pub fn describe(recorded: &TrainingStep, all: bool) -> Vec<String> {
     lines
 }
 
-fn of(program: &Program, lifetime: Lifetime) -> impl Iterator<Item = &Buffer> {
+fn buffers(program: &Program, lifetime: Lifetime) -> impl Iterator<Item = &Buffer> {
     program.buffers().iter().map(|(_, buffer)| buffer).filter(move |buffer| buffer.lifetime == lifetime)
 }
 
@@ -65,7 +65,7 @@ fn bytes_of(buffer: &Buffer) -> usize {
     buffer.count() * buffer.dtype.bytes()
 }
 
-/// What is told of a buffer; `None` of one that no step touches.
+/// The row of a buffer; `None` if no step touches it.
 fn row(recorded: &TrainingStep, plan: &Plan, id: BufferId) -> Option<Row> {
     let touches = |index: usize| {
         let tensors = recorded.program.steps()[index].accesses().iter().filter_map(Access::tensor);

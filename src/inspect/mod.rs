@@ -1,4 +1,4 @@
-//! `pixtape inspect`: what a run or a recipe is made of, read off the recorded program itself.
+//! `pixtape inspect`: layers, steps and memory of a run or a recipe, read off the recorded program itself.
 
 mod layers;
 mod memory;
@@ -28,10 +28,10 @@ pub struct Request {
 
 /// The subject of an inspection.
 struct Subject {
-    /// Its name and origin, in a line.
+    /// Name and origin, in a line.
     title: String,
     objective: Pix2Pix,
-    /// False of weights that no run has trained: of these the generator alone is known.
+    /// False for weights without a run: of these the generator alone is known.
     is_trained: bool,
 }
 
@@ -40,7 +40,7 @@ struct Subject {
 /// # Errors
 /// When there is no such run, file or recipe.
 pub fn run(request: &Request) -> Result<()> {
-    let subject = Subject::of(&request.what)?;
+    let subject = Subject::find(&request.what)?;
     let mut lines = vec![subject.title.clone()];
     let networks = subject.objective.networks();
     for network in &networks[..if subject.is_trained { networks.len() } else { 1 }] {
@@ -62,7 +62,7 @@ pub fn run(request: &Request) -> Result<()> {
 }
 
 impl Subject {
-    fn of(what: &str) -> Result<Subject> {
+    fn find(what: &str) -> Result<Subject> {
         if let Ok(recipe) = Recipe::from_str(what, false) {
             let options = TrainOptions {
                 recipe: Some(recipe),
@@ -75,13 +75,13 @@ impl Subject {
         }
         let recipes: Vec<String> = Recipe::value_variants().iter().map(|&recipe| value_name(recipe)).collect();
         let file = resolve(Path::new(what)).with_context(|| format!("{what} is no recipe ({})", recipes.join(", ")))?;
-        let about = Weights::of_generator(&file)?.about()?;
+        let about = Weights::open_generator(&file)?.about()?;
         let recipe = value_name(about.generator.recipe);
         let title = format!("{}: {}, recipe {recipe}", file.display(), about.describe());
         match about.origin {
             Origin::Run(meta) => Ok(Subject::of_config(title, &meta.config)),
             Origin::Import { .. } => {
-                // Larger where it is deeper: the smallest picture that it can halve so often.
+                // A deeper generator needs a larger picture: the smallest that it can halve so often.
                 let side = PUBLISHED_SIDE.max(1 << about.generator.depth);
                 let published = Pix2Pix::published(about.generator.recipe);
                 let objective = Pix2Pix { generator: about.generator, height: side, width: side, ..published };
@@ -121,13 +121,13 @@ fn bytes(number: usize) -> String {
     }
 }
 
-/// Height, width and channels, with the images in front where there are several.
+/// Height, width and channels, behind the number of images if there are several.
 fn grid([images, height, width, channels]: Shape) -> String {
     let grid = format!("{height}x{width}x{channels}");
     if images == 1 { grid } else { format!("{images} x {grid}") }
 }
 
-/// Rows in columns as wide as need be: the first `left` are flush left, the others flush right.
+/// Rows with aligned columns: the first `left` columns are flush left, the others flush right.
 fn table<const N: usize>(rows: &[[String; N]], left: usize) -> Vec<String> {
     let widths: Vec<usize> =
         (0..N).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();

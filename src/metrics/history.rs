@@ -18,7 +18,7 @@ pub struct Validation {
 
 /// The best by `metric`; the earliest of equal ones.
 pub fn best(history: &[Validation], metric: Metric) -> Option<&Validation> {
-    let is_number = |validation: &&Validation| !metric.of(&validation.mean).is_nan();
+    let is_number = |validation: &&Validation| !metric.value(&validation.mean).is_nan();
     history
         .iter()
         .filter(is_number)

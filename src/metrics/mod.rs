@@ -1,4 +1,4 @@
-//! How far two pictures are apart. Pictures are `[h, w, c]` with values in [-1, 1], as the networks use them.
+//! Distances between two pictures. Pictures are `[h, w, c]` with values in [-1, 1], as the networks use them.
 
 mod history;
 mod ssim;
@@ -12,16 +12,16 @@ pub use ssim::{WINDOW, ssim};
 /// The distances of a picture from the one that it should be, or their means over many pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Distances {
-    /// See [`l1`].
+    /// Mean absolute error, see [`l1`].
     pub l1: f64,
-    /// See [`psnr`]. JSON has no infinity: there the one of equal pictures is `null`.
+    /// Peak signal-to-noise ratio in dB, see [`psnr`]. In JSON the infinity of equal pictures is `null`.
     #[serde(with = "infinity_as_null")]
     pub psnr: f64,
-    /// See [`ssim()`].
+    /// Structural similarity, see [`ssim()`].
     pub ssim: f64,
 }
 
-/// One of the distances: by which pictures, or states of a network, are put in order.
+/// A metric, by which pictures, or states of a network, are put in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Metric {
@@ -36,7 +36,7 @@ pub enum Metric {
 impl Metric {
     pub const ALL: [Metric; 3] = [Metric::L1, Metric::Psnr, Metric::Ssim];
 
-    /// As it is printed.
+    /// Name of the metric.
     pub fn name(self) -> &'static str {
         match self {
             Metric::L1 => "L1",
@@ -45,7 +45,7 @@ impl Metric {
         }
     }
 
-    /// For who does not know it.
+    /// Explanation of the metric.
     pub fn meaning(self) -> &'static str {
         match self {
             Metric::L1 => "mean absolute error on the scale from -1 to 1; lower is better",
@@ -58,7 +58,7 @@ impl Metric {
         self == Metric::L1
     }
 
-    pub fn of(self, distances: &Distances) -> f64 {
+    pub fn value(self, distances: &Distances) -> f64 {
         match self {
             Metric::L1 => distances.l1,
             Metric::Psnr => distances.psnr,
@@ -66,13 +66,13 @@ impl Metric {
         }
     }
 
-    /// Whether `a` is better than `b`; what is no number is never better.
+    /// True if `a` is better than `b`. NaN is never better.
     pub fn is_better(self, a: &Distances, b: &Distances) -> bool {
-        let (a, b) = (self.of(a), self.of(b));
+        let (a, b) = (self.value(a), self.value(b));
         if self.lower_is_better() { a < b } else { a > b }
     }
 
-    /// With as many digits as can be compared.
+    /// `value` with as many digits as can be compared.
     pub fn format(self, value: f64) -> String {
         match self {
             Metric::Psnr => format!("{value:.2}"),
@@ -82,7 +82,7 @@ impl Metric {
 }
 
 impl Distances {
-    /// Of the pictures `a` and `b` of `shape`, `[h, w, c]`.
+    /// Distances between the pictures `a` and `b` of `shape`, `[h, w, c]`.
     ///
     /// # Panics
     /// As [`ssim()`] does.
@@ -93,17 +93,17 @@ impl Distances {
     /// The mean of each distance. Equal pictures, whose PSNR is infinite, are left out of the mean of the PSNR, which
     /// would be infinite with them, unless there are no others.
     pub fn mean(all: &[Distances]) -> Distances {
-        let mean = |metric| Statistics::of(metric, all).mean;
+        let mean = |metric| Statistics::new(metric, all).mean;
         Distances { l1: mean(Metric::L1), psnr: mean(Metric::Psnr), ssim: mean(Metric::Ssim) }
     }
 }
 
-/// How one distance is spread over many pictures.
+/// Statistics of one metric over many pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Statistics {
     #[serde(with = "infinity_as_null")]
     pub mean: f64,
-    /// The standard deviation of these very pictures: the root of the mean squared distance from the mean.
+    /// Standard deviation of these very pictures: the root of the mean squared distance from the mean.
     pub deviation: f64,
     #[serde(with = "infinity_as_null")]
     pub min: f64,
@@ -112,9 +112,10 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Mean and deviation are those of the finite values, if there are any: see [`Distances::mean`].
-    pub fn of(metric: Metric, all: &[Distances]) -> Statistics {
-        let values = || all.iter().map(|distances| metric.of(distances));
+    /// Statistics of `metric` over `all`. Mean and deviation are those of the finite values, if there are any: see
+    /// [`Distances::mean`].
+    pub fn new(metric: Metric, all: &[Distances]) -> Statistics {
+        let values = || all.iter().map(|distances| metric.value(distances));
         let finite: Vec<f64> = values().filter(|value| *value != f64::INFINITY).collect();
         let mean_of = |sum: f64| sum / finite.len() as f64;
         let (mean, deviation) = if finite.is_empty() {
@@ -139,9 +140,9 @@ pub fn psnr(a: &[f32], b: &[f32]) -> f64 {
     10.0 * (4.0 / mean(a, b, |error| error * error)).log10()
 }
 
-fn mean(a: &[f32], b: &[f32], of: impl Fn(f64) -> f64) -> f64 {
+fn mean(a: &[f32], b: &[f32], term: impl Fn(f64) -> f64) -> f64 {
     assert_eq!(a.len(), b.len(), "pictures of one size");
-    let sum: f64 = a.iter().zip(b).map(|(&a, &b)| of(f64::from(a) - f64::from(b))).sum();
+    let sum: f64 = a.iter().zip(b).map(|(&a, &b)| term(f64::from(a) - f64::from(b))).sum();
     sum / a.len() as f64
 }
 
@@ -174,7 +175,7 @@ mod tests {
     fn equal_pictures_do_not_hide_the_others() {
         let with = |psnr| Distances { l1: 0.5, psnr, ssim: 0.25 };
         let all = [with(10.0), with(f64::INFINITY), with(14.0)];
-        let Statistics { mean, deviation, min, max } = Statistics::of(Metric::Psnr, &all);
+        let Statistics { mean, deviation, min, max } = Statistics::new(Metric::Psnr, &all);
         assert_eq!((mean, deviation, min, max), (12.0, 2.0, 10.0, f64::INFINITY));
         assert_eq!(Distances::mean(&all), with(12.0));
         assert_eq!(Distances::mean(&all[1..2]), with(f64::INFINITY));

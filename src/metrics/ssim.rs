@@ -1,8 +1,8 @@
 //! Structural similarity: how alike two pictures are in brightness, contrast and structure, window by window.
 //!
-//! As in "Image Quality Assessment: From Error Visibility to Structural Similarity" (Wang, Bovik, Sheikh, Simoncelli,
-//! 2004): windows of 11x11 weighted by a Gaussian of deviation 1.5, K1 = 0.01, K2 = 0.03, and the mean over all windows
-//! that lie inside of the picture. A picture of several channels has the mean of its channels.
+//! The definition is that of "Image Quality Assessment: From Error Visibility to Structural Similarity" (Wang, Bovik,
+//! Sheikh, Simoncelli, 2004): windows of 11x11 weighted by a Gaussian of deviation 1.5, K1 = 0.01, K2 = 0.03, and the
+//! mean over all windows that lie inside of the picture. A picture of several channels has the mean of its channels.
 //!
 //! The window is separable: weighted sums down the columns, then along the row. Instead of the pictures x and y
 //! themselves it runs over their sum and difference, s and d: x y = (s^2 - d^2) / 4 and x^2 + y^2 = (s^2 + d^2) / 2 are
@@ -34,8 +34,8 @@ pub fn ssim(a: &[f32], b: &[f32], [h, w, c]: [usize; 3]) -> f64 {
                 vectorized(
                     #[inline(always)]
                     || {
-                        down(a, b, &weights, columns);
-                        along(columns, c, &weights)
+                        vertical_sums(a, b, &weights, columns);
+                        row_similarity(columns, c, &weights)
                     },
                 )
             },
@@ -46,7 +46,7 @@ pub fn ssim(a: &[f32], b: &[f32], [h, w, c]: [usize; 3]) -> f64 {
 
 /// The weighted sums of s, d, s^2 and d^2 over the rows of `a` and `b`, for every column.
 #[inline(always)]
-fn down(a: &[f32], b: &[f32], weights: &[f64; WINDOW], columns: &mut [[f64; 4]]) {
+fn vertical_sums(a: &[f32], b: &[f32], weights: &[f64; WINDOW], columns: &mut [[f64; 4]]) {
     columns.fill([0.0; 4]);
     let stride = columns.len();
     for ((a, b), &weight) in a.chunks_exact(stride).zip(b.chunks_exact(stride)).zip(weights) {
@@ -62,7 +62,7 @@ fn down(a: &[f32], b: &[f32], weights: &[f64; WINDOW], columns: &mut [[f64; 4]])
 
 /// The sum of the similarities of a row of windows. Neighbours of a channel are `channels` columns apart.
 #[inline(always)]
-fn along(columns: &[[f64; 4]], channels: usize, weights: &[f64; WINDOW]) -> f64 {
+fn row_similarity(columns: &[[f64; 4]], channels: usize, weights: &[f64; WINDOW]) -> f64 {
     let windows = columns.len() - (WINDOW - 1) * channels;
     let mut sum = 0.0;
     for first in 0..windows {
@@ -77,7 +77,7 @@ fn along(columns: &[[f64; 4]], channels: usize, weights: &[f64; WINDOW]) -> f64 
     sum
 }
 
-/// From the means of s, d, s^2 and d^2.
+/// The similarity of a window, from the means of s, d, s^2 and d^2.
 #[inline(always)]
 fn similarity([s, d, ss, dd]: [f64; 4]) -> f64 {
     let product_of_means = (s * s - d * d) / 4.0;

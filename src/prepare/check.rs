@@ -1,4 +1,4 @@
-//! `pixtape data check`: what there is in a folder, and whether it can be trained on.
+//! `pixtape data check`: a report on a folder, and the faults that keep it from use.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -20,16 +20,16 @@ pub struct Request {
     pub load_size: Option<Size>,
 }
 
-/// Decodes all pairs of `request.dir` and prints what was found.
+/// Decodes all pairs of `request.dir` and prints a report.
 ///
 /// # Errors
-/// When there are no pairs, or some that cannot be used: after what was found has been printed.
+/// When there are no pairs, or some that cannot be used. The report is printed first.
 pub fn run(request: &Request) -> Result<()> {
     if let Some(load) = request.load_size {
         ensure!(
             request.preprocess == Some(Preprocess::ScaleWidthAndCrop),
-            "--load-size {load}: only with --preprocess scale-width-and-crop does it decide which files can be used; leave it \
-             out, or use that"
+            "--load-size {load}: only with --preprocess scale-width-and-crop does it decide which files can be used; \
+             leave it out, or use that"
         );
     }
     let options = TrainOptions {

@@ -1,7 +1,7 @@
-//! Getting data ready: what `pixtape data` does.
+//! Data preparation: the commands of `pixtape data`.
 //!
-//! Each command fills a `new_folder` that gets its name when all of it is there, so whatever bears the name is whole.
-//! All that is wrong with the input is said at once.
+//! Each command fills a `new_folder`, which gets its name when it is complete, so a folder of that name is complete.
+//! All faults of the input are reported at once.
 
 pub mod check;
 pub mod fetch;
@@ -22,7 +22,7 @@ use crate::data::finding::listing::{NOT_LOOKED_INTO, pictures, skip_folders};
 use crate::data::{Picture, Size};
 use new_folder::{ensure_free, new_folder};
 
-/// The pictures in each of the [`PARTS`] of a folder that has any. What else there is goes to `skipped`.
+/// The pictures in each of the [`PARTS`] of a folder that has any. All other entries are added to `skipped`.
 ///
 /// # Errors
 /// When there is no such folder, or no picture in any part.
@@ -47,13 +47,13 @@ fn parts(dir: &Path, skipped: &mut Vec<(PathBuf, String)>) -> Result<Vec<(&'stat
     Ok(found)
 }
 
-/// Names what a folder holds that a command makes nothing of, each with the reason.
+/// Prints the files that a command leaves out, each with the reason.
 fn say_left_out(skipped: &[(PathBuf, String)]) {
     let lines = skipped.iter().map(|(path, why)| format!("{}: {why}", path.display()));
     first(lines, MOST_NAMED).iter().for_each(|line| say(&format!("Left out: {line}")));
 }
 
-/// Does `one` for each of `jobs`, several at a time, and says how far it is: `what` are the jobs, in the plural.
+/// Runs `one` on each of `jobs`, several at a time, and shows the progress. `what` names the jobs, in the plural.
 ///
 /// # Errors
 /// Naming every job that failed.

@@ -1,8 +1,8 @@
-//! A folder that gets its name when all of it is there.
+//! Atomic creation of a folder: filled under a temporary name, then renamed.
 //!
-//! It grows as `OUT.unfinished/whole`. Beside it lies a lock file, which says that `OUT.unfinished` was made here and,
-//! as long as a command holds the lock, that it is being filled: what a kill left can be told from another command's
-//! work and from a folder of somebody else's, and it alone is cleared away.
+//! The folder grows as `OUT.unfinished/whole`. A lock file beside it marks `OUT.unfinished` as made here and, as long
+//! as a command holds the lock, as being filled. So the remains of a kill can be told from the work of another command
+//! and from a foreign folder, and they alone are cleared away.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ const LOCK: &str = "pixtape.lock";
 /// Asserts that nothing is lost when a folder is made at `out`.
 ///
 /// # Errors
-/// When something is there already; an empty folder is nothing.
+/// When `out` exists already. An empty folder does not count.
 pub fn ensure_free(out: &Path) -> Result<()> {
     let cannot = || format!("cannot look into {}", out.display());
     ensure!(out.file_name().is_some(), "{} is no name for a new folder", out.display());
@@ -32,8 +32,8 @@ pub fn ensure_free(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the folder `out` by having `fill` write into a folder beside it, which is renamed in the end. An error leaves
-/// neither behind; what a kill leaves is replaced the next time.
+/// Makes the folder `out`: `fill` writes into a folder beside it, which is renamed in the end. On an error both are
+/// removed; the remains of a kill are replaced the next time.
 ///
 /// # Errors
 /// Those of `fill`, or when `out` is [taken](ensure_free), is being made by another command, or cannot be written.
@@ -56,14 +56,16 @@ pub fn new_folder<T>(out: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Resul
     Ok(value)
 }
 
-/// Where one command at a time makes a folder. Cleared away when it is dropped.
+/// The temporary folder in which one command makes `out`. Removed when it is dropped.
 struct Site {
     dir: PathBuf,
-    /// Locked.
+    /// Lock file, locked.
     _lock: Handle,
 }
 
 impl Site {
+    /// Locks the temporary folder of `out`.
+    ///
     /// # Errors
     /// When another command has it, or there is a folder of its name that was not made here.
     fn take(out: &Path) -> Result<Site> {
@@ -74,7 +76,8 @@ impl Site {
         let is_empty = fs::read_dir(&dir).with_context(cannot)?.next().is_none();
         ensure!(
             is_empty || path.is_file(),
-            "{} is in the way: {} would grow in it, but this program did not make it; rename it or choose another --out",
+            "{} is in the way: {} would grow in it, but this program did not make it; rename it or choose another \
+             --out",
             dir.display(),
             out.display()
         );
@@ -90,8 +93,8 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        // An error of the command is the one to report, and what stays here is replaced the next time: the lock file
-        // goes only after all else, as without it the folder would be somebody else's.
+        // If an error occurs here, the one of the command is the one to report, and the remains are replaced the next
+        // time. The lock file is removed last: a folder without it would count as foreign.
         let whole = self.whole();
         if !whole.exists() || fs::remove_dir_all(whole).is_ok() {
             let _ = fs::remove_file(self.dir.join(LOCK)).and_then(|()| fs::remove_dir(&self.dir));
@@ -152,7 +155,7 @@ mod tests {
         });
         assert_eq!(failed.expect_err("it fails").to_string(), "no more");
         assert_eq!(names(dir.path()), [""; 0]);
-        // Nor is an empty folder in the way, of either name.
+        // An empty folder is not in the way, under either name.
         for name in ["out", "out.unfinished"] {
             fs::create_dir(dir.path().join(name)).expect("a folder for the test");
         }

@@ -1,4 +1,4 @@
-//! `pixtape data pair`: two folders of pictures become one of side-by-side pairs.
+//! `pixtape data pair`: joins two folders of pictures into one of side-by-side pairs.
 
 use std::{
     collections::BTreeMap,
@@ -69,7 +69,7 @@ pub fn run(request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// More problems than these are counted.
+/// Number of problems of a kind that are named; more are counted.
 const NAMED: usize = 5;
 
 struct PairOfFiles {
@@ -79,7 +79,7 @@ struct PairOfFiles {
     b: PathBuf,
 }
 
-/// All pairs, by part and name. Files that are no pictures are named.
+/// All pairs, by part and name. Files that are no pictures are named in a message.
 fn find(request: &Request) -> Result<Vec<PairOfFiles>> {
     let dirs = [&request.a, &request.b];
     let mut skipped = Vec::new();
@@ -130,7 +130,8 @@ fn check_sizes(a: &Path, b: &Path, is_resized: bool) -> Result<()> {
     Ok(())
 }
 
-/// `a` beside `b`, resized if need be, in a picture that can hold the colours, the depth and the transparency of both.
+/// `a` beside `b`, in a picture that can hold the colours, the depth and the transparency of both. `b` is resized if
+/// the sizes differ.
 fn beside_each_other((a, depth_a): (Picture, Depth), (b, depth_b): (Picture, Depth)) -> DynamicImage {
     let any = |has: fn(usize) -> bool| has(a.channels) || has(b.channels);
     let channels = match (any(|channels| channels > 2), any(|channels| channels % 2 == 0)) {
@@ -154,8 +155,9 @@ mod tests {
     use super::*;
 
     fn join(a: &DynamicImage, b: &DynamicImage) -> DynamicImage {
-        let picture =
-            |image: &DynamicImage| (Picture::from_image(image.clone()).expect("8 or 16 bits"), Depth::of(image));
+        let picture = |image: &DynamicImage| {
+            (Picture::from_image(image.clone()).expect("8 or 16 bits"), Depth::from_image(image))
+        };
         beside_each_other(picture(a), picture(b))
     }
 

@@ -1,4 +1,4 @@
-//! `pixtape data split`: pairs are divided into train/, val/ and test/.
+//! `pixtape data split`: divides pairs into train/, val/ and test/.
 
 use std::{
     fs,
@@ -59,14 +59,15 @@ pub fn run(request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// Where the files of a pair go, below the new folder.
+/// Paths of the files of a pair below the new folder.
 fn targets(source: &Source, found: &Found, part: &str) -> Vec<PathBuf> {
     let sides: &[&str] = if matches!(found.layout, Layout::Folders(_)) { &["A", "B"] } else { &["", ""] };
     let target = |(file, side): (&PathBuf, &&str)| Path::new(side).join(part).join(found.below_side(file));
     source.files().iter().zip(sides).map(target).collect()
 }
 
-/// The pairs of a flat folder, `shape` being that of the images that they are for. Files that belong to none are named.
+/// The pairs of a flat folder. `shape` is that of the images that they are for. Files that belong to no pair are named
+/// in a message.
 fn find(dir: &Path, shape: Size) -> Result<Found> {
     let found = layout::find(dir)?;
     for part in ["train", "val", "test"] {
@@ -79,9 +80,9 @@ fn find(dir: &Path, shape: Size) -> Result<Found> {
     Ok(found)
 }
 
-/// The part of each of `pairs` pairs.
+/// The name of the part of each of `pairs` pairs.
 fn divide(pairs: usize, request: &Request) -> Result<Vec<&'static str>> {
-    // Whoever asks for a part gets at least one pair.
+    // A part that was asked for gets at least one pair.
     let part = |share: f64| ((pairs as f64 * share).round() as usize).max(usize::from(share > 0.0));
     let (val, test) = (part(request.val), part(request.test));
     ensure!(

@@ -12,15 +12,15 @@ const BOTTOM: f64 = 26.0;
 /// A quantity over a run. Points are x and y, with x ascending.
 pub struct Chart<'a> {
     pub title: &'a str,
-    /// What the quantity is, and which way is better.
+    /// The quantity in words, and its better direction.
     pub note: &'a str,
-    /// What x counts.
+    /// The quantity on the x axis.
     pub x: &'a str,
-    /// The curve that is looked at.
+    /// The main curve.
     pub line: &'a [[f64; 2]],
-    /// The noisy one that it was made from; empty when there is none.
+    /// The noisy curve that the main one was smoothed from; empty if there is none.
     pub faint: &'a [[f64; 2]],
-    /// A point to point out, and what it is.
+    /// A point to mark, and its label.
     pub mark: Option<([f64; 2], &'a str)>,
 }
 
@@ -28,7 +28,7 @@ impl Chart<'_> {
     pub fn svg(&self) -> Markup {
         let x = self.x_range();
         let y = self.y_range();
-        let place = |[at, value]: [f64; 2]| {
+        let position = |[at, value]: [f64; 2]| {
             let [left, right] = [LEFT, SIDES[0] - RIGHT];
             let [bottom, top] = [SIDES[1] - BOTTOM, TOP];
             [
@@ -38,7 +38,7 @@ impl Chart<'_> {
         };
         let line = |points: &[[f64; 2]]| -> String {
             let finite = points.iter().filter(|[_, value]| value.is_finite());
-            finite.map(|&point| place(point)).map(|[x, y]| format!("{x:.1},{y:.1} ")).collect()
+            finite.map(|&point| position(point)).map(|[x, y]| format!("{x:.1},{y:.1} ")).collect()
         };
         let last = self.line.iter().rfind(|point| point[1].is_finite());
         html! {
@@ -48,16 +48,17 @@ impl Chart<'_> {
                     @if let Some(last) = last { output { (short(last[1])) } }
                     span { (self.note) }
                 }
-                // What the script needs to read values off the curve.
+                // The script reads values off the curve with these numbers.
                 svg viewBox={ "0 0 " (SIDES[0]) " " (SIDES[1]) } role="img" aria-label=(self.title) data-x=(self.x)
-                    data-range={ (x[0]) " " (x[1]) " " (y[0]) " " (y[1]) } data-plot={ (LEFT) " " (SIDES[0] - RIGHT) " " (SIDES[1] - BOTTOM) " " (TOP) } {
+                    data-range={ (x[0]) " " (x[1]) " " (y[0]) " " (y[1]) }
+                    data-plot={ (LEFT) " " (SIDES[0] - RIGHT) " " (SIDES[1] - BOTTOM) " " (TOP) } {
                     @for tick in ticks(y, 4) {
-                        @let [_, at] = place([x[0], tick]);
+                        @let [_, at] = position([x[0], tick]);
                         line.grid x1=(LEFT) x2=(SIDES[0] - RIGHT) y1=(round(at)) y2=(round(at)) {}
                         text.y x=(LEFT - 6.0) y=(round(at + 3.5)) { (short(tick)) }
                     }
                     @for tick in ticks(x, 6).into_iter().filter(|tick| tick.fract() == 0.0) {
-                        @let [at, _] = place([tick, y[0]]);
+                        @let [at, _] = position([tick, y[0]]);
                         text.x x=(round(at)) y=(SIDES[1] - BOTTOM + 17.0) { (short(tick)) }
                     }
                     svg x=(LEFT) y=(TOP) width=(SIDES[0] - LEFT - RIGHT) height=(SIDES[1] - TOP - BOTTOM)
@@ -65,8 +66,8 @@ impl Chart<'_> {
                         @if !self.faint.is_empty() { polyline.faint points=(line(self.faint)) {} }
                         polyline.line points=(line(self.line)) {}
                     }
-                    @if self.line.len() == 1 && let Some(&only) = last { (dot(place(only), "only", self.title)) }
-                    @if let Some((point, what)) = self.mark { (dot(place(point), "mark", what)) }
+                    @if self.line.len() == 1 && let Some(&only) = last { (dot(position(only), "only", self.title)) }
+                    @if let Some((point, what)) = self.mark { (dot(position(point), "mark", what)) }
                     line.cursor y1=(TOP) y2=(SIDES[1] - BOTTOM) visibility="hidden" {}
                 }
             }
@@ -78,7 +79,7 @@ impl Chart<'_> {
         if ends[0] < ends[1] { ends } else { [ends[0] - 1.0, ends[0] + 1.0] }
     }
 
-    /// All of the line, and of the faint one what is not far out: single steps may be wild.
+    /// The range of y: all of the line, and the faint curve without outliers, as single steps may be wild.
     fn y_range(&self) -> [f64; 2] {
         let mut faint: Vec<f64> = self.faint.iter().map(|point| point[1]).filter(|value| value.is_finite()).collect();
         faint.sort_unstable_by(f64::total_cmp);
@@ -111,12 +112,12 @@ fn ticks([low, high]: [f64; 2], count: usize) -> Vec<f64> {
     let raw = (high - low) / count as f64;
     let power = 10f64.powf(raw.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|&step| step >= raw).unwrap_or(raw);
-    // Counted in whole steps: sums of 0.1 are not what they are called.
+    // Ticks are counted in whole steps: repeated sums of 0.1 miss round numbers.
     let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
     (first..=last).map(|n| n as f64 * step).collect()
 }
 
-/// A number in few characters: four digits that count, thousands as k and M.
+/// A number in few characters: four significant digits, thousands as k and M.
 pub fn short(value: f64) -> String {
     let (value, unit) = match value.abs() {
         size if size >= 1e7 => (value / 1e6, "M"),

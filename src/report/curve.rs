@@ -1,14 +1,14 @@
-//! A curve of any length in little memory: neighbouring values are put together as it grows.
+//! A curve of any length in bounded memory: neighbouring values are averaged as it grows.
 
-/// The most points of a curve; a chart is not wider in pixels.
+/// Most points of a curve; a chart is not wider in pixels.
 const MOST: u64 = 512;
 
 /// Values over the steps of a run, as means over equally many steps each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curve {
-    /// Of the steps `i * width + 1..=(i + 1) * width`; the number of steps that had a value, and their sum.
+    /// Number of steps that had a value, and sum of the values, for the steps `i * width + 1..=(i + 1) * width`.
     points: Vec<(u64, f64)>,
-    /// A power of two, once there are points.
+    /// Steps in a point: a power of two, once there are points.
     width: u64,
 }
 
@@ -20,18 +20,18 @@ impl Curve {
             self.points = self.points.chunks(2).map(|pair| pair.iter().fold((0, 0.0), put_together)).collect();
             self.width *= 2;
         }
-        let place = ((step - 1) / self.width) as usize;
-        if self.points.len() <= place {
-            self.points.resize(place + 1, (0, 0.0));
+        let index = ((step - 1) / self.width) as usize;
+        if self.points.len() <= index {
+            self.points.resize(index + 1, (0, 0.0));
         }
-        self.points[place] = put_together(self.points[place], &(1, value));
+        self.points[index] = put_together(self.points[index], &(1, value));
     }
 
-    /// Steps and values, in order: the last step of each point that has a value, and its mean.
+    /// Steps and values, in order: the last step of each point that has a value, and the mean of its values.
     pub fn points(&self) -> Vec<[f64; 2]> {
-        let step = |place: usize| ((place as u64 + 1) * self.width) as f64;
+        let step = |index: usize| ((index as u64 + 1) * self.width) as f64;
         let points = self.points.iter().enumerate().filter(|(_, (count, _))| *count > 0);
-        points.map(|(place, &(count, sum))| [step(place), sum / count as f64]).collect()
+        points.map(|(index, &(count, sum))| [step(index), sum / count as f64]).collect()
     }
 }
 
@@ -72,7 +72,7 @@ mod tests {
         let points = curve.points();
         assert_eq!(points.len(), (2 * MOST + 2).div_ceil(4) as usize);
         assert_eq!(points[..2], [[4.0, 2.5], [8.0, 6.5]]);
-        // The last one is not full yet.
+        // The last point is not full yet.
         assert_eq!(points[points.len() - 1][1], (2 * MOST) as f64 + 1.5);
     }
 
@@ -85,7 +85,7 @@ mod tests {
         };
         let late = whole(4000).points();
         let whole = whole(1).points();
-        // A curve that begins later has no values before.
+        // A curve that begins later has no points before.
         assert_eq!(late[1..], whole[whole.len() - late.len() + 1..]);
     }
 
@@ -93,7 +93,7 @@ mod tests {
     fn smoothing_keeps_a_constant_and_a_straight_line() {
         let line: Vec<[f64; 2]> = (0..40).map(|x| [f64::from(x), 2.0 * f64::from(x)]).collect();
         let smoothed = smooth(&line, 2.0);
-        // Where all neighbours are there.
+        // Points with all their neighbours.
         assert!(line[6..34].iter().zip(&smoothed[6..34]).all(|(a, b)| a[0] == b[0] && (a[1] - b[1]).abs() <= 1e-12));
         assert!(smoothed[0][1] > 0.0);
     }

@@ -1,21 +1,21 @@
 const list = document.querySelector(".pairs");
 const buttons = [...document.querySelectorAll(".sort button")];
-const value = (pair, key) => (key === "place" ? Number(pair.dataset.place) : Number(pair.dataset[key]));
-let [key, worstFirst] = ["place", false];
+const value = (pair, key) => (key === "index" ? Number(pair.dataset.index) : Number(pair.dataset[key]));
+let [key, worstFirst] = ["index", false];
 
 const sort = () => {
-  const lowerIsBetter = key === "l1" || key === "place";
+  const lowerIsBetter = key === "l1" || key === "index";
   const sign = lowerIsBetter === worstFirst ? -1 : 1;
   const pairs = [...list.children];
   pairs.sort((a, b) => {
     const [x, y] = [value(a, key), value(b, key)];
-    return (x === y ? 0 : sign * (x < y ? -1 : 1)) || a.dataset.place - b.dataset.place;
+    return (x === y ? 0 : sign * (x < y ? -1 : 1)) || a.dataset.index - b.dataset.index;
   });
   list.append(...pairs);
   for (const button of buttons) {
     const chosen = button.dataset.key === key;
     button.setAttribute("aria-pressed", chosen);
-    const order = key === "place" ? (worstFirst ? " ↑" : " ↓") : (worstFirst ? ", worst first" : ", best first");
+    const order = key === "index" ? (worstFirst ? " ↑" : " ↓") : (worstFirst ? ", worst first" : ", best first");
     button.textContent = button.dataset.name + (chosen ? order : "");
   }
 };
@@ -23,7 +23,7 @@ const sort = () => {
 for (const button of buttons) {
   button.addEventListener("click", () => {
     // A metric shows its worst pairs first; a second click turns the order round.
-    worstFirst = button.dataset.key === key ? !worstFirst : button.dataset.key !== "place";
+    worstFirst = button.dataset.key === key ? !worstFirst : button.dataset.key !== "index";
     key = button.dataset.key;
     sort();
   });

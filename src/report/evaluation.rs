@@ -1,24 +1,24 @@
-//! The page of an evaluation: input, output and target of every pair, to be sorted by how far they are apart.
+//! The page of an evaluation: input, output and target of every pair, sortable by each metric.
 
 use maud::{Markup, html};
 
 use super::page;
 use crate::metrics::{Distances, Metric, Statistics};
 
-/// What is to be shown of an evaluation.
+/// Contents of the page.
 pub struct EvaluationPage<'a> {
-    /// What was measured, in a few words, and in lines below.
+    /// The subject of the evaluation, in a few words, and in lines below.
     pub title: &'a str,
     pub about: &'a [String],
     pub rows: &'a [Row],
 }
 
-/// A pair and how far its output is from its target.
+/// A pair and the distances of its output from its target.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub name: String,
     pub distances: Distances,
-    /// The files of input, output and target, as seen from the page.
+    /// Paths of input, output and target, relative to the page.
     pub files: [String; 3],
 }
 
@@ -30,12 +30,12 @@ impl EvaluationPage<'_> {
             (self.table())
             div.sort {
                 span.soft { "Sort by" }
-                button type="button" data-key="place" data-name="name" { "name" }
+                button type="button" data-key="index" data-name="name" { "name" }
                 @for metric in Metric::ALL {
                     button type="button" data-key=(key(metric)) data-name=(metric.name()) { (metric.name()) }
                 }
             }
-            div.pairs { @for (place, row) in self.rows.iter().enumerate() { (self.row(place, row)) } }
+            div.pairs { @for (index, row) in self.rows.iter().enumerate() { (self.row(index, row)) } }
         };
         page(&format!("{} – pixtape", self.title), &body, include_str!("evaluation.js"))
     }
@@ -46,7 +46,7 @@ impl EvaluationPage<'_> {
             div.scroll { table {
                 tr { th {} @for head in ["mean", "deviation", "least", "most"] { th.number { (head) } } th {} }
                 @for metric in Metric::ALL {
-                    @let Statistics { mean, deviation, min, max } = Statistics::of(metric, &all);
+                    @let Statistics { mean, deviation, min, max } = Statistics::new(metric, &all);
                     tr {
                         th { (metric.name()) }
                         @for value in [mean, deviation, min, max] { td.number { (metric.format(value)) } }
@@ -57,15 +57,17 @@ impl EvaluationPage<'_> {
         }
     }
 
-    fn row(&self, place: usize, row: &Row) -> Markup {
+    fn row(&self, index: usize, row: &Row) -> Markup {
         let Distances { l1, psnr, ssim } = row.distances;
-        // The script's name of infinity.
+        // JavaScript's name of infinity.
         let psnr_value = if psnr.is_infinite() { "Infinity".to_owned() } else { psnr.to_string() };
         html! {
-            figure.pair data-place=(place) data-l1=(l1) data-psnr=(psnr_value) data-ssim=(ssim) {
+            figure.pair data-index=(index) data-l1=(l1) data-psnr=(psnr_value) data-ssim=(ssim) {
                 figcaption {
                     b { (row.name) }
-                    @for metric in Metric::ALL { span { (metric.name()) " " (metric.format(metric.of(&row.distances))) } }
+                    @for metric in Metric::ALL {
+                        span { (metric.name()) " " (metric.format(metric.value(&row.distances))) }
+                    }
                 }
                 div { @for (file, what) in row.files.iter().zip(["input", "output", "target"]) {
                     a href=(file) { img src=(file) alt=(what) title=(what) loading="lazy"; }

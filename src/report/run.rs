@@ -13,10 +13,10 @@ use crate::config::TrainConfig;
 use crate::data::Size;
 use crate::metrics::{Metric, Validation, best};
 
-/// The deviation of the Gaussian that smooths the thick line of a loss, as a share of all points.
+/// Deviation of the Gaussian that smooths the thick line of a loss, as a fraction of all points.
 const SMOOTHING: f64 = 0.015;
 
-/// How a run stands.
+/// State of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State<'a> {
     Running,
@@ -27,7 +27,7 @@ pub enum State<'a> {
 }
 
 impl State<'_> {
-    /// In a word, which is also its class on the page.
+    /// One word for the state, also its class on the page.
     fn name(self) -> &'static str {
         match self {
             State::Running => "running",
@@ -38,27 +38,27 @@ impl State<'_> {
     }
 }
 
-/// What is to be shown of a run.
+/// Contents of the page.
 pub struct RunPage<'a> {
     pub config: &'a TrainConfig,
-    /// What it computes on, in words.
+    /// Description of the device.
     pub device: &'a str,
     pub state: State<'a>,
     /// Steps done, and steps in all.
     pub step: u64,
     pub total: u64,
     pub steps_per_epoch: u64,
-    /// The time of writing.
+    /// Time of writing.
     pub written: SystemTime,
-    /// Steps a second since the program was started, once there was one.
+    /// Steps per second since the program was started; `None` before the first step.
     pub speed: Option<f64>,
     pub losses: &'a [LossCurve],
     pub history: &'a [Validation],
-    /// Held-out pairs; 0 where there are none to validate on.
+    /// Number of held-out pairs; 0 if there are none to validate on.
     pub held_out: usize,
-    /// In the order of the steps.
+    /// Sample grids, in the order of the steps.
     pub samples: &'a [Sample],
-    /// The names of the files.
+    /// File names of the checkpoints.
     pub checkpoints: &'a [String],
 }
 
@@ -70,7 +70,7 @@ pub struct LossCurve {
     pub curve: Curve,
 }
 
-/// A picture of what the generator made of the sample pairs.
+/// A sample grid: the generator's outputs for the sample pairs at a step.
 #[derive(Clone, Debug)]
 pub struct Sample {
     pub step: u64,
@@ -114,7 +114,7 @@ impl RunPage<'_> {
         page(&format!("{name} – pixtape"), &body, include_str!("report.js"))
     }
 
-    /// When the page was written, to the second.
+    /// The time at which the page was written, to the second.
     fn written(&self) -> Markup {
         let machine = humantime::format_rfc3339_seconds(self.written).to_string();
         let people = machine.replace('T', " ").replace('Z', " UTC");
@@ -128,7 +128,7 @@ impl RunPage<'_> {
         let epochs = self.total.div_ceil(self.steps_per_epoch);
         let epoch = self.step.div_ceil(self.steps_per_epoch).max(1);
         let speed = self.speed.map_or("–".to_owned(), |speed| format!("{speed:.1} it/s"));
-        // Without the reason for the choice.
+        // The description of the device, without the reason for its choice.
         let device = self.device.split(" (").next().unwrap_or_default();
         let best_metric = best(self.history, config.best_by);
         let tile = |value: &str, what: &str| html! { div.tile { b { (value) } span { (what) } } };
@@ -138,7 +138,7 @@ impl RunPage<'_> {
                 (tile(&speed, &format!("on {device}")))
                 @if let Some(best) = best_metric {
                     (tile(
-                        &config.best_by.format(config.best_by.of(&best.mean)),
+                        &config.best_by.format(config.best_by.value(&best.mean)),
                         &format!("best held-out {}, after epoch {}", config.best_by.name(), best.epoch),
                     ))
                 }
@@ -159,8 +159,8 @@ impl RunPage<'_> {
                     input type="range" min="0" max=(last) value=(last) aria-label="Step of the samples";
                 }
                 div.names { span { "input" } span { "output" } span { "target" } }
-                @for (place, sample) in self.samples.iter().enumerate() {
-                    img src=(sample.address) alt={ "step " (sample.step) } hidden[place != last];
+                @for (index, sample) in self.samples.iter().enumerate() {
+                    img src=(sample.address) alt={ "step " (sample.step) } hidden[index != last];
                 }
             }
         }
@@ -170,7 +170,10 @@ impl RunPage<'_> {
         let pairs = count(self.held_out, "pair");
         if self.held_out == 0 {
             return html! {
-                p { "None: put pairs into " code { "val/" } " beside " code { "train/" } ", or have a share of them held out with " code { "--val-split" } "." }
+                p {
+                    "None: put pairs into " code { "val/" } " beside " code { "train/" }
+                    ", or have a share of them held out with " code { "--val-split" } "."
+                }
             };
         }
         if self.history.is_empty() {
@@ -179,19 +182,24 @@ impl RunPage<'_> {
             } else {
                 format!("epoch {}", self.config.validate_every)
             };
-            return html! { p { "Nothing yet: " (pairs) " are measured for the first time at the end of " (epochs) "." } };
+            return html! {
+                p { "Nothing yet: " (pairs) " are measured for the first time at the end of " (epochs) "." }
+            };
         }
         html! {
-            p { "Means over " (pairs) " that are not trained on. The ring is the best " (self.config.best_by.name()) ", of which " code { "checkpoints/best.safetensors" } " is kept." }
+            p {
+                "Means over " (pairs) " that are not trained on. The ring is the best " (self.config.best_by.name())
+                ", of which " code { "checkpoints/best.safetensors" } " is kept."
+            }
             div.charts { @for metric in Metric::ALL { (self.metric_chart(metric)) } }
         }
     }
 
     fn metric_chart(&self, metric: Metric) -> Markup {
-        let point = |validation: &Validation| [validation.epoch as f64, metric.of(&validation.mean)];
+        let point = |validation: &Validation| [validation.epoch as f64, metric.value(&validation.mean)];
         let line: Vec<[f64; 2]> = self.history.iter().map(point).collect();
         let best = best(self.history, self.config.best_by).filter(|_| metric == self.config.best_by);
-        let what = best.map(|best| format!("{} after epoch {}", metric.format(metric.of(&best.mean)), best.epoch));
+        let what = best.map(|best| format!("{} after epoch {}", metric.format(metric.value(&best.mean)), best.epoch));
         let note = match metric {
             Metric::L1 => "mean absolute error in [-1, 1]; lower is better",
             Metric::Psnr => "dB; higher is better",
@@ -202,7 +210,7 @@ impl RunPage<'_> {
     }
 
     fn settings(&self) -> Markup {
-        // Every setting is written by this program, so that what does not come back as a table is an empty one.
+        // All settings serialise to a table, so the default is never used.
         let table = toml::Table::try_from(self.config).unwrap_or_default();
         html! {
             dl.settings { @for (key, value) in &table {
@@ -216,7 +224,7 @@ impl RunPage<'_> {
             return html! { p { "There is no checkpoint to go on from." } };
         }
         let run = self.config.out.display().to_string();
-        // A path is typed as it is; one that a shell would take apart is quoted.
+        // A path that a shell would split or interpret is quoted.
         let is_plain = run.chars().all(|c| c.is_alphanumeric() || "/._-+:\\".contains(c));
         let run = if is_plain { run } else { format!("'{}'", run.replace('\'', r"'\''")) };
         let is_best = self.checkpoints.iter().any(|name| name == "best.safetensors");
@@ -230,22 +238,28 @@ impl RunPage<'_> {
                 } @else {
                     "# go on after the newest checkpoint\npixtape train --resume " (run)
                 }
-                "\n\n# translate pictures with the newest weights\npixtape translate " (run) " PICTURES --out translated"
-                "\n\n# measure it on other pairs, with a page of all pictures\npixtape evaluate " (run) " --data FOLDER --out evaluation"
+                "\n\n# translate pictures with the newest weights"
+                "\npixtape translate " (run) " PICTURES --out translated"
+                "\n\n# measure it on other pairs, with a page of all pictures"
+                "\npixtape evaluate " (run) " --data FOLDER --out evaluation"
                 @if is_best {
-                    "\n\n# the same with the best weights\npixtape evaluate " (run) "/checkpoints/best.safetensors --data FOLDER --out evaluation-best"
+                    "\n\n# the same with the best weights"
+                    "\npixtape evaluate " (run) "/checkpoints/best.safetensors --data FOLDER --out evaluation-best"
                 }
                 "\n\n# all numbers in TensorBoard\ntensorboard --logdir " (run)
             }
             @if !self.checkpoints.is_empty() {
-                p { "Checkpoints: " @for (n, name) in self.checkpoints.iter().enumerate() { @if n > 0 { ", " } code { (name) } } }
+                p {
+                    "Checkpoints: "
+                    @for (n, name) in self.checkpoints.iter().enumerate() { @if n > 0 { ", " } code { (name) } }
+                }
             }
         }
     }
 }
 
 fn loss_chart(loss: &LossCurve) -> Markup {
-    // The loss that ended a run is no number, and would take its neighbours with it.
+    // A loss that is not finite ends a run, and would spoil the smoothed values around it.
     let points: Vec<[f64; 2]> = loss.curve.points().into_iter().filter(|point| point[1].is_finite()).collect();
     let line = smooth(&points, (SMOOTHING * points.len() as f64).max(0.5));
     Chart { title: loss.title, note: loss.note, x: "step", line: &line, faint: &points, mark: None }.svg()

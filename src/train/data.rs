@@ -1,4 +1,4 @@
-//! The pairs of a run: what it learns from, what it is measured on, and what its samples show.
+//! The pairs of a run: those it trains on, those it is validated on, and those its samples show.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -21,13 +21,13 @@ pub struct Data {
     pub train: Arc<dyn Pairs>,
     pub held_out: Option<Box<dyn Pairs>>,
     pub samples: Vec<Pair>,
-    /// Of a folder.
+    /// Report on the data folder; `None` for the built-in facades.
     pub report: Option<Report>,
 }
 
 impl Data {
-    /// The data of a run, which has taken them before if it `is_resumed`. What is decoded is kept as far as it fits in
-    /// `cache_bytes`.
+    /// Opens the data of a run. If `is_resumed`, the run has accepted its pairs before. Decoded pairs are kept in
+    /// memory as far as they fit in `cache_bytes`.
     ///
     /// # Errors
     /// When a file cannot be used, or there are no pairs.
@@ -50,7 +50,7 @@ impl Data {
         let from: &dyn Pairs = held_out.as_deref().unwrap_or(&*train);
         let samples = (0..from.len().min(samples::ROWS)).map(|index| {
             let Pair { input, target } = from.pair(0, index)?;
-            // Those held out have the image size already.
+            // Held-out pairs have the image size already.
             let [input, target] = [input, target].map(|picture| options.fit.middle(&picture));
             Ok(Pair { input, target })
         });

@@ -33,7 +33,7 @@ pub fn catch() -> Result<()> {
     let install = || {
         let ignored = ignored_signals();
         for &signal in SIGNALS.iter().filter(|&&signal| ignored >> (signal - 1) & 1 == 0) {
-            // In this order: the one that finds the flag set ends the program, and the first one only sets it.
+            // The order counts: the handler that finds the flag set ends the program, and the next one sets it.
             flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&ASKED))
                 .and_then(|_| flag::register(signal, Arc::clone(&ASKED)))
                 .map_err(|error| error.to_string())?;
@@ -43,7 +43,7 @@ pub fn catch() -> Result<()> {
     INSTALLED.get_or_init(install).clone().map_err(|error| anyhow!(error)).context("cannot catch Ctrl-C")
 }
 
-/// Whether somebody asked the run to end.
+/// True once a signal has asked the run to end.
 pub fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }

@@ -1,5 +1,5 @@
-//! The files in which a run tells about itself, beside its checkpoints: `losses.csv`, `metrics.csv`, sample grids,
-//! TensorBoard's event file and `report.html`.
+//! The records of a run beside its checkpoints: `losses.csv`, `metrics.csv`, sample grids, TensorBoard's event file and
+//! `report.html`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,16 +31,16 @@ pub struct Journal {
     log: LossLog,
     events: EventFile,
     terms: Vec<Term>,
-    /// By term.
+    /// A curve for each loss term.
     curves: Vec<Curve>,
     samples: Vec<(usize, Sample)>,
-    /// Samples that the run has drawn.
+    /// Number of samples that the run has drawn.
     drawn: usize,
 }
 
 impl Journal {
-    /// Opens the files of a run for the step after `steps_done`; what they hold of later steps is forgotten. Those of a
-    /// new run are not there yet.
+    /// Opens the files of a run for the step after `steps_done`; rows and samples of later steps are dropped. A new run
+    /// has no files yet.
     ///
     /// # Errors
     /// When one of them cannot be read or written.
@@ -83,11 +83,11 @@ impl Journal {
         samples::save(&samples::path(&self.run, step), grid)?;
         let (jpeg, size) = samples::jpeg(grid)?;
         self.events.image(step, "samples", size, &jpeg)?;
-        // Drawn again by a run that goes on from the very step.
+        // A run that resumes at this very step draws the sample again.
         self.samples.retain(|(_, sample)| sample.step != step);
         self.samples.push((self.drawn, Sample { step, address: address(&jpeg) }));
         self.drawn += 1;
-        self.samples.retain(|(place, _)| is_shown(*place, self.drawn));
+        self.samples.retain(|(index, _)| is_shown(*index, self.drawn));
         Ok(())
     }
 
@@ -115,7 +115,7 @@ impl Journal {
     pub fn validation(&mut self, history: &[Validation]) -> Result<()> {
         if let Some(Validation { step, mean, .. }) = history.last() {
             let tags = Metric::ALL.into_iter().zip(["held_out/l1", "held_out/psnr", "held_out/ssim"]);
-            self.events.scalars(*step, tags.map(|(metric, tag)| (tag.to_owned(), metric.of(mean))))?;
+            self.events.scalars(*step, tags.map(|(metric, tag)| (tag.to_owned(), metric.value(mean))))?;
         }
         self.write_metrics(history)
     }
@@ -128,8 +128,7 @@ impl Journal {
         self.log.sync()
     }
 
-    /// Writes `report.html`, of which `page` knows everything but losses and samples, and hands all other files to the
-    /// operating system.
+    /// Writes `report.html` from `page`, the losses and the samples, and hands all other files to the operating system.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -145,19 +144,19 @@ impl Journal {
         write_whole(&self.run.join(REPORT), html.as_bytes())
     }
 
-    /// Takes up the samples that the run has drawn until a step. They are only shown: one that cannot be read is left
-    /// out.
+    /// Reads the samples that the run has drawn up to a step. They are only for display, so one that cannot be read is
+    /// left out.
     fn read_samples(&mut self, steps_done: u64) {
         let names = fs::read_dir(self.run.join("samples")).into_iter().flatten().flatten();
         let mut steps: Vec<u64> = names.filter_map(|entry| samples::step_of(&entry.file_name())).collect();
         steps.retain(|&step| step <= steps_done);
         steps.sort_unstable();
         self.drawn = steps.len();
-        let shown = steps.iter().enumerate().filter(|(place, _)| is_shown(*place, steps.len()));
+        let shown = steps.iter().enumerate().filter(|(index, _)| is_shown(*index, steps.len()));
         self.samples = shown
-            .filter_map(|(place, &step)| {
+            .filter_map(|(index, &step)| {
                 let grid = read_picture(&samples::path(&self.run, step)).ok()?.0.to_rgb8();
-                Some((place, Sample { step, address: address(&samples::jpeg(&grid).ok()?.0) }))
+                Some((index, Sample { step, address: address(&samples::jpeg(&grid).ok()?.0) }))
             })
             .collect();
     }
@@ -181,11 +180,11 @@ fn address(jpeg: &[u8]) -> String {
     format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg))
 }
 
-/// True if the report shows the sample at `place` of `count`: each of a few, later every second, every fourth and so
-/// on, and always the last one. What is shown has been shown before, so that no picture is made twice.
-fn is_shown(place: usize, count: usize) -> bool {
+/// True if the report shows the sample at `index` of `count`: each of a few, later every second, every fourth and so
+/// on, and always the last one. A sample that is shown was shown before, so that no picture is encoded twice.
+fn is_shown(index: usize, count: usize) -> bool {
     let every = count.div_ceil(MOST_SAMPLES - 1).next_power_of_two();
-    place.is_multiple_of(every) || place + 1 == count
+    index.is_multiple_of(every) || index + 1 == count
 }
 
 #[cfg(test)]
@@ -194,14 +193,14 @@ mod tests {
 
     #[test]
     fn the_report_shows_a_few_samples_that_it_had_already() {
-        let shown = |count: usize| (0..count).filter(|&place| is_shown(place, count)).collect::<Vec<_>>();
+        let shown = |count: usize| (0..count).filter(|&index| is_shown(index, count)).collect::<Vec<_>>();
         assert_eq!(shown(3), [0, 1, 2]);
         assert_eq!(shown(14), [0, 2, 4, 6, 8, 10, 12, 13]);
         let mut before = Vec::new();
         for count in 1..500 {
             let now = shown(count);
             assert!(now.len() <= MOST_SAMPLES && now[0] == 0 && now.contains(&(count - 1)), "{now:?}");
-            assert!(now.iter().all(|place| before.contains(place) || place + 1 == count), "{before:?} {now:?}");
+            assert!(now.iter().all(|index| before.contains(index) || index + 1 == count), "{before:?} {now:?}");
             before = now;
         }
     }

@@ -1,5 +1,5 @@
-//! `losses.csv`: one row for every step, in full. A term that the run does not have is an empty cell; a row of which
-//! only the step is there has been lost.
+//! `losses.csv`: one row for every step, with full precision. A term that the run does not have is an empty cell. A row
+//! with the step alone replaces one that was lost.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, IntoInnerError, Write};
@@ -20,7 +20,7 @@ const FEWEST: usize = 3;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Columns {
     names: Vec<&'static str>,
-    /// By column, the index of its term.
+    /// Index of the term in each column, if the run has it.
     terms: Vec<Option<usize>>,
 }
 
@@ -46,7 +46,7 @@ impl Columns {
     }
 
     /// The number of terms in a table that begins with `header`: all of this run's, or the first of them in one of an
-    /// earlier version. `None` of another table.
+    /// earlier version. `None` for another table.
     pub fn of_header(&self, header: &str) -> Option<usize> {
         (FEWEST..=self.names.len()).find(|&columns| self.header_of(columns) == header)
     }
@@ -63,12 +63,12 @@ impl Columns {
         format!(",{step}{}", ",".repeat(self.names.len()))
     }
 
-    /// A row of `columns` terms with as many as this run has: those of an earlier version stay empty.
+    /// A row of `columns` terms, extended by empty cells to the terms of this run.
     pub fn widened(&self, row: &str, columns: usize) -> String {
         format!("{row}{}", ",".repeat(self.names.len() - columns))
     }
 
-    /// Step and terms' values of a row with `columns` terms. A value is `None` where its cell is empty or missing.
+    /// Step and terms of a row with `columns` terms. A term is `None` if its cell is empty or missing.
     pub fn parse(&self, row: &str, columns: usize) -> Option<(u64, Vec<Option<f32>>)> {
         let cells: Vec<&str> = row.split(',').collect();
         let [epoch, step, losses @ ..] = &cells[..] else { return None };
@@ -91,7 +91,7 @@ impl Columns {
     }
 }
 
-/// The open file. Rows may wait in memory until [`LossLog::sync`].
+/// The open `losses.csv`. Rows may wait in memory until [`LossLog::sync`].
 pub struct LossLog {
     path: PathBuf,
     columns: Columns,
@@ -99,13 +99,13 @@ pub struct LossLog {
 }
 
 impl LossLog {
-    /// Begins the log at `path` with the rows of earlier steps, in place of the one that is there.
+    /// Begins the log at `path` with the rows of earlier steps, replacing the file that is there.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn create(path: &Path, columns: Columns, earlier: &[String]) -> Result<LossLog> {
         let cannot = || format!("cannot write {}", path.display());
-        // A whole new file takes the old one's place, so that a kill in between loses nothing.
+        // The new file replaces the old one as a whole, so that a kill in between loses nothing.
         let written = replace(path, |file| {
             let mut file = BufWriter::new(file);
             writeln!(file, "{}", columns.header())?;

@@ -10,13 +10,13 @@ use crate::data::feeding::loader::batches_at_once;
 use crate::engine::device::Place;
 use crate::gan::TrainingStep;
 
-/// Asserts that there is memory for a run with these settings at `place`. Returns how much of `cache` bytes for decoded
-/// pairs there is beside it.
+/// Asserts that there is memory for a run with these settings on `device`. Returns the part of `cache` bytes, for
+/// decoded pairs, that fits beside it.
 ///
 /// # Errors
-/// When there is not, with the settings that take less.
-pub fn check(config: &TrainConfig, place: Place, cache: usize) -> Result<usize> {
-    let bytes = bytes(config, place)?;
+/// When there is too little; the error names the settings that take less.
+pub fn check(config: &TrainConfig, device: Place, cache: usize) -> Result<usize> {
+    let bytes = bytes(config, device)?;
     let batch = match config.batch {
         1 => "",
         _ => "a smaller --batch (with more --accumulate in its place), ",
@@ -27,11 +27,11 @@ pub fn check(config: &TrainConfig, place: Place, cache: usize) -> Result<usize> 
 }
 
 /// Bytes of memory at most, without the decoded pairs that are kept.
-fn bytes(config: &TrainConfig, place: Place) -> Result<u64> {
+fn bytes(config: &TrainConfig, device: Place) -> Result<u64> {
     let recorded = TrainingStep::record(&config.objective())?;
     let specs = recorded.networks.iter().flat_map(|trained| &trained.parameters.specs);
     let largest = specs.map(|spec| spec.count()).max();
-    // On its way into a checkpoint, and out of one.
+    // Copies of a tensor on its way into a checkpoint, and out of one.
     let tensor = 3 * size_of::<f32>() * largest.unwrap_or(0);
     let (image, load) = (config.image_size.pixels(), config.load_size.pixels());
     let channels = config.in_channels + config.out_channels;
@@ -41,5 +41,5 @@ fn bytes(config: &TrainConfig, place: Place) -> Result<u64> {
     // While held-out pairs are measured.
     let measured = AT_ONCE * image * (pair + size_of::<f32>() * 2 * config.out_channels);
     let pictures = batches + grids + measured;
-    Ok(place.program_bytes(recorded.program, config.device_options()) + (tensor + pictures) as u64)
+    Ok(device.program_bytes(recorded.program, config.device_options()) + (tensor + pictures) as u64)
 }

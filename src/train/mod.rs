@@ -1,4 +1,4 @@
-//! Training: what a step is, and the loop around it.
+//! Training: the step, and the loop around it.
 
 mod data;
 mod interrupt;

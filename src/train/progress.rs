@@ -1,4 +1,4 @@
-//! What a person sees while a run goes on: a bar on a terminal, a plain line every few seconds elsewhere.
+//! The display of a run in progress: a bar on a terminal, a plain line every few seconds elsewhere.
 
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::base::progress::{LINE_EVERY, say};
 use crate::gan::Term;
 
-/// Between two drawings of the losses on the bar; the eye needs no more.
+/// Time between two updates of the losses on the bar; the eye needs no more.
 const BAR_EVERY: Duration = Duration::from_millis(100);
 
 pub struct TrainingProgress {
@@ -22,7 +22,7 @@ pub struct TrainingProgress {
 }
 
 impl TrainingProgress {
-    /// For the steps after `done`, up to `total` steps in `epochs` epochs, whose losses are `terms`.
+    /// A display for the steps after `done`, up to `total` steps in `epochs` epochs, with the losses `terms`.
     pub fn new(done: u64, total: u64, epochs: u64, terms: &[Term]) -> TrainingProgress {
         let bar = stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
@@ -34,7 +34,7 @@ impl TrainingProgress {
         TrainingProgress { bar, terms: terms.to_vec(), first: done, total, epochs, start: now, last: now }
     }
 
-    /// After a step, with the values of its terms: `epoch` and `step` count from 1.
+    /// Shows a step that is done, with the values of its terms. `epoch` and `step` count from 1.
     pub fn step(&mut self, epoch: u64, step: u64, values: &[f32]) {
         let every = if self.bar.is_some() { BAR_EVERY } else { LINE_EVERY };
         let is_due = self.last.elapsed() >= every || step == self.total;
@@ -60,14 +60,14 @@ impl TrainingProgress {
         }
     }
 
-    /// What is done between two steps, where there is a bar to say it on.
+    /// Shows an activity between two steps on the bar, if there is one.
     pub fn aside(&self, what: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(what.to_owned());
         }
     }
 
-    /// A line that stays.
+    /// Writes a line that stays.
     pub fn line(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| say(line)),

@@ -20,7 +20,7 @@ pub struct TrainRequest {
 #[derive(Debug)]
 pub struct Resume {
     pub checkpoint: PathBuf,
-    /// Of its folder, which nobody else writes to meanwhile.
+    /// Lock on its folder, which no other process writes to meanwhile.
     pub lock: RunLock,
 }
 

@@ -31,13 +31,13 @@ use crate::metrics::{Metric, Validation, best};
 use crate::report::{RunPage, State};
 use crate::train::{Resume, TrainRequest};
 
-/// Between two writings of the report at most, so that it can tell a run that goes on from one that was killed.
+/// Longest time between two writings of the report, so that a run in progress can be told from one that was killed.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 
-/// After which the end of an epoch is a reason to save.
+/// Time since the last checkpoint after which the end of an epoch is a reason to save.
 const SAVE_AFTER: Duration = Duration::from_secs(300);
 
-/// What to do about data of which nothing is held out.
+/// Advice for data without held-out pairs.
 const HOW_TO_HOLD_OUT: &str = "put pairs into val/ beside train/, or hold a share of them out with --val-split";
 
 /// Trains as `request` says, from the start or from a checkpoint.
@@ -64,15 +64,15 @@ struct Run {
     report: Option<Report>,
     history: Vec<Validation>,
     fingerprint: u64,
-    /// The step at which the program began, and when.
+    /// Steps done when the program began, and the time.
     first: u64,
     start: Instant,
-    /// Steps in all, those before a resume included.
+    /// Steps of the run, those before a resume included.
     total: u64,
-    /// The step of the newest checkpoint, and whether it holds all that is known now.
+    /// Step of the newest checkpoint, and true if that holds the present state.
     saved: u64,
     is_saved: bool,
-    /// When the last checkpoint was saved and the last report written; else the start.
+    /// Times of the last checkpoint and of the last report; the start if there is none yet.
     saved_at: Instant,
     reported_at: Instant,
     /// Held until the last file is written.
@@ -89,7 +89,7 @@ impl Run {
         let position = match &resume {
             None => {
                 if let Some(file) = &config.start_from {
-                    let networks = trainer.load_weights(&mut Weights::of_networks(file)?)?.join(" and the ");
+                    let networks = trainer.load_weights(&mut Weights::open_networks(file)?)?.join(" and the ");
                     started = Some(format!("Started with the {networks} of {}", file.display()));
                 }
                 Position { epoch: 0, step_in_epoch: 0 }
@@ -169,10 +169,10 @@ impl Run {
         })
     }
 
-    /// Does the steps that are left. Whatever ends them, the report says so.
+    /// Does the remaining steps, and writes into the report if and how they ended early.
     fn train(mut self) -> Result<()> {
         if let Err(error) = self.learn() {
-            // Where not even the report can be written, the reason to tell is still the first one.
+            // If even the report cannot be written, the first error is still the one to return.
             let _ = self.write_report(State::Failed(&format!("{error:#}")));
             return Err(error);
         }
@@ -186,7 +186,7 @@ impl Run {
         if self.first == 0 {
             self.draw_samples()?;
         }
-        // One that was interrupted is done before anything changes.
+        // A validation that was interrupted is done before anything changes.
         if self.validate_if_due(&mut progress)? || self.first == 0 {
             self.report()?;
         }
@@ -240,7 +240,7 @@ impl Run {
         self.loader.steps_per_epoch() as u64
     }
 
-    /// What is about to happen.
+    /// Prints what the run is about to do.
     fn introduce(&self) {
         let first = self.first;
         let config = &self.config;
@@ -267,8 +267,8 @@ impl Run {
         if let Some(end) = config.last_epoch_of_decay().filter(|end| first / self.steps_per_epoch() >= *end) {
             let rate = learning_rate(config, end, &[]);
             say(&format!(
-                "The learning rate stays at the {rate:.2e} that its schedule ended with, after epoch {end}; for another one begin a \
-                 new run with --start-from"
+                "The learning rate stays at the {rate:.2e} that its schedule ended with, after epoch {end}; for \
+                 another one begin a new run with --start-from"
             ));
         }
         let left_over = match self.loader.left_over() {
@@ -285,8 +285,8 @@ impl Run {
         self.journal.sample(self.trainer.steps_done(), &samples::rows(&self.samples, &outputs))
     }
 
-    /// Measures the held-out pairs where an epoch has ended that asks for it, and keeps the checkpoint if it is the
-    /// best so far. Says whether there was anything to measure.
+    /// Measures the held-out pairs if an epoch with a validation has ended, and saves the best checkpoint if this one
+    /// is the best so far. True if there was anything to measure.
     fn validate_if_due(&mut self, progress: &mut TrainingProgress) -> Result<bool> {
         let step = self.trainer.steps_done();
         let (epoch, is_end) = (step / self.steps_per_epoch(), step.is_multiple_of(self.steps_per_epoch()));
@@ -307,20 +307,20 @@ impl Run {
         self.journal.validation(&self.history)?;
         let is_best = best(&self.history, self.config.best_by).is_some_and(|best| best.step == step);
         if is_best {
-            // The best one is then another name of this checkpoint.
+            // The best checkpoint is then a link to this one.
             if self.is_save_due() || step == self.saved {
                 self.save_once()?;
             }
             let meta = self.meta()?;
             save_best(&self.config.out, &meta, &self.trainer)?;
         }
-        let values = Metric::ALL.map(|metric| format!("{} {}", metric.name(), metric.format(metric.of(&mean))));
+        let values = Metric::ALL.map(|metric| format!("{} {}", metric.name(), metric.format(metric.value(&mean))));
         let best = if is_best { format!("  best {} so far", self.config.best_by.name()) } else { String::new() };
         progress.line(&format!("epoch {epoch}  held out: {}{best}", values.join("  ")));
         Ok(true)
     }
 
-    /// Writes the report of a run that nothing is wrong with.
+    /// Writes the report of a run without an error.
     fn report(&mut self) -> Result<()> {
         self.write_report(match () {
             () if self.trainer.steps_done() >= self.total => State::Finished,
@@ -352,8 +352,8 @@ impl Run {
         })
     }
 
-    /// Saves a checkpoint, unless the newest one holds all that is known. A run that is stopped before its first step
-    /// gets one too, so that it is gone on with like any other.
+    /// Saves a checkpoint, unless the newest one holds the present state. A run that is stopped before its first step
+    /// gets one too, so that it can be resumed like any other.
     fn save_once(&mut self) -> Result<()> {
         self.journal.sync()?;
         if self.is_saved {
@@ -365,14 +365,13 @@ impl Run {
         Ok(())
     }
 
-    /// Saves what has been learned so far, which is good: only a picture could not be read. That is the error to
-    /// report.
+    /// Saves the present state, which is good, after an error in reading a picture. Returns the error to report.
     fn keep_and(&mut self, error: anyhow::Error) -> anyhow::Error {
         let _ = self.save_once();
         error
     }
 
-    /// What a checkpoint of this moment says beside its tensors.
+    /// The header of a checkpoint of the present state.
     fn meta(&mut self) -> Result<Meta> {
         let step = self.trainer.steps_done();
         ensure!(self.trainer.is_finite()?, "{}", self.not_finite(&format!("a weight after step {step} is")));
@@ -396,7 +395,7 @@ impl Run {
         format!("{what} not a finite number, see {}; {kept}; try a smaller --lr", losses.display())
     }
 
-    /// What has happened, and where to look.
+    /// Prints the result, and where to look at it.
     fn conclude(&self) -> Result<()> {
         let run = self.config.out.display();
         let (done, seconds) = (self.trainer.steps_done(), self.start.elapsed().as_secs_f64());
@@ -410,7 +409,7 @@ impl Run {
         }
         let by = self.config.best_by;
         if let Some(best) = best(&self.history, by) {
-            let value = by.format(by.of(&best.mean));
+            let value = by.format(by.value(&best.mean));
             let file = format!("{run}/checkpoints/best.safetensors");
             tell(format_args!(
                 "Best      {} {value} on held-out pairs, after epoch {}: {file}",
@@ -431,7 +430,7 @@ fn is_save_due(step: u64, save_every: u64, is_epoch_end: bool, since_the_last: D
     step.is_multiple_of(save_every) || (is_epoch_end && since_the_last >= SAVE_AFTER)
 }
 
-/// True if the report is to be written after a step: when it has something new to show, or when the last one is old.
+/// True if the report is to be written after a step: when it has something new, or when the last one is old.
 fn is_report_due(is_news: bool, since_the_last: Duration) -> bool {
     is_news || since_the_last >= REPORT_EVERY
 }

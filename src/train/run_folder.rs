@@ -1,4 +1,4 @@
-//! The folder of a run: what in it runs write, and that only one process at a time does.
+//! The folder of a run: the files that runs write into it, and the lock that admits one process at a time.
 
 use std::fs::{self, FileType};
 use std::io;
@@ -24,10 +24,10 @@ const CHECKPOINTS: &str = "checkpoints";
 const FILES: [&str; 4] = [SETTINGS, LOSSES, METRICS, REPORT];
 const FOLDERS: [&str; 3] = [SAMPLES, CHECKPOINTS, "tensorboard"];
 
-/// Locked while a process works in the folder.
+/// Lock file, held while a process works in the folder.
 const LOCK: &str = "pixtape.lock";
 
-/// Files of others that a refusal names; it counts the rest.
+/// Number of foreign files that a refusal names; it counts the rest.
 const NAMED: usize = 3;
 
 /// The contents of a folder in which a run is to be started.
@@ -39,7 +39,7 @@ pub enum Contents {
     Checkpoints,
 }
 
-/// The right of one process to read and write the folder of a run. It ends with the process, however that ends.
+/// The right of one process to read and write the folder of a run. It ends with the process.
 #[derive(Debug)]
 pub struct RunLock {
     path: PathBuf,
@@ -47,6 +47,8 @@ pub struct RunLock {
 }
 
 impl RunLock {
+    /// Locks the folder of a run.
+    ///
     /// # Errors
     /// When another process has it, or the lock file cannot be made.
     pub fn take(run: &Path) -> Result<RunLock> {
@@ -61,7 +63,7 @@ impl RunLock {
 
 impl Drop for RunLock {
     fn drop(&mut self) {
-        // While it is still locked. One that stays is taken by the next process.
+        // The file is removed while it is still locked. If that fails, the next process takes it.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -89,7 +91,7 @@ pub fn contents(run: &Path) -> Result<Contents> {
         first(others.into_iter(), NAMED).join(", ")
     );
     if let Settings::Of(config) = settings {
-        // The row of a checkpoint's step is written before it.
+        // The row of a step is written before the checkpoint of that step.
         ensure!(
             tables::last_step(&run.join(LOSSES))? <= config.save_every,
             "{} holds a run whose checkpoints are gone: choose another folder, or remove this one",
@@ -101,10 +103,10 @@ pub fn contents(run: &Path) -> Result<Contents> {
 
 /// The settings file of a folder in which a run is to be started.
 enum Settings {
-    /// Missing, or empty of a full disk.
+    /// A settings file that is missing, or empty because the disk was full.
     Nothing,
     Of(Box<TrainConfig>),
-    /// No run of this program wrote it.
+    /// A file that no run of this program wrote.
     Theirs,
 }
 
@@ -127,7 +129,7 @@ fn settings(run: &Path) -> Result<Settings> {
 /// Asserts that a run can be started in a folder.
 ///
 /// # Errors
-/// When there is one that can be gone on with, and as [`contents`].
+/// When there is a run that can be resumed, and those of [`contents`].
 pub fn ensure_free(run: &Path) -> Result<Contents> {
     let contents = contents(run).context("--out")?;
     let name = run.display();
@@ -138,7 +140,8 @@ pub fn ensure_free(run: &Path) -> Result<Contents> {
     Ok(contents)
 }
 
-/// Adds what no run wrote to `others`. Returns the settings, and whether there is anything that a run wrote.
+/// Adds the names of files that no run wrote to `others`. Returns true if there is anything that a run wrote, and the
+/// settings.
 fn look(run: &Path, others: &mut Vec<String>) -> Result<(bool, Settings)> {
     let mut found = Vec::new();
     for (name, kind) in list(run)? {
@@ -158,7 +161,7 @@ fn look(run: &Path, others: &mut Vec<String>) -> Result<(bool, Settings)> {
         let is_ours = match &folder {
             Some(folder) => is_run && kind.is_file() && is_in(folder, &name),
             None if kind.is_dir() => FOLDERS.contains(&&*name),
-            // Of a kill, or empty of a full disk, before there were any.
+            // A kill or a full disk may leave an empty settings file.
             None if name == SETTINGS => kind.is_file() && !matches!(settings, Settings::Theirs),
             None if whole == SETTINGS || name == LOCK => kind.is_file(),
             None => is_run && kind.is_file() && is_at_the_top(whole),
@@ -172,7 +175,7 @@ fn look(run: &Path, others: &mut Vec<String>) -> Result<(bool, Settings)> {
     Ok((is_begun, settings))
 }
 
-/// Names and kinds of what is in a folder. Links are followed, where they lead anywhere.
+/// Names and kinds of the entries of a folder. Links are followed if they lead anywhere.
 fn list(folder: &Path) -> io::Result<Vec<(String, FileType)>> {
     let entries = fs::read_dir(folder)?;
     let named = entries.map(|entry| {
@@ -198,8 +201,8 @@ fn is_in(folder: &str, name: &str) -> bool {
     }
 }
 
-/// Makes the folder for a new run and takes it. What an earlier run left that ended before its first checkpoint makes
-/// room: its tables are kept under other names, its samples are removed. TensorBoard forgets its events by itself.
+/// Makes the folder for a new run and locks it. Files of an earlier run that ended before its first checkpoint are
+/// cleared: tables are kept under other names, samples are removed. TensorBoard drops outdated events by itself.
 ///
 /// # Errors
 /// As [`ensure_free`] and [`RunLock::take`], or when the folder cannot be written.
@@ -233,7 +236,8 @@ pub fn make_folders(run: &Path) -> Result<()> {
     })
 }
 
-/// Removes what writes that failed or were killed have left in the folder of a run. The checkpoints do so themselves.
+/// Removes unfinished files that failed or killed writes have left in the folder of a run. Unfinished checkpoints are
+/// removed when the next one is saved.
 ///
 /// # Errors
 /// When a file cannot be removed.
@@ -313,7 +317,7 @@ mod tests {
         for files in [&[][..], &[(LOCK, "")]] {
             assert_eq!(contents(folder(files).path()).unwrap(), Contents::Nothing, "{files:?}");
         }
-        // More rows than there are before the first checkpoint.
+        // The table has more rows than a run has before its first checkpoint.
         let rows =
             format!("epoch,step,d,adv,pixel\n2,{},,,0.5\n", TrainOptions::default().resolve().unwrap().save_every + 1);
         let error = contents(folder(&[config, (LOSSES, &rows)]).path()).unwrap_err().to_string();

@@ -16,21 +16,21 @@ pub const ROWS: usize = 4;
 /// Pixels between two pictures.
 const GAP: u32 = 4;
 
-/// Smaller pictures are enlarged by whole numbers until they are at least this high, to be looked at.
+/// Least height of a picture in a grid: smaller ones are enlarged by whole numbers.
 const LEAST_SIDE: u32 = 128;
 
-/// Wider grids are shrunk for the report and for TensorBoard.
+/// Largest width of a grid in the report and in TensorBoard; wider ones are shrunk.
 const MOST_WIDTH: u32 = 800;
 
-/// In percent: artefacts of the generator must not be those of the JPEG.
+/// Quality of the JPEGs, in percent: high enough that visible artefacts are the generator's.
 const JPEG_QUALITY: u8 = 88;
 
-/// Where the grid of a step belongs.
+/// Path of the sample grid of a step.
 pub fn path(run: &Path, step: u64) -> PathBuf {
     run.join("samples").join(format!("step-{step:08}.png"))
 }
 
-/// The step of a grid, by the name of its file.
+/// The step of a grid, from the name of its file.
 pub fn step_of(name: &OsStr) -> Option<u64> {
     name.to_str()?.strip_prefix("step-")?.strip_suffix(".png")?.parse().ok()
 }
@@ -43,7 +43,7 @@ pub fn save(path: &Path, grid: &RgbImage) -> Result<()> {
     write_png(path, &grid.clone().into())
 }
 
-/// A grid as a small file, and its sides.
+/// A grid encoded as a JPEG, with its width and height.
 ///
 /// # Errors
 /// When it is too large for a JPEG.
@@ -59,13 +59,13 @@ pub fn jpeg(grid: &RgbImage) -> Result<(Vec<u8>, [u32; 2])> {
     Ok((bytes, [grid.width(), grid.height()]))
 }
 
-/// A row for each of `pairs` and what the generator made of it.
+/// A grid with a row for each of `pairs`: input, output, target.
 pub fn rows(pairs: &[Pair], outputs: &[Picture]) -> RgbImage {
     let rows: Vec<[RgbImage; 3]> = pairs
         .iter()
         .zip(outputs)
         .map(|(pair, output)| {
-            // A generator learns to make what the target has.
+            // The output has the kinds of channels that the target has.
             let output = Picture { is_last_a_band: pair.target.is_last_a_band, ..output.clone() };
             [&pair.input, &output, &pair.target].map(Picture::to_rgb8)
         })

@@ -3,7 +3,7 @@
 use crate::config::{LrSchedule, TrainConfig};
 use crate::metrics::Validation;
 
-/// By how much the held-out L1 has to fall for a validation to count as progress, as a share of the best one.
+/// Fraction of the best held-out L1 by which a validation has to be below it to count as progress.
 const PROGRESS: f64 = 0.01;
 
 /// The learning rate of `epoch`, which counts from 1, after the validations of `history`.
@@ -30,7 +30,8 @@ pub fn learning_rate(config: &TrainConfig, epoch: u64, history: &[Validation]) -
     config.lr * share
 }
 
-/// How often the rate has fallen: each time that more than `patience` of these L1s in a row brought no progress.
+/// Number of times that the rate has fallen: once for each time that more than `patience` of these L1s in a row brought
+/// no progress.
 fn falls(l1s: impl Iterator<Item = f64>, patience: u64) -> u64 {
     let (mut best, mut waited, mut falls) = (f64::INFINITY, 0, 0);
     for value in l1s {
@@ -67,7 +68,7 @@ mod tests {
         TrainOptions { lr_schedule: Some(schedule), epochs: Some(200), ..Default::default() }
     }
 
-    /// From `torch.optim.lr_scheduler.LambdaLR` with the authors' lambda, `CosineAnnealingLR(T_max=200)` and
+    /// Rates of `torch.optim.lr_scheduler.LambdaLR` with the authors' lambda, `CosineAnnealingLR(T_max=200)` and
     /// `StepLR(50, 0.1)`, stepped at the end of each epoch.
     #[test]
     fn rates_are_those_of_pytorch() {
@@ -79,7 +80,7 @@ mod tests {
         assert_close(&rates(with(LrSchedule::Step), &[1, 50, 51, 101, 151]), &[1.0, 1.0, 0.1, 0.01, 0.001]);
     }
 
-    /// `ReduceLROnPlateau(mode="min", factor=0.2, threshold=0.01, patience=5)`.
+    /// Rates of `ReduceLROnPlateau(mode="min", factor=0.2, threshold=0.01, patience=5)`.
     #[test]
     fn a_plateau_is_left_after_its_patience() {
         assert_eq!(falls((0..10).map(|i| 1.0 - 0.05 * f64::from(i)), 5), 0);

@@ -1,5 +1,5 @@
-//! `losses.csv` and `metrics.csv` of a run that goes on. Both agree with the checkpoint, but for later rows of a run
-//! that was killed. A table that does not is kept under another name before it is written anew, and that is said.
+//! `losses.csv` and `metrics.csv` of a resumed run. Both agree with the checkpoint, except for later rows of a run that
+//! was killed. A table that does not agree is kept under another name before it is written anew, and a message says so.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::base::progress::say;
 use crate::base::words::count;
 use crate::metrics::{Validation, to_csv};
 
-/// Between the name of a table that is kept and its number.
+/// Separator between the name of a table that is kept and its number.
 const KEPT: &str = "-kept-";
 
 /// True for the name of a table that was kept: `losses-kept-1.csv`.
@@ -48,9 +48,9 @@ pub fn losses(path: &Path, columns: &Columns, steps_done: u64) -> Result<Vec<Str
     Ok(rows)
 }
 
-/// The rows until `steps_done`, and the first thing that is not as a run leaves it.
+/// The rows up to `steps_done`, and a description of the first fault in the table, if any.
 fn read_losses(bytes: &[u8], columns: &Columns, steps_done: u64) -> (Vec<String>, Option<String>) {
-    // A row that a kill has cut short has no end.
+    // A row that a kill has cut short has no line end.
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(&[][..], |end| &bytes[..end]);
     let mut lines = whole.split(|byte| *byte == b'\n').map(|line| String::from_utf8_lossy(line).trim_end().to_owned());
     let known = columns.of_header(&lines.next().unwrap_or_default());
@@ -58,7 +58,7 @@ fn read_losses(bytes: &[u8], columns: &Columns, steps_done: u64) -> (Vec<String>
     let mut rows: Vec<Option<String>> = Vec::new();
     let mut last = 0_u64;
     for (row, line) in lines.zip(2..) {
-        // Under a header that is no header, rows may still be good.
+        // Rows may be good even if the header is damaged.
         let found = known.or_else(|| row.matches(',').count().checked_sub(1)).filter(|&found| found <= columns.count());
         let Some((step, found)) = found.and_then(|found| Some((columns.parse(&row, found)?.0, found))) else {
             fault.get_or_insert(format!("its line {line} is not the row of a step"));
@@ -146,7 +146,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Writes what a table holds to the first free `NAME-kept-N.csv` beside it.
+/// Writes `bytes`, the contents of a table, to the first free `NAME-kept-N.csv` beside it.
 fn keep(path: &Path, bytes: &[u8], why: &str) -> Result<()> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let names = (1_u32..).map(|number| path.with_file_name(format!("{stem}{KEPT}{number}.csv")));
@@ -163,7 +163,7 @@ mod tests {
 
     use super::super::losses::fixture::columns;
 
-    /// As an earlier version writes it, with three columns of losses.
+    /// A table of an earlier version, with three columns of losses.
     const GOOD: &str = "epoch,step,d,adv,pixel\n1,1,0.5,,0.25\n1,2,0.5,,0.25\n2,3,0.5,,0.25\n2,4,NaN,,0.25\n";
 
     fn rows_of(text: &str, steps: u64) -> (Vec<String>, Option<String>) {
@@ -205,7 +205,7 @@ mod tests {
             let expected: Vec<String> =
                 (1..=3).map(|step| if lost.contains(&step) { columns().lost_row(step) } else { row(step) }).collect();
             assert_eq!(rows, expected, "{text}");
-            // The table as written from these rows has no fault.
+            // The table written from these rows has no fault.
             let text = format!("{}\n{}\n", columns().header(), rows.join("\n"));
             assert_eq!(rows_of(&text, 3), (rows, None));
         }

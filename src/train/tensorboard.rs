@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use prost::Message;
 
-/// The layout of the events that follow; TensorBoard looks for it in the first one.
+/// Version of the event layout; TensorBoard looks for it in the first event.
 const FILE_VERSION: &str = "brain.Event:2";
 
 #[derive(Clone, PartialEq, Message)]
@@ -80,7 +80,7 @@ struct Image {
     /// The number of channels.
     #[prost(int32, tag = "3")]
     colorspace: i32,
-    /// A file as browsers show it.
+    /// The bytes of a picture file, such as a JPEG.
     #[prost(bytes = "vec", tag = "4")]
     encoded: Vec<u8>,
 }
@@ -158,8 +158,8 @@ fn record(event: &Event) -> Vec<u8> {
     [&length[..], &masked_crc(&length), &data, &masked_crc(&data)].concat()
 }
 
-/// The checksum of TFRecord files: CRC-32C, rotated and moved on so that the checksum of data that holds checksums is a
-/// good one too.
+/// The checksum of TFRecord files: CRC-32C, rotated and offset, so that the checksum of data that itself holds
+/// checksums is good too.
 fn masked_crc(bytes: &[u8]) -> [u8; 4] {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xA282_EAD8).to_le_bytes()
 }
@@ -172,7 +172,7 @@ mod tests {
         Value { tag: tag.into(), data: Some(Data::Scalar(value)) }
     }
 
-    /// What TensorBoard's own writer makes of these events.
+    /// The expected bytes were written by TensorBoard's own writer.
     #[test]
     fn the_bytes_are_those_of_tensorboard() {
         let encoded = (250..=255).collect::<Vec<u8>>().repeat(50);

@@ -1,4 +1,4 @@
-//! A recorded training step on a device, with its weights: what the loop calls, and what a checkpoint holds.
+//! A recorded training step on a device, with its weights.
 
 use std::collections::HashSet;
 
@@ -17,9 +17,9 @@ use crate::gan::{Init, Term, Trained, TrainingStep, values};
 
 pub struct Trainer {
     device: Device,
-    /// Done, those before a resume included: what the device counts, without asking it.
+    /// Steps done, those before a resume included. The device counts them too; this copy needs no query.
     steps: u64,
-    /// What the device has.
+    /// Learning rate that was last sent to the device.
     learning_rate: f64,
     networks: Vec<Trained>,
     terms: Vec<Term>,
@@ -31,15 +31,15 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// The networks at `place`, with the initial weights of the seed.
+    /// The networks on `device`, with the initial weights of the seed.
     ///
     /// # Errors
     /// When there is not that much memory, or the GPU cannot be used.
-    pub fn new(config: &TrainConfig, place: Place) -> Result<Trainer> {
+    pub fn new(config: &TrainConfig, device: Place) -> Result<Trainer> {
         let TrainingStep { program, networks, terms, input, target, losses, preview } =
             TrainingStep::record(&config.objective())?;
         let control = Control { seed: config.seed, step: 0, learning_rate: config.lr };
-        let device = Device::new(program, control, place, config.device_options())?;
+        let device = Device::new(program, control, device, config.device_options())?;
         let config = config.clone();
         let mut trainer = Trainer {
             device,
@@ -59,22 +59,22 @@ impl Trainer {
 
     fn initialise(&mut self) -> Result<()> {
         let init = Init { kind: self.config.init, gain: self.config.init_gain };
-        let mut place = 0;
+        let mut number = 0;
         for Trained { parameters, .. } in &self.networks {
             for (index, spec) in parameters.specs.iter().enumerate() {
-                let values = init.values(spec, self.config.seed, place);
+                let values = init.values(spec, self.config.seed, number);
                 self.device.write(parameters.part(parameters.values, index), &values)?;
-                place += 1;
+                number += 1;
             }
         }
         Ok(())
     }
 
-    /// Takes the weights, and nothing else, from a file, and names the networks that it has taken. A network of which
-    /// the file has nothing keeps its own.
+    /// Loads weights alone from a file, and returns the names of the networks that the file holds. The others keep
+    /// their weights.
     ///
     /// # Errors
-    /// When the file has nothing of any network, or naming the tensor that is missing, too many, or of another shape.
+    /// When the file holds no tensor of any network, or a tensor is missing, unexpected or of another shape.
     pub fn load_weights(&mut self, weights: &mut Weights) -> Result<Vec<&'static str>> {
         let Trainer { device, networks, .. } = self;
         let theirs: Vec<String> = weights.specs().into_iter().map(|spec| spec.name).collect();
@@ -107,7 +107,7 @@ impl Trainer {
         Ok(found)
     }
 
-    /// Takes weights, moments and the number of the step from a checkpoint.
+    /// Loads weights, moments and the step number from a checkpoint.
     ///
     /// # Errors
     /// Naming the tensor that is missing or has another shape.
@@ -159,7 +159,7 @@ impl Trainer {
         Ok(true)
     }
 
-    /// The generator's picture of the input of `pair`, with dropout as in training.
+    /// The generator's output for the input of `pair`, with dropout as in training.
     ///
     /// # Errors
     /// When the device has failed.
@@ -168,7 +168,8 @@ impl Trainer {
         Ok(Picture::from_f32(self.config.image_size, self.preview.channels(), &output))
     }
 
-    /// The same as floats in [-1, 1], `[h, w, output channels]`, of an input picture of the networks' size.
+    /// The generator's output as floats in [-1, 1], `[h, w, output channels]`, for an input picture of the networks'
+    /// size.
     ///
     /// # Errors
     /// When the device has failed.
@@ -179,7 +180,7 @@ impl Trainer {
     }
 }
 
-/// Everything that a checkpoint holds of the networks: the weights of all of them, then the moments.
+/// The states that a checkpoint holds: the weights of all networks, then the moments.
 fn states(networks: &[Trained]) -> impl Iterator<Item = State<'_>> {
     ["", "adam.first.", "adam.second."].into_iter().enumerate().flat_map(move |(kind, prefix)| {
         networks.iter().map(move |Trained { network, parameters }| {

@@ -1,4 +1,4 @@
-//! How close the generator comes to pictures that it does not learn from, after an epoch.
+//! Validation: the distances between the generator's outputs and held-out targets, after an epoch.
 
 use anyhow::Result;
 use rayon::prelude::*;
@@ -8,12 +8,12 @@ use super::trainer::Trainer;
 use crate::data::{Pair, Pairs};
 use crate::metrics::Distances;
 
-/// Pairs that are read, and measured, side by side.
+/// Number of pairs that are read, and measured, at once.
 pub const AT_ONCE: usize = 16;
 
-/// The mean distances of what the generator now makes of `pairs`, which have the size of the networks, with dropout as
-/// in training; `None` when somebody asked the run to end before all were measured. `progress` is told how many have
-/// been translated.
+/// The mean distances between the generator's outputs for `pairs` and their targets. The pairs have the size of the
+/// networks, and dropout is on as in training. `None` if the run was asked to end before all were measured. `progress`
+/// gets the number of translated pairs.
 ///
 /// # Errors
 /// When a pair can no longer be read, or the device has failed.

@@ -1,4 +1,4 @@
-//! A result, blended of its tiles, by rows: those that no further tile covers can be written.
+//! A result blended of its tiles and handed out by rows, as soon as no further tile covers them.
 
 use anyhow::Result;
 
@@ -11,7 +11,7 @@ pub struct Blended<'s, 'a> {
     stream: &'s mut Stream<'a>,
     tiles: Tiles,
     shape: Shape,
-    /// Of the first tile in the next row of them.
+    /// Index of the first tile in the next row of tiles.
     index: usize,
     /// Weighted sums of tiles, from row `top` on.
     sums: Vec<f32>,
@@ -20,18 +20,18 @@ pub struct Blended<'s, 'a> {
 }
 
 impl<'s, 'a> Blended<'s, 'a> {
-    /// The result that is next in `stream`, that of `job`.
+    /// The result of `job`, whose tiles are next in `stream`.
     pub fn new(stream: &'s mut Stream<'a>, job: &Job) -> Blended<'s, 'a> {
         let tiles = stream.cut.tiles(job.shape.size);
         let shape = job.result(&stream.model);
         Blended { stream, tiles, shape, index: 0, sums: Vec::new(), top: 0, pieces: Pieces::default() }
     }
 
-    /// The samples that are complete with the next row of tiles.
+    /// The samples that the next row of tiles completes.
     fn piece(&mut self) -> Result<Vec<u16>> {
         let Shape { size, channels, .. } = self.shape;
         let row = size.width * channels;
-        let indices = self.index..self.index + self.tiles.across();
+        let indices = self.index..self.index + self.tiles.per_row();
         self.sums.resize((self.tiles.rows(self.index).end - self.top) * row, 0.0);
         self.index = indices.end;
         for index in indices {

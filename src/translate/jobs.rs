@@ -1,4 +1,4 @@
-//! What is to be translated into what, found out before anything is written.
+//! The jobs of a translation: pictures and their outputs, all checked before anything is written.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -15,29 +15,29 @@ use crate::data::decoding::file::CURE;
 use crate::data::finding::listing::{LeftOut, describe_left_out, describe_none, pictures_by_contents};
 use crate::data::{Carried, Depth, Direction, FileFormat, Half, PictureFile, Rows, Shape, Size, Undecoded};
 
-/// Samples that are read at a time, in whole rows, to see whether they can be.
+/// Samples that are read at a time, in whole rows, to test that a picture can be read.
 const SAMPLES: usize = 1 << 18;
 
-/// One image to translate: a file, or a page of one.
+/// One image to translate: a file, or a page of a file.
 #[derive(Debug)]
 pub struct Job {
     pub input: PathBuf,
-    /// From 0.
+    /// Number of the page, from 0.
     pub page: usize,
-    /// Of the input.
+    /// Pages of the input.
     pub pages: usize,
     pair_side: Option<Direction>,
-    /// Of what is translated.
+    /// Size and channels of the picture to translate.
     pub shape: Shape,
-    /// Of this machine's memory that reading it takes, beside the rows that are asked for.
+    /// Bytes of host memory that reading takes, beside the rows that are asked for.
     pub held_bytes: u64,
-    /// One for each sample.
+    /// Output files, one for each sample.
     pub outputs: Vec<PathBuf>,
     pub format: FileFormat,
     pub depth: Depth,
-    /// The tags that a TIFF keeps of a TIFF.
+    /// Tags of a TIFF input that a TIFF output keeps.
     pub carried: Carried,
-    /// The tags that are not kept, with the reasons.
+    /// Tags that are not kept, with the reasons.
     pub left_out: Vec<&'static str>,
 }
 
@@ -55,20 +55,20 @@ impl Job {
         Ok(found.picture)
     }
 
-    /// Of what `model` makes of it.
+    /// Size and channels of the result that `model` makes.
     pub fn result(&self, model: &Model) -> Shape {
         let [_, channels] = model.channels();
         Shape { channels, ..self.shape }
     }
 
-    /// Its output is one of several pages of a file.
+    /// True if the output is one of several pages of a file.
     pub fn is_page(&self) -> bool {
         self.pages > 1 && self.format == FileFormat::Tiff
     }
 }
 
-/// All images that the inputs of `request` name, each with outputs of its own. Says what is left out, and which inputs
-/// look like pairs.
+/// The jobs for all images that the inputs of `request` name. Prints the files that are left out, and a warning about
+/// inputs that look like pairs.
 ///
 /// # Errors
 /// When an input cannot be translated (all such are named), two outputs would be one file, or an output an input.
@@ -115,11 +115,11 @@ pub fn jobs(request: &Request, model: &Model, cut: &Cut) -> Result<Vec<Job>> {
     };
     let pages = |input: &PathBuf| -> Result<Vec<Job>> {
         let file = PictureFile::open(input)?;
-        let place = |page| match file.pages() {
+        let name = |page| match file.pages() {
             1 => input.display().to_string(),
             pages => format!("{}, page {} of {pages}", input.display(), page + 1),
         };
-        (0..file.pages()).map(|page| job(input, &file, page).with_context(|| place(page))).collect()
+        (0..file.pages()).map(|page| job(input, &file, page).with_context(|| name(page))).collect()
     };
     let (mut jobs, mut bad) = (Vec::new(), Vec::new());
     let progress = Progress::of_jobs("Reading inputs", inputs.len() as u64);
@@ -141,8 +141,8 @@ pub fn jobs(request: &Request, model: &Model, cut: &Cut) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
-/// Every picture that the inputs name, themselves or by their folder, and what else is in these folders, with the
-/// reasons.
+/// Every picture that the inputs name, directly or by their folder, and the other files of these folders, with the
+/// reasons why they are left out.
 fn files(request: &Request) -> Result<(Vec<PathBuf>, Vec<LeftOut>)> {
     let (mut files, mut left_out) = (Vec::new(), Vec::new());
     for path in &request.inputs {
@@ -153,7 +153,7 @@ fn files(request: &Request) -> Result<(Vec<PathBuf>, Vec<LeftOut>)> {
         }
         let (found, mut rest) = pictures_by_contents(path)?;
         ensure!(!found.is_empty(), describe_none(path, &rest));
-        // Its own earlier results, which nobody expects among the inputs.
+        // Earlier results of the command are no inputs.
         rest.retain(|(path, _)| !is_same_place(path, &request.out));
         files.extend(found);
         left_out.extend(rest);
@@ -239,11 +239,11 @@ fn is_of(format: FileFormat, ending: &OsStr) -> bool {
     format.endings().iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
-/// No output may take the place of another one or of an input.
+/// Asserts that no output replaces another one or an input.
 fn check_outputs(jobs: &[Job]) -> Result<()> {
     let inputs: HashSet<PathBuf> = jobs.iter().filter_map(|job| job.input.canonicalize().ok()).collect();
     let mut taken: HashMap<PathBuf, &Path> = HashMap::new();
-    // The pages of one file have one output.
+    // All pages of a file have one output.
     for Job { input, outputs, .. } in jobs.iter().filter(|job| job.page == 0 || !job.is_page()) {
         for output in outputs {
             let target = whole_target(output)?;

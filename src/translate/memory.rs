@@ -10,15 +10,15 @@ use crate::base::bytes::ByteSize;
 use crate::base::memory::require;
 use crate::data::Size;
 
-/// Bytes that are written at once, in a few forms, of a format that is written by rows.
+/// Bytes that are held at once while a format is written by rows.
 const WRITTEN: usize = 8 << 20;
 
 /// Asserts that there is memory for any of `jobs`, with `batch` tiles at once.
 ///
 /// # Errors
-/// When there is not, with what would take less.
+/// When there is too little; the error names settings that take less.
 pub fn check(model: &Model, cut: &Cut, jobs: &[Job], batch: usize) -> Result<()> {
-    // Recorded once for each size.
+    // The generator is recorded once for each size.
     let mut programs = HashMap::new();
     let needed = jobs.iter().map(|job| {
         let Size { width, height } = cut.tile(job.shape.size);
@@ -55,7 +55,7 @@ fn cure(model: &Model, cut: &Cut, job: &Job, batch: usize) -> String {
     }
 }
 
-/// Bytes of memory of the recorded generator. Another size of tile is recorded with the weights of the one before.
+/// Bytes of memory of the recorded generator. To record it for another size takes the weights twice.
 fn program_bytes(model: &Model, cut: &Cut, job: &Job, batch: usize) -> u64 {
     model.program_bytes(cut.tile(job.shape.size), batch).max(2 * model.weight_bytes())
 }
@@ -69,9 +69,9 @@ fn other_bytes(model: &Model, cut: &Cut, job: &Job, batch: usize) -> u64 {
     let pixels = tile.height.min(height) * width;
     let (sample, float) = (size_of::<u16>(), size_of::<f32>());
     let window = sample * pixels * (inputs + 4);
-    // Sums, and the samples made of them.
+    // Sums, and the samples that they become.
     let blended = (float + sample) * pixels * outputs;
-    // All samples, their bytes, and the file.
+    // All samples, their bytes, and the encoded file.
     let file = if job.format.is_by_rows() { WRITTEN } else { (sample + 2) * width * height * outputs };
     let before = float * tile.pixels() * inputs * (batch + 1);
     let after = float * tile.pixels() * outputs * batch + file;

@@ -1,9 +1,9 @@
 //! `pixtape translate`: images of any size through a trained generator.
 //!
-//! Whatever is asked for, the network computes tiles of one size after the other: a whole picture is one tile, padded
-//! to what the network needs. Each tile has a number, which picks its dropout, and is run with as many others as
-//! `--batch` says. A picture is read, and its result written, by rows as the tiles need and complete them, so that with
-//! small tiles no more than a strip of a large one is in memory.
+//! The network always computes tiles, all of one size: a whole picture is one tile, padded to a size that the network
+//! takes. Each tile has a number, which picks its dropout, and is run in batches of `--batch`. A picture is read, and
+//! its result written, by rows as the tiles need and complete them, so that with small tiles no more than a strip of a
+//! large picture is in memory.
 
 mod blended;
 mod jobs;
@@ -60,14 +60,14 @@ pub fn run(request: &Request) -> Result<()> {
     memory::check(&model, &cut, &jobs, model.images_at_once(request.batch))?;
     say_left_out(&jobs);
     model.note().into_iter().for_each(say);
-    // Each with the pages of one file.
+    // Groups of jobs: the pages of one file each.
     let mut files: Vec<&[Job]> = jobs.chunk_by(|a, b| a.is_page() && a.input == b.input).collect();
-    // Those of one size follow each other: the network is recorded once for each size, and batches are full.
+    // Files of one size follow each other, so that the network is recorded once for each size and batches are full.
     files.sort_by_key(|pages| {
         let Size { width, height } = cut.tile(pages[0].shape.size);
         (width, height)
     });
-    // The pages of a file for each of its samples, which is a file as well.
+    // Each sample of a file is an output file with all its pages.
     let results = || files.iter().flat_map(|pages| (0..request.samples).map(move |sample| (*pages, sample)));
 
     with_threads(request.generator.threads, || {
@@ -76,7 +76,7 @@ pub fn run(request: &Request) -> Result<()> {
         let progress = Progress::of_jobs("Translating", tiles as u64);
         let mut stream = Stream::new(model, &cut, inputs, request.batch, progress);
         for (pages, sample) in results() {
-            // Not before a tile is ready: a checkpoint that lacks a tensor leaves no empty folder.
+            // The output folder is made when a tile is ready: a checkpoint that lacks a tensor leaves no empty folder.
             stream.fill()?;
             fs::create_dir_all(&request.out)
                 .with_context(|| format!("cannot make the folder {}", request.out.display()))?;
@@ -118,7 +118,7 @@ fn write(stream: &mut Stream, pages: &[Job], output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Says which tags of the inputs the outputs do not have: a line for each reason.
+/// Prints the tags of the inputs that the outputs do not have: a line for each reason.
 fn say_left_out(jobs: &[Job]) {
     let mut reasons: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.page == 0) {
@@ -132,7 +132,7 @@ fn say_left_out(jobs: &[Job]) {
     }
 }
 
-/// Several samples of a generator without noise would be one picture several times.
+/// Refuses several samples of a generator without noise, as they would be equal.
 fn check_samples(request: &Request, model: &Model) -> Result<()> {
     let samples = request.samples;
     ensure!(
@@ -146,15 +146,17 @@ fn check_samples(request: &Request, model: &Model) -> Result<()> {
     Ok(())
 }
 
-/// How pictures are cut into what the network takes.
+/// The division of pictures into inputs of the network.
 enum Cut {
-    /// Not at all, but padded to a multiple of this.
+    /// No division: a picture is padded to a multiple of this.
     Whole { multiple: usize },
-    /// The overlap is along the width and along the height.
+    /// Tiles with an `overlap` along the width and along the height.
     Tiled { tile: Size, overlap: [usize; 2] },
 }
 
 impl Cut {
+    /// The division that `request` asks for.
+    ///
     /// # Errors
     /// When the network cannot take such tiles, or they would not move on.
     fn new(request: &Request, model: &Model) -> Result<Cut> {
@@ -181,7 +183,7 @@ impl Cut {
         Ok(Cut::Tiled { tile, overlap })
     }
 
-    /// What the network takes of a picture at a time.
+    /// Size of the network's input for a picture of size `picture`.
     fn tile(&self, picture: Size) -> Size {
         match *self {
             Cut::Whole { multiple } => padded(picture, multiple),
@@ -197,7 +199,7 @@ impl Cut {
         Tiles::new(picture, self.tile(picture), overlap)
     }
 
-    /// For the closing line.
+    /// A description for the closing line.
     fn describe(&self) -> String {
         match *self {
             Cut::Whole { .. } => String::new(),
@@ -209,7 +211,7 @@ impl Cut {
     }
 }
 
-/// The next sides that are multiples.
+/// `size` with both sides rounded up to multiples of `multiple`.
 fn padded(size: Size, multiple: usize) -> Size {
     Size { width: size.width.next_multiple_of(multiple), height: size.height.next_multiple_of(multiple) }
 }

@@ -55,28 +55,28 @@ impl Model {
     pub fn open(run_or_checkpoint: &Path, generator: &GeneratorOptions) -> Result<Model> {
         let GeneratorOptions { dropout, seed, device, threads } = *generator;
         let checkpoint = resolve(run_or_checkpoint)?;
-        let weights = Weights::of_generator(&checkpoint)?;
+        let weights = Weights::open_generator(&checkpoint)?;
         let about = weights.about()?;
         let note = weights.note();
         Ok(Model { checkpoint, about, note, dropout, seed, threads, chosen: device.choose()?, recorded: None })
     }
 
-    /// Which side of a pair it takes.
+    /// The side of a pair that the generator takes.
     pub fn direction(&self) -> Direction {
         self.about.direction()
     }
 
-    /// For weights of another program, a line that says what they are taken for.
+    /// A line that says what weights of another program are taken for; `None` for weights of this program.
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()
     }
 
-    /// Channels of what it takes and of what it makes.
+    /// Channels of the input and of the output.
     pub fn channels(&self) -> [usize; 2] {
         [self.about.generator.input_channels, self.about.generator.output_channels]
     }
 
-    /// The size that it was trained at. Imported weights are taken to be those of the published one.
+    /// Size of the images in training. Imported weights count as trained at the published size.
     pub fn training_size(&self) -> Size {
         match &self.about.origin {
             Origin::Run(meta) => meta.config.image_size,
@@ -84,7 +84,7 @@ impl Model {
         }
     }
 
-    /// How the pairs of `dir` come to what it takes.
+    /// Options by which the pairs of `dir` become inputs and targets of the generator.
     pub fn evaluation_options(&self, dir: &Path) -> PairOptions {
         match &self.about.origin {
             Origin::Run(meta) => meta.config.evaluation_options(dir),
@@ -95,18 +95,18 @@ impl Model {
         }
     }
 
-    /// The number of which both sides of what it takes are multiples: it halves them as often as it has levels.
+    /// The number that both sides of an input must be multiples of: each level of the generator halves them.
     pub fn multiple(&self) -> usize {
         1 << self.about.generator.depth
     }
 
-    /// Whether its output depends on the seed.
+    /// True if the output depends on the seed, because dropout is on.
     pub fn is_noisy(&self) -> bool {
         self.dropout && self.about.generator.has_dropout()
     }
 
-    /// Images of `asked` that it runs at once. The CPU takes one after the other: its matrix products add up in an
-    /// order that depends on the batch, and a picture must not depend on what it is computed with.
+    /// Number of images that run at once, at most `asked`. The CPU takes one at a time: its matrix products add up in
+    /// an order that depends on the batch, and a picture must not depend on the others of its batch.
     pub fn images_at_once(&self, asked: usize) -> usize {
         match self.chosen.place {
             Place::Cpu => 1,
@@ -114,18 +114,18 @@ impl Model {
         }
     }
 
-    /// Which weights these are, what noise they are used with, and where.
+    /// A description of the weights, the noise and the device.
     pub fn describe(&self) -> String {
         let dropout = match self.is_noisy() {
             true => format!("on (seed {})", self.seed),
             false => "off".to_owned(),
         };
-        let place = self.chosen.describe(self.threads);
-        format!("{}, dropout {dropout}, on {place}", self.about.describe())
+        let device = self.chosen.describe(self.threads);
+        format!("{}, dropout {dropout}, on {device}", self.about.describe())
     }
 
     /// The generator's outputs for `inputs`, any number of images `[h, w, channels]` in [-1, 1] with sides that the
-    /// network can take. Image i has the dropout's draws of number `first + i`, whichever images it is run with.
+    /// network can take. Image i has the dropout masks of number `first + i`, independent of the batch it runs in.
     ///
     /// # Errors
     /// When a tensor is missing from the checkpoint, or memory runs out.
@@ -138,7 +138,7 @@ impl Model {
         let Recorded { device, input, output, .. } = self.recorded.insert(recorded);
         device.set_control(Control { step: first, ..device.control()? })?;
         device.write(input.batch_slice(0..count), &inputs)?;
-        // The memory of large ones is needed while the network runs.
+        // The network may need the memory of large inputs.
         drop(inputs);
         device.execute()?;
         device.read(output.batch_slice(0..count))
@@ -158,12 +158,12 @@ impl Model {
         (tape.finish(), parameters, [input, output])
     }
 
-    /// Bytes of this machine's memory that the generator takes for `count` images of `size`.
+    /// Bytes of host memory that the generator takes for `count` images of `size`.
     pub fn program_bytes(&self, size: Size, count: usize) -> u64 {
         self.chosen.place.program_bytes(self.program(size, count).0, DeviceOptions::default())
     }
 
-    /// Bytes of its weights.
+    /// Bytes of the weights.
     pub fn weight_bytes(&self) -> u64 {
         let weights: usize = self.about.generator.specs().iter().map(Spec::count).sum();
         (size_of::<f32>() * weights) as u64
@@ -173,7 +173,7 @@ impl Model {
     /// one, else from the checkpoint.
     fn record(&self, size: Size, count: usize, before: Option<Recorded>) -> Result<Recorded> {
         let weights = before.map(|before| before.device.read(before.parameters.values)).transpose()?;
-        // By now the program before is gone: two would need the memory twice.
+        // The previous program is gone by now: two would need the memory twice.
         let (program, parameters, [input, output]) = self.program(size, count);
         let control = Control { seed: self.seed, step: 0, learning_rate: 0.0 };
         let mut device = Device::new(program, control, self.chosen.place, DeviceOptions::default())?;
@@ -181,7 +181,7 @@ impl Model {
             Some(weights) => device.write(parameters.values, &weights)?,
             None => {
                 let state = State { parameters: &parameters, flat: parameters.values, prefix: "generator".to_owned() };
-                let mut weights = Weights::of_generator(&self.checkpoint)?;
+                let mut weights = Weights::open_generator(&self.checkpoint)?;
                 state.load(&mut device, |name, shape| weights.tensor(name, shape))?;
             }
         }

@@ -1,4 +1,4 @@
-//! The tiles of all results through the network, in batches that reach from one result into the next.
+//! The tiles of all results on their way through the network, in batches that may span several results.
 
 use std::vec;
 
@@ -15,22 +15,22 @@ pub struct Stream<'a> {
     pub model: Model,
     pub cut: &'a Cut,
     progress: Progress,
-    /// Tiles that are run at once.
+    /// Tiles in a batch.
     batch: usize,
-    /// The input of each result that has not begun.
+    /// Jobs whose tiles have not begun to go in.
     inputs: vec::IntoIter<&'a Job>,
     window: Option<Window<'a>>,
-    /// Of the next tile to go in.
+    /// Number of the next tile to go in.
     number: u64,
     /// The tiles of a batch, one behind the other.
     translated: Vec<f32>,
-    /// Values of each.
+    /// Values in a tile.
     tile: usize,
     given: usize,
 }
 
 impl<'a> Stream<'a> {
-    /// `inputs` has the input of each result, in order.
+    /// A stream of the tiles of `inputs`, one job for each result, in order.
     pub fn new(model: Model, cut: &'a Cut, inputs: Vec<&'a Job>, batch: usize, progress: Progress) -> Stream<'a> {
         let batch = model.images_at_once(batch);
         let (inputs, translated) = (inputs.into_iter(), Vec::new());
@@ -49,7 +49,7 @@ impl<'a> Stream<'a> {
         Ok(&self.translated[start..self.given])
     }
 
-    /// Has a tile ready, where there is one left.
+    /// Computes tiles if none is ready and one is left.
     ///
     /// # Errors
     /// As [`Stream::next`].
@@ -57,7 +57,7 @@ impl<'a> Stream<'a> {
         if self.given < self.translated.len() {
             return Ok(());
         }
-        // Its memory is needed for the next.
+        // The next batch needs the memory of the last one.
         self.translated = Vec::new();
         let (mut size, mut count, mut values) = (Size::square(0), 0, Vec::new());
         while count < self.batch {
@@ -84,12 +84,12 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// Ends the progress.
+    /// Ends the progress display and returns the generator.
     pub fn finish(self) -> Model {
         self.model
     }
 
-    /// Of the result whose tiles go in now; `None` behind the last one.
+    /// The window of the result whose tiles go in now; `None` behind the last result.
     fn window(&mut self) -> Result<Option<&mut Window<'a>>> {
         if self.window.is_none()
             && let Some(job) = self.inputs.next()

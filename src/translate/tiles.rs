@@ -1,9 +1,9 @@
 //! Overlapping tiles of a picture, and the window that blends them.
 //!
 //! Along each side the tiles stand at equal distances, the first and the last one at the border. Where two neighbours
-//! overlap, one fades into the other over the width of the overlap along a raised cosine, in the middle of what they
-//! share. A tile's weight is how far it has been faded in less how far the next one has, so the weights of a pixel add
-//! up to one by construction.
+//! overlap, one fades into the other over the width of the overlap along a raised cosine, in the middle of the region
+//! they share. The weight of a tile is its own fade-in less that of the next tile, so the weights of a pixel add up to
+//! one by construction.
 
 use std::f64::consts::PI;
 use std::ops::Range;
@@ -18,7 +18,7 @@ pub struct Tiles {
 }
 
 impl Tiles {
-    /// `overlap` is along the width and along the height, less than the tile.
+    /// The tiles of `picture`. `overlap` is along the width and along the height, less than the tile.
     pub fn new(picture: Size, tile: Size, overlap: [usize; 2]) -> Tiles {
         Tiles {
             x: Axis { length: picture.width, tile: tile.width, overlap: overlap[0] },
@@ -30,34 +30,34 @@ impl Tiles {
         self.x.count() * self.y.count()
     }
 
-    /// Tiles beside each other.
-    pub fn across(&self) -> usize {
+    /// Number of tiles in a row of tiles.
+    pub fn per_row(&self) -> usize {
         self.x.count()
     }
 
-    /// The size of each.
+    /// Size of a tile.
     pub fn tile(&self) -> Size {
         Size { width: self.x.tile, height: self.y.tile }
     }
 
     /// The rows of the picture under tile `index`.
     pub fn rows(&self, index: usize) -> Range<usize> {
-        let [_, row] = self.place(index);
+        let [_, row] = self.column_and_row(index);
         self.y.start(row)..self.y.start(row) + self.y.inside()
     }
 
-    /// The part of the picture under tile `index`, its last column and row repeated up to the size of the tile. Of the
-    /// picture there are the rows from `top` on.
+    /// The part of the picture under tile `index`, its last column and row repeated up to the size of the tile.
+    /// `picture` holds the rows from `top` on.
     pub fn cut(&self, picture: &Picture, top: usize, index: usize) -> Picture {
-        let ([column, _], rows) = (self.place(index), self.rows(index));
+        let ([column, _], rows) = (self.column_and_row(index), self.rows(index));
         let part = Size { width: self.x.inside(), height: rows.len() };
         pad(&picture.crop(self.x.start(column), rows.start - top, part), self.tile())
     }
 
     /// Adds tile `index`, `[height, width, channels]`, to the picture that is being blended, with the tile's weight at
-    /// each pixel. Of the picture there are the rows from `top` on.
+    /// each pixel. `picture` holds the rows from `top` on.
     pub fn blend(&self, index: usize, tile: &[f32], channels: usize, picture: &mut [f32], top: usize) {
-        let [column, row] = self.place(index);
+        let [column, row] = self.column_and_row(index);
         let (along, down) = (self.x.weights(column), self.y.weights(row));
         let to_left = self.x.start(column) * channels;
         let rows = picture.chunks_exact_mut(self.x.length * channels).skip(self.y.start(row) - top);
@@ -70,8 +70,8 @@ impl Tiles {
         }
     }
 
-    /// Column and row of a tile.
-    fn place(&self, index: usize) -> [usize; 2] {
+    /// Column and row of a tile among the tiles.
+    fn column_and_row(&self, index: usize) -> [usize; 2] {
         [index % self.x.count(), index / self.x.count()]
     }
 }
@@ -85,7 +85,7 @@ struct Axis {
 }
 
 impl Axis {
-    /// The fewest tiles that overlap by no less than asked for.
+    /// The smallest number of tiles whose overlap is at least `overlap`.
     fn count(&self) -> usize {
         if self.length <= self.tile { 1 } else { (self.length - self.overlap).div_ceil(self.tile - self.overlap) }
     }
@@ -97,13 +97,13 @@ impl Axis {
         }
     }
 
-    /// Pixels of a tile that are the picture's.
+    /// Pixels of a tile that lie inside the picture.
     fn inside(&self) -> usize {
         self.tile.min(self.length)
     }
 
-    /// The weight with which a tile has been faded in at pixel `x`. The first one is there from the start, and none
-    /// comes after the last.
+    /// The fade-in of a tile at pixel `x`, from 0 to 1. That of the first tile is 1 everywhere, and none comes after
+    /// the last.
     fn faded_in(&self, tile: usize, x: usize) -> f64 {
         if tile == 0 {
             return 1.0;
@@ -164,7 +164,7 @@ mod tests {
                     *sum += f64::from(weight);
                 }
             }
-            // As many roundings to f32 as tiles lie on a pixel: at most 32 of 2^-25 each.
+            // The sum has as many roundings to f32 as tiles lie on a pixel: at most 32 of 2^-25 each.
             assert!(sums.iter().all(|sum| (sum - 1.0).abs() <= 1e-6), "{axis:?}: {sums:?}");
         }
     }
@@ -193,8 +193,8 @@ mod tests {
             assert_eq!((first[0], last[last.len() - 1]), (1.0, 1.0), "{axis:?}");
             for tile in (0..axis.count()).filter(|_| axis.overlap > 0) {
                 let weights = axis.weights(tile);
-                // The steepest place of a raised cosine over `overlap` pixels; one that fades in and out at once has
-                // both.
+                // The steepest slope of a raised cosine over `overlap` pixels; a tile that fades in and out at once has
+                // both slopes.
                 let steepest = PI / axis.overlap as f64 + 1e-6;
                 let jump = weights.windows(2).map(|pair| f64::from((pair[1] - pair[0]).abs())).fold(0.0, f64::max);
                 assert!(jump <= steepest, "{axis:?}: a jump of {jump} in tile {tile}");
@@ -207,7 +207,7 @@ mod tests {
         Picture::new(size, channels, samples)
     }
 
-    /// What a generator that changes nothing gives back of `whole`.
+    /// The output for `whole` of a generator that changes nothing.
     fn blended(whole: &Picture, tile: Size, overlap: [usize; 2]) -> Vec<f32> {
         let tiles = Tiles::new(whole.size, tile, overlap);
         let mut sums = vec![0.0; whole.samples.len()];
@@ -235,7 +235,7 @@ mod tests {
         }
     }
 
-    /// Only the rows under a row of tiles are there, and those that no further tile covers are gone.
+    /// The test holds only the rows under a row of tiles, and drops those that no further tile covers.
     #[test]
     fn a_window_of_rows_gives_the_same_bits() {
         for (width, height, overlap) in [(100, 70, [8, 4]), (33, 17, [16, 15]), (20, 90, [0, 0])] {

@@ -1,4 +1,4 @@
-//! The tiles of a picture on their way into the network: as many rows of it are in memory as a tile has.
+//! The tiles of a picture on their way into the network. As many rows of the picture are in memory as a tile has.
 
 use anyhow::{Context, Result};
 
@@ -10,15 +10,17 @@ pub struct Window<'a> {
     job: &'a Job,
     rows: Box<dyn Rows>,
     tiles: Tiles,
-    /// Of the next tile.
+    /// Index of the next tile.
     index: usize,
     /// The rows that are in memory, in the channels of the network.
     picture: Picture,
-    /// The first of these rows.
+    /// Row of the picture that is the first in memory.
     top: usize,
 }
 
 impl<'a> Window<'a> {
+    /// A window on the first tile of the picture of `job`.
+    ///
     /// # Errors
     /// When the picture can no longer be read.
     pub fn open(job: &'a Job, tiles: Tiles, channels: usize) -> Result<Window<'a>> {

@@ -1,4 +1,4 @@
-//! The build script's reader of kernel declarations: what it takes, and that it refuses what it does not understand.
+//! The build script's reader of kernel declarations: the forms that it takes, and that it refuses all others.
 
 mod nvcc;
 #[path = "../../build/scan.rs"]
@@ -59,7 +59,7 @@ fn declarations_are_read_with_their_lines_and_types() {
     let expected =
         [kernel("scale", 13, 256, "Scale"), kernel("tick", 21, 32, "Tick"), kernel("apply_tanh_4", 25, 256, "Scale")];
     assert_eq!(found, expected);
-    // Offsets and sizes as C++ has them on the GPUs and the 64-bit CPUs of CUDA.
+    // Offsets and sizes in C++ on the GPUs and the 64-bit CPUs of CUDA.
     let scale = vec![
         field("x", known("Ptr<f32>", 8), 0),
         field("y", known("PtrMut<f32>", 8), 8),
@@ -75,7 +75,7 @@ fn declarations_are_read_with_their_lines_and_types() {
     assert_eq!(structs.len(), 3);
 }
 
-/// One change to the good source each, and words of the refusal.
+/// Each case is a change to the good source, with words of the refusal.
 #[test]
 fn what_is_not_understood_is_refused_with_its_line() {
     for (from, to, words) in [
@@ -122,7 +122,7 @@ fn the_programs_kernels_are_those_of_the_sources() {
     assert!(scanned.len() > 15);
     let ours = scanned.iter().map(|kernel| (kernel.name.as_str(), kernel.threads));
     assert!(ours.eq(KERNELS.iter().map(|kernel| (kernel.name, kernel.threads))));
-    // With machine code for all files, or, without nvcc, for none.
+    // A build has machine code for all files or, without nvcc, for none.
     let with_code = MODULES.iter().filter(|module| !module.fatbin.is_empty()).count();
     assert!(with_code == 0 || with_code == MODULES.len(), "{with_code} of {} files", MODULES.len());
 }

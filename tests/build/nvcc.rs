@@ -18,7 +18,7 @@ struct Project {
     variables: HashMap<&'static str, OsString>,
 }
 
-/// A script that says its release and compiles what a pattern of the shell names, in place of nvcc.
+/// A script in place of nvcc. It prints a release, and compiles files whose names match a pattern of the shell.
 fn nvcc(compiles: &str) -> String {
     format!(
         "#!/bin/sh\ncase \"$*\" in\n*--version*) echo 'Cuda compilation tools, release 13.0, V13.0.88' ;;\n{compiles}) \
@@ -34,8 +34,8 @@ impl Project {
         fs::create_dir(folder.path().join("out")).unwrap();
         let mut variables = HashMap::from([("PATH", OsString::from("/nowhere"))]);
         if let Some(script) = nvcc {
-            // Written by a process of its own: what this one has open for writing, the programs that other tests start
-            // meanwhile have open as well, and Linux runs no program that someone can write to.
+            // The script is written by another process. If this one opened it for writing, programs started by other
+            // tests meanwhile would inherit the open file, and Linux runs no program that is open for writing.
             let (text, program) = (folder.path().join("nvcc.txt"), folder.path().join("nvcc"));
             fs::write(&text, script).unwrap();
             let installed = Command::new("install").args(["-m", "755"]).args([&text, &program]).status().unwrap();
@@ -54,7 +54,7 @@ impl Project {
         self.folder.path().join(name)
     }
 
-    /// The files of machine code, none of a build without CUDA.
+    /// The files of machine code; `None` for a build without CUDA.
     fn build(&self) -> Result<Option<Vec<PathBuf>>, String> {
         let variable = |name: &str| self.variables.get(name).cloned();
         let root = Path::new("/nowhere");
@@ -87,14 +87,14 @@ fn an_nvcc_that_compiles_no_empty_kernel_counts_as_none() {
     assert_eq!(Project::new(Some(silent)).build(), Ok(None));
     let words = ["does not run", "--version does not say its release", "none of | your business"];
     Project::new(Some(silent)).with("PIXTAPE_REQUIRE_NVCC", "1").assert_refused(&words);
-    // A compiler that works, but not for what it is asked.
+    // A compiler that works, but not for the targets that it is asked for.
     let old = nvcc("*-gencode*) false ;;\n*empty.cu");
     assert_eq!(Project::new(Some(&old)).build(), Ok(None));
     Project::new(Some(&old))
         .with("PIXTAPE_CUDA_ARCHS", "sm_50")
         .assert_refused(&["PIXTAPE_CUDA_ARCHS", "empty kernel"]);
     Project::new(Some(&old)).with("PIXTAPE_CUDA_ARCHS", "hopper").assert_refused(&["hopper", "sm_NN"]);
-    // One that does not work at all is not the fault of the architectures.
+    // A compiler that does not work at all is not the fault of the architectures.
     assert_eq!(Project::new(Some(&broken)).with("PIXTAPE_CUDA_ARCHS", "sm_90a").build(), Ok(None));
 }
 

@@ -1,8 +1,8 @@
-//! Drivers that are broken, and the oldest that will do. Each is a library of the test's own: some functions fail as
-//! they do on real machines, others are the simulator's.
+//! Broken drivers, and the oldest driver that works. Each is a library made by the test: some functions fail as they do
+//! on real machines, others are the simulator's.
 //!
 //! A driver that cannot be used is one line with its cure for `--device cuda`, and a reason to compute on the CPU for
-//! `auto`; whoever asks for the CPU hears nothing of it.
+//! `auto`. With `--device cpu` it is not mentioned.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use pixtape::engine::kernel::cuda::kernels;
 use super::scene::{Scene, TINY};
 use crate::cuda::driver::simulator_folder;
 
-/// The names by which programs ask for the driver. A machine may have a real one under that which is missing.
+/// Names of the driver's library. A machine may have a real driver under the name that a test leaves out.
 const NAMES: [&str; 2] = ["libcuda.so", "libcuda.so.1"];
 
 /// Functions of the simulator that no driver has.
@@ -30,7 +30,7 @@ const SIMULATOR: [&str; 8] = [
     "take_reports",
 ];
 
-/// The file that the functions called by a process are written to.
+/// Variable with the path of a file that lists the functions that a process called.
 const CALLED: &str = "TEST_CALLED";
 
 /// A scene whose program looks for the driver in `driver/libcuda.so`, which is not there yet.
@@ -78,7 +78,8 @@ fn compile(scene: &Scene, source: &str) {
     fs::create_dir_all(scene.path("driver")).unwrap();
     let compiler = env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
     let mut command = Command::new(compiler);
-    // It stays loaded and bears the name: the simulator, which a forwarding one loads, would be found by it.
+    // The library stays loaded and has the driver's name, under which the simulator, which a forwarding library loads,
+    // would otherwise find it.
     command.args(["-x", "c", "-shared", "-fPIC", "-Wl,-z,nodelete,-soname,libcuda.so", "-o"]);
     command.arg(scene.path("driver/libcuda.so")).arg(scene.path("driver.c"));
     let output = command.output().unwrap();
@@ -86,7 +87,7 @@ fn compile(scene: &Scene, source: &str) {
     fs::copy(scene.path("driver/libcuda.so"), scene.path("driver/libcuda.so.1")).unwrap();
 }
 
-/// A driver that has `functions`, which all fail with the code in `TEST_CODE`, but that it can say its version.
+/// A driver that has `functions`, all of which fail with the code in `TEST_CODE`, and that reports its version.
 fn failing(functions: &[&str], version: i32) -> String {
     let mut source = "#include <stdlib.h>\n".to_owned();
     for function in functions {
@@ -146,7 +147,7 @@ fn forwarding(functions: &[&str], simulator: &Path) -> String {
                  return !snprintf(name, length, \"%s\", getenv(\"TEST_NAME\"));"
             }
             _ => {
-                // Whatever the arguments are, they stay where they are.
+                // The arguments stay in their registers and on the stack, whatever they are.
                 source += &format!(
                     "__asm__(\".text\\n.globl {name}\\n.type {name}, @function\\n{name}:\\n\
                      movb $1, called+{i}(%rip)\\njmp *real+{}(%rip)\\n\");\n",
@@ -176,7 +177,7 @@ fn a_driver_that_cannot_be_loaded_is_named() {
         let words = ["cannot be loaded: ", folder.to_str().unwrap(), why, "install the NVIDIA driver again"];
         assert_unusable(&scene, &words);
     }
-    // Of a 32-bit system: glibc passes it over and says so.
+    // A library of a 32-bit system: glibc skips it and says so.
     let mut elf = fs::read(env::current_exe().unwrap()).unwrap();
     elf.truncate(4096);
     elf[4] = 1;
@@ -200,12 +201,12 @@ fn a_driver_that_lacks_functions_is_named_with_the_first_of_them() {
     compile(&scene, "int nothing;\n");
     assert_unusable(&scene, &["lacks cuCtxGetCurrent and ", "other functions"]);
 
-    // That is what is wrong with it.
+    // A driver that is too old is refused for its version, not for a missing function.
     compile(&scene, &failing(&all_but(&["cuGraphInstantiateWithFlags"]), 11_020));
     assert_unusable(&scene, &["too old: it supports CUDA 11.2", "12.0", "525."]);
 }
 
-/// Codes that `cuInit` answers with on real machines, on drivers that do not say what they mean either.
+/// Codes that `cuInit` returns on real machines, also from drivers without a text for them.
 #[test]
 fn a_driver_that_does_not_start_is_explained() {
     let mut scene = scene();
@@ -237,7 +238,7 @@ fn a_gpu_that_another_process_has_is_left_to_it() {
     let holds = |text: &str| assert!(words.iter().all(|word| text.contains(word)), "{text}");
     holds(scene.run("devices").stdout.lines().find(|line| line.starts_with("cuda:0")).unwrap());
     holds(&scene.refused(&format!("train {TINY} --steps 1 --out new --device cuda")));
-    // `auto` looks at no simulated GPU, and at no other without kernels for it.
+    // `auto` ignores simulated GPUs, and other GPUs that no kernel was compiled for.
     if kernels::COMPILED_BY.is_some() {
         scene.set("TEST_NAME", "a GPU");
         scene.set("CUDASIM_DRIVER_VERSION", "99000");
@@ -245,7 +246,7 @@ fn a_gpu_that_another_process_has_is_left_to_it() {
     }
 }
 
-/// Machine code for other cards, and PTX that the driver is too old for.
+/// Machine code for other cards, and PTX of a version that the driver does not know.
 #[test]
 fn machine_code_that_the_gpu_does_not_run_is_a_line() {
     let mut scene = scene();
@@ -285,8 +286,8 @@ fn the_least_driver_is_all_that_is_called() {
     scene.run("inspect run");
     assert!(scene.run("devices").stdout.contains("cuda:0  "));
 
-    // The calls of those that measure, in a process of these tests with that driver; the examples themselves where they
-    // are built.
+    // The calls of those that measure are made in a process of these tests with that driver; the examples themselves
+    // run if they are built.
     let in_process_as = |program: &Path, arguments: &[&str], variables: &[(&str, &str)]| {
         let mut command = Command::new(program);
         command.args(arguments).env("LD_LIBRARY_PATH", &driver).env("PIXTAPE_SIMULATOR", &driver);
@@ -304,7 +305,7 @@ fn the_least_driver_is_all_that_is_called() {
         assert!(said.contains("1 passed"), "{said}");
     }
     let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
-    // `cargo test --test main` builds none, and what lies there may be of an earlier state.
+    // `cargo test --test main` builds no examples, and those that exist may be outdated.
     let is_fresh = |program: &Path| {
         let sources = ["Cargo.toml", "src/engine/device/cuda/library.rs", "src/engine/device/cuda/timing.rs"];
         let sources = sources.iter().filter_map(|name| modified(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name)));
@@ -335,8 +336,8 @@ fn the_least_driver_is_all_that_is_called() {
         assert!(said.contains("not measured") && said.contains("simulated"), "{said}");
     }
 
-    // The other branches: a GPU without memory pools, one with little memory, one without the kernels, and one that
-    // another process has.
+    // Other branches: a GPU without memory pools, one with little memory, one without the kernels, and one that another
+    // process uses.
     scene.set("TEST_NO_POOLS", "1");
     scene.run(&format!("train {TINY} --device cuda --steps 1 --out pools"));
     scene.set("CUDASIM_MEMORY", (2 << 20).to_string());

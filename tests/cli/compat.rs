@@ -1,6 +1,5 @@
 //! Files of earlier versions keep working: runs, checkpoints and imports of commit f0f07b7, in
-//! `tests/fixtures/f0f07b7`. And what a newer version has written is refused by the names of the settings that are not
-//! known here.
+//! `tests/fixtures/f0f07b7`. Files of newer versions are refused by the names of their unknown settings.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,8 +32,8 @@ fn scene() -> Scene {
     scene
 }
 
-/// Asserts that a table begins with the columns of another, with equal numbers but for what the order of sums on this
-/// CPU does to them.
+/// Asserts that a table begins with the columns of another, with equal numbers up to the effect of the order of sums on
+/// this CPU.
 #[track_caller]
 fn assert_close(table: &str, expected: &str) {
     assert_eq!(table.lines().count(), expected.lines().count(), "{table}");
@@ -58,7 +57,7 @@ fn runs_of_f0f07b7_go_on_as_they_did_then() {
     let before = read("run/losses.csv");
     let said = scene.run("train --resume run --data pairs --steps 9");
     assert!(said.stderr.contains("going on after step 5") && !said.stderr.contains("kept"), "{}", said.stderr);
-    // The rows of the past stay as they are, with the columns that are new left empty.
+    // Rows of earlier steps are unchanged, and new columns are empty in them.
     let now = read("run/losses.csv");
     assert_eq!(now.lines().next(), Some("epoch,step,d,adv,pixel,g,d_real,d_fake"));
     for (row, before) in now.lines().zip(before.lines()).skip(1) {
@@ -66,7 +65,7 @@ fn runs_of_f0f07b7_go_on_as_they_did_then() {
     }
     let [total, d, adv, pixel, real, fake] = [5, 2, 3, 4, 6, 7]
         .map(|index| -> f64 { now.lines().last().unwrap().split(',').nth(index).unwrap().parse().unwrap() });
-    // Sums of f32.
+    // Tolerance for sums in f32.
     assert!((total - (adv + 100.0 * pixel)).abs() <= 1e-6 * total && (d - 0.5 * (real + fake)).abs() <= 1e-6 * d);
     assert_close(&read("run/losses.csv"), &expected("run-to-9-losses.csv"));
     assert_close(&read("run/metrics.csv"), &expected("run-to-9-metrics.csv"));
@@ -74,10 +73,10 @@ fn runs_of_f0f07b7_go_on_as_they_did_then() {
     scene.run("train --resume facades --steps 7");
     assert_close(&read("facades/losses.csv"), &expected("facades-to-7-losses.csv"));
 
-    // Its settings are those of a new run as well.
+    // The settings of the old run start a new run as well.
     scene.run("train --config run/config.toml --data pairs --steps 9 --out again");
     assert_close(&read("again/losses.csv"), &expected("run-to-9-losses.csv"));
-    // The test would see other settings.
+    // The numbers would differ under other settings.
     assert_ne!(scene.column("run", 4)[4..], scene.column("facades", 4)[2..]);
 }
 
@@ -93,7 +92,7 @@ fn checkpoints_and_imports_of_f0f07b7_translate_and_evaluate_as_they_did_then() 
         let found = scene.picture("out/f.png");
         assert_eq!(found.dimensions(), expected.dimensions());
         let furthest = found.iter().zip(expected.iter()).map(|(a, b)| a.abs_diff(*b)).max();
-        // A value between two bytes is rounded either way.
+        // A value near the middle between two bytes may be rounded either way.
         assert!(furthest <= Some(1), "{model}: {furthest:?}");
 
         let said = scene.run(&format!("evaluate {model} --data pairs --dropout off --json"));
@@ -130,7 +129,7 @@ fn settings_of_a_newer_program_are_refused_by_name() {
         fs::write(&file, whole).unwrap();
     }
 
-    // The settings file of a run is told from one with a slip of the pen.
+    // A settings file with an unknown key is distinguished from the settings of a newer version.
     let settings = fs::read_to_string(scene.path("run/config.toml")).unwrap();
     for (text, is_newer) in [(format!("sharpness = 2\n{settings}"), true), ("lr = 1.0\nsharpness = 2\n".into(), false)]
     {

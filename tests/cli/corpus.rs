@@ -1,4 +1,4 @@
-//! Files that once taught something, `tests/corpus/`: each is given to the program again.
+//! Files that once revealed a fault, `tests/corpus/`: each is given to the program again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,10 +10,10 @@ use serde::Deserialize;
 use super::prepare::server::{Reply, Server};
 use super::scene::{Scene, TINY};
 
-/// More than any of them takes, on a machine that is busy with other tests.
+/// Longest time of a case, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// `tests/corpus/cases.toml`.
+/// The contents of `tests/corpus/cases.toml`.
 #[derive(Deserialize)]
 struct Cases {
     case: Vec<Case>,
@@ -21,15 +21,16 @@ struct Cases {
 
 #[derive(Deserialize)]
 struct Case {
-    /// Below `tests/corpus`.
+    /// Path below `tests/corpus`.
     file: String,
-    /// In which FILE is the file, FOLDER the folder that it alone is in, TINY the flags of the smallest networks, URL
-    /// its address and RUN a run of two steps with the file in the place of the one of its name.
+    /// Command line. FILE stands for the file, FOLDER for a folder with the file alone, TINY for the flags of the
+    /// smallest networks, URL for its address, and RUN for a run of two steps in which the file replaces the one of its
+    /// name.
     command: String,
-    /// The command succeeds; without it, it is refused.
+    /// True if the command succeeds; false if it is refused.
     #[serde(default)]
     taken: bool,
-    /// Words that the command prints.
+    /// Words in the output of the command.
     #[serde(default)]
     words: Vec<String>,
 }
@@ -84,7 +85,7 @@ fn run_all(kind: &str) {
         let told = stdout + &stderr;
         assert!(words.iter().all(|word| told.contains(word)), "{file}: {words:?} in {told}");
         assert_eq!(fs::read(scene.path(&format!("only/{name}"))).unwrap(), bytes, "{file} was changed");
-        // A download that a higher bound would take is kept for it.
+        // A download that a higher bound would accept is kept for it.
         let is_kept = told.contains("--max-unpacked");
         let left = ["out", "out.safetensors", "data/x", "data/x.tar.gz.part"].map(|path| scene.path(path).exists());
         assert!(taken || left == [false, false, false, is_kept], "{file} left something");

@@ -1,6 +1,6 @@
 //! `pixtape devices`, and devices that cannot be used: each is refused in one line that says what is missing.
 //!
-//! Machines that are not there are the simulator's: without a GPU, with an old driver, with little memory.
+//! Machines without a GPU, with an old driver or with little memory are simulated.
 
 use super::scene::{Scene, TINY};
 
@@ -20,7 +20,7 @@ fn without_a_gpu_there_is_the_cpu() {
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines[0].starts_with("cpu ") && lines[0].ends_with("<- auto"), "{said}");
     assert!(lines.len() == 2 && lines[1].starts_with("cuda    none: "), "{said}");
-    // Depending on whether this machine has a driver, whose GPUs are hidden from these tests.
+    // The line depends on whether this machine has a driver; its GPUs are hidden from these tests.
     assert!(lines[1].contains("no NVIDIA driver") || lines[1].contains("finds no GPU"), "{said}");
 
     let said = scene.run(&format!("train {TINY} --steps 1 --out run --device auto"));
@@ -67,7 +67,7 @@ fn too_little_memory_is_refused_with_both_numbers() {
     let error = scene.refused("train --image-size 64 --steps 3 --out runs/new --device cuda");
     assert!(error.contains("not enough GPU memory") && error.contains("of 2 MB are free"), "{error}");
     let asked: usize = error.split("memory: ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    // Two networks of width 16, each with gradients and two moments, and the pictures between their layers.
+    // MB for two networks of width 16, each with gradients and two moments, and for their activations.
     assert!((10..100).contains(&asked), "{error}");
     assert!(error.contains("a smaller batch or picture needs less"), "{error}");
 }

@@ -16,7 +16,7 @@ fn distances(a: &RgbImage, b: &RgbImage) -> [f64; 2] {
     assert_eq!(a.dimensions(), b.dimensions());
     let differences: Vec<f64> =
         a.as_raw().iter().zip(b.as_raw()).map(|(a, b)| f64::from(a.abs_diff(*b)) / 127.5).collect();
-    let mean = |of: fn(f64) -> f64| differences.iter().map(|&d| of(d)).sum::<f64>() / differences.len() as f64;
+    let mean = |term: fn(f64) -> f64| differences.iter().map(|&d| term(d)).sum::<f64>() / differences.len() as f64;
     [mean(|d| d), 10.0 * (4.0 / mean(|d| d * d)).log10()]
 }
 
@@ -32,8 +32,7 @@ fn the_distances_are_those_of_the_translated_pictures() {
             let said = scene.run(&format!("evaluate run --data data {dropout}"));
             assert!(said.stdout.starts_with("3 pairs (test/) of data"), "{}", said.stdout);
             scene.run(&format!("translate run data/test --pairs --out out {dropout}"));
-            // A byte is at most half a step of 1 / 127.5 away from its value, and so is the root of the mean square
-            // from its own.
+            // A byte is at most half a step of 1 / 127.5 away from its value, and so is the root of the mean square.
             let rounding = 0.5 / 127.5;
             let mut sums = [0.0; 3];
             for name in ["x", "y", "z"] {
@@ -45,7 +44,7 @@ fn the_distances_are_those_of_the_translated_pictures() {
                 sums = [sums[0] + l1, sums[1] + psnr, sums[2] + psnr_rounding];
             }
             let [l1, psnr, psnr_rounding] = sums.map(|sum| sum / 3.0);
-            // And half a unit in the last digit that is printed.
+            // The tolerance includes half a unit of the last digit that is printed.
             let is_close = |name, value: f64, tolerance: f64| (number(&said, name) - value).abs() <= tolerance;
             assert!(is_close("L1", l1, rounding + 0.51e-4), "{direction} {dropout}: {} and {l1}", said.stdout);
             let psnr_is_close = is_close("PSNR", psnr, psnr_rounding + 0.51e-2);
@@ -80,7 +79,7 @@ fn json_has_a_row_for_every_pair_and_the_page_shows_them() {
         assert_eq!(summary("max"), values.iter().copied().fold(f64::NEG_INFINITY, f64::max));
     }
 
-    // The pictures are those that `translate` makes.
+    // The page shows the pictures that `translate` makes.
     scene.run("translate run data/test --pairs --out out --dropout off");
     for (number, name) in ["w", "x", "y & z"].iter().enumerate() {
         let at = |kind: &str| scene.picture(&format!("page/of/run/images/0000{}-{kind}.png", number + 1));
@@ -110,7 +109,7 @@ fn a_page_takes_the_place_of_an_earlier_one_and_of_nothing_else() {
     assert_eq!(scene.names("page/images"), [of_one[0], "00001-mine.png", of_one[1], of_one[2]]);
     assert_eq!(scene.names("page"), ["evaluation.json", "images", "index.html", "notes.txt"]);
 
-    // One that was stopped has no numbers yet.
+    // An evaluation that was stopped has no numbers yet.
     scene.write("stopped/images/00001-output.png", "");
     scene.write("stopped/images/00007-input.png.unfinished", "");
     std::fs::create_dir(scene.path("empty")).unwrap();
@@ -126,7 +125,7 @@ fn a_page_takes_the_place_of_an_earlier_one_and_of_nothing_else() {
         assert!(error.contains(&format!("--out {out} holds something else than an evaluation")), "{error}");
     }
     assert!(scene.refused(&evaluate("data", "site/index.html")).contains("is a file"));
-    // Pairs whose names are those of an evaluation's pictures, even in the folder of one.
+    // Pairs with the names of an evaluation's pictures, even in the folder of one.
     scene.draw_pairs(&["pairs/images/00001-input.png"]);
     scene.write("pairs/evaluation.json", "{}");
     for out in ["pairs", "pairs/images", "pairs/images/../"] {

@@ -1,5 +1,5 @@
-//! Weights that come without a run: what `export` has written and what other programs write, in every command that
-//! takes weights; and files that are given as weights and are none.
+//! Weights without a run: those that `export` and other programs write, in every command that takes weights; and files
+//! that are given as weights and are none.
 
 use std::fs;
 
@@ -25,7 +25,7 @@ fn fixture(name: &str) -> String {
 /// A tensor as it lies in a file: type, shape and bytes.
 type Stored = (Dtype, Vec<usize>, Vec<u8>);
 
-/// Writes a safetensors file with nothing but tensors in it.
+/// Writes a safetensors file of tensors alone.
 fn write_tensors(scene: &Scene, name: &str, tensors: &[(String, Stored)]) {
     let views = tensors
         .iter()
@@ -33,7 +33,7 @@ fn write_tensors(scene: &Scene, name: &str, tensors: &[(String, Stored)]) {
     scene.write(name, safetensors::serialize(views, None).unwrap());
 }
 
-/// The generator of a checkpoint as another program would save it, in numbers of a type, under a prefix.
+/// The generator of a checkpoint as another program would save it, in a number type, under a prefix.
 fn bare(checkpoint: &Checkpoint, prefix: &str, dtype: Dtype) -> Vec<(String, Stored)> {
     let tensor = |name: &String| {
         let bytes = checkpoint.values(name).into_iter().flat_map(|value| match dtype {
@@ -50,7 +50,7 @@ fn bare(checkpoint: &Checkpoint, prefix: &str, dtype: Dtype) -> Vec<(String, Sto
 
 #[test]
 fn what_export_writes_is_taken_by_every_command_that_takes_weights() {
-    // The second one is no network that anybody has published: its header says what it is.
+    // The second network is unpublished: its header describes it.
     for flags in ["--direction b-to-a", "--recipe isola --receptive-field 16 --norm none --dropout-at both-ways"] {
         let scene = trained(flags);
         let translated = |model: &str, out: &str| {
@@ -68,7 +68,7 @@ fn what_export_writes_is_taken_by_every_command_that_takes_weights() {
         assert!(said.stdout.contains(direction), "{}", said.stdout);
         let said = scene.run("import g.safetensors --out other.safetensors --direction a-to-b");
         assert!(said.stdout.contains("for pairs from A to B"), "{}", said.stdout);
-        // As of the run.
+        // The results are those of the run.
         let table = |model: &str| scene.run(&format!("evaluate {model} --data data --threads 1")).stdout;
         assert_eq!(table("g.safetensors"), table("run"));
         assert!(scene.run("inspect g.safetensors").stdout.starts_with("g.safetensors: weights of step 5, recipe "));
@@ -86,7 +86,7 @@ fn what_export_writes_is_taken_by_every_command_that_takes_weights() {
             for (name, tensor) in started.weights() {
                 let is_weight = name.ends_with("0.weight");
                 match name.starts_with(network) {
-                    // A step of 1e-30 moves nothing but a zero.
+                    // A step of 1e-30 changes no number but a zero.
                     true => assert!(
                         started.values(name).iter().zip(whole.values(name)).all(|(a, b)| (a - b).abs() <= 1e-29),
                         "{name} differs"
@@ -162,7 +162,7 @@ fn errors_say_which_network_a_file_holds() {
     assert!(error.contains("no tensor of the networks of this run, which are called generator.*"), "{error}");
     let error = start("d.safetensors --ndf 3");
     assert!(error.contains("discriminator.model.0.weight has shape [2, 6, 4, 4], expected [3, 6, 4, 4]"), "{error}");
-    // With more in the file than the network has, half of it would be lost.
+    // Loading a part of a larger network would lose the rest.
     scene.run(&format!("train --data data {TINY} --norm instance-affine --steps 1 --out affine"));
     scene.run("export affine --safetensors affine.safetensors");
     for file in ["affine.safetensors", &checkpoint("affine", 1)] {
@@ -310,7 +310,7 @@ fn only_files_are_replaced_and_that_is_known_before_the_work() {
     for (target, kind) in [("null", "null is a device"), ("folder", "folder is a folder")] {
         for command in [
             format!("import {} --out {target}", fixture("pytorch-gan")),
-            // Before the input is looked at.
+            // The output is checked before the input is read.
             format!("import nowhere.pth --out {target}"),
             format!("export run --safetensors {target}"),
             format!("export run --onnx {target}"),

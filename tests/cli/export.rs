@@ -1,5 +1,5 @@
-//! `pixtape export`: what another program finds in the files. That onnxruntime computes what we do is checked by
-//! `tools/check-onnx`, and that PyTorch takes the weights by `tools/reference/check_exchange.py`.
+//! `pixtape export`: the contents of its files. `tools/check-onnx` checks that onnxruntime computes the same, and
+//! `tools/reference/check_exchange.py` that PyTorch takes the weights.
 
 use super::scene::{Checkpoint, Scene, TINY};
 

@@ -1,4 +1,4 @@
-//! Kinds of picture files as users have them: what is read, what is said of it, and what `translate` keeps.
+//! Kinds of picture files: those that are read, the reports on them, and the properties that `translate` keeps.
 
 use std::fs;
 use std::io::Cursor;
@@ -194,7 +194,7 @@ fn the_bound_on_a_picture_is_a_variable() {
 fn the_bound_on_a_picture_holds_for_every_format() {
     let mut scene = Scene::new();
     let endings = ["png", "jpg", "webp", "bmp", "tif"];
-    // 3.4 MiB of samples, whatever the file takes.
+    // The samples are 3.4 MiB, independent of the file's size.
     endings.iter().for_each(|ending| scene.draw(&format!("data/{ending}.{ending}"), &pair(0, 1536, 768)));
     scene.set("PIXTAPE_MAX_PICTURE", "3");
     let error = scene.refused(&format!("train --data data {TINY} --steps 1 --out run"));

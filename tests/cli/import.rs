@@ -1,4 +1,4 @@
-//! `pixtape import`: files as PyTorch writes them, and what PyTorch makes of the networks in them.
+//! `pixtape import`: files as PyTorch writes them, and outputs of their networks in PyTorch.
 
 use std::fs;
 use std::path::Path;
@@ -39,7 +39,7 @@ fn imported_generators_compute_what_pytorch_does() {
         assert!(said.stdout.contains(says), "{}", said.stdout);
         let (y, shape) = expected.tensor(what);
         let y = from_nchw(&y, [shape[0], shape[2], shape[3], shape[1]]);
-        // The spread is the error of one correct f32 implementation; ours sums in other orders.
+        // The spread is the error of one correct f32 implementation; this one sums in other orders.
         let tolerance = Tolerance { of_each: 0.0, of_largest: 3.0 * expected.f32_spread(what) };
         assert_close(what, &output(&scene.path("model.safetensors")), &y, tolerance);
     }
@@ -53,7 +53,7 @@ fn an_imported_file_translates_like_a_checkpoint() {
     let said = scene.run("translate models/isola.safetensors x.png --out out --threads 1");
     assert!(said.stdout.contains("weights imported from isola-batch.pth"), "{}", said.stdout);
     assert_eq!(scene.picture("out/x.png").dimensions(), (32, 32));
-    // It is no run.
+    // An import is no run.
     let error = scene.refused("train --resume models/isola.safetensors");
     assert!(error.contains("give the folder of a run"), "{error}");
 
@@ -62,7 +62,7 @@ fn an_imported_file_translates_like_a_checkpoint() {
     assert!(about["pixtape.generator"].contains("norm = \"instance-affine\""), "{}", about["pixtape.generator"]);
 }
 
-/// Weights of a run, imported as if PyTorch had written them, are judged as in the run, whichever side they take.
+/// Weights of a run, imported as if PyTorch had written them, have the results of the run in either direction.
 #[test]
 fn the_direction_of_an_import_is_that_of_its_pairs() {
     let scene = Scene::new();

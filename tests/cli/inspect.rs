@@ -19,11 +19,11 @@ fn a_recipe_is_shown_at_its_published_size() {
     assert_eq!(row(&said, "model.11").last(), Some(&"70"), "{said}");
     let totals: Vec<&str> = said.lines().filter(|line| line.starts_with("all")).collect();
     assert!(totals[0].contains(" 54,409,603 ") && totals[1].contains(" 2,767,809 "), "{said}");
-    // Four flat buffers of both networks stay, and the three pictures.
+    // The four flat buffers of both networks stay, and the three pictures.
     let adam = row(&said, "adam");
     assert_eq!(adam[1..], ["2", "914.8", "MB"], "{said}");
     assert!(said.contains("917.2 MB stay from step to step"), "{said}");
-    // On the CPU both flat buffers of gradients are gone: a quarter of the 914.8 MB.
+    // The flat buffers of gradients are left out on the CPU: a quarter of the 914.8 MB.
     let bytes = |what: &str| -> f64 {
         let line = said.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what} is not in {said}"));
         line.split_whitespace().find_map(|word| word.parse().ok()).expect("a size")

@@ -1,4 +1,4 @@
-//! Kills, Ctrl-C and a full disk: whenever they come, the newest checkpoint is whole and the run can go on.
+//! Kills, Ctrl-C and a full disk: after each, at any moment, the newest checkpoint is whole and the run can be resumed.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -11,7 +11,7 @@ use super::scene::{Checkpoint, PATIENCE, Scene, TINY, checkpoint, pair, wait_unt
 /// A checkpoint of 10 MB: written in ten pieces and synced, which takes long enough to be hit in the middle.
 const HEAVY: &str = "--image-size 32 --ngf 16 --ndf 16 --threads 1 --keep 2";
 
-/// More steps than anybody waits for.
+/// More steps than any test waits for.
 const ENDLESS: &str = "--steps 100000000";
 
 fn signal(child: &Child, name: &str) {
@@ -19,13 +19,13 @@ fn signal(child: &Child, name: &str) {
     assert!(sent.success());
 }
 
-/// The size of the checkpoint that is being written just now for a step after `step`.
+/// The size of the unfinished checkpoint of a step after `step`.
 fn unfinished(scene: &Scene, run: &str, step: u64) -> Option<u64> {
     let folder = scene.path(run).join("checkpoints");
     fs::read_dir(folder).ok()?.flatten().find_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
-        let of = name.strip_prefix("step-")?.strip_suffix(".safetensors.unfinished")?.parse::<u64>().ok()?;
-        (of > step).then(|| entry.metadata().ok()).flatten().map(|about| about.len())
+        let number = name.strip_prefix("step-")?.strip_suffix(".safetensors.unfinished")?.parse::<u64>().ok()?;
+        (number > step).then(|| entry.metadata().ok()).flatten().map(|about| about.len())
     })
 }
 
@@ -52,13 +52,13 @@ fn a_kill_in_the_middle_of_saving_costs_nothing() {
     let mut line = format!("train {HEAVY} {ENDLESS} --save-every 1 --out killed");
     let mut newest = 0;
     let mut torn = 0;
-    // As soon as the file is there, in the middle, and at its end, before it is renamed. A kill may come too late to
-    // hit its moment; it then counts as another kill.
+    // Kills at the beginning of the file, in the middle, and at its end, before it is renamed. A kill that comes too
+    // late for its moment counts as another kill.
     let moments = [0, whole / 4, whole / 2, whole];
     for attempt in 0..40 {
         let moment = moments[attempt % moments.len()];
         let mut child = scene.start(&line);
-        // Not the first file of this start: there has to be one before it.
+        // The kill needs an earlier checkpoint of this start.
         wait_until("the first checkpoint", || checkpoint_exists(&scene, "killed", newest + 1));
         wait_until("a save", || unfinished(&scene, "killed", newest + 1).is_some_and(|size| size >= moment));
         child.kill().unwrap();
@@ -80,17 +80,17 @@ fn a_kill_in_the_middle_of_saving_costs_nothing() {
     scene.run(&format!("train --resume killed --steps {steps} --save-every 1000"));
     scene.run(&format!("train {HEAVY} --steps {steps} --out whole"));
     scene.assert_same_run("killed", "whole", steps);
-    // What the kills left behind is swept up.
+    // The remains of kills are removed.
     assert_eq!(unfinished(&scene, "killed", 0), None);
 }
 
 fn checkpoint_exists(scene: &Scene, run: &str, step: u64) -> bool {
-    // Pruned ones have existed: look for any as new.
+    // The checkpoint may have been pruned already: a newer one will do.
     let Ok(entries) = fs::read_dir(scene.path(run).join("checkpoints")) else { return false };
     entries.flatten().any(|entry| {
         let name = entry.file_name().into_string().unwrap();
-        let of = name.strip_prefix("step-").and_then(|name| name.strip_suffix(".safetensors"));
-        of.is_some_and(|of| of.parse::<u64>().unwrap() >= step)
+        let number = name.strip_prefix("step-").and_then(|name| name.strip_suffix(".safetensors"));
+        number.is_some_and(|number| number.parse::<u64>().unwrap() >= step)
     })
 }
 
@@ -121,11 +121,11 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
         assert!(steps >= 3);
         assert_eq!(whole_checkpoints(&scene, "run"), [steps]);
         assert!(stdout.starts_with(&format!("Stopped after step {steps} of ")), "{stdout}");
-        // The picture that it says to look at is there.
+        // The picture that the message names exists.
         let picture = format!("step-{steps:08}.png");
         assert!(stdout.contains(&picture) && scene.path("run/samples").join(picture).exists(), "{stdout}");
 
-        // What it says to type, but for the end of the run.
+        // The command that the message gives, with another end of the run.
         let (_, go_on) = stdout.lines().next().unwrap().split_once("pixtape ").unwrap();
         scene.run(&format!("{go_on} --steps {}", steps + 3));
         scene.run(&format!("train {TINY} --steps {} --out whole", steps + 3));
@@ -176,7 +176,7 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     assert!(stdout.starts_with("Stopped after step "), "{stdout}");
 }
 
-/// Before the first step there is little to save, but what the program says to type must work.
+/// Before the first step there is little to save, but the command in the message must work.
 #[test]
 fn ctrl_c_before_the_first_step_can_be_gone_on_from() {
     let scene = Scene::new();
@@ -199,7 +199,7 @@ fn ctrl_c_before_the_first_step_can_be_gone_on_from() {
 /// Runs a command that may write no file of more than about `kilobytes`, which stands for a disk that is full. Returns
 /// its last line on stderr.
 fn fails_on_a_full_disk(scene: &Scene, kilobytes: u32, line: &str) -> String {
-    // The unit is 512 or 1024 bytes, as the shell likes.
+    // The unit of `ulimit -f` is 512 or 1024 bytes, depending on the shell.
     let limited = format!(r#"trap "" XFSZ; ulimit -f {kilobytes}; exec "$@""#);
     let output = Command::new("sh")
         .args(["-c", &limited, "sh"])
@@ -234,7 +234,7 @@ fn a_picture_that_cannot_be_finished_is_not_left_half_written() {
     assert!(error.starts_with("error: cannot write out/x.png: "), "{error}");
     assert_eq!(scene.names("out"), [""; 0]);
 
-    // More than the settings take, and less than a grid of samples.
+    // The limit is above the size of the settings, and below that of a sample grid.
     let error = fails_on_a_full_disk(&scene, 4, "train --resume run --steps 3 --sample-every 1");
     assert!(error.starts_with("error: cannot write run/samples/step-00000003.png: "), "{error}");
     assert_eq!(scene.names("run/samples"), ["step-00000000.png", "step-00000002.png"]);

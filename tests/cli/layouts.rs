@@ -8,11 +8,11 @@ use image::{Rgb, RgbImage};
 
 use super::scene::{Said, Scene, TINY, checkpoint, half, pair};
 
-/// Draws both pictures of each of `names`; `place` makes the path of a side out of the name and 0 or 1.
-fn draw(scene: &Scene, names: &[&str], place: impl Fn(&str, usize) -> String) {
+/// Draws both pictures of each of `names`; `path` makes the path of a side out of the name and 0 or 1.
+fn draw(scene: &Scene, names: &[&str], path: impl Fn(&str, usize) -> String) {
     for (number, name) in names.iter().enumerate() {
         for side in 0..2 {
-            scene.draw(&place(name, side), &half(number as u32, side as u32));
+            scene.draw(&path(name, side), &half(number as u32, side as u32));
         }
     }
 }
@@ -23,7 +23,8 @@ fn line<'a>(said: &'a Said, start: &str) -> &'a str {
     found.unwrap_or_else(|| panic!("no line {start}: {} {}", said.stdout, said.stderr))
 }
 
-/// Asserts that `data` is learned from as side-by-side files of the same pictures are, and that the layout is `said`.
+/// Asserts that a run on `data` equals one on side-by-side files of the same pictures, and that the layout is reported
+/// as `said`.
 fn assert_same_as_side_by_side(scene: &Scene, data: &str, said: &str) {
     scene.draw_pairs(&["whole/0.png", "whole/1.png"]);
     let learn = |data: &str, run: &str| {
@@ -50,8 +51,8 @@ fn files_told_apart_by_a_suffix_are_pairs() {
         let said = format!("by suffix in one folder, …{a} (A) is the input, …{b} (B) the target");
         assert_same_as_side_by_side(&scene, data, &said);
     }
-    // Words that nobody knows go by their bytes; the target's is the greater one here, and the direction turns it
-    // round.
+    // Unknown words are ordered by their bytes; here that of the target is the greater one, and `--direction` reverses
+    // the pair.
     draw(&scene, &["0", "1"], |name, side| format!("unknown/train/{name}_{}.png", ["day", "night"][side]));
     draw(&scene, &["0", "1"], |name, side| format!("unknown/test/{name}_{}.png", ["day", "night"][side]));
     let said = scene.run("data check unknown --direction b-to-a");
@@ -182,11 +183,11 @@ fn folders_that_may_be_sides_or_not_are_named_with_the_command_that_joins_them()
     assert!(error.contains("part has a folder test_input but none for target"), "{error}");
 }
 
-/// The fingerprint of data that was taken before depends on it.
+/// Fingerprints of existing runs depend on this.
 #[test]
 fn what_was_taken_before_is_taken_as_it_was() {
     let scene = Scene::new();
-    // Side by side, beside the folders that they were made from.
+    // Side-by-side files beside the folders that they were made from.
     scene.draw_pairs(&["made/0.png", "made/1.png"]);
     draw(&scene, &["0", "1"], |name, side| format!("made/{}/{name}.png", ["images", "labels"][side]));
     assert!(line(&scene.run("data check made"), "Found").contains("pairs side by side"));
@@ -280,7 +281,7 @@ fn single_pictures_are_not_cut_into_halves() {
     assert!(error.contains("1 of 3 files in mixed") && error.contains("32x64: c.png\n"), "{error}");
 }
 
-/// A photograph of the shape that two upright pictures beside each other have: slanting waves, which go on everywhere.
+/// A photograph in the shape of two upright pictures beside each other: slanting waves, without an edge in the middle.
 fn photograph(number: u32) -> RgbImage {
     RgbImage::from_fn(128, 96, |x, y| {
         let wave = |slope: f64| 128.0 + 100.0 * (0.1 * f64::from(x) + slope * f64::from(y) + f64::from(number)).sin();
@@ -312,7 +313,8 @@ fn single_pictures_of_the_shape_of_pairs_are_warned_of() {
     }
     assert!(scene.run("data check single").stdout.ends_with("\nEverything can be used\n"));
 
-    // Two upright ones beside each other are a pair of this shape, and no layout of two files is asked.
+    // There is no warning for two upright pictures beside each other, a pair of the same shape, nor for layouts of two
+    // files.
     for number in 0..3 {
         let sides = [photograph(number), photograph(number + 9)].map(|side| crop_imm(&side, 0, 0, 64, 96).to_image());
         let mut both = RgbImage::new(128, 96);
@@ -381,7 +383,7 @@ fn pairs_of_two_shapes_are_refused_alike() {
     assert!(scene.refused("data pair --a data/A --b data/B --out again").contains("(--resize fits B to A)"));
 }
 
-/// As runs of earlier versions may have: on files that are refused now.
+/// Runs of earlier versions may have begun with files that are refused now.
 #[test]
 fn a_run_goes_on_with_the_pairs_that_it_began_with() {
     let scene = Scene::new();
@@ -397,7 +399,7 @@ fn a_run_goes_on_with_the_pairs_that_it_began_with() {
     began.write(&scene.path(&checkpoint("run", 1)));
     scene.run("train --resume run --steps 2");
     assert!(scene.run("evaluate run --data data").stdout.starts_with("1 pair (all)"));
-    // A new one does not begin with it.
+    // A new run is refused.
     assert!(scene.refused(&format!("train --data data {TINY} --steps 1 --out new")).contains("two of 32x64"));
 }
 

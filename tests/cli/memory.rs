@@ -1,5 +1,4 @@
-//! Memory and threads: refused before the work begins, an error when they run out, and never more lines than one can
-//! read.
+//! Memory and threads: too little is refused before the work begins, running out is an error, and lists are bounded.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -12,7 +11,7 @@ use super::tiff::{Order, Page, SHORT, build};
 /// The smallest runs that read pictures.
 const TRAIN: &str = "train --data data --steps 1 --image-size 32 --ngf 2 --ndf 2 --threads 1 --out run";
 
-/// Runs a command whose address space ends at so many kilobytes.
+/// Runs a command with an address space of `kilobytes`.
 fn limited(scene: &Scene, kilobytes: usize, line: &str) -> Output {
     let limited = format!(r#"ulimit -v {kilobytes}; exec "$@""#);
     Command::new("sh")
@@ -21,7 +20,7 @@ fn limited(scene: &Scene, kilobytes: usize, line: &str) -> Output {
         .args(line.split_whitespace())
         .current_dir(scene.path(""))
         .env("CUDA_VISIBLE_DEVICES", "")
-        // Else the C library sets 64 MiB of address space aside for each thread, on large machines all there is.
+        // Otherwise the C library reserves 64 MiB of address space for each thread.
         .env("MALLOC_ARENA_MAX", "1")
         .output()
         .unwrap()
@@ -57,7 +56,7 @@ fn memory_that_runs_out_anywhere_is_one_error() {
     ];
     let (mut refused, mut done) = (0, 0);
     for line in &commands {
-        // From less than the program itself takes to more than any of them does.
+        // Limits from less than the program itself takes to more than any command takes.
         for step in 0..15 {
             let kilobytes = (megabytes(16) as f64 * 1.28_f64.powi(step)) as usize;
             for made in ["run", "translated", "made"] {
@@ -68,7 +67,7 @@ fn memory_that_runs_out_anywhere_is_one_error() {
             let lines = text.lines().filter(|line| line.starts_with("error: ")).count();
             match output.status.code() {
                 Some(0) => done += 1,
-                // The dynamic loader speaks for itself.
+                // The dynamic loader fails with its own message.
                 Some(127) => {}
                 code => {
                     assert_eq!((code, lines), (Some(1), 1), "{line} with {kilobytes} kB: {text}");
@@ -128,7 +127,7 @@ fn in_tiles_a_picture_takes_the_memory_of_a_strip() {
     let tiled = "translate a in --tile 64 --threads 1 --out";
     let output = limited(&scene, megabytes(90), &format!("{tiled} strips"));
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    // The same in one piece, as a bound that is lower than the picture allows it, and in a format that has no rows.
+    // The same in one piece, with a lower bound on pictures, and in a format without rows.
     scene.run(&format!("{tiled} pieces --format bmp"));
     for (strips, piece) in [("x.png", "x.bmp"), ("y.tif", "y.bmp")] {
         let [strips, piece] = [format!("strips/{strips}"), format!("pieces/{piece}")].map(|path| scene.picture(&path));
@@ -152,7 +151,7 @@ fn what_has_to_be_decoded_as_a_whole_is_refused_by_name() {
     let scene = Scene::new();
     scene.run(&format!("train {TINY} --steps 1 --out a"));
     scene.draw("in/plain.jpg", &plain(3000, 2000));
-    // One strip, and one that is turned by a quarter.
+    // One strip, and one that has to be turned by a quarter.
     let strip = |photometric| Page::new(3000, 2000, 8, 3, photometric, vec![90; 18_000_000]);
     scene.write("in/strip.tif", build(Order::default(), &[strip(2)]));
     scene.write("in/turned.tif", build(Order::default(), &[strip(2).with(274, SHORT, &[6])]));
@@ -166,7 +165,7 @@ fn what_has_to_be_decoded_as_a_whole_is_refused_by_name() {
     assert!(!scene.path("out").exists());
 }
 
-/// A command that is not refused has to succeed: the memory that is told is what it takes, beside some 60 MiB for the
+/// A command that is not refused has to succeed: the memory that was computed suffices, beside some 60 MiB for the
 /// program itself.
 #[test]
 fn the_memory_that_a_command_is_said_to_take_is_enough_for_it() {

@@ -1,4 +1,4 @@
-//! Training on one's own pairs: which files are seen, in which order, which way round and how varied.
+//! Training on the user's pairs: selection, order, direction and augmentation.
 //!
 //! With [`FROZEN`] networks the pixel loss of a step is a function of the pair that the step saw, so the column of
 //! pixel losses tells which pairs were seen.
@@ -81,7 +81,7 @@ fn without_shuffle_pairs_are_seen_in_the_order_of_their_names() {
     let in_order = pixel_losses(&scene, "in-order", "--data data --augment none --shuffle false --epochs 2");
     assert_eq!(in_order, [one_by_one.clone(), one_by_one.clone()].concat());
 
-    // With shuffle every epoch shows each pair once, in orders that differ.
+    // Shuffling shows each pair once in every epoch, in orders that differ.
     let shuffled = pixel_losses(&scene, "shuffled", "--data data --augment none --epochs 4");
     let epochs: Vec<&[String]> = shuffled.chunks(4).collect();
     let all: BTreeSet<&String> = one_by_one.iter().collect();
@@ -99,7 +99,7 @@ fn augmentation_varies_a_pair_as_much_as_it_says() {
     };
     assert_eq!(different("none"), 1);
     assert_eq!(different("flip"), 2);
-    // 36x36 cut to 32x32 in one of 25 places, mirrored or not.
+    // 36x36 cut to 32x32 at one of 25 offsets, mirrored or not.
     let jittered = different("jitter");
     assert!(jittered > 8, "{jittered} of 50 variants in 24 draws");
 }
@@ -116,7 +116,7 @@ fn every_layout_is_the_same_data() {
         scene.draw(&format!("outer/B/train/{name}.bmp"), &b);
         scene.draw(&format!("inner/train/A/{name}.webp"), &a);
         scene.draw(&format!("inner/train/B/{name}.png"), &b);
-        // A PNG, whatever it is called: a JPEG would not keep it as it is.
+        // A PNG under any ending: a JPEG would change the picture.
         scene.draw("a.png", &a);
         scene.write(&format!("stems/{name}.jpg"), std::fs::read(scene.path("a.png")).unwrap());
         scene.draw(&format!("stems/{name}.png"), &b);
@@ -137,7 +137,7 @@ fn every_layout_is_the_same_data() {
 fn grey_of_16_bits_is_learned_into_colour_and_translated() {
     let scene = Scene::new();
     for name in ["x", "y"] {
-        // All in the lowest 256 of 65536 levels: black to whoever keeps 8 bits.
+        // All values are in the lowest 256 of 65536 levels: black if only 8 bits are kept.
         let deep = ImageBuffer::from_fn(32, 32, |x, y| Luma([(x * 8 + y) as u16]));
         deep.save({
             scene.write(&format!("data/A/{name}.png"), "");
@@ -258,7 +258,7 @@ fn pairs_that_do_not_fill_a_batch_are_said() {
     let line = said.stderr.lines().find(|line| line.contains("leaves out")).unwrap();
     assert!(line.contains("leaves out 1 pair, drawn anew each time") && line.contains("steps of 2"), "{line}");
 
-    // In file-name order these are the same ones in every epoch, and that is said too.
+    // Pairs that are left over are the same ones in every epoch in file-name order, and a message says so.
     let said = scene.run(&format!("train --data data {TINY} --batch 3 --shuffle false --epochs 2 --out in-order"));
     let line = said.stderr.lines().find(|line| line.contains("leaves out")).unwrap();
     assert!(line.contains("leaves out 2 pairs, the last in order"), "{line}");

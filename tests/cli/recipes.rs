@@ -1,4 +1,5 @@
-//! Recipes and their options: every one trains, goes on, and what cannot be is refused with the reason.
+//! Recipes and their options: all of them train and can be resumed, and impossible combinations are refused with the
+//! reason.
 
 use super::scene::{Scene, TINY};
 
@@ -16,7 +17,7 @@ fn finite(cell: &str) -> bool {
     cell.parse::<f32>().is_ok_and(f32::is_finite)
 }
 
-/// One of every option at least.
+/// Each option at least once.
 #[test]
 fn every_option_trains() {
     let scene = Scene::new();
@@ -43,7 +44,7 @@ fn every_option_trains() {
     .enumerate()
     {
         let run = format!("run{number}");
-        // With a level more than the smallest, so that every recipe drops out somewhere.
+        // One level more than the smallest network, so that every recipe has dropout at some level.
         let tiny = TINY.replace("--image-size 32", "--image-size 64");
         scene.run(&format!("train {tiny} {options} --steps 2 --out {run}"));
         let rows = losses(&scene, &run);
@@ -53,7 +54,7 @@ fn every_option_trains() {
                 assert_eq!((finite(cell), cell.is_empty()), (there, !there), "{options}: {cell:?}");
             }
         }
-        // The second step has felt the first.
+        // The second step starts from the update of the first.
         assert_ne!(rows[0], rows[1], "{options}");
     }
 }

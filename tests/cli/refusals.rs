@@ -108,7 +108,7 @@ fn weights_that_do_not_fit_are_named_with_both_shapes() {
     scene.write("cut.safetensors", &bytes[..bytes.len() - 5]);
     refused(&scene, "--start-from cut.safetensors", &["cut.safetensors", "cut short"]);
 
-    // Of wider networks.
+    // Weights of wider networks.
     scene.run(&format!("train {} --steps 1 --out wide", TINY.replace("--ngf 2", "--ngf 3")));
     let wide = checkpoint("wide", 1);
     refused(
@@ -153,6 +153,6 @@ fn checkpoints_that_cannot_be_gone_on_from() {
     refused(&["not a pixtape checkpoint"]);
     fs::write(&file, &whole[..whole.len() / 2]).unwrap();
     refused(&["cut short"]);
-    // As it was, it can.
+    // The unchanged settings can be resumed.
     scene.run("train --resume a --steps 3");
 }

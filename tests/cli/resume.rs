@@ -6,8 +6,8 @@ use pixtape::config::TrainConfig;
 
 use super::scene::{Scene, TINY, checkpoint};
 
-/// Seven pairs in batches of two are epochs of three steps: a run of 12 crosses three ends of an epoch, and all that is
-/// random takes part.
+/// Seven pairs in batches of two are epochs of three steps: a run of 12 crosses three ends of an epoch, with everything
+/// random switched on.
 const RESTLESS: &str = "--data data --batch 2 --dropout 0.5 --augment jitter --shuffle true --lr 0.002 --seed 11";
 
 fn scene() -> Scene {
@@ -22,20 +22,20 @@ fn scene() -> Scene {
 fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
     let scene = scene();
     scene.run(&format!("train {RESTLESS} {TINY} --steps 12 --out a"));
-    // In the middle of an epoch.
+    // Stopped in the middle of an epoch.
     scene.run(&format!("train {RESTLESS} {TINY} --steps 7 --save-every 3 --out b"));
     assert_eq!(scene.rows("b"), scene.rows("a")[..7]);
     let said = scene.run("train --resume b --steps 12");
     assert!(said.stderr.contains("going on after step 7"), "{}", said.stderr);
     scene.assert_same_run("a", "b", 12);
 
-    // At the end of an epoch, and twice.
+    // Stopped at the end of an epoch, and twice.
     scene.run(&format!("train {RESTLESS} {TINY} --steps 6 --out c"));
     scene.run("train --resume c --steps 8");
     scene.run("train --resume c --steps 12");
     scene.assert_same_run("a", "c", 12);
 
-    // The test would see a run that starts its draws over.
+    // The comparison would fail for a run whose draws start over.
     assert_ne!(scene.column("a", 4)[..3], scene.column("a", 4)[3..6]);
 }
 
@@ -134,7 +134,7 @@ fn the_same_images_may_lie_elsewhere() {
     let config = |text: &str| TrainConfig::from_toml(text).unwrap().data;
     assert_eq!(config(&fs::read_to_string(scene.path("a/config.toml")).unwrap()).as_ref(), Some(&moved));
     assert_eq!(config(&scene.checkpoint("a", 9).about["pixtape.config"]).as_ref(), Some(&moved));
-    // From then on that is where they are.
+    // The run remembers the new folder from then on.
     scene.run("train --resume a --steps 12");
     scene.assert_same_run("a", "whole", 12);
 

@@ -1,5 +1,5 @@
-//! The folder of a run: nothing of others is overwritten, one process at a time works in it, and a run that was killed
-//! early is not in the way.
+//! The folder of a run: foreign files are never overwritten, one process at a time works in it, and a run that was
+//! killed early does not block it.
 
 use std::fs;
 use std::process::Child;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::scene::{Scene, TINY, checkpoint, wait_until};
 
-/// More steps than anybody waits for.
+/// More steps than any test waits for.
 const ENDLESS: &str = "--steps 100000000";
 
 fn ended(child: Child) -> (bool, String) {
@@ -43,7 +43,7 @@ fn a_folder_with_what_no_run_wrote_is_refused_and_left_alone() {
         scene.write(&format!("many/{name}"), "theirs");
     }
     assert!(scene.refused(&train("many")).contains("a, b, c, and 2 more"));
-    // A best checkpoint of somebody else's is a run.
+    // A foreign best checkpoint counts as a run.
     scene.write("best/checkpoints/best.safetensors", "theirs");
     assert!(scene.refused(&train("best")).contains("already holds a run"));
 
@@ -52,23 +52,23 @@ fn a_folder_with_what_no_run_wrote_is_refused_and_left_alone() {
     assert_eq!(scene.rows("empty").len(), 1);
 }
 
-/// In the folder of a run to be, where they would be replaced, and behind --config.
+/// FIFOs and other things in the folder of a new run, in place of its files, and behind --config.
 #[cfg(unix)]
 #[test]
 fn settings_that_cannot_be_read_are_named_and_stay() {
     use std::os::unix::fs::symlink;
     let scene = Scene::new();
     let losses = "epoch,step,d,adv,pixel\n1,1,0.5,0.5,0.5\n";
-    let place = |out: &str| {
+    let config_path = |out: &str| {
         scene.write(&format!("{out}/losses.csv"), losses);
         scene.path(out).join("config.toml")
     };
-    fs::create_dir(place("folder")).unwrap();
-    let made = std::process::Command::new("mkfifo").arg(place("fifo")).status().unwrap();
+    fs::create_dir(config_path("folder")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(config_path("fifo")).status().unwrap();
     assert!(made.success());
-    symlink("config.toml", place("circle")).unwrap();
-    fs::write(place("latin"), b"data = \"caf\xe9\"").unwrap();
-    fs::write(place("cut"), "data = ").unwrap();
+    symlink("config.toml", config_path("circle")).unwrap();
+    fs::write(config_path("latin"), b"data = \"caf\xe9\"").unwrap();
+    fs::write(config_path("cut"), "data = ").unwrap();
     let theirs = "holds what no run of pixtape wrote: config.toml";
     let cases = [
         ("folder", theirs, "it is a folder and no file"),
@@ -85,7 +85,7 @@ fn settings_that_cannot_be_read_are_named_and_stay() {
     }
 }
 
-/// Whenever it was killed, the same command starts it over, or it has a checkpoint to go on from.
+/// After a kill at any moment the same command starts the run over, or there is a checkpoint to resume from.
 #[test]
 fn a_run_that_was_killed_at_its_beginning_can_be_started_again() {
     let scene = Scene::new();
@@ -95,7 +95,7 @@ fn a_run_that_was_killed_at_its_beginning_can_be_started_again() {
         // Without the best checkpoint of an early epoch.
         let line = format!("train {TINY} --batch 100 --validate-every 1000000 --steps 2 --out {out}");
         let mut child = scene.start(&line.replace("--steps 2", ENDLESS));
-        // By what can be seen of the beginning, else by the time.
+        // The kill comes when a file of the beginning appears, or after some time.
         let folder = scene.path(&out);
         match attempt % 4 {
             0 => wait_until("the folder", || folder.exists()),
@@ -246,7 +246,7 @@ fn what_failed_writes_left_is_cleaned_up_and_nothing_of_others() {
     }
     assert!(fs::read_to_string(scene.path("run/config.toml")).unwrap().contains("steps = 2"));
 
-    // Of a run that a full disk has ended at its first file.
+    // Folders of a run that a full disk has ended at its first file.
     for folder in ["samples", "checkpoints"] {
         fs::create_dir_all(scene.path("full").join(folder)).unwrap();
     }

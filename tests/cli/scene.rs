@@ -1,4 +1,4 @@
-//! What the tests share: a temporary folder to run commands in, and readers of what the commands write.
+//! Shared by the tests: a temporary folder to run commands in, and readers of the files that they write.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -15,46 +15,46 @@ use tempfile::TempDir;
 
 use crate::cuda::driver::simulator_folder;
 
-/// The program, for tests that run on another machine than the one that built them: there the folder of the build is
-/// not.
+/// Variable with the path of the program, for tests that run on another machine than the one that built them, without
+/// the build folder.
 const PROGRAM: &str = "PIXTAPE_PROGRAM";
 
 /// The smallest networks that the program takes; a step is a few milliseconds.
 pub const TINY: &str = "--image-size 32 --ngf 2 --ndf 2 --threads 1";
 
-/// A learning rate that no f32 weight feels: the losses then tell the pictures apart and nothing else.
+/// A learning rate that changes no f32 weight: differences in losses then come from the pictures alone.
 pub const FROZEN: &str = "--lr 1e-30 --dropout 0";
 
-/// Nothing that is waited for takes nearly as long.
+/// Time limit of all waiting, far above any expected time.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A temporary folder, the current one of all commands.
 pub struct Scene {
     dir: TempDir,
-    /// Of the environment, for all commands.
+    /// Environment variables of all commands.
     variables: Vec<(&'static str, OsString)>,
 }
 
-/// What a command wrote.
+/// Output of a command.
 pub struct Said {
     pub stdout: String,
     pub stderr: String,
 }
 
 impl Scene {
-    /// Where the program finds no GPU, even on a machine that has some.
+    /// A scene whose program finds no GPU, even on a machine that has some.
     pub fn new() -> Scene {
         Scene { dir: tempfile::tempdir().unwrap(), variables: vec![("CUDA_VISIBLE_DEVICES", "".into())] }
     }
 
-    /// Where the program finds the simulator's check build for a driver.
+    /// A scene whose program finds the simulator's check build as the driver.
     pub fn simulated() -> Scene {
         let mut scene = Scene::new();
         scene.set("LD_LIBRARY_PATH", simulator_folder());
         scene
     }
 
-    /// Where the program finds what the tests of `cuda` run on.
+    /// A scene whose program finds the driver that the tests of `cuda` run on.
     pub fn on_cuda() -> Scene {
         match crate::ON_GPU {
             true => Scene { variables: Vec::new(), ..Scene::new() },
@@ -62,7 +62,7 @@ impl Scene {
         }
     }
 
-    /// The same folder, where the program finds what the tests of `cuda` run on.
+    /// The same folder, with the driver that the tests of `cuda` run on.
     pub fn with_cuda(self) -> Scene {
         Scene { variables: Scene::on_cuda().variables, ..self }
     }
@@ -90,7 +90,7 @@ impl Scene {
     }
 
     /// Runs a command that has to fail: exit status 1, one error on stderr (a line, or a line and an indented one for
-    /// each problem) and nothing else anywhere, every file as it was. Returns the error.
+    /// each problem), an empty stdout, and every file unchanged. Returns the error.
     pub fn refused(&self, line: &str) -> String {
         let before = self.files();
         let Said { stdout, stderr } = said(&self.command(line).assert().code(1));
@@ -106,7 +106,7 @@ impl Scene {
         self.start_as(std::process::Command::new(program()), line)
     }
 
-    /// As [`Scene::start`], with signals that end it, also where the tests run with `nohup` or in the background.
+    /// As [`Scene::start`], with signals at their default, also if the tests run with `nohup` or in the background.
     pub fn start_with_signals(&self, line: &str) -> Child {
         let mut command = std::process::Command::new("env");
         command.arg("--default-signal=HUP,INT,TERM").arg(program());
@@ -162,7 +162,7 @@ impl Scene {
         picture.save(path).unwrap();
     }
 
-    /// Draws a side-by-side pair of 32x32 pictures at each of `names`, every one another.
+    /// Draws a side-by-side pair of 32x32 pictures, each different, at each of `names`.
     pub fn draw_pairs(&self, names: &[&str]) {
         for (number, name) in names.iter().enumerate() {
             self.draw(name, &pair(number as u32, 64, 32));
@@ -210,12 +210,12 @@ fn said(assert: &assert_cmd::assert::Assert) -> Said {
     Said { stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }
 
-/// Where a run keeps the checkpoint of a step.
+/// Path of the checkpoint of a step of a run.
 pub fn checkpoint(run: &str, step: u64) -> String {
     format!("{run}/checkpoints/step-{step:08}.safetensors")
 }
 
-/// Two pictures beside each other that have something to learn and differ by `number`.
+/// Two pictures beside each other whose translation can be learned. They differ by `number`.
 pub fn pair(number: u32, width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         let middle = width.div_ceil(2);
@@ -233,7 +233,7 @@ pub fn half(number: u32, index: u32) -> RgbImage {
     crop_imm(&pair(number, 64, 32), index * 32, 0, 32, 32).to_image()
 }
 
-/// Waits until `is_so`, looking as often as it can.
+/// Polls until `is_so` is true.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
@@ -248,7 +248,7 @@ type Tensor = (Vec<usize>, Vec<u8>);
 /// A checkpoint as any safetensors program sees it.
 pub struct Checkpoint {
     pub tensors: BTreeMap<String, Tensor>,
-    /// What stands beside the tensors.
+    /// Strings beside the tensors.
     pub about: HashMap<String, String>,
 }
 
@@ -281,7 +281,7 @@ impl Checkpoint {
         self.tensors.iter().filter(|(name, _)| !name.starts_with("adam.")).collect()
     }
 
-    /// Asserts equal tensors, down to the bit, at the same place of the run.
+    /// Asserts tensors equal down to the bit, at the same position of the run.
     pub fn assert_same(&self, other: &Checkpoint) {
         assert!(self.tensors.keys().eq(other.tensors.keys()));
         assert!(self.tensors.keys().any(|name| name.starts_with("adam.second.generator.")));

@@ -1,5 +1,5 @@
-//! `losses.csv` and `metrics.csv` of a run that goes on: only what a kill leaves is cut off silently. Anything else is
-//! kept under another name and said.
+//! `losses.csv` and `metrics.csv` of a resumed run: only the remains of a kill are cut off silently. Other deviating
+//! tables are kept under another name, with a message.
 
 use std::fs;
 
@@ -35,7 +35,7 @@ fn losses_that_are_not_as_a_run_leaves_them_are_kept_and_the_run_goes_on() {
     let scene = scene();
     let good = read(&scene, "run/losses.csv");
     let line = |number: usize| good.lines().nth(number).unwrap().to_owned() + "\n";
-    // The content of the file, the words on it, and the steps whose rows are lost.
+    // The contents of the file, the words of the message, and the steps whose rows are lost.
     let cases: [(&str, Option<String>, &str, &[usize]); 7] = [
         ("missing", None, "is missing", &[1, 2, 3, 4, 5]),
         ("empty", Some(String::new()), "does not begin with epoch,step", &[1, 2, 3, 4, 5]),
@@ -66,14 +66,14 @@ fn losses_that_are_not_as_a_run_leaves_them_are_kept_and_the_run_goes_on() {
             rows
         };
         assert_eq!(scene.rows(out), rows(6), "{out}");
-        // It is a good table now.
+        // The table is good now.
         let said = scene.run(&format!("train --resume {out} --steps 7"));
         assert!(!said.stderr.contains("losses.csv"), "{out}: {}", said.stderr);
         assert_eq!(scene.rows(out), rows(7), "{out}");
         scene.checkpoint(out, 7).assert_same(&scene.checkpoint("whole", 7));
     }
 
-    // A second one does not take the place of the first.
+    // A second table does not replace the first.
     scene.write("bad/losses.csv", "again");
     scene.run("train --resume bad --steps 8");
     assert_eq!(read(&scene, "bad/losses-kept-2.csv"), "again");

@@ -1,5 +1,5 @@
-//! The output of a command takes the place of a regular file or of nothing. Devices, FIFOs and folders are refused
-//! before any work; links are followed.
+//! The output of a command replaces a regular file, or is a new one. Devices, FIFOs and folders are refused before any
+//! work; links are followed.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -33,7 +33,7 @@ fn files_are_not_written_over_devices_fifos_and_folders() {
             let words = format!("{target} is {kind}, which is not replaced: remove it, or name a file");
             assert!(error.contains(&words), "{line}: {error}");
         }
-        // Before anything is read: there is no such run.
+        // The output is checked before the input is read: there is no such run.
         let error = scene.refused(&format!("export nowhere --onnx {target}"));
         assert!(error.contains(kind), "{error}");
         let error = scene.refused(&format!("import nowhere.pth --out {target}"));
@@ -113,7 +113,7 @@ fn links_are_followed_also_to_tell_one_file_from_another() {
     assert!(error.contains("would both be written"), "{error}");
 }
 
-/// Of a run that goes on, too.
+/// The files of a resumed run may be links as well.
 #[test]
 fn files_of_a_run_may_be_links() {
     let scene = scene();

@@ -1,6 +1,6 @@
-//! TIFF files of any kind, made by hand: for the kinds that no encoder at hand writes.
+//! TIFF files of any kind, written by hand for kinds that no encoder at hand writes.
 
-/// Types of values.
+/// Types of values in a TIFF.
 pub const SHORT: u16 = 3;
 pub const LONG: u16 = 4;
 pub const DOUBLE: u16 = 12;
@@ -8,7 +8,7 @@ pub const DOUBLE: u16 = 12;
 #[derive(Clone, Copy, Default)]
 pub struct Order {
     pub is_big_endian: bool,
-    /// BigTIFF.
+    /// True for BigTIFF.
     pub is_big: bool,
 }
 
@@ -34,7 +34,7 @@ impl Page {
         Page { tags, chunks: vec![strip], is_tiled: false }
     }
 
-    /// With a tag more, or another value of it.
+    /// The page with another tag, or another value of a tag.
     pub fn with(mut self, tag: u16, kind: u16, values: &[u64]) -> Page {
         self.tags.retain(|(other, ..)| *other != tag);
         self.tags.push((tag, kind, values.to_vec()));
@@ -86,7 +86,7 @@ pub fn build(order: Order, pages: &[Page]) -> Vec<u8> {
                 bytes = number(at, offset_bytes);
             }
             bytes.resize(offset_bytes, 0);
-            // A fraction is two numbers.
+            // A rational is two numbers.
             let count = if *kind == 5 { values.len() / 2 } else { values.len() };
             entries.extend([number((*tag).into(), 2), number((*kind).into(), 2)].concat());
             entries.extend([number(count as u64, offset_bytes), bytes].concat());

@@ -1,4 +1,4 @@
-//! A new run: what it leaves in its folder, what it says, and that the same settings make the same run.
+//! A new run: its folder, its output, and that equal settings make equal runs.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ fn a_run_folder_holds_settings_losses_samples_and_checkpoints() {
     let config = TrainConfig::from_toml(&fs::read_to_string(scene.path("run/config.toml")).unwrap()).unwrap();
     assert_eq!((config.steps, config.epochs, config.ngf, config.seed), (Some(7), None, 2, 5));
     assert_eq!(config.out, std::path::Path::new("run"));
-    // What nobody gave is written out as well.
+    // Settings that were not given are written as well.
     assert_eq!((config.lr, config.lambda_pixel), (2e-4, 100.0));
 
     let rows = scene.rows("run");
@@ -51,12 +51,12 @@ fn a_run_folder_holds_settings_losses_samples_and_checkpoints() {
     assert_eq!(checkpoint.about["pixtape.step"], "7");
     assert_eq!(checkpoint.about["pixtape.config"], config.to_toml().unwrap());
 
-    // Off a terminal: plain lines on stderr.
+    // Off a terminal, progress is plain lines on stderr.
     let line = said.stderr.lines().last().unwrap();
     assert!(line.starts_with("epoch 1/1  step 7/7  "), "{line}");
     assert!(["it/s", "ETA", "d ", "adv ", "pixel "].iter().all(|word| line.contains(word)), "{line}");
     assert!(!said.stderr.contains(['\r', '\x1b']), "{:?}", said.stderr);
-    // Where to look, on stdout.
+    // Stdout names the files to look at.
     assert!(said.stdout.contains("run/samples") && said.stdout.contains("step-00000007.png"), "{}", said.stdout);
     assert!(said.stdout.contains("pixtape translate run "), "{}", said.stdout);
 }
@@ -126,7 +126,7 @@ fn epochs_end_a_run_as_steps_do() {
     scene.draw_pairs(&["data/a.png", "data/b.png", "data/c.png"]);
     scene.run(&format!("train --data data {TINY} --epochs 2 --out by-epochs"));
     assert_eq!(scene.column("by-epochs", 0), ["1", "1", "1", "2", "2", "2"]);
-    // Whichever comes first.
+    // The limit that is reached first ends the run.
     scene.run(&format!("train --data data {TINY} --epochs 2 --steps 4 --out by-steps"));
     assert_eq!(scene.column("by-steps", 1), ["1", "2", "3", "4"]);
     assert!(scene.path(&checkpoint("by-steps", 4)).exists());
@@ -176,16 +176,16 @@ fn a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint_before() {
     assert!(error.contains(&format!("the checkpoint of step {} is kept", steps - 1)), "{error}");
     assert!(scene.path(&checkpoint("wild", steps - 1)).exists());
     assert!(!scene.path(&checkpoint("wild", steps)).exists());
-    // Probabilities that are none are not taken for zero or one.
+    // Probabilities that are NaN are not taken for zero or one.
     let stderr = said(&format!("train {TINY} --recipe block-ck --pixel-loss none --steps 40 --lr 1e30 --out wilder"));
     assert!(stderr.lines().last().unwrap().starts_with("error: a loss of step"), "{stderr}");
-    // The page of the run tells of the end too.
+    // The page of the run reports the end too.
     let report = |run: &str| std::fs::read_to_string(scene.path(run).join("report.html")).unwrap();
     let page = report("wild");
     assert!(page.contains("class=\"state failed\"") && page.contains(error.trim_start_matches("error: ")), "{page}");
     assert!(page.contains("--resume wild"), "{page}");
 
-    // Weights that are broken from the start.
+    // Weights that are not finite from the start.
     let mut weights = scene.checkpoint("wild", steps - 1);
     let (_, bytes) = weights.tensors.get_mut("generator.down1.model.0.weight").unwrap();
     bytes[..4].copy_from_slice(&f32::INFINITY.to_le_bytes());

@@ -1,4 +1,4 @@
-//! `pixtape translate`: any picture of any size, with nothing but the run.
+//! `pixtape translate`: pictures of any size, given the run alone.
 
 use std::fs;
 
@@ -7,8 +7,7 @@ use image::{ColorType, DynamicImage, ImageFormat, RgbImage};
 
 use super::scene::{Scene, checkpoint, half, pair};
 
-/// A folder with a run that has learned enough to answer different inputs with different pictures, and whose data is
-/// gone.
+/// A folder with a run that was trained until different inputs give different pictures, and without its data.
 fn trained(flags: &str) -> Scene {
     let scene = Scene::new();
     scene.draw_pairs(&["data/a.png", "data/b.png"]);
@@ -46,7 +45,7 @@ fn sizes_are_padded_at_the_edges_and_cropped_back() {
     scene.draw("small.png", &small);
     let padded = RgbImage::from_fn(64, 32, |x, y| *small.get_pixel(x.min(36), y.min(29)));
     scene.draw("padded.png", &padded);
-    // One at a time: the draws of the dropout depend on the number of the picture.
+    // Pictures one at a time: the dropout of a picture depends on its number.
     scene.run("translate run small.png --out out");
     scene.run("translate run padded.png --out out");
     let cropped = crop_imm(&scene.picture("out/padded.png"), 0, 0, 37, 30).to_image();
@@ -65,7 +64,7 @@ fn a_run_means_its_newest_checkpoint_and_a_file_itself() {
     assert!(newest == translate(&checkpoint("run", 20), "b"));
     assert!(newest != translate(&checkpoint("run", 10), "c"));
 
-    // It answers what it is shown.
+    // The output depends on the input.
     scene.draw("x.png", &half(1, 1));
     assert!(newest != translate("run", "d"));
 }
@@ -113,7 +112,7 @@ fn nothing_is_written_unless_all_can_be() {
     let error = scene.refused("translate run in other --format png --out out");
     assert!(["in/a.png", "other/a.jpg", "out/a.png"].iter().all(|name| error.contains(name)), "{error}");
     assert!(scene.refused("translate run in --out in").contains("overwritten"));
-    // Not by its own translation.
+    // An input must not be overwritten by a sample of another one.
     scene.draw("samples/a.png", &half(0, 0));
     scene.draw("samples/a-2.png", &half(0, 0));
     let error = scene.refused("translate run samples --samples 2 --out samples");
@@ -193,7 +192,7 @@ fn format_and_bits_are_those_of_the_input() {
     for (name, image, format, _) in kinds {
         draw(&format!("in/{name}"), image, format);
     }
-    // Grey, of 16 bits, under the ending of another format: the contents decide.
+    // A grey picture of 16 bits under the ending of another format: the contents decide.
     draw("in/liar.jpg", &deep.to_luma16().into(), ImageFormat::Png);
     scene.run("translate run in --out out --dropout off");
     let expected = decoded(&scene, "out/png.png").to_rgb8();
@@ -211,7 +210,7 @@ fn format_and_bits_are_those_of_the_input() {
     assert!(samples.iter().any(|sample| sample % 257 != 0), "8 bits were spread over 16");
     assert!(decoded(&scene, "out/deeptiff.tif").into_rgb16().into_raw() == samples);
 
-    // Another format keeps the bits as far as it can.
+    // Another format keeps as many bits as it can.
     scene.run("translate run in/deep.png --out other --dropout off --format tiff");
     assert!(decoded(&scene, "other/deep.tif").into_rgb16().into_raw() == samples);
     scene.run("translate run in/deep.png in/jpeg.jpg --out other --dropout off --format webp");
@@ -272,13 +271,13 @@ fn tiles_of_any_picture_are_blended() {
         scene.run(&format!("translate run in/{name}.png --out whole"));
         assert!(scene.picture(&format!("one/{name}.png")) == scene.picture(&format!("whole/{name}.png")), "{name}");
     }
-    // Each tile has a dropout of its own: equal tiles come out different.
+    // Each tile has dropout masks of its own: equal tiles give different results.
     scene.draw("equal.png", &RgbImage::from_pixel(64, 32, image::Rgb([9, 99, 199])));
     scene.run("translate run equal.png --tile --overlap 0 --out out");
     let equal = scene.picture("out/equal.png");
     assert!(crop_imm(&equal, 0, 0, 32, 32).to_image() != crop_imm(&equal, 32, 0, 32, 32).to_image());
 
-    // A quarter of each side, however long the tile is.
+    // The overlap is a quarter of each side, for any shape of tile.
     let said = scene.run("translate run in --out long --tile 32x160");
     assert!(said.stdout.contains("in tiles of 32x160 that overlap by 8x40, "), "{}", said.stdout);
 
@@ -347,7 +346,7 @@ fn samples_are_draws_of_one_picture() {
     assert!(error.contains("--samples 2") && error.contains("no dropout"), "{error}");
 }
 
-/// The weights come from the checkpoint for the first size, and from the memory before for the others.
+/// The weights come from the checkpoint for the first size, and from the previous program for the others.
 #[test]
 fn pictures_of_several_sizes_do_not_depend_on_each_other() {
     let scene = trained("");

@@ -1,4 +1,4 @@
-//! The inputs of `pixtape translate`: which files of a folder are taken, and that everything else is named.
+//! The inputs of `pixtape translate`: the files of a folder that are taken, and reports on all others.
 
 use std::fs;
 
@@ -41,10 +41,10 @@ fn contents_decide_which_files_of_a_folder_are_taken_and_the_rest_is_named() {
          is not read: convert it to PNG: in/5.ppm; a folder that is not looked into: in/sub; hidden: in/.hidden; not a \
          PNG, JPEG, TIFF, WebP or BMP: in/notes.txt)\n"
     );
-    // Named themselves, they are inputs like any other.
+    // Files that are named directly must be pictures.
     let error = scene.refused("translate run in/2 in/4.gif --out elsewhere");
     assert!(error.contains("1 of 2 inputs cannot be translated") && error.contains("in/4.gif: not a PNG"), "{error}");
-    // The output of an earlier command beside them is not an input.
+    // The output of an earlier command beside the inputs is not an input.
     scene.run("translate run in/0.png --out in/out");
     assert!(!scene.run("translate run in --out in/out").stderr.contains("in/out"));
 }

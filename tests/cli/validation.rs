@@ -1,4 +1,4 @@
-//! Held-out pairs: what is measured after an epoch, which state is kept for it, and what the run tells about itself.
+//! Held-out pairs: results after an epoch, the best checkpoint, and the reports of the run.
 
 use std::fs;
 
@@ -62,7 +62,7 @@ fn each_epoch_is_measured_and_the_best_state_is_kept() {
     assert_eq!(scene.names("run/checkpoints"), ["best.safetensors", "step-00000018.safetensors"]);
     assert_eq!(said.stderr.lines().filter(|line| line.contains("held out: L1 ")).count(), 6, "{}", said.stderr);
     assert!(said.stdout.contains(&format!("SSIM {:.4} on held-out pairs, after epoch {}", best[4], best[0])));
-    // By another metric, seldom.
+    // Another metric, and fewer validations.
     scene.run(&format!(
         "train --data data {TINY} --dropout 0 --lr 0.05 --epochs 5 --validate-every 2 --best-by psnr --out seldom"
     ));
@@ -72,7 +72,7 @@ fn each_epoch_is_measured_and_the_best_state_is_kept() {
     assert_close(&evaluate(&scene, "seldom/checkpoints/best.safetensors"), &best[2..]);
 }
 
-/// The results are part of the checkpoint: they go on as if nothing had happened, with all that is random.
+/// The results are part of the checkpoint, so they continue without a difference.
 #[test]
 fn a_resumed_run_has_the_metrics_of_the_uninterrupted_one() {
     let scene = scene();
@@ -84,7 +84,7 @@ fn a_resumed_run_has_the_metrics_of_the_uninterrupted_one() {
     run(12, "a");
     let whole = fs::read_to_string(scene.path("a/metrics.csv")).unwrap();
     assert_eq!(whole.lines().count(), 5);
-    // In the middle of an epoch, and at the end of one.
+    // Stopped in the middle of an epoch, and at the end of one.
     for (out, steps) in [("b", 7), ("c", 6)] {
         run(steps, out);
         scene.run(&format!("train --resume {out} --steps 12"));
@@ -95,7 +95,7 @@ fn a_resumed_run_has_the_metrics_of_the_uninterrupted_one() {
         let best = |run: &str| Checkpoint::read(&scene.path(&format!("{run}/checkpoints/best.safetensors")));
         best("a").assert_same(&best(out));
     }
-    // Rows of epochs that the checkpoint does not know, as a killed run leaves them.
+    // A killed run leaves rows of epochs that the checkpoint does not know.
     run(9, "d");
     fs::remove_file(scene.path(&checkpoint("d", 9))).unwrap();
     scene.run("train --resume d --steps 5");
@@ -144,7 +144,7 @@ fn a_validation_that_was_cut_short_is_done_when_the_run_goes_on() {
     assert_eq!(history.len(), 2);
 }
 
-/// A checkpoint with results that are no numbers could not be read again.
+/// A checkpoint with results that are NaN could not be read again.
 #[test]
 fn results_that_are_no_numbers_end_the_run_before_a_checkpoint_has_them() {
     let scene = Scene::new();
@@ -166,7 +166,7 @@ fn without_held_out_pairs_one_line_says_what_to_do() {
     assert!(!scene.path("run/metrics.csv").exists() && !scene.path("run/checkpoints/best.safetensors").exists());
     let error = scene.refused(&format!("train --data data {TINY} --lr-schedule plateau --epochs 1 --out other"));
     assert!(error.contains("plateau needs held-out pairs") && error.contains("--val-split"), "{error}");
-    // A share of the training pairs will do.
+    // A fraction of the training pairs can be held out instead.
     scene.run(&format!("train --data data {TINY} --val-split 0.5 --epochs 2 --out split"));
     assert_eq!(metrics(&scene, "split").len(), 2);
 }

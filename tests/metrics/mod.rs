@@ -1,4 +1,4 @@
-//! L1, PSNR and SSIM are those of scikit-image.
+//! L1, PSNR and SSIM equal those of scikit-image.
 
 use std::sync::LazyLock;
 
@@ -22,7 +22,7 @@ fn the_distances_are_those_of_scikit_image() {
         let ((a, shape), (b, _)) = (picture(&format!("{name}/a")), picture(&format!("{name}/b")));
         let distances = Distances::between(&a, &b, shape);
         for (metric, key) in Metric::ALL.into_iter().zip(["l1", "psnr", "ssim"]) {
-            let (is, expected) = (metric.of(&distances), expected[key].as_f64().unwrap());
+            let (is, expected) = (metric.value(&distances), expected[key].as_f64().unwrap());
             // Both are computed in f64 from the same numbers. A variance is a difference of sums near 1, which leaves
             // 1e-16 of 1 beside C2 = 0.0036 in every window.
             let tolerance = 1e-12 * expected.abs().max(1.0);

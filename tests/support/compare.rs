@@ -6,15 +6,15 @@ pub const HALF_ULP: f64 = 1.0 / (1 << 24) as f64;
 /// The distance that a result may have from the expected one.
 #[derive(Clone, Copy, Debug)]
 pub struct Tolerance {
-    /// Relative to each expected number.
+    /// Fraction of each expected number.
     pub of_each: f64,
-    /// Relative to the largest magnitude that is expected in the tensor.
+    /// Fraction of the largest magnitude that is expected in the tensor.
     pub of_largest: f64,
 }
 
 impl Tolerance {
-    /// Of an f64 result against one that was stored as f32. Sums in another order move it by some 1e-16 of their
-    /// largest term; `1e-13` leaves room for the norms over two pixels, which magnify that a few hundred times.
+    /// Tolerance between an f64 result and one that was stored as f32. Sums in another order move it by some 1e-16 of
+    /// their largest term; `1e-13` leaves room for the norms over two pixels, which magnify that a few hundred times.
     pub const STORED_F32: Tolerance = Tolerance { of_each: HALF_ULP, of_largest: 1e-13 };
 }
 

@@ -4,10 +4,10 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
-/// Names the file; without it nothing is noted.
+/// Variable with the path of the file; without it nothing is noted.
 const VARIABLE: &str = "PIXTAPE_DIGEST";
 
-/// Notes the bits of `values`. One line of fixed form in one write, so that tests may note side by side.
+/// Appends the bits of `values` as one line of fixed form in one write, so that tests can run in parallel.
 pub fn note(what: &str, values: &[f64]) {
     let Some(path) = std::env::var_os(VARIABLE) else { return };
     let hash = values

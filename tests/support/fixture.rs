@@ -1,4 +1,4 @@
-//! The committed results of PyTorch, and what is known of their float32 rounding.
+//! The committed results of PyTorch, and their float32 rounding.
 
 use safetensors::SafeTensors;
 use serde_json::Value;

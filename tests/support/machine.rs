@@ -1,5 +1,5 @@
-//! One way to run a program on the CPU in f32 and in f64 and on CUDA: values come and go as f64, which holds every f32
-//! exactly, so that results of one engine can still be compared bit for bit.
+//! One interface to run a program on the CPU in f32 and in f64, and on CUDA. Values come and go as f64, which holds
+//! every f32 exactly, so that results of one engine can be compared bit for bit.
 
 use std::collections::BTreeSet;
 
@@ -15,9 +15,9 @@ use pixtape::engine::tensor::Tensor;
 pub enum Engine {
     F32,
     F64,
-    /// The first GPU, or the simulator of one, in f32. Whoever asks for it is inside of `cuda::driver::on_device`.
+    /// The first GPU, or the simulator of one, in f32. Its users must be inside of `cuda::driver::on_device`.
     Cuda,
-    /// The same with the implementation of this name for every step that has one and can run it.
+    /// The first GPU, with the implementation of this name for every step that has one and can run it.
     CudaForced(&'static str),
 }
 
@@ -37,11 +37,11 @@ pub trait Machine {
     fn read(&self, tensor: Tensor) -> Vec<f64>;
     fn execute(&mut self);
     fn execute_on_demand(&mut self);
-    /// On memory of [`checked`].
+    /// Executes the program on the memory of [`checked`].
     fn execute_checked(&mut self, seed: u64);
     fn execute_shuffled(&mut self, seed: u64);
 
-    /// Names of implementations that could run steps of the program in the place of those that do.
+    /// Names of implementations that could run steps of the program instead of the chosen ones.
     fn others(&self) -> Vec<&'static str> {
         Vec::new()
     }
@@ -81,7 +81,7 @@ where
     }
 }
 
-/// A refusal by the GPU is a failure of the test, with the reason in full: a report of the checker is one.
+/// A refusal by the GPU fails the test with the full reason, such as a report of the checker.
 impl Machine for Cuda {
     fn write(&mut self, tensor: Tensor, values: &[f64]) {
         let values: Vec<f32> = values.iter().map(|&x| x as f32).collect();
@@ -124,8 +124,8 @@ fn done<T>(outcome: anyhow::Result<T>) -> T {
     outcome.unwrap_or_else(|error| panic!("{error:#}"))
 }
 
-/// Of the first GPU. The second execution and those after it replay a graph, which so takes part in every comparison of
-/// an execution with the one before.
+/// Options of the first GPU. The second execution and later ones replay a graph, which therefore takes part in every
+/// comparison of an execution with the one before.
 pub const FIRST_GPU: CudaOptions = CudaOptions { ordinal: 0, graph: true, forced: None };
 
 fn forced(name: &'static str) -> CudaOptions {

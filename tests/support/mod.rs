@@ -1,4 +1,5 @@
-//! Shared by the tests: the data of the PyTorch reference, tolerances, and one way to run a program on any engine.
+//! Shared by the tests: the data of the PyTorch reference, tolerances, and one interface to run a program on any
+//! engine.
 
 pub mod compare;
 pub mod digest;

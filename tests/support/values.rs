@@ -1,10 +1,10 @@
-//! Test data that has no file: a tensor is a function of its name, here and in `tools/reference/philox.py` alike.
+//! Test data without a file: a tensor is a function of its name, here and in `tools/reference/philox.py` alike.
 
 use pixtape::engine::philox::philox4x32;
 use pixtape::engine::tensor::Shape;
 use pixtape::gan::{Role, Spec};
 
-/// "pixt": the half of the key that is not the hash of the name.
+/// The half of the key that is not the hash of the name: "pixt" in ASCII.
 const VALUES_KEY: u32 = 0x7069_7874;
 
 /// The 32-bit FNV-1a hash of `text`.
@@ -24,7 +24,7 @@ pub fn image_values(tag: &str, shape: Shape, scale: f64) -> Vec<f64> {
     from_nchw(&values(tag, shape.iter().product(), scale), shape)
 }
 
-/// Values of a parameter in this project's layout; those of a gain lie around 1, whatever the scale.
+/// Values of a parameter in this project's layout. Those of a gain lie around 1, for any scale.
 pub fn parameter_values(tag: &str, spec: &Spec, scale: f64) -> Vec<f64> {
     match spec.role {
         Role::Gain => values(tag, spec.count(), 0.25).iter().map(|x| 1.0 + x).collect(),
@@ -32,19 +32,19 @@ pub fn parameter_values(tag: &str, spec: &Spec, scale: f64) -> Vec<f64> {
     }
 }
 
-/// NCHW to `[n, h, w, c]`.
+/// `values` in NCHW order, reordered to `[n, h, w, c]`.
 pub fn from_nchw(values: &[f64], [n, h, w, c]: Shape) -> Vec<f64> {
     assert_eq!(values.len(), n * h * w * c);
-    let place = |i: usize| {
+    let index = |i: usize| {
         let (image, pixel, channel) = (i / (h * w * c), i / c % (h * w), i % c);
         (image * c + channel) * h * w + pixel
     };
-    (0..values.len()).map(|i| values[place(i)]).collect()
+    (0..values.len()).map(|i| values[index(i)]).collect()
 }
 
 #[test]
 fn values_are_those_of_the_reference() {
-    // As `tools/reference/philox.py` prints them, shortest digits of f32.
+    // The values that `tools/reference/philox.py` prints, with the shortest digits of f32.
     let expected = [-0.617_874_6_f32, -0.378_981, -0.989_132_3, 0.618_776_2, 0.252_799_63].map(f64::from);
     assert_eq!(values("example", 5, 1.0), expected);
 }

@@ -46,7 +46,7 @@ SERVERS = []
 
 
 def server():
-    """The one of this process."""
+    """The server of this process."""
     if not SERVERS:
         SERVERS.append(Server())
     return SERVERS[0]
@@ -65,7 +65,7 @@ def member(rng, name, data=b""):
     except (ValueError, UnicodeError):
         head = bytearray(info.tobuf(tarfile.GNU_FORMAT, errors="replace"))
     if chance(rng, 0.15):
-        # Of the last header: name, mode, size, type, magic, prefix.
+        # Offsets of fields of the last header: name, mode, size, type, magic, prefix.
         at, width = rng.choice(((0, 100), (100, 8), (124, 12), (156, 1), (257, 8), (345, 155)))
         new = rng.choice((
             b"\0", b"\xff" * width, b"7" * width, b"\x80" + bytes(width - 1), rng.randbytes(width),
@@ -139,7 +139,7 @@ def mutated(rng, seeds):
 
 
 def build(rng, seeds, folder):
-    """An archive that is fetched. It stays as `x.tar.gz` beside the folder that it is fetched into."""
+    """A case that fetches an archive. The archive is kept as `x.tar.gz` beside the folder that it is fetched into."""
     archive = mutated(rng, seeds)
     (folder / "x.tar.gz").write_bytes(archive)
     server().archive = archive

@@ -1,4 +1,4 @@
-"""What all mutators share: numbers at the edges, names that a terminal would obey, changes that know no structure."""
+"""Shared by all mutators: numbers at the edges, names with control characters, changes without regard to structure."""
 
 import os
 import shutil
@@ -23,19 +23,19 @@ NAMES = (
 
 @dataclass
 class Case:
-    """A command, and which files it may write: `out` when it succeeds, `own` (of a run, of a download) in any case.
+    """A command, and the files that it may write: `out` if it succeeds, `own` (of a run, of a download) in any case.
     Regular expressions for whole paths below the case's folder."""
 
     command: list
     out: str = "$^"
     own: str = "$^"
-    # Looks at the folder after a success, and gives what is wrong.
+    # Checks the folder after a success, and returns the faults.
     check: Callable | None = None
 
 
 @dataclass
 class Seeds:
-    """What the cases are mutations of: a folder with the run `run`, the weights `imported.safetensors`, the pictures
+    """The files that the cases mutate: a folder with the run `run`, the weights `imported.safetensors`, the pictures
     `pictures/*`, the pairs `pairs/` and the files of PyTorch `import/*.pth`."""
 
     folder: Path
@@ -51,7 +51,7 @@ class Seeds:
         return sorted(os.listdir(self.folder / folder))
 
 
-# What repeating a part may add to a file.
+# Bytes that repeating a part may add to a file.
 MOST_BYTES = 4 << 20
 
 # The smallest networks that the program takes.
@@ -59,7 +59,7 @@ TINY = "--image-size 32 --ngf 2 --ndf 2 --threads 1".split()
 
 
 def make_seeds(folder, program, fixtures, environment):
-    """Has the program itself make what needs it; the pictures are ours (`images.seeds`)."""
+    """Makes the seed files with the program itself; the pictures come from `images.seeds`."""
     from . import images
 
     def run(*words):
@@ -70,7 +70,7 @@ def make_seeds(folder, program, fixtures, environment):
     (folder / "import/expected.safetensors").unlink()
     images.write_seeds(folder)
     run("train", *TINY, "--steps", 4, "--save-every", 2, "--sample-every", 4, "--out", "run")
-    # Half of the run's bytes, and of these files the program reads nothing.
+    # Half of the run's bytes, in files that the program does not read.
     for path in (folder / "run/report.html", *(folder / "run/tensorboard").iterdir()):
         os.truncate(path, 1000)
     run("import", "import/pytorch-gan-batch.pth", "--out", "imported.safetensors")
@@ -103,7 +103,7 @@ def file_name(rng, default):
 
 
 def garble(rng, data):
-    """Changes that know nothing of what they change."""
+    """Changes without regard to structure."""
     data = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 5, 20))):
         at = rng.randrange(len(data) + 1)
@@ -156,7 +156,7 @@ def shuffle_items(rng, items):
 
 
 def special(rng, path):
-    """Something that is no file where one is expected."""
+    """Something that is no file, where a file is expected."""
     change = rng.randrange(8)
     if change == 0:
         os.mkfifo(path)
@@ -170,7 +170,7 @@ def special(rng, path):
 
 
 def replace(rng, path):
-    """Puts something that is no file in the place of one."""
+    """Replaces a file by something that is no file."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     elif path.is_symlink() or path.exists():

@@ -120,8 +120,8 @@ def tiff_bytes(entries, data, order="<", big=False, rng=None):
         if rng and chance(rng, 0.01):
             length = number(rng, length)
         if len(packed) > room:
-            place, behind = after + len(behind), behind + packed
-            packed = struct.pack(order + offset, place)
+            position, behind = after + len(behind), behind + packed
+            packed = struct.pack(order + offset, position)
         body += struct.pack(order + "HH" + offset, tag & 0xFFFF, kind & 0xFFFF, length & mask) + packed.ljust(
             room, b"\0",
         )
@@ -192,7 +192,7 @@ def tiff(rng):
 
 
 def exif(rng):
-    """A camera's note of which side is up, or something like it."""
+    """An EXIF orientation, or something like it."""
     entries = [[274, 3, [rng.randrange(10)]], [34665, 4, [number(rng, 26)]]]
     for _ in range(rng.randrange(3)):
         change_entries(rng, entries)
@@ -344,7 +344,7 @@ def mutated(rng, seeds):
 
 
 def build(rng, seeds, folder):
-    """A mutated picture, or what is none, in a folder of pictures: looked at, translated, made pairs of."""
+    """A mutated picture, or another file, in a folder of pictures that is checked, translated or made into pairs."""
     data, kind = mutated(rng, seeds)
     pictures = folder / "pictures"
     pictures.mkdir()

@@ -9,7 +9,7 @@ import zipfile
 from . import common
 from .common import Case, chance, number
 
-# Instructions with and without arguments, those that nobody uses too.
+# Instructions with and without arguments, also those that no writer uses.
 INSTRUCTIONS = (
     b".", b"(", b"0", b"1", b"2", b"N", b"]", b"}", b")", b"t", b"l", b"d", b"s", b"u", b"a", b"e", b"R", b"b", b"Q",
     b"o", b"\x81", b"\x92", b"\x93",
@@ -29,9 +29,9 @@ INSTRUCTIONS = (
 
 def instructions(data):
     """The pickle at the start of `data`, an item for each instruction, and what follows it."""
-    places = [place for _, _, place in pickletools.genops(data)]
-    ends = [*places[1:], places[-1] + 1]
-    return [data[start:end] for start, end in zip(places, ends)], data[ends[-1]:]
+    starts = [start for _, _, start in pickletools.genops(data)]
+    ends = [*starts[1:], starts[-1] + 1]
+    return [data[start:end] for start, end in zip(starts, ends)], data[ends[-1]:]
 
 
 def text(word):
@@ -62,7 +62,7 @@ def change_instruction(rng, item):
 
 
 def many(rng):
-    """An instruction a great number of times: depth, marks, references to one thing."""
+    """An instruction repeated many times: depth, marks, references to one object."""
     count = rng.choice((1000, 100_000, 1_000_000))
     return rng.choice((
         b"(", b")", b"]", b"\x85", b"2", b"(t", b"h\0", b")\x85", b"Nq\0", b"N\x94", b"h\0h\0", b"}(h\0h\0u",
@@ -70,7 +70,7 @@ def many(rng):
 
 
 def change_pickle(rng, data):
-    """The first pickle of `data` changed, what follows left as it is."""
+    """The first pickle of `data` changed, and the rest unchanged."""
     try:
         items, rest = instructions(data)
     except Exception:
@@ -113,7 +113,7 @@ def legacy(rng, data):
 def zipped(entries, rng=None):
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive, warnings.catch_warnings():
-        # One name may stand there twice.
+        # A name may be in it twice.
         warnings.simplefilter("ignore")
         for name, data in entries:
             kind = zipfile.ZIP_DEFLATED if rng and chance(rng, 0.02) else zipfile.ZIP_STORED
@@ -122,21 +122,21 @@ def zipped(entries, rng=None):
 
 
 def change_zip(rng, data):
-    """Fields of the directory, which says where everything is."""
+    """Changed fields of the directory, which holds the positions of all entries."""
     data = bytearray(data)
     end = data.rfind(b"PK\5\6")
-    # Of the end: numbers of entries, size and place of the directory, length of a comment.
+    # Fields of the end record: numbers of entries, size and offset of the directory, length of a comment.
     fields = [(end + at, width) for at, width in ((4, 2), (6, 2), (8, 2), (10, 2), (12, 4), (16, 4), (20, 2))]
     at = data.find(b"PK\1\2")
     while at != -1:
-        # Of an entry: flags, method, checksum, both sizes, lengths of name, extra and comment, place.
+        # Fields of an entry: flags, method, checksum, both sizes, lengths of name, extra and comment, offset.
         widths = {8: 2, 10: 2, 16: 4, 20: 4, 24: 4, 28: 2, 30: 2, 32: 2, 42: 4}
-        fields += [(at + place, width) for place, width in widths.items()]
+        fields += [(at + offset, width) for offset, width in widths.items()]
         at = data.find(b"PK\1\2", at + 1)
     for _ in range(rng.choice((1, 1, 2))):
-        place, width = rng.choice(fields)
-        new = number(rng, int.from_bytes(data[place:place + width], "little"), 8 * width)
-        data[place:place + width] = new.to_bytes(width, "little")
+        offset, width = rng.choice(fields)
+        new = number(rng, int.from_bytes(data[offset:offset + width], "little"), 8 * width)
+        data[offset:offset + width] = new.to_bytes(width, "little")
     return bytes(data)
 
 
@@ -181,7 +181,7 @@ NOT_WEIGHTS = (
 
 
 def build(rng, seeds, folder):
-    """A mutated file of torch.save, imported or given where a checkpoint belongs."""
+    """A mutated file of torch.save, imported or given in place of a checkpoint."""
     names = seeds.names("import")
     source = seeds.read("import/" + rng.choice(names))
     data = zip_form(rng, source) if source.startswith(b"PK") else legacy(rng, source)

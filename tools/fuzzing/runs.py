@@ -7,7 +7,7 @@ import shutil
 from . import common, settings, tensors
 from .common import Case, TINY, chance
 
-# What a run writes. Everything else in its folder is somebody's.
+# Files that a run writes. All other files in its folder are foreign.
 OWN = (
     r"run/((losses|metrics)(-kept-\d+)?\.csv(\.unfinished)?|(config\.toml|report\.html)(\.unfinished)?"
     r"|checkpoints/(step-\d+|best)\.safetensors(\.unfinished)?|samples/step-\d+\.png(\.unfinished)?"
@@ -59,7 +59,7 @@ def change_rows(rng, data):
 
 
 def change_file(rng, run, name):
-    """One file of the run changed by what it is."""
+    """One file of the run, changed by the mutator of its kind."""
     path = run / name
     data = path.read_bytes()
     if name.endswith(".csv"):
@@ -73,7 +73,7 @@ def change_file(rng, run, name):
 
 def change_run(rng, run):
     files = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file() and not path.is_symlink())
-    # Of the two files with the most to lose more often than of any other.
+    # The two files with the most content are chosen more often than any other.
     name = rng.choice((*files, "losses.csv", "losses.csv", "metrics.csv", "checkpoints/step-00000004.safetensors"))
     path = run / name
     change = rng.randrange(12)

@@ -1,4 +1,4 @@
-"""Settings files, and the settings in a checkpoint's header: other keys, other values, TOML that is none."""
+"""Settings files, and the settings in a checkpoint's header: other keys, other values, invalid TOML."""
 
 from . import common
 from .common import Case, TINY, chance
@@ -18,12 +18,12 @@ CHOICES = (
     "instance-affine", "act-conv-norm-dropout", "transposed", "both-ways", "map70", "286", "bce-logits", "plateau",
     "linear", "ssim",
 )
-# What would make a run long or large is given on the command line, which wins.
+# Settings that could make a run long or large are given on the command line, which wins.
 PINNED = [*TINY, "--steps", "1", "--batch", "1", "--accumulate", "1", "--depth", "2", "--device", "cpu"]
 
 
 def value(rng, lines, old=""):
-    """Mostly of the type of the old one, so that it gets past the parser."""
+    """A value, mostly of the type of the old one, so that it gets past the parser."""
     old = old.strip()
     if chance(rng, 0.5):
         if old in ("true", "false"):
@@ -82,7 +82,7 @@ def changed(rng, text):
 def build(rng, seeds, folder):
     """A mutated settings file for a run of one step."""
     text = seeds.read("run/config.toml").decode()
-    # Those that a run is started with; the others are its defaults.
+    # The settings that a run is started with; the others are its defaults.
     kept = [line for line in text.splitlines() if chance(rng, 0.5)]
     data = changed(rng, "\n".join(kept)).encode(errors="surrogateescape")
     if chance(rng, 0.05):

@@ -33,7 +33,7 @@ def change_strings(rng, about):
     if change == 0:
         about.pop(key, None)
     elif change == 5 and "pixtape.step" in about:
-        # A position that agrees with itself: the built-in facades have 400 steps an epoch.
+        # A consistent position: the built-in facades have 400 steps an epoch.
         epoch, step = rng.choice((0, 1, 2**20, 2**32, 2**54)), rng.choice((0, 5, 399))
         about |= {
             "pixtape.epoch": str(epoch), "pixtape.step-in-epoch": str(step), "pixtape.step": str(400 * epoch + step),
@@ -54,7 +54,7 @@ def change_strings(rng, about):
 
 
 def change_tensor(rng, header):
-    # Not those that were made something else already.
+    # Values that were replaced by something else already are left out.
     names = sorted(name for name in header if name != "__metadata__" and isinstance(
         header[name], dict,
     ) and "shape" in header[name])
@@ -110,7 +110,7 @@ def mutated(rng, data):
     try:
         header, values = parts(data)
     except (ValueError, RecursionError):
-        # It has been changed before.
+        # The header has been changed before.
         return common.garble(rng, data)
     for _ in range(rng.choice((0, 1, 1, 1, 2, 3))):
         if chance(rng, 0.5) and isinstance(header.get("__metadata__"), dict):

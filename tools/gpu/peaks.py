@@ -1,4 +1,4 @@
-"""What the card reaches through PyTorch: matrix products of random numbers and a copy. Prints a JSON line for each."""
+"""Peak rates of a card through PyTorch: matrix products of random numbers and a copy. Prints a JSON line for each."""
 
 import argparse
 import json
@@ -47,7 +47,8 @@ def main():
     source = torch.randn(int(args.copy_gb * 2**28), device=args.device)
     target = torch.empty_like(source)
     ms = milliseconds(lambda: target.copy_(source), args.device, args.repeat)
-    print(json.dumps({"name": "copy, read and written", "ms": ms, "gb_per_s": 2 * source.nbytes / ms / 1e6}), flush=True)
+    rate = 2 * source.nbytes / ms / 1e6
+    print(json.dumps({"name": "copy, read and written", "ms": ms, "gb_per_s": rate}), flush=True)
 
 
 if __name__ == "__main__":

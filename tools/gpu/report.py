@@ -1,4 +1,4 @@
-"""What run-checks has found on a GPU, as Markdown."""
+"""The results of run-checks on a GPU, as Markdown."""
 
 def table(header, rows):
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
@@ -22,7 +22,7 @@ def step_table(checks, batches):
 
 
 def markdown(parts):
-    """`parts` is {name: what the part has written into results/}, at least one."""
+    """The report. `parts` is {name: results of the part, from results/}, at least one."""
     lines = ["# On a GPU", ""]
     any_part = next(iter(parts.values()))
     bundle = any_part["bundle"] or {}
@@ -36,12 +36,14 @@ def markdown(parts):
     lines.append("")
     for name, part in parts.items():
         lines += [f"## {name.capitalize()}", ""]
-        rows = [row for row in part["checks"] if not row["check"].startswith(("PyTorch ", "step, ")) or row["status"] != "ok"]
+        timed = ("PyTorch ", "step, ")
+        rows = [row for row in part["checks"] if not row["check"].startswith(timed) or row["status"] != "ok"]
         lines += table(
             ["check", "result"],
             [[r["check"], r["detail"] if r["status"] == "ok" else f"**{r['status']}**: {r['detail']}"] for r in rows],
         )
         if name == "speed":
-            batches = sorted({r["data"]["batch"] for r in part["checks"] if r["check"].startswith("step, ") and r["data"]})
+            steps = [row for row in part["checks"] if row["check"].startswith("step, ") and row["data"]]
+            batches = sorted({row["data"]["batch"] for row in steps})
             lines += step_table(part["checks"], batches)
     return "\n".join(lines).rstrip()

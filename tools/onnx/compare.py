@@ -1,7 +1,7 @@
-"""compare.py MODEL.onnx MULTIPLE INPUTS OUTPUTS: runs an exported generator in onnxruntime and compares its pictures with
-those that `pixtape translate --dropout off` has made of the same inputs.
+"""compare.py MODEL.onnx MULTIPLE INPUTS OUTPUTS: runs an exported generator in onnxruntime and compares its pictures
+with those that `pixtape translate --dropout off` has made of the same inputs.
 
-MULTIPLE is what the sides must be multiples of: they are padded with their last row and column as `translate` does.
+The sides of the inputs are padded to multiples of MULTIPLE with their last row and column, as `translate` does.
 """
 
 import sys
@@ -11,9 +11,9 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-# Both sides compute in float32 with sums in different orders, and are less than a millionth apart. A value that close to the
-# middle between two grey levels may be rounded to the neighbouring one: as rarely as a difference d on the scale from -1 to 1
-# reaches the middle, which is 2 * 127.5 * d. An average of four millionths would make this share.
+# Both sides compute in float32 with sums in different orders, and are less than a millionth apart. A value that close
+# to the middle between two grey levels may be rounded to the neighbouring one: as rarely as a difference d on the scale
+# from -1 to 1 reaches the middle, which is 2 * 127.5 * d. An average of four millionths would make this share.
 MOST_LEVELS = 1
 MOST_SHARE = 0.001
 
@@ -40,11 +40,12 @@ def main():
         expected = picture(outputs / name).astype(np.float64)
         difference = np.abs(generate(session, picture(inputs / name), multiple) - expected)
         largest, share = difference.max(), (difference > 0).mean()
-        print(f"  {name}: {share:.3%} of the values differ, the most by {largest:.0f}; they spread by {expected.std():.0f}")
-        # A picture of one colour would agree with that of many a wrong network.
+        spread = expected.std()
+        print(f"  {name}: {share:.3%} of the values differ, the most by {largest:.0f}; they spread by {spread:.0f}")
+        # A picture of one colour would agree with the output of many wrong networks.
         assert expected.std() >= 5, "the picture has no structure"
         assert largest <= MOST_LEVELS and share <= MOST_SHARE, "the pictures differ"
-    # Batches of any size: two pictures at once are each of them alone.
+    # Batches of any size: two pictures in a batch give the same as each alone.
     x = np.linspace(-1, 1, 2 * 3 * multiple * multiple, dtype=np.float32).reshape(2, 3, multiple, multiple)
     (both,) = session.run(["output"], {"input": x})
     for i in range(2):

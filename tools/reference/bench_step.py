@@ -1,8 +1,8 @@
-"""Times PyTorch's full training step of the `pytorch-gan` recipe, 256x256, ngf = ndf = 64, fused Adam, on the CPU or a GPU.
+"""Times PyTorch's full training step of `pytorch-gan`, 256x256, ngf = ndf = 64, fused Adam, on the CPU or a GPU.
 
 A configuration is a set of words joined by "-": the arithmetic (f32, bf16 autocast, or on a GPU tf32), then any of
   frozen         D takes no weight gradients in the generator step (the source computes and discards them)
-  paired         the discriminator step judges real and fake in one batch
+  paired         the discriminator step takes real and fake in one batch
   channels_last  parameters and images in NHWC memory
   compiled       torch.compile on both networks (needs a C++ compiler)
   graph          the whole step is captured once and replayed as one CUDA graph
@@ -76,7 +76,7 @@ def build(words, device, batch, size, width):
     adam_g = torch.optim.Adam(generator.parameters(), **options)
     adam_d = torch.optim.Adam(discriminator.parameters(), **options)
     if "compiled" in words:
-        # Each shape is compiled for itself: the discriminator sees one batch and two.
+        # Each shape is compiled separately: the discriminator takes one batch and two.
         generator, discriminator = (torch.compile(network, dynamic=False) for network in (generator, discriminator))
     images = (torch.rand(batch, 3, size, size, device=device) * 2 - 1 for _ in range(2))
     condition, image = (values.to(memory_format=layout) for values in images)
@@ -109,7 +109,7 @@ def build(words, device, batch, size, width):
 
 
 def captured(step):
-    """`step` as one CUDA graph. Whatever is chosen, compiled or allocated at first has to happen before the capture."""
+    """`step` as one CUDA graph. The choices, compilation and allocation of a first run come before the capture."""
     import torch
 
     side = torch.cuda.Stream()
@@ -145,7 +145,7 @@ def measure(config, batch, args):
     times, begin = [], time.perf_counter()
     while len(times) < args.steps and (not times or time.perf_counter() - begin < args.seconds):
         start = time.perf_counter()
-        # The loss is read, as in training: the clock stops when the step has been done.
+        # The loss is read, as in training, so that the clock stops when the step is done.
         step().item()
         times.append((time.perf_counter() - start) * 1e3)
     return {
@@ -192,7 +192,8 @@ def main():
                 for key in ("size", "width", "threads", "steps", "seconds", "warm_up")
             ]
             json_flag = ["--json"] if args.json else []
-            subprocess.run([sys.executable, __file__, "--config", config, f"--batch={batch}", *options, *json_flag], check=True)
+            command = [sys.executable, __file__, "--config", config, f"--batch={batch}", *options, *json_flag]
+            subprocess.run(command, check=True)
         return
     for config, batch in runs:
         report(measure(config, batch, args), args.json)

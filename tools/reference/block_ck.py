@@ -7,7 +7,7 @@ from models import InjectedDropout
 
 
 class BlockCK(nn.Module):
-    """Convolution, norm, dropout, activation: on the way down leaky and halving, on the way up rectified and doubling."""
+    """Convolution, norm, dropout, activation: down halves and has a leaky ReLU, up doubles and has a ReLU."""
 
     def __init__(self, c_in, c_out, is_down, normalize=True, dropout=()):
         super().__init__()
@@ -32,10 +32,10 @@ class Generator(nn.Module):
             self.downs.append(f"down_{level}_C{width[level]}")
             block = BlockCK(width[level - 1], width[level], True, 1 < level < depth)
             self.add_module(self.downs[-1], block)
-        for place, level in enumerate(range(depth - 1, 0, -1)):
+        for index, level in enumerate(range(depth - 1, 0, -1)):
             layers = []
-            if place < depth - 5 and dropout > 0:
-                layers = [InjectedDropout(dropout, place, masks) if masks else nn.Dropout(dropout)]
+            if index < depth - 5 and dropout > 0:
+                layers = [InjectedDropout(dropout, index, masks) if masks else nn.Dropout(dropout)]
             self.ups.append(f"up_{level}_C{'D' if level >= 4 else ''}{width[level]}")
             c_in = width[depth] if level == depth - 1 else 2 * width[level + 1]
             self.add_module(self.ups[-1], BlockCK(c_in, width[level], False, dropout=layers))
@@ -53,7 +53,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Probabilities of cat(image, condition), spread over a map by a dilated transposed convolution: 70x70 at 256x256."""
+    """Probabilities of cat(image, condition), spread by a dilated transposed convolution: a map of 70x70 at 256x256."""
 
     def __init__(self, channels=6, ndf=64):
         super().__init__()

@@ -1,4 +1,4 @@
-"""check_events.py RUN: whether TensorBoard reads from a run's event files what stands in its CSV files.
+"""check_events.py RUN: checks that TensorBoard reads the same values from a run's event files as its CSV files have.
 
 Steps that a run did again after it was resumed from an earlier checkpoint count once, as in the CSV files.
 """

@@ -1,11 +1,11 @@
-"""There and back: generators of PyTorch through `pixtape import`, runs of pixtape through `pixtape export`.
+"""Round trips: generators of PyTorch through `pixtape import`, runs of pixtape through `pixtape export`.
 
     cargo build --release && tools/reference/.venv/bin/python tools/reference/check_exchange.py [target/release/pixtape]
 
-Each generator is saved by `torch.save` in both forms, imported, and translates a picture as PyTorch does, with statistics of the
-picture and with stored ones; exported again it has every bit of its weights. Each recipe's run, exported, loads into the
-published class with strict=True and makes the same picture there, as does its ONNX file in onnxruntime. Needs the packages
-of `requirements.txt`, and pillow, onnx and onnxruntime.
+Each generator is saved by `torch.save` in both forms, imported, and translates a picture as PyTorch does, with
+statistics of the picture and with stored ones; exported again it has every bit of its weights. Each recipe's run,
+exported, loads into the published class with strict=True and makes the same picture there, as does its ONNX file in
+onnxruntime. Needs the packages of `requirements.txt`, and pillow, onnx and onnxruntime.
 """
 
 import copy
@@ -49,13 +49,13 @@ def tensor_of(path):
 
 
 def output(network, x, running=False):
-    """In float32; of batch norms with the stored statistics or with those of the picture."""
+    """The output in float32, with the stored statistics of batch norms or with those of the picture."""
     network = copy.deepcopy(network).requires_grad_(False)
     return (network.eval() if running else without_dropout(network))(x)
 
 
 def compare_picture(what, path, y):
-    """`y` as a picture against the one that translate has written."""
+    """Compares `y` as a picture with the one that translate has written."""
     expected = torch.round((tensor_of(path) + 1) * 127.5)
     difference = (torch.round((y + 1) * 127.5) - expected).abs()
     share = (difference > 0).float().mean().item()

@@ -1,4 +1,4 @@
-"""What the fixture writers share: where files go, and how far float32 may honestly be from the float64 that is stored."""
+"""Shared by the fixture writers: the folder of the files, and the spread between float32 and float64 results."""
 
 import json
 from pathlib import Path

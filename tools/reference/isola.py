@@ -23,7 +23,7 @@ class UnetBlock(nn.Module):
         down = nn.Conv2d(c_in, c_inner, 4, 2, 1, bias=bias)
         c_up = c_inner if inside is None or not skips else 2 * c_inner
         up = nn.ConvTranspose2d(c_up, c_out, 4, 2, 1, bias=bias or outermost)
-        # Not in place, as in the source, where it changes the skip as well: that is rectified on its way up anyway.
+        # The source activates in place, which changes the skip as well; the skip is rectified on the way up anyway.
         leaky, relu = nn.LeakyReLU(0.2), nn.ReLU()
         if outermost:
             layers = [down, inside, relu, up, nn.Tanh()]
@@ -60,7 +60,7 @@ class UnetGenerator(nn.Module):
 
 
 class NLayerDiscriminator(nn.Module):
-    """Judges cat(condition, image). Receptive field of n layers: 16, 34, 70, 142, 286 for n = 1 to 5."""
+    """Discriminates cat(condition, image). Receptive field of n layers: 16, 34, 70, 142, 286 for n = 1 to 5."""
 
     def __init__(self, channels=6, ndf=64, n_layers=3, norm="instance"):
         super().__init__()
@@ -79,7 +79,7 @@ class NLayerDiscriminator(nn.Module):
 
 
 class PixelDiscriminator(nn.Module):
-    """Judges every pixel of cat(condition, image) on its own."""
+    """Discriminates every pixel of cat(condition, image) on its own."""
 
     def __init__(self, channels=6, ndf=64, norm="instance"):
         super().__init__()

@@ -31,7 +31,9 @@ EVENTS = [
             value=[
                 Summary.Value(
                     tag="samples",
-                    image=Summary.Image(height=2, width=3, colorspace=3, encoded_image_string=bytes(range(250, 256)) * 50),
+                    image=Summary.Image(
+                        height=2, width=3, colorspace=3, encoded_image_string=bytes(range(250, 256)) * 50
+                    ),
                 )
             ]
         ),

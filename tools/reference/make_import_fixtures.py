@@ -1,9 +1,9 @@
-"""Files as `torch.save` writes them, with what the networks in them make of one picture -> tests/fixtures/import/.
+"""Files as `torch.save` writes them, with the outputs of their networks for one picture -> tests/fixtures/import/.
 
-Depth 5 and 2 channels, so that a file has some 60 KB; the picture is `values("x")`, 32x32. Dropout is off. "NAME.y" is the output
-with statistics of the image at hand, "NAME.running.y" that with the stored ones of a batch norm.
+Depth 5 and 2 channels, so that a file has some 60 KB; the picture is `values("x")`, 32x32. Dropout is off. "NAME.y" is
+the output with statistics of the image at hand, "NAME.running.y" that with the stored ones of a batch norm.
 
-    isola-batch.pth         zip; the authors' unet with batch norm, trained on several GPUs ("module." before every name)
+    isola-batch.pth         zip; the authors' unet with batch norm, trained on several GPUs (names begin with "module.")
     pytorch-gan.pth         legacy; channels_last, so that no weight lies in order
     pytorch-gan-batch.pth   zip, protocol 4, f16; a copy with batch norm and a transposed last layer
     block-ck.pth            legacy; a training checkpoint: bf16, every tensor a view of one storage, under "generator"

@@ -1,8 +1,9 @@
 """The networks of every recipe, forward and backward, computed in float64 -> tests/fixtures/networks*.safetensors.
 
-No dropout. Parameters, inputs ("g.x", "d.x") and upstream gradients ("g.dy", "d.dy") are `values` by name, gains of norms 1 +
-values of scale 1/4. With parameters of scale 1/16 and ngf = ndf = 8 every activation stays between 0.03 and 1 in root mean
-square, so neither tanh nor the norms' epsilon hides an error; smaller networks have parameters of scale 1/8.
+No dropout. Parameters, inputs ("g.x", "d.x") and upstream gradients ("g.dy", "d.dy") are `values` by name, gains of
+norms 1 + values of scale 1/4. With parameters of scale 1/16 and ngf = ndf = 8 every activation stays between 0.03 and 1
+in root mean square, so neither tanh nor the norms' epsilon hides an error. Smaller networks have parameters of scale
+1/8.
 """
 
 import torch
@@ -25,7 +26,7 @@ def about(size, depth, width, batch, inputs, outputs, parameter_scale, networks=
     }
 
 
-# Of the discriminators with other receptive fields there is nothing new in the generator, and they need larger images.
+# Discriminators with other receptive fields come without the generator, which is the same, and need larger images.
 CASES = {
     "pytorch-gan": about(32, 5, 8, 2, 3, 3, 2.0**-4),
     "block-ck": about(32, 5, 4, 2, 3, 3, 2.0**-3),
@@ -50,7 +51,7 @@ def back_propagate(prefix, network, x, y):
 
 
 def compute(name, dtype):
-    """The results, and which of them are zero but for rounding."""
+    """The results, and the names of those that are zero but for rounding."""
     case, (make_generator, make_discriminator, _) = CASES[name], RECIPES[name]
     size, width, inputs, outputs = (case[key] for key in ("size", "width", "inputs", "outputs"))
     results, cancelled = {}, []
@@ -92,7 +93,8 @@ def compute(name, dtype):
 def main():
     for name, case in CASES.items():
         (f64, cancelled), (f32, _) = compute(name, torch.float64), compute(name, torch.float32)
-        # These gradients are zero but for rounding, so a relative spread says nothing: float32's rounding noise is recorded.
+        # These gradients are zero but for rounding, which makes a relative spread meaningless: float32's rounding noise
+        # is recorded.
         notes = {
             "torch": torch.__version__,
             **case,

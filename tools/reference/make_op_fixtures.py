@@ -1,9 +1,10 @@
 """Every row of tests/ops/kinds/*.rs, computed in float64 by PyTorch -> tests/fixtures/ops.safetensors.
 
-Each of these files holds the rows of its op (`const CASES`) and what PyTorch computes for one (`const PYTORCH`): Python, in which
-the row's fields stand under their names, `x` is the input image and n, c, h, w are its sizes. It sets `y`, an output image that
-the upstream gradient `dy` is taken back through, or `value`, a loss, or `p`, updated parameters. Running it in float32 as well
-gives the spread that float32 arithmetic itself causes, which the file's metadata records.
+Each of these files holds the rows of its op (`const CASES`) and a computation in PyTorch for one row (`const PYTORCH`).
+In that Python the row's fields stand under their names, `x` is the input image and n, c, h, w are its sizes. It sets
+`y`, an output image that the upstream gradient `dy` is taken back through, or `value`, a loss, or `p`, updated
+parameters. A run in float32 as well gives the spread that float32 arithmetic itself causes, which the file's metadata
+records.
 """
 
 import re
@@ -25,7 +26,7 @@ def constant(source, name):
 
 
 def rows(table):
-    """[{column: value}] of a table: a line of columns, then a line for each row; `-` is left out and strings are bare."""
+    """[{column: value}] of a table: a line of columns, then a line for each row. `-` is left out, strings are bare."""
     lines = [line for line in table.splitlines() if line.strip() and not line.startswith("#")]
     columns = lines[0].split()
 

@@ -1,16 +1,16 @@
 """The losses of ten training steps of every recipe, in float64 and many times in float32 -> tests/fixtures/traces.json.
 
 Everything is `values` by name: parameters of scale 1/8 (gains of norms 1 + values of scale 1/4), images
-"trace.input.<step>" and "trace.target.<step>" of scale 1. Dropout takes its masks from Philox (seed 7, the 0-based step,
-forward 0, or 1 for a fake that is made anew). Biases in front of a norm are frozen: they change no output, but Adam would
-turn the rounding noise in their zero gradients into steps of the full learning rate.
+"trace.input.<step>" and "trace.target.<step>" of scale 1. Dropout takes its masks from Philox (seed 7, the 0-based
+step, forward 0, or 1 for a fake that is made anew). Biases in front of a norm are frozen: they change no output, but
+Adam would turn the rounding noise in their zero gradients into steps of the full learning rate.
 
-Training amplifies rounding: Adam's first step is the sign of the gradient, so of 850,000 parameters a few whose gradient
-is near zero step the other way, a ReLU whose input is near zero falls on the other side, and the small maps of the
-innermost norms amplify that. How far the float32 runs stray from float64 is therefore how far two correct implementations
-may drift apart. Three implementations are too few to meet the rare flips: the same training is run many times more from
-parameters that are up to one unit in the last place off, which is the same training with other rounding. (At scale 1/16
-the runs stray about ten times as far.) Minutes.
+Training amplifies rounding: Adam's first step is the sign of the gradient, so of 850,000 parameters a few whose
+gradient is near zero step the other way, a ReLU whose input is near zero falls on the other side, and the small maps
+of the innermost norms amplify that. The distance of the float32 runs from float64 is therefore the distance that two
+correct implementations may have. Three implementations are too few to meet the rare flips: the same training is run
+many times more from parameters that are up to one unit in the last place off, which is the same training with other
+rounding. (At scale 1/16 the runs stray about ten times as far.) Minutes.
 """
 
 import json
@@ -53,7 +53,7 @@ def move_by_an_ulp(network, seed):
 
 
 def run(recipe, size, dropout, dtype, threads=1, onednn=True, nearby=None):
-    """Ten steps: the rows of losses, the parameters at the end by full name, and the names of those that are frozen."""
+    """Ten steps: the rows of losses, the final parameters by full name, and the names of the frozen ones."""
     torch.set_num_threads(threads)
     make_generator, make_discriminator, train_step = RECIPES[recipe]
     masks = MaskSource(SEED)
@@ -86,7 +86,7 @@ def relative_differences(a, b):
 
 
 def summary(p, float32_ends):
-    """A final parameter tensor: its largest |p|, a few elements by flat PyTorch index, and how far float32 ends from it."""
+    """A final parameter tensor: largest |p|, a few elements by flat PyTorch index, and the spread of float32."""
     flat = p.flatten()
     indices = [i * (len(flat) - 1) // (PROBES - 1) for i in range(PROBES)]
     drift = max((end.double() - p).abs().max().item() for end in float32_ends)

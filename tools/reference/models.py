@@ -12,7 +12,7 @@ from torch import nn
 
 @dataclass
 class MaskSource:
-    """Where in the run we are; every injected dropout layer reads it. Advance `step` between training steps."""
+    """Position in the run, read by every injected dropout layer. Advance `step` between training steps."""
 
     seed: int
     step: int = 0
@@ -20,14 +20,14 @@ class MaskSource:
 
 
 class InjectedDropout(nn.Module):
-    """Dropout number `layer` (in forward order, from 0), with the mask that the Rust side draws for the same position."""
+    """Dropout number `layer` (in forward order, from 0), with the mask that pixtape draws for the same position."""
 
     def __init__(self, p, layer, source):
         super().__init__()
         self.p, self.layer, self.source = p, layer, source
 
     def forward(self, x):
-        # Here, so that networks without it need no NumPy.
+        # Imported here, so that networks without this layer need no NumPy.
         from philox import keep_mask
 
         n, c, h, w = x.shape
@@ -99,7 +99,7 @@ class GeneratorUNet(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Judges cat(image, condition). `channels` is the sum of both."""
+    """Discriminates cat(image, condition). `channels` is the sum of both."""
 
     def __init__(self, channels=6, ndf=64):
         super().__init__()
@@ -122,8 +122,8 @@ class Discriminator(nn.Module):
 
 
 def load_values(network, prefix, scale):
-    """Sets every parameter to `values("<prefix>.<state_dict name>", shape, scale)`; gains of norms to 1 + values of scale
-    1/4."""
+    """Sets every parameter to `values("<prefix>.<state_dict name>", shape, scale)`, and gains of norms to 1 + values of
+    scale 1/4."""
     from philox import values
     from recipes import is_gain
 

@@ -1,6 +1,8 @@
-"""Philox4x32-10, the generator both sides share: test data and dropout masks are functions of a name, so no file holds them.
+"""Philox4x32-10, the generator both sides share: test data and dropout masks are functions of a name, so no file holds
+them.
 
-The bits are those of `src/engine/philox.rs`. Run as a script, this checks the known-answer vectors published with Random123.
+The bits are those of `src/engine/philox.rs`. Run as a script, this checks the known-answer vectors published with
+Random123.
 """
 
 import functools

@@ -65,6 +65,6 @@ def cancelled_biases(network):
 
 
 def is_gain(network, name):
-    """Whether a parameter is what a norm multiplies by."""
+    """True if a parameter is the gain of a norm."""
     module, _, kind = name.rpartition(".")
     return kind == "weight" and isinstance(network.get_submodule(module), (nn.InstanceNorm2d, nn.BatchNorm2d))

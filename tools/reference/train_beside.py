@@ -1,10 +1,10 @@
-"""Trains with PyTorch and with pixtape, from the same weights on the same pictures, and compares the losses of every step.
+"""Trains with PyTorch and with pixtape, from the same weights on the same pictures, and compares the losses by step.
 
     python train_beside.py PIXTAPE [--device cuda] [--pixtape-device cuda]
 
-Without dropout and augmentation both compute the same function. PyTorch runs in float64, which is the truth here, and in
-float32: how far its float32 strays is what float32 costs, and pixtape may stray a few times as far. Prints a row a step, then
-one JSON line; exits with 1 where pixtape strays further.
+Without dropout and augmentation both compute the same function. PyTorch runs in float64, which is the truth here, and
+in float32, whose distance from float64 is the cost of float32; pixtape may have a few times that distance. Prints a row
+a step, then one JSON line; exits with 1 if pixtape is further away.
 """
 
 import argparse
@@ -24,13 +24,14 @@ import torch
 from models import Discriminator, GeneratorUNet
 from train_step import ADAM, pytorch_gan as train_step
 
-# Times what PyTorch's float32 strays; and what is always allowed, by step (see README.md, "What the tolerances rest on").
+# Multiple of the distance of PyTorch's float32 that is allowed, and the distance that is always allowed, by step (see
+# README.md, "What the tolerances rest on").
 FACTOR = 10
 FLOORS = [5e-6, 1e-4, 1e-3]
 
 
 def write_png(path, pixels):
-    """`pixels` is [height, width, 3] of uint8."""
+    """Writes `pixels`, [height, width, 3] of uint8, as a picture."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -53,7 +54,7 @@ def write_safetensors(path, tensors):
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for values in tensors.values():
-            # Not every PyTorch has NumPy beside it.
+            # A PyTorch may be installed without NumPy.
             values = values.detach().to("cpu", torch.float32).contiguous()
             file.write(ctypes.string_at(values.data_ptr(), values.numel() * values.element_size()))
 
@@ -67,7 +68,8 @@ def pictures(count, size):
 
 
 def networks(args):
-    return GeneratorUNet(ngf=args.width, depth=min(8, args.size.bit_length() - 1), dropout=0.0), Discriminator(ndf=args.width)
+    generator = GeneratorUNet(ngf=args.width, depth=min(8, args.size.bit_length() - 1), dropout=0.0)
+    return generator, Discriminator(ndf=args.width)
 
 
 def with_pytorch(args, weights, pairs, dtype):
@@ -110,8 +112,12 @@ def with_pixtape(args, folder):
 
 
 def differences(rows, truth):
-    """Per step, the largest relative difference. What is not a number is infinitely far from one."""
-    return [max(abs(a - b) / abs(b) if math.isfinite(a) else math.inf for a, b in zip(*pair)) for pair in zip(rows, truth)]
+    """Per step, the largest relative difference; infinity if a value is not finite."""
+
+    def difference(a, b):
+        return abs(a - b) / abs(b) if math.isfinite(a) else math.inf
+
+    return [max(difference(a, b) for a, b in zip(*pair)) for pair in zip(rows, truth)]
 
 
 def main():

@@ -68,7 +68,7 @@ def block_ck(generator, discriminator, optimiser_g, optimiser_d, condition, imag
 
 
 def isola(generator, discriminator, optimiser_g, optimiser_d, condition, image, masks=None):
-    """The discriminator first, then the generator on the same fake, judged by the updated discriminator."""
+    """The discriminator first, then the generator on the same fake, with the updated discriminator."""
     fake = generator(condition)
     d = discriminator_loss(discriminator, condition, image, fake, logits_to)
     update(optimiser_d, d)

@@ -1,4 +1,4 @@
-//! `pixtape data check`: what it is asked to do.
+//! The arguments of `pixtape data check`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `pixtape data fetch`: what it is asked to do.
+//! The arguments of `pixtape data fetch`.
 
 use std::path::PathBuf;
 

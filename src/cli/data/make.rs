@@ -1,4 +1,4 @@
-//! `pixtape data make`: what it is asked to do.
+//! The arguments of `pixtape data make`.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ Example: learn to colour pictures from one's own photographs
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLE)]
 pub struct MakeArgs {
-    /// What A is.
+    /// Picture to derive from the photo, as A.
     #[arg(value_enum)]
     pub kind: Kind,
 
@@ -37,11 +37,11 @@ pub struct MakeArgs {
     #[arg(long, default_value = "256")]
     pub size: Size,
 
-    /// How much smaller the low resolution is, for `upscale` [default: 4]
+    /// Factor by which the low resolution is smaller, for `upscale` [default: 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=64))]
     pub factor: Option<u32>,
 
-    /// Where the holes of `inpaint` lie, for each picture anew; nothing else is random.
+    /// Seed of the holes of `inpaint`, which are drawn anew for each picture and are all that is random.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }

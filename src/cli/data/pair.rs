@@ -1,4 +1,4 @@
-//! `pixtape data pair`: what it is asked to do.
+//! The arguments of `pixtape data pair`.
 
 use std::path::PathBuf;
 

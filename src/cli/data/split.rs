@@ -1,4 +1,4 @@
-//! `pixtape data split`: what it is asked to do.
+//! The arguments of `pixtape data split`.
 
 use std::path::PathBuf;
 

@@ -14,30 +14,30 @@ use crate::data::decoding::tiff::{self, Carried, Directory, TiffRows};
 use crate::data::decoding::{FileFormat, Picture, png, raster};
 use crate::data::size::Size;
 
-/// Endings of the files that are looked at, in lower case. What a file is, its contents say.
+/// File name endings of pictures, in lower case. The format of a file follows from its contents.
 pub const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "webp", "bmp"];
 
-/// [`ENDINGS`] in a sentence.
+/// The [`ENDINGS`] in a sentence.
 pub const LOOKED_FOR: &str = ".png, .jpg, .jpeg, .tif, .tiff, .webp and .bmp";
 
-/// A decoded picture, and how it lay in its file.
+/// A decoded picture, with the properties of its file.
 pub struct Decoded<P = Picture> {
     pub picture: P,
     pub format: FileFormat,
     pub depth: Depth,
-    /// Colours were stored multiplied by alpha; they are divided by it.
+    /// True if the file stores colours multiplied by alpha; decoding divides them by it.
     pub is_premultiplied: bool,
-    /// The tags of a TIFF for the place and the resolution of the picture.
+    /// Georeference and resolution tags of a TIFF.
     pub carried: Carried,
-    /// The picture was turned upright: what a TIFF says of its place no longer fits.
+    /// True if the picture was turned upright: the georeference of a TIFF no longer fits.
     pub is_turned: bool,
 }
 
-/// A picture that is decoded row by row where its format and its orientation allow it, and is in memory where not.
+/// A picture that is decoded row by row if its format and its orientation allow it, else held in memory.
 pub type Undecoded<'a> = Decoded<Box<dyn Rows + 'a>>;
 
 impl<P> Decoded<P> {
-    /// With another picture.
+    /// The same with another picture, made of this one.
     ///
     /// # Errors
     /// Those of `picture`.
@@ -48,7 +48,7 @@ impl<P> Decoded<P> {
 }
 
 impl Decoded {
-    /// Such as `8-bit RGB PNG`.
+    /// A description such as `8-bit RGB PNG`.
     pub fn kind(&self) -> String {
         let bits = 8 * self.depth.bytes();
         let channels = self.picture.describe();
@@ -71,7 +71,7 @@ impl<'a> Undecoded<'a> {
         })
     }
 
-    /// Turned upright.
+    /// The picture turned upright.
     fn oriented(self, orientation: Orientation) -> Result<Undecoded<'a>> {
         if orientation == Orientation::NoTransforms {
             return Ok(self);
@@ -86,7 +86,7 @@ fn held<'a>(picture: Picture) -> Box<dyn Rows + 'a> {
 }
 
 /// The picture of a PNG.
-fn of_png<'a>(file: impl BufRead + Seek + 'a) -> Result<Undecoded<'a>> {
+fn from_png<'a>(file: impl BufRead + Seek + 'a) -> Result<Undecoded<'a>> {
     let (picture, depth, orientation) = png::open(file)?;
     let (format, carried) = (FileFormat::Png, Carried::default());
     let stored = Decoded { picture, format, depth, is_premultiplied: false, carried, is_turned: false };
@@ -94,9 +94,9 @@ fn of_png<'a>(file: impl BufRead + Seek + 'a) -> Result<Undecoded<'a>> {
 }
 
 /// The picture of a page of a TIFF.
-fn of_page<'a>(mut file: impl Read + Seek + 'a, page: &Directory) -> Result<Undecoded<'a>> {
+fn from_page<'a>(mut file: impl Read + Seek + 'a, page: &Directory) -> Result<Undecoded<'a>> {
     let orientation = tiff::orientation(&mut file, page).and_then(Orientation::from_exif);
-    let carried = Carried::of(&mut file, page)?;
+    let carried = Carried::read(&mut file, page)?;
     let rows = TiffRows::open(file, page)?;
     let (depth, is_premultiplied) = (rows.depth(), rows.is_premultiplied());
     let (picture, format) = (Box::new(rows), FileFormat::Tiff);
@@ -109,11 +109,13 @@ fn of_page<'a>(mut file: impl Read + Seek + 'a, page: &Directory) -> Result<Unde
 pub struct PictureFile<'a> {
     path: &'a Path,
     format: FileFormat,
-    /// Of a TIFF.
+    /// Directories of the pages of a TIFF; empty for other formats.
     pages: Vec<Directory>,
 }
 
 impl PictureFile<'_> {
+    /// Opens a file and reads the list of its pages.
+    ///
     /// # Errors
     /// When it cannot be read or is no picture of a known kind.
     pub fn open(path: &Path) -> Result<PictureFile<'_>> {
@@ -130,15 +132,15 @@ impl PictureFile<'_> {
         self.pages.len().max(1)
     }
 
-    /// A page of a TIFF, which may have been replaced since it was opened.
+    /// The directory of a page of a TIFF. The file may have been replaced since it was opened.
     fn directory(&self, index: usize) -> Result<&Directory> {
         self.pages.get(index).with_context(|| format!("it has no page {} any more", index + 1))
     }
 
-    /// Bytes of memory that the picture of a page takes beside the rows that are asked for.
+    /// Bytes of memory that reading a page takes, beside the rows that are asked for.
     ///
     /// # Errors
-    /// When it is of a kind that is not read; where it has to be decoded as a whole, also when it is too large.
+    /// When the page is of a kind that is not read; if it has to be decoded as a whole, also when it is too large.
     pub fn held_bytes(&self, index: usize) -> Result<u64> {
         let mut file = BufReader::new(files::open(self.path)?);
         Ok(match self.format {
@@ -162,13 +164,13 @@ impl PictureFile<'_> {
     /// The picture of a page (from 0), upright.
     ///
     /// # Errors
-    /// When it is of a kind that is not read; where it has to be decoded as a whole, also when it is damaged, cut
-    /// short or too large.
+    /// When it is of a kind that is not read; if it has to be decoded as a whole, also when it is damaged, cut short or
+    /// too large.
     pub fn page(&self, index: usize) -> Result<Undecoded<'static>> {
         let file = BufReader::new(files::open(self.path)?);
         match self.format {
-            FileFormat::Png => of_png(file),
-            FileFormat::Tiff => of_page(file, self.directory(index)?),
+            FileFormat::Png => from_png(file),
+            FileFormat::Tiff => from_page(file, self.directory(index)?),
             format => raster::decode(&files::read(self.path)?, format)?.with(|picture| Ok(held(picture))),
         }
     }
@@ -179,16 +181,16 @@ fn check_pages(pages: usize) -> Result<()> {
     Ok(())
 }
 
-/// Bytes for each sample of a picture while it is worked on: 8 bits as they were decoded and 16, or 16 bits twice, as a
-/// whole and in halves, in other channels, or cropped.
+/// Bytes for each sample of a picture while it is worked on: 8 bits as decoded and 16, or 16 bits twice, for a copy in
+/// halves, in other channels, or cropped.
 const WORK: u64 = 4;
 
-/// Advice where memory is missing for them.
+/// Advice for pictures that there is no memory for.
 pub const CURE: &str = "reduce the picture, or cut it into parts";
 
-/// The picture in a file as it is looked at, with the channels that it has, and how it lies there.
+/// The picture in a file, upright and with the channels that it has, its format and its depth.
 ///
-/// Where the file notes which side of the picture is up (in EXIF data, or in TIFF's own tag), it is turned that way.
+/// The orientation is that of the EXIF data, or of TIFF's own tag.
 ///
 /// # Errors
 /// When it is no picture of a known kind, is damaged or cut short, or has several pages; the error names the file.
@@ -205,18 +207,18 @@ pub fn read_picture(path: &Path) -> Result<(Picture, FileFormat, Depth)> {
 /// As [`read_picture`], from the bytes of a file.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded> {
     match format_of(bytes)? {
-        FileFormat::Png => of_png(Cursor::new(bytes))?.whole(),
+        FileFormat::Png => from_png(Cursor::new(bytes))?.whole(),
         FileFormat::Tiff => {
             let pages = tiff::pages(&mut Cursor::new(bytes))?;
             check_pages(pages.len())?;
-            of_page(Cursor::new(bytes), &pages[0])?.whole()
+            from_page(Cursor::new(bytes), &pages[0])?.whole()
         }
         format => raster::decode(bytes, format),
     }
 }
 
-/// A turn to decode the pictures in `paths` and to work on them: no other thread does so with large pictures meanwhile.
-/// Files that cannot be read take none.
+/// A turn to decode the pictures in `paths` and to work on them: no other thread works on large pictures meanwhile.
+/// Files that cannot be read take no memory.
 ///
 /// # Errors
 /// When there is not that much memory.
@@ -245,11 +247,11 @@ pub fn picture_size(path: &Path) -> Result<Size> {
 
 /// The beginning of a file of pictures.
 pub(super) struct Header {
-    /// Of the first page, as it is stored.
+    /// Size of the first page, as it is stored.
     pub(super) size: Size,
     pub(super) orientation: Orientation,
     pub(super) pages: usize,
-    /// Of the largest page.
+    /// Samples of the largest page.
     pub(super) samples: u64,
 }
 
@@ -278,7 +280,7 @@ impl Header {
 
 /// The format of a file by its first bytes.
 fn format_of(bytes: &[u8]) -> Result<FileFormat> {
-    FileFormat::of_start(bytes).context("not a PNG, JPEG, TIFF, WebP or BMP image")
+    FileFormat::from_start(bytes).context("not a PNG, JPEG, TIFF, WebP or BMP image")
 }
 
 /// Writes a PNG, whole or not at all.
@@ -356,7 +358,7 @@ mod tests {
         let expected = Picture::from(&slope);
         let found = decoded(&encoded(&slope.into(), ImageFormat::Jpeg));
         let largest = found.samples.iter().zip(&expected.samples).map(|(a, b)| a.abs_diff(*b)).max();
-        // A slope survives quantisation to within a few of 255 levels.
+        // A slope changes by at most 16 of 255 levels in compression.
         assert!(largest.is_some_and(|largest| largest <= 16 * 257), "{largest:?}");
         let deep = ImageBuffer::from_pixel(4, 4, Luma([40000_u16]));
         for format in [ImageFormat::Png, ImageFormat::Tiff] {
@@ -403,7 +405,8 @@ mod tests {
     fn a_picture_stands_as_its_file_notes() {
         let dir = tempfile::tempdir().expect("a folder for the test");
         let path = dir.path().join("x.png");
-        // Each orientation of the EXIF standard, with where the samples [[1, 2, 3], [4, 5, 6]] are looked at.
+        // Each orientation of the EXIF standard: the upright size, and the upright order of the samples [[1, 2, 3], [4,
+        // 5, 6]].
         let cases: [(usize, usize, [u8; 6]); 8] = [
             (3, 2, [1, 2, 3, 4, 5, 6]),
             (3, 2, [3, 2, 1, 6, 5, 4]),

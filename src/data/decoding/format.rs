@@ -1,4 +1,4 @@
-//! The formats of picture files: how each is recognised, what it can hold, and how a picture is written in it.
+//! The formats of picture files: how they are recognised, their limits, and how a picture is written in each.
 
 use std::io::{Seek, Write};
 
@@ -12,7 +12,7 @@ use crate::data::decoding::rows::{Rows, Shape};
 use crate::data::decoding::tiff::{Carried, TiffWriter};
 use crate::data::size::Size;
 
-/// In percent: a translated picture is seldom the last step that it goes through.
+/// Quality of JPEGs, in percent: high, because a translated picture is seldom the last step.
 const JPEG_QUALITY: u8 = 95;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -26,21 +26,22 @@ pub enum FileFormat {
 }
 
 impl FileFormat {
-    /// The format that the image crate calls `kind`; `None` for all that is not read here.
-    pub(super) fn of(kind: ImageFormat) -> Option<FileFormat> {
+    /// The format that the image crate calls `kind`; `None` for formats that are not read here.
+    pub(super) fn from_image_format(kind: ImageFormat) -> Option<FileFormat> {
         FileFormat::value_variants().iter().copied().find(|known| known.image_format() == kind)
     }
 
-    /// The first bytes of a file that tell its format.
+    /// Number of first bytes of a file that tell its format.
     pub(crate) const START: u64 = 32;
 
-    /// The format of a file that begins with `start`, whatever its name; `None` for all that is not read here.
-    pub(crate) fn of_start(start: &[u8]) -> Option<FileFormat> {
+    /// The format of a file that begins with `start`, whatever its name; `None` for formats that are not read here.
+    pub(crate) fn from_start(start: &[u8]) -> Option<FileFormat> {
         if start.starts_with(b"II+\0") || start.starts_with(b"MM\0+") {
             return Some(FileFormat::Tiff);
         }
-        let format = FileFormat::of(image::guess_format(start).ok()?)?;
-        // Its mark is two letters, which a text may begin with: the length of the header behind it has few values.
+        let format = FileFormat::from_image_format(image::guess_format(start).ok()?)?;
+        // The signature of BMP is two letters, which a text may begin with. The length of the header behind it has few
+        // values.
         let has_a_header = || {
             let length = start.get(14..18).map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
             length.is_some_and(|length| [12, 16, 40, 52, 56, 64, 108, 124].contains(&length))
@@ -68,7 +69,7 @@ impl FileFormat {
         }
     }
 
-    /// Endings of its files, in lower case, the usual one first.
+    /// File name endings of the format, in lower case, the usual one first.
     pub fn endings(self) -> &'static [&'static str] {
         match self {
             FileFormat::Png => &["png"],
@@ -100,7 +101,7 @@ impl FileFormat {
         Ok(())
     }
 
-    /// The depth nearest to `depth` that it can hold.
+    /// The depth nearest to `depth` that the format can hold.
     pub fn nearest(self, depth: Depth) -> Depth {
         match self {
             FileFormat::Png | FileFormat::Tiff => depth,
@@ -108,7 +109,7 @@ impl FileFormat {
         }
     }
 
-    /// True if its files are read and written some rows at a time.
+    /// True if files of the format are read and written some rows at a time.
     pub fn is_by_rows(self) -> bool {
         matches!(self, FileFormat::Png | FileFormat::Tiff)
     }

@@ -1,17 +1,17 @@
-//! The bound on a decoded picture, and memory that is asked for and not taken for granted.
+//! The bound on a decoded picture, and allocations that return an error instead of aborting.
 
 use std::env;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-/// Of the environment: MiB of a decoded picture at most.
+/// Environment variable with the bound on a decoded picture, in MiB.
 const VARIABLE: &str = "PIXTAPE_MAX_PICTURE";
 
 const DEFAULT_MIB: u64 = 512;
 
-/// Bytes of a picture at most, in the depth of its file: width x height x channels x 1 or 2. Decoding takes these bytes
-/// and, for the [`Picture`](super::Picture), two more for each sample; a progressive JPEG takes two to four more on its
-/// way.
+/// Bound on the bytes of a picture, in the depth of its file: width x height x channels x 1 or 2. Decoding takes these
+/// bytes and, for the [`Picture`](super::Picture), two more for each sample; a progressive JPEG takes two to four more
+/// while it is decoded.
 ///
 /// # Errors
 /// When the variable holds something else than a number of MiB.
@@ -24,8 +24,10 @@ pub fn most_bytes() -> Result<u64> {
     Ok(mib << 20)
 }
 
+/// Asserts that a picture of `bytes` is within the bound.
+///
 /// # Errors
-/// When a picture of so many bytes is too large.
+/// When the picture is too large.
 pub fn check_bytes(bytes: u64) -> Result<()> {
     let most = most_bytes()? >> 20;
     let mib = bytes.div_ceil(1 << 20);

@@ -1,4 +1,4 @@
-//! Files become pictures, and pictures files.
+//! Decoding of picture files, and encoding.
 
 pub mod file;
 pub mod format;

@@ -10,13 +10,13 @@ use crate::data::decoding::limit::zeroed;
 use crate::data::size::Size;
 use crate::engine::samples::{HALF, normalize};
 
-/// From an 8-bit value to a sample.
+/// Factor from an 8-bit value to a sample.
 pub(super) const WIDEN: u16 = 257;
 
 /// Names of the channels, by their number.
 pub const CHANNELS: [&str; 4] = ["grey", "grey with alpha", "RGB", "RGB with alpha"];
 
-/// The same where the last one is no alpha.
+/// Names of the channels if the last one is no alpha.
 const BANDS: [&str; 4] = ["grey", "grey with a second band", "RGB", "RGB with a fourth band"];
 
 /// Bits of a sample in a file.
@@ -35,8 +35,8 @@ impl Depth {
         }
     }
 
-    /// Of a decoded file; what has fewer bits than 8 is decoded to 8.
-    pub fn of(image: &DynamicImage) -> Depth {
+    /// Depth of a decoded file. Values of fewer than 8 bits are decoded to 8.
+    pub fn from_image(image: &DynamicImage) -> Depth {
         let color = image.color();
         match color.bytes_per_pixel() / color.channel_count() {
             1 => Depth::Eight,
@@ -51,7 +51,7 @@ pub struct Picture {
     pub size: Size,
     /// 1 is grey, 2 grey with alpha, 3 RGB, 4 RGB with alpha.
     pub channels: usize,
-    /// The last of 2 or 4 channels is no alpha but a measurement like the others, such as infrared.
+    /// True if the last of 2 or 4 channels is no alpha but a measurement like the others, such as infrared.
     pub is_last_a_band: bool,
     pub samples: Vec<u16>,
 }
@@ -62,7 +62,7 @@ impl Picture {
         Picture { size, channels, is_last_a_band: false, samples }
     }
 
-    /// Names of its channels.
+    /// Names of the channels.
     pub fn describe(&self) -> &'static str {
         (if self.is_last_a_band { BANDS } else { CHANNELS })[self.channels - 1]
     }
@@ -81,40 +81,40 @@ impl Picture {
         Picture::new(size, channels, values.iter().map(|&value| u16::from(value) * WIDEN).collect())
     }
 
-    /// A decoded file, with the channels and the depth that it has.
+    /// The picture of a decoded file, with the channels that it has.
     ///
     /// # Errors
-    /// When its samples are neither 8 nor 16 bits: of 32-bit floats nobody says which one is white.
+    /// When its samples are neither 8 nor 16 bits: 32-bit floats have no defined white.
     pub fn from_image(image: DynamicImage) -> Result<Picture> {
-        fn of<P: Pixel>(image: &ImageBuffer<P, Vec<P::Subpixel>>) -> (Size, usize) {
+        fn shape<P: Pixel>(image: &ImageBuffer<P, Vec<P::Subpixel>>) -> (Size, usize) {
             let (width, height) = image.dimensions();
             (Size { width: width as usize, height: height as usize }, usize::from(P::CHANNEL_COUNT))
         }
-        fn of_bytes<P: Pixel<Subpixel = u8>>(image: &ImageBuffer<P, Vec<u8>>) -> Picture {
-            let (size, channels) = of(image);
+        fn from_bytes<P: Pixel<Subpixel = u8>>(image: &ImageBuffer<P, Vec<u8>>) -> Picture {
+            let (size, channels) = shape(image);
             Picture::from_bytes(size, channels, image.as_raw())
         }
-        fn of_words<P: Pixel<Subpixel = u16>>(image: ImageBuffer<P, Vec<u16>>) -> Picture {
-            let (size, channels) = of(&image);
+        fn from_words<P: Pixel<Subpixel = u16>>(image: ImageBuffer<P, Vec<u16>>) -> Picture {
+            let (size, channels) = shape(&image);
             Picture::new(size, channels, image.into_raw())
         }
         let picture = match image {
-            DynamicImage::ImageLuma8(image) => of_bytes(&image),
-            DynamicImage::ImageLumaA8(image) => of_bytes(&image),
-            DynamicImage::ImageRgb8(image) => of_bytes(&image),
-            DynamicImage::ImageRgba8(image) => of_bytes(&image),
-            DynamicImage::ImageLuma16(image) => of_words(image),
-            DynamicImage::ImageLumaA16(image) => of_words(image),
-            DynamicImage::ImageRgb16(image) => of_words(image),
-            DynamicImage::ImageRgba16(image) => of_words(image),
+            DynamicImage::ImageLuma8(image) => from_bytes(&image),
+            DynamicImage::ImageLumaA8(image) => from_bytes(&image),
+            DynamicImage::ImageRgb8(image) => from_bytes(&image),
+            DynamicImage::ImageRgba8(image) => from_bytes(&image),
+            DynamicImage::ImageLuma16(image) => from_words(image),
+            DynamicImage::ImageLumaA16(image) => from_words(image),
+            DynamicImage::ImageRgb16(image) => from_words(image),
+            DynamicImage::ImageRgba16(image) => from_words(image),
             other => bail!("its samples are {:?}: convert it to 8 or 16 bits", other.color()),
         };
         ensure!(picture.size.pixels() > 0, "it has no pixels");
         Ok(picture)
     }
 
-    /// The same picture with other channels. Grey is the weighted sum of ITU-R BT.601, as in PIL's mode L; alpha that
-    /// was not there is opaque, and alpha or a band that is not wanted is dropped.
+    /// The same picture with other channels. Grey is the weighted sum of ITU-R BT.601, as in PIL's mode L. Alpha that
+    /// was missing is opaque, and alpha or a band that is not wanted is dropped.
     pub fn with_channels(self, channels: usize) -> Picture {
         if self.channels == channels {
             return self;
@@ -153,13 +153,13 @@ impl Picture {
         rows.map(move |row| &row[left * channels..(left + size.width) * channels])
     }
 
-    /// Without its first `count` rows.
+    /// Removes the first `count` rows.
     pub fn drop_rows(&mut self, count: usize) {
         self.samples.drain(..count * self.size.width * self.channels);
         self.size.height -= count;
     }
 
-    /// With the rows of `below`, which is as wide and has the same channels.
+    /// Appends the rows of `below`, which has the same width and channels.
     pub fn append(&mut self, below: Picture) {
         assert_eq!((below.size.width, below.channels), (self.size.width, self.channels), "rows of one kind");
         self.size.height += below.size.height;
@@ -169,7 +169,7 @@ impl Picture {
         }
     }
 
-    /// The picture turned upright, from how it is stored.
+    /// The picture turned upright from its stored orientation.
     ///
     /// # Errors
     /// When there is no memory for it.
@@ -216,14 +216,14 @@ impl Picture {
         values
     }
 
-    /// The picture that `values` (`[height, width, channels]`, from -1 to 1) stand for; values outside are clamped.
+    /// The picture of `values`, `[height, width, channels]`, from -1 to 1; values outside are clamped.
     pub fn from_f32(size: Size, channels: usize, values: &[f32]) -> Picture {
         assert_eq!(values.len(), size.pixels() * channels, "a value for every channel of every pixel");
         // The cast saturates: it clamps to the range of a sample by itself.
         Picture::new(size, channels, values.iter().map(|&x| ((x + 1.0) * HALF).round() as u16).collect())
     }
 
-    /// To be written with 8 bits, each sample rounded to the nearest.
+    /// The picture with 8 bits a sample, rounded to the nearest value, for writing.
     pub fn to_image8(&self) -> DynamicImage {
         let (width, height) = (self.size.width as u32, self.size.height as u32);
         let bytes = self.samples.iter().map(|&sample| narrow(sample)).collect();
@@ -236,7 +236,7 @@ impl Picture {
         image.expect("a sample for every channel of every pixel")
     }
 
-    /// To be written with 16 bits.
+    /// The picture with 16 bits a sample, for writing.
     pub fn to_image16(&self) -> DynamicImage {
         let (width, height) = (self.size.width as u32, self.size.height as u32);
         let words = self.samples.clone();
@@ -249,13 +249,13 @@ impl Picture {
         image.expect("a sample for every channel of every pixel")
     }
 
-    /// The picture without a band, which no format of the web shows as what it is.
+    /// The picture without its band, which formats of the web cannot mark as one.
     pub fn without_band(self) -> Picture {
         let colors = if self.has_band() { self.channels - 1 } else { self.channels };
         self.with_channels(colors)
     }
 
-    /// To be looked at: grey stays grey, what is transparent lies on white, and a band is left out.
+    /// The picture for display: grey stays grey, transparent pixels lie on white, and a band is left out.
     pub fn to_rgb8(&self) -> RgbImage {
         let over_white = |sample: u16, alpha: u16| {
             let [sample, alpha, white] = [sample, alpha, u16::MAX].map(u32::from);
@@ -282,7 +282,7 @@ impl From<&RgbImage> for Picture {
     }
 }
 
-/// PIL's weights: 0.299, 0.587 and 0.114 in parts of 65536, which add up to it.
+/// PIL's weights, 0.299, 0.587 and 0.114, in parts of 65536, which is their sum.
 fn grey(rgb: [u16; 3]) -> u16 {
     let [r, g, b] = rgb.map(u64::from);
     ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16) as u16
@@ -340,7 +340,7 @@ mod tests {
         assert_eq!([0, 128, 129, 65406, 65407, 65535].map(narrow), [0, 0, 1, 254, 255, 255]);
     }
 
-    /// The 16-bit files that come out black elsewhere: their samples are taken as they are.
+    /// Samples are kept as they are, also those of 16-bit files that other programs show as black.
     #[test]
     fn sixteen_bits_are_kept() {
         let image = ImageBuffer::from_fn(3, 1, |x, _| Luma([[1_u16, 300, 65535][x as usize]]));

@@ -13,11 +13,11 @@ use crate::data::decoding::rows::{Held, Rows, Shape};
 use crate::data::decoding::{Depth, Picture};
 use crate::data::size::Size;
 
-/// Bytes of colour profiles and texts: what the decoder may take. A profile of half a megabyte can unpack to half a
+/// Bytes that the decoder may take for colour profiles and texts. A profile of half a megabyte can unpack to half a
 /// gigabyte.
 const BESIDE: usize = 64 << 20;
 
-/// Bytes and rows that the decoder unpacks ahead; rows of the most channels and bits.
+/// Bytes and rows that the decoder unpacks ahead, for rows of the most channels and bits.
 const AHEAD: (u64, u64) = (512 << 10, 5);
 
 /// Bytes of a chunk of a PNG that is written.
@@ -29,11 +29,11 @@ pub struct PngRows<R: BufRead + Seek> {
     shape: Shape,
     depth: Depth,
     left: usize,
-    /// As they are decoded, big-endian.
+    /// One row as it is decoded, big-endian.
     row: Vec<u8>,
 }
 
-/// The picture of a PNG, its depth, and how it stands.
+/// The picture of a PNG, its depth and its orientation.
 ///
 /// # Errors
 /// When the file is damaged, cut short, an animation, or of a kind that is not read, or its rows are too large.
@@ -65,7 +65,7 @@ pub fn header(file: impl BufRead + Seek) -> Result<Header> {
     Ok(Header { size: shape.size, orientation: orientation(&reader), pages: 1, samples })
 }
 
-/// Bytes of memory while rows are read; `None` where all of the picture has to be decoded first.
+/// Bytes of memory while rows are read; `None` if the picture has to be decoded as a whole first.
 ///
 /// # Errors
 /// As [`open`].
@@ -76,12 +76,12 @@ pub fn held_bytes(file: impl BufRead + Seek) -> Result<Option<u64>> {
     Ok(is_by_rows.then(|| AHEAD.0 + AHEAD.1 * shape.bytes(1, depth)))
 }
 
-/// A decoder that has read all that stands before the samples.
+/// A decoder that has read everything in front of the samples.
 fn reader<R: BufRead + Seek>(file: R) -> Result<Reader<R>> {
     let mut decoder = Decoder::new_with_limits(file, Limits { bytes: BESIDE });
-    // Few bits become 8, a palette its colours, and a transparent colour alpha.
+    // Samples of few bits become 8 bits, a palette its colours, and a transparent colour alpha.
     decoder.set_transformations(Transformations::EXPAND);
-    // Of the most channels and bits: alpha may come to those of the header.
+    // A row with the most channels and bits: the decoder may add alpha to those of the header.
     let row = 8 * decoder.read_header_info().map_err(explained)?.width as usize;
     check_bytes(row as u64)?;
     // The decoder counts a row with the rest.
@@ -90,13 +90,13 @@ fn reader<R: BufRead + Seek>(file: R) -> Result<Reader<R>> {
     let info = reader.info();
     let frames = info.animation_control.map_or(1, |animation| animation.num_frames);
     ensure!(frames <= 1, "it is an animation of {frames} pictures, of which one would be used: save them one by one");
-    // The decoder takes one that ends within a colour, and panics at the first row.
+    // The decoder accepts a palette that ends within a colour, and panics at the first row.
     let palette = info.palette.as_ref().map_or(0, |palette| palette.len());
     ensure!(palette.is_multiple_of(3), "its palette has {palette} bytes, which make no whole colours");
     Ok(reader)
 }
 
-/// Size, channels and depth of its decoded rows.
+/// Size, channels and depth of the decoded rows.
 fn kind(reader: &Reader<impl BufRead + Seek>) -> (Shape, Depth) {
     let (width, height) = reader.info().size();
     let size = Size { width: width as usize, height: height as usize };
@@ -111,7 +111,7 @@ fn kind(reader: &Reader<impl BufRead + Seek>) -> (Shape, Depth) {
     (Shape { size, channels, is_last_a_band: false }, depth)
 }
 
-/// The orientation in the EXIF data before the samples. One that cannot be read counts as none.
+/// The orientation in the EXIF data in front of the samples. Data that cannot be read count as none.
 fn orientation(reader: &Reader<impl BufRead + Seek>) -> Orientation {
     let exif = reader.info().exif_metadata.as_deref();
     exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
@@ -122,7 +122,7 @@ fn explained(error: DecodingError) -> anyhow::Error {
         DecodingError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
             anyhow!("the PNG file is cut short")
         }
-        // Its text says its causes already.
+        // The text of the error includes its causes.
         error => anyhow!("the PNG file is damaged or of a rare kind: {error}"),
     }
 }
@@ -151,7 +151,7 @@ impl<R: BufRead + Seek> Rows for PngRows<R> {
         }
         self.left -= count;
         if self.left == 0 {
-            // Reads on to the end of the samples, and their checksums.
+            // This also reads the rest of the samples, and their checksums.
             self.reader.read_row(&mut self.row).map_err(explained)?;
         }
         Ok(self.shape.rows(samples))
@@ -215,7 +215,7 @@ mod tests {
         format!("{:#}", decode(bytes).map(drop).expect_err("it is not read"))
     }
 
-    /// A file of noise, 37x19, of a bit depth and a color type. Interlaced it is another picture of the same bytes.
+    /// A file of noise, 37x19, with a bit depth and a colour type. Interlaced, the same bytes are another picture.
     fn file(bits: u8, color: u8, interlaced: bool, transparent: bool) -> Vec<u8> {
         let (width, height) = (37_usize, 19_usize);
         let samples = [1, 0, 3, 1, 2, 0, 4][usize::from(color)];
@@ -224,8 +224,8 @@ mod tests {
         let passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)];
         let passes = if interlaced { &passes[..] } else { &[(0, 0, 1, 1)] };
         let mut bytes = Vec::new();
-        for &(left, top, across, down) in passes {
-            let [columns, rows] = [(width - left).div_ceil(across), (height - top).div_ceil(down)];
+        for &(left, top, x_step, y_step) in passes {
+            let [columns, rows] = [(width - left).div_ceil(x_step), (height - top).div_ceil(y_step)];
             for y in 0..rows {
                 bytes.push((y % 5) as u8);
                 bytes.extend((0..row(columns)).map(|x| (x * 167 + y * 31 + x / 7) as u8));
@@ -309,7 +309,7 @@ mod tests {
             let error = refused(&file);
             assert!(error.contains("MiB when decoded, of 512 at most"), "{error}");
         }
-        // A row alone.
+        // A single row.
         let file = [header(1 << 30, 1, 16, 6, 0), chunk(b"IDAT", &[0x78, 0x9C])].concat();
         let error = format!("{:#}", open(Cursor::new(&file)).map(drop).expect_err("8 GiB"));
         assert!(error.contains("8192 MiB when decoded, of 512 at most"), "{error}");

@@ -1,4 +1,4 @@
-//! Pictures in JPEG, WebP and BMP files, by the decoders of the image crate, which give them as a whole.
+//! Pictures in JPEG, WebP and BMP files, decoded as a whole by the image crate.
 
 use std::io::{BufRead, Cursor, ErrorKind, Seek};
 
@@ -12,16 +12,18 @@ use crate::data::decoding::picture::{Depth, Picture, WIDEN};
 use crate::data::decoding::{FileFormat, jpeg};
 use crate::data::size::Size;
 
-/// Bytes of colour profiles, texts and working memory beside those of the picture: what a decoder may take. A profile
+/// Bytes that a decoder may take for colour profiles, texts and working memory, beside those of the picture. A profile
 /// of half a megabyte can unpack to half a gigabyte.
 const BESIDE: u64 = 64 << 20;
 
+/// The picture in the `bytes` of a file.
+///
 /// # Errors
 /// When the file is damaged, cut short, too large, an animation, or of a kind that is not read.
 pub fn decode(bytes: &[u8], format: FileFormat) -> Result<Decoded> {
     let frames = if format == FileFormat::WebP { webp_frames(bytes) } else { 1 };
     ensure!(frames <= 1, "it is an animation of {frames} pictures, of which one would be used: save them one by one");
-    // A decoder fills with grey what is missing in a JPEG.
+    // The decoder fills missing parts of a JPEG with grey.
     if format == FileFormat::Jpeg {
         jpeg::check(None, bytes)?;
     }
@@ -69,7 +71,7 @@ pub fn header(file: impl BufRead + Seek, format: FileFormat) -> Result<Header> {
     })
 }
 
-/// A decoder of the picture in `file`, whose decoded size is bounded: it has allocated nothing yet.
+/// A decoder of the picture in `file`, whose decoded size is bounded. It has not allocated memory yet.
 fn decoder<'a>(file: impl BufRead + Seek + 'a, format: FileFormat) -> Result<impl ImageDecoder + 'a> {
     let mut reader = ImageReader::with_format(file, format.image_format());
     let mut limits = Limits::no_limits();
@@ -80,15 +82,15 @@ fn decoder<'a>(file: impl BufRead + Seek + 'a, format: FileFormat) -> Result<imp
     Ok(decoder)
 }
 
-/// The orientation of a picture, from its metadata. One that cannot be read counts as none.
+/// The orientation of a picture, from its metadata. Metadata that cannot be read count as none.
 fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
     decoder.orientation().unwrap_or(Orientation::NoTransforms)
 }
 
-/// With what to do about a file that is whole, but of a rare kind.
+/// An error with advice for files that are whole, but of a rare kind.
 fn explained(error: ImageError, format: FileFormat) -> anyhow::Error {
     let name = format.name();
-    // Its text says its causes already.
+    // The text of the error includes its causes.
     match error {
         ImageError::Unsupported(_) => {
             anyhow!("this kind of {name} is not read, save it as 8-bit RGB or grey: {error}")
@@ -100,13 +102,13 @@ fn explained(error: ImageError, format: FileFormat) -> anyhow::Error {
     }
 }
 
-/// Pictures of an animated WebP.
+/// Number of pictures in an animated WebP.
 fn webp_frames(bytes: &[u8]) -> u32 {
     let (mut at, mut frames) = (12, 0);
     while let Some(chunk) = bytes.get(at..at + 8) {
         frames += u32::from(&chunk[..4] == b"ANMF");
         let length = u32::from_le_bytes(chunk[4..].try_into().unwrap_or_default()) as usize;
-        // Chunks begin at even places.
+        // Chunks begin at even offsets.
         at += 8 + length + length % 2;
     }
     frames.max(1)
@@ -130,7 +132,7 @@ mod tests {
     #[test]
     fn headers_that_lie_about_the_size_are_refused() {
         let vp8x = [&[0, 0, 0, 0][..], &(16_383_u32).to_le_bytes()[..3], &(16_383_u32).to_le_bytes()[..3]].concat();
-        // Without any data a WebP is refused as damaged.
+        // A WebP without picture data is refused as damaged.
         assert!(decode(&[b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0", &vp8x[..]].concat()).is_err());
         let jpeg_header = |sof: &[u8]| [&[0xFF, 0xD8, 0xFF, 0xC0, 0, 17, 8][..], sof].concat();
         let sof = [

@@ -1,4 +1,4 @@
-//! Pictures that come from the top, some rows at a time: a large one need never be in memory as a whole.
+//! Pictures read from the top, some rows at a time: a large one need never be in memory as a whole.
 
 use std::mem;
 
@@ -12,24 +12,24 @@ use crate::data::size::Size;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     pub size: Size,
-    /// As in a [`Picture`].
+    /// Number of channels, as in a [`Picture`].
     pub channels: usize,
     pub is_last_a_band: bool,
 }
 
 impl Shape {
-    /// Of a picture in memory.
-    pub fn of(picture: &Picture) -> Shape {
+    /// The shape of a picture in memory.
+    pub fn from_picture(picture: &Picture) -> Shape {
         Shape { size: picture.size, channels: picture.channels, is_last_a_band: picture.is_last_a_band }
     }
 
-    /// Bytes of `rows` of its rows in a file's `depth`.
+    /// Bytes of `rows` rows, in a file's `depth`.
     pub fn bytes(&self, rows: usize, depth: Depth) -> u64 {
         let row = (self.size.width * self.channels * depth.bytes()) as u64;
         row.saturating_mul(rows as u64)
     }
 
-    /// Asserts that `rows` of its rows may be in memory at once.
+    /// Asserts that `rows` rows may be in memory at once.
     ///
     /// # Errors
     /// When they are more bytes than a decoded picture may have.
@@ -37,7 +37,7 @@ impl Shape {
         check_bytes(self.bytes(rows, depth))
     }
 
-    /// The picture of `samples`, which are some of its rows.
+    /// A picture of some rows, with the samples `samples`.
     pub fn rows(&self, samples: Vec<u16>) -> Picture {
         let Shape { size: Size { width, .. }, channels, is_last_a_band } = *self;
         let size = Size { width, height: samples.len() / (width * channels) };
@@ -45,11 +45,11 @@ impl Shape {
     }
 }
 
-/// A picture of which each row is asked for once.
+/// A picture that is read by rows, each of them once.
 pub trait Rows {
     fn shape(&self) -> Shape;
 
-    /// The next `count` rows; there are as many left.
+    /// The next `count` rows. At least as many must be left.
     ///
     /// # Errors
     /// When they are damaged, cut short, or of a kind that is not read, or memory runs out.
@@ -70,7 +70,7 @@ impl Held {
 
 impl Rows for Held {
     fn shape(&self) -> Shape {
-        Shape::of(&self.picture)
+        Shape::from_picture(&self.picture)
     }
 
     fn next(&mut self, count: usize) -> Result<Picture> {
@@ -91,6 +91,8 @@ pub struct Half<R> {
 }
 
 impl<R: Rows> Half<R> {
+    /// Rows of the right half of `whole`, or of its left half.
+    ///
     /// # Errors
     /// When the width is odd.
     pub fn new(whole: R, is_right: bool) -> Result<Half<R>> {
@@ -120,7 +122,7 @@ impl<R: Rows + ?Sized> Rows for Box<R> {
     }
 }
 
-/// Samples that come in pieces of other lengths than those that are asked for.
+/// A buffer between a source of pieces of any length and a reader of rows.
 #[derive(Default)]
 pub struct Pieces {
     piece: Vec<u16>,
@@ -142,7 +144,7 @@ impl Pieces {
         if self.piece.is_empty() {
             *self = next()?;
         }
-        // All of a picture in one piece is not copied.
+        // A piece that is the whole picture is not copied.
         if self.piece.len() == length && self.given == 0 {
             return Ok(shape.rows(mem::take(self).piece));
         }
@@ -157,7 +159,7 @@ impl Pieces {
             filled.copy_from_slice(&self.piece[self.given..self.given + length]);
             self.given += length;
             samples = rest;
-            // Its memory may be needed for the next.
+            // The next piece may need the memory of this one.
             if self.given == self.piece.len() {
                 *self = Pieces::default();
             }

@@ -1,7 +1,7 @@
-//! Crop and flip: what the network sees of a pair.
+//! Augmentation of a pair by crop and flip.
 //!
-//! The draws of a pair are made once and used for both of its pictures: input and target that are cropped or mirrored
-//! apart from each other no longer show the same thing, and training silently fails.
+//! The draws of a pair are made once and used for both of its pictures. If input and target were cropped or mirrored
+//! differently, they would no longer show the same thing, and training would silently fail.
 
 use crate::data::decoding::Picture;
 use crate::data::pairs::{Augment, Pair};
@@ -14,13 +14,13 @@ use crate::engine::samples::Samples;
 pub struct Window {
     pub left: usize,
     pub top: usize,
-    /// Mirrored left to right.
+    /// True if the part is mirrored left to right.
     pub flip: bool,
 }
 
 impl Window {
-    /// A window of `size` out of a pair of size `have`, which is at least as large: at a random place with
-    /// [`Augment::Jitter`], else in the middle; mirrored half of the time unless with [`Augment::None`].
+    /// A window of `size` out of a pair of size `have`, which is at least as large. Its offset is random with
+    /// [`Augment::Jitter`], else it is in the middle; it is mirrored half of the time unless with [`Augment::None`].
     pub fn draw(have: Size, size: Size, augment: Augment, stream: &mut Stream) -> Window {
         let mut window = Window::middle(have, size);
         if augment == Augment::Jitter {
@@ -32,32 +32,32 @@ impl Window {
         window
     }
 
-    /// The middle, as it is.
+    /// The window in the middle, not mirrored.
     pub fn middle(have: Size, size: Size) -> Window {
         assert!(have.width >= size.width && have.height >= size.height, "a window of {size} in a picture of {have}");
         Window { left: (have.width - size.width) / 2, top: (have.height - size.height) / 2, flip: false }
     }
 }
 
-/// The pairs of a batch, cropped; mirrored on the way to the network.
+/// The cropped pairs of a batch. Mirroring is left to the copy into the network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pictures {
     pub inputs: Stack,
     pub targets: Stack,
-    /// Whether a pair is mirrored left to right.
+    /// Flags of the pairs: true if a pair is mirrored left to right.
     pub flips: Vec<bool>,
 }
 
 /// Pictures of one size and kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stack {
-    /// `[n, height, width, channels]`; all zero when there are none.
+    /// `[n, height, width, channels]`; all zero without pictures.
     pub shape: [usize; 4],
     pub samples: Vec<u16>,
 }
 
 impl Pictures {
-    /// Forgets all pictures and keeps their memory.
+    /// Removes all pictures and keeps their memory.
     pub fn clear(&mut self) {
         let Pictures { inputs, targets, flips } = self;
         for stack in [inputs, targets] {
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::engine::philox::Purpose;
 
-    /// A picture whose every sample says where it is.
+    /// A picture whose samples encode their positions.
     fn map(width: usize, height: usize, channels: usize) -> Picture {
         let samples = (0..width * height * channels).map(|i| (i / channels * 50 + i % channels) as u16).collect();
         Picture::new(Size { width, height }, channels, samples)
@@ -142,7 +142,7 @@ mod tests {
             assert_eq!(input, target, "draw {index}");
             seen.insert(input.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
         }
-        // Five columns, six rows and two mirror images; 400 draws leave out any one with probability 0.001.
+        // Five columns, six rows and two mirror images; 400 draws miss any one of them with probability 0.001.
         assert!(seen.len() >= 58, "only {} of 60 crops were drawn", seen.len());
     }
 

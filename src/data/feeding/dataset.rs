@@ -1,4 +1,4 @@
-//! Which pairs of a data set are learned from, which are held out, and which a finished network is measured on.
+//! The splits of a data set: pairs to train on, pairs held out, and pairs to evaluate on.
 
 use std::path::Path;
 
@@ -13,16 +13,16 @@ use crate::engine::philox::{Purpose, Stream};
 /// The splits of one data set.
 pub struct Dataset {
     pub train: Folder,
-    /// Never trained on: what to look at progress with. Every pair has the image size.
+    /// Pairs that are never trained on, to measure progress with. Each has the image size.
     pub held_out: Option<Folder>,
     pub report: Report,
 }
 
 impl Dataset {
-    /// Opens `dir`. Training pairs are those of its part `train`, or of `dir` itself when there are none; those of the
-    /// part `val`, else `test`, are held out, else a share of the training pairs. `progress` is told how many of how
-    /// many pairs are decoded, from several threads. What is decoded is kept as far as it fits in `cache_bytes`, the
-    /// training pairs first.
+    /// Opens `dir`. Training pairs are those of its part `train`, or of `dir` itself if there are none. Held out are
+    /// those of the part `val`, else `test`, else a fraction of the training pairs. `progress` gets the number of
+    /// decoded pairs and the number of all, from several threads. Decoded pairs are kept as far as they fit in
+    /// `cache_bytes`, the training pairs first.
     ///
     /// # Errors
     /// When there are no pairs to train on, or it is unclear where, or the halves of files have an unlikely shape, or
@@ -34,18 +34,18 @@ impl Dataset {
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Dataset> {
         let found = find(dir)?;
-        let mut parts = Parts::of(dir, &found, options)?;
-        // What only `evaluate` would look at is not read.
+        let mut parts = Parts::new(dir, &found, options)?;
+        // Pairs that only `evaluate` uses are not read.
         parts.rest.clear();
-        parts.judge(dir, &found, options)?;
+        parts.refuse_doubtful(dir, &found, options)?;
         let total = parts.train.1.len() + parts.held_out.1.len() + found.unclear.len();
         let (dataset, bad) = parts.read(dir, found, options, cache_bytes, progress);
         refuse(dir, bad, total)?;
         Ok(dataset)
     }
 
-    /// Looks at all pairs of `dir`, trained on or not, and returns what was found and a line for everything that keeps
-    /// [`Dataset::open`] or [`Folder::to_evaluate`] from using it.
+    /// Decodes all pairs of `dir`, trained on or not. Returns a report, and a line for everything that keeps
+    /// [`Dataset::open`] or [`Folder::to_evaluate`] from using the folder.
     ///
     /// # Errors
     /// When there are no pairs, or it is unclear where, or the halves of files have an unlikely shape.
@@ -55,14 +55,14 @@ impl Dataset {
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<(Report, Vec<String>)> {
         let found = find(dir)?;
-        let parts = Parts::of(dir, &found, options)?;
-        parts.judge(dir, &found, options)?;
+        let parts = Parts::new(dir, &found, options)?;
+        parts.refuse_doubtful(dir, &found, options)?;
         let (dataset, bad) = parts.read(dir, found, options, 0, progress);
         Ok((dataset.report, bad))
     }
 }
 
-/// What each pair of a data set is for.
+/// The pairs of a data set by their use.
 struct Parts {
     train: (&'static str, Vec<Source>),
     held_out: (&'static str, Vec<Source>),
@@ -70,7 +70,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn of(dir: &Path, found: &Found, options: &PairOptions) -> Result<Parts> {
+    fn new(dir: &Path, found: &Found, options: &PairOptions) -> Result<Parts> {
         let named = |part: &'static str| (part, found.part(part).to_vec());
         let first = |names: [&'static str; 2]| names.into_iter().map(named).find(|(_, sources)| !sources.is_empty());
         let mut train = first(["train", ""]).unwrap_or_default();
@@ -99,12 +99,12 @@ impl Parts {
         Ok(Parts { train, held_out, rest })
     }
 
-    fn judge(&self, dir: &Path, found: &Found, options: &PairOptions) -> Result<()> {
+    fn refuse_doubtful(&self, dir: &Path, found: &Found, options: &PairOptions) -> Result<()> {
         let all = [&self.train, &self.held_out].into_iter().chain(&self.rest);
-        judge(dir, found, all.flat_map(|(_, sources)| sources), options, halves::ASK_FOR_THE_SHAPE)
+        refuse_doubtful(dir, found, all.flat_map(|(_, sources)| sources), options, halves::ASK_FOR_THE_SHAPE)
     }
 
-    /// Decodes all pairs. What is wrong comes back as lines.
+    /// Decodes all pairs. Faults are returned as lines.
     fn read(
         self,
         dir: &Path,
@@ -115,11 +115,11 @@ impl Parts {
     ) -> (Dataset, Vec<String>) {
         let Parts { train, held_out, rest } = self;
         let total = [&train, &held_out].into_iter().chain(&rest).map(|(_, sources)| sources.len()).sum();
-        let mut parts = vec![(place(train.0), train.1.len(), "to learn from")];
+        let mut parts = vec![(in_part(train.0), train.1.len(), "to learn from")];
         if !held_out.1.is_empty() {
-            parts.push((place(held_out.0), held_out.1.len(), "held out"));
+            parts.push((in_part(held_out.0), held_out.1.len(), "held out"));
         }
-        parts.extend(rest.iter().map(|(part, sources)| (place(part), sources.len(), "for evaluate")));
+        parts.extend(rest.iter().map(|(part, sources)| (in_part(part), sources.len(), "for evaluate")));
         parts.retain(|(_, count, _)| *count > 0);
 
         let mut reading = Reading::new(options, progress, total, cache_bytes, found.unclear);
@@ -128,14 +128,14 @@ impl Parts {
         for (_, sources) in rest {
             reading.folder(sources, true);
         }
-        let Reading { seen, bad, .. } = reading;
+        let Reading { properties, bad, .. } = reading;
         let report = Report {
             dir: dir.to_path_buf(),
             layout: found.layout,
             is_folded: found.is_folded,
             direction: options.direction,
             parts,
-            seen,
+            properties,
             skipped: found.skipped,
         };
         let held_out = (!held_out.sources.is_empty()).then_some(held_out);
@@ -143,13 +143,13 @@ impl Parts {
     }
 }
 
-/// The folder of a part in words, behind the number of its pairs.
-fn place(part: &str) -> String {
+/// The folder of a part in words, such as ` in train/`, to follow the number of its pairs.
+fn in_part(part: &str) -> String {
     if part.is_empty() { String::new() } else { format!(" in {part}/") }
 }
 
-/// Refuses what is no pairs by the looks of it, unless an earlier run has taken it.
-fn judge<'a>(
+/// Refuses files that do not look like pairs, unless an earlier run has accepted them.
+fn refuse_doubtful<'a>(
     dir: &Path,
     found: &Found,
     sources: impl IntoIterator<Item = &'a Source>,
@@ -163,7 +163,7 @@ fn judge<'a>(
     halves::check(dir, sources, halves::expected_shape(&options.fit), else_do)
 }
 
-/// What is learned from and what is held out: at least one pair each, both in the order that they had.
+/// The pairs to train on and the held-out ones: at least one each, both in their given order.
 fn divide(sources: Vec<Source>, options: &PairOptions) -> (Vec<Source>, Vec<Source>) {
     let count = ((sources.len() as f64 * options.val_split).round() as usize).clamp(1, sources.len().max(2) - 1);
     let mut order: Vec<usize> = (0..sources.len()).collect();
@@ -172,7 +172,7 @@ fn divide(sources: Vec<Source>, options: &PairOptions) -> (Vec<Source>, Vec<Sour
     order.iter().take(count).for_each(|&index| is_held_out[index] = true);
     let (held_out, train): (Vec<_>, Vec<_>) =
         sources.into_iter().zip(is_held_out).partition(|(_, is_held_out)| *is_held_out);
-    let sources = |of: Vec<(Source, bool)>| of.into_iter().map(|(source, _)| source).collect();
+    let sources = |half: Vec<(Source, bool)>| half.into_iter().map(|(source, _)| source).collect();
     (sources(train), sources(held_out))
 }
 
@@ -181,7 +181,7 @@ fn refuse(dir: &Path, bad: Vec<String>, total: usize) -> Result<()> {
     words::refuse(bad, summary)
 }
 
-/// The pairs that a finished network is measured on.
+/// The pairs to evaluate a trained network on.
 pub struct ToEvaluate {
     /// The name of these pairs within the data set, for a sentence.
     pub split: String,
@@ -190,10 +190,9 @@ pub struct ToEvaluate {
 }
 
 impl Folder {
-    /// Opens the pairs of `dir` that a finished network is measured on, and says which these are: those of the part
-    /// `test`, else `val`, else `train`, else those of `dir` itself; of these the held-out share, if `options` hold out
-    /// any. The other ones are not looked at. Every pair has the image size. What is decoded is kept as far as it fits
-    /// in `cache_bytes`.
+    /// Opens the pairs of `dir` to evaluate a trained network on: those of the part `test`, else `val`, else `train`,
+    /// else those of `dir` itself; of these only the held-out fraction, if `options` hold out any. All other pairs are
+    /// ignored. Every pair has the image size. Decoded pairs are kept as far as they fit in `cache_bytes`.
     ///
     /// # Errors
     /// When there are none, or it is unclear where, or the halves of files have an unlikely shape, or naming every file
@@ -210,21 +209,21 @@ impl Folder {
             split = format!("the {} of {split} held out in training", options.val_split);
             purpose = "held out in training, to measure";
         }
-        judge(dir, &found, &sources, options, "")?;
+        refuse_doubtful(dir, &found, &sources, options, "")?;
         let total = sources.len() + found.unclear.len();
-        // A network is measured as it was trained, and it may have been trained on pairs of two shapes.
+        // A network is evaluated as it was trained, and it may have been trained on pairs of two shapes.
         let options = PairOptions { taken_before: true, ..*options };
         let mut reading = Reading::new(&options, &|_, _| {}, total, cache_bytes, found.unclear);
         let pairs = reading.folder(sources, true);
-        let Reading { seen, bad, .. } = reading;
+        let Reading { properties, bad, .. } = reading;
         refuse(dir, bad, total)?;
         let report = Report {
             dir: dir.to_path_buf(),
             layout: found.layout,
             is_folded: found.is_folded,
             direction: options.direction,
-            parts: vec![(place(part), pairs.sources.len(), purpose)],
-            seen,
+            parts: vec![(in_part(part), pairs.sources.len(), purpose)],
+            properties,
             skipped: found.skipped,
         };
         Ok(ToEvaluate { split, pairs, report })

@@ -1,4 +1,4 @@
-//! How a picture comes from the size of its file to the size that the networks see.
+//! The way from the size of a picture file to the image size: resizing and cropping.
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
@@ -9,7 +9,7 @@ use crate::data::decoding::limit::most_bytes;
 use crate::data::feeding::{ResizeFilter, Window};
 use crate::data::size::Size;
 
-/// What is done to a picture of any size.
+/// Treatment of pictures of any size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preprocess {
@@ -26,7 +26,7 @@ pub enum Preprocess {
 }
 
 impl Preprocess {
-    /// Whether the image size is cropped out of something that may be larger.
+    /// True if the image is cropped out of a picture that may be larger.
     pub fn crops(self) -> bool {
         matches!(self, Preprocess::ResizeAndCrop | Preprocess::Crop | Preprocess::ScaleWidthAndCrop)
     }
@@ -36,24 +36,25 @@ impl Preprocess {
     }
 }
 
-/// A [`Preprocess`] with its numbers.
+/// A [`Preprocess`] with its sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fit {
     pub preprocess: Preprocess,
-    /// What is resized to, before the crop.
+    /// Size before the crop.
     pub load: Size,
-    /// What is cropped out.
+    /// Size of the crop.
     pub image: Size,
     pub filter: ResizeFilter,
 }
 
 impl Fit {
-    /// Resized to `image` and nothing else.
+    /// A fit that only resizes, to `image`.
     pub fn resize(image: Size) -> Fit {
         Fit { preprocess: Preprocess::ResizeAndCrop, load: image, image, filter: ResizeFilter::Bicubic }
     }
 
-    /// For pictures that are cropped in the middle: where proportions do not count, all of the picture is to be seen.
+    /// The fit for pictures that are cropped in the middle: if proportions do not count, the whole picture is resized
+    /// to the image size.
     pub fn whole(self) -> Fit {
         match self.preprocess {
             Preprocess::ResizeAndCrop => Fit { load: self.image, ..self },
@@ -61,11 +62,11 @@ impl Fit {
         }
     }
 
-    /// The size that a picture of size `have` gets before it is cropped: the image size at least, or exactly where
-    /// nothing is cropped.
+    /// The size to which a picture of size `have` is resized before it is cropped: at least the image size, or exactly
+    /// that if nothing is cropped.
     ///
     /// # Errors
-    /// When it cannot get it that way.
+    /// When it cannot be resized to that.
     pub fn size(&self, have: Size) -> Result<Size> {
         let Fit { load, image, .. } = *self;
         let scaled = |width: usize| {
@@ -118,24 +119,25 @@ impl Fit {
         }
     }
 
-    /// `picture`, ready to be cropped.
+    /// `picture`, resized and ready to be cropped.
     ///
     /// # Errors
-    /// As [`Fit::size`], or when it would grow to more than any decoded file takes: so does a narrow strip.
+    /// As [`Fit::size`], or when the picture would grow beyond the bound of decoded files, as a narrow strip may.
     pub fn apply(&self, picture: Picture) -> Result<Picture> {
         let size = self.size(picture.size)?;
         check_growth(picture.size, size, picture.channels)?;
         Ok(picture.resize(size, self.filter))
     }
 
-    /// The middle of `picture`, which is as [`Fit::apply`] left it.
+    /// The middle of `picture`, which [`Fit::apply`] has resized.
     pub fn middle(&self, picture: &Picture) -> Picture {
         let Window { left, top, .. } = Window::middle(picture.size, self.image);
         picture.crop(left, top, self.image)
     }
 }
 
-/// Only a scaled width has no bound: what is large already was decoded, and load sizes are limited.
+/// Refuses growth beyond the bound. Only scaling to a width is unbounded: a decoded picture is within the bound, and
+/// load sizes are limited.
 fn check_growth(have: Size, size: Size, channels: usize) -> Result<()> {
     let bytes = (size.pixels() * channels * size_of::<u16>()) as u64;
     let most = most_bytes()?;
@@ -193,7 +195,7 @@ mod tests {
         }
     }
 
-    /// The pictures are small, what they would be scaled to is not.
+    /// The pictures are small, but they would be scaled to large ones.
     #[test]
     fn what_would_be_scaled_beyond_all_memory_is_refused() {
         let apply = |height| {

@@ -1,7 +1,7 @@
 //! The pairs of one part of a data set, read from their files.
 //!
 //! Every file is decoded once, when the folder is opened: a broken one is found before hours are spent on training, and
-//! all broken ones are named together. What that decoding yields is kept in memory as far as it fits.
+//! all broken ones are named together. Decoded pairs are kept in memory as far as they fit.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,38 +12,38 @@ use rayon::prelude::*;
 use crate::base::files;
 use crate::data::decoding::Picture;
 use crate::data::decoding::file::{self, Decoded};
-use crate::data::feeding::report::{Seen, Side};
+use crate::data::feeding::report::{FileProperties, Side};
 use crate::data::feeding::{Fit, Preprocess, seam};
 use crate::data::finding::layout::Source;
 use crate::data::pairs::{Direction, Fnv, Pair, Pairs};
 use crate::data::size::Size;
 
-/// The memory that decoded pictures may take: 1 GiB, which holds 1365 RGB pairs of 256x256. What does not fit is
-/// decoded again in every epoch.
+/// Memory for decoded pictures: 1 GiB, which holds 1365 RGB pairs of 256x256. Pairs that do not fit are decoded again
+/// in every epoch.
 pub const CACHE_BYTES: usize = 1 << 30;
 
-/// How the files of a folder become pairs.
+/// Options by which the files of a folder become pairs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairOptions {
     pub direction: Direction,
-    /// Of the input and of the target.
+    /// Channels of the input and of the target.
     pub channels: [usize; 2],
     pub fit: Fit,
-    /// Share of the pairs that is held out where no folder does it.
+    /// Fraction of the pairs that is held out if no folder holds out any.
     pub val_split: f64,
-    /// What decides which pairs these are.
+    /// Seed of the choice of the held-out pairs.
     pub seed: u64,
-    /// The pairs are those of an earlier run: their layout and shapes are not judged again.
+    /// True if an earlier run has accepted the pairs: their layout and shapes are not checked again.
     pub taken_before: bool,
 }
 
 /// One split: its pairs, in the order of the bytes of their file names.
 pub struct Folder {
     pub(super) sources: Vec<Source>,
-    /// One for each source, where it fits in memory.
+    /// Decoded pairs, one for each source if it fits in memory.
     cached: Vec<Option<Pair>>,
     options: PairOptions,
-    /// Whether pairs are cut to the image size.
+    /// True if pairs are cut to the image size.
     is_cut: bool,
     fingerprint: u64,
 }
@@ -83,18 +83,18 @@ impl Pairs for Folder {
         }
     }
 
-    /// Its file's, or that of its A.
+    /// Name of the file of the pair, or of that of A.
     fn name(&self, index: usize) -> String {
         self.sources[index].files()[0].file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// Of the names and contents of the files, in order.
+    /// A hash of the names and contents of the files, in order.
     fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
 }
 
-/// The reading of some folders, one after the other.
+/// The reading of folders, one after the other, with what is learned about their files.
 pub(super) struct Reading<'a> {
     options: &'a PairOptions,
     progress: &'a (dyn Fn(usize, usize) + Sync),
@@ -103,7 +103,7 @@ pub(super) struct Reading<'a> {
     cache_bytes: usize,
     /// Bytes of the pairs decoded so far.
     decoded_bytes: AtomicUsize,
-    pub(super) seen: Seen,
+    pub(super) properties: FileProperties,
     pub(super) bad: Vec<String>,
 }
 
@@ -116,8 +116,8 @@ impl<'a> Reading<'a> {
         bad: Vec<String>,
     ) -> Reading<'a> {
         let (done, decoded_bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let seen = Seen::new(options.channels_of_sides());
-        Reading { options, progress, total, done, cache_bytes, decoded_bytes, seen, bad }
+        let properties = FileProperties::new(options.channels_of_sides());
+        Reading { options, progress, total, done, cache_bytes, decoded_bytes, properties, bad }
     }
 
     /// Decodes all `sources` and keeps what still fits.
@@ -128,7 +128,7 @@ impl<'a> Reading<'a> {
                 let (sides, files) = decode(source)?;
                 let pair = prepare(sides, self.options, is_cut).with_context(|| source.to_string()).map(|pair| {
                     let bytes = size_of::<u16>() * (pair.input.samples.len() + pair.target.samples.len());
-                    // Which ones are kept is up to the threads, and changes no pair.
+                    // The order of the threads decides which pairs are kept, and does not change them.
                     let is_kept = self.decoded_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.cache_bytes;
                     is_kept.then_some(pair)
                 });
@@ -141,11 +141,11 @@ impl<'a> Reading<'a> {
         let (mut cached, mut fingerprint) = (Vec::new(), Fnv::new());
         for (source, read) in sources.iter().zip(read) {
             let pair = read.and_then(|(pair, files)| {
-                self.seen.pair(files.sides);
-                self.seen.values(files.values);
-                files.is_seam_missing.into_iter().for_each(|is_missing| self.seen.seams.add(is_missing));
+                self.properties.pair(files.sides);
+                self.properties.values(files.values);
+                files.is_seam_missing.into_iter().for_each(|is_missing| self.properties.seams.add(is_missing));
                 for (path, (kind, hash)) in source.files().iter().zip(files.of_each) {
-                    self.seen.file(kind);
+                    self.properties.file(kind);
                     fingerprint.write(path.file_name().unwrap_or_default().as_encoded_bytes());
                     fingerprint.write_u64(hash);
                 }
@@ -160,15 +160,15 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// What the files of a pair are like.
+/// Properties of the files of a pair.
 struct Files {
     /// The sizes of A and B.
     sides: [Size; 2],
     /// The values in A and B.
     values: [Side; 2],
-    /// For the halves of one file: true if it looks like a single picture.
+    /// True if the halves of one file look like a single picture; `None` for two files.
     is_seam_missing: Option<bool>,
-    /// Of each file its kind and a hash.
+    /// Kind and hash of each file.
     of_each: Vec<(String, u64)>,
 }
 
@@ -193,7 +193,7 @@ fn decode(source: &Source) -> Result<([Picture; 2], Files)> {
             ([a.picture, b.picture], [a.depth, b.depth])
         }
     };
-    let values = [0, 1].map(|side| Side::of(&sides[side], depths[side]));
+    let values = [0, 1].map(|side| Side::new(&sides[side], depths[side]));
     let files = Files { sides: sides.each_ref().map(|picture| picture.size), values, is_seam_missing, of_each };
     Ok((sides, files))
 }
@@ -317,7 +317,7 @@ mod tests {
         refused(&dir, &options(), &words);
         let (report, bad) = Dataset::check(dir.path(), &options(), &|_, _| {}).expect("there are pairs");
         assert!(bad.len() == 4 && words[1..].iter().all(|word| bad.iter().any(|line| line.contains(word))), "{bad:?}");
-        assert_eq!(report.seen.kinds.values().sum::<usize>(), 1);
+        assert_eq!(report.properties.kinds.values().sum::<usize>(), 1);
     }
 
     #[test]
@@ -339,7 +339,7 @@ mod tests {
         draw("B", 24, 24);
         refused(&dir, &fit(Preprocess::Crop), &["A/x.png and", "B/x.png: one is 20x20 and the other 24x24"]);
         let found = open(&dir, &fit(Preprocess::ResizeAndCrop)).expect("any size");
-        assert_eq!(found.report.seen.sizes.keys().collect::<Vec<_>>(), [&[(20, 20), (24, 24)]]);
+        assert_eq!(found.report.properties.sizes.keys().collect::<Vec<_>>(), [&[(20, 20), (24, 24)]]);
         draw("B", 24, 20);
         let resized = fit(Preprocess::ResizeAndCrop);
         refused(&dir, &resized, &["A/x.png and", "B/x.png: A is 20x20 and B 24x20, more than 1 % apart in shape"]);
@@ -417,13 +417,13 @@ mod tests {
                     assert!(picture.samples.iter().enumerate().all(is_right), "file {index}, {channels:?}");
                 }
             }
-            let kinds: Vec<&str> = found.report.seen.kinds.keys().map(String::as_str).collect();
+            let kinds: Vec<&str> = found.report.properties.kinds.keys().map(String::as_str).collect();
             let expected = ["16-bit grey PNG", "8-bit RGB WebP", "8-bit RGB with a fourth band TIFF", "8-bit grey PNG"];
             assert_eq!(kinds, expected);
         }
     }
 
-    /// What an 8-bit copy would have lost, which elsewhere comes out black.
+    /// A pair whose levels an 8-bit copy would lose.
     #[test]
     fn a_16_bit_pair_keeps_its_depth() {
         let dir = tempfile::tempdir().expect("a folder for the test");

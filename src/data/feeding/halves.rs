@@ -12,8 +12,8 @@ use crate::data::feeding::{Fit, Preprocess};
 use crate::data::finding::layout::{Source, below};
 use crate::data::size::Size;
 
-/// The width of a half at least, compared with that of a picture of its height in the shape of the image size. Halves
-/// of square files have 0.5, upright photographs of a telephone 9/16 of it.
+/// Least width of a half, as a fraction of the width that the shape of the image size has at its height. Halves of
+/// square files have 0.5, upright photographs of a telephone 9/16 of that width.
 const NARROWEST: f64 = 0.55;
 
 /// The shape that the pictures of a pair are expected to have: that of the image size, unless it is a wide crop out of
@@ -35,7 +35,7 @@ pub const OTHER_LAYOUTS: &str = "Pairs of such pictures lie in two folders, A/ a
 pub const ASK_FOR_THE_SHAPE: &str = "; where they are pairs all the same, give an --image-size of the shape of a half";
 
 /// Refuses side-by-side files of `dir` whose halves are much narrower than `shape`. Only the beginning of each file is
-/// read; one whose size is not to be found there is left to those who decode it. `else_do` ends the advice.
+/// read; a file that does not begin with its size is left to decoding. `else_do` ends the advice.
 ///
 /// # Errors
 /// Naming each size of such files, and one of them.

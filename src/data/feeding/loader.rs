@@ -22,15 +22,15 @@ use crate::data::pairs::{Augment, Pairs};
 use crate::data::size::Size;
 use crate::engine::philox::{Purpose, Stream};
 
-/// How pairs become batches.
+/// Options by which pairs become batches.
 #[derive(Clone, Copy, Debug)]
 pub struct LoaderConfig {
-    /// What the network sees.
+    /// Size of the images in a batch.
     pub size: Size,
     /// Pairs in a batch.
     pub batch: usize,
     pub augment: Augment,
-    /// A new order in every epoch, or the order of the source.
+    /// True for a new order in every epoch, false for the order of the source.
     pub shuffle: bool,
     pub seed: u64,
 }
@@ -42,7 +42,7 @@ pub struct Position {
     pub step_in_epoch: usize,
 }
 
-/// What one step sees.
+/// Input of one step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     pub epoch: u64,
@@ -53,7 +53,7 @@ pub struct Batch {
 /// An endless sequence of batches, epoch after epoch. Dropping it ends its threads.
 pub struct Loader {
     workers: Vec<Worker>,
-    /// The worker whose batch comes next.
+    /// Index of the worker whose batch comes next.
     turn: usize,
     steps: usize,
     left_over: usize,
@@ -68,7 +68,7 @@ struct Worker {
 /// Batches that the reader is done with, kept for their memory.
 type Spent = Arc<Mutex<Vec<Batch>>>;
 
-/// What a worker knows.
+/// Inputs of the workers: pairs, options, and the start.
 struct Source {
     pairs: Arc<dyn Pairs>,
     config: LoaderConfig,
@@ -76,14 +76,13 @@ struct Source {
     spent: Spent,
 }
 
-/// Threads that make batches: half of the machine, since the other half computes; beyond four there is nothing left to
-/// hide.
+/// Number of threads that make batches: half of the machine, since the other half computes, and at most four, which is
+/// enough.
 fn workers() -> usize {
     thread::available_parallelism().map_or(1, |cores| cores.get() / 2).clamp(1, 4)
 }
 
-/// Batches that there are at most at a time: each worker makes one while one waits, the reader has one, and one is
-/// spent.
+/// Most batches at a time: each worker makes one while one waits, the reader has one, and one is spent.
 pub fn batches_at_once() -> usize {
     2 * workers() + 2
 }
@@ -98,7 +97,8 @@ impl Loader {
         ensure!(batch > 0, "a batch of 0 pairs trains nothing: ask for a batch of at least 1");
         ensure!(
             len >= batch,
-            "{len} pairs do not fill one step of {batch} (--batch times --accumulate): make it at most {len}, or add pairs"
+            "{len} pairs do not fill one step of {batch} (--batch times --accumulate): make it at most {len}, or add \
+             pairs"
         );
         let (steps, left_over) = (len / batch, len % batch);
         let count = workers();
@@ -139,7 +139,7 @@ impl Loader {
         worker.batches.recv().unwrap_or_else(|_| Err(anyhow!("the data loader has stopped at an earlier error")))
     }
 
-    /// Takes the memory of a batch back for a later one.
+    /// Takes back the memory of a batch for a later one.
     pub fn recycle(&self, batch: Batch) {
         self.spent.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
     }
@@ -151,7 +151,7 @@ impl Drop for Loader {
         // A worker ends when it finds its channel closed.
         drop(channels);
         for thread in threads {
-            // Its panics are caught and reported as errors; here there is nobody left to tell.
+            // Panics of a worker are caught and returned as errors; when the loader is dropped, they are ignored.
             let _ = thread.join();
         }
     }
@@ -171,7 +171,7 @@ impl Source {
         }
     }
 
-    /// Makes batch `number` since the start of training. `order` keeps an epoch and its order from one batch to the
+    /// Makes batch `number` since the start of training. `order` keeps the order of an epoch from one batch to the
     /// next.
     fn make(&self, number: u64, order: &mut (u64, Vec<usize>)) -> Result<Batch> {
         let LoaderConfig { size, batch, augment, shuffle, seed } = self.config;
@@ -202,7 +202,7 @@ impl Source {
     }
 }
 
-/// What a panic says.
+/// Message of a panic.
 fn words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it does not say why")
@@ -214,7 +214,7 @@ mod tests {
     use crate::data::decoding::Picture;
     use crate::data::pairs::Pair;
 
-    /// Pairs whose pictures tell epoch, index and column, and that fail where a test wants them to.
+    /// Pairs whose pictures encode epoch, index and column, and that fail if a test wants them to.
     struct Numbers {
         len: usize,
         bad: Option<usize>,
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn both_sides_of_a_pair_are_cropped_and_mirrored_alike_whatever_they_are() {
         let mut loader = Loader::start(Arc::new(Mixed), CONFIG, Position::default()).expect("the data fills a batch");
-        let (mut flips, mut places) = (0, std::collections::HashSet::new());
+        let (mut flips, mut windows) = (0, std::collections::HashSet::new());
         for batch in take(&mut loader, 40) {
             let pictures = batch.pictures;
             assert_eq!((pictures.inputs.shape, pictures.targets.shape), ([3, 8, 8, 1], [3, 8, 8, 4]));
@@ -304,10 +304,10 @@ mod tests {
             pictures.targets().normalize(&mut seen[1]);
             assert!(seen[0].iter().zip(seen[1].chunks_exact(4)).all(|(input, target)| target == [*input; 4]));
             flips += pictures.flips.iter().filter(|flip| **flip).count();
-            places.extend(pictures.inputs.samples.chunks_exact(64).map(|image| image[0]));
+            windows.extend(pictures.inputs.samples.chunks_exact(64).map(|image| image[0]));
         }
         // Of 120 draws half are mirrored, within four deviations; the pairs have 50 windows, of which 46 are expected.
-        assert!((38..=82).contains(&flips) && places.len() > 35, "{flips} mirrored, {} windows", places.len());
+        assert!((38..=82).contains(&flips) && windows.len() > 35, "{flips} mirrored, {} windows", windows.len());
     }
 
     #[test]

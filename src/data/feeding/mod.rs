@@ -1,4 +1,4 @@
-//! Pairs become batches: read, fitted to a size, varied, put in an order, and described.
+//! Batches from pairs: reading, resizing, augmentation, order, and a report on the data.
 
 pub mod augment;
 pub mod dataset;

@@ -1,4 +1,4 @@
-//! What was found in a folder of pairs, and what will be done to them, in words.
+//! A report on a folder of pairs: its files, and the preparation of the pairs, in words.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -14,10 +14,10 @@ use crate::data::finding::listing::describe_left_out;
 use crate::data::pairs::{Augment, Direction};
 use crate::data::size::Size;
 
-/// More names, sizes or kinds than these are counted.
+/// Number of names, sizes or kinds that are listed; more are counted.
 const NAMED: usize = 6;
 
-/// What was found in a folder.
+/// The pairs and files found in a folder.
 #[derive(Clone, Debug)]
 pub struct Report {
     pub dir: PathBuf,
@@ -27,19 +27,19 @@ pub struct Report {
     pub direction: Direction,
     /// Each part of the data: ` in train/` and the like, the number of its pairs, and what they are for.
     pub parts: Vec<(String, usize, &'static str)>,
-    pub seen: Seen,
-    /// Files that belong to no pair and folders that are not looked into, each with the reason.
+    pub properties: FileProperties,
+    /// Files that belong to no pair and folders that are not searched, each with the reason.
     pub skipped: Vec<(PathBuf, String)>,
 }
 
-/// What the files of pairs are like.
+/// Properties of the files of pairs.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct FileProperties {
     /// Width and height of A and B, with the number of such pairs.
     pub sizes: BTreeMap<[(usize, usize); 2], usize>,
-    /// Such as `8-bit RGB PNG`, with the number of such files.
+    /// Kinds such as `8-bit RGB PNG`, with the number of files of each.
     pub kinds: BTreeMap<String, usize>,
-    /// The values of their samples.
+    /// Values of their samples.
     values: Values,
     pub seams: Seams,
 }
@@ -71,29 +71,29 @@ impl Report {
         };
         let parts = self.parts.iter().map(|(part, count, use_)| format!("{}{part} {use_}", number(*count, "pair")));
         let mut lines = vec![format!("Found     {how}"), format!("Pairs     {}", parts.collect::<Vec<_>>().join(", "))];
-        if !self.seen.kinds.is_empty() {
+        if !self.properties.kinds.is_empty() {
             lines.push(format!("Sizes     {}", self.sizes()));
-            lines.push(format!("Files     {}", counted(&self.seen.kinds)));
+            lines.push(format!("Files     {}", counted(&self.properties.kinds)));
         }
-        lines.extend(self.seen.values.lines());
+        lines.extend(self.properties.values.lines());
         lines.extend(self.skipped_line());
-        lines.extend(self.seen.values.warnings());
-        lines.extend(self.seen.seams.warning());
+        lines.extend(self.properties.values.warnings());
+        lines.extend(self.properties.seams.warning());
         lines
     }
 
     fn sizes(&self) -> String {
         let size = |(width, height): (usize, usize)| format!("{width}x{height}");
-        let sizes = &self.seen.sizes;
+        let sizes = &self.properties.sizes;
         if sizes.len() <= NAMED {
             let name = |&[a, b]: &[_; 2]| if a == b { size(a) } else { format!("A {} and B {}", size(a), size(b)) };
             return counted(&sizes.iter().map(|(sides, count)| (name(sides), *count)).collect());
         }
         let all = || sizes.keys().flatten();
-        let of = |side: fn(&(usize, usize)) -> usize| {
+        let range = |side: fn(&(usize, usize)) -> usize| {
             (all().map(side).min().unwrap_or_default(), all().map(side).max().unwrap_or_default())
         };
-        let ((narrow, wide), (low, high)) = (of(|size| size.0), of(|size| size.1));
+        let ((narrow, wide), (low, high)) = (range(|size| size.0), range(|size| size.1));
         let differ = sizes.iter().filter(|([a, b], _)| a != b).map(|(_, count)| count).sum::<usize>();
         let differing =
             if differ > 0 { format!("; A and B differ in {}", number(differ, "pair")) } else { String::new() };
@@ -106,7 +106,7 @@ impl Report {
     }
 }
 
-/// What will be done to each pair, as a line behind those of a [`Report`].
+/// The preparation of each pair, as a line behind those of a [`Report`].
 pub fn preparation(options: &PairOptions, augment: Augment) -> String {
     let PairOptions { channels, fit, .. } = options;
     let filter = match fit.filter {
@@ -122,8 +122,8 @@ pub fn preparation(options: &PairOptions, augment: Augment) -> String {
     };
     let is_cropped = fit.preprocess.crops() && !(fit.preprocess == Preprocess::ResizeAndCrop && fit.load == fit.image);
     if is_cropped {
-        let place = if augment == Augment::Jitter { "at a random place" } else { "in the middle" };
-        steps.push(format!("cropped to {} {place}", fit.image.sides()));
+        let offset = if augment == Augment::Jitter { "at a random place" } else { "in the middle" };
+        steps.push(format!("cropped to {} {offset}", fit.image.sides()));
     }
     if augment != Augment::None {
         steps.push("mirrored half of the time".to_owned());
@@ -137,18 +137,18 @@ pub fn preparation(options: &PairOptions, augment: Augment) -> String {
     format!("Prepared  {}", steps.join(", "))
 }
 
-impl Seen {
-    /// Nothing yet, of pairs of which the networks see these `channels` of A and of B.
-    pub fn new(channels: [usize; 2]) -> Seen {
-        Seen { values: Values::new(channels), ..Seen::default() }
+impl FileProperties {
+    /// The properties of no files yet. The networks see these `channels` of A and of B.
+    pub fn new(channels: [usize; 2]) -> FileProperties {
+        FileProperties { values: Values::new(channels), ..FileProperties::default() }
     }
 
-    /// Notes what is in A and B of a pair.
+    /// Adds the values of A and B of a pair.
     pub fn values(&mut self, sides: [Side; 2]) {
         self.values.add(sides);
     }
 
-    /// Notes a pair whose sides have these sizes in their files.
+    /// Adds a pair whose sides have these sizes in their files.
     pub fn pair(&mut self, sides: [Size; 2]) {
         *self.sizes.entry(sides.map(|size| (size.width, size.height))).or_default() += 1;
     }
@@ -176,10 +176,10 @@ mod tests {
     use crate::data::finding::listing::NOT_LOOKED_INTO;
 
     fn report() -> Report {
-        let mut seen = Seen::default();
+        let mut properties = FileProperties::default();
         for width in [64, 64, 32] {
-            seen.pair([Size { width, height: 32 }; 2]);
-            seen.file("8-bit RGB PNG".to_owned());
+            properties.pair([Size { width, height: 32 }; 2]);
+            properties.file("8-bit RGB PNG".to_owned());
         }
         Report {
             dir: "data".into(),
@@ -187,7 +187,7 @@ mod tests {
             is_folded: false,
             direction: Direction::BToA,
             parts: vec![(" in train/".to_owned(), 2, "to learn from"), (" in test/".to_owned(), 1, "held out")],
-            seen,
+            properties,
             skipped: Vec::new(),
         }
     }
@@ -242,7 +242,7 @@ mod tests {
     fn many_sizes_become_a_range_and_many_names_a_number() {
         let mut report = report();
         for side in 100..120 {
-            report.seen.pair([Size { width: side, height: 50 }, Size { width: side, height: 2 * side }]);
+            report.properties.pair([Size { width: side, height: 50 }, Size { width: side, height: 2 * side }]);
         }
         for number in 0..10 {
             report.skipped.push((format!("data/train/{number}.txt").into(), "not a picture".to_owned()));
@@ -272,8 +272,8 @@ mod tests {
         };
         assert_eq!(
             said(Preprocess::ResizeAndCrop, load, [1, 3], Augment::Jitter),
-            "Prepared  resized to 286x286 (bicubic), cropped to 256x256 at a random place, mirrored half of the time, 1 \
-             channel in, 3 out"
+            "Prepared  resized to 286x286 (bicubic), cropped to 256x256 at a random place, mirrored half of the time, \
+             1 channel in, 3 out"
         );
         assert_eq!(
             said(Preprocess::ResizeAndCrop, image, [3, 3], Augment::None),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::decoding::Picture;
 use crate::data::size::Size;
 
-/// How the samples of a resized picture are weighed.
+/// Filter of a resized picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResizeFilter {
@@ -20,7 +20,7 @@ pub enum ResizeFilter {
 }
 
 impl Picture {
-    /// The picture at another size. Every channel by itself, alpha too.
+    /// The picture resized to `size`, each channel by itself, alpha too.
     pub fn resize(self, size: Size, filter: ResizeFilter) -> Picture {
         if self.size == size {
             return self;
@@ -32,7 +32,7 @@ impl Picture {
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
         let mut resizer = Resizer::new();
         let mut samples = vec![0; size.pixels() * self.channels];
-        // Typed images of one kind: the crate's dynamic ones would compile every pixel format that it knows, for
+        // Pixels are typed: the dynamic images of the crate would compile every pixel format that it knows, for
         // minutes.
         for channel in 0..self.channels {
             let of_channel = self.samples.iter().skip(channel).step_by(self.channels);
@@ -87,7 +87,7 @@ mod tests {
         }
     }
 
-    /// Of a step from black to white, enlarged four times: the values of the two kernels, by hand.
+    /// The values of the two kernels for a step from black to white, enlarged four times, computed by hand.
     #[test]
     fn the_filters_are_what_they_are_called() {
         let step = picture(8, 1, 1, |x, _, _| if x < 4 { 0 } else { 40000 });

@@ -1,5 +1,5 @@
-//! The seam in the middle of side-by-side files. Where the halves of a pair meet there is an edge; a single picture
-//! goes on across its middle as it does elsewhere.
+//! Detection of single pictures among side-by-side files, by the seam in the middle. Where the halves of a pair meet
+//! there is an edge; a single picture has none there.
 //!
 //! Shape alone does not tell them apart: two upright pictures of 2:3 make a file of 4:3, as cameras do.
 
@@ -7,14 +7,14 @@ use crate::base::words::count;
 use crate::data::decoding::Picture;
 use crate::data::feeding::halves::OTHER_LAYOUTS;
 
-/// Columns on either side of the middle that it is compared with, by their distance: multiples of 8, since the middle
-/// is often a border between two blocks of a JPEG, which is an edge of its own.
+/// Distances from the middle of the columns that it is compared with. They are multiples of 8, since the middle is
+/// often a border between two blocks of a JPEG, which is an edge of its own.
 const DISTANCES: [usize; 4] = [8, 16, 24, 32];
 
-/// The mean difference across the middle, compared with that of the other columns, from which there is an edge. In the
-/// median of a folder, single photographs were measured to have 0.85 to 1.05, also as JPEG of quality 30, and pairs 3.5
-/// to 17, but textures beside themselves 2.2 and more. One in seven photographs has more than 1.5, one in fifty pairs
-/// less.
+/// Least ratio of the mean difference across the middle to that across the other columns that counts as an edge. In the
+/// median of a folder, single photographs were measured to have 0.85 to 1.05, also as JPEG of quality 30, pairs 3.5 to
+/// 17, and pairs of a texture and the same texture 2.2 and more. One in seven photographs has more than 1.5, one in
+/// fifty pairs less.
 const EDGE: f64 = 1.5;
 
 /// The mean difference along a column below which the column is plain, as samples of 16 bits: 8 of 255. On a plain
@@ -22,10 +22,11 @@ const EDGE: f64 = 1.5;
 /// makes 3, a background that fades by 60 from top to bottom 4; 95 % of whole photographs have more than 13.
 const PLAIN: f64 = 8.0 * 257.0;
 
-/// Parts of a column, a difference apart: so far that a picture has changed and a gradient has not.
+/// Number of parts of a column. The difference along a column is taken over the height of a part, over which a picture
+/// changes and a gradient does not.
 const PARTS: usize = 16;
 
-/// Side-by-side files, and how many of them look like a single picture.
+/// Number of side-by-side files, and of those that look like a single picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seams {
     files: usize,
@@ -38,7 +39,8 @@ impl Seams {
         self.without += usize::from(is_missing);
     }
 
-    /// A line where most files have no seam. Few of them prove nothing: some halves of pairs happen to meet alike.
+    /// A warning if most files have no seam. A few without one prove nothing: halves of a pair may happen to meet
+    /// alike.
     pub fn warning(&self) -> Option<String> {
         let Seams { files, without } = *self;
         (2 * without > files).then(|| {
@@ -52,7 +54,7 @@ impl Seams {
     }
 }
 
-/// True if a file of two halves has contents in the middle that go on from one half to the other.
+/// True if the contents of a file of two halves continue across the middle.
 pub fn is_missing(file: &Picture) -> bool {
     let middle = file.size.width / 2;
     let others = DISTANCES.iter().filter(|&&distance| distance < middle);
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_backgrounds_are_not_judged() {
+    fn plain_backgrounds_are_left_out() {
         let around = |back: fn(usize) -> f64| {
             picture(128, 96, move |x, y| if (16..48).contains(&(x % 64)) { waves(x, y) } else { back(y) })
         };

@@ -1,28 +1,28 @@
-//! The values of the pictures of a data set: their range, alpha and bands, and what of it the networks do not see.
+//! The values of the pictures of a data set: their range, alpha and bands, and the part that the networks do not see.
 
 use crate::base::words::count;
 use crate::data::decoding::Picture;
 use crate::data::decoding::picture::Depth;
 
-/// A warning is due where a side uses less of what its bits hold than one part in this.
+/// A warning is due if a side uses less than one part in this of the range of its bits.
 const NARROW: u16 = 8;
 
-/// One side of a pair, or of several.
+/// Values of one side of a pair, or of several pairs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Side {
     pictures: usize,
-    /// Of the colours, as samples of 16 bits; none before the first picture.
+    /// Range of the colours, as samples of 16 bits; `None` before the first picture.
     range: Option<(u16, u16)>,
     is_deep: bool,
     with_alpha: usize,
     with_band: usize,
-    /// Of the pictures with alpha.
+    /// Pixels of the pictures with alpha.
     pixels: u64,
     not_opaque: u64,
 }
 
 impl Side {
-    pub fn of(picture: &Picture, depth: Depth) -> Side {
+    pub fn new(picture: &Picture, depth: Depth) -> Side {
         let (has_alpha, channels) = (picture.has_alpha(), picture.channels);
         let (mut least, mut most, mut not_opaque) = (u16::MAX, 0, 0);
         for pixel in picture.samples.chunks_exact(channels) {
@@ -57,7 +57,7 @@ impl Side {
         self.not_opaque += other.not_opaque;
     }
 
-    /// Such as `1000 to 1400 of 0 to 65535`, in the deepest file's numbers.
+    /// A description such as `1000 to 1400 of 0 to 65535`, in the numbers of the deepest file.
     fn describe(&self) -> Option<String> {
         let (least, most) = self.range?;
         let (unit, white) = if self.is_deep { (1, u16::MAX) } else { (257, 255) };
@@ -65,11 +65,11 @@ impl Side {
     }
 }
 
-/// Both sides, and what is asked of them.
+/// Values of both sides, and the channels that the networks see.
 #[derive(Clone, Debug, Default)]
 pub struct Values {
     sides: [Side; 2],
-    /// That the networks see.
+    /// Channels that the networks see.
     channels: [usize; 2],
 }
 
@@ -87,7 +87,7 @@ impl Values {
         [("A", a, self.channels[0]), ("B", b, self.channels[1])].into_iter().filter(|(_, side, _)| side.pictures > 0)
     }
 
-    /// The ranges, and what is dropped.
+    /// Lines on the ranges, and on channels that are dropped.
     pub fn lines(&self) -> Vec<String> {
         let ranges: Vec<String> =
             self.each().filter_map(|(name, side, _)| Some(format!("{name} {}", side.describe()?))).collect();
@@ -157,7 +157,7 @@ mod tests {
 
     fn values(channels: [usize; 2], pairs: &[[&Picture; 2]], depth: Depth) -> Values {
         let mut values = Values::new(channels);
-        pairs.iter().for_each(|pair| values.add(pair.map(|picture| Side::of(picture, depth))));
+        pairs.iter().for_each(|pair| values.add(pair.map(|picture| Side::new(picture, depth))));
         values
     }
 

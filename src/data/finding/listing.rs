@@ -14,14 +14,14 @@ use crate::base::words::{MOST_NAMED, count};
 use crate::data::decoding::file::ENDINGS;
 use crate::data::decoding::{FileFormat, LOOKED_FOR};
 
-/// Why a folder is skipped.
+/// Reason for skipping a folder.
 pub const NOT_LOOKED_INTO: &str = "a folder that is not looked into";
 
-/// Endings of cameras' raw files that begin like a TIFF. What a TIFF decoder finds in them is a thumbnail.
+/// Endings of cameras' raw files that begin like a TIFF. A TIFF decoder finds only a thumbnail in them.
 const RAW_ENDINGS: [&str; 14] =
     ["3fr", "arw", "cr2", "dcr", "dng", "erf", "fff", "iiq", "kdc", "mef", "nef", "nrw", "pef", "srw"];
 
-/// The criterion for a picture.
+/// Criterion for a picture.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     /// One of the [`ENDINGS`]. The pairs of a folder, and with them the fingerprint of a run's data, depend on names
@@ -31,7 +31,7 @@ enum By {
     Contents,
 }
 
-/// A file or folder that is not among the pictures of its folder, and why.
+/// A file or folder that is not among the pictures of its folder, and the reason.
 pub type LeftOut = (PathBuf, String);
 
 /// The pictures directly in `dir` by their names, as [`pictures`].
@@ -74,7 +74,7 @@ fn divide(paths: Vec<PathBuf>, by: By, left_out: &mut Vec<LeftOut>) -> Vec<PathB
     pictures
 }
 
-/// Adds to `skipped` what else there is in folders that were looked into: folders that were not.
+/// Adds to `skipped` the folders in `looked_into` that were not searched themselves.
 ///
 /// # Errors
 /// When a folder cannot be read.
@@ -95,7 +95,7 @@ pub fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(entries(dir)?.into_iter().filter(|path| path.is_dir() && !is_hidden(path)).collect())
 }
 
-/// In lower case.
+/// The ending of a file name, in lower case.
 pub fn ending(file: &Path) -> String {
     file.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
@@ -131,7 +131,7 @@ fn why_left_out(path: &Path, by: By) -> Option<String> {
         Err(error) => return Some(format!("cannot be read: {error}")),
         Ok(start) => start,
     };
-    match FileFormat::of_start(&start) {
+    match FileFormat::from_start(&start) {
         Some(FileFormat::Tiff) if RAW_ENDINGS.contains(&&*ending) => {
             Some("a camera's raw file, which has to be developed into a TIFF first".to_owned())
         }

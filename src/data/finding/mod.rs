@@ -1,4 +1,4 @@
-//! The pictures of a folder, and which of them are pairs.
+//! The pictures of a folder, and the pairs among them.
 
 pub mod layout;
 pub mod listing;

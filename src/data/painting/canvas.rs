@@ -1,13 +1,13 @@
 //! A relief that is painted first and lit afterwards.
 //!
-//! Every sample holds a colour, a label and how far it stands out of the wall. Shadows and bright edges then follow
-//! from the heights and the sun, so everything that is drawn throws its shadow on whatever lies behind it.
+//! Every sample holds a colour, a label and its height above the wall. Shadows and bright edges follow from the heights
+//! and the sun, so everything that is drawn throws its shadow on everything behind it.
 
 use image::{Rgb as Pixel, RgbImage};
 
 use crate::data::size::Size;
 
-/// Places looked at on the way to the sun.
+/// Number of samples taken on the way to the sun.
 const SHADOW_STEPS: usize = 8;
 
 /// Red, green and blue from 0 to 1.
@@ -17,7 +17,7 @@ pub fn mix(a: Rgb, b: Rgb, t: f32) -> Rgb {
     [0, 1, 2].map(|c| a[c] + (b[c] - a[c]) * t)
 }
 
-/// How far `x` is beyond a whole number: a pattern that repeats at every 1.
+/// The fractional part of `x`: a pattern that repeats at every 1.
 pub fn fract(x: f32) -> f32 {
     x - x.floor()
 }
@@ -26,7 +26,7 @@ pub fn scale(a: Rgb, by: f32) -> Rgb {
     a.map(|x| x * by)
 }
 
-/// What a label map tells apart, with the colours of the CMP facade database. Roofs, which that database counts as
+/// A label of the label map, in the colours of the CMP facade database. Roofs, which that database counts as
 /// background, have a colour of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label {
@@ -65,7 +65,7 @@ impl Label {
     }
 }
 
-/// From (left, top) to (right, bottom), in pixels of the finished picture.
+/// A rectangle from (left, top) to (right, bottom), in pixels of the finished picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rect {
     pub left: f32,
@@ -91,7 +91,7 @@ impl Rect {
         (self.left + self.right) / 2.0
     }
 
-    /// Larger by `x` to both sides and by `y` above and below.
+    /// The rectangle, larger by `x` to both sides and by `y` above and below.
     pub fn grown(self, x: f32, y: f32) -> Rect {
         Rect::new(self.left - x, self.top - y, self.right + x, self.bottom + y)
     }
@@ -101,23 +101,23 @@ impl Rect {
 #[derive(Clone, Copy)]
 pub struct Texel {
     pub color: Rgb,
-    /// How far it stands out of the wall, in pixels of the finished picture; windows lie below 0.
+    /// Height above the wall, in pixels of the finished picture; windows lie below 0.
     pub height: f32,
     pub label: Label,
-    /// Whether sun and shadow touch it: not the sky.
+    /// True if sun and shadow touch it: false for the sky.
     pub lit: bool,
 }
 
-/// Where the light comes from.
+/// The light of the scene.
 #[derive(Clone, Copy, Debug)]
 pub struct Sun {
-    /// -1 from the left, 1 from the right.
+    /// Side of the sun: -1 left, 1 right.
     pub side: f32,
-    /// Height that light loses per pixel on its way: shadows are `1 / steepness` as long as what throws them is high.
+    /// Height that light loses per pixel on its way: the length of a shadow is its height times `1 / steepness`.
     pub steepness: f32,
-    /// The colour of what it shines on.
+    /// Colour factor of lit samples.
     pub tint: Rgb,
-    /// The colour of what lies in shadow.
+    /// Colour factor of samples in shadow.
     pub shade: Rgb,
 }
 
@@ -139,7 +139,7 @@ impl Canvas {
         Canvas { size, unit, samples, texels: vec![blank; size.pixels() * samples * samples] }
     }
 
-    /// Calls `brush` with the place (in pixels of the finished picture) and the texel of every sample in `area`.
+    /// Calls `brush` with the position (in pixels of the finished picture) and the texel of every sample in `area`.
     pub fn draw(&mut self, area: Rect, mut brush: impl FnMut(f32, f32, &mut Texel)) {
         let samples = self.samples as f32;
         let (width, height) = (self.size.width * self.samples, self.size.height * self.samples);
@@ -155,7 +155,7 @@ impl Canvas {
         }
     }
 
-    /// Labels `area`.
+    /// Sets the label of `area`.
     pub fn mark(&mut self, area: Rect, label: Label) {
         self.draw(area, |_, _, texel| texel.label = label);
     }
@@ -199,16 +199,16 @@ impl Canvas {
     }
 }
 
-/// The heights alone, continued beyond the edges, so that the way to the sun needs no checks.
+/// The heights alone, continued beyond the edges, so that samples towards the sun need no bounds checks.
 struct Relief {
     heights: Vec<f32>,
-    /// Samples that are added on every side.
+    /// Samples of padding on every side.
     margin: usize,
     columns: usize,
     sun: Sun,
-    /// Where to look for what blocks the sun: samples across (towards the sun) and up, and how high the light is there.
+    /// Samples that may block the sun: columns towards the sun, rows up, and the height of the light there.
     steps: [(usize, usize, f32); SHADOW_STEPS],
-    /// One over the length that all details scale with.
+    /// One over the unit length.
     per_unit: f32,
 }
 
@@ -233,26 +233,26 @@ impl Relief {
         Relief { heights, margin, columns, sun, steps, per_unit: 1.0 / canvas.unit }
     }
 
-    /// The heights along `row`, from as many samples `across` towards the sun and `up`; both may be negative.
-    fn along(&self, row: usize, across: isize, up: isize) -> &[f32] {
-        let across = if self.sun.side < 0.0 { -across } else { across };
-        let top = (row + self.margin).wrapping_add_signed(-up);
-        let start = (top * (self.columns + 2 * self.margin) + self.margin).wrapping_add_signed(across);
+    /// The heights along `row`, shifted by `dx` samples towards the sun and `dy` samples up; both may be negative.
+    fn shifted_row(&self, row: usize, dx: isize, dy: isize) -> &[f32] {
+        let dx = if self.sun.side < 0.0 { -dx } else { dx };
+        let top = (row + self.margin).wrapping_add_signed(-dy);
+        let start = (top * (self.columns + 2 * self.margin) + self.margin).wrapping_add_signed(dx);
         &self.heights[start..start + self.columns]
     }
 
     /// The light on every sample of a row, as factors of its colour.
     fn light(&self, row: usize) -> impl Iterator<Item = Rgb> {
-        let here = self.along(row, 0, 0);
+        let here = self.shifted_row(row, 0, 0);
         let mut blocked = vec![0.0f32; self.columns];
-        for &(across, up, rise) in &self.steps {
-            let there = self.along(row, across as isize, up as isize);
+        for &(dx, dy, rise) in &self.steps {
+            let there = self.shifted_row(row, dx as isize, dy as isize);
             for ((blocked, &there), &here) in blocked.iter_mut().zip(there).zip(here) {
                 *blocked = blocked.max(there - here - rise);
             }
         }
-        let (sunny, lee) = (self.along(row, 1, 0), self.along(row, -1, 0));
-        let (above, below) = (self.along(row, 0, 1), self.along(row, 0, -1));
+        let (sunny, lee) = (self.shifted_row(row, 1, 0), self.shifted_row(row, -1, 0));
+        let (above, below) = (self.shifted_row(row, 0, 1), self.shifted_row(row, 0, -1));
         blocked.into_iter().enumerate().map(move |(x, blocked)| {
             // A slope that rises away from the sun faces it.
             let facing = 0.6 * (lee[x] - sunny[x]) + below[x] - above[x];

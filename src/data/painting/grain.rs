@@ -1,4 +1,4 @@
-//! Irregularity: a small tile of noise that is drawn once for a picture and repeats without a seam.
+//! Irregularity: a small tile of noise, drawn once for each picture, that repeats without a seam.
 
 use crate::engine::philox::Stream;
 
@@ -13,13 +13,13 @@ impl Grain {
         Grain { values: (0..SIDE * SIDE).map(|_| stream.range(-1.0, 1.0)).collect() }
     }
 
-    /// From -1 to 1, unrelated from one whole number to the next.
+    /// Noise from -1 to 1, independent at each whole number.
     pub fn at(&self, x: i32, y: i32) -> f32 {
         let wrap = |i: i32| i.rem_euclid(SIDE as i32) as usize;
         self.values[wrap(y) * SIDE + wrap(x)]
     }
 
-    /// From -1 to 1, changing smoothly over a distance of 1.
+    /// Noise from -1 to 1 that changes smoothly over a distance of 1.
     pub fn smooth(&self, x: f32, y: f32) -> f32 {
         let (i, j) = (x.floor(), y.floor());
         let [s, t] = [x - i, y - j].map(|t| t * t * (3.0 - 2.0 * t));

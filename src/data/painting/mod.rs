@@ -1,4 +1,4 @@
-//! Facades drawn by the program: pairs of a label map and a picture, without end and without a download.
+//! Facades drawn by the program: pairs of a label map and a picture, unlimited in number and without a download.
 //!
 //! Picture `n` is a function of the seed and `n` alone. It is planned (`plan`), painted as a relief (`shell`,
 //! `openings`) and lit (`canvas`); lengths are shares of the shorter side, so the same facade exists at any size.
@@ -19,7 +19,8 @@ use crate::data::pairs::{Fnv, Pair, Pairs};
 use crate::data::size::Size;
 use crate::engine::philox::{Purpose, Stream};
 
-/// Which facades: those to train on are new in every epoch, those held out are always the same and never trained on.
+/// Split of the facades: those to train on are new in every epoch, those held out are always the same and never trained
+/// on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     Train,
@@ -36,7 +37,7 @@ pub struct Facades {
 }
 
 impl Facades {
-    /// The shortest side on which windows can still be told apart.
+    /// Shortest side at which windows can still be told apart.
     pub const SHORTEST: usize = 32;
 
     /// Facades of `size`, `epoch_len` in an epoch.
@@ -66,7 +67,7 @@ impl Pairs for Facades {
     fn pair(&self, epoch: u64, index: usize) -> Result<Pair> {
         let number = match self.split {
             Split::Train => epoch * self.epoch_len as u64 + index as u64,
-            // The upper half of all numbers, which no training run lives to reach.
+            // The upper half of all numbers, which no training run reaches.
             Split::HeldOut => (1 << 63) + index as u64,
         };
         let mut stream = Stream::new(self.seed, Purpose::Facade, number);
@@ -141,7 +142,7 @@ mod tests {
         assert!(Facades::new(4, Size { width: 64, height: 31 }, 6, Split::Train).is_err());
     }
 
-    /// The reason why a small network can learn them: below a window there is glass, above the eaves there is sky.
+    /// A small network can learn the facades: below a window there is glass, above the eaves there is sky.
     #[test]
     fn labels_tell_what_the_picture_shows() {
         let train = facades(3, 64, Split::Train);

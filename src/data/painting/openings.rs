@@ -31,7 +31,7 @@ pub fn draw(canvas: &mut Canvas, plan: &Plan, stream: &mut Stream) {
     }
 }
 
-/// A whole number of pixels, at least one.
+/// A length in units, rounded to whole pixels, at least one.
 fn snap(canvas: &Canvas, units: f32) -> f32 {
     (units * canvas.unit).round().max(1.0)
 }
@@ -83,9 +83,9 @@ fn bay(canvas: &mut Canvas, plan: &Plan, storey: usize, column: usize, stream: &
         canvas.fill(sill, 1.2 * unit, scale(plan.trim, 1.03));
     }
     if plan.family == Family::Ochre {
-        let wide = (width * 0.5).round().max(1.0);
-        shutter(canvas, plan, Rect { left: area.left - wide, right: area.left, ..area });
-        shutter(canvas, plan, Rect { left: area.right, right: area.right + wide, ..area });
+        let leaf = (width * 0.5).round().max(1.0);
+        shutter(canvas, plan, Rect { left: area.left - leaf, right: area.left, ..area });
+        shutter(canvas, plan, Rect { left: area.right, right: area.right + leaf, ..area });
     }
     if railed {
         balcony(canvas, plan, area);
@@ -99,8 +99,8 @@ fn window(canvas: &mut Canvas, plan: &Plan, area: Rect, arch: bool, curtains: bo
     let rise = if arch { (area.width() / 2.0).min(0.4 * area.height()) } else { 0.0 };
     let inside = |x: f32, y: f32, by: f32| {
         let area = area.grown(-by, -by);
-        let (across, up) = ((x - area.middle()) / (area.width() / 2.0), (area.top + rise - y) / rise.max(1e-3));
-        across.abs() < 1.0 && y > area.top && y < area.bottom && (up <= 0.0 || across * across + up * up < 1.0)
+        let (u, v) = ((x - area.middle()) / (area.width() / 2.0), (area.top + rise - y) / rise.max(1e-3));
+        u.abs() < 1.0 && y > area.top && y < area.bottom && (v <= 0.0 || u * u + v * v < 1.0)
     };
     let wood = if plan.family == Family::Stone { mix(plan.paint, LINEN, 0.55) } else { [0.95, 0.94, 0.91] };
     canvas.draw(area, |x, y, texel| {
@@ -108,7 +108,7 @@ fn window(canvas: &mut Canvas, plan: &Plan, area: Rect, arch: bool, curtains: bo
             return;
         }
         let (u, v) = ((x - area.left) / area.width(), (y - area.top) / area.height());
-        let near = |place: f32, at: f32, length: f32| ((place - at) * length).abs() < 0.28 * unit;
+        let near = |position: f32, at: f32, length: f32| ((position - at) * length).abs() < 0.28 * unit;
         let bar = match plan.bars {
             Bars::Sash => near(v, 0.5, area.height()),
             Bars::Casement => near(u, 0.5, area.width()) || near(v, 0.3, area.height()),
@@ -124,7 +124,7 @@ fn window(canvas: &mut Canvas, plan: &Plan, area: Rect, arch: bool, curtains: bo
     });
 }
 
-/// What a pane shows: a dark room, curtains if they are drawn, and over it the sky, the more the higher the window.
+/// Colour of a pane: a dark room, curtains if they are drawn, and over it the sky, the more the higher the window.
 fn glass(plan: &Plan, x: f32, y: f32, u: f32, v: f32, drawn: bool) -> Rgb {
     let room = if drawn { scale(LINEN, 0.72) } else { mix([0.13, 0.16, 0.21], [0.20, 0.19, 0.19], v) };
     let up = ((plan.ground - y) / (plan.ground - plan.eaves)).clamp(0.0, 1.0);

@@ -1,13 +1,14 @@
-//! What stands where: every choice about one facade, made before anything is drawn.
+//! The plan of a facade: every choice, made before anything is drawn.
 //!
-//! Whatever a network cannot see in the label map it can only guess. So the choices hang together: which labels occur
-//! tells the family, and with it the material and its colours; the door stands on the side that the sun shines from.
+//! A network can only guess what the label map does not show. So the choices depend on each other: the labels that
+//! occur tell the family, and with it the material and its colours, and the door stands on the side that the sun shines
+//! from.
 
 use super::canvas::{Rgb, Sun, mix};
 use crate::data::size::Size;
 use crate::engine::philox::Stream;
 
-/// A way of building, with labels that give it away.
+/// A style of building, recognisable by its labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// Red brick under a parapet; decorated lintels.
@@ -34,33 +35,33 @@ pub struct Plan {
     pub family: Family,
     pub sun: Sun,
     pub wall: Rgb,
-    /// Cornices, frames of windows and whatever else is made of light stone.
+    /// Colour of cornices, window frames and everything else made of light stone.
     pub trim: Rgb,
-    /// Shutters, doors and shop fronts.
+    /// Colour of shutters, doors and shop fronts.
     pub paint: Rgb,
     pub roof: Rgb,
-    /// Pixels of the left and right edge of the building.
+    /// Left and right edge of the building, in pixels.
     pub sides: [f32; 2],
-    /// The top of the roof, the top of the wall, and the pavement.
+    /// Top of the roof, top of the wall, and the pavement, in pixels.
     pub ridge: f32,
     pub eaves: f32,
     pub ground: f32,
     /// The top edges of the storeys, upper first, and the pavement.
     pub floors: Vec<f32>,
-    /// The middle of every column of windows.
+    /// Middle of every column of windows.
     pub columns: Vec<f32>,
     pub column_width: f32,
-    /// Width of a window, and the share of its storey that it is high.
+    /// Width of a window, and its height as a fraction of its storey.
     pub window: [f32; 2],
     pub bars: Bars,
-    /// The column that the front door stands in.
+    /// Column of the front door.
     pub door: usize,
-    /// Whether the rest of the ground floor is a shop.
+    /// True if the rest of the ground floor is a shop.
     pub shop: bool,
-    /// For every storey: whether it has balconies, and whether its windows are arched.
+    /// Two flags for every storey: true if it has balconies, and true if its windows are arched.
     pub balconies: Vec<bool>,
     pub arches: Vec<bool>,
-    /// How much of the sky they cover: 0 is almost nothing, 1 almost all.
+    /// Cover of the sky by clouds: 0 is almost none, 1 almost all.
     pub clouds: f32,
 }
 
@@ -126,7 +127,7 @@ impl Plan {
         let door = if side < 0.0 { nth } else { columns.len() - 1 - nth };
 
         let share = match family {
-            // Shutters need their place beside the window.
+            // Shutters need room beside the window.
             Family::Ochre => stream.range(0.34, 0.42),
             _ => stream.range(0.42, 0.56),
         };

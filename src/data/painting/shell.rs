@@ -1,4 +1,4 @@
-//! The shell of the building and what surrounds it: sky, street, roof, walls and what runs along them.
+//! The shell of the building and its surroundings: sky, street, roof, walls and the bands along them.
 
 use super::canvas::{Canvas, Label, Rect, Rgb, Texel, fract, mix, scale};
 use super::grain::Grain;
@@ -66,14 +66,14 @@ fn roof(canvas: &mut Canvas, plan: &Plan, grain: &Grain) {
     if high <= 0.0 {
         return;
     }
-    // How far the roof leans in on both sides, and the height of a row of tiles.
+    // The lean of the roof on both sides, and the height of a row of tiles.
     let (lean, row) = match plan.family {
         Family::Stone => (1.5 * unit, 1.3 * unit),
         _ => (0.8 * high, 1.6 * unit),
     };
     canvas.draw(Rect::new(left, plan.ridge, right, plan.eaves), |x, y, texel| {
         let inset = lean * (plan.eaves - y) / high;
-        // Where a side of the building is out of the picture, so is that side of its roof.
+        // A side of the roof is out of the picture if that side of the building is.
         if (left > 0.0 && x - left < inset) || (right < width && right - x < inset) {
             return;
         }
@@ -158,7 +158,7 @@ fn bands(canvas: &mut Canvas, plan: &Plan) {
     let [left, right] = plan.sides;
     let storeys = plan.floors.len() - 1;
     let ground_floor = plan.floors[storeys - 1];
-    let across = |top: f32, high: f32| Rect::new(left, top, right, top + high);
+    let full_width = |top: f32, high: f32| Rect::new(left, top, right, top + high);
     if plan.family == Family::Stone {
         let half = snap(1.0);
         let edges = (0..=plan.columns.len()).step_by(2).map(|i| left + plan.column_width * i as f32);
@@ -173,15 +173,15 @@ fn bands(canvas: &mut Canvas, plan: &Plan) {
     }
     if plan.family == Family::Pale {
         for &floor in &plan.floors[1..storeys] {
-            canvas.mark(across(floor, snap(0.8)), Label::Molding);
-            canvas.fill(across(floor, snap(0.8)), 0.7 * unit, plan.trim);
+            canvas.mark(full_width(floor, snap(0.8)), Label::Molding);
+            canvas.fill(full_width(floor, snap(0.8)), 0.7 * unit, plan.trim);
         }
     }
-    let band = across(ground_floor - snap(0.7), snap(1.5));
+    let band = full_width(ground_floor - snap(0.7), snap(1.5));
     canvas.mark(band, Label::Cornice);
     canvas.fill(band, 1.1 * unit, plan.trim);
     // The cornice below the roof, in two steps with dentils under them.
-    let cornice = across(plan.eaves, snap(2.4));
+    let cornice = full_width(plan.eaves, snap(2.4));
     canvas.mark(cornice, Label::Cornice);
     canvas.draw(cornice, |x, y, texel| {
         let down = (y - cornice.top) / cornice.height();

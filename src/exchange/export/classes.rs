@@ -1,4 +1,4 @@
-//! The published classes of PyTorch that take exported weights, and what they have to be constructed with.
+//! The published classes of PyTorch that take exported weights, and the arguments of their constructors.
 //!
 //! Only the authors' classes (`UnetGenerator`, `NLayerDiscriminator`, `PixelDiscriminator`) have a width or a depth to
 //! choose. A class may take the names and shapes and yet compute something else, where the order within a block
@@ -6,7 +6,7 @@
 
 use crate::gan::{BlockOrder, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, Skips, UNet};
 
-/// The width and the depth that the other classes have.
+/// Width and depth of the classes that fix them.
 const WIDTH: usize = 64;
 const DEPTH: usize = 8;
 
@@ -21,14 +21,14 @@ const INTO_BATCH_NORM: &str =
 struct Class {
     /// The call of its constructor.
     call: String,
-    /// Differences of the weights from all that it can be.
+    /// Differences between the weights and any object of the class.
     differences: Vec<String>,
     /// Remarks that end the sentence.
     remarks: Vec<String>,
 }
 
-/// The class that takes an exported generator, in a sentence; or that there is none, and why.
-pub fn of_generator(unet: &UNet) -> String {
+/// A sentence that names the class that takes an exported generator, or says that there is none, and why.
+pub fn for_generator(unet: &UNet) -> String {
     let UNet { recipe, input_channels, output_channels, width, depth, norm, last_layer, .. } = *unet;
     let mut class = match recipe {
         Recipe::PytorchGan => {
@@ -63,15 +63,15 @@ pub fn of_generator(unet: &UNet) -> String {
     class.differs(unet.skips == Skips::EncoderDecoder, || "no skip connections".to_owned());
     let acts_first = |order| order == BlockOrder::ActConvNormDropout;
     class.differs(acts_first(unet.block_order) != acts_first(published.block_order), || {
-        let place = if acts_first(unet.block_order) { "in front of the convolutions" } else { "behind the norms" };
-        format!("activations {place}")
+        let order = if acts_first(unet.block_order) { "in front of the convolutions" } else { "behind the norms" };
+        format!("activations {order}")
     });
     class.describe()
 }
 
-/// The class that takes an exported discriminator, in a sentence; or that there is none, and why. `input` names the
-/// channels of its input.
-pub fn of_discriminator(patchgan: &PatchGan, input: &str) -> String {
+/// A sentence that names the class that takes an exported discriminator, or says that there is none, and why. `input`
+/// names the channels of its input.
+pub fn for_discriminator(patchgan: &PatchGan, input: &str) -> String {
     let PatchGan { receptive_field, input_channels, width, norm, sigmoid } = *patchgan;
     let authors = |class: &str, layers: &str| {
         let norm_layer = norm_layer(norm);
@@ -130,7 +130,7 @@ impl Class {
         }
     }
 
-    /// Of a class that is given its norm.
+    /// Compares `norm` with those of a class that takes its norm as an argument.
     fn authors_norm(&mut self, norm: Norm) {
         match norm {
             Norm::Instance => {}
@@ -139,7 +139,7 @@ impl Class {
         }
     }
 
-    /// Of a class that has `InstanceNorm2d` without learned numbers.
+    /// Compares `norm` with the one of a class that has `InstanceNorm2d` without learned parameters.
     fn fixed_norm(&mut self, norm: Norm) {
         match norm {
             Norm::Instance => {}
@@ -180,18 +180,18 @@ mod tests {
             (Recipe::BlockCk, "Generator() with BlockCK blocks"),
             (Recipe::Isola, "the authors' UnetGenerator(3, 3, num_downs=8, ngf=64, norm_layer=nn.InstanceNorm2d)"),
         ] {
-            assert_eq!(of_generator(&UNet::published(recipe)), format!("They fit {call} {STRICT}"));
+            assert_eq!(for_generator(&UNet::published(recipe)), format!("They fit {call} {STRICT}"));
         }
-        // The order of dropout and activation changes no number.
+        // The order of dropout and activation changes no result.
         let unet = UNet {
             block_order: BlockOrder::ConvNormDropoutAct,
             input_channels: 1,
             ..UNet::published(Recipe::PytorchGan)
         };
-        assert_eq!(of_generator(&unet), format!("They fit GeneratorUNet(in_channels=1, out_channels=3) {STRICT}"));
+        assert_eq!(for_generator(&unet), format!("They fit GeneratorUNet(in_channels=1, out_channels=3) {STRICT}"));
         let unet = UNet { width: 8, depth: 5, norm: Norm::InstanceAffine, ..UNet::published(Recipe::Isola) };
         let call = format!("the authors' UnetGenerator(3, 3, num_downs=5, ngf=8, norm_layer={AFFINE})");
-        assert_eq!(of_generator(&unet), format!("They fit {call} {STRICT}; or {INTO_BATCH_NORM}"));
+        assert_eq!(for_generator(&unet), format!("They fit {call} {STRICT}; or {INTO_BATCH_NORM}"));
     }
 
     #[test]
@@ -214,11 +214,11 @@ mod tests {
             (UNet { norm: Norm::None, ..UNet::published(Recipe::Isola) }, "no norms, and a bias in every convolution"),
             (UNet { output_channels: 1, ..UNet::published(Recipe::BlockCk) }, "3 to 1 channels (the class has 3 to 3)"),
         ] {
-            let sentence = of_generator(&unet);
+            let sentence = for_generator(&unet);
             assert!(sentence.starts_with("No published class takes them"), "{sentence}");
             assert!(sentence.contains(&format!("but for {difference}; a copy")), "{sentence}");
         }
-        let affine = of_generator(&UNet { norm: Norm::InstanceAffine, ..published });
+        let affine = for_generator(&UNet { norm: Norm::InstanceAffine, ..published });
         assert!(affine.contains("but for InstanceNorm2d(affine=True); a copy") && affine.ends_with(INTO_BATCH_NORM));
     }
 
@@ -227,7 +227,7 @@ mod tests {
         let of = |recipe, change: fn(&mut PatchGan)| {
             let mut published = Pix2Pix::published(recipe);
             change(&mut published.discriminator);
-            of_discriminator(&published.discriminator, published.networks()[1].input)
+            for_discriminator(&published.discriminator, published.networks()[1].input)
         };
         let fits = |call: &str, input: &str| {
             format!("They fit {call} {STRICT}; its input channels are those of {input}, in this order")

@@ -28,7 +28,7 @@ pub struct Request {
     pub network: String,
 }
 
-/// Exports the checkpoint that `request` name.
+/// Exports the checkpoint that `request` names.
 ///
 /// # Errors
 /// When it cannot be used, lacks the network that is asked for, or the result cannot be written.
@@ -36,7 +36,7 @@ pub fn run(request: &Request) -> Result<()> {
     let outs = [&request.safetensors, &request.onnx].into_iter().flatten();
     outs.clone().try_for_each(|out| target(out).map(drop))?;
     let checkpoint = resolve(&request.model)?;
-    let mut weights = Weights::of_generator(&checkpoint)?;
+    let mut weights = Weights::open_generator(&checkpoint)?;
     let about = weights.about()?;
     for out in outs.clone() {
         ensure!(!is_same_place(out, &checkpoint), "{} is what is exported: choose another file", out.display());
@@ -54,7 +54,8 @@ pub fn run(request: &Request) -> Result<()> {
         let side = 1_usize << about.generator.depth;
         tell(format_args!("Exported {}, dropout off, to {}", about.describe(), out.display()))?;
         tell(format_args!(
-            "Input \"input\" and output \"output\": [batch, channels, height, width], f32 from -1 to 1, sides multiples of {side}"
+            "Input \"input\" and output \"output\": [batch, channels, height, width], f32 from -1 to 1, sides \
+             multiples of {side}"
         ))?;
     }
     if let Some(out) = &request.safetensors {
@@ -66,8 +67,8 @@ pub fn run(request: &Request) -> Result<()> {
         };
         let network = networks.iter().find(|network| network.name == request.network);
         tell(match network.map(|network| (network.architecture, network.input)) {
-            Some((Architecture::PatchGan(patchgan), input)) => classes::of_discriminator(&patchgan, input),
-            _ => classes::of_generator(&about.generator),
+            Some((Architecture::PatchGan(patchgan), input)) => classes::for_discriminator(&patchgan, input),
+            _ => classes::for_generator(&about.generator),
         })?;
     }
     Ok(())
@@ -75,7 +76,7 @@ pub fn run(request: &Request) -> Result<()> {
 
 fn to_onnx(weights: &mut Weights, about: &About, out: &Path) -> Result<()> {
     let counts = about.generator.specs().iter().map(Spec::count).collect::<Vec<_>>();
-    // All weights in the graph, and beside them the largest on its way there; later the bytes of the file.
+    // Memory for all weights in the graph, and beside them for copies of the largest; later for the bytes of the file.
     let (all, largest) = (counts.iter().sum::<usize>(), counts.iter().max().copied().unwrap_or(0));
     let values = all + all.max(3 * largest);
     let what = "an ONNX file of these weights";
@@ -85,7 +86,7 @@ fn to_onnx(weights: &mut Weights, about: &About, out: &Path) -> Result<()> {
     write_whole(out, &model.encode_to_vec())
 }
 
-/// Writes the tensors of one network under PyTorch's bare names, and returns how many they are.
+/// Writes the tensors of one network under PyTorch's bare names, and returns their number.
 fn to_safetensors(weights: Weights, about: &About, network: &str, out: &Path) -> Result<usize> {
     let prefix = format!("{network}.");
     let bare = |spec: TensorSpec| Some(TensorSpec { name: spec.name.strip_prefix(&prefix)?.to_owned(), ..spec });
@@ -102,13 +103,13 @@ fn to_safetensors(weights: Weights, about: &About, network: &str, out: &Path) ->
     Ok(count)
 }
 
-/// The network that a tensor belongs to; `None` of a moment.
+/// The network that a tensor belongs to; `None` for an optimiser moment.
 fn network_of(spec: TensorSpec) -> Option<String> {
     let (network, _) = spec.name.split_once('.')?;
     (network != "adam").then(|| network.to_owned())
 }
 
-/// Tensors under one prefix, without it.
+/// The tensors under one prefix, named without it.
 struct Bare {
     weights: RefCell<Weights>,
     prefix: String,

@@ -1,4 +1,5 @@
-//! The generator as an ONNX graph: what [`UNet::forward`] records, without dropout, in the standard operators.
+//! The generator as an ONNX graph: the layers that [`UNet::forward`] records, without dropout, in the standard
+//! operators.
 //!
 //! Batch, height and width stay free: no operator here needs to know them.
 
@@ -13,8 +14,7 @@ use crate::gan::{BlockOrder, LastLayer, Norm, Skips, UNet, Way};
 /// The slope of the leaky ReLU.
 const SLOPE: f32 = 0.2;
 
-/// The graph of `unet`, whose parameters `read` knows by name, in PyTorch's layouts. `about` goes into the file as it
-/// is.
+/// The graph of `unet`; `read` gives its parameters by name, in PyTorch's layouts. `about` goes into the file as it is.
 ///
 /// # Errors
 /// When `read` fails.
@@ -45,8 +45,8 @@ pub fn model(
         producer_name: env!("CARGO_PKG_NAME").to_owned(),
         producer_version: env!("CARGO_PKG_VERSION").to_owned(),
         doc_string: format!(
-            "Pix2Pix generator without dropout. Pictures are [batch, channels, height, width] with values from -1 to 1; height \
-             and width are multiples of {multiple}."
+            "Pix2Pix generator without dropout. Pictures are [batch, channels, height, width] with values from -1 to \
+             1; height and width are multiples of {multiple}."
         ),
         graph: Some(graph),
         opset_import: vec![OperatorSetId { domain: String::new(), version: OPSET }],
@@ -81,7 +81,7 @@ impl Writer {
         let unet = self.unet;
         let rectified = unet.block_order == BlockOrder::ActConvNormDropout;
         let has_skips = unet.skips == Skips::Unet;
-        // What the way down leaves at each level, from level 1 on.
+        // Outputs of the encoder, from level 1 on.
         let mut skips: Vec<String> = Vec::new();
         let mut x = INPUT.to_owned();
         for level in 1..=unet.depth {
@@ -141,7 +141,7 @@ impl Writer {
         self.push("InstanceNormalization", &[&hidden, &gain, &bias], format!("{name}.normed"), epsilon)
     }
 
-    /// A vector of `count` times `value`, one for all that ask for it.
+    /// A vector of `count` times `value`, shared by all nodes that use it.
     fn constant(&mut self, name: &str, value: f32, count: usize) -> String {
         let name = format!("{name}.{count}");
         if !self.initializer.iter().any(|tensor| tensor.name == name) {
@@ -173,9 +173,9 @@ impl Writer {
                     Attribute::string("coordinate_transformation_mode", "asymmetric"),
                     Attribute::string("nearest_mode", "floor"),
                 ];
-                // The region of interest, which this mode has no use for, is left out.
+                // The input `roi`, a region of interest, has no use in this mode and is left out.
                 let large = self.push("Resize", &[x, "", "scales"], "resized".to_owned(), nearest);
-                // The row and column of zeros in front come on top of a pad of 1 on all sides.
+                // The pad in front has one row and one column more than the pad of 1 on all sides.
                 self.conv("Conv", name, true, &large, 1, [2, 2, 1, 1])
             }
         }
@@ -194,7 +194,7 @@ mod tests {
     fn graph(unet: UNet) -> Graph {
         let read = |_: &str, shape: &[usize]| Ok(vec![0.5; shape.iter().product()]);
         let model = model(unet, [("key".to_owned(), "value".to_owned())], read).unwrap();
-        // What is written can be read, and says the same.
+        // Decoding the file gives the same model.
         assert_eq!(Model::decode(&*model.encode_to_vec()).unwrap(), model);
         model.graph.unwrap()
     }

@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-/// Of the intermediate representation: the version that brought opset 17.
+/// Version of the intermediate representation: the one that brought opset 17.
 pub const IR_VERSION: i64 = 8;
 pub const OPSET: i64 = 17;
 
@@ -29,7 +29,7 @@ pub struct Model {
 
 #[derive(Clone, PartialEq, Message)]
 pub struct OperatorSetId {
-    /// Empty for the standard operators.
+    /// Name of the operator set; empty for the standard operators.
     #[prost(string, tag = "1")]
     pub domain: String,
     #[prost(int64, tag = "2")]
@@ -84,7 +84,7 @@ pub struct Attribute {
     pub s: Vec<u8>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
-    /// `AttributeProto.AttributeType`: which of the values it is.
+    /// `AttributeProto.AttributeType`: the kind of the value.
     #[prost(int32, tag = "20")]
     pub r#type: i32,
 }
@@ -116,7 +116,7 @@ pub struct Tensor {
     pub data_type: i32,
     #[prost(string, tag = "8")]
     pub name: String,
-    /// Little-endian.
+    /// Values, little-endian.
     #[prost(bytes = "vec", tag = "9")]
     pub raw_data: Vec<u8>,
 }
@@ -142,7 +142,7 @@ pub struct ValueInfo {
 }
 
 impl ValueInfo {
-    /// Pictures in f32, `[batch, channels, height, width]`, of which only the channels are fixed.
+    /// The description of pictures in f32, `[batch, channels, height, width]`, of which only the channels are fixed.
     pub fn pictures(name: &str, channels: usize) -> ValueInfo {
         let free = |name: &str| Dimension { value: Some(DimensionValue::Param(name.to_owned())) };
         let fixed = Dimension { value: Some(DimensionValue::Value(channels as i64)) };

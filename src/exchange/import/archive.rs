@@ -15,26 +15,27 @@ use anyhow::{Context, Result, bail, ensure};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::pickle::{self, Value};
-use super::torch::{Contents, contents, contents_of_safetensors, may_name};
+use super::torch::{Contents, contents, may_name, safetensors_contents};
 use crate::base::files;
 use crate::base::words::shortened;
 use crate::checkpoint::{foreign, read_header};
 
-/// The longest description of tensors that is read. That of the authors' `unet_256`, with its optimiser, is 100 KB.
+/// Longest description of tensors that is read, in bytes. That of the authors' `unet_256`, with its optimiser, is 100
+/// KB.
 const LONGEST_PICKLE: u64 = 16 << 20;
 
 /// The number that the older form starts with.
 const MAGIC_NUMBER: i128 = 0x1950_a86a_20f9_469c_fc6c;
 
-/// Where the bytes of the storages are.
+/// Location of the bytes of the storages.
 #[derive(Debug)]
 pub enum Archive {
     Zip {
         zip: ZipArchive<File>,
-        /// The folder that all entries are in.
+        /// Folder of all entries.
         folder: String,
     },
-    /// One storage behind the other.
+    /// Storages one behind the other in the file.
     Flat {
         file: File,
         /// Start and length of each storage, in bytes.
@@ -42,7 +43,7 @@ pub enum Archive {
     },
 }
 
-/// Opens a file that `torch.save` has written, in either form, or one of safetensors, and says what is in it.
+/// Opens a file that `torch.save` has written, in either form, or one of safetensors, and lists its tensors.
 ///
 /// # Errors
 /// When it is none of them, asks for more than tensors, or is damaged.
@@ -67,9 +68,9 @@ pub fn open(path: &Path) -> Result<(Archive, Contents)> {
 
 fn open_safetensors(mut file: File, length: u64) -> Result<(Archive, Contents)> {
     let (header, start) = read_header(&mut file, length)?;
-    let (contents, places) = contents_of_safetensors(&header)?;
-    let place = |[from, to]: [usize; 2]| (start + from as u64, (to - from) as u64);
-    let storages = places.into_iter().map(|(name, ends)| (name, place(ends))).collect();
+    let (contents, ranges) = safetensors_contents(&header)?;
+    let extent = |[from, to]: [usize; 2]| (start + from as u64, (to - from) as u64);
+    let storages = ranges.into_iter().map(|(name, ends)| (name, extent(ends))).collect();
     Ok((Archive::Flat { file, storages }, contents))
 }
 
@@ -95,7 +96,7 @@ fn open_zip(mut file: File, length: u64) -> Result<(Archive, Contents)> {
     Ok((Archive::Zip { zip, folder }, contents))
 }
 
-/// True if a zip archive has the record that ends it, which a comment of up to 64 KiB may follow.
+/// True if a zip archive has the record that ends it. A comment of up to 64 KiB may follow that record.
 fn has_an_end(file: &mut File, length: u64) -> Result<bool> {
     const RECORD: u64 = 22;
     file.seek(SeekFrom::Start(length.saturating_sub(RECORD + u64::from(u16::MAX))))?;
@@ -138,7 +139,7 @@ fn open_legacy(mut file: File, length: u64) -> Result<(Archive, Contents)> {
     let keys = next()?;
     let Some(pickle::Object::List(keys)) = keys.object(keys.root) else { bail!("it lacks the list of its storages") };
 
-    let mut place = at as u64;
+    let mut offset = at as u64;
     let mut storages = HashMap::new();
     for key in keys {
         let Value::Text(key) = key else { bail!("the list of its storages is damaged") };
@@ -147,16 +148,16 @@ fn open_legacy(mut file: File, length: u64) -> Result<(Archive, Contents)> {
             .get(*key)
             .with_context(|| format!("nothing describes its storage {}", shortened(key)))?;
         let mut count = [0; 8];
-        file.seek(SeekFrom::Start(place))?;
+        file.seek(SeekFrom::Start(offset))?;
         file.read_exact(&mut count).context("it is cut short: get it again")?;
         let bytes = u64::from_le_bytes(count).checked_mul(*size as u64);
-        place += 8;
-        let end = bytes.and_then(|bytes| place.checked_add(bytes)).filter(|end| *end <= length);
+        offset += 8;
+        let end = bytes.and_then(|bytes| offset.checked_add(bytes)).filter(|end| *end <= length);
         let end = end.with_context(|| {
             format!("it is cut short: its storage {} goes on beyond its end, get it again", shortened(key))
         })?;
-        storages.insert((*key).to_owned(), (place, end - place));
-        place = end;
+        storages.insert((*key).to_owned(), (offset, end - offset));
+        offset = end;
     }
     Ok((Archive::Flat { file, storages }, contents))
 }

@@ -84,8 +84,8 @@ pub fn run(request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// Asserts that there is memory for the weights of `unet`, all of which are held before anything is written, and beside
-/// them for what the largest is read from and copied to.
+/// Asserts that there is memory for the weights of `unet`, all of which are held before anything is written, and for
+/// copies of the largest tensor.
 fn require_memory(unet: UNet) -> Result<()> {
     let counts = unet.specs().iter().map(Spec::count).collect::<Vec<_>>();
     let largest = counts.iter().max().copied().unwrap_or(0);
@@ -93,7 +93,7 @@ fn require_memory(unet: UNet) -> Result<()> {
     require(bytes as u64, "holding its weights", || "free memory, or import it on another machine".to_owned())
 }
 
-/// The generator among the tensors of a file, and what its header says of it if `export` has written it.
+/// The generator among the tensors of a file, and its description in the header if `export` has written it.
 ///
 /// # Errors
 /// When there is none that is known.
@@ -102,7 +102,7 @@ pub(super) fn generator<'a>(
     header: &HashMap<String, String>,
     running_stats: bool,
 ) -> Result<(Found<'a>, Option<About>)> {
-    if let Some(about) = About::of_weights(header)?
+    if let Some(about) = About::from_weights_strings(header)?
         && let Some(found) = recognise::exported(dicts, about.generator, running_stats)?
     {
         return Ok((found, Some(about)));
@@ -110,7 +110,7 @@ pub(super) fn generator<'a>(
     Ok((recognise::generator(dicts, running_stats)?, None))
 }
 
-/// The description of a generator from the file at `path`. Without a `direction` it is from A to B.
+/// The description of a generator from the file at `path`. The default `direction` is from A to B.
 pub(super) fn about(generator: UNet, path: &Path, direction: Option<Direction>) -> About {
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     About { generator, origin: Origin::Import { file, direction: direction.unwrap_or(Direction::AToB) } }

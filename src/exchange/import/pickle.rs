@@ -1,8 +1,8 @@
 //! Reads a Python pickle without executing it.
 //!
 //! A pickle is a program for a small stack machine, and two of its instructions together call any function of any
-//! Python module: who loads a foreign pickle with Python runs a foreign program. Here nothing is called. A function
-//! must be on the caller's list to be named at all, and a call of it stays a [record](Object::Call) of function and
+//! Python module: loading a foreign pickle with Python runs a foreign program. Here nothing is called. A function must
+//! be on the caller's list to be named at all, and a call of it stays a [record](Object::Call) of function and
 //! arguments.
 //!
 //! A file may be hostile in other ways. Objects refer to each other by number, so that no depth of nesting and no cycle
@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::base::words::shortened;
 
-/// One value; what has parts is an [`Object`].
+/// One value. A value with parts is an [`Object`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
     None,
@@ -31,16 +31,16 @@ pub enum Value<'a> {
 pub enum Object<'a> {
     Tuple(Vec<Value<'a>>),
     List(Vec<Value<'a>>),
-    /// Of a `dict` or an `OrderedDict`.
+    /// Entries of a `dict` or an `OrderedDict`.
     Dict(Vec<(Value<'a>, Value<'a>)>),
     /// A function or class, `module.name`.
     Global(String),
-    /// What a call would have made: the function and its arguments, both objects.
+    /// A call that was not made: the function and its arguments, both objects.
     Call {
         function: usize,
         arguments: Value<'a>,
     },
-    /// Something that lies outside of the pickle, by the name it has there.
+    /// An object outside of the pickle, by its name there.
     Persistent(Value<'a>),
 }
 
@@ -83,7 +83,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// The names of all that lies outside.
+    /// Names of all objects outside of the pickle.
     pub fn persistent_names(&self) -> impl Iterator<Item = Value<'a>> + '_ {
         self.objects.iter().filter_map(|object| match object {
             Object::Persistent(name) => Some(*name),
@@ -91,7 +91,7 @@ impl<'a> Pickle<'a> {
         })
     }
 
-    /// The name of the function and the arguments, if `value` is what a call would have made.
+    /// Function and arguments of a call, if `value` is one.
     pub fn call(&self, value: Value<'a>) -> Option<(&str, &[Value<'a>])> {
         match self.object(value) {
             Some(Object::Call { function, arguments }) => {
@@ -132,7 +132,7 @@ struct Machine<'a> {
     input: &'a [u8],
     at: usize,
     stack: Vec<Value<'a>>,
-    /// Heights of the stack.
+    /// Heights of the stack at its marks.
     marks: Vec<usize>,
     memo: HashMap<usize, Value<'a>>,
     objects: Vec<Object<'a>>,
@@ -237,12 +237,12 @@ impl<'a> Machine<'a> {
             }
             // BINPUT, LONG_BINPUT, MEMOIZE, BINGET, LONG_BINGET
             b'q' => {
-                let place = self.number(1)?;
-                self.memo.insert(place, self.top()?);
+                let index = self.number(1)?;
+                self.memo.insert(index, self.top()?);
             }
             b'r' => {
-                let place = self.number(4)?;
-                self.memo.insert(place, self.top()?);
+                let index = self.number(4)?;
+                self.memo.insert(index, self.top()?);
             }
             0x94 => drop(self.memo.insert(self.memo.len(), self.top()?)),
             b'h' => self.recall(1)?,
@@ -262,8 +262,8 @@ impl<'a> Machine<'a> {
                 let (arguments, function) = (self.pop()?, self.pop()?);
                 self.call(function, arguments)?;
             }
-            // The attributes of what lies under them: a state dict has `_metadata`, and tensors some hooks. Nobody
-            // asks.
+            // BUILD sets attributes (`_metadata` of a state dict, hooks of tensors) of the object under them on the
+            // stack. They are dropped.
             b'b' => {
                 self.pop()?;
                 self.top()?;
@@ -381,8 +381,8 @@ impl<'a> Machine<'a> {
     }
 
     fn recall(&mut self, width: usize) -> Result<()> {
-        let place = self.number(width)?;
-        let value = *self.memo.get(&place).context("it is damaged")?;
+        let index = self.number(width)?;
+        let value = *self.memo.get(&index).context("it is damaged")?;
         self.push(value);
         Ok(())
     }
@@ -457,9 +457,13 @@ mod tests {
 
     /// `pickle.dumps({"a": [1, -2, 300, 70000, 1.5], "b": (None, True, b"xy")}, protocol)`
     const PLAIN: [&[u8]; 3] = [
-        b"\x80\x02}q\x00(X\x01\x00\x00\x00aq\x01]q\x02(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\x00G?\xf8\x00\x00\x00\x00\x00\x00eX\x01\x00\x00\x00bq\x03N\x88c_codecs\nencode\nq\x04X\x02\x00\x00\x00xyq\x05X\x06\x00\x00\x00latin1q\x06\x86q\x07Rq\x08\x87q\tu.",
-        b"\x80\x03}q\x00(X\x01\x00\x00\x00aq\x01]q\x02(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\x00G?\xf8\x00\x00\x00\x00\x00\x00eX\x01\x00\x00\x00bq\x03N\x88C\x02xyq\x04\x87q\x05u.",
-        b"\x80\x04\x95.\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01a\x94]\x94(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\x00G?\xf8\x00\x00\x00\x00\x00\x00e\x8c\x01b\x94N\x88C\x02xy\x94\x87\x94u.",
+        b"\x80\x02}q\x00(X\x01\x00\x00\x00aq\x01]q\x02(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\x00G?\xf8\x00\x00\x00\
+          \x00\x00\x00eX\x01\x00\x00\x00bq\x03N\x88c_codecs\nencode\nq\x04X\x02\x00\x00\x00xyq\x05X\x06\x00\x00\x00lat\
+          in1q\x06\x86q\x07Rq\x08\x87q\tu.",
+        b"\x80\x03}q\x00(X\x01\x00\x00\x00aq\x01]q\x02(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\x00G?\xf8\x00\x00\x00\
+          \x00\x00\x00eX\x01\x00\x00\x00bq\x03N\x88C\x02xyq\x04\x87q\x05u.",
+        b"\x80\x04\x95.\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01a\x94]\x94(K\x01J\xfe\xff\xff\xffM,\x01Jp\x11\x01\x00\
+          G?\xf8\x00\x00\x00\x00\x00\x00e\x8c\x01b\x94N\x88C\x02xy\x94\x87\x94u.",
     ];
 
     #[test]
@@ -489,7 +493,7 @@ mod tests {
                 for bit in 0..8 {
                     let mut bytes = bytes.to_vec();
                     bytes[at] ^= 1 << bit;
-                    // Any answer will do.
+                    // Any result will do.
                     let _ = read(&bytes);
                 }
             }

@@ -1,8 +1,8 @@
-//! Which generator a file holds, read off the names and shapes of its tensors.
+//! Recognition of the generator in a file, by the names and shapes of its tensors.
 //!
-//! Each published implementation has a tensor that no other has. From there width, channels and depth can be counted,
-//! and what remains (norm, last layer, skip connections) is tried: the description whose list of parameters agrees with
-//! the file is the right one.
+//! Each published implementation has a tensor that no other has. From there width, channels and depth can be counted.
+//! The rest (norm, last layer, skip connections) is tried: the description whose list of parameters agrees with the
+//! file is the right one.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,11 @@ use super::torch::{StateDict, TorchTensor};
 use crate::base::words::shortened;
 use crate::gan::{LastLayer, Norm, Recipe, Skips, UNet, Way};
 
-/// Prefixes in prefixes that are looked behind: `module.`, `_orig_mod.`, `netG.` and whatever else wraps a module.
+/// Depth of nested prefixes that are looked behind: `module.`, `_orig_mod.`, `netG.` and others of modules that wrap a
+/// module.
 const MOST_PREFIXES: usize = 3;
 
-/// How many problems or names an error lists.
+/// Number of problems or names that an error lists.
 const LISTED: usize = 4;
 
 /// A generator in a file.
@@ -23,7 +24,7 @@ const LISTED: usize = 4;
 pub struct Found<'a> {
     pub unet: UNet,
     pub dict: &'a StateDict,
-    /// What stands in front of the names of its tensors.
+    /// Prefix of the names of its tensors.
     pub prefix: String,
 }
 
@@ -33,13 +34,13 @@ pub struct Found<'a> {
 /// # Errors
 /// When there is none, with what there is instead, or it differs from the published ones.
 pub fn generator(dicts: &[StateDict], running_stats: bool) -> Result<Found<'_>> {
-    let seen = Seen::of(dicts);
-    if let Some(Start { dict, prefix, recipe }) = seen.generators.into_iter().next() {
+    let networks = Networks::find(dicts);
+    if let Some(Start { dict, prefix, recipe }) = networks.generators.into_iter().next() {
         let unet = describe(&dict.under(&prefix), recipe, running_stats)?;
         return Ok(Found { unet, dict, prefix });
     }
     ensure!(
-        seen.discriminators.is_empty(),
+        networks.discriminators.is_empty(),
         "it holds a discriminator and no generator: give the file of the generator (*_net_G.pth, or what export writes \
          without --network discriminator)"
     );
@@ -47,8 +48,9 @@ pub fn generator(dicts: &[StateDict], running_stats: bool) -> Result<Found<'_>> 
         dicts.iter().flat_map(|dict| dict.tensors.keys()).take(LISTED).map(|name| shortened(name)).collect();
     ensure!(!names.is_empty(), "it holds no tensors of real numbers");
     bail!(
-        "it holds no generator that pixtape knows: looked for down1.model.0.weight (GeneratorUNet), down_1_C64.model.0.weight \
-         (BlockCK) or model.model.0.weight (the authors' unet_256 and unet_128); its first names are {}",
+        "it holds no generator that pixtape knows: looked for down1.model.0.weight (GeneratorUNet), \
+         down_1_C64.model.0.weight (BlockCK) or model.model.0.weight (the authors' unet_256 and unet_128); its first \
+         names are {}",
         names.join(", ")
     );
 }
@@ -59,8 +61,8 @@ pub fn generator(dicts: &[StateDict], running_stats: bool) -> Result<Found<'_>> 
 /// # Errors
 /// When it begins so and differs.
 pub fn exported(dicts: &[StateDict], unet: UNet, running_stats: bool) -> Result<Option<Found<'_>>> {
-    let seen = Seen::of(dicts);
-    let Some(Start { dict, .. }) = seen.generators.iter().find(|start| start.prefix.is_empty()) else {
+    let networks = Networks::find(dicts);
+    let Some(Start { dict, .. }) = networks.generators.iter().find(|start| start.prefix.is_empty()) else {
         return Ok(None);
     };
     let problems = problems(unet, &dict.under(""), running_stats);
@@ -68,15 +70,15 @@ pub fn exported(dicts: &[StateDict], unet: UNet, running_stats: bool) -> Result<
     Ok(Some(Found { unet, dict, prefix: String::new() }))
 }
 
-/// True if a file holds a generator, whatever the rest of it is like.
+/// True if a file holds a generator, even one that cannot be used.
 pub fn has_generator(dicts: &[StateDict]) -> bool {
-    !Seen::of(dicts).generators.is_empty()
+    !Networks::find(dicts).generators.is_empty()
 }
 
-/// The tensors of the first discriminator in a file, by the names that the discriminator gives them, with those in the
-/// file. Nothing if there is none.
+/// The tensors of the first discriminator in a file: the discriminator's name for each, the name in the file, and the
+/// tensor. Empty if there is none.
 pub fn discriminator(dicts: &[StateDict]) -> Vec<(String, String, &TorchTensor)> {
-    let Some((dict, prefix)) = Seen::of(dicts).discriminators.into_iter().next() else { return Vec::new() };
+    let Some((dict, prefix)) = Networks::find(dicts).discriminators.into_iter().next() else { return Vec::new() };
     let stored = [".running_mean", ".running_var", ".num_batches_tracked"];
     let tensors = dict.under(&prefix).into_iter().filter(|(name, _)| !stored.iter().any(|end| name.ends_with(end)));
     tensors.map(|(name, tensor)| (name.to_owned(), format!("{prefix}{name}"), tensor)).collect()
@@ -91,7 +93,7 @@ impl StateDict {
 }
 
 impl<'a> Found<'a> {
-    /// The tensor that the generator calls `name`, with its name in the file.
+    /// The tensor of the generator's parameter `name`, with its name in the file.
     pub fn tensor(&self, name: &str) -> Option<(String, &'a TorchTensor)> {
         let names = [Some(name.to_owned()), other_name(name)];
         names.into_iter().flatten().find_map(|name| {
@@ -101,7 +103,7 @@ impl<'a> Found<'a> {
         })
     }
 
-    /// What it is, for a sentence.
+    /// A description for a sentence.
     pub fn describe(&self) -> String {
         let UNet { recipe, input_channels, output_channels, width, depth, .. } = self.unet;
         let recipe = match recipe {
@@ -109,19 +111,20 @@ impl<'a> Found<'a> {
             Recipe::BlockCk => "block-ck",
             Recipe::Isola => "isola",
         };
-        let (outer, inner) = (shortened(&self.dict.place), shortened(&self.prefix));
-        let place = match (&*outer, &*inner) {
+        let (outer, inner) = (shortened(&self.dict.path), shortened(&self.prefix));
+        let location = match (&*outer, &*inner) {
             ("", "") => String::new(),
             ("", inner) | (inner, "") => format!(", found under {}", inner.trim_end_matches('.')),
             (outer, inner) => format!(", found under {outer}.{}", inner.trim_end_matches('.')),
         };
         format!(
-            "generator of {recipe}, {input_channels} to {output_channels} channels, width {width}, depth {depth}{place}"
+            "generator of {recipe}, {input_channels} to {output_channels} channels, width {width}, depth \
+             {depth}{location}"
         )
     }
 }
 
-/// Where a generator starts.
+/// A generator in a dictionary: the prefix of its names, and its recipe.
 struct Start<'a> {
     dict: &'a StateDict,
     prefix: String,
@@ -129,20 +132,20 @@ struct Start<'a> {
 }
 
 #[derive(Default)]
-struct Seen<'a> {
+struct Networks<'a> {
     generators: Vec<Start<'a>>,
-    /// The dictionaries they are in, and what stands in front of their names.
+    /// Dictionary and prefix of each discriminator.
     discriminators: Vec<(&'a StateDict, String)>,
 }
 
-impl<'a> Seen<'a> {
-    fn of(dicts: &'a [StateDict]) -> Seen<'a> {
-        let mut seen = Seen::default();
-        dicts.iter().for_each(|dict| seen.look(dict, "", 0));
-        seen
+impl<'a> Networks<'a> {
+    fn find(dicts: &'a [StateDict]) -> Networks<'a> {
+        let mut networks = Networks::default();
+        dicts.iter().for_each(|dict| networks.look(dict, "", 0));
+        networks
     }
 
-    /// Notes the networks among the tensors whose names begin with `prefix`, and with more in front.
+    /// Adds the networks among the tensors whose names begin with `prefix`, also behind longer prefixes.
     fn look(&mut self, dict: &'a StateDict, prefix: &str, prefixes: usize) {
         let tensors = dict.under(prefix);
         if let Some(recipe) = recipe(&tensors) {
@@ -181,7 +184,7 @@ fn first_convolution<'a>(tensors: &BTreeMap<&'a str, &'a TorchTensor>) -> Option
     })
 }
 
-/// What copies of GeneratorUNet that end in a transposed convolution call it.
+/// The name of a parameter in copies of GeneratorUNet that end in a transposed convolution.
 fn other_name(name: &str) -> Option<String> {
     Some(format!("final.0.{}", name.strip_prefix("final.2.")?))
 }
@@ -223,13 +226,13 @@ fn listed(problems: &[String]) -> String {
 /// One more than any generator may have, so that a deeper one is refused for its depth.
 const MOST_LEVELS: usize = 13;
 
-/// What names and counts leave open, the published choices first.
+/// The generators that have the names and counts of `unet`, the published choices first.
 fn variants(unet: UNet) -> impl Iterator<Item = UNet> {
     let last_layers = match unet.last_layer {
         LastLayer::Resize => [LastLayer::Resize, LastLayer::Transposed],
         LastLayer::Transposed => [LastLayer::Transposed, LastLayer::Resize],
     };
-    // Biases everywhere could be those of a generator without norms, but of the published ones none is.
+    // Biases everywhere could be those of a generator without norms, but no published one is without.
     [Norm::Instance, Norm::InstanceAffine].into_iter().flat_map(move |norm| {
         last_layers.into_iter().flat_map(move |last_layer| {
             [Skips::Unet, Skips::EncoderDecoder].into_iter().map(move |skips| UNet { norm, last_layer, skips, ..unet })
@@ -237,7 +240,7 @@ fn variants(unet: UNet) -> impl Iterator<Item = UNet> {
     })
 }
 
-/// Where the tensors differ from the parameters of `unet`.
+/// Differences between the tensors and the parameters of `unet`.
 fn problems(unet: UNet, tensors: &BTreeMap<&str, &TorchTensor>, running_stats: bool) -> Vec<String> {
     let mut problems = Vec::new();
     let mut unexplained = tensors.clone();
@@ -261,7 +264,7 @@ fn problems(unet: UNet, tensors: &BTreeMap<&str, &TorchTensor>, running_stats: b
         }
         let bias = format!("{}.bias", unet.conv_name(way, level));
         if running_stats || (unet.is_normed(way, level) && unet.norm.cancels_bias()) {
-            // Folded, or taken away again by the norm behind it.
+            // The bias is folded, or cancelled by the norm behind it.
             unexplained.remove(bias.as_str());
         } else if unet.norm.is_affine() && unexplained.remove(bias.as_str()).is_some() {
             problems.push(format!("has {bias} beside a batch norm, which only --running-stats can take"));
@@ -279,7 +282,7 @@ mod tests {
 
     fn dict(unet: UNet, prefix: &str) -> StateDict {
         let named = |spec: Spec| (format!("{prefix}{}", spec.name), TorchTensor::of_shape(spec.torch_shape()));
-        StateDict { place: String::new(), tensors: unet.specs().into_iter().map(named).collect() }
+        StateDict { path: String::new(), tensors: unet.specs().into_iter().map(named).collect() }
     }
 
     fn error(dict: StateDict) -> String {
@@ -321,7 +324,7 @@ mod tests {
         let discriminator = TorchTensor::of_shape(vec![64, 6, 4, 4]);
         both.tensors.insert("discriminator.model.0.weight".into(), discriminator.clone());
         assert_eq!(generator(&[both], false).unwrap().prefix, "netG.module.");
-        let alone = StateDict { place: "d".into(), tensors: [("module.model.0.weight".into(), discriminator)].into() };
+        let alone = StateDict { path: "d".into(), tensors: [("module.model.0.weight".into(), discriminator)].into() };
         assert!(error(alone).contains("a discriminator and no generator"));
     }
 
@@ -329,7 +332,7 @@ mod tests {
     fn other_networks_are_refused_with_what_they_have() {
         let other = [("conv1.weight", vec![64, 3, 7, 7]), ("fc.bias", vec![10])];
         let tensors = other.map(|(name, shape)| (name.to_owned(), TorchTensor::of_shape(shape)));
-        let error_of = error(StateDict { place: String::new(), tensors: tensors.into() });
+        let error_of = error(StateDict { path: String::new(), tensors: tensors.into() });
         assert!(error_of.contains("looked for down1.model.0.weight"), "{error_of}");
         assert!(error_of.ends_with("its first names are conv1.weight, fc.bias"), "{error_of}");
 
@@ -346,7 +349,7 @@ mod tests {
         assert!(error(dict(UNet { depth: 13, ..UNet::published(Recipe::Isola) }, "")).contains("depth 13"));
     }
 
-    /// Whoever casts a whole state_dict casts the counters in it too.
+    /// Casting a whole state_dict casts the counters in it too.
     #[test]
     fn what_a_batch_norm_has_stored_may_be_of_any_type() {
         let unet = UNet { depth: 5, norm: Norm::InstanceAffine, ..UNet::published(Recipe::Isola) };

@@ -1,5 +1,4 @@
-//! The tensors of a file by name, in the dictionaries they stand in: what PyTorch's pickles say, or a safetensors
-//! header.
+//! The tensors of a file by name, and the dictionaries that hold them, from PyTorch's pickles or a safetensors header.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -12,11 +11,11 @@ use super::archive::{self, Archive};
 use super::pickle::{Object, Pickle, Value};
 use crate::base::words::shortened;
 
-/// More tensors than a file of a network, its averages and its optimiser has.
+/// Most tensors in a file: more than a network, its averages and its optimiser have.
 const MOST_TENSORS: usize = 100_000;
 const LONGEST_NAME: usize = 1000;
 const MOST_DIMENSIONS: usize = 8;
-/// Dictionaries in dictionaries that are looked into.
+/// Depth of nested dictionaries that are looked into.
 const DEEPEST: usize = 4;
 
 /// The type of a tensor's elements.
@@ -26,7 +25,7 @@ pub enum Dtype {
     Bf16,
     F32,
     F64,
-    /// Of this many bytes. None is a weight: a batch norm counts its batches.
+    /// An integer of this many bytes. No weight is one: a batch norm counts its batches.
     Integer(usize),
 }
 
@@ -45,8 +44,8 @@ impl Dtype {
         })
     }
 
-    /// `None` of what no network is stored in.
-    fn of_safetensors(dtype: safetensors::Dtype) -> Option<Dtype> {
+    /// `None` for a type that no network is stored in.
+    fn from_safetensors(dtype: safetensors::Dtype) -> Option<Dtype> {
         use safetensors::Dtype as Stored;
         Some(match dtype {
             Stored::F16 => Dtype::F16,
@@ -85,12 +84,12 @@ impl Dtype {
     }
 }
 
-/// A tensor, by where its elements lie.
+/// A tensor, described by its storage and the offset and strides of its elements in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TorchTensor {
     storage: String,
     dtype: Dtype,
-    /// In elements, as are the strides.
+    /// Offset of the first element, counted in elements, as the strides are.
     offset: usize,
     pub shape: Vec<usize>,
     strides: Vec<usize>,
@@ -111,7 +110,7 @@ impl TorchTensor {
         TorchTensor { storage: String::new(), dtype: Dtype::F32, offset: 0, strides: vec![0; shape.len()], shape }
     }
 
-    /// The elements of the storage up to the last one of this tensor, or `None` beyond all numbers.
+    /// The number of elements of the storage up to the last one of this tensor, or `None` if it overflows.
     fn end(&self) -> Option<usize> {
         if self.shape.contains(&0) {
             return Some(0);
@@ -127,23 +126,23 @@ impl TorchTensor {
 /// The tensors of one dictionary.
 #[derive(Clone, Debug)]
 pub struct StateDict {
-    /// The keys that lead to it, with dots between; empty for the whole file.
-    pub place: String,
+    /// Keys that lead to it, joined by dots; empty for the whole file.
+    pub path: String,
     pub tensors: BTreeMap<String, TorchTensor>,
 }
 
-/// What a file holds.
+/// The tensors of a file.
 #[derive(Debug)]
 pub struct Contents {
     /// The dictionaries with tensors of real numbers, in the order of the file.
     pub dicts: Vec<StateDict>,
     /// Bytes of an element of each storage.
     pub element_sizes: HashMap<String, usize>,
-    /// The strings of a safetensors header beside its tensors.
+    /// Strings of a safetensors header beside its tensors.
     pub about: HashMap<String, String>,
 }
 
-/// What a pickle of tensors may name.
+/// True for the functions and classes that a pickle of tensors may name.
 pub fn may_name(name: &str) -> bool {
     const FUNCTIONS: [&str; 4] = [
         "torch._utils._rebuild_tensor",
@@ -159,7 +158,7 @@ pub fn may_name(name: &str) -> bool {
 /// # Errors
 /// When one is not as PyTorch writes them.
 pub fn contents(pickle: &Pickle) -> Result<Contents> {
-    // All of them, also of tensors that are of no interest: in the older form they lie one behind the other.
+    // Sizes of all storages, also of those without interest: in the older form they lie one behind the other.
     let mut element_sizes = HashMap::new();
     for name in pickle.persistent_names() {
         let (key, dtype, _) = storage(pickle, name)?;
@@ -170,12 +169,12 @@ pub fn contents(pickle: &Pickle) -> Result<Contents> {
     Ok(Contents { dicts: finder.dicts, element_sizes, about: HashMap::new() })
 }
 
-/// The tensors of a safetensors file, each a storage of its own, with the bytes where that starts and ends behind the
-/// header.
+/// The tensors of a safetensors file, each a storage of its own, and the bytes behind the header where each storage
+/// starts and ends.
 ///
 /// # Errors
 /// When one is of a type that is not read.
-pub fn contents_of_safetensors(header: &Metadata) -> Result<(Contents, HashMap<String, [usize; 2]>)> {
+pub fn safetensors_contents(header: &Metadata) -> Result<(Contents, HashMap<String, [usize; 2]>)> {
     let mut tensors = BTreeMap::new();
     let mut storages = HashMap::new();
     ensure!(header.tensors().len() <= MOST_TENSORS, "it has more than {MOST_TENSORS} tensors");
@@ -187,7 +186,7 @@ pub fn contents_of_safetensors(header: &Metadata) -> Result<(Contents, HashMap<S
             shortened(&name),
             info.shape.len()
         );
-        let dtype = Dtype::of_safetensors(info.dtype);
+        let dtype = Dtype::from_safetensors(info.dtype);
         let dtype = dtype.with_context(|| {
             format!("its tensor {} is of type {}, which is not read: convert it to F32", shortened(&name), info.dtype)
         })?;
@@ -197,7 +196,7 @@ pub fn contents_of_safetensors(header: &Metadata) -> Result<(Contents, HashMap<S
         storages.insert(name.clone(), [info.data_offsets.0, info.data_offsets.1]);
         tensors.insert(name.clone(), TorchTensor::contiguous(name, dtype, info.shape.clone()));
     }
-    let dicts = if tensors.is_empty() { Vec::new() } else { vec![StateDict { place: String::new(), tensors }] };
+    let dicts = if tensors.is_empty() { Vec::new() } else { vec![StateDict { path: String::new(), tensors }] };
     let about = header.metadata().clone().unwrap_or_default();
     Ok((Contents { dicts, element_sizes: HashMap::new(), about }, storages))
 }
@@ -210,8 +209,8 @@ struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
-    /// Takes the tensors of the dictionary `value` and of those in it.
-    fn find(&mut self, place: &str, value: Value<'a>, depth: usize) -> Result<()> {
+    /// Collects the tensors of the dictionary `value` and of the dictionaries in it. `path` leads to `value`.
+    fn find(&mut self, path: &str, value: Value<'a>, depth: usize) -> Result<()> {
         let Value::Object(number) = value else { return Ok(()) };
         let Some(items) = self.pickle.dict(value).filter(|_| depth < DEEPEST && self.seen.insert(number)) else {
             return Ok(());
@@ -231,18 +230,18 @@ impl<'a> Finder<'a> {
             }
         }
         if !tensors.is_empty() {
-            self.dicts.push(StateDict { place: place.to_owned(), tensors });
+            self.dicts.push(StateDict { path: path.to_owned(), tensors });
         }
         for (key, value) in items {
             if let Value::Text(key) = *key {
-                let inner = if place.is_empty() { key.to_owned() } else { format!("{place}.{key}") };
+                let inner = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
                 self.find(&inner, *value, depth + 1)?;
             }
         }
         Ok(())
     }
 
-    /// The tensor that `value` is, if it is one.
+    /// The tensor in `value`, if it is one.
     fn tensor(&self, value: Value<'a>) -> Result<Option<TorchTensor>> {
         let Some((function, arguments)) = self.pickle.call(value) else { return Ok(None) };
         let arguments = match (function, arguments) {
@@ -302,7 +301,7 @@ pub struct TorchFile {
     path: PathBuf,
     archive: Archive,
     pub dicts: Vec<StateDict>,
-    /// The strings of a safetensors header beside its tensors.
+    /// Strings of a safetensors header beside its tensors.
     pub about: HashMap<String, String>,
 }
 
@@ -326,7 +325,7 @@ impl TorchFile {
             let end = tensor.end().and_then(|end| end.checked_mul(size)).context("it ends beyond all numbers")?;
             let storage = self.archive.storage(&tensor.storage, end as u64)?;
             let count = tensor.shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
-            // A tensor that shows the same element many times could be of any size.
+            // A tensor that repeats one element many times could be of any size.
             let count = count.filter(|count| *count > 0 && *count <= storage.len() / size);
             let count = count.context("it has no elements, or more than its storage")?;
             let mut values = Vec::with_capacity(count);
@@ -359,7 +358,7 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import").join(format!("{name}.pth"))
     }
 
-    /// Everything that a file holds, if it can be read to its end.
+    /// All tensors of a file, if it can be read to its end.
     fn read_all(path: &Path) -> Result<Vec<(String, Vec<f32>)>> {
         let mut file = TorchFile::open(path)?;
         let tensors: Vec<_> = file.dicts.iter().flat_map(|dict| dict.tensors.clone()).collect();
@@ -368,7 +367,7 @@ mod tests {
 
     #[test]
     fn both_forms_and_all_types_are_read() {
-        for (name, place, tensors) in [
+        for (name, path, tensors) in [
             ("isola-batch", "", 39),
             ("pytorch-gan", "", 11),
             ("pytorch-gan-batch", "", 39),
@@ -376,7 +375,7 @@ mod tests {
             ("discriminator", "", 9),
         ] {
             let file = TorchFile::open(&fixture(name)).unwrap();
-            assert_eq!(file.dicts[0].place, place, "{name}");
+            assert_eq!(file.dicts[0].path, path, "{name}");
             assert_eq!(file.dicts[0].tensors.len(), tensors, "{name}");
             for (tensor, values) in read_all(&fixture(name)).unwrap() {
                 assert!(values.iter().all(|x| x.is_finite() && x.abs() < 8.0), "{name}: {tensor}");
@@ -392,7 +391,7 @@ mod tests {
             let whole = fs::read(fixture(name)).unwrap();
             fs::write(&path, &whole).unwrap();
             let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-            // Everywhere in what describes the tensors, here and there in their numbers.
+            // Bytes of the description of the tensors are changed everywhere, bytes of their values in a few spots.
             assert!(read_all(&path).is_ok(), "{name}");
             let lengths = (0..whole.len()).filter(|&at| at < 3000 || at + 3000 > whole.len() || at % 97 == 0);
             for length in lengths.rev() {
@@ -402,7 +401,7 @@ mod tests {
         }
     }
 
-    /// Every bit of what describes the tensors, one at a time. Some flips only change a number or a name.
+    /// Flips every bit of the description of the tensors, one at a time. Some flips only change a number or a name.
     #[test]
     fn a_garbled_file_is_no_panic() {
         let folder = tempfile::tempdir().unwrap();

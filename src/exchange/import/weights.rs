@@ -1,4 +1,4 @@
-//! From the tensors of a file to those of a checkpoint.
+//! Weights of a checkpoint from the tensors of a file.
 //!
 //! A batch norm that sees one image at a time, with its own mean and variance, is an instance norm with gain and bias.
 //! Used with the statistics that it stored in training, it is a multiplication and an addition, `y = g (x - m) / sqrt(v
@@ -12,7 +12,7 @@ use crate::gan::{Norm, Spec, UNet, Way};
 
 type Named = Vec<(TensorSpec, Vec<f32>)>;
 
-/// What becomes of the norms, for a line of its own.
+/// A line that says how the norms were imported.
 pub fn describe(norm: Norm, running_stats: bool) -> &'static str {
     match (norm, running_stats) {
         (_, true) => "Norms: the statistics stored in training, folded into the convolutions",
@@ -23,7 +23,7 @@ pub fn describe(norm: Norm, running_stats: bool) -> &'static str {
     }
 }
 
-/// The parameters of `unet`, which `read` knows by name.
+/// The parameters of `unet`, unchanged; `read` gives a tensor by its name.
 ///
 /// # Errors
 /// When the file is damaged.
@@ -35,7 +35,7 @@ pub fn as_they_are(unet: UNet, mut read: impl FnMut(&str) -> Result<Option<Vec<f
     unet.specs().into_iter().map(take).collect()
 }
 
-/// The generator without norms that computes what `unet` does with its stored statistics, and its parameters.
+/// The generator without norms that computes what `unet` computes with its stored statistics, and its parameters.
 ///
 /// # Errors
 /// When it has stored none, or the file is damaged.

@@ -2,16 +2,16 @@
 
 use crate::base::bytes::{ByteSize, MIB};
 
-/// One of them: side-by-side JPEGs in NAME/train, NAME/val and, for some, NAME/test.
+/// A data set: side-by-side JPEGs in NAME/train, NAME/val and, for some, NAME/test.
 pub struct Archive {
     pub name: &'static str,
-    /// Of the download, as its server lists it, which rounds.
+    /// Size of the download, as its server lists it, rounded.
     mebibytes: u64,
-    /// For training.
+    /// Number of training pairs.
     pairs: &'static str,
-    /// What is in the left and in the right half.
+    /// Contents of the left and of the right half.
     halves: &'static str,
-    /// That of the paper.
+    /// Direction of the paper.
     pub direction: &'static str,
     terms: &'static str,
 }
@@ -88,7 +88,7 @@ impl Archive {
         ByteSize(self.mebibytes * MIB)
     }
 
-    /// The bound on the download: its size, and room for a new edition.
+    /// The bound on the download: its size, and a reserve for a later edition.
     pub fn max_download(&self) -> ByteSize {
         ByteSize(self.size().0 / 2 * 3 + 64 * MIB)
     }

@@ -1,4 +1,4 @@
-//! A file over HTTP, however often the connection breaks.
+//! Download of a file over HTTP, resumed as often as the connection breaks.
 //!
 //! The bytes that have arrived lie in a file of their own, and beside it the server's word for this version of the
 //! file: its entity tag or its date, and the length of the whole. A later request asks for the rest on the condition
@@ -24,28 +24,28 @@ use crate::base::bytes::ByteSize;
 use crate::base::files::{read_text, with_ending};
 use crate::base::progress::{Progress, say};
 
-/// Attempts in a row that bring nothing new.
+/// Attempts in a row without a new byte after which the download fails.
 const ATTEMPTS: u32 = 5;
 
-/// Before the second attempt; twice as long before each later one.
+/// Pause before the second attempt; it doubles for each later one.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// For a connection and for each read: a server that says nothing for so long is gone.
+/// Timeout of a connection, and of each read.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// A download that may not be complete: a file, and what is known of it in another beside it.
+/// A download that may not be complete: a file, and a note on its origin in another file beside it.
 pub struct Partial {
     path: PathBuf,
     about: PathBuf,
 }
 
-/// Which version of which file the bytes are of.
+/// Origin of the bytes: the file and its version.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct About {
     url: String,
     /// The entity tag, else the date, as the server wrote it.
     version: String,
-    /// The length of the whole, where the server said it.
+    /// Length of the whole file, if the server gave it.
     total: Option<u64>,
 }
 
@@ -59,10 +59,10 @@ impl Partial {
         &self.path
     }
 
-    /// Deletes it.
+    /// Deletes the file and its note.
     ///
     /// # Errors
-    /// When it is there and stays there.
+    /// When one is there and cannot be deleted.
     pub fn remove(&self) -> Result<()> {
         for path in [&self.path, &self.about] {
             match fs::remove_file(path) {
@@ -84,14 +84,14 @@ impl Partial {
         fs::metadata(&self.path).map_or(0, |file| file.len())
     }
 
-    /// The number of bytes there are of the file at `url`, and what is known of it.
+    /// The number of bytes that are there of the file at `url`, and the note on them.
     fn begun(&self, url: &str) -> Option<(u64, About)> {
-        // An unreadable note is none: the download begins anew.
+        // An unreadable note counts as none: the download starts over.
         let about: About = toml::from_str(&read_text(&self.about).ok()?).ok()?;
         (about.url == url && self.len() > 0).then(|| (self.len(), about))
     }
 
-    /// An empty file for `version`, or for one that the server has no word for.
+    /// An empty file for `version`, or for a file to which the server gives no version.
     fn restart(&self, url: &str, version: Option<String>, total: Option<u64>) -> Result<File> {
         self.remove()?;
         let cannot = || format!("cannot write {}", self.path.display());
@@ -107,7 +107,7 @@ impl Partial {
     }
 }
 
-/// Why an attempt failed.
+/// The reason why an attempt failed.
 enum Failure {
     /// Another attempt may succeed.
     Passing(anyhow::Error),
@@ -116,7 +116,7 @@ enum Failure {
     Final(anyhow::Error),
 }
 
-/// The file at the server is not the one that was begun.
+/// Message for a file that has changed on the server since the download was begun.
 const CHANGED: &str = "the server has another file by now";
 
 impl From<anyhow::Error> for Failure {
@@ -125,18 +125,18 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// Downloads `url` into `partial`, which is complete in the end, and at most `most` bytes. `what` is said to whoever
-/// watches.
+/// Downloads `url` into `partial`, which is complete in the end, and at most `most` bytes. `what` names the download on
+/// the terminal.
 ///
 /// # Errors
 /// When the server refuses, the file is larger than `most`, several attempts in a row bring nothing new, or the file
-/// cannot be written. What has arrived stays, for the next time.
+/// cannot be written. The bytes that have arrived are kept for the next call.
 pub fn download(url: &str, partial: &Partial, what: &str, most: ByteSize) -> Result<()> {
     let is_web = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme));
     ensure!(is_web, "{url} is no address that begins with https:// or http://");
     let agent = Agent::config_builder()
         .http_status_as_error(false)
-        // No detour of a safe address over an unsafe one.
+        // A redirect must not lead from https to http.
         .https_only(url.starts_with("https://"))
         .timeout_connect(Some(SILENCE))
         .timeout_recv_response(Some(SILENCE))
@@ -153,7 +153,7 @@ pub fn download(url: &str, partial: &Partial, what: &str, most: ByteSize) -> Res
             Err(Failure::StartOver(why)) => {
                 partial.remove()?;
                 longest = 0;
-                // Mirrors of two versions behind one address could go on like this for ever.
+                // Mirrors with different versions behind one address could cause restarts without end.
                 restarts += 1;
                 ensure!(
                     restarts < ATTEMPTS,
@@ -210,7 +210,7 @@ fn attempt(agent: &Agent, url: &str, partial: &Partial, what: &str, most: ByteSi
             let file = OpenOptions::new().append(true).open(&partial.path);
             (file.with_context(|| format!("cannot write {}", partial.path.display()))?, have, total)
         }
-        // There is no rest: all of it had arrived, unless the file is another by now.
+        // There is no rest: either all of it had arrived, or the file has changed.
         (StatusCode::RANGE_NOT_SATISFIABLE, Some((have, about))) => {
             let total = content_range(headers).1;
             if total == Some(have) && !about.is_other(headers, total) {
@@ -234,7 +234,7 @@ fn attempt(agent: &Agent, url: &str, partial: &Partial, what: &str, most: ByteSi
 }
 
 impl About {
-    /// True if a part that comes with `headers`, of a whole of `total` bytes, is of another version than this.
+    /// True if a part that comes with `headers`, of a file of `total` bytes, is of another version than this one.
     fn is_other(&self, headers: &HeaderMap, total: Option<u64>) -> bool {
         let word = if self.version.starts_with('"') { header::ETAG } else { header::LAST_MODIFIED };
         let is_other_version = text(headers, word).is_some_and(|found| found.trim_start_matches("W/") != self.version);
@@ -248,8 +248,8 @@ fn too_large(how: &str, most: ByteSize) -> Failure {
     ))
 }
 
-/// Appends the body of `response` to `file`, which is that of `partial`. False if there are more than `most` bytes, of
-/// which so many are written.
+/// Appends the body of `response` to `file`, the file of `partial`. False if there are more than `most` bytes; `most`
+/// of them are written.
 fn receive(
     response: Response<Body>,
     file: &mut File,
@@ -276,7 +276,8 @@ fn receive(
     }
 }
 
-/// Why no answer came: another attempt may get one, unless the address or the server's certificate is at fault.
+/// The failure behind an error without an answer. Another attempt may succeed, unless the address or the server's
+/// certificate is at fault.
 fn failed(url: &str, error: ureq::Error) -> Failure {
     use ureq::Error::{BodyStalled, ConnectProxyFailed, ConnectionFailed, Io, Protocol, Timeout};
     let passes = match &error {
@@ -293,12 +294,13 @@ fn failed(url: &str, error: ureq::Error) -> Failure {
 
 fn may_pass(error: &std::io::Error) -> bool {
     use ErrorKind::{InvalidData, InvalidInput, PermissionDenied, Unsupported};
-    // The standard library has no kind for names: there is no such name, or nobody could be asked.
+    // The standard library has no kind for a failed name lookup, which may mean that the name does not exist or that no
+    // name server answered.
     let text = error.to_string();
     if text.contains("failed to lookup address") {
         return text.contains("Temporary") || text.contains("Try again");
     }
-    // Refusals of TLS, as of a certificate, are invalid data.
+    // Failures of TLS, such as a bad certificate, have the kind InvalidData.
     ![InvalidData, InvalidInput, PermissionDenied, Unsupported].contains(&error.kind())
 }
 
@@ -317,7 +319,7 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The server's word for this version of the file. A weak tag, which begins with W, promises no equal bytes.
+/// The version of the file by the server's headers. A weak tag, which begins with W, does not promise equal bytes.
 fn version(headers: &HeaderMap) -> Option<String> {
     let tag = text(headers, header::ETAG).filter(|tag| tag.starts_with('"'));
     tag.or_else(|| text(headers, header::LAST_MODIFIED)).map(str::to_owned)

@@ -1,7 +1,7 @@
-//! `pixtape data fetch`: a public data set from its archive to a folder to train on.
+//! `pixtape data fetch`: from the archive of a public data set to a folder to train on.
 //!
-//! Downloaded, checked, unpacked: each is done when the one before is, and each that is stopped is taken up where it
-//! makes sense. The download goes on where it was, the unpacking begins anew, and the folder gets its name at the end.
+//! The archive is downloaded, checked and unpacked, in this order. A download that was stopped is resumed, unpacking
+//! begins anew, and the folder gets its name at the end.
 
 mod archives;
 mod download;
@@ -46,7 +46,7 @@ pub struct Request {
 /// The bound on the download of a data set that is not listed here.
 const MAX_DOWNLOAD: ByteSize = ByteSize(20 * 1024 * MIB);
 
-/// Fetches the data set that `request` name, or lists those that there are.
+/// Fetches the data set that `request` names, or lists the data sets.
 ///
 /// # Errors
 /// When the name is unknown or taken, the archive cannot be had, is another one than expected, or holds what it should
@@ -82,7 +82,7 @@ pub fn run(request: &Request) -> Result<()> {
         Ok(pictures)
     });
     if pictures.as_ref().is_err_and(|error| error.is::<Damaged>()) {
-        // Nothing can be made of it, now or later.
+        // A damaged archive is of no use later either.
         partial.remove()?;
     }
     let pictures = pictures.with_context(|| match partial.path().exists() {
@@ -106,18 +106,18 @@ pub fn run(request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// Moves the pairs in `dir` up into it where all of them lie in one folder there, as archives often have it.
+/// Moves the pairs in `dir` up into it if all of them lie in one folder there, as in many archives.
 fn without_outer_folder(dir: &Path) -> Result<()> {
     let cannot = || format!("cannot arrange what was unpacked into {}", dir.display());
-    let names = |of: &Path| -> Result<Vec<OsString>> {
-        let entries = fs::read_dir(of).with_context(cannot)?;
+    let names = |dir: &Path| -> Result<Vec<OsString>> {
+        let entries = fs::read_dir(dir).with_context(cannot)?;
         entries.map(|entry| Ok(entry.with_context(cannot)?.file_name())).collect()
     };
     let [outer] = &*names(dir)? else { return Ok(()) };
     if layout::find(dir).is_ok() || layout::find(&dir.join(outer)).is_err() {
         return Ok(());
     }
-    // Out of the way: what is in it may have its name.
+    // The outer folder is moved aside first, because a folder in it may have its name.
     let aside = with_ending(&dir.join(outer), ".outer");
     fs::rename(dir.join(outer), &aside).with_context(cannot)?;
     for name in names(&aside)? {
@@ -126,14 +126,14 @@ fn without_outer_folder(dir: &Path) -> Result<()> {
     fs::remove_dir(&aside).with_context(cannot)
 }
 
-/// A SHA-256 as it is written here: 64 lower-case hexadecimal digits.
+/// `text` as a SHA-256 in the usual form: 64 lower-case hexadecimal digits.
 fn digest_of(text: &str) -> Result<String> {
     let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     ensure!(is_digest, "--sha256 {text}: a SHA-256 is 64 hexadecimal digits");
     Ok(text.to_ascii_lowercase())
 }
 
-/// Whether the archive is the one that was asked for, else the one of the first time.
+/// Asserts that the archive has the SHA-256 that was asked for, else that of the first download.
 fn check(
     found: &Record,
     pinned: Option<&str>,
@@ -152,8 +152,8 @@ fn check(
         }
         (None, Some(first)) => ensure!(
             first.sha256 == *sum,
-            "the archive from {url} has the SHA-256 {sum}, but {} says {} of the first time: it was changed since, or on its \
-             way. Where you trust it, fetch with --sha256 {sum}; {kept}",
+            "the archive from {url} has the SHA-256 {sum}, but {} says {} of the first time: it was changed since, or \
+             on its way. Where you trust it, fetch with --sha256 {sum}; {kept}",
             records.path().display(),
             first.sha256
         ),

@@ -1,4 +1,4 @@
-//! What was fetched, kept beside it: an archive has no other witness than its first download.
+//! A record of fetched archives, kept beside them: later downloads can only be compared with the first one.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::files::{read_text, write_whole};
 
-/// An archive as it was when it was fetched first, or when its sum was asked for.
+/// An archive as of its first download, or as of the download that `--sha256` was given for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     pub url: String,
@@ -26,6 +26,8 @@ pub struct Records {
 }
 
 impl Records {
+    /// Opens the records of `dir`.
+    ///
     /// # Errors
     /// When there is a file that cannot be read or understood.
     pub fn open(dir: &Path) -> Result<Records> {
@@ -42,11 +44,11 @@ impl Records {
         self.records.get(name)
     }
 
-    /// Replaces the record of a data set in the file. What another command has recorded there since it was opened
-    /// stays.
+    /// Replaces the record of a data set in the file. Records that another command has added since it was opened are
+    /// kept.
     ///
     /// # Errors
-    /// When the file cannot be read or written; it is as it was then.
+    /// When the file cannot be read or written. It is then unchanged.
     pub fn set(&self, name: &str, record: Record) -> Result<()> {
         let mut records = read(&self.path)?;
         records.insert(name.to_owned(), record);

@@ -1,5 +1,4 @@
-//! A `.tar.gz` from elsewhere, of which nothing is believed: only plain files and folders below the new folder are
-//! made.
+//! Unpacking of an untrusted `.tar.gz`: only plain files and folders below the new folder are made.
 
 use std::{
     cell::Cell,
@@ -21,10 +20,10 @@ use crate::base::words::shortened;
 /// File systems give out space in blocks of mostly this many bytes; an empty file, or a folder, takes one as well.
 const BLOCK: u64 = 4096;
 
-/// The most that stands before the contents of an entry: its names, which are read into memory.
+/// Most bytes in front of the contents of an entry: its names, which are read into memory.
 const HEADERS: u64 = MIB;
 
-/// The archive is at fault: another attempt with the same bytes fails as well.
+/// An archive that is at fault: another attempt with the same bytes fails as well.
 #[derive(Debug)]
 pub struct Damaged(String);
 
@@ -36,8 +35,8 @@ impl fmt::Display for Damaged {
 
 impl error::Error for Damaged {}
 
-/// Unpacks `archive` into the empty folder `to`, where it takes at most `most` of the disk, and gives the number of
-/// pictures.
+/// Unpacks `archive` into the empty folder `to`, in which it may take `most` bytes of the disk, and returns the number
+/// of pictures.
 ///
 /// # Errors
 /// [`Damaged`] when the archive is cut short or no archive, when one of its entries is a link, a device or would lie
@@ -53,7 +52,7 @@ pub fn unpack(archive: &Path, to: &Path, most: ByteSize) -> Result<usize> {
         Bounded { inner: MultiGzDecoder::new(io::BufReader::with_capacity(1 << 18, watched)), bound: bound.clone() };
     let unpacked = entries(stream, &bound, to, most);
     if unpacked.is_err() && bound.is_reached() {
-        // Whatever the reader of archives made of it.
+        // This holds whatever error the archive reader made of the bound.
         ensure!(bound.end.get() < most.0, too_large(most));
         return Err(Damaged(format!("an entry has a name of more than {}", ByteSize(HEADERS))).into());
     }
@@ -73,7 +72,7 @@ fn entries(stream: impl Read, bound: &Bound, to: &Path, most: ByteSize) -> Resul
         if kind.is_pax_global_extensions() {
             continue;
         }
-        let Some(below) = place(&entry)? else { continue };
+        let Some(below) = path_below(&entry)? else { continue };
         taken = taken.saturating_add(entry.size().div_ceil(BLOCK).max(1).saturating_mul(BLOCK));
         ensure!(taken <= most.0, too_large(most));
         let path = to.join(below);
@@ -85,7 +84,7 @@ fn entries(stream: impl Read, bound: &Bound, to: &Path, most: ByteSize) -> Resul
             pictures += usize::from(is_picture(&path));
         }
     }
-    // Behind the last entry there is the checksum of all.
+    // The checksum of the archive follows its last entry.
     bound.end.set(most.0);
     read_the_end(packed.into_inner())?;
     if pictures == 0 {
@@ -98,8 +97,8 @@ fn too_large(most: ByteSize) -> String {
     format!("it unpacks to more than {most}; where you trust it, --max-unpacked SIZE raises the bound")
 }
 
-/// Where below the new folder an entry goes: nowhere when it is that folder itself.
-fn place<R: Read>(entry: &Entry<R>) -> Result<Option<PathBuf>> {
+/// Path of an entry below the new folder; `None` for that folder itself.
+fn path_below<R: Read>(entry: &Entry<R>) -> Result<Option<PathBuf>> {
     let path = entry.path().map_err(damage)?;
     let name = path.to_string_lossy();
     let refuse = |why: &str| Damaged(format!("nothing of it is kept: its entry {} {why}", shortened(&name)));
@@ -121,7 +120,7 @@ fn place<R: Read>(entry: &Entry<R>) -> Result<Option<PathBuf>> {
     Ok((!below.as_os_str().is_empty()).then_some(below))
 }
 
-/// Writes a file that is not there yet: one that is would be an earlier entry.
+/// Writes a new file. A file that is there would be an earlier entry of the same name.
 fn write<R: Read>(entry: &mut Entry<R>, path: &Path) -> Result<()> {
     let cannot = || format!("cannot write {}", path.display());
     if let Some(folder) = path.parent() {
@@ -149,8 +148,7 @@ fn cannot_make<R: Read>(error: io::Error, entry: &Entry<R>, otherwise: impl Fn()
     Damaged(format!("it has the entry {} {why}", shortened(&name))).into()
 }
 
-/// Reads what is behind the last entry: zeros, and the checksum of all. Entries that a second archive has there would
-/// be lost.
+/// Reads the bytes behind the last entry: zeros, and the checksum. Entries of a second archive there would be lost.
 fn read_the_end(mut packed: impl Read) -> Result<()> {
     let mut buffer = [0; 1 << 14];
     loop {
@@ -175,7 +173,7 @@ fn damage(error: io::Error) -> Damaged {
     })
 }
 
-/// A file whose reading is watched.
+/// A file whose reading advances a progress display.
 struct Watched {
     file: File,
     progress: Progress,

@@ -47,7 +47,7 @@ pub fn canny(gray: &Picture) -> Picture {
     let mut open: Vec<(i32, i32)> = Vec::new();
     for (start, _) in ridges.values.iter().enumerate().filter(|(_, value)| **value >= strong) {
         open.push(((start % width) as i32, (start / width) as i32));
-        // From a strong edge along all weak ones that touch it.
+        // Every strong edge is followed along all weak ones that touch it.
         while let Some((x, y)) = open.pop() {
             let sample = &mut edges.samples[y as usize * width + x as usize];
             if *sample == 0 {
@@ -74,7 +74,7 @@ struct Plane {
 }
 
 impl Plane {
-    /// The value at a place; outside, that of the border.
+    /// The value at a pixel; outside, that of the nearest border pixel.
     fn at(&self, x: i32, y: i32) -> f32 {
         let x = x.clamp(0, self.width as i32 - 1) as usize;
         let y = y.clamp(0, self.height as i32 - 1) as usize;
@@ -104,12 +104,12 @@ fn blur_rows(values: &[f32], width: usize) -> Vec<f32> {
     rows.collect()
 }
 
-/// Rows of `width` as columns.
+/// The transpose of `values`, in rows of `width`.
 fn transpose(values: &[f32], width: usize) -> Vec<f32> {
     (0..width).flat_map(|x| values.iter().skip(x).step_by(width)).copied().collect()
 }
 
-/// The gradient in grey levels a pixel.
+/// The gradient, in grey levels per pixel.
 fn sobel(plane: &Plane, x: i32, y: i32) -> [f32; 2] {
     let p = |dx, dy| plane.at(x + dx, y + dy);
     let dx = p(1, -1) + 2.0 * p(1, 0) + p(1, 1) - p(-1, -1) - 2.0 * p(-1, 0) - p(-1, 1);
@@ -117,9 +117,9 @@ fn sobel(plane: &Plane, x: i32, y: i32) -> [f32; 2] {
     [dx / 8.0, dy / 8.0]
 }
 
-/// Whether no neighbour across the edge is stronger; of two equal ones, the first is the ridge.
+/// True if neither neighbour in the direction of the gradient is stronger. Of two equal ones, the first is the ridge.
 fn is_ridge(strength: &Plane, [dx, dy]: [f32; 2], x: i32, y: i32) -> bool {
-    // tan(22.5 degrees): to which of the eight neighbours the gradient points.
+    // tan(22.5 degrees), which separates the eight directions of the neighbours.
     const SLOPE: f32 = 0.414_213_56;
     let (sx, sy) = match (dx.abs(), dy.abs()) {
         (w, h) if h <= SLOPE * w => (1, 0),
@@ -131,7 +131,7 @@ fn is_ridge(strength: &Plane, [dx, dy]: [f32; 2], x: i32, y: i32) -> bool {
     here > strength.at(x - sx, y - sy) && here >= strength.at(x + sx, y + sy)
 }
 
-/// The value that the fraction `q` of `values` lies below.
+/// The quantile `q` of `values`.
 fn quantile(values: &[f32], q: f32) -> f32 {
     let mut values = values.to_vec();
     let at = ((values.len() as f32 * q) as usize).min(values.len().saturating_sub(1));
@@ -148,7 +148,7 @@ mod tests {
         Picture::from_bytes(Size { width, height }, 1, &values)
     }
 
-    /// The places of all edges.
+    /// The pixels of all edges.
     fn edges(picture: &Picture) -> Vec<(usize, usize)> {
         let edges = canny(picture);
         assert_eq!((edges.size, edges.channels), (picture.size, 1));
@@ -183,7 +183,7 @@ mod tests {
                 _ => fading + 10,
             }
         }));
-        let is_drawn = |x: usize, row: usize| found.iter().any(|place| place.0 == x && place.1.abs_diff(row) <= 4);
+        let is_drawn = |x: usize, row: usize| found.iter().any(|pixel| pixel.0 == x && pixel.1.abs_diff(row) <= 4);
         for x in [5, 40, 75, 90] {
             assert!(is_drawn(x, 16), "the connected one, at {x}");
             assert!(!is_drawn(x, 48), "the lonely one, at {x}");

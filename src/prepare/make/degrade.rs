@@ -1,4 +1,4 @@
-//! What is taken from a photograph so that a network can learn to give it back.
+//! Degradation of a photograph, which a network learns to undo.
 
 use std::ffi::OsStr;
 
@@ -20,6 +20,8 @@ pub enum Degrade {
 }
 
 impl Degrade {
+    /// The degradation that `request` asks for.
+    ///
     /// # Errors
     /// When there is a factor for what has none, or the low resolution would have no pixel.
     pub fn new(request: &Request) -> Result<Degrade> {
@@ -46,8 +48,8 @@ impl Degrade {
         }
     }
 
-    /// `photo` without what is to be learned, of the same size. `name` tells photographs apart, so that a photo has the
-    /// same holes whatever else is in the folder.
+    /// `photo` degraded, at the same size. `name` tells photographs apart, so that a photo has the same holes whatever
+    /// else is in the folder.
     pub fn degrade(&self, photo: &Picture, name: &OsStr) -> Picture {
         let grey = || photo.clone().with_channels(1);
         match *self {
@@ -66,7 +68,7 @@ impl Degrade {
     }
 }
 
-/// One to three rectangles, with sides from a sixth to a half of the photo's, are grey.
+/// The photo with one to three grey rectangles, whose sides are a sixth to a half of the photo's.
 fn with_holes(photo: &Picture, stream: &mut Stream) -> Picture {
     let mut holed = photo.clone();
     for _ in 0..=stream.below(3) {

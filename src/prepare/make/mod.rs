@@ -1,4 +1,4 @@
-//! `pixtape data make`: photographs become pairs of something derived from them and themselves.
+//! `pixtape data make`: pairs of a photograph and a picture derived from it.
 
 mod canny;
 mod degrade;
@@ -46,7 +46,7 @@ pub struct Request {
 /// Makes a pair of every photograph in `request.photos`.
 ///
 /// # Errors
-/// When no photograph is large enough, or naming every file that is none; nothing is written then.
+/// When no photograph is large enough, or some files are no photographs, which are all named. Nothing is written then.
 pub fn run(request: &Request) -> Result<()> {
     super::ensure_free(&request.out)?;
     let degrade = Degrade::new(request)?;
@@ -85,7 +85,7 @@ struct Photo {
     is_small: bool,
 }
 
-/// All photographs, each with a name of its own. Files that are no pictures are named.
+/// All photographs, each with a name of its own. Files that are no pictures are named in a message.
 fn find(request: &Request) -> Result<Vec<Photo>> {
     let mut by_name: BTreeMap<(&str, OsString), Vec<PathBuf>> = BTreeMap::new();
     let mut skipped = Vec::new();
@@ -154,8 +154,8 @@ mod tests {
             assert_eq!(cut.size, size);
             let bright: Vec<usize> = (0..size.pixels()).filter(|&i| cut.samples[i] > u16::MAX / 2).collect();
             let extent = |part: &dyn Fn(usize) -> usize| {
-                let places = || bright.iter().map(|&i| part(i));
-                places().max().zip(places().min()).map_or(0, |(most, least)| most - least + 1)
+                let parts = || bright.iter().map(|&i| part(i));
+                parts().max().zip(parts().min()).map_or(0, |(most, least)| most - least + 1)
             };
             let (w, h) = (extent(&|i| i % size.width), extent(&|i| i / size.width));
             assert!(w.abs_diff(h) <= 1 && w >= 5, "{size}: {w}x{h}");

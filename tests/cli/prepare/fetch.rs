@@ -8,14 +8,14 @@ use super::super::scene::{Scene, TINY, pair};
 use super::refused;
 use super::server::{Reply, Request, Server};
 
-/// In a scene of its own, where no proxy stands between the program and the server.
+/// A scene without a proxy between the program and the server.
 pub fn scene() -> Scene {
     let mut scene = Scene::new();
     scene.set("NO_PROXY", "127.0.0.1");
     scene
 }
 
-/// An entry as it stands in the archive, whatever its name.
+/// An entry as it stands in the archive, with any name.
 pub fn entry(name: &str, kind: EntryType, link: &str, contents: &[u8]) -> Vec<u8> {
     let mut header = Header::new_gnu();
     header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
@@ -47,7 +47,7 @@ pub fn png(number: u32) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// What the public archives look like.
+/// An archive like the public ones.
 pub fn facades(version: u32) -> Vec<u8> {
     packed(&[
         entry("./facades/", EntryType::Directory, "", b""),
@@ -69,7 +69,7 @@ pub fn assert_fetched(scene: &Scene, version: u32) {
     assert_eq!(fs::read(scene.path("data/facades/val/1.png")).unwrap(), png(version + 2));
 }
 
-/// A server of one version, which says so.
+/// A server of one version of the archive, with an entity tag.
 fn steady(archive: Vec<u8>) -> Server {
     Server::start(move |request| Reply::file(request, &archive, "\"one\""))
 }
@@ -90,7 +90,7 @@ fn an_archive_becomes_a_folder_to_train_on() {
     assert_eq!((request.path.as_str(), range(&request)), ("/facades.tar.gz", None));
     scene.run(&format!("train --data data/facades {TINY} --steps 1 --out run"));
 
-    // What is there is kept.
+    // An existing folder is kept.
     refused(&scene, &fetch(&server), &["data/facades is already there"]);
     assert_eq!(server.requests().len(), 1);
 }
@@ -159,7 +159,7 @@ fn a_server_without_ranges_or_versions_sends_all_of_it_again() {
         });
         scene.run(&fetch(&server));
         assert_fetched(&scene, 0);
-        // Without a word for the version there is nothing to go on with.
+        // Without an entity tag or a date, a download cannot be resumed.
         let is_resumable = headers.first().is_some_and(|(_, tag)| !tag.starts_with('W'));
         assert_eq!(range(&server.requests()[1]).is_some(), is_resumable);
     }
@@ -193,7 +193,7 @@ fn what_the_server_does_not_have_is_said_at_once() {
 #[test]
 fn a_server_that_is_gone_is_given_up() {
     let scene = scene();
-    // Nobody listens any more at an address that was free.
+    // No server listens at an address that was free a moment ago.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let line = format!("data fetch facades --url http://{address}/facades.tar.gz");
     let said = scene.command(&line).assert().code(1);
@@ -224,7 +224,7 @@ fn another_archive_than_the_first_time_is_refused_until_it_is_asked_for() {
     assert!(!scene.path("data/facades").exists());
     assert_eq!(fs::read_to_string(scene.path("data/fetched.toml")).unwrap(), recorded);
 
-    // The message names the sum to trust, and what was downloaded is not downloaded again.
+    // The message names the sum to trust, and the archive is not downloaded again.
     let new = error.split("SHA-256 ").nth(1).unwrap().split(',').next().unwrap();
     let said = scene.run(&format!("{} --sha256 {}", fetch(&server), new.to_uppercase()));
     assert_eq!(sum(&said.stdout), new);
@@ -260,7 +260,7 @@ fn the_sum_that_is_asked_for_is_the_only_one_taken() {
     refused(&scene, &format!("{} --sha256 123", fetch(&server)), &["--sha256 123", "64 hexadecimal digits"]);
 }
 
-/// Asserts that an archive is refused with all `words`, and that nothing but an empty folder is left.
+/// Asserts that an archive is refused with all `words`, and that only an empty folder is left.
 #[track_caller]
 fn refused_archive(archive: Vec<u8>, words: &[&str]) {
     let scene = scene();
@@ -341,7 +341,7 @@ fn the_list_says_what_there_is() {
 #[test]
 fn any_archive_can_be_fetched_under_a_name() {
     let scene = scene();
-    // In a folder of another name, in none, and in one whose name lies in it again.
+    // The pairs are in a folder of another name, in none, and in one that holds a folder of its own name.
     let cases = [("outer/train/1.png", "outer/train"), ("train/1.png", "train"), ("1.png", "deep"), ("x/1.png", "x/x")];
     for (number, (picture, deep)) in cases.into_iter().enumerate() {
         let archive = packed(&[file(picture, &png(0)), file(&format!("{deep}/deep.txt"), b"text")]);

@@ -1,4 +1,4 @@
-//! `pixtape data fetch` where a server or an archive has no end, changes on the way, or cannot be helped.
+//! `pixtape data fetch` from servers and archives without end, that change during a download, or that fail for good.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use super::fetch::{assert_fetched, entry, facades, fetch, file, packed, png, ran
 use super::refused;
 use super::server::{Reply, Server};
 
-/// Runs a command that has to fail, whatever it leaves, and gives the last line of what it says.
+/// Runs a command that has to fail, and returns the last line of its output. It may leave files.
 fn failed(scene: &Scene, line: &str) -> String {
     let said = scene.command(line).assert().code(1);
     let stderr = String::from_utf8_lossy(&said.get_output().stderr).into_owned();
@@ -45,7 +45,7 @@ fn a_part_of_another_version_starts_over() {
         let server = Server::start(move |request| match request.number {
             0 if number == 3 => Reply::whole(&old).with("ETag", "\"old\"").cut(half),
             0 => Reply::whole(&old).with(header, before).cut(half),
-            // It does not heed If-Range.
+            // A server that ignores If-Range.
             1 if number < 2 => Reply::part(request, &new).with(header, after),
             1 => Reply::part(request, &longer).with(header, after),
             _ => Reply::part(request, &new).with(header, after),
@@ -99,7 +99,7 @@ fn a_download_is_bounded_before_it_begins_where_its_size_is_said() {
     refused(&scene, &format!("{} --max-download 2K", fetch(&server)), &words);
     assert_eq!(server.requests().len(), 1);
 
-    // Of a known set, and of another.
+    // A known data set, and another one.
     let server = Server::start(|_| Reply::status("200 OK").without_length().with("Content-Length", "99000000000"));
     refused(&scene, &fetch(&server), &["92.2 GiB", "the bound is 108 MiB", "--max-download"]);
     let line = format!("data fetch mine --url {}", server.url("/x"));
@@ -107,7 +107,7 @@ fn a_download_is_bounded_before_it_begins_where_its_size_is_said() {
     refused_by_the_parser(&scene, &format!("{line} --max-download 20GB"), "'20GB' is no size");
 }
 
-/// The parser of the command line has an exit status of its own.
+/// Errors of the command line's parser have an exit status of their own.
 fn refused_by_the_parser(scene: &Scene, line: &str, words: &str) {
     let said = scene.command(line).assert().code(2);
     assert_holds(&String::from_utf8_lossy(&said.get_output().stderr), &[words]);
@@ -157,7 +157,7 @@ fn an_archive_that_unpacks_to_too_much_is_refused_and_kept() {
     refused_at_a_mebibyte(packed(&[picture.clone(), vec![0; 8 << 20]]));
 }
 
-/// Both are read into memory.
+/// Long names and pax headers are read into memory.
 #[test]
 fn a_name_without_end_is_refused() {
     for kind in [EntryType::GNULongName, EntryType::XHeader] {
@@ -169,7 +169,7 @@ fn a_name_without_end_is_refused() {
     }
 }
 
-/// An entry that says it is large is not begun: of a known set, and of another.
+/// An entry of a large declared size is not begun, for a known data set and for another.
 #[test]
 fn the_bounds_without_a_flag_are_the_archives() {
     for (name, bound) in [("facades", "314 MiB"), ("mine", "1.0 GiB")] {
@@ -214,7 +214,7 @@ fn what_another_attempt_cannot_mend_ends_at_once() {
     refused(&scene, "data fetch facades --url http://", &["cannot download http://"]);
 }
 
-/// A limit on the size of a file stands for the end of the disk.
+/// A limit on the size of a file simulates a full disk.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_leaves_what_can_be_gone_on_with() {

@@ -3,7 +3,7 @@ use image::{GrayImage, Luma, Rgb, RgbImage, imageops::crop_imm};
 use super::super::scene::{Scene, TINY};
 use super::refused;
 
-/// A photograph with areas, lines and a colour for each place.
+/// A photograph with areas, lines, and colours that change with the position.
 fn photo(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         let bright = if (x / 12 + y / 9) % 2 == 0 { 1 } else { 3 };
@@ -51,7 +51,7 @@ fn every_kind_derives_a_from_the_photo_in_b() {
     assert!(holed.pixels().zip(photo(64, 64).pixels()).all(|(a, b)| a == b || a.0 == [127; 3]));
     assert_ne!(holed, photo(64, 64));
 
-    // What it is for.
+    // The pairs can be trained on.
     scene.run(&format!("train --data colorize {TINY} --steps 1 --out run"));
 }
 
@@ -126,7 +126,7 @@ fn what_cannot_be_made_is_refused() {
     refused(&scene, "data make upscale photos --out pairs --factor 3", &["--factor 3 does not divide --size 256"]);
     refused(&scene, "data make edges photos --out photos", &["photos is already there"]);
 
-    // Cut after its head.
+    // Cut short behind its header.
     scene.draw("cut/a.png", &photo(70, 70));
     let bytes = std::fs::read(scene.path("cut/a.png")).unwrap();
     scene.write("cut/a.png", &bytes[..bytes.len() / 2]);

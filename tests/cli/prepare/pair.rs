@@ -37,7 +37,7 @@ fn pictures_of_one_name_become_a_pair_in_the_same_part() {
     assert_eq!(pair.dimensions(), (64, 32));
     assert!(pair.get_pixel(31, 31).0[0] > 150);
     assert_eq!(pair.get_pixel(32, 0).0, [10, 10, 4]);
-    // What it is for.
+    // The pairs can be trained on.
     scene.run(&format!("train --data pairs {TINY} --steps 1 --out run"));
 }
 
@@ -90,12 +90,12 @@ fn a_picture_that_cannot_be_read_leaves_no_half_of_a_folder() {
         scene.draw(name, &RgbImage::from_fn(40, 40, |x, y| Rgb([(x * y) as u8, x as u8, y as u8])));
     }
     for name in ["a/2.png", "b/3.png"] {
-        // Its head is good, its rest is missing.
+        // The header is good, the rest is missing.
         let bytes = std::fs::read(scene.path(name)).unwrap();
         scene.write(name, &bytes[..bytes.len() / 2]);
     }
     refused(&scene, "data pair --a a --b b --out pairs", &["2 of 3 pairs", "a/2.png", "b/3.png", "nothing is written"]);
-    // Nor is what is there lost.
+    // Files that exist are not lost.
     scene.write("pairs/mine.txt", "");
     refused(&scene, "data pair --a a --b b --out pairs", &["pairs is already there"]);
     refused(&scene, "data pair --a a --b b --out pairs/mine.txt", &["mine.txt is already there"]);

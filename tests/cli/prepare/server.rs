@@ -13,10 +13,10 @@ pub struct Server {
 
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Of this server, from 0.
+    /// Number of the request, from 0.
     pub number: usize,
     pub path: String,
-    /// Under lower-case names.
+    /// Headers under lower-case names.
     pub headers: HashMap<String, String>,
 }
 
@@ -24,9 +24,9 @@ pub struct Reply {
     status: &'static str,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
-    /// The connection breaks after so many bytes of the body.
+    /// Number of bytes of the body after which the connection breaks.
     cut: usize,
-    /// Whether the length of the body is said before it.
+    /// True if the length of the body is sent before it.
     says_length: bool,
 }
 
@@ -42,7 +42,7 @@ impl Server {
                 let mut stream = stream.unwrap();
                 let request = read(&mut stream, seen.lock().unwrap().len());
                 seen.lock().unwrap().push(request.clone());
-                // A client that goes away is its own business.
+                // Errors of a client that disconnects are ignored.
                 let _ = answer(&request).write(&mut stream);
             }
         });
@@ -74,19 +74,19 @@ impl Reply {
         Reply { status, headers: Vec::new(), body: Vec::new(), cut: usize::MAX, says_length: true }
     }
 
-    /// The whole file, whatever part is asked for.
+    /// The whole file, without regard to the requested range.
     pub fn whole(file: &[u8]) -> Reply {
         Reply { body: file.to_vec(), ..Reply::status("200 OK") }
     }
 
-    /// What a server that knows ranges says about a file of this entity tag.
+    /// The answer of a server with ranges about a file of this entity tag.
     pub fn file(request: &Request, file: &[u8], tag: &str) -> Reply {
         let is_same = request.headers.get("if-range").is_none_or(|known| known == tag);
         let reply = if is_same { Reply::part(request, file) } else { Reply::whole(file) };
         reply.with("ETag", tag.to_owned())
     }
 
-    /// The part that is asked for, else the whole, of whatever version.
+    /// The requested part, else the whole, without regard to the version.
     pub fn part(request: &Request, file: &[u8]) -> Reply {
         let Some(range) = request.headers.get("range") else { return Reply::whole(file) };
         let from: usize = range.strip_prefix("bytes=").unwrap().strip_suffix('-').unwrap().parse().unwrap();
@@ -122,7 +122,7 @@ impl Reply {
         stream.write_all(format!("{head}\r\n").as_bytes())?;
         stream.write_all(&self.body[..self.cut.min(self.body.len())])?;
         stream.flush()?;
-        // Until the client has read all of it: closing earlier would take the rest away from it.
+        // The connection stays open until the client has read everything: closing it earlier would discard the rest.
         stream.shutdown(std::net::Shutdown::Write)?;
         stream.read_to_end(&mut Vec::new()).map(drop)
     }

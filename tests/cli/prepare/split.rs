@@ -74,7 +74,7 @@ fn what_belongs_to_no_pair_is_left_out_and_named() {
     for words in ["Left out: cmp/4.jpg: no partner", "Left out: cmp/notes.txt: ", "Left out: cmp/extended: a folder"] {
         assert!(said.stderr.contains(words), "{}", said.stderr);
     }
-    // Two files of one name on one side: which one is it?
+    // Two files of one name on one side are ambiguous.
     refused(&scene, "data split sides --out no", &["sides cannot be divided", "1.jpg", "1.png"]);
 }
 
@@ -92,7 +92,7 @@ fn what_cannot_be_divided_is_refused() {
     refused(&scene, "data split few --out data", &["leave nothing to train on"]);
     refused(&scene, "data split few --out few", &["few is already there"]);
     refused(&scene, "data split few --out data --val 1.5", &["--val 1.5"]);
-    // A folder of the name that the new one has before it is whole.
+    // A folder with the name of the unfinished folder.
     for name in ["1.png", "2.png", "3.png"] {
         scene.write(&format!("my.unfinished/{name}"), "mine");
     }

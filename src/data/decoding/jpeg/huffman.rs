@@ -1,8 +1,9 @@
-//! Huffman codes of a JPEG and the bits that they are read from.
+//! Huffman codes of a JPEG, and the bit stream that they are read from.
 
 use anyhow::{Context, Result, ensure};
 
-/// The symbol of every code, and its length, by the next 16 bits; a length of 0 where there is no code.
+/// Symbol and length of the code that begins the next 16 bits, for all values of these; the length is 0 if there is no
+/// code.
 pub struct Table(Vec<(u8, u8)>);
 
 impl Table {
@@ -24,14 +25,14 @@ impl Table {
 
 /// The bits between two markers.
 pub struct Bits {
-    /// Without the zeros that are stuffed behind 0xFF.
+    /// Bytes without the zeros that are stuffed behind 0xFF.
     bytes: Vec<u8>,
-    /// Of the next bit.
+    /// Position of the next bit.
     position: usize,
 }
 
 impl Bits {
-    /// Those of `data`, which holds no marker.
+    /// The bits of `data`, which holds no marker.
     pub fn new(data: &[u8]) -> Bits {
         let mut bytes = Vec::with_capacity(data.len());
         let mut is_after_ff = false;
@@ -58,6 +59,8 @@ impl Bits {
         word >> (8 - self.position % 8) & 0xFFFF
     }
 
+    /// The next symbol by `table`.
+    ///
     /// # Errors
     /// When there is no such code.
     pub fn symbol(&mut self, table: &Table) -> Result<u8> {
@@ -67,6 +70,8 @@ impl Bits {
         Ok(symbol)
     }
 
+    /// Asserts that the data have not run out.
+    ///
     /// # Errors
     /// When more bits were taken than there are.
     pub fn ensure_inside(&self) -> Result<()> {
@@ -74,9 +79,11 @@ impl Bits {
         is_inside.then_some(()).context("the JPEG file is damaged: some of its data are missing")
     }
 
+    /// Asserts that the data end here.
+    ///
     /// # Errors
-    /// When more bits were taken than there are, or some are left: other than those that fill a byte, and bytes of
-    /// fill.
+    /// When more bits were taken than there are, or some are left other than padding bits of the last byte and fill
+    /// bytes.
     pub fn finish(&self) -> Result<()> {
         self.ensure_inside()?;
         let left = &self.bytes[self.position.div_ceil(8)..];

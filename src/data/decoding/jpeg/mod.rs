@@ -1,10 +1,10 @@
-//! Damage in JPEG files (ITU T.81), which decoders fill with grey in silence.
+//! Detection of damage in JPEG files (ITU T.81), which decoders silently fill with grey.
 //!
-//! The compressed data are gone through code by code, without computing a picture: every block of every scan has to be
-//! there, every code has to exist, every coefficient to be one that a picture can have, restart markers to come in
-//! order, and a scan to end where its last block ends. A flipped bit may make the codes after it others, until one does
-//! not hold; one that only changes the value of a coefficient cannot be noticed, because a JPEG has no checksum. The
-//! tests measure how much is noticed.
+//! The compressed data are decoded code by code, without computing a picture. Every block of every scan has to be
+//! there, every code has to exist, every coefficient has to be in range, restart markers have to come in order, and a
+//! scan has to end where its last block ends. A flipped bit may turn the codes after it into others, until one is
+//! invalid. A flipped bit that only changes the value of a coefficient cannot be noticed, because a JPEG has no
+//! checksum. The tests measure how much is noticed.
 
 mod huffman;
 mod scan;
@@ -15,7 +15,7 @@ use self::huffman::Table;
 use self::scan::{Component, Scan};
 use crate::data::decoding::limit::check_bytes;
 
-/// Scans of a file at most: each goes over the whole picture, however short it is.
+/// Most scans of a file: each goes over the whole picture, however short it is.
 const MOST_SCANS: usize = 1000;
 
 /// Marker codes behind their 0xFF.
@@ -38,7 +38,7 @@ pub struct Frame {
     components: Vec<Component>,
 }
 
-/// Goes through `file`, which may use the tables of a stream of its own, as those in a TIFF do.
+/// Checks `file`, which may use the tables of a stream of its own, as JPEGs in a TIFF do.
 ///
 /// # Errors
 /// When it is damaged, cut short, too large, or of a kind that is not read.
@@ -63,13 +63,12 @@ struct Checker {
     ac: [Option<Table>; 4],
     restart_interval: usize,
     scans: usize,
-    /// A frame of a film, which may rely on tables that are not in it.
+    /// True for a frame of motion JPEG, which may rely on tables that are not in it.
     is_motion_jpeg: bool,
 }
 
 impl Checker {
-    /// Goes through one stream from its SOI to its EOI. What follows belongs to no picture of ours: previews, depth
-    /// maps, padding.
+    /// Checks one stream from its SOI to its EOI. Everything behind that (previews, depth maps, padding) is ignored.
     fn run(&mut self, bytes: &[u8]) -> Result<()> {
         ensure!(bytes.starts_with(&[0xFF, marker::SOI]), "the JPEG file is damaged: it does not begin as one");
         let mut at = 2;
@@ -118,7 +117,7 @@ impl Checker {
             let [id, sampling, table] = [0, 1, 2].map(|offset| byte(segment, 6 + 3 * index + offset));
             components.push(Component::new(id?, sampling?, table?)?);
         }
-        // The one component of a grey picture is not subsampled, whatever it says.
+        // The one component of a grey picture is not subsampled, whatever its header says.
         if let [only] = components.as_mut_slice() {
             only.sampling = [1, 1];
         }
@@ -157,7 +156,7 @@ impl Checker {
         Ok(())
     }
 
-    /// Goes through the scan whose header is `segment` and whose data begin `at`. Returns where they end.
+    /// Checks the scan whose header is `segment` and whose data begin at `at`. Returns the end of the data.
     fn scan(&mut self, segment: &[u8], bytes: &[u8], at: usize) -> Result<usize> {
         self.scans += 1;
         ensure!(self.scans <= MOST_SCANS, "the JPEG file has more than {MOST_SCANS} scans");

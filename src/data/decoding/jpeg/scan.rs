@@ -4,28 +4,28 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::huffman::{Bits, Table};
 
-/// A DC coefficient times its step at most. Samples from -128 to 127 give 1024; rounding and encoders that overshoot on
-/// purpose go a little beyond.
+/// Largest product of a DC coefficient and its quantisation step. Samples from -128 to 127 give 1024; rounding and
+/// encoders that overshoot on purpose go a little beyond.
 const LARGEST_MEAN: i64 = 2048;
 
-/// The same of an AC coefficient, which is at most twice as large.
+/// Largest product of an AC coefficient and its quantisation step, twice that of a DC coefficient.
 const LARGEST: i64 = 4096;
 
 /// A channel of the picture.
 #[derive(Debug)]
 pub struct Component {
     pub id: u8,
-    /// Blocks of it in an interleaved unit, along the width and along the height.
+    /// Sampling factors: blocks in an interleaved unit, horizontally and vertically.
     pub sampling: [usize; 2],
     quantization: usize,
-    /// Blocks that hold its samples, along the width and along the height.
+    /// Blocks that hold its samples, horizontally and vertically.
     blocks: [usize; 2],
-    /// Units of the picture, along the width and along the height.
+    /// Units of the picture, horizontally and vertically.
     units: [usize; 2],
-    /// Of each block (whole units of them), which coefficients are not zero: of a progressive file, whose later scans
-    /// depend on it.
+    /// A bit for each coefficient of each block (in whole units), set if the coefficient is not zero: later scans of a
+    /// progressive file depend on it.
     nonzero: Vec<u64>,
-    /// Lower bits of each coefficient that are still to come; `None` before its first scan.
+    /// Lower bits of each coefficient that are still missing; `None` before its first scan.
     missing: [Option<u8>; 64],
     is_progressive: bool,
 }
@@ -49,18 +49,18 @@ impl Component {
         })
     }
 
-    /// All bits of all coefficients have come.
+    /// True if all bits of all coefficients have been read.
     pub fn is_complete(&self) -> bool {
         self.missing.iter().all(|missing| *missing == Some(0))
     }
 
-    /// Takes all to be there.
+    /// Marks all bits of all coefficients as read.
     pub fn skip(&mut self) {
         self.missing = [Some(0); 64];
     }
 }
 
-/// Tells each of `components` how many blocks it has in a picture of `size`.
+/// Sets the number of blocks of each of `components` in a picture of `size`.
 pub fn measure(components: &mut [Component], size: [usize; 2], is_progressive: bool) {
     let most = [0, 1].map(|axis| components.iter().map(|component| component.sampling[axis]).max().unwrap_or(1));
     for component in components {
@@ -81,10 +81,10 @@ pub struct Scan<'a> {
     /// Index of each component, and its tables for DC and AC.
     pub parts: Vec<(usize, usize, usize)>,
     pub is_progressive: bool,
-    /// Coefficients.
+    /// Range of the coefficients in this scan.
     pub first: usize,
     pub last: usize,
-    /// Successive approximation: the bit before, and the bit that comes.
+    /// Successive approximation: the bit position of the scan before, and of this one.
     pub high: u8,
     pub low: u8,
     pub quantization: &'a [Option<[u16; 64]>; 4],
@@ -93,7 +93,7 @@ pub struct Scan<'a> {
     pub restart_interval: usize,
 }
 
-/// The state of a scan from block to block; a restart resets it.
+/// State of a scan from block to block; a restart resets it.
 #[derive(Default)]
 struct State {
     /// The last DC coefficient of each part.
@@ -103,7 +103,7 @@ struct State {
 }
 
 impl Scan<'_> {
-    /// Goes through the data that begin `at`. Returns where they end.
+    /// Checks the data that begin at `at`. Returns their end.
     pub fn check(&self, components: &mut [Component], bytes: &[u8], at: usize) -> Result<usize> {
         self.note(components)?;
         let units = match self.parts.as_slice() {
@@ -121,7 +121,7 @@ impl Scan<'_> {
             let mut state = State::default();
             for unit in done..total.min(done + interval) {
                 self.unit(components, unit, units[0], &mut bits, &mut state)?;
-                // Zeros behind the end might be codes for a long time.
+                // Zeros behind the end might be valid codes for a long time.
                 bits.ensure_inside()?;
             }
             bits.finish()?;
@@ -139,7 +139,7 @@ impl Scan<'_> {
         Ok(at)
     }
 
-    /// Notes which bits of which coefficients come, and refuses what cannot come now.
+    /// Records the bits of coefficients that the scan brings, and refuses a scan that cannot come now.
     fn note(&self, components: &mut [Component]) -> Result<()> {
         let damaged = "the JPEG file is damaged: a scan that cannot come here";
         ensure!(self.first <= self.last && self.last < 64, damaged);
@@ -160,16 +160,16 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// One block of the only component, or all blocks of an interleaved unit.
+    /// Checks one block of the only component, or all blocks of an interleaved unit.
     fn unit(
         &self,
         components: &mut [Component],
         unit: usize,
-        across: usize,
+        units_per_row: usize,
         bits: &mut Bits,
         state: &mut State,
     ) -> Result<()> {
-        let (x, y) = (unit % across, unit / across);
+        let (x, y) = (unit % units_per_row, unit / units_per_row);
         let is_single = self.parts.len() == 1;
         for part in 0..self.parts.len() {
             let component = &mut components[self.parts[part].0];
@@ -207,7 +207,7 @@ impl Scan<'_> {
         }
     }
 
-    /// The DC coefficient.
+    /// Checks a DC coefficient.
     fn mean(&self, part: usize, step: i64, bits: &mut Bits, state: &mut State) -> Result<()> {
         if self.high > 0 {
             bits.take(1);
@@ -218,7 +218,7 @@ impl Scan<'_> {
         ensure!(size <= 11, IMPOSSIBLE);
         if size > 0 {
             let value = i64::from(bits.take(size));
-            // Those whose first bit is 0 are negative.
+            // A value whose first bit is 0 is negative.
             let is_negative = value >> (size - 1) == 0;
             state.dc[part] += if is_negative { value - (1 << size) + 1 } else { value };
         }
@@ -226,7 +226,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// The first bits of AC coefficients.
+    /// Checks the first bits of AC coefficients.
     fn coefficients(
         &self,
         component: &mut Component,
@@ -264,7 +264,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// One more bit of AC coefficients.
+    /// Checks one more bit of AC coefficients.
     fn refinement(&self, nonzero: &mut u64, table: &Table, bits: &mut Bits, state: &mut State) -> Result<()> {
         let mut index = self.first;
         while state.empty == 0 && index <= self.last {
@@ -297,7 +297,7 @@ impl Scan<'_> {
         }
         if state.empty > 0 {
             state.empty -= 1;
-            // Only those that are known already get their bit.
+            // Only coefficients that are already nonzero have a correction bit.
             for _ in (index..=self.last).filter(|index| *nonzero >> index & 1 == 1) {
                 bits.take(1);
             }

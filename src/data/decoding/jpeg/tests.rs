@@ -16,7 +16,7 @@ fn picture(channels: usize) -> Vec<u8> {
     (0..width * height * channels).map(sample).collect()
 }
 
-/// A file, of this machine's one encoder that writes all kinds.
+/// A file made by the one encoder on this machine that writes all kinds.
 fn made(color: ColorType, channels: usize, settings: impl Fn(&mut Encoder<&mut Vec<u8>>)) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = Encoder::new(&mut file, 80);
@@ -86,17 +86,17 @@ fn a_file_that_lost_its_end_or_its_middle_is_refused() {
     for file in [baseline(), progressive(), restarting()] {
         for keep in (2..file.len()).step_by(13) {
             assert!(check(None, &file[..keep]).is_err(), "{keep} of {} bytes", file.len());
-            // As a repairing program leaves it.
+            // A repairing program closes a file that is cut short with a marker.
             let closed = [&file[..keep], &[0xFF, marker::EOI]].concat();
             assert!(check(None, &closed).is_err(), "{keep} of {} bytes, closed", file.len());
         }
-        // Codes find their way back: coefficients that are missing in one block need not be noticed, whole blocks are.
+        // Huffman codes resynchronise: missing coefficients in one block need not be noticed, missing blocks are.
         let data = scans(&file).into_iter().max_by_key(|scan| scan.len()).expect("a scan");
         let is_noticed = |&at: &usize| check(None, &[&file[..at], &file[at + 40..]].concat()).is_err();
-        let places: Vec<usize> = (data.start..data.end - 40).collect();
-        let noticed = places.iter().filter(|at| is_noticed(at)).count();
-        println!("{noticed} of {} missing pieces", places.len());
-        assert!(2 * noticed >= places.len(), "{noticed} of {}", places.len());
+        let positions: Vec<usize> = (data.start..data.end - 40).collect();
+        let noticed = positions.iter().filter(|at| is_noticed(at)).count();
+        println!("{noticed} of {} missing pieces", positions.len());
+        assert!(2 * noticed >= positions.len(), "{noticed} of {}", positions.len());
     }
 }
 
@@ -105,7 +105,7 @@ fn missing_scans_and_restart_markers_are_refused() {
     let file = progressive();
     let scans = scans(&file);
     for (number, scan) in scans.iter().enumerate() {
-        // With its header, which begins behind the scan before or the segments in between.
+        // The scan with its header, which begins behind the scan before or the segments in between.
         let start = file[..scan.start].windows(2).rposition(|pair| pair == [0xFF, marker::SOS]).expect("a header");
         let without = [&file[..start], &file[scan.end..]].concat();
         assert!(check(None, &without).is_err(), "without scan {number} of {}", scans.len());
@@ -130,13 +130,13 @@ fn many_flipped_bits_and_most_longer_damage_are_noticed() {
         [("baseline", baseline(), 25, 75), ("progressive", progressive(), 10, 60), ("restarts", restarting(), 20, 70)]
     {
         let scans = scans(&file);
-        let places: Vec<usize> =
+        let positions: Vec<usize> =
             scans.into_iter().flatten().filter(|&at| file[at] != 0xFF && file[at - 1] != 0xFF).collect();
         let noticed = |change: &dyn Fn(&mut [u8], usize)| {
             let tried = 300;
             let count = (0..tried).filter(|number| {
                 let mut file = file.clone();
-                change(&mut file, places[number * 7919 % (places.len() - 16)]);
+                change(&mut file, positions[number * 7919 % (positions.len() - 16)]);
                 check(None, &file).is_err()
             });
             100 * count.count() / tried

@@ -1,17 +1,17 @@
-//! The directories of a TIFF (TIFF 6.0, section 2; BigTIFF): tags and where their values lie.
+//! The directories of a TIFF (TIFF 6.0, section 2; BigTIFF): tags, and the positions of their values.
 //!
-//! The tiff crate interprets a directory as a whole or refuses it. To name what a file holds, to tell pages from
-//! thumbnails and to carry tags over, they are read here.
+//! The tiff crate interprets a directory as a whole or refuses it. They are read here to name the contents of a file,
+//! to tell pages from thumbnails, and to carry tags over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek, SeekFrom};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Entries of all directories of a file at most: they may overlap, so that a small file could hold any number of them.
+/// Most entries of all directories of a file: they may overlap, so a small file could claim any number of them.
 const MOST_ENTRIES: u64 = 1 << 20;
 
-/// Bytes of the values of a tag that is read into memory at most.
+/// Most bytes of the values of a tag that are read into memory.
 const MOST_VALUE_BYTES: u64 = 64 << 20;
 
 pub mod tag {
@@ -39,11 +39,11 @@ pub mod tag {
     pub const JPEG_TABLES: u16 = 347;
 }
 
-/// Order of the bytes and width of the offsets of a file.
+/// Byte order of a file, and the width of its offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     pub is_big_endian: bool,
-    /// Offsets have 64 bits.
+    /// True if offsets have 64 bits (BigTIFF).
     pub is_big: bool,
 }
 
@@ -82,12 +82,12 @@ pub struct Entry {
     /// The type's number, such as 3 for SHORT.
     pub kind: u16,
     count: u64,
-    /// Of the first value.
+    /// Position of the first value.
     pub at: u64,
 }
 
 impl Entry {
-    /// Bytes of a number in a value, by which it is turned from one byte order to another; 0 for an unknown type.
+    /// Bytes of the numbers that a value consists of, in which the byte order is reversed; 0 for an unknown type.
     pub fn unit(&self) -> usize {
         match self.kind {
             1 | 2 | 6 | 7 => 1,
@@ -100,7 +100,7 @@ impl Entry {
 
     /// Bytes of all values.
     fn length(&self) -> Option<u64> {
-        // A fraction is two numbers.
+        // A rational is two numbers.
         let numbers = if matches!(self.kind, 5 | 10) { 2 } else { 1 };
         self.count.checked_mul((self.unit() * numbers) as u64)
     }
@@ -110,13 +110,13 @@ impl Entry {
 #[derive(Clone, Debug)]
 pub struct Directory {
     pub header: Header,
-    /// Its position in the file.
+    /// Position in the file.
     pub at: u64,
     entries: BTreeMap<u16, Entry>,
 }
 
-/// The directories of the pages of a file: all in its list but thumbnails, reduced pictures and masks. One that has
-/// nothing else has one page, the first of these.
+/// The directories of the pages of a file: all in its list but thumbnails, reduced pictures and masks. If all are such,
+/// the first one is the only page.
 ///
 /// # Errors
 /// When it is no TIFF, or a directory lies beyond its end.
@@ -143,7 +143,7 @@ pub fn pages(file: &mut (impl Read + Seek)) -> Result<Vec<Directory>> {
     Ok(pages)
 }
 
-/// Neither a reduced picture nor a mask, in either of the two tags that say so.
+/// True if a directory is neither a reduced picture nor a mask, by either of the two tags that say so.
 fn is_page(directory: &Directory, file: &mut (impl Read + Seek)) -> bool {
     let mut number = |tag| directory.number(file, tag).ok().flatten();
     let is_reduced = number(tag::NEW_SUBFILE_TYPE).is_some_and(|bits| bits & 0b101 != 0);
@@ -169,7 +169,8 @@ fn header(file: &mut (impl Read + Seek)) -> Result<Header> {
     }
 }
 
-/// The directory at `at`, the number of its tags, repeated ones included, and the place of the next one; 0 is nowhere.
+/// The directory at `at`, the number of its tags, repeated ones included, and the position of the next directory; 0 if
+/// there is none.
 fn read(file: &mut (impl Read + Seek), header: Header, at: u64) -> Result<(Directory, u64, u64)> {
     let (count_bytes, entry_bytes) = if header.is_big { (8, 20) } else { (2, 12) };
     let count = header.number(&bytes(file, at, count_bytes)?);
@@ -182,7 +183,7 @@ fn read(file: &mut (impl Read + Seek), header: Header, at: u64) -> Result<(Direc
         let (count, value) = entry[4..].split_at(header.offset_bytes());
         let value_at = start + (number * entry_bytes + 4 + header.offset_bytes()) as u64;
         let mut entry = Entry { kind, count: header.number(count), at: value_at };
-        // Values that do not fit lie elsewhere.
+        // Values that do not fit into the entry lie elsewhere.
         if entry.length().is_none_or(|length| length > header.offset_bytes() as u64) {
             entry.at = header.number(value);
         }
@@ -206,7 +207,7 @@ impl Directory {
         self.entries.get(&tag)
     }
 
-    /// The bytes of a tag's values, in the order of the file.
+    /// The bytes of a tag's values, in the byte order of the file.
     ///
     /// # Errors
     /// When they lie beyond its end.

@@ -8,14 +8,14 @@ use super::directory::{Directory, tag};
 use crate::data::decoding::Depth;
 use crate::data::size::Size;
 
-/// Of the compressions: JPEG in its newer form.
+/// Compression by JPEG, in its newer form.
 pub const JPEG: u64 = 7;
 
 /// The meaning of the first samples of a pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colors {
     Grey,
-    /// White is 0.
+    /// Grey with 0 as white.
     InvertedGrey,
     Rgb,
     Palette,
@@ -34,14 +34,14 @@ pub enum Last {
 #[derive(Debug)]
 pub struct Kind {
     pub size: Size,
-    /// Of a sample: 1, 2, 4, 8 or 16.
+    /// Bits of a sample: 1, 2, 4, 8 or 16.
     pub bits: usize,
-    /// In a pixel.
+    /// Samples of a pixel.
     pub samples: usize,
     pub colors: Colors,
     pub last: Option<Last>,
     pub is_signed: bool,
-    /// All samples of one channel, then those of the next.
+    /// True if all samples of one channel are stored in front of those of the next.
     pub is_planar: bool,
     pub compression: u64,
 }
@@ -53,7 +53,7 @@ pub struct Kind {
 pub fn size(file: &mut (impl Read + Seek), page: &Directory) -> Result<Size> {
     let mut side = |tag| -> Result<usize> {
         let side = page.number(file, tag)?.context("the TIFF does not say its size")?;
-        // As the tiff crate reads it.
+        // The tiff crate accepts the same range of sides.
         ensure!((1..=u64::from(u32::MAX)).contains(&side), "the TIFF has a side of {side}");
         Ok(side as usize)
     };
@@ -61,9 +61,11 @@ pub fn size(file: &mut (impl Read + Seek), page: &Directory) -> Result<Size> {
 }
 
 impl Kind {
+    /// The kind of a page.
+    ///
     /// # Errors
-    /// When it is not read; names what it is, and what to do.
-    pub fn of(file: &mut (impl Read + Seek), page: &Directory) -> Result<Kind> {
+    /// When it is not read; the error names the kind, and a cure.
+    pub fn read(file: &mut (impl Read + Seek), page: &Directory) -> Result<Kind> {
         let size = size(file, page)?;
         let samples = page.number(file, tag::SAMPLES_PER_PIXEL)?.unwrap_or(1) as usize;
         ensure!(samples <= 4, "it has {samples} samples a pixel; up to 4 are read: save the bands that matter");
@@ -104,7 +106,7 @@ impl Kind {
         if self.bits == 16 { Depth::Sixteen } else { Depth::Eight }
     }
 
-    /// Of the picture that it becomes.
+    /// Channels of the decoded picture.
     pub fn channels(&self) -> usize {
         match self.colors {
             Colors::Palette | Colors::Cmyk => 3,
@@ -112,15 +114,15 @@ impl Kind {
         }
     }
 
-    /// Of the picture that it becomes, or the file's samples where they are more.
+    /// Bytes of the decoded picture, or of the file's samples if they are more.
     pub fn decoded_bytes(&self) -> u64 {
         let samples = self.samples.max(self.channels());
         (self.size.pixels() as u64).saturating_mul((samples * self.bits.div_ceil(8)) as u64)
     }
 }
 
-/// The meaning of the samples of a pixel. GDAL writes three or four bands of equal rights as grey with extra samples:
-/// these are RGB.
+/// The meaning of the samples of a pixel. GDAL writes three or four equal bands as grey with extra samples; they are
+/// read as RGB.
 fn meaning(photometric: u64, samples: usize, extra: &[u64]) -> Result<(Colors, Option<Last>)> {
     let last = || match extra.last() {
         Some(1) => Last::PremultipliedAlpha,
@@ -153,7 +155,7 @@ fn meaning(photometric: u64, samples: usize, extra: &[u64]) -> Result<(Colors, O
     })
 }
 
-/// Integers with or without a sign; anything else is refused by its name.
+/// True for signed integers, false for unsigned ones. Other sample formats are refused by name.
 fn is_signed(formats: &[u64], bits: u64) -> Result<bool> {
     let format = formats.first().copied().unwrap_or(1);
     ensure!(formats.iter().all(|of_one| *of_one == format), "its samples are of different types: save all as integers");
@@ -175,7 +177,7 @@ fn is_signed(formats: &[u64], bits: u64) -> Result<bool> {
 
 fn check_compression(compression: u64) -> Result<()> {
     let name = match compression {
-        // None, CCITT group 4, LZW, JPEG, deflate twice, PackBits, Zstandard.
+        // No compression, CCITT group 4, LZW, JPEG, deflate under two numbers, PackBits, Zstandard.
         1 | 4 | 5 | JPEG | 8 | 32946 | 32773 | 50000 => return Ok(()),
         2 | 3 => "CCITT group 3",
         6 => "JPEG in its old form",

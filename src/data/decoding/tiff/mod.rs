@@ -1,4 +1,4 @@
-//! Pictures in TIFF files: which kinds are read, and how samples become a picture's.
+//! Pictures in TIFF files: the kinds that are read, and how samples become a picture.
 
 mod directory;
 mod kind;
@@ -24,12 +24,12 @@ use crate::data::size::Size;
 /// # Errors
 /// When it is of a kind that is not read, or too large; the error names the kind or the bound.
 pub(super) fn samples(file: &mut (impl Read + Seek), page: &Directory) -> Result<u64> {
-    let kind = Kind::of(file, page)?;
+    let kind = Kind::read(file, page)?;
     check_bytes(kind.decoded_bytes())?;
     Ok(kind.decoded_bytes() / kind.bits.div_ceil(8) as u64)
 }
 
-/// Its size, as it is stored.
+/// Width and height, as they are stored.
 ///
 /// # Errors
 /// When the tags that say it are missing.

@@ -5,7 +5,7 @@ use std::io::{Read, Result, Seek, SeekFrom};
 pub struct Overlay<R> {
     file: R,
     at: u64,
-    /// The position of each, and its bytes.
+    /// Offset of each patch, and its bytes.
     patches: Vec<(u64, Vec<u8>)>,
 }
 
@@ -20,8 +20,8 @@ impl<R: Read> Read for Overlay<R> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let length = self.file.read(buffer)?;
         for (at, bytes) in &self.patches {
-            for (place, &byte) in (*at..).zip(bytes) {
-                if let Some(index) = place.checked_sub(self.at).filter(|&index| index < length as u64) {
+            for (position, &byte) in (*at..).zip(bytes) {
+                if let Some(index) = position.checked_sub(self.at).filter(|&index| index < length as u64) {
                     buffer[index as usize] = byte;
                 }
             }

@@ -1,7 +1,7 @@
 //! Rows of a picture in a TIFF, a row of strips or tiles at a time.
 //!
-//! The tiff crate unpacks strips and tiles. What the samples mean is found out here, because the crate leaves out bands
-//! that it has no meaning for: it is shown a picture of as many bands of grey as there are samples.
+//! The tiff crate unpacks strips and tiles. The meaning of the samples is determined here, because the crate drops
+//! bands whose meaning it does not know: the file is presented to it as grey with one band for each sample.
 
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 
@@ -20,9 +20,9 @@ pub struct TiffRows<R: Read + Seek> {
     decoder: Decoder<Overlay<R>>,
     kind: Kind,
     chunks: Chunks,
-    /// Red, green and blue of each index.
+    /// Red, green and blue of each palette index.
     palette: Vec<[u16; 3]>,
-    /// The next row of strips or tiles.
+    /// Index of the next row of strips or tiles.
     next: usize,
     pieces: Pieces,
 }
@@ -31,27 +31,29 @@ pub struct TiffRows<R: Read + Seek> {
 struct Chunks {
     width: usize,
     height: usize,
-    /// The position of each in the file, and its bytes there.
-    places: Vec<[u64; 2]>,
+    /// Offset and length of each in the file, in bytes.
+    extents: Vec<[u64; 2]>,
     jpeg_tables: Option<Vec<u8>>,
     file_bytes: u64,
 }
 
 impl<R: Read + Seek> TiffRows<R> {
+    /// Opens the picture of a page.
+    ///
     /// # Errors
     /// When the page is of a kind that is not read, damaged, or its strips or tiles are too large.
     pub fn open(mut file: R, page: &Directory) -> Result<TiffRows<R>> {
-        let kind = Kind::of(&mut file, page)?;
-        let chunks = Chunks::of(&mut file, page, &kind)?;
+        let kind = Kind::read(&mut file, page)?;
+        let chunks = Chunks::read(&mut file, page, &kind)?;
         let palette = if kind.colors == Colors::Palette { palette(&mut file, page, &kind)? } else { Vec::new() };
         let header = page.header;
         let photometric = page.entry(tag::PHOTOMETRIC).context("the TIFF does not say what its samples mean")?;
         let first = header.bytes(page.at, if header.is_big { 8 } else { 4 });
-        // To the crate it is grey, of any number of bands, which it gives as they are.
+        // The crate sees grey with any number of bands, which it returns unchanged.
         let grey = header.bytes(1, photometric.unit());
         let mut patches = vec![(header.first_offset_at(), first), (photometric.at, grey)];
-        // It fails at some tiles in LZW that reach beyond the picture, where it skips that part: it is shown a picture
-        // of whole tiles, which it gives in full.
+        // The crate fails at some LZW tiles that reach beyond the picture, because it skips that part. It is shown a
+        // picture of whole tiles, which it returns in full.
         let sides = [(tag::WIDTH, kind.size.width, chunks.width), (tag::HEIGHT, kind.size.height, chunks.height)];
         for (tag, side, of_chunk) in sides.into_iter().filter(|_| page.entry(tag::TILE_OFFSETS).is_some()) {
             let Some(entry) = page.entry(tag) else { continue };
@@ -75,13 +77,14 @@ impl<R: Read + Seek> TiffRows<R> {
         }
     }
 
-    /// Bytes of a row of strips or tiles: as it is stored, as its samples and as their colours, of two bytes each.
+    /// Bytes of a row of strips or tiles: as it is stored, as samples, and as colours, the latter two of two bytes
+    /// each.
     pub fn held_bytes(&self) -> u64 {
         let row = self.kind.size.width.max(self.chunks.width) * self.kind.samples.max(self.kind.channels());
         3 * 2 * (self.chunks.height * row) as u64
     }
 
-    /// Colours are stored multiplied by alpha; they are divided by it.
+    /// True if the file stores colours multiplied by alpha; decoding divides them by it.
     pub fn is_premultiplied(&self) -> bool {
         self.kind.last == Some(Last::PremultipliedAlpha)
     }
@@ -92,10 +95,10 @@ impl<R: Read + Seek> TiffRows<R> {
         let bands = self.kind.samples;
         let rows = self.chunks.height.min(height.saturating_sub(self.next * self.chunks.height));
         let mut samples = zeroed(rows * width * bands)?;
-        let (across, down) = (width.div_ceil(self.chunks.width), height.div_ceil(self.chunks.height));
+        let (columns, rows_of_chunks) = (width.div_ceil(self.chunks.width), height.div_ceil(self.chunks.height));
         let planes = if self.kind.is_planar { bands } else { 1 };
-        for (plane, column) in (0..planes).flat_map(|plane| (0..across).map(move |column| (plane, column))) {
-            let index = (plane * down + self.next) * across + column;
+        for (plane, column) in (0..planes).flat_map(|plane| (0..columns).map(move |column| (plane, column))) {
+            let index = (plane * rows_of_chunks + self.next) * columns + column;
             let left = column * self.chunks.width;
             let pixels = self.chunks.width.min(width - left);
             let (stored, row_bytes) = self.chunk(index, pixels, rows)?;
@@ -111,11 +114,11 @@ impl<R: Read + Seek> TiffRows<R> {
         self.colored(samples)
     }
 
-    /// The unpacked bytes of strip or tile `index`, of which so many pixels lie in the picture, and the bytes of a row
-    /// of it.
+    /// The unpacked bytes of strip or tile `index`, of which `width` by `height` pixels lie in the picture, and the
+    /// bytes of one of its rows.
     fn chunk(&mut self, index: usize, width: usize, height: usize) -> Result<(Vec<u8>, usize)> {
-        let place = self.chunks.places.get(index).context("the TIFF has too few strips or tiles")?;
-        let [offset, length] = *place;
+        let extent = self.chunks.extents.get(index).context("the TIFF has too few strips or tiles")?;
+        let [offset, length] = *extent;
         let end = offset.checked_add(length).filter(|&end| end <= self.chunks.file_bytes);
         end.context("the TIFF is damaged or cut short: a strip or tile lies beyond its end")?;
         if self.kind.compression == kind::JPEG {
@@ -130,14 +133,14 @@ impl<R: Read + Seek> TiffRows<R> {
             );
         }
         let index = u32::try_from(index)?;
-        let (wide, high) = self.decoder.chunk_data_dimensions(index);
+        let (chunk_width, chunk_height) = self.decoder.chunk_data_dimensions(index);
         ensure!(
-            wide as usize >= width && high as usize >= height,
-            "a strip or tile of the TIFF is of {wide}x{high} pixels and not of {width}x{height}"
+            chunk_width as usize >= width && chunk_height as usize >= height,
+            "a strip or tile of the TIFF is of {chunk_width}x{chunk_height} pixels and not of {width}x{height}"
         );
         let in_chunk = if self.kind.is_planar { 1 } else { self.kind.samples };
-        let row_bytes = (wide as usize * in_chunk * self.kind.bits).div_ceil(8);
-        let bytes = high as usize * row_bytes;
+        let row_bytes = (chunk_width as usize * in_chunk * self.kind.bits).div_ceil(8);
+        let bytes = chunk_height as usize * row_bytes;
         let length = self.decoder.image_chunk_buffer_layout(index).map_err(explained)?.len;
         ensure!(length == bytes, "a strip or tile of the TIFF holds {length} bytes and not {bytes}");
         let mut stored = zeroed(bytes)?;
@@ -181,9 +184,11 @@ impl<R: Read + Seek> Rows for TiffRows<R> {
 }
 
 impl Chunks {
+    /// The strips or tiles of a page.
+    ///
     /// # Errors
-    /// When the strips or tiles are as large as no picture could need: a decoder would take the memory that they claim.
-    fn of(file: &mut (impl Read + Seek), page: &Directory, kind: &Kind) -> Result<Chunks> {
+    /// When they are larger than any picture needs: a decoder would allocate the memory that they claim.
+    fn read(file: &mut (impl Read + Seek), page: &Directory, kind: &Kind) -> Result<Chunks> {
         let tile = [tag::TILE_WIDTH, tag::TILE_HEIGHT].map(|tag| page.number(file, tag));
         let rows = page.number(file, tag::ROWS_PER_STRIP)?.unwrap_or(u64::MAX);
         let [width, height] = match tile {
@@ -198,17 +203,17 @@ impl Chunks {
             Some(_) => [tag::TILE_OFFSETS, tag::TILE_BYTE_COUNTS],
             None => [tag::STRIP_OFFSETS, tag::STRIP_BYTE_COUNTS],
         };
-        let places = page.numbers(file, offsets)?.into_iter().zip(page.numbers(file, lengths)?);
+        let extents = page.numbers(file, offsets)?.into_iter().zip(page.numbers(file, lengths)?);
         Ok(Chunks {
             width: width as usize,
             height: height as usize,
-            places: places.map(|(offset, length)| [offset, length]).collect(),
+            extents: extents.map(|(offset, length)| [offset, length]).collect(),
             jpeg_tables: if kind.compression == kind::JPEG { page.raw(file, tag::JPEG_TABLES)? } else { None },
             file_bytes: file.seek(SeekFrom::End(0))?,
         })
     }
 
-    /// Of one of them, unpacked, whole bytes a sample.
+    /// Bytes of one strip or tile, unpacked, in whole bytes for each sample.
     fn bytes(&self, kind: &Kind) -> u64 {
         (self.width * self.height * kind.samples * kind.bits.div_ceil(8)) as u64
     }
@@ -219,15 +224,15 @@ fn explained(error: tiff::TiffError) -> anyhow::Error {
         tiff::TiffError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
             anyhow!("the TIFF is damaged or cut short: a strip or tile ends too early")
         }
-        // Its text says its causes already.
+        // The text of the error includes its causes.
         error => anyhow!("the TIFF is damaged or of a rare kind: {error}"),
     }
 }
 
 impl Kind {
-    /// A row of samples from its bytes, 16 bits of each sample as two bytes of this machine.
+    /// Unpacks a row of samples from its bytes. Samples of 16 bits are two bytes in this machine's order.
     fn unpack<'a>(&self, stored: &[u8], samples: impl Iterator<Item = &'a mut u16>) {
-        // An index stays as it is.
+        // Palette indices are not scaled.
         let widen = |most: u16| if self.colors == Colors::Palette { 1 } else { u16::MAX / most };
         match self.bits {
             16 => {
@@ -250,7 +255,7 @@ impl Kind {
     }
 }
 
-/// Signed samples that are nowhere below 0 are the same numbers as unsigned ones.
+/// Refuses negative samples. Signed samples from 0 on equal unsigned ones.
 fn refuse_negative(samples: &[u16], kind: &Kind) -> Result<()> {
     let signed = |sample: u16| match kind.bits {
         8 => i32::from((sample / 257) as u8 as i8),
@@ -289,7 +294,7 @@ fn paletted(indices: &[u16], palette: &[[u16; 3]]) -> Result<Vec<u16>> {
     Ok(samples)
 }
 
-/// As the image crate does it: `(1 - c) (1 - k)` in floats, cut to the file's bits.
+/// RGB from CMYK as the image crate computes it: `(1 - c) (1 - k)` in floats, cut to the file's bits.
 fn from_cmyk(samples: &[u16], kind: &Kind) -> Vec<u16> {
     let (scale, white) = if kind.bits == 8 { (257, 255.0) } else { (1, 65535.0_f32) };
     let mut rgb = Vec::with_capacity(samples.len() / 4 * 3);
@@ -301,7 +306,7 @@ fn from_cmyk(samples: &[u16], kind: &Kind) -> Vec<u16> {
     rgb
 }
 
-/// Colours that were multiplied by alpha, divided by it and rounded. Where alpha is 0 nothing is left of them.
+/// Divides colours by alpha and rounds them. Where alpha is 0, they become 0.
 fn divide_by_alpha(samples: &mut [u16], channels: usize) {
     for pixel in samples.chunks_exact_mut(channels) {
         let Some((alpha, colors)) = pixel.split_last_mut() else { continue };

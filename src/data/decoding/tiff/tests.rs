@@ -20,7 +20,7 @@ const ORDERS: [Order; 4] = [
     Order { is_big_endian: true, is_big: true },
 ];
 
-/// As a whole, which is the same as in rows.
+/// The picture of a file decoded as a whole, after a check that rows give the same.
 fn decoded(bytes: &[u8]) -> Decoded {
     let found = file::decode(bytes).expect("a kind that is read");
     let page = &super::pages(&mut Cursor::new(bytes)).expect("it is whole")[0];
@@ -45,12 +45,12 @@ fn refused(page: Made) -> String {
     format!("{:#}", found.expect_err("a kind that is not read"))
 }
 
-/// `count` bytes, none like its neighbours.
+/// `count` bytes, each different from its neighbours.
 fn noise(count: usize) -> Vec<u8> {
     (0..count).map(|i| (i * 167 + i / 7 * 31) as u8).collect()
 }
 
-/// As the image crate decodes it, which is how pictures were read before.
+/// The picture as the image crate decodes it, the reference for kinds that it reads.
 fn by_image(bytes: &[u8]) -> Picture {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().expect("in memory");
     let mut decoder = reader.into_decoder().expect("the image crate reads it");
@@ -125,7 +125,7 @@ fn kinds_that_the_image_crate_reads_become_the_same_samples() {
     }
 }
 
-/// The image crate panics at these.
+/// The image crate panics at these files.
 #[test]
 fn tiles_of_planes_hold_what_tiles_of_pixels_hold() {
     for is_big_endian in [false, true] {
@@ -269,7 +269,7 @@ fn thumbnails_and_masks_are_no_pages() {
     assert_eq!(pages(&[page(1), page(2), page(3)]), 3);
     assert_eq!(pages(&[page(1), thumbnail.clone(), mask.clone(), old_thumbnail, page(2).with(254, LONG, &[2])]), 2);
     assert_eq!(pages(&[thumbnail.clone(), mask.clone()]), 1);
-    // The picture and not its thumbnail, whichever comes first.
+    // The picture is found, also behind its thumbnail.
     let file = build(Order::default(), &[thumbnail, mask, page(9)]);
     assert_eq!(decoded(&file).picture.samples, [9 * 257]);
     let stack = build(Order::default(), &[page(1), page(2)]);
@@ -298,7 +298,7 @@ fn a_size_that_lies_is_refused_before_it_takes_memory() {
     let lying = [
         Made::new(60_000, 60_000, 8, 3, 2, noise(6)),
         Made::new(u64::from(u32::MAX), u64::from(u32::MAX), 16, 4, 2, noise(6)),
-        // Tiles of which one alone is larger than any picture.
+        // Tiles of which each alone is larger than any picture.
         Made { is_tiled: true, ..Made::new(2, 1, 8, 3, 2, noise(6)) }.with(322, LONG, &[1 << 30]).with(
             323,
             LONG,
@@ -346,7 +346,7 @@ fn georeference_and_resolution_are_written_byte_for_byte() {
     }
 }
 
-/// As a file of more than 4 GiB would be.
+/// The writer is forced into the form of files of more than 4 GiB.
 #[test]
 fn pages_come_back_from_a_bigtiff_of_ours() {
     let picture = |first| Picture::new(Size { width: 3, height: 2 }, 3, (first..first + 18).collect());
@@ -387,7 +387,7 @@ fn every_picture_comes_back_from_a_tiff_of_ours_and_plain_ones_are_written_as_be
     for image in [rgb, grey] {
         let mut expected = Cursor::new(Vec::new());
         image.write_to(&mut expected, image::ImageFormat::Tiff).expect("in memory");
-        let (picture, depth) = (Picture::from_image(image.clone()).expect("8 or 16 bits"), Depth::of(&image));
+        let (picture, depth) = (Picture::from_image(image.clone()).expect("8 or 16 bits"), Depth::from_image(&image));
         assert!(plain(&picture, depth) == expected.into_inner());
     }
     let alpha: DynamicImage = ImageBuffer::from_pixel(1, 1, Rgba([1_u8, 2, 3, 4])).into();

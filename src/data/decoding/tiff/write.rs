@@ -14,35 +14,35 @@ use crate::data::decoding::picture::narrow;
 use crate::data::decoding::rows::{Rows, Shape};
 use crate::data::size::Size;
 
-/// The place of each pixel on the earth: ModelPixelScale, ModelTiepoint, ModelTransformation, the three tags of the
-/// GeoTIFF keys and the coefficients of a rational polynomial.
+/// Tags of the georeference: ModelPixelScale, ModelTiepoint, ModelTransformation, the three tags of the GeoTIFF keys,
+/// and the coefficients of a rational polynomial.
 const GEOREFERENCE: [u16; 7] = [33550, 33922, 34264, 34735, 34736, 34737, 50844];
 
-/// XResolution, YResolution, ResolutionUnit.
+/// Tags of the resolution: XResolution, YResolution, ResolutionUnit.
 const RESOLUTION: [u16; 3] = [282, 283, 296];
 
-/// GDAL's metadata (statistics and scales of the bands) and its value for no data: of the input, and not true of a
-/// translation.
+/// Tags of GDAL's metadata (statistics and scales of the bands) and of its value for no data. They describe the input
+/// and are not true of a translation.
 const OF_THE_BANDS: [u16; 2] = [42112, 42113];
 
 /// Tags with their values, to be written as they were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
-    /// Number, type, and values in the byte order of this machine.
+    /// Number and type of each tag, and its values in the byte order of this machine.
     tags: Vec<(u16, u16, Vec<u8>)>,
-    /// The file also has tags that are true of its own bands alone, and not carried.
+    /// True if the file also has tags that describe its own bands, which are not carried.
     pub has_band_tags: bool,
 }
 
 impl Carried {
-    /// The tags of `page` for the place and the resolution of its picture.
+    /// The georeference and resolution tags of `page`.
     ///
     /// # Errors
     /// When the values of a tag lie beyond the end of the file.
-    pub(in crate::data) fn of(file: &mut (impl Read + Seek), page: &Directory) -> Result<Carried> {
+    pub(in crate::data) fn read(file: &mut (impl Read + Seek), page: &Directory) -> Result<Carried> {
         let mut tags = Vec::new();
         for tag in GEOREFERENCE.into_iter().chain(RESOLUTION) {
-            // Types of BigTIFF alone, which none of these tags has, are not written.
+            // Types of BigTIFF, which none of these tags has, are not written.
             let Some(entry) = page.entry(tag).filter(|entry| (1..=12).contains(&entry.kind)) else { continue };
             let mut values = page.raw(file, tag)?.unwrap_or_default();
             if page.header.is_big_endian != cfg!(target_endian = "big") {
@@ -53,30 +53,30 @@ impl Carried {
         Ok(Carried { tags, has_band_tags: OF_THE_BANDS.iter().any(|&tag| page.entry(tag).is_some()) })
     }
 
-    /// The resolution alone.
+    /// The resolution tags alone.
     pub fn without_georeference(mut self) -> Carried {
         self.tags.retain(|(tag, ..)| RESOLUTION.contains(tag));
         self
     }
 
-    /// True if a place on the earth is among them.
+    /// True if a georeference is among the tags.
     pub fn is_georeferenced(&self) -> bool {
         self.tags.iter().any(|(tag, ..)| GEOREFERENCE.contains(tag))
     }
 }
 
-/// Bytes of the tags of a page at most, for the choice between TIFF and BigTIFF.
+/// Most bytes of the tags of a page, for the choice between TIFF and BigTIFF.
 const TAGS: u64 = 64 << 20;
 
 /// A file that is written page by page.
 pub enum TiffWriter<W: Write + Seek> {
     Standard(TiffEncoder<W, TiffKindStandard>),
-    /// Of more than 4 GiB.
+    /// BigTIFF, for more than 4 GiB.
     Big(TiffEncoder<W, TiffKindBig>),
 }
 
 impl<W: Write + Seek> TiffWriter<W> {
-    /// For pages of so many bytes together.
+    /// A writer for pages of `bytes` together.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -97,7 +97,7 @@ impl<W: Write + Seek> TiffWriter<W> {
             TiffWriter::Big(encoder) => page(encoder, rows, depth, carried),
         };
         written.map_err(|error| match error.downcast() {
-            // The crate tells its cause as well.
+            // An error of the file comes without the crate's text around it.
             Ok(TiffError::IoError(error)) => error.into(),
             Ok(error) => error.into(),
             Err(error) => error,
@@ -121,7 +121,7 @@ fn page<W: Write + Seek, K: TiffKind>(
     }
 }
 
-/// One page of the colours `C`, and a sample more a pixel where the picture has one.
+/// Writes one page in the colours `C`, with one sample more a pixel if the picture has alpha or a band.
 fn colored<W: Write + Seek, K: TiffKind, C: ColorType>(
     encoder: &mut TiffEncoder<W, K>,
     rows: &mut dyn Rows,

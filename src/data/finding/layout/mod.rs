@@ -1,7 +1,7 @@
-//! The layout of the pairs in a folder, found by looking.
+//! Detection of the layout of the pairs in a folder.
 //!
 //! A data set has up to three parts, `train`, `val` and `test`, or is flat. Whatever its layout, a part is a list of
-//! [`Source`]s: from there on nobody asks how the files were laid out.
+//! [`Source`]s; later stages do not depend on the layout.
 
 mod names;
 mod nothing;
@@ -22,7 +22,7 @@ pub use names::{Joined, Named, join, join_folded};
 use sides::Sides;
 use suffix::Suffixes;
 
-/// The way in which the two sides of a pair are kept together.
+/// The layout of pairs: how the two sides of a pair are kept together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// One file, A in its left half and B in its right half.
@@ -79,23 +79,23 @@ pub struct Found {
     parts: [Vec<Source>; 4],
     /// The folders of A and B of each of [`PARTS`], for pairs in two folders.
     sides: [Option<[PathBuf; 2]>; 4],
-    /// Files that belong to no pair, each with the reason, and folders that are not looked into.
+    /// Files that belong to no pair, each with the reason, and folders that are not searched.
     pub skipped: Vec<(PathBuf, String)>,
     /// Reasons why it is unclear which files are pairs.
     pub unclear: Vec<String>,
-    /// Why the files may be meant otherwise than they were always taken.
+    /// A reason to doubt that the files are meant as runs have always read them.
     doubt: Option<String>,
 }
 
-/// Looks into `dir`.
+/// Finds the pairs in `dir`.
 ///
 /// Folders `A` and `B` are pairs of folders, wherever they are: `A/train` and `B/train`, `train/A` and `train/B`, or
 /// `trainA` and `trainB`. So are folders by other words (`sides::by_words`) where no pictures lie beside them. Else
 /// most stems decide: those with a `.png` and another ending are pairs of files; else the names of all: those that
 /// differ in two suffixes are pairs of files, the others side by side.
 ///
-/// Files that were once taken as pairs are taken so again, since the fingerprint of a run's data depends on it; callers
-/// that do not go on with such a run ask for [`Found::ensure_certain`].
+/// Files that were taken as pairs by earlier versions are taken so again, since the fingerprint of a run's data depends
+/// on it. Callers that do not resume such a run ask for [`Found::ensure_certain`].
 ///
 /// # Errors
 /// When there is no such folder, or there are no pairs, or it is unclear where; says what was looked for.
@@ -105,7 +105,7 @@ pub fn find(dir: &Path) -> Result<Found> {
     let found = match sides::a_and_b(dir) {
         Ok(Some(sides)) => in_folders(dir, sides)?,
         Ok(None) => in_named_folders_or_beside(dir)?,
-        // One of them may be written in another way.
+        // One of the two folders may have another name of its side.
         Err(error) => in_folders(dir, sides::by_words(dir).ok().flatten().ok_or(error)?)?,
     };
     if found.parts.iter().all(Vec::is_empty) && found.unclear.is_empty() {
@@ -191,8 +191,8 @@ fn in_one_folder(dir: &Path) -> Result<Found> {
         for (part, files) in files.into_iter().enumerate() {
             let (b, a) = files.into_iter().map(Named::by_stem).partition(|one| ending(&one.file) == "png");
             let joined = join([a, b]);
-            let places = ["with another ending", "with .png"].map(str::to_owned);
-            found.take(part, joined, places, &BTreeSet::new());
+            let expected = ["with another ending", "with .png"].map(str::to_owned);
+            found.take(part, joined, expected, &BTreeSet::new());
         }
     } else {
         let suffixes = found.suffixes(dir, &mut files);
@@ -215,6 +215,8 @@ impl Found {
         Found { layout, is_folded: false, parts: Default::default(), sides, skipped, unclear, doubt: None }
     }
 
+    /// Asserts that the files can only be meant as they were read.
+    ///
     /// # Errors
     /// When the files may be meant otherwise than they were taken.
     pub fn ensure_certain(&self) -> Result<()> {
@@ -237,14 +239,14 @@ impl Found {
         below.unwrap_or(Path::new(file.file_name().unwrap_or_default()))
     }
 
-    /// Pairs of the files in two folders. Names that differ in case or Unicode form are taken for equal where no two of
-    /// the data set are: where some are, only these were taken as pairs ever since.
+    /// Joins the files in two folders to pairs. Names that differ in case or Unicode form are equal if no two names of
+    /// the data set are equal byte for byte; otherwise only the latter are pairs, as in earlier versions.
     fn join_sides(&mut self, dir: &Path, listed: [[Vec<Named>; 2]; 4]) {
         let parts = listed.map(join);
         let is_folded = parts.iter().all(|joined| joined.pairs.is_empty());
         for (part, mut joined) in parts.into_iter().enumerate() {
             let Some(sides) = &self.sides[part] else { continue };
-            let places = sides.each_ref().map(|side| format!("in {}", below(dir, side)));
+            let expected = sides.each_ref().map(|side| format!("in {}", below(dir, side)));
             let folded = join_folded(joined.alone.clone());
             let mut near = BTreeSet::new();
             if is_folded {
@@ -253,21 +255,21 @@ impl Found {
             } else {
                 near.extend(folded.pairs.into_iter().flatten().map(|one| one.file));
             }
-            self.take(part, joined, places, &near);
+            self.take(part, joined, expected, &near);
         }
     }
 
-    /// Takes the pairs of a part. `places` say where a partner would be, of a B and of an A; the files of `near` have
-    /// one that is written in another way.
-    fn take(&mut self, part: usize, joined: Joined, places: [String; 2], near: &BTreeSet<PathBuf>) {
+    /// Adds the pairs of a part. `expected` says where the partner of a B would be, and that of an A; the files of
+    /// `near` have one whose name differs in case or Unicode form.
+    fn take(&mut self, part: usize, joined: Joined, expected: [String; 2], near: &BTreeSet<PathBuf>) {
         let Joined { pairs, alone: [a, b], unclear } = joined;
         self.parts[part] = pairs.into_iter().map(|pair| Source::Files(pair.map(|one| one.file))).collect();
         self.unclear.extend(unclear);
-        let [of_b, of_a] = places;
-        for (alone, place) in [(a, of_a), (b, of_b)] {
+        let [of_b, of_a] = expected;
+        for (alone, expected) in [(a, of_a), (b, of_b)] {
             let why = |file: &PathBuf| match near.contains(file) {
-                true => format!("its partner {place} differs in case or Unicode form: rename one"),
-                false => format!("{NO_PARTNER} {place}"),
+                true => format!("its partner {expected} differs in case or Unicode form: rename one"),
+                false => format!("{NO_PARTNER} {expected}"),
             };
             self.skipped.extend(alone.into_iter().map(|one| (why(&one.file), one.file)).map(|(why, file)| (file, why)));
         }
@@ -298,7 +300,7 @@ impl Found {
         }
     }
 
-    /// Loose files beside a folder `train` are not its pairs.
+    /// Removes the loose files beside a folder `train`, which are not its pairs.
     fn drop_what_lies_beside_train(&mut self) {
         let [train, _, _, flat] = &mut self.parts;
         if !train.is_empty() {
@@ -313,7 +315,7 @@ fn join_command(a: &str, b: &str) -> String {
     format!("`pixtape data pair --a {a} --b {b} --out pairs`")
 }
 
-/// True if most files are the two of a stem.
+/// True if most stems have two files, one of them a `.png`.
 fn are_stems<'a>(files: impl Iterator<Item = &'a PathBuf>) -> bool {
     let mut is_png: BTreeMap<(Option<&Path>, &OsStr), BTreeSet<bool>> = BTreeMap::new();
     for file in files {

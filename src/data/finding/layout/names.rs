@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use unicode_normalization::UnicodeNormalization;
 
-/// A file with the name that its partner has too: without the ending, and below the folder of its side.
+/// A file with the name that it shares with its partner: without the ending, and below the folder of its side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     pub name: OsString,
@@ -14,12 +14,12 @@ pub struct Named {
 }
 
 impl Named {
-    /// By the name of the file alone.
+    /// A file under its stem.
     pub fn by_stem(file: PathBuf) -> Named {
         Named { name: file.file_stem().unwrap_or_default().to_owned(), file }
     }
 
-    /// By the path from `dir` to the file.
+    /// A file under its path below `dir`.
     pub fn below(dir: &Path, file: PathBuf) -> Named {
         let name = file.strip_prefix(dir).unwrap_or(&file).with_extension("").into_os_string();
         Named { name, file }
@@ -29,9 +29,9 @@ impl Named {
 /// The files of two sides, joined by name.
 #[derive(Debug, Default)]
 pub struct Joined {
-    /// In the order of A.
+    /// Pairs in the order of A.
     pub pairs: Vec<[Named; 2]>,
-    /// Files that have no partner.
+    /// Files without a partner.
     pub alone: [Vec<Named>; 2],
     /// A line for each name that several files of a side have.
     pub unclear: Vec<String>,
@@ -42,7 +42,8 @@ pub fn join(sides: [Vec<Named>; 2]) -> Joined {
     join_by(sides, OsStr::to_owned, "have one name")
 }
 
-/// Joins the files whose names are equal but for case and Unicode form: a Mac decomposes the accents that others keep.
+/// Joins the files whose names are equal except for case and Unicode form: macOS decomposes accents that other systems
+/// compose.
 pub fn join_folded(sides: [Vec<Named>; 2]) -> Joined {
     join_by(sides, folded, "have one name but for case and Unicode form")
 }
@@ -79,7 +80,7 @@ fn join_by(sides: [Vec<Named>; 2], key: fn(&OsStr) -> OsString, what: &str) -> J
     joined
 }
 
-/// In lower case and composed. A name that is not Unicode has no other form.
+/// A name in lower case and composed form. A name that is not Unicode is unchanged.
 fn folded(name: &OsStr) -> OsString {
     match name.to_str() {
         Some(name) => name.nfc().collect::<String>().to_lowercase().nfc().collect::<String>().into(),

@@ -9,10 +9,10 @@ use crate::base::words::count as number;
 use crate::data::decoding::LOOKED_FOR;
 use crate::data::finding::listing::{folders, list};
 
-/// More names than these are counted.
+/// Number of names that are listed; more are counted.
 const NAMED: usize = 4;
 
-/// The reason why there are no pairs in `dir`, and what to do about it.
+/// The reason why there are no pairs in `dir`, and a cure.
 ///
 /// # Errors
 /// When a folder cannot be read.

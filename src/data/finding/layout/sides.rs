@@ -14,11 +14,11 @@ use crate::data::finding::listing::{folders, pictures};
 pub struct Sides {
     /// The names of the sides, A first.
     pub names: [String; 2],
-    /// Those of each of [`PARTS`] that has some.
+    /// Folders of A and B for each of [`PARTS`] that has them.
     pub folders: [Option<[PathBuf; 2]>; 4],
 }
 
-/// Looks for folders `A` and `B`: `A/train` and `B/train`, `train/A` and `train/B`, or `trainA` and `trainB`.
+/// Finds folders `A` and `B`: `A/train` and `B/train`, `train/A` and `train/B`, or `trainA` and `trainB`.
 ///
 /// # Errors
 /// When there is one of them without the other.
@@ -56,8 +56,8 @@ fn a_and_b_of(dir: &Path, part: &str) -> Result<Option<[PathBuf; 2]>> {
     Ok(None)
 }
 
-/// Looks for folders that are called by one of the [`words`](super::words), in any case, and hold pictures:
-/// `input/train`, `train/input` or `train_input`, with `target` for the other side.
+/// Finds folders that are called by one of the [`words`](super::words), in any case, and hold pictures: `input/train`,
+/// `train/input` or `train_input`, with `target` for the other side.
 ///
 /// # Errors
 /// When a part has several folders of one side, or one of only one side where another part has both.
@@ -164,7 +164,7 @@ fn holds_pictures(dir: &Path, is_flat: bool) -> Result<bool> {
     Ok(!nested(dir, is_flat, &mut Vec::new(), &mut Vec::new())?.is_empty())
 }
 
-/// True if a link leads to one of these folders, or above one: it would be looked into for ever.
+/// True if a link leads to one of these folders, or above one, and would be followed without end.
 fn leads_back(link: &Path, looked_into: &[PathBuf]) -> bool {
     let leads_above =
         |to: PathBuf| looked_into.iter().any(|one| one.canonicalize().is_ok_and(|one| one.starts_with(&to)));

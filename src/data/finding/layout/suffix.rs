@@ -11,14 +11,13 @@ use crate::data::decoding::picture_size;
 pub enum Suffixes {
     /// The suffixes of A and of B, which all files have.
     Pairs([String; 2]),
-    /// There are such suffixes, but not all files can be paired by them: the names of a pair, and one that is left
-    /// over.
+    /// Suffixes that pair some files and not all: the names of a pair, and one that is left over.
     Unclear { pair: [String; 2], left_over: String },
     /// No suffixes.
     None,
 }
 
-/// Looks for two suffixes that divide the `files` of every part into two sets of equal names.
+/// Finds two suffixes that divide the `files` of every part into two sets of equal names.
 ///
 /// Digits are no suffix: `x1.png` and `x2.png` are two of many. Words for the two sides (`_input`, `_target`) are taken
 /// as they are. Other words need two pairs at least, and files that are not all twice as wide as high, as side-by-side
@@ -48,7 +47,7 @@ pub fn find(parts: &[&[PathBuf]]) -> Suffixes {
     }
 }
 
-/// The sources of files that [`find`] found [`Suffixes::Pairs`] in, in the order of A.
+/// The pairs of files for which [`find`] returned [`Suffixes::Pairs`], in the order of A.
 pub fn pairs(files: &[PathBuf], suffixes: &[String; 2]) -> Vec<[PathBuf; 2]> {
     let suffixes = suffixes.each_ref().map(String::as_str);
     let mut pairs: BTreeMap<&str, [Option<&PathBuf>; 2]> = BTreeMap::new();
@@ -65,7 +64,7 @@ pub fn pairs(files: &[PathBuf], suffixes: &[String; 2]) -> Vec<[PathBuf; 2]> {
     pairs
 }
 
-/// None when one is not Unicode.
+/// The stems of `files`; `None` if one is not Unicode.
 fn stems(files: &[PathBuf]) -> Option<Vec<&str>> {
     files.iter().map(|file| file.file_stem()?.to_str()).collect()
 }
@@ -92,14 +91,14 @@ fn begins_word(name: &str, at: usize) -> bool {
     }
 }
 
-/// A name without its suffix, and which of the two it is. One may end in the other.
+/// A name without its suffix, and the index of the suffix. One suffix may end in the other.
 fn rest<'a>(name: &'a str, suffixes: [&str; 2]) -> Option<(&'a str, usize)> {
     let longer = usize::from(suffixes[1].len() > suffixes[0].len());
     [longer, 1 - longer].into_iter().find_map(|side| Some((name.strip_suffix(suffixes[side])?, side)))
 }
 
-/// True if each name has one of the suffixes, and there is the one with the other; `all` are the names as a set. Ends
-/// at the first that has not, since the suffixes of most names that begin alike are tried in vain.
+/// True if each name has one of the suffixes and the name with the other suffix exists. `all` are the names as a set.
+/// Ends at the first name that fails, since most candidates fail.
 fn divides(stems: &[&str], all: &HashSet<&str>, suffixes: [&str; 2]) -> bool {
     let mut counts = [0, 0];
     for stem in stems {
@@ -109,7 +108,7 @@ fn divides(stems: &[&str], all: &HashSet<&str>, suffixes: [&str; 2]) -> bool {
         }
         counts[side] += 1;
     }
-    // As many as differ, so that no name serves two others: `x` and `x_mask` for `x_mask_mask`.
+    // The counts are equal, so that no name serves two others: `x` and `x_mask` for `x_mask_mask`.
     all.len() == stems.len() && counts[0] == counts[1]
 }
 
@@ -121,7 +120,8 @@ fn sides_of(suffixes: [&str; 2]) -> Option<[usize; 2]> {
     (one != other).then_some([one, other])
 }
 
-/// The suffix of A first: the word for it, or the one whose partner is a word for B; else in the order of the bytes.
+/// The suffixes in order, that of A first: the word for A, or the one whose partner is a word for B; else in the order
+/// of the bytes.
 fn in_order([one, other]: [&str; 2]) -> [&str; 2] {
     let side = |suffix: &str| side_of(suffix.rsplit(is_separator).next().unwrap_or_default());
     let (first, second) = if one < other { (one, other) } else { (other, one) };
@@ -131,12 +131,13 @@ fn in_order([one, other]: [&str; 2]) -> [&str; 2] {
     }
 }
 
-/// Names with words for both sides where at least half of all names, without them, have both.
+/// A pair by words for both sides and a name that is left over, if at least half of all names, without their words,
+/// have both.
 fn left_over(stems: &[&str]) -> Option<Suffixes> {
     let mut groups: BTreeMap<&str, [Option<&str>; 2]> = BTreeMap::new();
     for stem in stems {
         let at = stem.char_indices().rev().take_while(|(_, letter)| letter.is_alphabetic()).last().map(|(at, _)| at);
-        // In `houseA` the word begins later.
+        // A word may begin within the trailing letters, as in `houseA`.
         let at =
             at.and_then(|at| (at..stem.len()).rev().find(|&at| stem.is_char_boundary(at) && begins_word(stem, at)));
         let word = at
@@ -158,7 +159,7 @@ fn left_over(stems: &[&str]) -> Option<Suffixes> {
     (pairs.len() >= others.len()).then_some(Suffixes::Unclear { pair, left_over })
 }
 
-/// True if all files are twice as wide as high. One whose size is not to be read says nothing.
+/// True if all files are twice as wide as high. False if a size cannot be read.
 fn are_squares_side_by_side(parts: &[&[PathBuf]]) -> bool {
     let is_twice_as_wide = |file: &PathBuf| picture_size(file).is_ok_and(|size| size.width == 2 * size.height);
     parts.iter().copied().flatten().all(is_twice_as_wide)
@@ -208,7 +209,7 @@ mod tests {
             &["x.png", "x_2.png"],
             &["cat.png", "dog.png"],
             &["a.png", "b.png"],
-            // One pair of words that nobody knows is too little.
+            // A single pair of unknown words is too little.
             &["img_cat.png", "img_dog.png"],
             &["1_cat.png", "1_dog.png", "2_cat.png"],
             &["input.png", "target.png"],

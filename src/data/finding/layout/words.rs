@@ -36,7 +36,7 @@ pub fn side_of(word: &str) -> Option<usize> {
     [&A[..], &B[..]].iter().position(|words| words.contains(&&*word))
 }
 
-/// True of the characters between the parts of a name.
+/// True for the characters between the parts of a name.
 pub fn is_separator(letter: char) -> bool {
     matches!(letter, '_' | '-' | '.' | ' ')
 }
