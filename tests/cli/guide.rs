@@ -19,7 +19,7 @@ const NEEDS: [&str; 2] = ["needs the network", "needs a GPU"];
 /// Commands of these sections are run by another test: `recipes::the_ablations_train`.
 const ELSEWHERE: [&str; 1] = ["### The paper's ablations"];
 
-/// In front of a command that runs on the simulated GPU.
+/// The prefix of a command that runs on the simulated GPU.
 const SIMULATED: &str = "LD_LIBRARY_PATH=$(cargo run -q -p cudasim -- path check) ";
 
 /// Flags that the documents mention of other programs: the `--eval` of the authors' test.py, TensorBoard's folder.
