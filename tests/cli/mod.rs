@@ -11,6 +11,7 @@ mod evaluate;
 mod exchange;
 mod export;
 mod formats;
+mod guide;
 mod import;
 mod inspect;
 #[cfg(unix)]

@@ -59,13 +59,14 @@ fn every_option_trains() {
     }
 }
 
-/// Each of the paper's ablations is one command of the README.
+/// Each of the paper's ablations is one command of the guide.
 #[test]
 fn the_ablations_train() {
     let scene = Scene::new();
     let pairs: Vec<String> = (0..10).map(|number| format!("data/{number}.png")).collect();
     scene.draw_pairs(&pairs.iter().map(String::as_str).collect::<Vec<_>>());
-    let (_, section) = include_str!("../../README.md").split_once("### The paper's ablations").expect("the section");
+    let guide = include_str!("../../docs/guide.md");
+    let (_, section) = guide.split_once("### The paper's ablations").expect("the section");
     let section = section.split("\n#").next().unwrap_or_default();
     let mut flags: Vec<&str> =
         section.split('`').filter_map(|text| text.strip_prefix("pixtape train --recipe isola --data DIR")).collect();
