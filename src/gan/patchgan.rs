@@ -6,10 +6,10 @@
 use anyhow::{Result, ensure};
 
 use super::{Norm, Parameters, ReceptiveField, Spec};
+use crate::engine::ops::activation::sigmoid;
 use crate::engine::ops::conv::{Geometry, conv, conv_transpose};
 use crate::engine::ops::detach::detach;
 use crate::engine::ops::norm_act::{Activation, Affine, NormAct, norm_act};
-use crate::engine::ops::squash::sigmoid;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
 

@@ -8,10 +8,10 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::{BlockOrder, DropoutAt, LastLayer, Norm, Parameters, Recipe, Skips, Spec};
+use crate::engine::ops::activation::tanh;
 use crate::engine::ops::conv::{Geometry, conv, conv_transpose};
 use crate::engine::ops::detach::detach;
 use crate::engine::ops::norm_act::{Activation, Affine, Dropout, NormAct, norm_act};
-use crate::engine::ops::squash::tanh;
 use crate::engine::ops::upsample::upsample_conv;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use pixtape::engine::access::Control;
+use pixtape::engine::ops::activation::tanh;
 use pixtape::engine::ops::copy::{Upstream, copy};
-use pixtape::engine::ops::squash::tanh;
 use pixtape::engine::tape::{Root, Tape};
 use pixtape::engine::tensor::{Shape, Tensor};
 

@@ -1,9 +1,9 @@
 //! A gradient that needs a value which has been overwritten since the forward pass is refused, whatever overwrote it.
 
+use pixtape::engine::ops::activation::tanh;
 use pixtape::engine::ops::adam::advance;
 use pixtape::engine::ops::copy::{Upstream, copy};
 use pixtape::engine::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
-use pixtape::engine::ops::squash::tanh;
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::{Shape, Tensor};
 

@@ -1,12 +1,12 @@
 //! Two networks of two layers each, and the halves of a training step over them, to be put together in any order.
 
 use pixtape::engine::access::Control;
+use pixtape::engine::ops::activation::tanh;
 use pixtape::engine::ops::adam::AdamOptions;
 use pixtape::engine::ops::conv::{Geometry, conv, conv_transpose};
 use pixtape::engine::ops::copy::copy;
 use pixtape::engine::ops::loss::{Criterion, Loss};
 use pixtape::engine::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
-use pixtape::engine::ops::squash::tanh;
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::{Shape, Tensor};
 use pixtape::gan::{Parameters, Spec};

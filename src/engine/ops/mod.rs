@@ -4,6 +4,7 @@
 //! [`Rule`](crate::engine::program::Rule) records the steps of the derivative. To add an op: a room here, one `mod`
 //! line, and one file of its rows and shapes in `tests/ops/kinds`.
 
+pub mod activation;
 pub mod adam;
 pub mod cast;
 pub mod conv;
@@ -11,5 +12,4 @@ pub mod copy;
 pub mod detach;
 pub mod loss;
 pub mod norm_act;
-pub mod squash;
 pub mod upsample;

@@ -40,7 +40,7 @@ macro_rules! kinds {
     };
 }
 
-kinds!(with rows: conv, loss, norm_act, squash, upsample; without: adam, copy);
+kinds!(with rows: activation, conv, loss, norm_act, upsample; without: adam, copy);
 
 /// One file's op.
 pub struct Kind {

@@ -18,14 +18,14 @@ enum Function {
 }
 
 #[derive(Debug)]
-struct Squash {
+struct Activation {
     function: Function,
     x: Tensor,
     y: Tensor,
 }
 
 #[derive(Debug)]
-struct SquashGrad {
+struct ActivationGrad {
     function: Function,
     y: Tensor,
     dy: Tensor,
@@ -34,20 +34,20 @@ struct SquashGrad {
 
 /// Records `y = tanh(x)`; the shapes are equal.
 pub fn tanh(tape: &mut Tape, x: Tensor, y: Tensor) {
-    squash(tape, Function::Tanh, x, y);
+    activation(tape, Function::Tanh, x, y);
 }
 
 /// Records `y = 1 / (1 + exp(-x))`; the shapes are equal.
 pub fn sigmoid(tape: &mut Tape, x: Tensor, y: Tensor) {
-    squash(tape, Function::Sigmoid, x, y);
+    activation(tape, Function::Sigmoid, x, y);
 }
 
-fn squash(tape: &mut Tape, function: Function, x: Tensor, y: Tensor) {
+fn activation(tape: &mut Tape, function: Function, x: Tensor, y: Tensor) {
     assert_eq!(x.shape, y.shape, "{function:?} keeps the shape");
-    tape.push(Squash { function, x, y });
+    tape.push(Activation { function, x, y });
 }
 
-impl Step for Squash {
+impl Step for Activation {
     fn name(&self) -> &'static str {
         match self.function {
             Function::Tanh => "tanh",
@@ -64,7 +64,7 @@ impl Step for Squash {
     }
 }
 
-impl Rule for Squash {
+impl Rule for Activation {
     fn output(&self) -> Tensor {
         self.y
     }
@@ -72,12 +72,12 @@ impl Rule for Squash {
     fn backward(&self, dy: Tensor, backward: &mut dyn Backward) {
         let (x, y) = (backward.at(self.x), backward.at(self.y));
         if let Some(dx) = backward.destination(x) {
-            backward.push(SquashGrad { function: self.function, y, dy, dx });
+            backward.push(ActivationGrad { function: self.function, y, dy, dx });
         }
     }
 }
 
-impl Step for SquashGrad {
+impl Step for ActivationGrad {
     fn name(&self) -> &'static str {
         match self.function {
             Function::Tanh => "tanh_grad",
