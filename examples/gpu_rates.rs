@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use pixtape::engine::access::Control;
-use pixtape::engine::device::{Device, DeviceChoice, DeviceOptions, Place};
+use pixtape::engine::device::{Device, DeviceChoice, DeviceId, DeviceOptions};
 use pixtape::engine::ops::adam::{AdamOptions, adam};
 use pixtape::engine::ops::copy::copy;
 use pixtape::engine::tape::Tape;
@@ -37,12 +37,12 @@ struct Options {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    let place = options.device.choose()?.place;
+    let device = options.device.choose()?.device;
     for (name, graph) in [("one by one", false), ("in a graph", true)] {
         let mut tape = Tape::new();
         let [from, to] = [(); 2].map(|()| tape.persistent([1, 1, 1, 32]));
         (0..options.launches).for_each(|_| copy(&mut tape, from, to));
-        let seconds = median(&options, place, tape, graph, &[])? / options.launches as f64;
+        let seconds = median(&options, device, tape, graph, &[])? / options.launches as f64;
         println!("{{\"name\": \"launches {name}\", \"microseconds\": {:.3}}}", seconds * 1e6);
     }
 
@@ -50,7 +50,7 @@ fn main() -> anyhow::Result<()> {
     let mut tape = Tape::new();
     let [from, to] = [(); 2].map(|()| tape.persistent(shape));
     copy(&mut tape, from, to);
-    let seconds = median(&options, place, tape, true, &[from])?;
+    let seconds = median(&options, device, tape, true, &[from])?;
     print_bandwidth("copy", 2 * options.elements, seconds);
 
     let in_cache = CACHED.min(options.elements);
@@ -63,7 +63,7 @@ fn main() -> anyhow::Result<()> {
         let [parameters, gradients, first, second] = tensors;
         let adam_options = AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 };
         (0..updates).for_each(|_| adam(&mut tape, parameters, gradients, [first, second], adam_options));
-        let seconds = median(&options, place, tape, true, &tensors)? / updates as f64;
+        let seconds = median(&options, device, tape, true, &tensors)? / updates as f64;
         // Parameter, gradient and both moments are read, all but the gradient written.
         print_bandwidth(name, 7 * elements, seconds);
     }
@@ -71,10 +71,10 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Seconds that an execution of what `tape` recorded takes, with numbers other than zero in `filled`.
-fn median(options: &Options, place: Place, tape: Tape, graph: bool, filled: &[Tensor]) -> anyhow::Result<f64> {
+fn median(options: &Options, device: DeviceId, tape: Tape, graph: bool, filled: &[Tensor]) -> anyhow::Result<f64> {
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
     let replay = DeviceOptions { graph, ..DeviceOptions::default() };
-    let mut device = Device::new(tape.finish(), control, place, replay)?;
+    let mut device = Device::new(tape.finish(), control, device, replay)?;
     for &tensor in filled {
         let values: Vec<f32> = (0..tensor.count()).map(|i| (i % 1021) as f32 / 1024.0).collect();
         device.write(tensor, &values)?;

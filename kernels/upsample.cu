@@ -17,8 +17,8 @@ struct UpsampleFold {
 // [4 outputs, 3, 3, inputs]. One thread per element of `folded`; grid: ceil(36 * outputs * inputs / 256).
 KERNEL(upsample_fold, THREADS, UpsampleFold args) {
   const unsigned element = thread_index();
-  const unsigned place = element / args.inputs, i = element % args.inputs;
-  const int column = place % 3, row = place / 3 % 3, phase = place / 9 / args.outputs, o = place / 9 % args.outputs;
+  const unsigned tap = element / args.inputs, i = element % args.inputs;
+  const int column = tap % 3, row = tap / 3 % 3, phase = tap / 9 / args.outputs, o = tap / 9 % args.outputs;
   const int a = phase / 2, b = phase % 2;
   if (phase >= 4) return;
 
@@ -42,8 +42,8 @@ struct UpsampleFoldGradient {
 // One thread per element of `weight`; grid: ceil(16 * outputs * inputs / 256).
 KERNEL(upsample_fold_gradient, THREADS, UpsampleFoldGradient args) {
   const unsigned element = thread_index();
-  const unsigned place = element / args.inputs, i = element % args.inputs;
-  const int s = place % 4, r = place / 4 % 4, o = place / 16;
+  const unsigned tap = element / args.inputs, i = element % args.inputs;
+  const int s = tap % 4, r = tap / 4 % 4, o = tap / 16;
   if (o >= args.outputs) return;
 
   float sum = args.accumulate ? args.weight[element] : 0.0f;

@@ -31,7 +31,7 @@ pub fn key(seed: u64) -> [u32; 2] {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Purpose {
-    /// Initial weights; the index is the parameter's place in its network.
+    /// Initial weights; the index is the parameter's index in its network.
     Init = 1,
     /// The order of the training pairs; the index is the epoch.
     Shuffle = 2,

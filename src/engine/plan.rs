@@ -20,9 +20,12 @@ pub struct Dependencies {
 }
 
 impl Dependencies {
-    pub fn of(program: &Program) -> Dependencies {
-        let touched: Vec<Vec<Touch>> =
-            program.steps.iter().map(|s| s.accesses.iter().map(|a| Touch::of(a, &program.buffers)).collect()).collect();
+    pub fn new(program: &Program) -> Dependencies {
+        let touched: Vec<Vec<Touch>> = program
+            .steps
+            .iter()
+            .map(|s| s.accesses.iter().map(|a| Touch::new(a, &program.buffers)).collect())
+            .collect();
         let mut ancestors: Vec<StepSet> = Vec::with_capacity(touched.len());
         for (step, touches) in touched.iter().enumerate() {
             let mut set = StepSet::new(touched.len());
@@ -109,7 +112,7 @@ impl Plan {
         }
 
         let mut lives = lives(program, dependencies, bytes);
-        // Large ones first, each at the lowest place that no contemporary holds.
+        // Large ones first, each at the lowest offset that is free for its whole life.
         lives.sort_by_key(|life| std::cmp::Reverse(life.length));
         let mut placed: Vec<Placed> = Vec::with_capacity(lives.len());
         for life in lives {

@@ -156,7 +156,7 @@ pub(crate) struct Touch {
 }
 
 impl Touch {
-    pub fn of(access: &Access, buffers: &Buffers) -> Touch {
+    pub fn new(access: &Access, buffers: &Buffers) -> Touch {
         Touch { region: access.tensor().map(|t| buffers.region(t)), writes: access.writes() }
     }
 

@@ -7,16 +7,16 @@ use super::validation::AT_ONCE;
 use crate::base::memory::{require, spare};
 use crate::config::TrainConfig;
 use crate::data::feeding::loader::batches_at_once;
-use crate::engine::device::Place;
+use crate::engine::device::DeviceId;
 use crate::gan::TrainingStep;
 
-/// Asserts that there is memory for a run with these settings at `place`. Returns how much of `cache` bytes for decoded
+/// Asserts that there is memory for a run with these settings on `device`. Returns how much of `cache` bytes for decoded
 /// pairs there is beside it.
 ///
 /// # Errors
 /// When there is not, with the settings that take less.
-pub fn check(config: &TrainConfig, place: Place, cache: usize) -> Result<usize> {
-    let bytes = bytes(config, place)?;
+pub fn check(config: &TrainConfig, device: DeviceId, cache: usize) -> Result<usize> {
+    let bytes = bytes(config, device)?;
     let batch = match config.batch {
         1 => "",
         _ => "a smaller --batch (with more --accumulate in its place), ",
@@ -27,7 +27,7 @@ pub fn check(config: &TrainConfig, place: Place, cache: usize) -> Result<usize> 
 }
 
 /// Bytes of memory at most, without the decoded pairs that are kept.
-fn bytes(config: &TrainConfig, place: Place) -> Result<u64> {
+fn bytes(config: &TrainConfig, device: DeviceId) -> Result<u64> {
     let recorded = TrainingStep::record(&config.objective())?;
     let specs = recorded.networks.iter().flat_map(|trained| &trained.parameters.specs);
     let largest = specs.map(|spec| spec.count()).max();
@@ -41,5 +41,5 @@ fn bytes(config: &TrainConfig, place: Place) -> Result<u64> {
     // While held-out pairs are measured.
     let measured = AT_ONCE * image * (pair + size_of::<f32>() * 2 * config.out_channels);
     let pictures = batches + grids + measured;
-    Ok(place.program_bytes(recorded.program, config.device_options()) + (tensor + pictures) as u64)
+    Ok(device.program_bytes(recorded.program, config.device_options()) + (tensor + pictures) as u64)
 }

@@ -10,7 +10,7 @@ use crate::checkpoint::{Reader, TensorSpec, Tensors};
 use crate::config::TrainConfig;
 use crate::data::{Pair, Picture, Pictures};
 use crate::engine::access::Control;
-use crate::engine::device::{Device, Place};
+use crate::engine::device::{Device, DeviceId};
 use crate::engine::tensor::Tensor;
 use crate::exchange::Weights;
 use crate::gan::{Init, Term, Trained, TrainingStep, values};
@@ -31,15 +31,15 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// The networks at `place`, with the initial weights of the seed.
+    /// The networks on `device`, with the initial weights of the seed.
     ///
     /// # Errors
     /// When there is not that much memory, or the GPU cannot be used.
-    pub fn new(config: &TrainConfig, place: Place) -> Result<Trainer> {
+    pub fn new(config: &TrainConfig, device: DeviceId) -> Result<Trainer> {
         let TrainingStep { program, networks, terms, input, target, losses, preview } =
             TrainingStep::record(&config.objective())?;
         let control = Control { seed: config.seed, step: 0, learning_rate: config.lr };
-        let device = Device::new(program, control, place, config.device_options())?;
+        let device = Device::new(program, control, device, config.device_options())?;
         let config = config.clone();
         let mut trainer = Trainer {
             device,

@@ -66,7 +66,7 @@ fn record(network: Network, shape: Shape) -> Recorded {
     let x = tape.persistent(shape);
     let out = network.forward(&mut tape, &parameters, x);
     let dy = tape.persistent(out.shape);
-    let root = Upstream { of: out, gradient: dy };
+    let root = Upstream { y: out, dy };
     let gradients = tape.backward(&[&root], &[x, parameters.values]).expect("a network can be differentiated");
     let (y, dx) = (tape.persistent(out.shape), tape.persistent(shape));
     copy(&mut tape, out, y);

@@ -13,7 +13,7 @@ pub fn nan_shows_in_every_loss(engine: Engine) {
     for bad in [f64::NAN, -f64::NAN] {
         for number in 0..8 {
             let mut tape = Tape::new();
-            let [of, target] = [(); 2].map(|()| tape.persistent([1, 1, COUNT, 1]));
+            let [x, target] = [(); 2].map(|()| tape.persistent([1, 1, COUNT, 1]));
             let value = tape.persistent([1; 4]);
             let criterion = match number {
                 0 => Criterion::L1 { target },
@@ -22,16 +22,16 @@ pub fn nan_shows_in_every_loss(engine: Engine) {
                 4..6 => Criterion::Bce { target: f64::from(number % 2) },
                 _ => Criterion::BceLogits { target: f64::from(number % 2) },
             };
-            let root: &dyn Root = &Loss { of, criterion, weight: 1.0, value };
-            tape.backward(&[root], &[of]).expect("a gradient");
+            let root: &dyn Root = &Loss { x, criterion, weight: 1.0, value };
+            tape.backward(&[root], &[x]).expect("a gradient");
             let mut machine = arena(engine, tape.finish(), CONTROL);
-            let mut x: Vec<f64> = values("nan.x", COUNT, 1.0).iter().map(|x| x.abs().min(1.0)).collect();
-            machine.write(target, &x);
-            machine.write(of, &x);
+            let mut numbers: Vec<f64> = values("nan.x", COUNT, 1.0).iter().map(|x| x.abs().min(1.0)).collect();
+            machine.write(target, &numbers);
+            machine.write(x, &numbers);
             machine.execute();
             assert!(machine.read(value)[0].is_finite(), "{criterion:?} on {engine:?}");
-            x[COUNT / 2] = bad;
-            machine.write(of, &x);
+            numbers[COUNT / 2] = bad;
+            machine.write(x, &numbers);
             machine.execute();
             assert!(machine.read(value)[0].is_nan(), "{criterion:?} of {bad} on {engine:?}");
         }

@@ -39,7 +39,7 @@ fn check(parts: &[Part]) {
                 (y, dy)
             })
             .collect();
-        let roots: Vec<Upstream> = consumers.iter().map(|&(of, gradient)| Upstream { of, gradient }).collect();
+        let roots: Vec<Upstream> = consumers.iter().map(|&(y, dy)| Upstream { y, dy }).collect();
         let roots: Vec<&dyn Root> = roots.iter().map(|root| root as &dyn Root).collect();
         let gradients = tape.backward(&roots, &[given, x]).expect("every part depends on x");
         let [of_given, of_x] = [tape.persistent(SHAPE), tape.persistent(SHAPE)];
@@ -54,8 +54,8 @@ fn check(parts: &[Part]) {
     let [_, h, w, c] = SHAPE;
     for (i, (images, channels)) in parts.iter().enumerate() {
         let count = images.len() * h * w * channels.len();
-        for (place, dy) in dy(i, count).iter().enumerate() {
-            let (pixel, channel) = (place / channels.len(), place % channels.len());
+        for (index, dy) in dy(i, count).iter().enumerate() {
+            let (pixel, channel) = (index / channels.len(), index % channels.len());
             let element = (images.start * h * w + pixel) * c + channels.start + channel;
             expected[element] += dy * (1.0 - x[element].tanh().powi(2));
         }

@@ -15,7 +15,7 @@ fn gradients_of_the_discriminators_half_do_not_reach_the_generator() {
         let fake = toy.fake(0);
         let judged = toy.judge(if cut { detach(fake) } else { fake });
         let root = pixtape::engine::ops::loss::Loss {
-            of: judged,
+            x: judged,
             criterion: pixtape::engine::ops::loss::Criterion::Mse { target: 0.0 },
             weight: 1.0,
             value: toy.losses.channel_slice(0..1),

@@ -82,8 +82,8 @@ impl Toy {
         map
     }
 
-    fn loss(&self, of: Tensor, criterion: Criterion, weight: f64, place: usize) -> Loss {
-        Loss { of, criterion, weight, value: self.losses.channel_slice(place..place + 1) }
+    fn loss(&self, x: Tensor, criterion: Criterion, weight: f64, index: usize) -> Loss {
+        Loss { x, criterion, weight, value: self.losses.channel_slice(index..index + 1) }
     }
 
     /// Records G's losses and gradients: how D judged its picture, and how far it is from the target.

@@ -26,29 +26,29 @@ pub enum DeviceChoice {
     Cuda(usize),
 }
 
-/// A device of this machine.
+/// A device of this machine: what a [`DeviceChoice`] comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum DeviceId {
     Cpu,
     /// A GPU by its number.
     Cuda(usize),
 }
 
-impl Place {
+impl DeviceId {
     /// Bytes of this machine's memory that `program` takes here, its kernels' own included. A GPU has its own memory,
     /// and says what it lacks.
     pub fn program_bytes(self, program: Program, options: DeviceOptions) -> u64 {
         match self {
-            Place::Cpu => Cpu::<f32>::bytes_of(&program.rewritten(options.passes(self))) as u64 + PACKED,
-            Place::Cuda(_) => 0,
+            DeviceId::Cpu => Cpu::<f32>::bytes_of(&program.rewritten(options.passes(self))) as u64 + PACKED,
+            DeviceId::Cuda(_) => 0,
         }
     }
 }
 
-/// A place, and why it is this one.
+/// The device that a [`DeviceChoice`] has come to, and the reason.
 #[derive(Clone, Debug)]
 pub struct Chosen {
-    pub place: Place,
+    pub device: DeviceId,
     /// Of a GPU its name; of the CPU, where nobody asked for it, why it is not a GPU.
     pub note: Option<String>,
 }
@@ -57,10 +57,10 @@ impl Chosen {
     /// For the line that says where a run computes; `threads` are the CPU's.
     pub fn describe(&self, threads: usize) -> String {
         let threads = count(threads, "thread");
-        match (self.place, &self.note) {
-            (Place::Cpu, None) => format!("the CPU with {threads}"),
-            (Place::Cpu, Some(why)) => format!("the CPU with {threads} ({why})"),
-            (Place::Cuda(ordinal), name) => format!("cuda:{ordinal}, {}", name.as_deref().unwrap_or("a GPU")),
+        match (self.device, &self.note) {
+            (DeviceId::Cpu, None) => format!("the CPU with {threads}"),
+            (DeviceId::Cpu, Some(why)) => format!("the CPU with {threads} ({why})"),
+            (DeviceId::Cuda(ordinal), name) => format!("cuda:{ordinal}, {}", name.as_deref().unwrap_or("a GPU")),
         }
     }
 }
@@ -71,12 +71,12 @@ impl DeviceChoice {
     /// # Errors
     /// When a GPU is asked for that is not there or cannot be used, with the reason and what to do about it.
     pub fn choose(self) -> Result<Chosen> {
-        let on_gpu = |info: &Info| Chosen { place: Place::Cuda(info.ordinal), note: Some(info.name.clone()) };
+        let on_gpu = |info: &Info| Chosen { device: DeviceId::Cuda(info.ordinal), note: Some(info.name.clone()) };
         match self {
-            DeviceChoice::Cpu => Ok(Chosen { place: Place::Cpu, note: None }),
+            DeviceChoice::Cpu => Ok(Chosen { device: DeviceId::Cpu, note: None }),
             DeviceChoice::Auto => Ok(match devices().and_then(|found| first_ready(&found, ready)) {
                 Ok(info) => on_gpu(&info),
-                Err(reason) => Chosen { place: Place::Cpu, note: Some(format!("{reason:#}")) },
+                Err(reason) => Chosen { device: DeviceId::Cpu, note: Some(format!("{reason:#}")) },
             }),
             DeviceChoice::Cuda(ordinal) => match ready(ordinal) {
                 Ok(info) => Ok(on_gpu(&info)),
@@ -181,6 +181,6 @@ mod tests {
     #[test]
     fn the_cpu_is_always_there() {
         let chosen = DeviceChoice::Cpu.choose().unwrap();
-        assert_eq!((chosen.place, chosen.note), (Place::Cpu, None));
+        assert_eq!((chosen.device, chosen.note), (DeviceId::Cpu, None));
     }
 }

@@ -7,7 +7,7 @@ mod choice;
 pub mod cpu;
 pub mod cuda;
 
-pub use choice::{Chosen, DeviceChoice, Place};
+pub use choice::{Chosen, DeviceChoice, DeviceId};
 
 use std::time::{Duration, Instant};
 
@@ -38,11 +38,11 @@ impl Default for DeviceOptions {
 }
 
 impl DeviceOptions {
-    /// The passes over a program that is to be executed at `place`.
-    pub fn passes(self, place: Place) -> &'static [Pass] {
-        match place {
-            Place::Cpu if self.rewrite => rewrite::CPU,
-            Place::Cpu | Place::Cuda(_) => &[],
+    /// The passes over a program that is to be executed on `device`.
+    pub fn passes(self, device: DeviceId) -> &'static [Pass] {
+        match device {
+            DeviceId::Cpu if self.rewrite => rewrite::CPU,
+            DeviceId::Cpu | DeviceId::Cuda(_) => &[],
         }
     }
 }
@@ -55,15 +55,15 @@ pub enum Device {
 }
 
 impl Device {
-    /// Plans `program` into memory at `place`.
+    /// Plans `program` into memory on `device`.
     ///
     /// # Errors
     /// When there is not that much memory, or the GPU cannot be used.
-    pub fn new(program: Program, control: Control, place: Place, options: DeviceOptions) -> Result<Device> {
-        let program = program.rewritten(options.passes(place));
-        Ok(match place {
-            Place::Cpu => Device::Cpu(Cpu::new(program, control)?),
-            Place::Cuda(ordinal) => {
+    pub fn new(program: Program, control: Control, device: DeviceId, options: DeviceOptions) -> Result<Device> {
+        let program = program.rewritten(options.passes(device));
+        Ok(match device {
+            DeviceId::Cpu => Device::Cpu(Cpu::new(program, control)?),
+            DeviceId::Cuda(ordinal) => {
                 let options = CudaOptions { ordinal, graph: options.graph, forced: None };
                 Device::Cuda(Box::new(Cuda::new(program, control, options)?))
             }

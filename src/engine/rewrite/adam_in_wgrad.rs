@@ -46,8 +46,8 @@ fn join(program: &mut Program, update: usize) {
     let joined: Vec<(usize, WgradAdam)> = (0..update)
         .filter_map(|index| {
             let &Wgrad { x, dy, dw, geometry } = as_a::<Wgrad>(program, index)?;
-            let of = |flat: Tensor| Tensor { buffer: flat.buffer, ..dw.tensor };
-            let [weight, first, second] = [adam.parameters, adam.first, adam.second].map(of);
+            let at_dw = |flat: Tensor| Tensor { buffer: flat.buffer, ..dw.tensor };
+            let [weight, first, second] = [adam.parameters, adam.first, adam.second].map(at_dw);
             let step = WgradAdam { x, dy, weight, first, second, geometry, options: adam.options };
             (!dw.accumulates() && meets_condition(program, index, update, dw.tensor, &step)).then_some((index, step))
         })
@@ -88,8 +88,8 @@ fn meets_condition(program: &Program, wgrad: usize, update: usize, dw: Tensor, j
         return false;
     }
     let touches = |index: usize, access: Access| {
-        let touch = Touch::of(&access, &program.buffers);
-        program.steps[index].accesses.iter().any(|other| Touch::of(other, &program.buffers).conflicts(&touch))
+        let touch = Touch::new(&access, &program.buffers);
+        program.steps[index].accesses.iter().any(|other| Touch::new(other, &program.buffers).conflicts(&touch))
     };
     let gradient_is_theirs =
         (0..program.steps.len()).all(|index| index == wgrad || index == update || !touches(index, Access::Update(dw)));

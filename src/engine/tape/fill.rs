@@ -25,7 +25,7 @@ impl Step for Fill {
 
 impl<T: Real> CpuKernel<T> for Fill {
     fn run(&self, context: &cpu::Context<'_, T>) {
-        let (access, value) = (Access::Write(self.tensor), T::of(self.value));
+        let (access, value) = (Access::Write(self.tensor), T::from_f64(self.value));
         match self.tensor.dtype {
             DType::F32 => fill(context.write(access), value),
             DType::Bf16 => fill(context.write_bf16(access), value.to_bf16()),

@@ -18,10 +18,10 @@ use fill::Fill;
 
 /// The root of a backward pass: a scalar whose gradient is one, or a tensor whose gradient is given.
 pub trait Root {
-    /// The tensor that the root's gradient flows into.
-    fn of(&self) -> Tensor;
+    /// The tensor that the root's gradient flows into: the argument of a loss.
+    fn input(&self) -> Tensor;
 
-    /// The step that computes the root's value and, into `gradient`, its derivative with respect to [`Root::of`].
+    /// The step that computes the root's value and, into `gradient`, its derivative with respect to [`Root::input`].
     fn step(&self, gradient: Destination) -> Arc<dyn Step>;
 }
 
@@ -114,8 +114,8 @@ impl Tape {
         let (reaching, live) = self.reach(wrt);
         let mut backward = Pass { tape: self, reaching, gradients: HashMap::new(), batch: None };
         for root in roots {
-            let Some(destination) = backward.destination(root.of()) else {
-                bail!("a root at {:?} does not depend on what it is to be differentiated by", root.of());
+            let Some(destination) = backward.destination(root.input()) else {
+                bail!("a root at {:?} does not depend on what it is to be differentiated by", root.input());
             };
             backward.tape.push_shared(root.step(destination));
         }
@@ -124,7 +124,7 @@ impl Tape {
             backward.differentiate(index);
             backward.tape.check_versions(index, before)?;
         }
-        Ok(wrt.iter().map(|&tensor| backward.gradient(tensor)).collect())
+        Ok(wrt.iter().map(|&tensor| backward.complete_gradient(tensor)).collect())
     }
 
     /// The regions that `wrt` flows into, and by step whether it flows through.
@@ -154,8 +154,8 @@ impl Tape {
         let needed = reads.filter(|read| known.iter().any(|access| same_memory(access, read)));
         let written = known.iter().filter(|access| access.writes() && recorded < self.steps.len());
         for access in needed.chain(written) {
-            let touch = Touch::of(access, &self.buffers);
-            let overwrites = |later: &Access| later.writes() && Touch::of(later, &self.buffers).conflicts(&touch);
+            let touch = Touch::new(access, &self.buffers);
+            let overwrites = |later: &Access| later.writes() && Touch::new(later, &self.buffers).conflicts(&touch);
             let later = &self.steps[forward + 1..recorded];
             let clash = later.iter().find(|step| step.accesses.iter().any(overwrites));
             ensure!(
@@ -208,14 +208,14 @@ impl Backward for Pass<'_> {
         if input.is_detached() || !self.reaching.iter().any(|r| r.overlaps(&region)) {
             return None;
         }
-        let gradient = self.gradient_of(input.buffer);
+        let gradient = self.buffer_gradient(input.buffer);
         let missing = gradient.missing(&region);
         let tensor = Tensor { buffer: gradient.tensor.buffer, ..input };
         gradient.written.extend(missing.iter().cloned());
         if missing == [region] {
             return Some(Destination { tensor, mode: Mode::Overwrite });
         }
-        self.fill(gradient_of_regions(&missing, tensor));
+        self.fill(region_tensors(&missing, tensor));
         Some(Destination { tensor, mode: Mode::Accumulate })
     }
 
@@ -230,20 +230,20 @@ impl Backward for Pass<'_> {
 
 impl Pass<'_> {
     /// The whole gradient of `tensor`, when all that flows into it has been recorded.
-    fn gradient(&mut self, tensor: Tensor) -> Tensor {
+    fn complete_gradient(&mut self, tensor: Tensor) -> Tensor {
         let region = self.tape.buffers.region(tensor);
         let is_parameter = self.tape.parameter_gradients.contains_key(&tensor.buffer);
-        let gradient = self.gradient_of(tensor.buffer);
-        let place = Tensor { buffer: gradient.tensor.buffer, ..tensor };
+        let gradient = self.buffer_gradient(tensor.buffer);
+        let result = Tensor { buffer: gradient.tensor.buffer, ..tensor };
         if !is_parameter {
             let missing = gradient.missing(&region);
             gradient.written.extend(missing.iter().cloned());
-            self.fill(gradient_of_regions(&missing, place));
+            self.fill(region_tensors(&missing, result));
         }
-        place
+        result
     }
 
-    fn gradient_of(&mut self, buffer: BufferId) -> &mut Gradient {
+    fn buffer_gradient(&mut self, buffer: BufferId) -> &mut Gradient {
         let Tape { buffers, parameter_gradients, .. } = &mut *self.tape;
         if let Some(gradient) = parameter_gradients.get_mut(&buffer) {
             return gradient;
@@ -278,7 +278,7 @@ impl Pass<'_> {
         let covered = self.tape.buffers.region(output.batch_slice(first..end));
         let missing = gradient.missing(&covered);
         gradient.written.extend(missing.iter().cloned());
-        self.fill(gradient_of_regions(&missing, dy));
+        self.fill(region_tensors(&missing, dy));
 
         self.batch = Some((first, end - first));
         rule.backward(dy, self);
@@ -286,7 +286,7 @@ impl Pass<'_> {
 }
 
 /// `regions` of a buffer as tensors of its gradient, of which `like` is one.
-fn gradient_of_regions(regions: &[Region], like: Tensor) -> Vec<Tensor> {
+fn region_tensors(regions: &[Region], like: Tensor) -> Vec<Tensor> {
     let tensor = |r: &Region| Tensor {
         offset: r.rows.start * like.stride + r.columns.start,
         shape: [1, 1, r.rows.len(), r.columns.len()],

@@ -184,10 +184,10 @@ fn layers() -> Vec<Layer> {
         let [from, to] = if layer.transposed { [layer.y, layer.x] } else { [layer.x, layer.y] };
         for (pass, images) in ["fprop", "dgrad", "wgrad"].into_iter().zip(layer.images) {
             for &n in images {
-                let of = |[h, w, c]: [usize; 3]| [n, h, w, c];
-                let shapes = format!("{} -> {}", describe(of(from)), describe([1, to[0], to[1], to[2]]));
+                let batched = |[h, w, c]: [usize; 3]| [n, h, w, c];
+                let shapes = format!("{} -> {}", describe(batched(from)), describe([1, to[0], to[1], to[2]]));
                 let name = format!("{} {pass} ({shapes})", layer.name);
-                let (x, y, geometry) = (of(layer.x), of(layer.y), layer.geometry);
+                let (x, y, geometry) = (batched(layer.x), batched(layer.y), layer.geometry);
                 let weight = [y[3], geometry.kernel[0], geometry.kernel[1], x[3]];
                 // A transposed convolution's forward pass is the other's input gradient, and the other way round.
                 layers.push(match (pass, layer.transposed) {

@@ -171,10 +171,10 @@ impl Recording {
         self.given(shape, [-0.1, 0.1])
     }
 
-    /// Records the gradients of `of` with respect to `wrt` for a given upstream gradient.
-    pub fn differentiate(&mut self, of: Tensor, wrt: &[Tensor]) {
-        let gradient = self.image(of.shape);
-        self.backward(&Upstream { of, gradient }, wrt);
+    /// Records the gradients of `y` with respect to `wrt` for a given upstream gradient.
+    pub fn differentiate(&mut self, y: Tensor, wrt: &[Tensor]) {
+        let dy = self.image(y.shape);
+        self.backward(&Upstream { y, dy }, wrt);
     }
 
     pub fn backward(&mut self, root: &dyn Root, wrt: &[Tensor]) {

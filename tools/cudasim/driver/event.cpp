@@ -1,4 +1,4 @@
-// Events: a place in a stream, or, recorded during a capture, a place in a graph.
+// Events: a point in a stream, or, recorded during a capture, a node in a graph.
 #include "capture.hpp"
 #include "counts.hpp"
 #include "handles.hpp"

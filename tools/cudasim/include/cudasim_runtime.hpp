@@ -8,7 +8,7 @@
 
 namespace cudasim {
 
-// A place in a kernel's source. As a default argument, `Site::here()` is the place of the outermost call.
+// A line of a kernel's source. As a default argument, `Site::here()` is the line of the outermost call.
 struct Site {
     const char* file;
     int line;

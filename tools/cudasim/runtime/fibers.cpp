@@ -88,8 +88,8 @@ static void report_deadlock() {
         waiting[std::string(doing[(int)thread.state]) + " at line " + std::to_string(thread.waits_at.line)]++;
     }
     std::string summary;
-    for (const auto& [place, count] : waiting)
-        summary += (summary.empty() ? "" : ", ") + std::to_string(count) + " threads wait in " + place;
+    for (const auto& [site, count] : waiting)
+        summary += (summary.empty() ? "" : ", ") + std::to_string(count) + " threads wait in " + site;
     executing.thread = const_cast<Thread*>(first);
     report(first->waits_at, "DEADLOCK: %s", summary.c_str());
 }

@@ -54,8 +54,8 @@ class GlobalMemory {
     GlobalCell* byte_cells(size_t word) const { return byte_cells_ + 4 * word; }
 
   private:
-    size_t find_place(size_t bytes);
-    void fill_hole(size_t place, size_t bytes);
+    size_t find_free(size_t bytes);
+    void fill_hole(size_t start, size_t bytes);
     void set_shadow_state(size_t offset, size_t bytes, uint32_t per_byte_bits);
 
     mutable std::mutex mutex_;
@@ -64,9 +64,9 @@ class GlobalMemory {
     GlobalCell* byte_cells_ = nullptr;
     uint64_t capacity_ = 0, used_ = 0;
     size_t range_ = 0;   // addresses; more than the capacity, so that freed ones stay unused for long
-    size_t cursor_ = 0;  // where the search for a free place goes on
+    size_t cursor_ = 0;  // the next search for free addresses starts here
     std::map<size_t, size_t> live_;   // offset -> bytes asked for
-    std::map<size_t, size_t> freed_;  // the same, until the place is used again
+    std::map<size_t, size_t> freed_;  // the same, until the addresses are used again
     std::map<size_t, size_t> holes_;  // offset -> bytes, merged
 };
 

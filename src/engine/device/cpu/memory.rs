@@ -22,13 +22,14 @@ const GUARD_BYTE: u8 = 0xFF;
 pub struct Memory {
     /// Keeps the memory that the pointers lead into.
     _blocks: Vec<MmapMut>,
-    places: Vec<Place>,
+    allocations: Vec<Allocation>,
     bytes: usize,
     guarded: bool,
 }
 
+/// The bytes of one buffer.
 #[derive(Debug)]
-struct Place {
+struct Allocation {
     start: NonNull<u8>,
     bytes: usize,
     dtype: DType,
@@ -42,19 +43,19 @@ unsafe impl Sync for Memory {}
 impl Memory {
     pub fn arena<T: Real>(buffers: &Buffers, plan: &Plan) -> Result<Memory> {
         let (block, arena) = zeroed(plan.total())?;
-        let place = |(id, buffer): (BufferId, &crate::engine::program::Buffer)| {
+        let allocation = |(id, buffer): (BufferId, &crate::engine::program::Buffer)| {
             let (offset, bytes) = (plan.offset(id), buffer.count() * T::bytes(buffer.dtype));
             assert!(offset + bytes <= plan.total(), "a planned buffer ends inside the arena");
             // SAFETY: by the line above the offset lies inside the block.
             let start = unsafe { arena.add(offset) };
-            Place { start, bytes, dtype: buffer.dtype }
+            Allocation { start, bytes, dtype: buffer.dtype }
         };
-        let places = buffers.iter().map(place).collect();
-        Ok(Memory { _blocks: vec![block], places, bytes: plan.total(), guarded: false })
+        let allocations = buffers.iter().map(allocation).collect();
+        Ok(Memory { _blocks: vec![block], allocations, bytes: plan.total(), guarded: false })
     }
 
     pub fn guarded<T: Real>(buffers: &Buffers) -> Result<Memory> {
-        let mut memory = Memory { _blocks: Vec::new(), places: Vec::new(), bytes: 0, guarded: true };
+        let mut memory = Memory { _blocks: Vec::new(), allocations: Vec::new(), bytes: 0, guarded: true };
         for (_, buffer) in buffers.iter() {
             let bytes = buffer.count() * T::bytes(buffer.dtype);
             let (mut block, start) = zeroed(bytes + 2 * GUARD)?;
@@ -62,7 +63,7 @@ impl Memory {
             block[GUARD + bytes..].fill(GUARD_BYTE);
             // SAFETY: the block has two guards more than the buffer.
             let start = unsafe { start.add(GUARD) };
-            memory.places.push(Place { start, bytes, dtype: buffer.dtype });
+            memory.allocations.push(Allocation { start, bytes, dtype: buffer.dtype });
             memory._blocks.push(block);
             memory.bytes += bytes;
         }
@@ -72,12 +73,12 @@ impl Memory {
     /// True if nothing has been written outside of the buffers; of an arena, which has no guards to look at, always.
     pub fn guards_intact(&self) -> bool {
         !self.guarded
-            || self.places.iter().all(|place| {
+            || self.allocations.iter().all(|allocation| {
                 // SAFETY: a guarded buffer has GUARD bytes of the same block on either side.
                 let sides = unsafe {
                     [
-                        std::slice::from_raw_parts(place.start.as_ptr().sub(GUARD), GUARD),
-                        std::slice::from_raw_parts(place.start.as_ptr().add(place.bytes), GUARD),
+                        std::slice::from_raw_parts(allocation.start.as_ptr().sub(GUARD), GUARD),
+                        std::slice::from_raw_parts(allocation.start.as_ptr().add(allocation.bytes), GUARD),
                     ]
                 };
                 sides.into_iter().flatten().all(|byte| *byte == GUARD_BYTE)
@@ -108,24 +109,24 @@ impl Memory {
     }
 
     fn elements<E: Element>(&self, dtype: DType, id: BufferId) -> &[E] {
-        let place = &self.places[id.0];
-        assert!(place.dtype == dtype, "buffer {id} is of {:?}", place.dtype);
+        let allocation = &self.allocations[id.0];
+        assert!(allocation.dtype == dtype, "buffer {id} is of {:?}", allocation.dtype);
         // SAFETY: the range lies in a block of zero-initialised numbers, aligned as it was planned, and `self` is
         // borrowed as long as the slice.
-        unsafe { std::slice::from_raw_parts(place.start.cast().as_ptr(), place.bytes / size_of::<E>()) }
+        unsafe { std::slice::from_raw_parts(allocation.start.cast().as_ptr(), allocation.bytes / size_of::<E>()) }
     }
 
     fn elements_mut<E: Element>(&mut self, dtype: DType, id: BufferId) -> &mut [E] {
-        let place = &self.places[id.0];
-        assert!(place.dtype == dtype, "buffer {id} is of {:?}", place.dtype);
+        let allocation = &self.allocations[id.0];
+        assert!(allocation.dtype == dtype, "buffer {id} is of {:?}", allocation.dtype);
         // SAFETY: as in `elements`, and `self` is borrowed mutably: buffers that share memory cannot both be out.
-        unsafe { std::slice::from_raw_parts_mut(place.start.cast().as_ptr(), place.bytes / size_of::<E>()) }
+        unsafe { std::slice::from_raw_parts_mut(allocation.start.cast().as_ptr(), allocation.bytes / size_of::<E>()) }
     }
 
     /// Start and bytes of a buffer, for [`Context`](crate::engine::kernel::cpu::Context), which hands out several at
     /// once.
     pub fn raw(&mut self, id: BufferId) -> (NonNull<u8>, usize) {
-        (self.places[id.0].start, self.places[id.0].bytes)
+        (self.allocations[id.0].start, self.allocations[id.0].bytes)
     }
 }
 

@@ -43,7 +43,7 @@ where
     /// # Errors
     /// When the system has not that much memory.
     pub fn new(program: Program, control: Control) -> Result<Cpu<T>> {
-        let dependencies = Dependencies::of(&program);
+        let dependencies = Dependencies::new(&program);
         let memory = Memory::arena::<T>(&program.buffers, &Plan::new(&program, &dependencies, T::bytes))?;
         Cpu::with_memory(program, dependencies, memory, control)
     }
@@ -54,7 +54,7 @@ where
     /// # Errors
     /// When the system has not that much memory.
     pub fn checked(program: Program, control: Control) -> Result<Cpu<T>> {
-        let dependencies = Dependencies::of(&program);
+        let dependencies = Dependencies::new(&program);
         let memory = Memory::guarded::<T>(&program.buffers)?;
         Cpu::with_memory(program, dependencies, memory, control)
     }
@@ -62,7 +62,7 @@ where
     /// Bytes of the arena and the scratch memory that `program` takes. Buffers that no step touches (a network that
     /// only translates has gradients and moments too) have a place in the arena, but no memory.
     pub fn bytes_of(program: &Program) -> usize {
-        let plan = Plan::new(program, &Dependencies::of(program), T::bytes);
+        let plan = Plan::new(program, &Dependencies::new(program), T::bytes);
         let accesses = || program.steps.iter().flat_map(|recorded| &recorded.accesses);
         let touched: HashSet<BufferId> = accesses().filter_map(Access::tensor).map(|tensor| tensor.buffer).collect();
         let untouched = program.buffers.iter().filter(|(id, _)| !touched.contains(id));

@@ -28,8 +28,8 @@ pub enum Memory {
 impl Memory {
     pub fn arena(stream: &Arc<CudaStream>, buffers: &Buffers, plan: &Plan) -> Result<Memory> {
         let block = zeroed(stream, plan.total())?;
-        let places = buffers.iter().map(|(id, buffer)| (plan.offset(id), bytes_of(buffer))).collect();
-        Ok(Memory::Arena { block, buffers: places })
+        let ranges = buffers.iter().map(|(id, buffer)| (plan.offset(id), bytes_of(buffer))).collect();
+        Ok(Memory::Arena { block, buffers: ranges })
     }
 
     pub fn separate(stream: &Arc<CudaStream>, buffers: &Buffers) -> Result<Memory> {

@@ -120,7 +120,7 @@ impl Cuda {
             );
         }
         let stream = context.new_stream().map_err(|error| explain("cannot make a stream", error))?;
-        let dependencies = Dependencies::of(&program);
+        let dependencies = Dependencies::new(&program);
         let memory = memory(&stream, &program, &dependencies)?;
         let upload = |error| explain("cannot write to GPU memory", error);
         let control = stream.clone_htod(&[DeviceControl::from(control)]).map_err(upload)?;

@@ -48,10 +48,10 @@ impl Cuda {
     }
 }
 
-/// Copies `values` to `place`, or to new memory when it has another size.
-fn upload<T: DeviceRepr>(stream: &Arc<CudaStream>, place: Option<CudaSlice<T>>, values: &[T]) -> Result<CudaSlice<T>> {
-    let sent = match place.filter(|place| place.len() == values.len()) {
-        Some(mut place) => stream.memcpy_htod(values, &mut place).map(|()| place),
+/// Copies `values` to `memory`, or to new memory when it has another size.
+fn upload<T: DeviceRepr>(stream: &Arc<CudaStream>, memory: Option<CudaSlice<T>>, values: &[T]) -> Result<CudaSlice<T>> {
+    let sent = match memory.filter(|memory| memory.len() == values.len()) {
+        Some(mut memory) => stream.memcpy_htod(values, &mut memory).map(|()| memory),
         None => stream.clone_htod(values),
     };
     sent.map_err(|error| explain("cannot write pictures to GPU memory", error))

@@ -92,21 +92,21 @@ impl<'a, T: Real> Context<'a, T> {
 
     /// The first element of the tensor of `access`, which is of `dtype`: a number format that the CPU keeps as `E`.
     fn start<E: Element>(&self, dtype: DType, access: Access) -> NonNull<E> {
-        let place = self.accesses.iter().position(|a| *a == access);
-        let place = place.unwrap_or_else(|| panic!("a step uses {access:?} without having declared it"));
+        let index = self.accesses.iter().position(|a| *a == access);
+        let index = index.unwrap_or_else(|| panic!("a step uses {access:?} without having declared it"));
         if access.writes() {
-            self.hand_out(place);
+            self.hand_out(index);
         }
         let tensor = access.tensor().expect("an access that hands out memory has a tensor");
         assert!(tensor.dtype == dtype, "a step uses {tensor:?} as {dtype:?}");
-        let (start, bytes) = self.starts[place].expect("set for every access with a tensor");
+        let (start, bytes) = self.starts[index].expect("set for every access with a tensor");
         assert!(tensor.span().end * size_of::<E>() <= bytes, "{tensor:?} ends outside of its buffer");
         // SAFETY: the line above.
         unsafe { start.cast::<E>().add(tensor.offset) }
     }
 
-    fn hand_out(&self, place: usize) {
-        let bit = 1 << place;
+    fn hand_out(&self, index: usize) {
+        let bit = 1 << index;
         assert!(self.handed.get() & bit == 0, "a step may take what it writes once");
         self.handed.set(self.handed.get() | bit);
     }

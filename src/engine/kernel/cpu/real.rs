@@ -15,7 +15,7 @@ pub trait Real: Float + NumAssign + Default + Debug + Sum + Send + Sync + Elemen
     type Bf16: Element + Debug;
 
     /// The nearest number of this type.
-    fn of(value: f64) -> Self;
+    fn from_f64(value: f64) -> Self;
     /// The same number in f64.
     fn widen(self) -> f64;
 
@@ -48,7 +48,7 @@ unsafe impl Element for bf16 {}
 impl Real for f32 {
     type Bf16 = bf16;
 
-    fn of(value: f64) -> f32 {
+    fn from_f64(value: f64) -> f32 {
         value as f32
     }
 
@@ -68,7 +68,7 @@ impl Real for f32 {
 impl Real for f64 {
     type Bf16 = f64;
 
-    fn of(value: f64) -> f64 {
+    fn from_f64(value: f64) -> f64 {
         value
     }
 

@@ -30,13 +30,13 @@ impl<T: Real> Update<T> {
     pub fn new(AdamOptions { beta1, beta2, epsilon }: AdamOptions, control: Control) -> Update<T> {
         let t = (control.step + 1) as f64;
         Update {
-            step_size: T::of(control.learning_rate / (1.0 - beta1.powf(t))),
-            sqrt_bias_correction2: T::of((1.0 - beta2.powf(t)).sqrt()),
-            epsilon: T::of(epsilon),
-            beta1: T::of(beta1),
-            beta2: T::of(beta2),
-            one_minus_beta1: T::of(1.0 - beta1),
-            one_minus_beta2: T::of(1.0 - beta2),
+            step_size: T::from_f64(control.learning_rate / (1.0 - beta1.powf(t))),
+            sqrt_bias_correction2: T::from_f64((1.0 - beta2.powf(t)).sqrt()),
+            epsilon: T::from_f64(epsilon),
+            beta1: T::from_f64(beta1),
+            beta2: T::from_f64(beta2),
+            one_minus_beta1: T::from_f64(1.0 - beta1),
+            one_minus_beta2: T::from_f64(1.0 - beta2),
         }
     }
 

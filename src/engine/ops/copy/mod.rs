@@ -51,19 +51,19 @@ impl Rule for Copy {
     }
 }
 
-/// A root whose gradient is given: `gradient` flows into `of`.
+/// The root of a backward pass from a given gradient: `dy` of `y`, of one shape.
 #[derive(Debug)]
 pub struct Upstream {
-    pub of: Tensor,
-    pub gradient: Tensor,
+    pub y: Tensor,
+    pub dy: Tensor,
 }
 
 impl Root for Upstream {
-    fn of(&self) -> Tensor {
-        self.of
+    fn input(&self) -> Tensor {
+        self.y
     }
 
     fn step(&self, gradient: Destination) -> Arc<dyn Step> {
-        Arc::new(Copy { from: self.gradient, to: gradient })
+        Arc::new(Copy { from: self.dy, to: gradient })
     }
 }

@@ -12,24 +12,24 @@ const PIXELS: usize = 512;
 
 impl<T: Real> CpuKernel<T> for LossGrad {
     fn workspace(&self) -> usize {
-        self.loss.of.pixels().div_ceil(PIXELS)
+        self.loss.x.pixels().div_ceil(PIXELS)
     }
 
     fn run(&self, context: &Context<'_, T>) {
-        let x = context.read(self.loss.of);
-        let count = self.loss.of.count() as f64;
-        let scale = T::of(self.loss.weight / count);
+        let x = context.read(self.loss.x);
+        let count = self.loss.x.count() as f64;
+        let scale = T::from_f64(self.loss.weight / count);
         let sum = match self.loss.criterion {
             Criterion::Mse { target } => {
-                let target = T::of(target);
+                let target = T::from_f64(target);
                 self.sum(context, |p, c| squared(x.pixel(p)[c] - target, scale))
             }
             Criterion::Bce { target } => {
-                let target = T::of(target);
+                let target = T::from_f64(target);
                 self.sum(context, |p, c| cross_entropy(x.pixel(p)[c], target, scale))
             }
             Criterion::BceLogits { target } => {
-                let target = T::of(target);
+                let target = T::from_f64(target);
                 self.sum(context, |p, c| cross_entropy_of_logit(x.pixel(p)[c], target, scale))
             }
             Criterion::L2 { target } => {
@@ -45,22 +45,22 @@ impl<T: Real> CpuKernel<T> for LossGrad {
                 })
             }
         };
-        context.write(Access::Write(self.loss.value)).data[0] = T::of(sum / count);
+        context.write(Access::Write(self.loss.value)).data[0] = T::from_f64(sum / count);
     }
 }
 
 /// The square of `error`, and its slope times `scale`.
 fn squared<T: Real>(error: T, scale: T) -> (T, T) {
-    (error * error, T::of(2.0) * error * scale)
+    (error * error, T::from_f64(2.0) * error * scale)
 }
 
 /// The cross-entropy of probability `p`, and its slope times `scale`.
 fn cross_entropy<T: Real>(p: T, target: T, scale: T) -> (T, T) {
-    let (one, least) = (T::one(), T::of(-100.0));
+    let (one, least) = (T::one(), T::from_f64(-100.0));
     // Unlike `max`, this keeps what is not a number.
     let at_least = |x: T| if x < least { least } else { x };
     let term = (target - one) * at_least((-p).ln_1p()) - target * at_least(p.ln());
-    (term, (p - target) / ((one - p) * p).max(T::of(1e-12)) * scale)
+    (term, (p - target) / ((one - p) * p).max(T::from_f64(1e-12)) * scale)
 }
 
 /// The cross-entropy of `sigmoid(x)`, and its slope times `scale`. Nothing overflows: only `exp(-|x|)` is computed.

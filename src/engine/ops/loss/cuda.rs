@@ -12,13 +12,13 @@ const RUN: usize = 2048;
 
 impl CudaKernel for LossGrad {
     const IMPLEMENTATIONS: &'static [Implementation<LossGrad>] = &[Implementation::plain(LossGrad::launches)
-        .with_workspace(|loss| loss.loss.of.count().div_ceil(RUN) * size_of::<f32>())];
+        .with_workspace(|loss| loss.loss.x.count().div_ceil(RUN) * size_of::<f32>())];
 }
 
 impl LossGrad {
     fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
-        let of = self.loss.of;
-        let count = of.count();
+        let x = self.loss.x;
+        let count = x.count();
         let partial = context.workspace();
         let (kernel, target) = match self.loss.criterion {
             Criterion::Mse { target } => (&MSE_LOSS, target),
@@ -29,13 +29,13 @@ impl LossGrad {
         };
         let targets = self.loss.criterion.target();
         let sums = LossGradient {
-            x: context.read(of),
+            x: context.read(x),
             targets: targets.map_or(Ptr::NULL, |targets| context.read(targets)),
             gradient: context.write(self.gradient.access()),
             partial,
-            pixels: int(of.pixels()),
-            channels: int(of.channels()),
-            x_stride: int(of.stride),
+            pixels: int(x.pixels()),
+            channels: int(x.channels()),
+            x_stride: int(x.stride),
             targets_stride: targets.map_or(0, |targets| int(targets.stride)),
             gradient_stride: int(self.gradient.tensor.stride),
             target: target as f32,

@@ -39,23 +39,23 @@ impl Criterion {
     }
 }
 
-/// The mean of `criterion` over the elements of `of`, written to `value` (one element).
+/// The mean of `criterion` over the elements of `x`, written to `value` (one element).
 #[derive(Clone, Copy, Debug)]
 pub struct Loss {
-    pub of: Tensor,
+    pub x: Tensor,
     pub criterion: Criterion,
     pub weight: f64,
     pub value: Tensor,
 }
 
 impl Root for Loss {
-    fn of(&self) -> Tensor {
-        self.of
+    fn input(&self) -> Tensor {
+        self.x
     }
 
     fn step(&self, gradient: Destination) -> Arc<dyn Step> {
         if let Some(target) = self.criterion.target() {
-            assert_eq!(target.shape, self.of.shape, "a loss compares tensors of one shape");
+            assert_eq!(target.shape, self.x.shape, "a loss compares tensors of one shape");
         }
         assert_eq!(self.value.count(), 1, "a loss is one number");
         Arc::new(LossGrad { loss: *self, gradient })
@@ -80,7 +80,7 @@ impl Step for LossGrad {
     }
 
     fn accesses(&self) -> Vec<Access> {
-        let accesses = [Access::Read(self.loss.of), Access::Write(self.loss.value), self.gradient.access()];
+        let accesses = [Access::Read(self.loss.x), Access::Write(self.loss.value), self.gradient.access()];
         accesses.into_iter().chain(self.loss.criterion.target().map(Access::Read)).collect()
     }
 }

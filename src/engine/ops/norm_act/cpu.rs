@@ -48,7 +48,7 @@ impl<T: Real> Mask<T> {
             key: key(control.seed),
             words: [dropout.stream(), step as u32, (step >> 32) as u32],
             threshold: dropout.threshold(),
-            scale: T::of(dropout.scale()),
+            scale: T::from_f64(dropout.scale()),
         }
     }
 
@@ -97,7 +97,7 @@ impl<T: Real> CpuKernel<T> for Forward {
         let [_, height, width, channels] = x.shape;
         let pixels = height * width;
         let outputs = [Access::Write(self.y), Access::Write(self.statistics)].map(|access| context.write(access));
-        let slope = T::of(self.op.activation.slope());
+        let slope = T::from_f64(self.op.activation.slope());
         for_each_block(outputs, |task, [mut y, mut statistics]| {
             let x = block(&x, task);
             let [gain, bias] = affine_lanes(affine, task);
@@ -137,7 +137,7 @@ fn block<'a, T: Real>(view: &View<'a, T>, task: Block) -> View<'a, T> {
 /// Mean and 1 / standard deviation of each channel.
 #[inline(always)]
 fn moments<T: Real>(x: &View<'_, T>) -> (Lanes<T>, Lanes<T>) {
-    let share = T::of(1.0 / x.pixels() as f64);
+    let share = T::from_f64(1.0 / x.pixels() as f64);
     let [mut mean] = sums(
         x.pixels(),
         #[inline(always)]
@@ -153,7 +153,7 @@ fn moments<T: Real>(x: &View<'_, T>) -> (Lanes<T>, Lanes<T>) {
             }
         },
     );
-    scale.iter_mut().for_each(|s: &mut T| *s = T::one() / (*s * share + T::of(EPSILON)).sqrt());
+    scale.iter_mut().for_each(|s: &mut T| *s = T::one() / (*s * share + T::from_f64(EPSILON)).sqrt());
     (mean, scale)
 }
 
@@ -199,7 +199,7 @@ impl<T: Real> CpuKernel<T> for Gradient {
         let masks = masks(self.op, context);
         let [_, height, width, channels] = x.shape;
         let pixels = height * width;
-        let slope = T::of(self.op.activation.slope());
+        let slope = T::from_f64(self.op.activation.slope());
         let task = |task: Block, dx: BlockMut<'_, T>, sums: Option<[BlockMut<'_, T>; 2]>| {
             let saved = |row| {
                 let mut lanes = [T::zero(); BLOCK];
@@ -263,7 +263,7 @@ impl Gradient {
             for (mut written, sums) in affine_sums.into_iter().flatten().zip(&along) {
                 written.pixel(0).copy_from_slice(&sums[..count]);
             }
-            let share = T::of(1.0 / pixels as f64);
+            let share = T::from_f64(1.0 / pixels as f64);
             along.as_flattened_mut().iter_mut().for_each(|sum| *sum *= share);
         }
         // Of what comes to the normalised values: `gain` times the gradient.

@@ -44,7 +44,7 @@ pub struct Dropout {
     pub layer: u16,
     /// Number of this evaluation of the network within the step.
     pub pass: u16,
-    /// Place of the step's first image in the batch that its draws are of. A step that gathers gradients over several
+    /// Index of the step's first image in the batch that its draws are of. A step that gathers gradients over several
     /// small batches so draws what one large batch would have drawn.
     pub first_image: usize,
     /// True if images of the batch are told apart by the step and not by their index: image i draws what image 0 would
@@ -77,13 +77,13 @@ pub struct NormAct {
 }
 
 impl NormAct {
-    /// Place of the first image in the batch that dropout draws for.
+    /// Index of the first image in the batch that dropout draws for.
     fn first_image(self) -> usize {
         self.dropout.map_or(0, |dropout| dropout.first_image)
     }
 
     /// Of image `image` of the batch that dropout draws for, `elements` an image: how many steps later it draws, and
-    /// the place of its first element among the draws.
+    /// the index of its first element among the draws.
     fn drawn_at(self, image: usize, elements: usize) -> (u64, usize) {
         match self.dropout {
             Some(Dropout { by_step: true, .. }) => (image as u64, 0),
@@ -141,7 +141,7 @@ pub struct Gradient {
     dx: Destination,
     affine: Option<(Affine, AffineSums)>,
     op: NormAct,
-    /// Place of the first image in the batch that dropout draws for.
+    /// Index of the first image in the batch that dropout draws for.
     first_image: usize,
 }
 
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn by_step_an_image_draws_the_same_in_whatever_batch_it_is_run() {
-        // 15 elements an image: its draws do not begin with a whole counter when they go by place.
+        // 15 elements an image: its draws do not begin with a whole counter when images are told apart by index.
         let drawn = |images: usize, step: u64, by_step: bool| {
             let mut tape = Tape::new();
             let [x, y] = [(); 2].map(|()| tape.persistent([images, 1, 5, 3]));
