@@ -77,7 +77,7 @@ struct CrossEntropyOfLogit {
   }
 };
 
-// x and gradient are [pixels, c], scale is the loss's weight divided by pixels * c, partial has one element for each
+// x and gradient are [pixels, c], weight_per_element is the loss's weight / (pixels * c), partial has one element for each
 // block. The target of x is the number `target` or, for l1 and l2, the tensor `targets`, [pixels, c].
 struct LossGradient {
   const float* x;
@@ -85,17 +85,17 @@ struct LossGradient {
   float* gradient;
   float* partial;
   int pixels, channels, x_stride, targets_stride, gradient_stride;
-  float target, scale;
+  float target, weight_per_element;
   int run, accumulate;
 };
 
-// gradient = slope * scale, and sums of the criterion's terms; `target(pixel, channel)` is what x is compared with.
+// gradient = slope * weight_per_element, and sums of the criterion's terms; `target(pixel, channel)` is what x is compared with.
 template <class Criterion, class Target>
 __device__ __forceinline__ void compare(const LossGradient& args, Target target) {
   sum_run(args.partial, args.pixels, args.channels, args.run, [&](unsigned pixel, unsigned channel) {
     float slope;
     const float term = Criterion::term(args.x[at(pixel, args.x_stride, channel)], target(pixel, channel), slope);
-    store(args.gradient + at(pixel, args.gradient_stride, channel), slope * args.scale, args.accumulate);
+    store(args.gradient + at(pixel, args.gradient_stride, channel), slope * args.weight_per_element, args.accumulate);
     return term;
   });
 }

@@ -1,5 +1,5 @@
-// The generator's last layer, folded: nearest x2, padding and a 4x4 convolution as one 3x3 convolution at the small
-// size whose channels (a, b, o) are the phases of the output pixels (see src/engine/ops/upsample). These kernels fold
+// The generator's last layer, folded: nearest x2, padding and a 4x4 convolution as one 3x3 convolution at the size
+// of the input whose channels (a, b, o) are the phases of the output pixels (see src/engine/ops/upsample). These kernels fold
 // the weight and lay out the phases; the convolution between them is `conv_fprop`.
 #include "index.cuh"
 
@@ -56,11 +56,12 @@ KERNEL(upsample_fold_gradient, THREADS, UpsampleFoldGradient args) {
   args.weight[element] = sum;
 }
 
-// The pixel of the small grid that holds pixel `pixel` of a big grid with even height and `width` in its phase `phase`.
-__device__ __forceinline__ unsigned phase_of(unsigned pixel, unsigned width, unsigned& phase) {
+// The pixel of x, and in `phase` the group of its channels, that becomes pixel `pixel` of y. Height and `width` of y are
+// even.
+__device__ __forceinline__ unsigned x_pixel_of(unsigned pixel, unsigned width, unsigned& phase) {
   const unsigned row = pixel / width, column = pixel % width;
   phase = row % 2 * 2 + column % 2;
-  // Images have an even number of rows, so half a row of all images is the row of the small grid.
+  // Images have an even number of rows, so half the row among all images is the row of x.
   return row / 2 * (width / 2) + column / 2;
 }
 
@@ -80,8 +81,8 @@ KERNEL(upsample_shuffle, THREADS, UpsampleShuffle args) {
   const unsigned pixel = element / shape.channels, channel = element % shape.channels;
   if (pixel >= unsigned(shape.images * shape.height * shape.width)) return;
   unsigned phase;
-  const unsigned small = phase_of(pixel, shape.width, phase);
-  const float x = args.x[at(small, args.x_stride, phase * shape.channels + channel)];
+  const unsigned x_pixel = x_pixel_of(pixel, shape.width, phase);
+  const float x = args.x[at(x_pixel, args.x_stride, phase * shape.channels + channel)];
   args.y[at(pixel, shape.stride, channel)] = x + args.bias[channel];
 }
 
@@ -100,7 +101,7 @@ KERNEL(upsample_shuffle_gradient, THREADS, UpsampleShuffleGradient args) {
   const unsigned pixel = element / shape.channels, channel = element % shape.channels;
   if (pixel >= unsigned(shape.images * shape.height * shape.width)) return;
   unsigned phase;
-  const unsigned small = phase_of(pixel, shape.width, phase);
-  float* const dx = args.dx + at(small, args.dx_stride, phase * shape.channels + channel);
+  const unsigned x_pixel = x_pixel_of(pixel, shape.width, phase);
+  float* const dx = args.dx + at(x_pixel, args.dx_stride, phase * shape.channels + channel);
   store(dx, args.dy[at(pixel, shape.stride, channel)], args.accumulate);
 }

@@ -18,30 +18,30 @@ impl<T: Real> CpuKernel<T> for LossGrad {
     fn run(&self, context: &Context<'_, T>) {
         let x = context.read(self.loss.x);
         let count = self.loss.x.count() as f64;
-        let scale = T::from_f64(self.loss.weight / count);
+        let weight_per_element = T::from_f64(self.loss.weight / count);
         let sum = match self.loss.criterion {
             Criterion::Mse { target } => {
                 let target = T::from_f64(target);
-                self.sum(context, |p, c| squared(x.pixel(p)[c] - target, scale))
+                self.sum(context, |p, c| squared(x.pixel(p)[c] - target, weight_per_element))
             }
             Criterion::Bce { target } => {
                 let target = T::from_f64(target);
-                self.sum(context, |p, c| cross_entropy(x.pixel(p)[c], target, scale))
+                self.sum(context, |p, c| cross_entropy(x.pixel(p)[c], target, weight_per_element))
             }
             Criterion::BceLogits { target } => {
                 let target = T::from_f64(target);
-                self.sum(context, |p, c| cross_entropy_of_logit(x.pixel(p)[c], target, scale))
+                self.sum(context, |p, c| cross_entropy_of_logit(x.pixel(p)[c], target, weight_per_element))
             }
             Criterion::L2 { target } => {
                 let target = context.read(target);
-                self.sum(context, |p, c| squared(x.pixel(p)[c] - target.pixel(p)[c], scale))
+                self.sum(context, |p, c| squared(x.pixel(p)[c] - target.pixel(p)[c], weight_per_element))
             }
             Criterion::L1 { target } => {
                 let target = context.read(target);
                 self.sum(context, |p, c| {
                     let error = x.pixel(p)[c] - target.pixel(p)[c];
                     let sign = if error == T::zero() { T::zero() } else { error.signum() };
-                    (error.abs(), sign * scale)
+                    (error.abs(), sign * weight_per_element)
                 })
             }
         };
@@ -49,26 +49,26 @@ impl<T: Real> CpuKernel<T> for LossGrad {
     }
 }
 
-/// The square of `error`, and its slope times `scale`.
-fn squared<T: Real>(error: T, scale: T) -> (T, T) {
-    (error * error, T::from_f64(2.0) * error * scale)
+/// The square of `error`, and its derivative times `weight_per_element`.
+fn squared<T: Real>(error: T, weight_per_element: T) -> (T, T) {
+    (error * error, T::from_f64(2.0) * error * weight_per_element)
 }
 
-/// The cross-entropy of probability `p`, and its slope times `scale`.
-fn cross_entropy<T: Real>(p: T, target: T, scale: T) -> (T, T) {
+/// The cross-entropy of probability `p`, and its derivative times `weight_per_element`.
+fn cross_entropy<T: Real>(p: T, target: T, weight_per_element: T) -> (T, T) {
     let (one, least) = (T::one(), T::from_f64(-100.0));
     // Unlike `max`, this keeps what is not a number.
     let at_least = |x: T| if x < least { least } else { x };
     let term = (target - one) * at_least((-p).ln_1p()) - target * at_least(p.ln());
-    (term, (p - target) / ((one - p) * p).max(T::from_f64(1e-12)) * scale)
+    (term, (p - target) / ((one - p) * p).max(T::from_f64(1e-12)) * weight_per_element)
 }
 
-/// The cross-entropy of `sigmoid(x)`, and its slope times `scale`. Nothing overflows: only `exp(-|x|)` is computed.
-fn cross_entropy_of_logit<T: Real>(x: T, target: T, scale: T) -> (T, T) {
+/// The cross-entropy of `sigmoid(x)`, and its derivative times `weight_per_element`. Nothing overflows: only `exp(-|x|)` is computed.
+fn cross_entropy_of_logit<T: Real>(x: T, target: T, weight_per_element: T) -> (T, T) {
     let one = T::one();
     let small = (-x.abs()).exp();
     let sigmoid = if x >= T::zero() { one / (one + small) } else { small / (one + small) };
-    (x.max(T::zero()) - x * target + small.ln_1p(), (sigmoid - target) * scale)
+    (x.max(T::zero()) - x * target + small.ln_1p(), (sigmoid - target) * weight_per_element)
 }
 
 impl LossGrad {

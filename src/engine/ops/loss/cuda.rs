@@ -39,7 +39,7 @@ impl LossGrad {
             targets_stride: targets.map_or(0, |targets| int(targets.stride)),
             gradient_stride: int(self.gradient.tensor.stride),
             target: target as f32,
-            scale: (self.loss.weight / count as f64) as f32,
+            weight_per_element: (self.loss.weight / count as f64) as f32,
             run: int(RUN),
             accumulate: i32::from(self.gradient.accumulates()),
         };

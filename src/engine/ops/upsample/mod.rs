@@ -1,5 +1,5 @@
 //! The generator's last layer: nearest-neighbour upsampling by 2, zero padding and a 4x4 convolution, folded into one
-//! 3x3 convolution at the small size.
+//! 3x3 convolution at the size of the input.
 //!
 //! Output pixel `2y + a` of the plain composition sums kernel rows `r` over the pixels `floor((2y + a - 2 + r) / 2)` of
 //! the input, which is row `floor((a + r) / 2)` of a 3x3 neighbourhood of `y`: rows that fall together are added up
