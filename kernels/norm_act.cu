@@ -2,8 +2,8 @@
 // src/engine/ops/norm_act).
 //
 // Blocks are 32 channels x 16 rows of threads and belong to one image. Sums over its pixels are done by every block of
-// the image's channels alike, so rows of the grid divide the writing of pixels, but not the summing: with norm one row is
-// best, without norm many.
+// the image's channels alike, so rows of the grid divide the writing of pixels, but not the summing: with norm one row
+// is best, without norm many.
 #include "channel_sums.cuh"
 #include "philox.cuh"
 
@@ -42,8 +42,8 @@ struct Affine {
   __device__ __forceinline__ float operator()(float value) const { return fmaf(value, gain, bias); }
 };
 
-// x and y are [n, pixels, c], gain and bias [c] or null, mean_rstd [n, 2, c]: the mean of each channel of each
-// image, and 1 / sqrt(biased variance + EPSILON); 0 and 1 without norm.
+// x and y are [n, pixels, c], gain and bias [c] or null, mean_rstd [n, 2, c]: the mean of each channel of each image,
+// and 1 / sqrt(biased variance + EPSILON); 0 and 1 without norm.
 struct NormActForward {
   const float* x;
   const float* gain;
@@ -93,8 +93,8 @@ KERNEL(norm_act_forward, THREADS, NormActForward args) {
   }
 }
 
-// x, dy and dx are [n, pixels, c]; dgain and dbias, the gradients of gain and bias by image, are [n, c], or null without
-// affine. The rest as in NormActForward.
+// x, dy and dx are [n, pixels, c]; dgain and dbias, the gradients of gain and bias by image, are [n, c], or null
+// without affine. The rest as in NormActForward.
 struct NormActGradient {
   const float* x;
   const float* dy;
@@ -110,9 +110,9 @@ struct NormActGradient {
   int accumulate;
 };
 
-// The backward pass: with xhat = norm(x), and g = dy taken back through dropout and activation,
-// dx = (g - mean(g) - xhat * mean(g * xhat)) * rstd * gain; the means are over the pixels of an image, and 0 without
-// norm. dgain and dbias are the sums of g * xhat and of g. Grid: as of norm_act_forward.
+// The backward pass: with xhat = norm(x), and g = dy taken back through dropout and activation, dx = (g - mean(g) -
+// xhat * mean(g * xhat)) * rstd * gain; the means are over the pixels of an image, and 0 without norm. dgain and dbias
+// are the sums of g * xhat and of g. Grid: as of norm_act_forward.
 KERNEL(norm_act_gradient, THREADS, NormActGradient args) {
   STATIC_SMEM(float, rows, [2][ROWS][LANES]);
   const int pixels = args.pixels, channels = args.channels, x_stride = args.x_stride, dy_stride = args.dy_stride;

@@ -1,6 +1,6 @@
-// The generator's last layer, folded: nearest x2, padding and a 4x4 convolution as one 3x3 convolution at the size
-// of the input whose channels (a, b, o) are the phases of the output pixels (see src/engine/ops/upsample). These kernels fold
-// the weight and lay out the phases; the convolution between them is `conv_fprop`.
+// The generator's last layer, folded: nearest x2, padding and a 4x4 convolution as one 3x3 convolution at the size of
+// the input whose channels (a, b, o) are the phases of the output pixels (see src/engine/ops/upsample). These kernels
+// fold the weight and lay out the phases; the convolution between them is `conv_fprop`.
 #include "index.cuh"
 
 constexpr int THREADS = 256;
@@ -11,10 +11,9 @@ struct UpsampleFold {
   int outputs, inputs;
 };
 
-// Sums go in the order of the CPU, and are plain additions: the results are the same to the bit.
-//
-// folded[(a, b, o), (a + r) / 2, (b + s) / 2, i] = sum of weight[o, r, s, i]: weight is [outputs, 4, 4, inputs], folded
-// [4 outputs, 3, 3, inputs]. One thread per element of `folded`; grid: ceil(36 * outputs * inputs / 256).
+// The fold of the weight: folded[(a, b, o), (a + r) / 2, (b + s) / 2, i] = sum of weight[o, r, s, i]. weight is
+// [outputs, 4, 4, inputs], folded [4 outputs, 3, 3, inputs]. One thread per element of `folded`; grid: ceil(36 *
+// outputs * inputs / 256).
 KERNEL(upsample_fold, THREADS, UpsampleFold args) {
   const unsigned element = thread_index();
   const unsigned tap = element / args.inputs, i = element % args.inputs;
@@ -23,7 +22,8 @@ KERNEL(upsample_fold, THREADS, UpsampleFold args) {
   if (phase >= 4) return;
 
   float sum = 0.0f;
-  // Taps r with (a + r) / 2 == row: two of them, or one where the other is outside of the kernel.
+  // The taps r with (a + r) / 2 == row: two of them, or one where the other is outside of the kernel. They are added up
+  // in the order of the CPU, by plain additions, so the bits are the same.
   for (int r = max(0, 2 * row - a); r < min(4, 2 * row - a + 2); r++) {
     for (int s = max(0, 2 * column - b); s < min(4, 2 * column - b + 2); s++) {
       sum += args.weight[at((o * 4 + r) * 4 + s, args.inputs, i)];
@@ -38,8 +38,8 @@ struct UpsampleFoldGradient {
   int outputs, inputs, accumulate;
 };
 
-// The gradient: weight[o, r, s, i] = sum over phases (a, b) of folded[(a, b, o), (a + r) / 2, (b + s) / 2, i].
-// One thread per element of `weight`; grid: ceil(16 * outputs * inputs / 256).
+// The gradient of the fold: weight[o, r, s, i] = sum over phases (a, b) of folded[(a, b, o), (a + r) / 2, (b + s) / 2,
+// i]. One thread per element of `weight`; grid: ceil(16 * outputs * inputs / 256).
 KERNEL(upsample_fold_gradient, THREADS, UpsampleFoldGradient args) {
   const unsigned element = thread_index();
   const unsigned tap = element / args.inputs, i = element % args.inputs;
@@ -56,8 +56,8 @@ KERNEL(upsample_fold_gradient, THREADS, UpsampleFoldGradient args) {
   args.weight[element] = sum;
 }
 
-// The pixel of x, and in `phase` the group of its channels, that becomes pixel `pixel` of y. Height and `width` of y are
-// even.
+// The pixel of x, and in `phase` the group of its channels, that becomes pixel `pixel` of y. Height and `width` of y
+// are even.
 __device__ __forceinline__ unsigned x_pixel_of(unsigned pixel, unsigned width, unsigned& phase) {
   const unsigned row = pixel / width, column = pixel % width;
   phase = row % 2 * 2 + column % 2;
@@ -73,8 +73,9 @@ struct UpsampleShuffle {
   int x_stride;
 };
 
-// y[n, 2h + a, 2w + b, o] = x[n, h, w, (a, b, o)] + bias[o]: y is [n, height, width, channels], both even, and x [n,
-// height / 2, width / 2, 4 channels]. One thread per element of y; grid: ceil(n * height * width * channels / 256).
+// Pixel shuffle: y[n, 2h + a, 2w + b, o] = x[n, h, w, (a, b, o)] + bias[o]: y is [n, height, width, channels], both
+// even, and x [n, height / 2, width / 2, 4 channels]. One thread per element of y; grid: ceil(n * height * width *
+// channels / 256).
 KERNEL(upsample_shuffle, THREADS, UpsampleShuffle args) {
   const Shape shape = args.y_shape;
   const unsigned element = thread_index();
@@ -93,7 +94,7 @@ struct UpsampleShuffleGradient {
   int dx_stride, accumulate;
 };
 
-// The gradient: dx[n, h, w, (a, b, o)] = dy[n, 2h + a, 2w + b, o]. One thread per element of dy; grid:
+// The gradient of the shuffle: dx[n, h, w, (a, b, o)] = dy[n, 2h + a, 2w + b, o]. One thread per element of dy; grid:
 // ceil(n * height * width * channels / 256).
 KERNEL(upsample_shuffle_gradient, THREADS, UpsampleShuffleGradient args) {
   const Shape shape = args.dy_shape;

@@ -94,7 +94,7 @@ static void report_deadlock() {
     report(first->waits_at, "DEADLOCK: %s", summary.c_str());
 }
 
-// Nobody is ready: asynchronous work has to make progress, or the block is stuck.
+// Called when no thread is ready: asynchronous work has to make progress, or the block is deadlocked.
 static void wake_somebody() {
     Engine& e = *engine;
     const bool in_order = e.launch->settings.schedule == Schedule::Forward;

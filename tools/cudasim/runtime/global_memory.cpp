@@ -54,8 +54,8 @@ size_t GlobalMemory::allocation_count() const {
     return live_.size();
 }
 
-// With a checker the next free addresses behind those given out last, so that freed memory is not used again soon.
-// Without one the first free addresses, whose pages are likely to be there already.
+// Free addresses for `bytes`; 0 if there are none. With a checker the next ones behind the last allocation, so that
+// freed memory is not reused soon. Without one the first ones, whose pages are likely to be there already.
 size_t GlobalMemory::find_free(size_t bytes) {
     const size_t search_from = cells_ ? cursor_ : 0;
     for (auto hole = holes_.begin(); hole != holes_.end(); ++hole) {
@@ -88,7 +88,7 @@ void* GlobalMemory::allocate(size_t bytes) {
     live_[start] = bytes;
     for (auto old = freed_.lower_bound(start); old != freed_.end() && old->first < start + needed;)
         old = freed_.erase(old);
-    memset(base_ + start, 0xff, charged);  // a NaN in every float that nobody has written
+    memset(base_ + start, 0xff, charged);  // NaN in every float until it is written
     if (cells_) set_shadow_state(start, bytes, CELL_ALLOCATED);
     return base_ + start;
 }

@@ -1,4 +1,4 @@
-// One grid: what is launched, how, and what came of it.
+// One launch of a grid: kernel, arguments, settings and reports.
 #pragma once
 #include "../include/cudasim_runtime.hpp"
 #include "settings.hpp"

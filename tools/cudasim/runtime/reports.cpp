@@ -1,4 +1,5 @@
-// Reports: who, where, what. The site of a memory access is a code address, which addr2line turns into a line.
+// Reports of the checker: kernel, site, thread and text. The site of a memory access is a code address, which addr2line
+// turns into a line.
 #include "engine.hpp"
 #include <cstdarg>
 #include <cstdio>
