@@ -1,4 +1,4 @@
-//! Philox4x32-10, the one source of randomness in the project.
+//! Philox4x32-10, the random number generator of the project.
 //!
 //! A counter-based generator: the bits at a counter are a pure function of (key, counter), so nothing has to be stored
 //! to draw the same number again. Dropout masks are recomputed in the backward pass, every device draws the same bits,

@@ -1,4 +1,4 @@
-//! The memory of the CPU device: one arena, or in checked runs a guarded allocation for every buffer.
+//! The memory of the CPU device: one arena, or for checked runs a guarded allocation for every buffer.
 
 use std::ptr::NonNull;
 
@@ -11,23 +11,23 @@ use crate::engine::plan::Plan;
 use crate::engine::program::Buffers;
 use crate::engine::tensor::{BufferId, DType};
 
-/// Bytes before and after a guarded buffer that nobody may write.
+/// Bytes of the guards before and after a guarded buffer, which must not be written.
 const GUARD: usize = 512;
 
-/// The bytes of guards: not a number in every format, so that what is read there reaches the results.
+/// Value of the bytes of guards: NaN in every number format, so that a read there shows in the results.
 const GUARD_BYTE: u8 = 0xFF;
 
-/// The memory of a program's buffers. Everything is zero at first, and no page is touched before it is used.
+/// The memory of a program's buffers, zero at first. The system provides its pages on first use.
 #[derive(Debug)]
 pub struct Memory {
-    /// Keeps the memory that the pointers lead into.
+    /// The owned blocks, into which the pointers of `allocations` lead.
     _blocks: Vec<MmapMut>,
     allocations: Vec<Allocation>,
     bytes: usize,
     guarded: bool,
 }
 
-/// The bytes of one buffer.
+/// The memory of one buffer.
 #[derive(Debug)]
 struct Allocation {
     start: NonNull<u8>,
@@ -41,6 +41,10 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
+    /// One block for all buffers, at the offsets of `plan`.
+    ///
+    /// # Errors
+    /// When the system refuses the memory.
     pub fn arena<T: Real>(buffers: &Buffers, plan: &Plan) -> Result<Memory> {
         let (block, arena) = zeroed(plan.total())?;
         let allocation = |(id, buffer): (BufferId, &crate::engine::program::Buffer)| {
@@ -54,6 +58,10 @@ impl Memory {
         Ok(Memory { _blocks: vec![block], allocations, bytes: plan.total(), guarded: false })
     }
 
+    /// A block for each buffer, between guards.
+    ///
+    /// # Errors
+    /// When the system refuses the memory.
     pub fn guarded<T: Real>(buffers: &Buffers) -> Result<Memory> {
         let mut memory = Memory { _blocks: Vec::new(), allocations: Vec::new(), bytes: 0, guarded: true };
         for (_, buffer) in buffers.iter() {
@@ -70,7 +78,7 @@ impl Memory {
         Ok(memory)
     }
 
-    /// True if nothing has been written outside of the buffers; of an arena, which has no guards to look at, always.
+    /// True if no guard has been written. Always true for an arena, which has none.
     pub fn guards_intact(&self) -> bool {
         !self.guarded
             || self.allocations.iter().all(|allocation| {
@@ -85,7 +93,7 @@ impl Memory {
             })
     }
 
-    /// Of all buffers.
+    /// Bytes of all buffers.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -123,14 +131,14 @@ impl Memory {
         unsafe { std::slice::from_raw_parts_mut(allocation.start.cast().as_ptr(), allocation.bytes / size_of::<E>()) }
     }
 
-    /// Start and bytes of a buffer, for [`Context`](crate::engine::kernel::cpu::Context), which hands out several at
+    /// Address and bytes of a buffer, for [`Context`](crate::engine::kernel::cpu::Context), which hands out several at
     /// once.
     pub fn raw(&mut self, id: BufferId) -> (NonNull<u8>, usize) {
         (self.allocations[id.0].start, self.allocations[id.0].bytes)
     }
 }
 
-/// Scratch memory, with any content, that steps use one after the other.
+/// Scratch memory with arbitrary values, which the steps use one after the other.
 #[derive(Debug)]
 pub struct Workspace {
     block: MmapMut,
@@ -154,14 +162,14 @@ impl Workspace {
     }
 }
 
-/// A block of `bytes` zeros, page-aligned, on huge pages where the system has them (weights and moments are streamed
-/// through once a step, and small pages would cost a TLB miss every 4 KB).
+/// A page-aligned block of `bytes` zeros, on huge pages where the system has them: weights and moments are read once a
+/// step, and pages of 4 KB would cost a TLB miss each.
 fn zeroed(bytes: usize) -> Result<(MmapMut, NonNull<u8>)> {
     let block = MmapMut::map_anon(bytes.max(1));
     let mut block = block.with_context(|| format!("out of memory: {} were refused", ByteSize(bytes as u64)))?;
     #[cfg(target_os = "linux")]
     if bytes >= 4 << 20 {
-        // Only advice: without it the memory is as good, if slower.
+        // Failure is harmless: the memory is slower.
         let _ = block.advise(memmap2::Advice::HugePage);
     }
     let start = NonNull::new(block.as_mut_ptr()).context("the system mapped memory at address zero")?;

@@ -38,7 +38,7 @@ impl<T: Real> CpuKernel<T> for ActivationGrad {
 }
 
 impl ActivationGrad {
-    /// `dx = dy * slope(y)`.
+    /// Computes `dx = dy * slope(y)`.
     fn apply<T: Real>(&self, context: &Context<'_, T>, slope: impl Fn(T) -> T) {
         let (y, dy) = (context.read(self.y), context.read(self.dy));
         let mut dx = context.write(self.dx.access());

@@ -8,41 +8,40 @@ use crate::engine::kernel::cuda::kernels::{
 use crate::engine::kernel::cuda::{CudaKernel, Implementation, int};
 
 impl CudaKernel for Activation {
-    const IMPLEMENTATIONS: &'static [Implementation<Activation>] = &[Implementation::plain(|activation, context| {
-        let kernel = match activation.function {
+    const IMPLEMENTATIONS: &'static [Implementation<Activation>] = &[Implementation::plain(|step, context| {
+        let kernel = match step.function {
             Function::Tanh => &TANH_FORWARD,
             Function::Sigmoid => &SIGMOID_FORWARD,
         };
         let argument = Activate {
-            x: context.read(activation.x),
-            y: context.write(Access::Write(activation.y)),
-            pixels: int(activation.x.pixels()),
-            channels: int(activation.x.channels()),
-            x_stride: int(activation.x.stride),
-            y_stride: int(activation.y.stride),
+            x: context.read(step.x),
+            y: context.write(Access::Write(step.y)),
+            pixels: int(step.x.pixels()),
+            channels: int(step.x.channels()),
+            x_stride: int(step.x.stride),
+            y_stride: int(step.y.stride),
         };
-        vec![kernel.launch_for(activation.x.count(), argument)]
+        vec![kernel.launch_for(step.x.count(), argument)]
     })];
 }
 
 impl CudaKernel for ActivationGrad {
-    const IMPLEMENTATIONS: &'static [Implementation<ActivationGrad>] =
-        &[Implementation::plain(|activation, context| {
-            let kernel = match activation.function {
-                Function::Tanh => &TANH_GRADIENT,
-                Function::Sigmoid => &SIGMOID_GRADIENT,
-            };
-            let argument = ActivateGradient {
-                y: context.read(activation.y),
-                dy: context.read(activation.dy),
-                dx: context.write(activation.dx.access()),
-                pixels: int(activation.y.pixels()),
-                channels: int(activation.y.channels()),
-                y_stride: int(activation.y.stride),
-                dy_stride: int(activation.dy.stride),
-                dx_stride: int(activation.dx.tensor.stride),
-                accumulate: i32::from(activation.dx.accumulates()),
-            };
-            vec![kernel.launch_for(activation.y.count(), argument)]
-        })];
+    const IMPLEMENTATIONS: &'static [Implementation<ActivationGrad>] = &[Implementation::plain(|step, context| {
+        let kernel = match step.function {
+            Function::Tanh => &TANH_GRADIENT,
+            Function::Sigmoid => &SIGMOID_GRADIENT,
+        };
+        let argument = ActivateGradient {
+            y: context.read(step.y),
+            dy: context.read(step.dy),
+            dx: context.write(step.dx.access()),
+            pixels: int(step.y.pixels()),
+            channels: int(step.y.channels()),
+            y_stride: int(step.y.stride),
+            dy_stride: int(step.dy.stride),
+            dx_stride: int(step.dx.tensor.stride),
+            accumulate: i32::from(step.dx.accumulates()),
+        };
+        vec![kernel.launch_for(step.y.count(), argument)]
+    })];
 }

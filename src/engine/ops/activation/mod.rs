@@ -1,5 +1,5 @@
-//! Hyperbolic tangent, the generator's output, and the logistic sigmoid, a probability. Their derivatives are functions
-//! of `y`, so only that is kept.
+//! The activations tanh, for the generator's output, and logistic sigmoid, for probabilities. Their derivatives are
+//! functions of the output `y`, so the backward pass needs `y` alone.
 
 mod cpu;
 mod cuda;
@@ -9,14 +9,16 @@ use crate::engine::program::{Backward, Rule, Step};
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
 
+/// An activation function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Function {
-    /// Its derivative is `1 - y^2`.
+    /// Hyperbolic tangent, with derivative `1 - y^2`.
     Tanh,
-    /// `1 / (1 + exp(-x))`; its derivative is `y (1 - y)`.
+    /// Logistic function `1 / (1 + exp(-x))`, with derivative `y (1 - y)`.
     Sigmoid,
 }
 
+/// The forward pass, `y = function(x)`.
 #[derive(Debug)]
 struct Activation {
     function: Function,
@@ -24,6 +26,7 @@ struct Activation {
     y: Tensor,
 }
 
+/// The backward pass, `dx = dy * function'(x)`, with the derivative as a function of `y`.
 #[derive(Debug)]
 struct ActivationGrad {
     function: Function,
@@ -32,12 +35,12 @@ struct ActivationGrad {
     dx: Destination,
 }
 
-/// Records `y = tanh(x)`; the shapes are equal.
+/// Records `y = tanh(x)`, element by element; both are `[n, h, w, c]`.
 pub fn tanh(tape: &mut Tape, x: Tensor, y: Tensor) {
     activation(tape, Function::Tanh, x, y);
 }
 
-/// Records `y = 1 / (1 + exp(-x))`; the shapes are equal.
+/// Records `y = 1 / (1 + exp(-x))`, element by element; both are `[n, h, w, c]`.
 pub fn sigmoid(tape: &mut Tape, x: Tensor, y: Tensor) {
     activation(tape, Function::Sigmoid, x, y);
 }

@@ -6,8 +6,8 @@ use super::{Criterion, LossGrad};
 use crate::engine::access::Access;
 use crate::engine::kernel::cpu::{Context, CpuKernel, Real};
 
-/// Pixels of one task. Each sums on its own and the sums are added in order, so that the value does not depend on the
-/// number of threads.
+/// Pixels of one task. The sums of the tasks are added up in order, so that the value does not depend on the number of
+/// threads.
 const PIXELS: usize = 512;
 
 impl<T: Real> CpuKernel<T> for LossGrad {
@@ -57,13 +57,14 @@ fn squared<T: Real>(error: T, weight_per_element: T) -> (T, T) {
 /// The cross-entropy of probability `p`, and its derivative times `weight_per_element`.
 fn cross_entropy<T: Real>(p: T, target: T, weight_per_element: T) -> (T, T) {
     let (one, least) = (T::one(), T::from_f64(-100.0));
-    // Unlike `max`, this keeps what is not a number.
+    // Unlike `max`, this keeps NaN.
     let at_least = |x: T| if x < least { least } else { x };
     let term = (target - one) * at_least((-p).ln_1p()) - target * at_least(p.ln());
     (term, (p - target) / ((one - p) * p).max(T::from_f64(1e-12)) * weight_per_element)
 }
 
-/// The cross-entropy of `sigmoid(x)`, and its derivative times `weight_per_element`. Nothing overflows: only `exp(-|x|)` is computed.
+/// The cross-entropy of `sigmoid(x)`, and its derivative times `weight_per_element`. It cannot overflow: the only
+/// exponential is `exp(-|x|)`.
 fn cross_entropy_of_logit<T: Real>(x: T, target: T, weight_per_element: T) -> (T, T) {
     let one = T::one();
     let small = (-x.abs()).exp();
@@ -72,7 +73,7 @@ fn cross_entropy_of_logit<T: Real>(x: T, target: T, weight_per_element: T) -> (T
 }
 
 impl LossGrad {
-    /// Sums the first result of `terms(pixel, channel)` and writes the second as the gradient.
+    /// The sum over all elements of the first result of `terms(pixel, channel)`; the second is written as the gradient.
     fn sum<T: Real>(&self, context: &Context<'_, T>, terms: impl Fn(usize, usize) -> (T, T) + Sync) -> f64 {
         let gradient = context.write(self.gradient.access());
         let (channels, stride) = (gradient.channels(), gradient.stride);

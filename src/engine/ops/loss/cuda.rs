@@ -1,4 +1,4 @@
-//! Losses on CUDA: blocks sum runs of elements, then one block adds up the sums.
+//! Losses on CUDA: blocks sum runs of elements, then one block adds up the partial sums.
 
 use super::{Criterion, LossGrad};
 use crate::engine::access::Access;

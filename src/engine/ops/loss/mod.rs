@@ -1,7 +1,7 @@
-//! Losses, fused with their gradients: one pass over the data computes the value and what flows back from it.
+//! Losses, fused with their gradients: one pass over the elements computes both.
 //!
-//! A loss is a [`Root`]: `tape.backward` records it, because only then is it known where its gradient goes. The value
-//! is unweighted; the gradient is that of `weight * value`.
+//! A loss is a [`Root`]: `tape.backward` records it, because the destination of its gradient is not known before. The
+//! value is unweighted; the gradient is that of `weight * value`.
 
 mod cpu;
 mod cuda;
@@ -16,21 +16,23 @@ use crate::engine::tensor::Tensor;
 /// The criterion of a loss and its target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Criterion {
-    /// Mean of `(x - target)^2`. The least-squares GAN loss (Mao et al., 2017) has target 1 for real and 0 for fake.
+    /// Mean squared error, `(x - target)^2`. The least-squares GAN loss (Mao et al., 2017) has target 1 for real and 0
+    /// for fake.
     Mse { target: f64 },
-    /// Mean of `-(target ln x + (1 - target) ln(1 - x))` for probabilities x. As in PyTorch the logarithms end at -100,
-    /// and the gradient is `(x - target) / (x (1 - x))` with a divisor of at least 1e-12.
+    /// Binary cross-entropy, `-(target ln x + (1 - target) ln(1 - x))`, of probabilities x. As in PyTorch the
+    /// logarithms end at -100, and the gradient is `(x - target) / (x (1 - x))` with a divisor of at least 1e-12.
     Bce { target: f64 },
-    /// The same for `sigmoid(x)`, computed from x without loss of precision and without limits.
+    /// Binary cross-entropy of `sigmoid(x)`, computed from the logits x, so that it neither overflows nor loses
+    /// precision.
     BceLogits { target: f64 },
-    /// Mean of `|x - target|`, whose gradient is 0 where they are equal.
+    /// Mean absolute error, `|x - target|`, with gradient 0 where they are equal.
     L1 { target: Tensor },
-    /// Mean of `(x - target)^2`.
+    /// Mean squared error, `(x - target)^2`, to a tensor.
     L2 { target: Tensor },
 }
 
 impl Criterion {
-    /// The tensor that it compares with, if that is not a number.
+    /// The target, if it is a tensor.
     fn target(self) -> Option<Tensor> {
         match self {
             Criterion::Mse { .. } | Criterion::Bce { .. } | Criterion::BceLogits { .. } => None,
@@ -39,11 +41,12 @@ impl Criterion {
     }
 }
 
-/// The mean of `criterion` over the elements of `x`, written to `value` (one element).
+/// The mean of `criterion` over the elements of `x`, written to `value`, a tensor of one element.
 #[derive(Clone, Copy, Debug)]
 pub struct Loss {
     pub x: Tensor,
     pub criterion: Criterion,
+    /// Factor of the gradient, but not of `value`.
     pub weight: f64,
     pub value: Tensor,
 }
@@ -62,6 +65,7 @@ impl Root for Loss {
     }
 }
 
+/// The step of a loss: its value and its gradient.
 #[derive(Debug)]
 struct LossGrad {
     loss: Loss,

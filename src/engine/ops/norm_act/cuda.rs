@@ -29,7 +29,7 @@ fn affine_pointers(affine: Option<Affine>, context: &Context<'_>) -> [Ptr<f32>; 
     affine.map_or([Ptr::NULL; 2], |Affine { gain, bias }| [gain, bias].map(|parameter| context.read(parameter)))
 }
 
-/// The draws of dropout, for images from `first_image` of its batch on.
+/// The dropout argument of the kernels, for images from `first_image` of its batch on.
 fn draw(op: NormAct, first_image: usize, context: &Context<'_>) -> DropoutDraw {
     let first_image = int(first_image);
     match op.dropout {

@@ -5,8 +5,8 @@ use crate::engine::access::Access;
 use crate::engine::kernel::cpu::{Context, CpuKernel, Real};
 use crate::engine::tensor::Shape;
 
-/// Calls `visit(tap of the folded weight, tap of the weight)` for each tap of each phase. A tap is an offset in units of
-/// input channels.
+/// Calls `visit(tap of the folded weight, tap of the weight)` for each tap of each phase. A tap is an offset in units
+/// of input channels.
 fn for_each_tap(weight: Shape, mut visit: impl FnMut(usize, usize)) {
     let [outputs, rows, columns, _] = weight;
     for (a, b) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
