@@ -33,7 +33,7 @@ fn picture(size: Size, channels: usize, factor: usize) -> Picture {
     Picture::new(size, channels, samples)
 }
 
-/// Of every kernel: the struct that Rust packs is as large as the one that a C++ compiler made of the declaration.
+/// The argument struct of every kernel has the size in Rust that a C++ compiler gives it.
 #[test]
 fn arguments_are_as_large_as_the_kernels_declare() {
     if crate::ON_GPU {
@@ -344,7 +344,7 @@ fn updated(engine: Engine, count: usize, updates: u64) -> Vec<f64> {
     cpu.read(parameters)
 }
 
-/// Of up to four updates: some roundings each, none of numbers larger than 2.
+/// The tolerance of up to four updates: some roundings each, none of numbers larger than 2.
 const UPDATES: Tolerance = Tolerance { of_each: 0.0, of_largest: 8.0 * f32::EPSILON as f64 };
 
 #[test]

@@ -1,4 +1,4 @@
-//! No loss hides a number that is none: that is how a run finds out that it has come to nothing.
+//! NaN in the input shows in the value of every loss: a run stops at a loss that is not finite.
 
 use pixtape::engine::ops::loss::{Criterion, Loss};
 use pixtape::engine::tape::{Root, Tape};

@@ -67,7 +67,7 @@ pub struct Trial {
     outputs: Vec<Output>,
 }
 
-/// A tensor and what lies around it in its buffer.
+/// A tensor, and its surroundings in its buffer.
 struct Framed {
     whole: Tensor,
     inner: Tensor,

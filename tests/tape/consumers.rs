@@ -100,7 +100,7 @@ fn slices_that_overlap_in_part() {
     check(&[(0..3, 0..6), (0..3, 0..6), (0..3, 0..6)]);
 }
 
-/// What no consumer reads has gradient zero.
+/// The gradient is zero where no consumer reads.
 #[test]
 fn slices_that_leave_a_gap() {
     check(&[(0..3, 0..2), (0..3, 4..6)]);

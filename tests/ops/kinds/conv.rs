@@ -1,5 +1,5 @@
 //! Convolution and transposed convolution. `out` is the number of output channels and `pad` = [top, left, bottom,
-//! right]; of a transposed convolution `x` is the small input, and `pad` what is cut off of each side of the output.
+//! right]; of a transposed convolution `pad` is what is cut off of each side of the output.
 
 use pixtape::engine::access::Destination;
 use pixtape::engine::ops::conv::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, conv, conv_transpose};
@@ -148,7 +148,7 @@ fn convolutions() -> Vec<Convolution> {
     for level in 1..=8 {
         let (side, c) = (256 >> level, channels(level));
         let (x, y) = ([2 * side, 2 * side, channels(level - 1)], [side, side, c]);
-        // Nobody asks for the gradient of the generator's input.
+        // The gradient of the generator's input is not needed.
         let images = if level == 1 { [&[1][..], &[], &[1]] } else { generator };
         add(format!("G.down{level}"), x, y, Geometry::HALVING, false, images);
     }
@@ -165,7 +165,7 @@ fn convolutions() -> Vec<Convolution> {
         let side = 256 >> level;
         let inputs = if level == 1 { 6 } else { channels(level - 1) };
         let (x, y) = ([2 * side, 2 * side, inputs], [side, side, channels(level)]);
-        // Of the pictures themselves only the fake has a gradient.
+        // Among the pictures, only the fake has a gradient.
         let images = if level == 1 { [discriminator[0], &[1], discriminator[2]] } else { discriminator };
         add(format!("D.conv{level}"), x, y, Geometry::HALVING, false, images);
     }

@@ -116,7 +116,7 @@ impl Op for LossCase {
 fn layers() -> Vec<Layer> {
     let layer = |layer: &str, step: &'static str, shape: Shape| {
         Layer::new(format!("{layer} ({})", describe(shape)), &[step], move |r| {
-            // Of a probability too.
+            // Probabilities, which all criteria accept.
             let x = r.given(shape, [0.0, 1.0]);
             let criterion = match step {
                 "l1_loss" => Criterion::L1 { target: r.image(shape) },

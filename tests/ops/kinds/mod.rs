@@ -78,7 +78,7 @@ pub trait Op: Debug {
 
     fn output(&self) -> Output<'_>;
 
-    /// False where the gradient is no slope.
+    /// False if finite differences do not give the gradient.
     fn has_slope(&self) -> bool {
         true
     }
@@ -99,7 +99,7 @@ pub enum Output<'a> {
 }
 
 impl dyn Op + '_ {
-    /// Shape of the output image; none of a loss.
+    /// Shape of the output image; `None` for a loss.
     pub fn y(&self) -> Option<Shape> {
         match self.output() {
             Output::Image(shape, _) => Some(shape),
@@ -151,7 +151,7 @@ impl Layer {
 #[derive(Default)]
 pub struct Recording {
     pub tape: Tape,
-    /// Tensors with the values from which their own are drawn.
+    /// Tensors to be filled with draws from a range.
     pub given: Vec<(Tensor, [f32; 2])>,
 }
 
