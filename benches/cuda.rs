@@ -13,17 +13,17 @@ mod ops;
 
 use std::env;
 
-use pixtape::engine::device::{DeviceChoice, Place};
+use pixtape::engine::device::{DeviceChoice, DeviceId};
 
 fn main() {
     let takes_simulated = env::var_os("PIXTAPE_TAKE_SIMULATED_GPU").is_some_and(|value| value == "1");
     let choice = if takes_simulated { DeviceChoice::Cuda(0) } else { DeviceChoice::Auto };
     match choice.choose() {
-        Ok(chosen) if chosen.place != Place::Cpu => {
+        Ok(chosen) if chosen.device != DeviceId::Cpu => {
             if takes_simulated {
                 println!("on a simulated GPU: that the kernels run is all that this shows, and the times mean nothing");
             }
-            common::run(|criterion| ops::all(criterion, chosen.place, "cuda "));
+            common::run(|criterion| ops::all(criterion, chosen.device, "cuda "));
         }
         Ok(chosen) => println!("not measured: {}", chosen.note.unwrap_or_default()),
         Err(reason) => println!("not measured: {reason:#}"),

@@ -7,8 +7,8 @@ mod kinds;
 #[path = "common/ops.rs"]
 mod ops;
 
-use pixtape::engine::device::Place;
+use pixtape::engine::device::DeviceId;
 
 fn main() {
-    common::run(|criterion| ops::all(criterion, Place::Cpu, ""));
+    common::run(|criterion| ops::all(criterion, DeviceId::Cpu, ""));
 }

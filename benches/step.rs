@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::rates::StepTime;
 use criterion::{Criterion, SamplingMode};
 use pixtape::engine::access::Control;
-use pixtape::engine::device::{Device, DeviceOptions, Place};
+use pixtape::engine::device::{Device, DeviceId, DeviceOptions};
 use pixtape::gan::{Pix2Pix, Recipe, TrainingStep};
 
 fn main() {
@@ -36,7 +36,7 @@ fn training_step(size: usize, width: usize) -> Device {
     let TrainingStep { program, networks, input, target, .. } = recorded.expect("the recipe can be differentiated");
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
     let mut device =
-        Device::new(program, control, Place::Cpu, DeviceOptions::default()).expect("there is enough memory");
+        Device::new(program, control, DeviceId::Cpu, DeviceOptions::default()).expect("there is enough memory");
     for trained in networks {
         common::fill(&mut device, trained.parameters.values, [-0.03, 0.03]);
     }

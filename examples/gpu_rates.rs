@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use pixtape::engine::access::Control;
-use pixtape::engine::device::{Device, DeviceChoice, DeviceOptions, Place};
+use pixtape::engine::device::{Device, DeviceChoice, DeviceId, DeviceOptions};
 use pixtape::engine::ops::adam::{AdamOptions, adam};
 use pixtape::engine::ops::copy::copy;
 use pixtape::engine::tape::Tape;
@@ -37,7 +37,7 @@ struct Options {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    let device_id = options.device.choose()?.place;
+    let device_id = options.device.choose()?.device;
     for (name, graph) in [("one by one", false), ("in a graph", true)] {
         let mut tape = Tape::new();
         let [from, to] = [(); 2].map(|()| tape.persistent([1, 1, 1, 32]));
@@ -71,7 +71,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Seconds that an execution of the program of `tape` takes, with nonzero numbers in the tensors of `filled`.
-fn median(options: &Options, device_id: Place, tape: Tape, graph: bool, filled: &[Tensor]) -> anyhow::Result<f64> {
+fn median(options: &Options, device_id: DeviceId, tape: Tape, graph: bool, filled: &[Tensor]) -> anyhow::Result<f64> {
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
     let replay = DeviceOptions { graph, ..DeviceOptions::default() };
     let mut device = Device::new(tape.finish(), control, device_id, replay)?;

@@ -9,7 +9,7 @@ use anyhow::ensure;
 use clap::Parser;
 use pixtape::engine::access::Control;
 use pixtape::engine::device::cpu::with_threads;
-use pixtape::engine::device::{Device, DeviceChoice, DeviceOptions, Place};
+use pixtape::engine::device::{Device, DeviceChoice, DeviceId, DeviceOptions};
 use pixtape::engine::philox::{Purpose, Stream};
 use pixtape::gan::{Init, InitKind, Pix2Pix, Recipe, TrainingStep};
 
@@ -55,7 +55,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
     let recipe = Pix2Pix::small(Recipe::PytorchGan, options.size, options.width, 0.5);
     let recorded = TrainingStep::record(&Pix2Pix { batch: options.batch, ..recipe })?;
     let TrainingStep { program, networks, input, target, .. } = recorded;
-    let device_id = options.device.choose()?.place;
+    let device_id = options.device.choose()?.device;
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
     let device_options = DeviceOptions { graph: !options.no_graph, rewrite: !options.no_rewrite };
     let mut device = Device::new(program, control, device_id, device_options)?;
@@ -76,7 +76,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
     // The first step touches every page for the first time and sizes gemm's buffers; on a GPU it loads the kernels and
     // captures the graph, which the second one is the first to replay.
     let start = Instant::now();
-    let warm_up = if device_id == Place::Cpu { 1 } else { 2 };
+    let warm_up = if device_id == DeviceId::Cpu { 1 } else { 2 };
     for _ in 0..warm_up {
         device.execute()?;
         device.wait()?;

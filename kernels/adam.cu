@@ -1,4 +1,4 @@
-// Adam (Kingma and Ba, 2015) over flat buffers, and the step that ends an execution (see src/engine/ops/adam).
+// Adam (Kingma and Ba, 2015) over flat buffers, and the step that ends a training step (see src/engine/ops/adam).
 #include "control.cuh"
 #include "index.cuh"
 
@@ -14,9 +14,8 @@ struct AdamUpdate {
   double beta1, beta2, epsilon;
 };
 
-// One update of `count` parameters; the number of the update is the control's step + 1. Each thread takes every
-// (threads of the grid)-th element, so that a block computes the powers once for many. Grid: any; a few thousand blocks
-// at most.
+// One Adam update of `count` parameters; t of the paper is control.step + 1. A grid-stride loop, so that a block
+// computes the bias corrections once for many elements. Grid: any; a few thousand blocks at most.
 KERNEL(adam_update, THREADS, AdamUpdate args) {
   STATIC_SMEM(float, corrections, [2]);
   if (threadIdx.x == 0) {
@@ -45,7 +44,7 @@ struct ControlAdvance {
   Control* control;
 };
 
-// Ends an execution: the next one is the next step. Grid: 1.
+// Increments the step of the control values, at the end of a training step. Grid: 1.
 KERNEL(control_advance, 1, ControlAdvance args) {
   args.control->step += 1;
 }

@@ -1,4 +1,4 @@
-// Gradient of a convolution's bias.
+// Gradient of a convolution's bias (see src/engine/ops/conv).
 #include "channel_sums.cuh"
 
 constexpr int THREADS = 512;
@@ -10,8 +10,8 @@ struct BiasGrad {
   int pixels, channels, gradient_stride, accumulate;
 };
 
-// bias[c] = sum over pixels p of gradient[p, c]. A block sums 32 channels over all pixels of all images.
-// Grid: ceil(channels / 32).
+// The bias gradient: bias[c] = sum over pixels p of gradient[p, c], or the sum added to bias[c]. A block sums 32
+// channels over all pixels of all images. Grid: ceil(channels / 32).
 KERNEL(bias_grad, THREADS, BiasGrad args) {
   STATIC_SMEM(float, rows, [1][ROWS][LANES]);
   const unsigned channel = blockIdx.x * LANES + threadIdx.x % LANES;

@@ -11,7 +11,8 @@ struct CastToBf16 {
   int pixels, channels, x_stride, y_stride, accumulate;
 };
 
-// y = x, or y += x, rounded to nearest, ties to even. One thread per element; grid: ceil(pixels * c / 256).
+// The cast from f32 to bf16: y = x, or y += x, rounded to nearest, ties to even. One thread per element; grid:
+// ceil(pixels * c / 256).
 KERNEL(cast_to_bf16, THREADS, CastToBf16 args) {
   const unsigned element = thread_index();
   const unsigned pixel = element / args.channels, channel = element % args.channels;
@@ -28,7 +29,7 @@ struct CastFromBf16 {
   int pixels, channels, x_stride, y_stride, accumulate;
 };
 
-// y = x, or y += x. One thread per element; grid: ceil(pixels * c / 256).
+// The cast from bf16 to f32: y = x, or y += x. One thread per element; grid: ceil(pixels * c / 256).
 KERNEL(cast_from_bf16, THREADS, CastFromBf16 args) {
   const unsigned element = thread_index();
   const unsigned pixel = element / args.channels, channel = element % args.channels;
@@ -46,8 +47,8 @@ struct CastFromBf16Tma {
   int pixels, channels, y_stride, accumulate;
 };
 
-// The same; a block brings one box of x to shared memory. For compute capability 9.0 and above. Shared memory:
-// 256 * 128 * 2 + 8 bytes. Grid: (ceil(c / 128), ceil(pixels / 256)).
+// The cast from bf16 to f32, with x loaded by TMA: a block loads one box to shared memory. For compute capability 9.0
+// and above. Shared memory: 256 * 128 * 2 + 8 bytes. Grid: (ceil(c / 128), ceil(pixels / 256)).
 KERNEL(cast_from_bf16_tma, TMA_THREADS, CastFromBf16Tma args) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   DYN_SMEM(bf16, box, 1024);

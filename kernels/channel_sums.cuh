@@ -4,13 +4,12 @@
 
 constexpr int LANES = 32;
 constexpr int ROWS = 16;
-// Pixels that a thread sums one after the other before their sum joins the others: keeps the rounding error of long
-// sums small.
+// Terms of a partial sum of one thread. Long sums are added up from these, which keeps their rounding error small.
 constexpr int RUN = 64;
 
-// Sets `total` to N sums for this thread's channel over all pixels; `add(pixel, sums)` adds what one pixel contributes.
-// The order depends on the number of pixels alone: each row of threads sums every 16th pixel, then the rows are added
-// up in order. All threads of the block must come here; those without a channel of their own bring `pixels` = 0.
+// Block-wide sums: sets `total` to N sums over all pixels for this thread's channel; `add(pixel, sums)` adds the terms
+// of one pixel. The order depends on the number of pixels alone: each row of threads sums every 16th pixel, then the
+// rows are added up in order. All threads of the block must call this; those without a channel with `pixels` = 0.
 template <int N, class Add>
 __device__ __forceinline__ void channel_sums(float (&total)[N], unsigned pixels, float (*rows)[ROWS][LANES], Add add) {
   const int lane = threadIdx.x % LANES, row = threadIdx.x / LANES;

@@ -1,5 +1,5 @@
-// The values that change from one execution of a program to the next. They lie in device memory, never in a kernel's
-// arguments, so that a captured graph can be launched again and again. The fields are those of `Control` in
+// The control values, which change from one execution of a program to the next. They are in device memory, not in
+// kernel arguments, so that a captured graph can be replayed unchanged. The fields are those of `Control` in
 // src/engine/access.rs.
 #pragma once
 #include "prelude.cuh"

@@ -1,10 +1,10 @@
-// Convolution: its forward pass, data gradient and weight gradient, which serve the transposed convolution too, whose
-// forward pass is the data gradient (see src/engine/ops/conv/mod.rs).
+// Convolution: fprop, dgrad and wgrad. They serve the transposed convolution too, whose forward pass is dgrad and whose
+// input gradient is fprop (see src/engine/ops/conv/mod.rs).
 //
 // Weights are [k][kernel row][kernel column][c], c channels of x and k of y. Tap (i, j) of y's pixel (q, r) meets x's
 // pixel (q * stride + i * dilation - pad_top, r * stride + j * dilation - pad_left); outside of x there are zeros.
 //
-// Each kernel is a template over its geometry: `Halving`, whose numbers the compiler knows, or `Geometry`.
+// Each kernel is a template over its geometry: `Halving`, whose sizes are compile-time constants, or `Geometry`.
 #include "index.cuh"
 
 constexpr int THREADS = 256;
@@ -19,7 +19,7 @@ struct Halving {
   __device__ __forceinline__ explicit Halving(const Geometry&) {}
 };
 
-// Sum of a[i] * b[i * step] for i < count: in runs, whose sums are then added, so that rounding stays small.
+// The dot product of a[i] and b[i * step], i < count. Partial sums of RUN terms keep the rounding error small.
 __device__ __forceinline__ float dot(const float* a, const float* b, size_t step, int count) {
   constexpr int RUN = 128;
   float total = 0.0f;
@@ -31,7 +31,7 @@ __device__ __forceinline__ float dot(const float* a, const float* b, size_t step
   return total;
 }
 
-// Of shapes x [n, h, w, c], weight [k, rows, columns, c], bias [k] or null, y [n, h', w', k].
+// Shapes: x [n, h, w, c], weight [k, rows, columns, c], bias [k] or null, y [n, h', w', k].
 struct ConvFprop {
   const float* x;
   const float* weight;
@@ -42,8 +42,8 @@ struct ConvFprop {
   int accumulate;
 };
 
-// y[q, k] = bias[k] + sum over taps and c of weight[k, tap, c] * x[q * stride + tap * dilation - pad, c]. One thread
-// per element of y; the sum is one over c for each tap. Grid: ceil(n * h' * w' * k / 256).
+// fprop: y[q, k] = bias[k] + sum over taps and c of weight[k, tap, c] * x[q * stride + tap * dilation - pad, c]. One
+// thread per element of y, which sums over c for each tap. Grid: ceil(n * h' * w' * k / 256).
 template <class G>
 __device__ __forceinline__ void conv_fprop(const ConvFprop& args) {
   const G g(args.geometry);
@@ -71,10 +71,10 @@ __device__ __forceinline__ void conv_fprop(const ConvFprop& args) {
 INSTANCE(conv_fprop_4x4s2, THREADS, ConvFprop, conv_fprop<Halving>);
 INSTANCE(conv_fprop_any, THREADS, ConvFprop, conv_fprop<Geometry>);
 
-// The same sums in the same order, so the same bits, with coalesced loads. A block computes 8 pixels of 32 channels k;
-// for each tap and each 32 channels c, its threads bring the weights of that tile to shared memory, a row of c at a
-// time, and the pixels' values beside them, zeros where there are none. Rows of the weights' tile are 33 apart, so that
-// lanes along k read 32 banks. Block: (32, 8). Grid: (ceil(n * h' * w' / 8), ceil(k / 32)).
+// fprop with coalesced loads. It adds in the order of conv_fprop, so the bits are the same. A block computes 8 pixels
+// of 32 channels k; for each tap and each 32 channels c, its threads bring the weights of that tile to shared memory, a
+// row of c at a time, and the pixels' values beside them, zeros where there are none. Rows of the weights' tile are 33
+// apart, so that lanes along k read 32 banks. Block: (32, 8). Grid: (ceil(n * h' * w' / 8), ceil(k / 32)).
 template <class G>
 __device__ __forceinline__ void conv_fprop_tiled(const ConvFprop& args) {
   constexpr int TILE = 32, PIXELS = THREADS / TILE, RUN = 128;
@@ -119,7 +119,7 @@ __device__ __forceinline__ void conv_fprop_tiled(const ConvFprop& args) {
 INSTANCE(conv_fprop_tiled_4x4s2, THREADS, ConvFprop, conv_fprop_tiled<Halving>);
 INSTANCE(conv_fprop_tiled_any, THREADS, ConvFprop, conv_fprop_tiled<Geometry>);
 
-// Of shapes dy [n, h', w', k], weight [k, rows, columns, c], bias [c] or null, dx [n, h, w, c].
+// Shapes: dy [n, h', w', k], weight [k, rows, columns, c], bias [c] or null, dx [n, h, w, c].
 struct ConvDgrad {
   const float* dy;
   const float* weight;
@@ -130,9 +130,9 @@ struct ConvDgrad {
   int accumulate;
 };
 
-// dx[p, c] = bias[c] + sum over k and the taps at which a pixel q of dy meets p of weight[k, tap, c] * dy[q, k]. One
-// thread per element of dx. Not every tap meets a pixel of dy: with stride 2, even rows meet taps 1 and 3, odd ones 0
-// and 2. Grid: ceil(n * h * w * c / 256).
+// dgrad: dx[p, c] = bias[c] + sum over k and the taps at which a pixel q of dy meets p of weight[k, tap, c] * dy[q, k].
+// One thread per element of dx. Not every tap meets a pixel of dy: with stride 2, even rows meet taps 1 and 3, odd ones
+// 0 and 2. Grid: ceil(n * h * w * c / 256).
 template <class G>
 __device__ __forceinline__ void conv_dgrad(const ConvDgrad& args) {
   const G g(args.geometry);
@@ -162,7 +162,7 @@ __device__ __forceinline__ void conv_dgrad(const ConvDgrad& args) {
 INSTANCE(conv_dgrad_4x4s2, THREADS, ConvDgrad, conv_dgrad<Halving>);
 INSTANCE(conv_dgrad_any, THREADS, ConvDgrad, conv_dgrad<Geometry>);
 
-// Of shapes x [n, h, w, c], dy [n, h', w', k], dw [k, rows, columns, c].
+// Shapes: x [n, h, w, c], dy [n, h', w', k], dw [k, rows, columns, c].
 struct ConvWgrad {
   const float* x;
   const float* dy;
@@ -172,8 +172,8 @@ struct ConvWgrad {
   int accumulate;
 };
 
-// dw[k, tap, c] = sum over q of dy[q, k] * x[q * stride + tap * dilation - pad, c]. One thread per element of dw; the
-// sum is one over columns for each row of each image. Grid: ceil(k * rows * columns * c / 256).
+// wgrad: dw[k, tap, c] = sum over q of dy[q, k] * x[q * stride + tap * dilation - pad, c]. One thread per element of
+// dw, which sums over the columns of each row of each image. Grid: ceil(k * rows * columns * c / 256).
 template <class G>
 __device__ __forceinline__ void conv_wgrad(const ConvWgrad& args) {
   const G g(args.geometry);

@@ -1,4 +1,4 @@
-// Copies between views, and constants.
+// Copies between views (see src/engine/ops/copy), and filling with a constant (see src/engine/tape/fill.rs).
 #include "index.cuh"
 
 constexpr int THREADS = 256;
@@ -9,7 +9,7 @@ struct Copy {
   int pixels, channels, from_stride, to_stride, accumulate;
 };
 
-// to = from, or to += from; both are [pixels, c]. One thread per element; grid: ceil(pixels * c / 256).
+// The copy to = from, or to += from; both are [pixels, c]. One thread per element; grid: ceil(pixels * c / 256).
 KERNEL(copy, THREADS, Copy args) {
   const unsigned element = thread_index();
   const unsigned pixel = element / args.channels, channel = element % args.channels;
@@ -29,7 +29,7 @@ struct FillBf16 {
   float value;
 };
 
-// Every element of `to`, [pixels, c], becomes `value`. One thread per element; grid: ceil(pixels * c / 256).
+// Sets every element of `to`, [pixels, c], to `value`. One thread per element; grid: ceil(pixels * c / 256).
 template <class Element, class Arguments> __device__ void fill_with(const Arguments& args, Element value) {
   const unsigned element = thread_index();
   const unsigned pixel = element / args.channels, channel = element % args.channels;

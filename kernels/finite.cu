@@ -1,4 +1,4 @@
-// True if every value of a buffer is finite.
+// The check for values that are not finite, over a whole buffer.
 #include "index.cuh"
 
 constexpr int THREADS = 256;
@@ -9,8 +9,8 @@ struct AllFinite {
   int count;
 };
 
-// Sets not_finite to 1 when any of `count` values is infinite or NaN, and leaves it otherwise: the caller clears it
-// beforehand. One thread per value; grid: ceil(count / 256).
+// Sets not_finite to 1 if any of `count` values is infinite or NaN, and leaves it alone otherwise: the caller clears it
+// before. One thread per value; grid: ceil(count / 256).
 KERNEL(all_finite, THREADS, AllFinite args) {
   const unsigned element = thread_index();
   if (element >= unsigned(args.count)) return;

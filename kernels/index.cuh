@@ -3,36 +3,36 @@
 // A tensor is a pointer to its first element and, where it has pixels, the distance from one pixel to the next in
 // elements: element [n, h, w, c] lies at ((n * height + h) * width + w) * stride + c, and a slice of channels has a
 // stride larger than its channels. Elements and pixels are *counted* in 32 bits, since a buffer has at most 2^31 - 1 of
-// them, and placed in 64.
+// them; offsets are computed in 64.
 #pragma once
 #include "prelude.cuh"
 
 using bf16 = __nv_bfloat16;
 
-// The sizes of a tensor, and the elements from one pixel to the next.
+// The shape of a tensor, and its stride: the elements from one pixel to the next.
 struct Shape {
   int images, height, width, channels, stride;
 };
 
-// The number of this thread in a grid that is one long row of threads.
+// The index of this thread in a one-dimensional grid.
 __device__ __forceinline__ unsigned thread_index() { return blockIdx.x * blockDim.x + threadIdx.x; }
 
-// Offset of channel `channel` of pixel `pixel`.
+// The offset of channel `channel` of pixel `pixel`.
 __device__ __forceinline__ size_t at(unsigned pixel, int stride, unsigned channel) {
   return size_t(pixel) * size_t(stride) + channel;
 }
 
-// Offset of the first channel of pixel [image, row, column].
+// The offset of the first channel of pixel [image, row, column].
 __device__ __forceinline__ size_t pixel_at(int image, int row, int column, const Shape& shape) {
   const size_t rows = size_t(image) * size_t(shape.height) + size_t(row);
   return (rows * size_t(shape.width) + size_t(column)) * size_t(shape.stride);
 }
 
-// True if a row or column that was computed from another tensor's is one of `size`, and not padding.
+// True if a row or column, computed from that of another tensor, is inside of `size` rows or columns: not padding.
 __device__ __forceinline__ bool inside(int position, int size) { return position >= 0 && position < size; }
 
-// Writes `value`, or adds it to what is there. The addition is never fused with the computation of `value`, so that all
-// compilers round alike.
+// Stores `value` to `to`, or adds it if `accumulate`. The addition is never fused with the computation of `value`, so
+// that all compilers round alike.
 __device__ __forceinline__ void store(float* to, float value, int accumulate) {
   if (accumulate) {
     *to = __fadd_rn(*to, value);

@@ -1,16 +1,13 @@
-// Losses, fused with their gradients: one pass computes the value and what flows back from it (see
-// src/engine/ops/loss).
+// Losses, fused with their gradients: one pass over the elements computes both (see src/engine/ops/loss).
 //
-// A block works on `run` consecutive elements and writes the sum of their terms to its place in `partial`;
-// `loss_finish` adds those up. `run` is the caller's and must follow from nothing but the size, so that a value is the
-// same on every device.
+// Block b sums the terms of `run` consecutive elements into partial[b]; `loss_finish` adds the partial sums. `run` is
+// the same on every GPU, so a loss has the same bits on all of them.
 #include "block_sum.cuh"
 #include "index.cuh"
 
 constexpr int THREADS = 256;
 
-// Calls `visit(pixel, channel)` for this thread's elements of the block's run, adds up what it returns, and writes the
-// block's sum.
+// The partial sum of a block: the sum of `visit(pixel, channel)` over the elements of the block's run.
 template <class Visit>
 __device__ __forceinline__ void sum_run(float* partial, int pixels, int channels, int run, Visit visit) {
   STATIC_SMEM(float, sums, [THREADS]);
@@ -23,9 +20,9 @@ __device__ __forceinline__ void sum_run(float* partial, int pixels, int channels
   if (threadIdx.x == 0) partial[blockIdx.x] = total;
 }
 
-// A criterion at one element x and its target t: the term of the sum, and in `slope` its derivative by x.
+// Criteria at one element x with target t: `term` returns the term of the sum, and in `slope` its derivative by x.
 
-// (x - t)^2
+// The squared error (x - t)^2.
 struct Square {
   __device__ __forceinline__ static float term(float x, float t, float& slope) {
     const float error = x - t;
@@ -34,7 +31,7 @@ struct Square {
   }
 };
 
-// |x - t|, with slope 0 where they are equal.
+// The absolute error |x - t|, with slope 0 where they are equal.
 struct Distance {
   __device__ __forceinline__ static float term(float x, float t, float& slope) {
     const float error = x - t;
@@ -43,21 +40,22 @@ struct Distance {
   }
 };
 
-// -(t ln x + (1 - t) ln(1 - x)): as in PyTorch the logarithms end at -100, and the slope's divisor at 1e-12.
+// The binary cross-entropy of a probability x, -(t ln x + (1 - t) ln(1 - x)): as in PyTorch the logarithms end at -100,
+// and the slope's divisor at 1e-12.
 struct CrossEntropy {
   __device__ __forceinline__ static float term(float x, float t, float& slope) {
     slope = (x - t) / fmaxf((1.0f - x) * x, 1e-12f);
     return (t - 1.0f) * cut(log1pf(-x)) - t * cut(logf(x));
   }
 
-  // Unlike fmaxf, this keeps what is not a number.
+  // The maximum of x and -100. Unlike fmaxf it keeps NaN.
   __device__ __forceinline__ static float cut(float x) {
     const float least = -100.0f;
     return x < least ? least : x;
   }
 };
 
-// The same of sigmoid(x). Nothing overflows: only exp(-|x|) is computed.
+// The binary cross-entropy of sigmoid(x). It cannot overflow: the only exponential is exp(-|x|).
 struct CrossEntropyOfLogit {
   __device__ __forceinline__ static float term(float x, float t, float& slope) {
     const float small = expf(-fabsf(x));
@@ -66,30 +64,31 @@ struct CrossEntropyOfLogit {
   }
 };
 
-// x and gradient are [pixels, c], scale is the loss's weight divided by pixels * c, partial has one element for each
-// block. The target of x is the number `target` or, for l1 and l2, the tensor `targets`, [pixels, c].
+// x and gradient are [pixels, c], weight_per_element is the loss's weight / (pixels * c), partial has one element for
+// each block. The target of x is the number `target` or, for l1 and l2, the tensor `targets`, [pixels, c].
 struct LossGradient {
   const float* x;
   const float* targets;
   float* gradient;
   float* partial;
   int pixels, channels, x_stride, targets_stride, gradient_stride;
-  float target, scale;
+  float target, weight_per_element;
   int run, accumulate;
 };
 
-// gradient = slope * scale, and sums of the criterion's terms; `target(pixel, channel)` is what x is compared with.
+// gradient = slope * weight_per_element, and the partial sums of the criterion's terms; the target of an element is
+// `target(pixel, channel)`.
 template <class Criterion, class Target>
 __device__ __forceinline__ void compare(const LossGradient& args, Target target) {
   sum_run(args.partial, args.pixels, args.channels, args.run, [&](unsigned pixel, unsigned channel) {
     float slope;
     const float term = Criterion::term(args.x[at(pixel, args.x_stride, channel)], target(pixel, channel), slope);
-    store(args.gradient + at(pixel, args.gradient_stride, channel), slope * args.scale, args.accumulate);
+    store(args.gradient + at(pixel, args.gradient_stride, channel), slope * args.weight_per_element, args.accumulate);
     return term;
   });
 }
 
-// Against a number. Grid: ceil(pixels * c / run).
+// Losses with a number as target. Grid: ceil(pixels * c / run).
 template <class Criterion>
 __device__ __forceinline__ void to_number(const LossGradient& args) {
   compare<Criterion>(args, [&](unsigned, unsigned) { return args.target; });
@@ -98,7 +97,7 @@ INSTANCE(mse_loss, THREADS, LossGradient, to_number<Square>);
 INSTANCE(bce_loss, THREADS, LossGradient, to_number<CrossEntropy>);
 INSTANCE(bce_logits_loss, THREADS, LossGradient, to_number<CrossEntropyOfLogit>);
 
-// Against a tensor. Grid: ceil(pixels * c / run).
+// Losses with a tensor as target. Grid: ceil(pixels * c / run).
 template <class Criterion>
 __device__ __forceinline__ void to_tensor(const LossGradient& args) {
   compare<Criterion>(args, [&](unsigned pixel, unsigned channel) {
@@ -115,7 +114,7 @@ struct LossFinish {
   double count;
 };
 
-// value = the sum of `partials` elements of partial / count, added up in f64. Grid: 1.
+// The mean, value = sum of `partials` elements of partial / count, in f64. Grid: 1.
 KERNEL(loss_finish, THREADS, LossFinish args) {
   STATIC_SMEM(double, sums, [THREADS]);
   double sum = 0.0;

@@ -2,24 +2,24 @@
 // src/engine/ops/norm_act).
 //
 // Blocks are 32 channels x 16 rows of threads and belong to one image. Sums over its pixels are done by every block of
-// the image's channels alike, so a grid of several rows shares out the pixels that are written and nothing else: one
-// row is best with norm, many without.
+// the image's channels alike, so rows of the grid divide the writing of pixels, but not the summing: with norm one row
+// is best, without norm many.
 #include "channel_sums.cuh"
 #include "philox.cuh"
 
 constexpr int THREADS = 512;
 static_assert(THREADS == LANES * ROWS, "a block is 32 channels x 16 rows of threads");
 
-// Added to the variance before its root is taken.
+// Epsilon of the norm, added to the variance before its root is taken.
 constexpr float EPSILON = 1e-5f;
 
-// The part of the batch that a thread works on: one channel of one image, and the pixels first, first + step, ...
-struct Share {
+// The work of a thread: one channel of one image, and the pixels first, first + step, ...
+struct Work {
   int image, channel;
   unsigned first, step;
-  bool active;  // whether there is such a channel
+  bool active;  // false beyond the last channel
 
-  __device__ __forceinline__ explicit Share(int channels) {
+  __device__ __forceinline__ explicit Work(int channels) {
     const int groups = (channels + LANES - 1) / LANES;
     image = blockIdx.x / groups;
     channel = blockIdx.x % groups * LANES + threadIdx.x % LANES;
@@ -29,27 +29,27 @@ struct Share {
   }
 };
 
-// The gain and bias of a channel. Without any they are 1 and -0, which change no bit of any number.
+// The gain and bias of a channel. Without affine they are 1 and -0, which change no bit of any number.
 struct Affine {
   float gain = 1.0f, bias = -0.0f;
 
-  __device__ __forceinline__ Affine(const float* gains, const float* biases, const Share& share) {
-    if (!gains || !share.active) return;
-    gain = gains[share.channel];
-    bias = biases[share.channel];
+  __device__ __forceinline__ Affine(const float* gains, const float* biases, const Work& work) {
+    if (!gains || !work.active) return;
+    gain = gains[work.channel];
+    bias = biases[work.channel];
   }
 
   __device__ __forceinline__ float operator()(float value) const { return fmaf(value, gain, bias); }
 };
 
-// x and y are [n, pixels, c], gain and bias [c] or null, statistics [n, 2, c]: mean and 1 / standard deviation (by the
-// biased variance) of each channel of each image, 0 and 1 without norm.
+// x and y are [n, pixels, c], gain and bias [c] or null, mean_rstd [n, 2, c]: the mean of each channel of each image,
+// and 1 / sqrt(biased variance + EPSILON); 0 and 1 without norm.
 struct NormActForward {
   const float* x;
   const float* gain;
   const float* bias;
   float* y;
-  float* statistics;
+  float* mean_rstd;
   int pixels, channels, x_stride, y_stride, norm;
   float slope;
   DropoutDraw dropout;
@@ -60,105 +60,105 @@ struct NormActForward {
 KERNEL(norm_act_forward, THREADS, NormActForward args) {
   STATIC_SMEM(float, rows, [1][ROWS][LANES]);
   const int pixels = args.pixels, channels = args.channels, x_stride = args.x_stride;
-  const Share share(channels);
-  const Mask mask = make_mask(args.dropout, share.image);
-  const size_t first_pixel = size_t(share.image) * pixels;
-  const float* const x = args.x + first_pixel * x_stride + share.channel;
-  float* const y = args.y + first_pixel * args.y_stride + share.channel;
+  const Work work(channels);
+  const Mask mask = make_mask(args.dropout, work.image);
+  const size_t first_pixel = size_t(work.image) * pixels;
+  const float* const x = args.x + first_pixel * x_stride + work.channel;
+  float* const y = args.y + first_pixel * args.y_stride + work.channel;
 
-  float mean = 0.0f, scale = 1.0f;
+  float mean = 0.0f, rstd = 1.0f;
   if (args.norm) {
-    const unsigned summed = share.active ? pixels : 0;
-    const float part = 1.0f / float(pixels);
+    const unsigned summed = work.active ? pixels : 0;
+    const float inv_n = 1.0f / float(pixels);
     float total[1];
     channel_sums(total, summed, rows, [&](unsigned p, float (&sum)[1]) { sum[0] += x[at(p, x_stride, 0)]; });
-    mean = total[0] * part;
+    mean = total[0] * inv_n;
     channel_sums(total, summed, rows, [&](unsigned p, float (&sum)[1]) {
       const float difference = x[at(p, x_stride, 0)] - mean;
       sum[0] = fmaf(difference, difference, sum[0]);
     });
-    scale = 1.0f / sqrtf(fmaf(total[0], part, EPSILON));
+    rstd = 1.0f / sqrtf(fmaf(total[0], inv_n, EPSILON));
   }
-  if (!share.active) return;
-  if (share.first == 0) {
-    args.statistics[at(2 * share.image, channels, share.channel)] = mean;
-    args.statistics[at(2 * share.image + 1, channels, share.channel)] = scale;
+  if (!work.active) return;
+  if (work.first == 0) {
+    args.mean_rstd[at(2 * work.image, channels, work.channel)] = mean;
+    args.mean_rstd[at(2 * work.image + 1, channels, work.channel)] = rstd;
   }
-  const Affine affine(args.gain, args.bias, share);
-  const size_t first = first_drawn(args.dropout, share.image, size_t(pixels) * channels) + share.channel;
-  for (unsigned p = share.first; p < unsigned(pixels); p += share.step) {
-    const float value = affine((x[at(p, x_stride, 0)] - mean) * scale);
+  const Affine affine(args.gain, args.bias, work);
+  const size_t first = first_drawn(args.dropout, work.image, size_t(pixels) * channels) + work.channel;
+  for (unsigned p = work.first; p < unsigned(pixels); p += work.step) {
+    const float value = affine((x[at(p, x_stride, 0)] - mean) * rstd);
     const float activated = value > 0.0f ? value : value * args.slope;
     y[at(p, args.y_stride, 0)] = mask.apply(activated, first + size_t(p) * channels);
   }
 }
 
-// x, dy and dx are [n, pixels, c]. What the image adds to the gradients of gain and bias, gain_sums and bias_sums, is
-// [n, c], null without affine. The rest as above.
+// x, dy and dx are [n, pixels, c]; dgain and dbias, the gradients of gain and bias by image, are [n, c], or null
+// without affine. The rest as in NormActForward.
 struct NormActGradient {
   const float* x;
   const float* dy;
-  const float* statistics;
+  const float* mean_rstd;
   const float* gain;
   const float* bias;
   float* dx;
-  float* gain_sums;
-  float* bias_sums;
+  float* dgain;
+  float* dbias;
   int pixels, channels, x_stride, dy_stride, dx_stride, norm;
   float slope;
   DropoutDraw dropout;
   int accumulate;
 };
 
-// The gradient: with v = norm(x), and g = dy brought back through dropout and activation,
-// dx = (g - mean(g) - v * mean(g * v)) * scale * gain; the means are over the pixels of an image, and 0 without norm.
-// gain_sums and bias_sums are the sums of g * v and of g. Grid: as above.
+// The backward pass: with xhat = norm(x), and g = dy taken back through dropout and activation, dx = (g - mean(g) -
+// xhat * mean(g * xhat)) * rstd * gain; the means are over the pixels of an image, and 0 without norm. dgain and dbias
+// are the sums of g * xhat and of g. Grid: as of norm_act_forward.
 KERNEL(norm_act_gradient, THREADS, NormActGradient args) {
   STATIC_SMEM(float, rows, [2][ROWS][LANES]);
   const int pixels = args.pixels, channels = args.channels, x_stride = args.x_stride, dy_stride = args.dy_stride;
-  const Share share(channels);
-  const Mask mask = make_mask(args.dropout, share.image);
-  const Affine affine(args.gain, args.bias, share);
-  const size_t first_pixel = size_t(share.image) * pixels;
-  const size_t first = first_drawn(args.dropout, share.image, size_t(pixels) * channels) + share.channel;
-  const float* const x = args.x + first_pixel * x_stride + share.channel;
-  const float* const dy = args.dy + first_pixel * dy_stride + share.channel;
-  float* const dx = args.dx + first_pixel * args.dx_stride + share.channel;
+  const Work work(channels);
+  const Mask mask = make_mask(args.dropout, work.image);
+  const Affine affine(args.gain, args.bias, work);
+  const size_t first_pixel = size_t(work.image) * pixels;
+  const size_t first = first_drawn(args.dropout, work.image, size_t(pixels) * channels) + work.channel;
+  const float* const x = args.x + first_pixel * x_stride + work.channel;
+  const float* const dy = args.dy + first_pixel * dy_stride + work.channel;
+  float* const dx = args.dx + first_pixel * args.dx_stride + work.channel;
 
-  float mean = 0.0f, scale = 1.0f;
-  if (share.active) {
-    mean = args.statistics[at(2 * share.image, channels, share.channel)];
-    scale = args.statistics[at(2 * share.image + 1, channels, share.channel)];
+  float mean = 0.0f, rstd = 1.0f;
+  if (work.active) {
+    mean = args.mean_rstd[at(2 * work.image, channels, work.channel)];
+    rstd = args.mean_rstd[at(2 * work.image + 1, channels, work.channel)];
   }
-  // The normalised value of a pixel, before gain and bias, and the gradient that comes through dropout and activation.
-  const auto reached = [&](unsigned p, float& value, float& gradient) {
-    value = (x[at(p, x_stride, 0)] - mean) * scale;
-    gradient = mask.apply(dy[at(p, dy_stride, 0)], first + size_t(p) * channels);
-    if (!(affine(value) > 0.0f)) gradient *= args.slope;
+  // xhat and g of a pixel.
+  const auto recompute = [&](unsigned p, float& xhat, float& g) {
+    xhat = (x[at(p, x_stride, 0)] - mean) * rstd;
+    g = mask.apply(dy[at(p, dy_stride, 0)], first + size_t(p) * channels);
+    if (!(affine(xhat) > 0.0f)) g *= args.slope;
   };
 
-  // Means over the pixels of the gradient, and of the gradient times the value.
-  float along[2] = {0.0f, 0.0f};
+  float mean_g = 0.0f, mean_g_xhat = 0.0f;
   if (args.norm) {
-    channel_sums(along, share.active ? unsigned(pixels) : 0, rows, [&](unsigned p, float (&sum)[2]) {
-      float value, gradient;
-      reached(p, value, gradient);
-      sum[0] += gradient;
-      sum[1] = fmaf(gradient, value, sum[1]);
+    float sums[2];
+    channel_sums(sums, work.active ? unsigned(pixels) : 0, rows, [&](unsigned p, float (&sum)[2]) {
+      float xhat, g;
+      recompute(p, xhat, g);
+      sum[0] += g;
+      sum[1] = fmaf(g, xhat, sum[1]);
     });
-    if (args.gain_sums && share.active && share.first == 0) {
-      args.gain_sums[at(share.image, channels, share.channel)] = along[1];
-      args.bias_sums[at(share.image, channels, share.channel)] = along[0];
+    if (args.dgain && work.active && work.first == 0) {
+      args.dgain[at(work.image, channels, work.channel)] = sums[1];
+      args.dbias[at(work.image, channels, work.channel)] = sums[0];
     }
-    const float part = 1.0f / float(pixels);
-    along[0] *= part;
-    along[1] *= part;
+    const float inv_n = 1.0f / float(pixels);
+    mean_g = sums[0] * inv_n;
+    mean_g_xhat = sums[1] * inv_n;
   }
-  if (!share.active) return;
-  for (unsigned p = share.first; p < unsigned(pixels); p += share.step) {
-    float value, gradient;
-    reached(p, value, gradient);
-    const float across = fmaf(-value, along[1], gradient - along[0]) * scale * affine.gain;
-    store(dx + at(p, args.dx_stride, 0), across, args.accumulate);
+  if (!work.active) return;
+  for (unsigned p = work.first; p < unsigned(pixels); p += work.step) {
+    float xhat, g;
+    recompute(p, xhat, g);
+    const float gradient = fmaf(-xhat, mean_g_xhat, g - mean_g) * rstd * affine.gain;
+    store(dx + at(p, args.dx_stride, 0), gradient, args.accumulate);
   }
 }

@@ -18,7 +18,7 @@ __device__ __forceinline__ uint4 philox4x32(uint4 counter, uint2 key) {
   return counter;
 }
 
-// The dropout of one step: each element becomes 0 or is multiplied by 1 / (1 - p).
+// The dropout mask of one image: each element is zeroed or multiplied by 1 / (1 - p).
 struct Mask {
   bool drops;
   uint2 key;
@@ -27,7 +27,7 @@ struct Mask {
   uint32_t threshold;  // a draw below this is dropped
   float scale;
 
-  // `value` after dropout, where it is element `element` of the forward step's batch.
+  // `value` after dropout, if it is element `element` of the batch that is drawn for.
   __device__ __forceinline__ float apply(float value, size_t element) const {
     if (!drops) return value;
     const uint4 draws = philox4x32(make_uint4(uint32_t(element / 4), stream, step.x, step.y), key);
@@ -37,9 +37,8 @@ struct Mask {
   }
 };
 
-// The draws of a step's dropout. Image 0 is image `first_image` of the batch that it draws for; images draw by their
-// place in that batch, or `by_step` what its image 0 would draw that many steps later. `control` is null unless
-// `enabled`.
+// The dropout of a step. The step's image 0 is image `first_image` of the batch that is drawn for. Image i of that
+// batch draws by its index, or if `by_step`, what image 0 would draw i steps later. `control` is null unless `enabled`.
 struct DropoutDraw {
   const Control* control;
   int enabled;
@@ -49,7 +48,7 @@ struct DropoutDraw {
   int first_image, by_step;
 };
 
-// The mask of image `image` of a step.
+// The mask of the step's image `image`.
 __device__ __forceinline__ Mask make_mask(const DropoutDraw& draw, int image) {
   if (!draw.enabled) return Mask{};
   const size_t later = draw.by_step ? size_t(draw.first_image) + image : 0;
@@ -62,7 +61,7 @@ __device__ __forceinline__ Mask make_mask(const DropoutDraw& draw, int image) {
               draw.keep_scale};
 }
 
-// The number, among all draws, of the first element of image `image`, which has `elements` elements.
+// The index among all draws of the first element of the step's image `image`, which has `elements` elements.
 __device__ __forceinline__ size_t first_drawn(const DropoutDraw& draw, int image, size_t elements) {
   return draw.by_step ? 0 : (size_t(draw.first_image) + image) * elements;
 }

@@ -9,25 +9,27 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
-// Makes a kernel, and the threads of its largest block, known by name. nvcc needs nothing beyond extern "C".
+// Registration of a kernel and its launch bounds by name, for the simulator. Empty for nvcc, where extern "C" suffices.
 #define REGISTER_KERNEL(name)
 #define REGISTER_LAUNCH_BOUNDS(name, threads)
-// `T name DIMS` in shared memory. Always through this macro: cudasim cannot place, poison or bound a bare __shared__.
+// The variable `T name DIMS` in shared memory. Always through this macro: cudasim cannot allocate, poison or bound a
+// bare __shared__.
 #define STATIC_SMEM(T, name, DIMS) __shared__ T name DIMS
-// Declared once: inside of functions it would have C linkage in some and C++ linkage in others, which nvcc refuses.
+// Declared here once: inside of functions it would have C linkage in some and C++ linkage in others, which nvcc
+// refuses.
 extern __shared__ __align__(1024) unsigned char dynamic_shared_memory[];
-// `T* name`, the block's dynamic shared memory, aligned to ALIGN bytes.
+// The pointer `T* name` to the block's dynamic shared memory, aligned to ALIGN bytes.
 #define DYN_SMEM(T, name, ALIGN) \
     static_assert(ALIGN <= 1024); \
     T* const name = reinterpret_cast<T*>(dynamic_shared_memory)
-// For a parameter whose address is taken, as a tensor map's is.
+// The attribute of a parameter whose address is taken, as that of a tensor map is.
 #define GRID_CONSTANT __grid_constant__
 #else
 #include "cudasim.hpp"
 #endif
 
-// A tensor map inside of a kernel's argument. The headers of CUDA 12 align a CUtensorMap to 64 bytes, those of CUDA 13
-// to 128; this struct lies alike with all of them.
+// A tensor map as a field of a kernel's argument. The headers of CUDA 12 align a CUtensorMap to 64 bytes, those of CUDA
+// 13 to 128; this struct has one layout with all of them.
 struct alignas(128) TensorMap {
   CUtensorMap encoded;
 };

@@ -1,6 +1,6 @@
 // PTX instructions as functions: asynchronous copies, matrix products, mbarriers, TMA. A kernel that uses one includes
-// this file. Here are the bodies for nvcc, which tools/check-kernels --ptx has assembled; cudasim_ptx.hpp has the bodies
-// for the CPU, in the same order. Inline assembly stands in this file and nowhere else.
+// this file, the only one with inline assembly. These are the bodies for nvcc, which tools/check-kernels --ptx
+// assembles; cudasim_ptx.hpp has the bodies for the CPU, in the same order.
 #pragma once
 #include "prelude.cuh"
 

@@ -1,15 +1,15 @@
-// From 16-bit samples to the floats that the network sees, mirrored on the way (see src/engine/samples.rs).
+// Conversion of 16-bit samples to normalised floats, mirrored where requested (see src/engine/samples.rs).
 #include "index.cuh"
 
 constexpr int THREADS = 256;
 
-// 0..65535 to [-1, 1], rounded as the CPU rounds: the same bits.
+// A sample, 0..65535, as a float in [-1, 1]. The intrinsics keep the rounding that of the CPU, to the bit.
 __device__ __forceinline__ float convert(uint16_t sample) {
   return __fsub_rn(__fdiv_rn(float(sample), 32767.5f), 1.0f);
 }
 
-// `samples` are [n, height, width, channels] without gaps, out is of the shape `out_shape`; `mirrored` says of each
-// image whether its columns are reversed.
+// `samples` are [n, height, width, channels] without gaps, out has the shape `out_shape`; `mirrored` is 1 for each
+// image whose columns are reversed.
 struct SamplesNormalize {
   const uint16_t* samples;
   const int* mirrored;
@@ -17,7 +17,7 @@ struct SamplesNormalize {
   Shape out_shape;
 };
 
-// One thread per element; grid: ceil(n * height * width * channels / 256).
+// out = convert(samples). One thread per element; grid: ceil(n * height * width * channels / 256).
 KERNEL(samples_normalize, THREADS, SamplesNormalize args) {
   const Shape shape = args.out_shape;
   const unsigned element = thread_index();

@@ -1,6 +1,6 @@
-// The generator's last layer, folded: nearest x2, padding and a 4x4 convolution as one 3x3 convolution at the small
-// size whose channels (a, b, o) are the phases of the output pixels (see src/engine/ops/upsample). These kernels fold
-// the weight and lay out the phases; the convolution between them is `conv_fprop`.
+// The generator's last layer, folded: nearest x2, padding and a 4x4 convolution as one 3x3 convolution at the size of
+// the input whose channels (a, b, o) are the phases of the output pixels (see src/engine/ops/upsample). These kernels
+// fold the weight and lay out the phases; the convolution between them is `conv_fprop`.
 #include "index.cuh"
 
 constexpr int THREADS = 256;
@@ -11,19 +11,19 @@ struct UpsampleFold {
   int outputs, inputs;
 };
 
-// Sums go in the order of the CPU, and are plain additions: the results are the same to the bit.
-//
-// folded[(a, b, o), (a + r) / 2, (b + s) / 2, i] = sum of weight[o, r, s, i]: weight is [outputs, 4, 4, inputs], folded
-// [4 outputs, 3, 3, inputs]. One thread per element of `folded`; grid: ceil(36 * outputs * inputs / 256).
+// The fold of the weight: folded[(a, b, o), (a + r) / 2, (b + s) / 2, i] = sum of weight[o, r, s, i]. weight is
+// [outputs, 4, 4, inputs], folded [4 outputs, 3, 3, inputs]. One thread per element of `folded`; grid: ceil(36 *
+// outputs * inputs / 256).
 KERNEL(upsample_fold, THREADS, UpsampleFold args) {
   const unsigned element = thread_index();
-  const unsigned place = element / args.inputs, i = element % args.inputs;
-  const int column = place % 3, row = place / 3 % 3, phase = place / 9 / args.outputs, o = place / 9 % args.outputs;
+  const unsigned tap = element / args.inputs, i = element % args.inputs;
+  const int column = tap % 3, row = tap / 3 % 3, phase = tap / 9 / args.outputs, o = tap / 9 % args.outputs;
   const int a = phase / 2, b = phase % 2;
   if (phase >= 4) return;
 
   float sum = 0.0f;
-  // Taps r with (a + r) / 2 == row: two of them, or one where the other is outside of the kernel.
+  // The taps r with (a + r) / 2 == row: two of them, or one where the other is outside of the kernel. They are added up
+  // in the order of the CPU, by plain additions, so the bits are the same.
   for (int r = max(0, 2 * row - a); r < min(4, 2 * row - a + 2); r++) {
     for (int s = max(0, 2 * column - b); s < min(4, 2 * column - b + 2); s++) {
       sum += args.weight[at((o * 4 + r) * 4 + s, args.inputs, i)];
@@ -38,12 +38,12 @@ struct UpsampleFoldGradient {
   int outputs, inputs, accumulate;
 };
 
-// The gradient: weight[o, r, s, i] = sum over phases (a, b) of folded[(a, b, o), (a + r) / 2, (b + s) / 2, i].
-// One thread per element of `weight`; grid: ceil(16 * outputs * inputs / 256).
+// The gradient of the fold: weight[o, r, s, i] = sum over phases (a, b) of folded[(a, b, o), (a + r) / 2, (b + s) / 2,
+// i]. One thread per element of `weight`; grid: ceil(16 * outputs * inputs / 256).
 KERNEL(upsample_fold_gradient, THREADS, UpsampleFoldGradient args) {
   const unsigned element = thread_index();
-  const unsigned place = element / args.inputs, i = element % args.inputs;
-  const int s = place % 4, r = place / 4 % 4, o = place / 16;
+  const unsigned tap = element / args.inputs, i = element % args.inputs;
+  const int s = tap % 4, r = tap / 4 % 4, o = tap / 16;
   if (o >= args.outputs) return;
 
   float sum = args.accumulate ? args.weight[element] : 0.0f;
@@ -56,11 +56,12 @@ KERNEL(upsample_fold_gradient, THREADS, UpsampleFoldGradient args) {
   args.weight[element] = sum;
 }
 
-// The pixel of the small grid that holds pixel `pixel` of a big grid with even height and `width` in its phase `phase`.
-__device__ __forceinline__ unsigned phase_of(unsigned pixel, unsigned width, unsigned& phase) {
+// The pixel of x, and in `phase` the group of its channels, that becomes pixel `pixel` of y. Height and `width` of y
+// are even.
+__device__ __forceinline__ unsigned x_pixel_of(unsigned pixel, unsigned width, unsigned& phase) {
   const unsigned row = pixel / width, column = pixel % width;
   phase = row % 2 * 2 + column % 2;
-  // Images have an even number of rows, so half a row of all images is the row of the small grid.
+  // Images have an even number of rows, so half the row among all images is the row of x.
   return row / 2 * (width / 2) + column / 2;
 }
 
@@ -72,16 +73,17 @@ struct UpsampleShuffle {
   int x_stride;
 };
 
-// y[n, 2h + a, 2w + b, o] = x[n, h, w, (a, b, o)] + bias[o]: y is [n, height, width, channels], both even, and x [n,
-// height / 2, width / 2, 4 channels]. One thread per element of y; grid: ceil(n * height * width * channels / 256).
+// Pixel shuffle: y[n, 2h + a, 2w + b, o] = x[n, h, w, (a, b, o)] + bias[o]: y is [n, height, width, channels], both
+// even, and x [n, height / 2, width / 2, 4 channels]. One thread per element of y; grid: ceil(n * height * width *
+// channels / 256).
 KERNEL(upsample_shuffle, THREADS, UpsampleShuffle args) {
   const Shape shape = args.y_shape;
   const unsigned element = thread_index();
   const unsigned pixel = element / shape.channels, channel = element % shape.channels;
   if (pixel >= unsigned(shape.images * shape.height * shape.width)) return;
   unsigned phase;
-  const unsigned small = phase_of(pixel, shape.width, phase);
-  const float x = args.x[at(small, args.x_stride, phase * shape.channels + channel)];
+  const unsigned x_pixel = x_pixel_of(pixel, shape.width, phase);
+  const float x = args.x[at(x_pixel, args.x_stride, phase * shape.channels + channel)];
   args.y[at(pixel, shape.stride, channel)] = x + args.bias[channel];
 }
 
@@ -92,7 +94,7 @@ struct UpsampleShuffleGradient {
   int dx_stride, accumulate;
 };
 
-// The gradient: dx[n, h, w, (a, b, o)] = dy[n, 2h + a, 2w + b, o]. One thread per element of dy; grid:
+// The gradient of the shuffle: dx[n, h, w, (a, b, o)] = dy[n, 2h + a, 2w + b, o]. One thread per element of dy; grid:
 // ceil(n * height * width * channels / 256).
 KERNEL(upsample_shuffle_gradient, THREADS, UpsampleShuffleGradient args) {
   const Shape shape = args.dy_shape;
@@ -100,7 +102,7 @@ KERNEL(upsample_shuffle_gradient, THREADS, UpsampleShuffleGradient args) {
   const unsigned pixel = element / shape.channels, channel = element % shape.channels;
   if (pixel >= unsigned(shape.images * shape.height * shape.width)) return;
   unsigned phase;
-  const unsigned small = phase_of(pixel, shape.width, phase);
-  float* const dx = args.dx + at(small, args.dx_stride, phase * shape.channels + channel);
+  const unsigned x_pixel = x_pixel_of(pixel, shape.width, phase);
+  float* const dx = args.dx + at(x_pixel, args.dx_stride, phase * shape.channels + channel);
   store(dx, args.dy[at(pixel, shape.stride, channel)], args.accumulate);
 }

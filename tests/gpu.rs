@@ -26,5 +26,5 @@ mod training {
     pub mod traces;
 }
 
-/// Where the tests of `cuda` run.
+/// The driver that the tests of `cuda` run on.
 const ON_GPU: bool = true;

@@ -1,4 +1,4 @@
-//! Shared by the benches.
+//! Helpers of the benches: threads, and draws to fill tensors.
 
 pub mod rates;
 

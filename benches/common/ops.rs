@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use pixtape::engine::access::{Access, Control};
-use pixtape::engine::device::{Device, DeviceOptions, Place};
+use pixtape::engine::device::{Device, DeviceId, DeviceOptions};
 
 use crate::common;
 use crate::common::rates::StepTime;
 use crate::kinds::{KINDS, Layer, Recording};
 
-/// Benches every op at `place`. Names begin with `prefix`, so that criterion does not compare one place with another.
-pub fn all(criterion: &mut Criterion<StepTime>, place: Place, prefix: &str) {
+/// Benches every op on `device`. Names begin with `prefix`, so that criterion does not compare one device with another.
+pub fn all(criterion: &mut Criterion<StepTime>, device: DeviceId, prefix: &str) {
     for kind in KINDS {
         let mut group = criterion.benchmark_group(format!("{prefix}{}", kind.name));
         group.sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-        (kind.layers)().iter().for_each(|layer| bench(&mut group, layer, place));
+        (kind.layers)().iter().for_each(|layer| bench(&mut group, layer, device));
         group.finish();
     }
 }
 
 /// Times the steps of `layer`; the others run beside them, as in training, and are not counted.
-fn bench(group: &mut BenchmarkGroup<'_, StepTime>, layer: &Layer, place: Place) {
+fn bench(group: &mut BenchmarkGroup<'_, StepTime>, layer: &Layer, id: DeviceId) {
     let mut device = None;
     let mut recording = Recording::default();
     (layer.record)(&mut recording);
@@ -44,17 +44,17 @@ fn bench(group: &mut BenchmarkGroup<'_, StepTime>, layer: &Layer, place: Place) 
     });
     group.bench_function(&layer.name, |bencher| {
         // Only a bench that was asked for is set up.
-        let device = device.get_or_insert_with(|| ready(layer, place));
+        let device = device.get_or_insert_with(|| ready(layer, id));
         bencher.iter_custom(|executions| (0..executions).map(|_| time_of(device, &layer.steps)).sum());
     });
 }
 
-fn ready(layer: &Layer, place: Place) -> Device {
+fn ready(layer: &Layer, id: DeviceId) -> Device {
     let mut recording = Recording::default();
     (layer.record)(&mut recording);
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
     let options = DeviceOptions { graph: false, rewrite: false };
-    let mut device = Device::new(recording.tape.finish(), control, place, options).expect("there is enough memory");
+    let mut device = Device::new(recording.tape.finish(), control, id, options).expect("there is enough memory");
     for (tensor, range) in recording.given {
         common::fill(&mut device, tensor, range);
     }

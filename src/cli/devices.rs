@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::base::progress::tell;
 use crate::config::available_threads;
 use crate::engine::device::DeviceChoice;
-use crate::engine::device::Place;
+use crate::engine::device::DeviceId;
 use crate::engine::device::cuda::{Info, devices, ready};
 
 /// Prints a line for every device, and marks the one that `--device auto` takes.
@@ -13,14 +13,14 @@ use crate::engine::device::cuda::{Info, devices, ready};
 /// # Errors
 /// When stdout cannot be written.
 pub fn run() -> Result<()> {
-    let auto = DeviceChoice::Auto.choose()?.place;
-    let mark = |device: Place| if device == auto { "  <- auto" } else { "" };
+    let auto = DeviceChoice::Auto.choose()?.device;
+    let mark = |device: DeviceId| if device == auto { "  <- auto" } else { "" };
     let threads = available_threads();
-    tell(format_args!("cpu     {threads} threads{}", mark(Place::Cpu)))?;
+    tell(format_args!("cpu     {threads} threads{}", mark(DeviceId::Cpu)))?;
     match devices() {
         Ok(gpus) => {
             for gpu in gpus {
-                tell(format_args!("{}{}", line(&gpu), mark(Place::Cuda(gpu.ordinal))))?;
+                tell(format_args!("{}{}", line(&gpu), mark(DeviceId::Cuda(gpu.ordinal))))?;
             }
         }
         Err(reason) => tell(format_args!("cuda    none: {reason:#}"))?,

@@ -19,7 +19,7 @@ pub struct GeneratorArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
 
-    /// Where to compute: auto, cpu, cuda, or cuda:N for the GPU with number N.
+    /// Device to compute on: auto, cpu, cuda, or cuda:N for the GPU with number N.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
 

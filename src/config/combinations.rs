@@ -102,6 +102,7 @@ impl TrainConfig {
 mod tests {
     use super::*;
     use crate::config::{LrSchedule, TrainOptions};
+    use crate::data::Size;
 
     #[test]
     fn senseless_values_are_named() {

@@ -68,7 +68,7 @@ options! {
         #[arg(value_name = "DIR")]
         data: PathBuf => None, resume may_change;
 
-        /// Which side is the input and which the target
+        /// The side of a pair that is the input; the other one is the target
         direction: Direction = Direction::AToB;
 
         /// Channels of the input: 1 grey, 2 grey with alpha, 3 RGB, 4 RGB with alpha
@@ -84,7 +84,7 @@ options! {
 
         /// Share of the training pairs to hold out where there is no val/ and no test/, from 0 to below 1
         ///
-        /// Which pairs is drawn with the seed. They are never trained on.
+        /// They are drawn with the seed, and never trained on.
         #[arg(value_name = "SHARE")]
         val_split: f64 = 0.0, check share;
 
@@ -96,7 +96,7 @@ options! {
         #[arg(value_name = "SIZE")]
         image_size: Size = Size::square(if given.data.is_some() { PUBLISHED_SIDE } else { 128 });
 
-        /// How files come to the image size
+        /// Preprocessing that brings files to the image size
         ///
         /// resize-and-crop: resized to the load size, whatever the proportions, and cropped. crop: cropped as they are.
         /// scale-width: scaled to the width; the height has to fit then. scale-width-and-crop: scaled to the load
@@ -104,7 +104,7 @@ options! {
         /// resize-and-crop resized right to the image size.
         preprocess: Preprocess = Preprocess::ResizeAndCrop;
 
-        /// How resizing weighs samples; both filters widen where they reduce
+        /// Filter of resizing; both are antialiased where they reduce
         resize_filter: ResizeFilter = match published.generator.recipe {
             Recipe::PytorchGan | Recipe::Isola => ResizeFilter::Bicubic,
             Recipe::BlockCk => ResizeFilter::Bilinear,
@@ -170,7 +170,7 @@ options! {
         #[arg(value_name = "N")]
         accumulate: usize = published.accumulate, check between(1, 256);
 
-        /// Which network is updated first, and on what
+        /// Order of the two networks' updates in a step
         #[arg(value_name = "ORDER")]
         step_order: StepOrder = published.step_order, unused without_discriminator;
 
@@ -214,11 +214,11 @@ options! {
         /// Normalisation, in both networks
         norm: Norm = published.generator.norm;
 
-        /// Where in a block the activation stands
+        /// Order of convolution, norm, activation and dropout in a block of the generator
         #[arg(value_name = "ORDER")]
         block_order: BlockOrder = published.generator.block_order;
 
-        /// How the generator comes back to the full size
+        /// Last layer of the generator, which comes back to the full size
         #[arg(value_name = "KIND")]
         last_layer: LastLayer = published.generator.last_layer;
 
@@ -229,7 +229,7 @@ options! {
                 (config.dropout != 0.0 && drops_nothing(config)).then_some("no level of this depth drops out")
             };
 
-        /// Which levels of the generator drop out
+        /// Levels of the generator that drop out
         #[arg(value_name = "LEVELS")]
         dropout_at: DropoutAt = published.generator.dropout_at,
             unused |config| drops_nothing(config).then_some("no level drops out with --dropout 0 or this depth");
@@ -246,8 +246,8 @@ options! {
 
         /// Discriminators, from 1 to 3: each further one judges pictures of half the size, as in pix2pixHD
         ///
-        /// They have weights of their own, and their losses are added up. Pictures are halved by averages over 3x3 pixels.
-        /// In a checkpoint they are called discriminator, discriminator2 and discriminator3.
+        /// Each has weights of its own; their losses are added up. Pictures are halved by averages over 3x3 pixels. In
+        /// a checkpoint they are called discriminator, discriminator2 and discriminator3.
         #[arg(value_name = "N")]
         #[before("one_scale")]
         scales: usize = published.scales, check between(1, 3), unused without_discriminator;
@@ -285,8 +285,8 @@ options! {
 
         /// Weight of the feature-matching loss in the generator's total, 10 in pix2pixHD; 0: none
         ///
-        /// The L1 distance between the discriminators' inner layers on generated and on real pictures: for each scale 4 times
-        /// the mean over the layers, then the mean over the scales.
+        /// The L1 distance between the outputs of the discriminators' inner layers on generated and on real pictures:
+        /// for each scale 4 times the mean over the layers, then the mean over the scales.
         #[arg(value_name = "WEIGHT")]
         #[before("no_weight")]
         lambda_feature: f64 = published.lambda_feature, check weight, unused without_discriminator;
@@ -297,7 +297,7 @@ options! {
         #[arg(value_name = "RATE")]
         lr: f64 = 2e-4, check above_zero;
 
-        /// How the learning rate changes with the epoch e, which counts from 1
+        /// Schedule of the learning rate over the epochs e, which count from 1
         ///
         /// constant: lr.
         ///
@@ -355,7 +355,7 @@ options! {
         #[arg(value_name = "N")]
         threads: usize = available_threads(), check between(1, 1024), resume may_change;
 
-        /// Where to compute: auto, cpu, cuda, or cuda:N for the GPU with number N
+        /// Device to compute on: auto, cpu, cuda, or cuda:N for the GPU with number N
         ///
         /// auto: the first GPU that can be used, else the CPU; the first line of a run says which, and why. `pixtape
         /// devices` lists what this machine has.

@@ -6,18 +6,18 @@ use super::tensor::Tensor;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     Read(Tensor),
-    /// Writes every element without looking at what was there.
+    /// Writes every element and reads none.
     Write(Tensor),
-    /// Reads and writes.
+    /// Reads and writes every element.
     Update(Tensor),
-    /// Reads the values that change from one execution to the next ([`Control`]).
+    /// Reads [`Control`], the values that change from one execution to the next.
     ReadControl,
-    /// Moves them on.
+    /// Writes [`Control`].
     WriteControl,
 }
 
 impl Access {
-    /// The tensor, of an access to memory.
+    /// The tensor that is accessed; `None` for an access to [`Control`].
     pub fn tensor(&self) -> Option<Tensor> {
         match *self {
             Access::Read(t) | Access::Write(t) | Access::Update(t) => Some(t),
@@ -25,7 +25,7 @@ impl Access {
         }
     }
 
-    /// True if it may change what it touches.
+    /// True if the access changes the tensor or the control values.
     pub fn writes(&self) -> bool {
         matches!(self, Access::Write(_) | Access::Update(_) | Access::WriteControl)
     }
@@ -40,7 +40,7 @@ pub struct Control {
     pub learning_rate: f64,
 }
 
-/// The way in which a gradient is written. The tape decides, the ops obey.
+/// The way in which a gradient is written: decided by the tape, obeyed by the ops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Overwrite,
@@ -55,11 +55,12 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// A destination that is overwritten.
     pub fn overwrite(tensor: Tensor) -> Destination {
         Destination { tensor, mode: Mode::Overwrite }
     }
 
-    /// The same at the tensor that `moved` gives.
+    /// The destination with the same mode at the tensor that `moved` gives for this one.
     pub fn moved(self, moved: &dyn Fn(Tensor) -> Tensor) -> Destination {
         Destination { tensor: moved(self.tensor), ..self }
     }

@@ -1,5 +1,5 @@
-//! The training engine: tensors, the autograd tape, the planner, the ops and the devices. It knows no pictures, no
-//! networks and no settings.
+//! The training engine: tensors, the autograd tape, the planner, the ops and the devices. It knows nothing of pictures,
+//! networks and settings.
 
 pub mod access;
 pub mod device;

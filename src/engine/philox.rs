@@ -1,4 +1,4 @@
-//! Philox4x32-10, the one source of randomness in the project.
+//! Philox4x32-10, the random number generator of the project.
 //!
 //! A counter-based generator: the bits at a counter are a pure function of (key, counter), so nothing has to be stored
 //! to draw the same number again. Dropout masks are recomputed in the backward pass, every device draws the same bits,
@@ -31,7 +31,7 @@ pub fn key(seed: u64) -> [u32; 2] {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Purpose {
-    /// Initial weights; the index is the parameter's place in its network.
+    /// Initial weights; the index is the parameter's index in its network.
     Init = 1,
     /// The order of the training pairs; the index is the epoch.
     Shuffle = 2,

@@ -1,28 +1,34 @@
-//! From a recorded program to memory: which step must wait for which, and where each buffer lies in one arena.
+//! The dependencies between the steps of a recorded program, and the plan of its memory: an offset for each buffer in
+//! one arena.
 //!
-//! The one idea: two buffers may share memory only when *every* order of the steps that keeps the dependencies is done
-//! with one before it starts the other. So the arena is right for any such order, and a device is free to choose one.
+//! The one idea: two buffers may share memory only when *every* order of the steps that keeps the dependencies has
+//! finished with one before it starts with the other. So the plan holds for any such order, and a device is free to
+//! choose one.
 
 use crate::engine::access::Access;
 use crate::engine::philox::{Purpose, Stream};
 use crate::engine::program::{Buffer, Lifetime, Program, Touch};
 use crate::engine::tensor::{BufferId, DType};
 
-/// Offsets in the arena are multiples of this many bytes: two cache lines of a CPU, one of a GPU, and more than the 16
-/// that a tensor map asks for.
+/// Alignment of buffers in the arena, in bytes: two cache lines of a CPU, one of a GPU, and more than the 16 bytes that
+/// a tensor map requires.
 const ALIGNMENT: usize = 128;
 
 /// The partial order of a program's steps.
 #[derive(Debug)]
 pub struct Dependencies {
-    /// By step, the steps that must have ended before it starts, direct or not.
+    /// For each step, all steps that must end before it starts.
     ancestors: Vec<StepSet>,
 }
 
 impl Dependencies {
-    pub fn of(program: &Program) -> Dependencies {
-        let touched: Vec<Vec<Touch>> =
-            program.steps.iter().map(|s| s.accesses.iter().map(|a| Touch::of(a, &program.buffers)).collect()).collect();
+    /// The dependencies of the steps: two steps with conflicting accesses keep their recorded order.
+    pub fn new(program: &Program) -> Dependencies {
+        let touched: Vec<Vec<Touch>> = program
+            .steps
+            .iter()
+            .map(|s| s.accesses.iter().map(|a| Touch::new(a, &program.buffers)).collect())
+            .collect();
         let mut ancestors: Vec<StepSet> = Vec::with_capacity(touched.len());
         for (step, touches) in touched.iter().enumerate() {
             let mut set = StepSet::new(touched.len());
@@ -43,7 +49,7 @@ impl Dependencies {
         self.ancestors[later].contains(earlier)
     }
 
-    /// An order of the first `steps` steps, drawn by `seed` among those that keep the dependencies. For checked runs.
+    /// A random order of the first `steps` steps that keeps the dependencies. For checked runs.
     pub(crate) fn random_order(&self, steps: usize, seed: u64) -> Vec<usize> {
         let mut draws = Stream::new(seed, Purpose::Shuffle, 0);
         let mut waiting: Vec<usize> = (0..steps).collect();
@@ -59,6 +65,7 @@ impl Dependencies {
     }
 }
 
+/// A set of steps by index, as bits.
 #[derive(Clone, Debug)]
 struct StepSet(Vec<u64>);
 
@@ -88,17 +95,19 @@ impl StepSet {
     }
 }
 
-/// The offset of each buffer in one arena, in bytes.
+/// The offset of each buffer in one arena, in bytes. Persistent buffers come first.
 #[derive(Debug)]
 pub struct Plan {
     offsets: Vec<usize>,
     total: usize,
-    /// Of persistent buffers, which come first.
+    /// Bytes of the persistent buffers.
     persistent: usize,
 }
 
 impl Plan {
-    /// Of a device that keeps elements of a number format in `element` bytes.
+    /// The plan for a device on which an element of a number format has `element` bytes.
+    ///
+    /// Transient buffers are packed greedily, largest first, each at the lowest offset that is free for its whole life.
     pub fn new(program: &Program, dependencies: &Dependencies, element: impl Fn(DType) -> usize) -> Plan {
         let bytes = |buffer: &Buffer| (buffer.count() * element(buffer.dtype)).next_multiple_of(ALIGNMENT);
         let mut offsets = vec![0; program.buffers.len()];
@@ -109,7 +118,6 @@ impl Plan {
         }
 
         let mut lives = lives(program, dependencies, bytes);
-        // Large ones first, each at the lowest place that no contemporary holds.
         lives.sort_by_key(|life| std::cmp::Reverse(life.length));
         let mut placed: Vec<Placed> = Vec::with_capacity(lives.len());
         for life in lives {
@@ -125,7 +133,7 @@ impl Plan {
         Plan { offsets, total, persistent }
     }
 
-    /// Bytes from the start of the arena.
+    /// Offset of a buffer, in bytes from the start of the arena.
     pub fn offset(&self, buffer: BufferId) -> usize {
         self.offsets[buffer.0]
     }
@@ -141,6 +149,7 @@ impl Plan {
     }
 }
 
+/// A transient buffer with its offset in the arena.
 struct Placed {
     life: Life,
     start: usize,
@@ -152,24 +161,25 @@ impl Placed {
     }
 }
 
-/// When a transient buffer is in use.
+/// The life of a transient buffer: the steps that use it.
 struct Life {
     buffer: BufferId,
-    /// Bytes.
+    /// Bytes of the buffer.
     length: usize,
-    /// The steps that touch it.
+    /// The steps that access it.
     users: StepSet,
-    /// The steps that are over before the first of its users starts, in every order.
+    /// The steps that have ended before its first user starts, in every order that keeps the dependencies.
     over_before: StepSet,
 }
 
 impl Life {
-    /// True if some order has both in use at once.
+    /// True if both may be in use at once in some order.
     fn meets(&self, other: &Life) -> bool {
         !self.users.is_within(&other.over_before) && !other.users.is_within(&self.over_before)
     }
 }
 
+/// The lives of all transient buffers.
 fn lives(program: &Program, dependencies: &Dependencies, bytes: impl Fn(&Buffer) -> usize) -> Vec<Life> {
     let steps = program.steps.len();
     let life = |(id, length): (BufferId, usize)| {

@@ -14,24 +14,25 @@ use crate::engine::tensor::{BufferId, DType, Region, Shape, Tensor};
 
 /// One kernel's worth of work over fixed tensors.
 pub trait Step: Any + Debug + Send + Sync + CpuKernel<f32> + CpuKernel<f64> + CudaStep {
-    /// Of the kernel, for reports and errors.
+    /// The name of the step, for reports and errors.
     fn name(&self) -> &'static str;
 
-    /// All that it reads and writes, always in the same order.
+    /// Everything that the step reads and writes, always in the same order.
     fn accesses(&self) -> Vec<Access>;
 
-    /// Multiplications with an addition each, as convolutions count them.
+    /// Multiply-adds of the step: two floating-point operations each. Only convolutions count them.
     fn multiply_adds(&self) -> usize {
         0
     }
 
-    /// Input pixels along one side that an output pixel is computed from, norms not counted.
+    /// Rows of the input that one row of the output depends on, as of a receptive field. The statistics of a norm,
+    /// which depend on all pixels, do not count.
     fn receptive_field(&self) -> usize {
         1
     }
 
-    /// The same step with what it writes elsewhere: for each of its written tensors the one that `moved` gives. `None`
-    /// of a step that cannot be told so.
+    /// The same step writing to other tensors: for each tensor that it writes, the one that `moved` gives. `None` for a
+    /// step that does not support it.
     fn writing_to(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
         let _ = moved;
         None
@@ -54,40 +55,41 @@ pub trait Rule {
     fn backward(&self, dy: Tensor, backward: &mut dyn Backward);
 }
 
-/// A backward pass while it is being recorded: what a [`Rule`] may ask of it.
+/// A backward pass while it is being recorded, as a [`Rule`] sees it.
 pub trait Backward {
-    /// The images of an activation of the forward step that `dy` covers.
+    /// `activation`, a tensor of the forward step, narrowed to the images that `dy` covers.
     fn at(&self, activation: Tensor) -> Tensor;
 
-    /// The first image of the forward step's batch that `dy` covers.
+    /// Index, in the forward step's batch, of the first image that `dy` covers.
     fn first_image(&self) -> usize;
 
-    /// The destination of the gradient of `input`; `None` when nobody asked for it.
+    /// The destination of the gradient of `input`; `None` if that gradient is not needed.
     fn destination(&mut self, input: Tensor) -> Option<Destination>;
 
     /// A tensor whose values last from its writer to its last reader.
     fn transient(&mut self, dtype: DType, shape: Shape) -> Tensor;
 
-    /// Records `step` behind those that are there.
+    /// Appends `step` to the recording.
     fn push_shared(&mut self, step: Arc<dyn Step>);
 }
 
 impl dyn Backward + '_ {
-    /// Records `step` behind those that are there.
+    /// Appends `step` to the recording.
     pub fn push(&mut self, step: impl Step + 'static) {
         self.push_shared(Arc::new(step));
     }
 }
 
-/// The life of a buffer's values: longer than one execution of the program, or not.
+/// The lifetime of a buffer's values, within one execution of the program or beyond it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
-    /// Parameters, moments, inputs, losses: what the host or the next execution looks at. Zero at first.
+    /// Kept from one execution to the next, and zero at first: parameters, moments, inputs, losses.
     Persistent,
-    /// Lives from its first writer to its last reader; its memory may serve others before and after.
+    /// Kept from the first writer to the last reader; the memory serves other buffers before and after.
     Transient,
 }
 
+/// A contiguous piece of memory with one element type.
 #[derive(Clone, Debug)]
 pub struct Buffer {
     pub dtype: DType,
@@ -96,7 +98,7 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Its elements.
+    /// Elements of the buffer.
     pub fn count(&self) -> usize {
         self.shape.iter().product()
     }
@@ -107,13 +109,13 @@ impl Buffer {
 pub struct Buffers(Vec<Buffer>);
 
 impl Buffers {
-    /// A new buffer, and the tensor that covers it.
+    /// Adds a buffer, and returns the tensor that covers it.
     pub fn add(&mut self, dtype: DType, shape: Shape, lifetime: Lifetime) -> Tensor {
         self.0.push(Buffer { dtype, shape, lifetime });
         Tensor { buffer: BufferId(self.0.len() - 1), dtype, offset: 0, shape, stride: shape[3], detached: false }
     }
 
-    /// Leaves the buffer without elements. No step may touch it any more.
+    /// Removes the elements of a buffer, so that it takes no memory. No step may access it any more.
     pub(crate) fn remove(&mut self, id: BufferId) {
         self.0[id.0].shape = [0; 4];
     }
@@ -134,8 +136,8 @@ impl Buffers {
         self.0.iter().enumerate().map(|(i, buffer)| (BufferId(i), buffer))
     }
 
-    /// The region of `tensor` in its buffer. A view whose pixels are not the buffer's own (a weight in a flat parameter
-    /// buffer) is contiguous, and the buffer is one row.
+    /// The region of `tensor` in its buffer. Where the pixels of the view are not those of the buffer (a weight in a
+    /// flat parameter buffer), the view is contiguous, and the buffer counts as one row.
     pub fn region(&self, tensor: Tensor) -> Region {
         let pitch = self.get(tensor.buffer).shape[3];
         let (rows, columns) = if tensor.stride == pitch {
@@ -148,7 +150,7 @@ impl Buffers {
     }
 }
 
-/// An access in the form in which conflicts are found.
+/// An access by its region, for the comparison of two accesses.
 pub(crate) struct Touch {
     /// `None` for the control values.
     region: Option<Region>,
@@ -156,10 +158,11 @@ pub(crate) struct Touch {
 }
 
 impl Touch {
-    pub fn of(access: &Access, buffers: &Buffers) -> Touch {
+    pub fn new(access: &Access, buffers: &Buffers) -> Touch {
         Touch { region: access.tensor().map(|t| buffers.region(t)), writes: access.writes() }
     }
 
+    /// True if both access the same memory and one of them writes it, so that their order matters.
     pub fn conflicts(&self, other: &Touch) -> bool {
         (self.writes || other.writes)
             && match (&self.region, &other.region) {
@@ -170,7 +173,7 @@ impl Touch {
     }
 }
 
-/// A step with its accesses, which are asked for once.
+/// A step of a program, with its accesses.
 #[derive(Clone, Debug)]
 pub struct RecordedStep {
     pub(crate) step: Arc<dyn Step>,
@@ -179,8 +182,8 @@ pub struct RecordedStep {
 
 impl RecordedStep {
     /// # Panics
-    /// When what the step writes may lie between elements of another of its tensors: kernels are handed whole spans, so
-    /// such a step could not be run safely. It is a mistake in an op, never in what a user does.
+    /// If the span of a tensor that the step writes overlaps the span of another of its tensors: kernels get spans as
+    /// slices, which must not alias. That is a bug of an op, never of its caller.
     pub fn new(step: Arc<dyn Step>) -> RecordedStep {
         let accesses = step.accesses();
         for tensor in accesses.iter().filter_map(Access::tensor) {
@@ -211,8 +214,7 @@ impl RecordedStep {
 pub struct Program {
     pub(crate) buffers: Buffers,
     pub(crate) steps: Vec<RecordedStep>,
-    /// Number of steps, from the first on, that an execution runs. Those after them run on demand, over the same
-    /// buffers.
+    /// Steps, from the first on, that an execution runs. Those after them run on demand, over the same buffers.
     pub(crate) main: usize,
 }
 
@@ -222,12 +224,12 @@ impl Program {
         &self.buffers
     }
 
-    /// Number of steps, from the first on, that an execution runs.
+    /// The number of steps, from the first on, that an execution runs; the others run on demand.
     pub fn main_steps(&self) -> usize {
         self.main
     }
 
-    /// In recorded order.
+    /// All steps, in recorded order.
     pub fn steps(&self) -> &[RecordedStep] {
         &self.steps
     }

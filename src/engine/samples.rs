@@ -1,22 +1,21 @@
-//! 16-bit samples on their way into a tensor: mirrored where asked, and normalised to [-1, 1].
+//! 16-bit samples of pictures, and their conversion to a tensor: mirrored where requested, normalised to [-1, 1].
 
 use super::tensor::Shape;
 
-/// Half of the range of a sample: 0 becomes -1, 65535 becomes 1.
+/// Half of the range of a 16-bit sample, which maps 0 to -1 and 65535 to 1: `sample / HALF - 1`.
 pub const HALF: f32 = 32_767.5;
 
-/// Samples for a tensor of `shape`, in its order.
+/// The samples for a tensor of shape `[n, h, w, c]`, in row-major order.
 #[derive(Clone, Copy, Debug)]
 pub struct Samples<'a> {
-    /// `[n, h, w, c]`.
     pub shape: Shape,
     pub values: &'a [u16],
-    /// By image, whether its columns are reversed.
+    /// For each image, true if its columns are reversed.
     pub mirrored: &'a [bool],
 }
 
 impl Samples<'_> {
-    /// Writes them to `out`, of as many elements.
+    /// Writes the samples as floats to `out`, which has an element for each.
     pub fn normalize(&self, out: &mut [f32]) {
         assert_eq!(out.len(), self.values.len(), "an element for every sample");
         let [_, height, width, channels] = self.shape;
@@ -33,7 +32,7 @@ impl Samples<'_> {
     }
 }
 
-/// Samples as floats in [-1, 1].
+/// Converts samples to floats in [-1, 1].
 pub fn normalize(samples: &[u16], out: &mut [f32]) {
     for (out, &sample) in out.iter_mut().zip(samples) {
         *out = f32::from(sample) / HALF - 1.0;

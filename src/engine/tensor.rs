@@ -1,7 +1,7 @@
-//! Tensors without data: a [`Tensor`] says *where* values lie, a device holds them.
+//! Tensors without data: a [`Tensor`] is a buffer, an offset, a shape and a stride; a device holds the values.
 //!
 //! The one idea: a tensor is a view of a buffer. A channel slice and a batch slice are tensors too, so a concatenation
-//! costs nothing: its parts are written straight into slices of one buffer.
+//! costs nothing: each operand is written straight into a slice of one buffer.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,7 +14,7 @@ pub type Shape = [usize; 4];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     F32,
-    /// The upper half of an f32: 8 bits of exponent, 7 of fraction.
+    /// bfloat16, the upper half of an f32: 8 bits of exponent, 7 of fraction.
     Bf16,
 }
 
@@ -37,7 +37,7 @@ pub struct BufferId(pub(crate) usize);
 pub struct Tensor {
     pub(crate) buffer: BufferId,
     pub(crate) dtype: DType,
-    /// Of the first element, in elements.
+    /// Elements of the buffer before the first one of the view.
     pub(crate) offset: usize,
     pub shape: Shape,
     /// Elements from one pixel to the next; more than the channels where the view is a channel slice.
@@ -62,16 +62,17 @@ impl Tensor {
         self.dtype
     }
 
-    /// Pixels of all images.
+    /// Pixels of all images: `n * h * w`.
     pub fn pixels(&self) -> usize {
         self.shape[0] * self.shape[1] * self.shape[2]
     }
 
+    /// Channels of a pixel: `c`.
     pub fn channels(&self) -> usize {
         self.shape[3]
     }
 
-    /// Elements of the view.
+    /// Elements of the view: `n * h * w * c`.
     pub fn count(&self) -> usize {
         self.pixels() * self.channels()
     }
@@ -81,7 +82,7 @@ impl Tensor {
         self.count() * self.dtype.bytes()
     }
 
-    /// The part of the buffer from the first element of the view to the last.
+    /// The elements of the buffer from the first one of the view to the last. A strided view has gaps in its span.
     pub fn span(&self) -> Range<usize> {
         match self.count() {
             0 => self.offset..self.offset,
@@ -127,7 +128,7 @@ pub struct Region {
 }
 
 impl Region {
-    /// The elements of both; `None` where there are none.
+    /// The elements that are in both regions; `None` if there are none.
     pub fn intersection(&self, other: &Region) -> Option<Region> {
         let cut = |a: &Range<usize>, b: &Range<usize>| a.start.max(b.start)..a.end.min(b.end);
         let (rows, columns) = (cut(&self.rows, &other.rows), cut(&self.columns, &other.columns));
@@ -138,20 +139,20 @@ impl Region {
         })
     }
 
-    /// True if some element is of both.
+    /// True if some element is in both regions.
     pub fn overlaps(&self, other: &Region) -> bool {
         self.intersection(other).is_some()
     }
 
-    /// The rest of this region outside of `hole`: up to four rectangles.
+    /// This region without the elements of `hole`: up to four rectangles.
     pub fn without(&self, hole: &Region) -> Vec<Region> {
         let Some(cut) = self.intersection(hole) else { return vec![self.clone()] };
-        let part = |rows: Range<usize>, columns: Range<usize>| Region { buffer: self.buffer, rows, columns };
+        let rectangle = |rows: Range<usize>, columns: Range<usize>| Region { buffer: self.buffer, rows, columns };
         [
-            part(self.rows.start..cut.rows.start, self.columns.clone()),
-            part(cut.rows.end..self.rows.end, self.columns.clone()),
-            part(cut.rows.clone(), self.columns.start..cut.columns.start),
-            part(cut.rows.clone(), cut.columns.end..self.columns.end),
+            rectangle(self.rows.start..cut.rows.start, self.columns.clone()),
+            rectangle(cut.rows.end..self.rows.end, self.columns.clone()),
+            rectangle(cut.rows.clone(), self.columns.start..cut.columns.start),
+            rectangle(cut.rows.clone(), cut.columns.end..self.columns.end),
         ]
         .into_iter()
         .filter(|r| !r.rows.is_empty() && !r.columns.is_empty())

@@ -1,5 +1,5 @@
-//! The options in which the published networks differ. Each is an option of its own; a [`Recipe`](super::Recipe) is a set
-//! of choices that somebody published.
+//! The options in which the published networks differ, each independent of the others. A
+//! [`Recipe`](super::Recipe) is a published set of choices.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -81,7 +81,7 @@ pub enum DropoutAt {
     UpAfterInnermost,
 }
 
-/// The discriminator by the side of the patch that one number of its map judges, in pixels.
+/// The receptive field of a discriminator: the side, in pixels, of the patch that one number of its map sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum ReceptiveField {
     /// One pixel: three 1x1 convolutions.

@@ -29,12 +29,13 @@ pub struct Init {
 
 impl Init {
     /// The initial values of a parameter, in this project's layout: weights as drawn, gains of a norm normal around 1
-    /// with deviation `gain`, biases zero. `place` is the parameter's number among all parameters of the run.
+    /// with deviation `gain`, biases zero. `index` counts all parameters of
+    /// the run.
     ///
     /// Fans are counted as PyTorch does, on its weight `[first, second, kh, kw]`: in = second x kh x kw, out = first x
     /// kh x kw, of a transposed convolution too.
-    pub fn values(self, spec: &Spec, seed: u64, place: u64) -> Vec<f32> {
-        let mut draws = Stream::new(seed, Purpose::Init, place);
+    pub fn values(self, spec: &Spec, seed: u64, index: u64) -> Vec<f32> {
+        let mut draws = Stream::new(seed, Purpose::Init, index);
         let mut normal =
             |deviation: f64| -> Vec<f32> { (0..spec.count()).map(|_| deviation as f32 * draws.normal()).collect() };
         let [s, kh, kw, b] = spec.shape;
@@ -45,7 +46,7 @@ impl Init {
             (Role::Weight, InitKind::Normal) => normal(self.gain),
             (Role::Weight, InitKind::Xavier) => normal(self.gain * (2.0 / (fan_in + fan_out)).sqrt()),
             (Role::Weight, InitKind::Kaiming) => normal((2.0 / fan_in).sqrt()),
-            // Every order of the rows' elements is as good as another: nothing has to be turned into this layout.
+            // The elements of a random row are alike in any order: no conversion between layouts.
             (Role::Weight, InitKind::Orthogonal) => {
                 let mut matrix: Vec<f64> = normal(1.0).iter().map(|&x| f64::from(x)).collect();
                 orthogonalise(&mut matrix, s, b * kh * kw);

@@ -135,20 +135,20 @@ impl Term {
 pub fn values<T: Real>(terms: &[Term], losses: &[T]) -> Vec<T> {
     let each: usize = terms.iter().map(Term::losses).sum();
     let batches = losses.len() / each;
-    let mean = |index: usize| losses.iter().skip(index).step_by(each).copied().sum::<T>() / T::of(batches as f64);
+    let mean = |index: usize| losses.iter().skip(index).step_by(each).copied().sum::<T>() / T::from_f64(batches as f64);
     let mut first = 0;
     let computed: Vec<T> = terms
         .iter()
         .map(|term| {
             let Value::Losses(factors) = &term.value else { return T::zero() };
             first += factors.len();
-            (first - factors.len()..first).zip(factors).map(|(index, &factor)| T::of(factor) * mean(index)).sum()
+            (first - factors.len()..first).zip(factors).map(|(index, &factor)| T::from_f64(factor) * mean(index)).sum()
         })
         .collect();
     let value = |(index, term): (usize, &Term)| match &term.value {
         Value::Losses(_) => computed[index],
         Value::Total(parts) => {
-            parts.iter().map(|&(name, weight)| T::of(weight) * computed[index_of(terms, name)]).sum()
+            parts.iter().map(|&(name, weight)| T::from_f64(weight) * computed[index_of(terms, name)]).sum()
         }
     };
     terms.iter().enumerate().map(value).collect()

@@ -126,8 +126,9 @@ mod tests {
         let ours: Vec<usize> = (0..spec.count()).collect();
         let torch = spec.to_torch(&ours);
         // Element [s = 1, b = 2, kh = 3, kw = 0] of PyTorch's [2, 3, 4, 4] is [1, 3, 0, 2] of our [2, 4, 4, 3].
-        let place = |index: [usize; 4], shape: [usize; 4]| index.iter().zip(shape).fold(0, |i, (x, size)| i * size + x);
-        assert_eq!(torch[place([1, 2, 3, 0], [2, 3, 4, 4])], place([1, 3, 0, 2], [2, 4, 4, 3]));
+        let offset =
+            |index: [usize; 4], shape: [usize; 4]| index.iter().zip(shape).fold(0, |i, (x, size)| i * size + x);
+        assert_eq!(torch[offset([1, 2, 3, 0], [2, 3, 4, 4])], offset([1, 3, 0, 2], [2, 4, 4, 3]));
         assert_eq!(spec.from_torch(&torch), ours);
     }
 }

@@ -1,15 +1,15 @@
-//! The discriminator: a PatchGAN (Isola et al., 2017), which judges every patch of a picture on its own.
+//! The discriminator: a PatchGAN (Isola et al., 2017). Its output, the map, has a number for each patch of a picture.
 //!
-//! It is a list of layers. How large a patch is follows from their strides, and is what it is called by
-//! ([`ReceptiveField`]).
+//! It is a list of layers. The side of a patch, the receptive field of a number of the map, follows from their strides;
+//! a PatchGAN is named by it ([`ReceptiveField`]).
 
 use anyhow::{Result, ensure};
 
 use super::{Norm, Parameters, ReceptiveField, Spec};
+use crate::engine::ops::activation::sigmoid;
 use crate::engine::ops::conv::{Geometry, conv, conv_transpose};
 use crate::engine::ops::detach::detach;
 use crate::engine::ops::norm_act::{Activation, Affine, NormAct, norm_act};
-use crate::engine::ops::squash::sigmoid;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
 
@@ -37,8 +37,8 @@ pub struct PatchGanOutput {
 /// One convolution with what follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layer {
-    /// Its place in the `nn.Sequential`; a norm has the next one.
-    place: usize,
+    /// Its index in the `nn.Sequential`; a norm behind it has the next one.
+    index: usize,
     outputs: usize,
     geometry: Geometry,
     is_transposed: bool,
@@ -68,15 +68,15 @@ impl PatchGan {
             R94 => (vec![Geometry::HALVING; 4], PADDED, false),
             Map70 => (vec![Geometry::HALVING; 4], SPREADING, true),
         };
-        let mut place = 0;
+        let mut index = 0;
         let mut layers: Vec<Layer> = Vec::new();
-        for (index, &geometry) in body.iter().enumerate() {
-            let is_normed = index > 0 && self.norm != Norm::None;
-            let outputs = self.width << index.min(3);
-            let has_bias = index == 0 || self.has_inner_biases();
-            layers.push(Layer { place, outputs, geometry, is_transposed: false, has_bias, is_normed, is_last: false });
-            // The authors' networks keep the norm's place where there is none.
-            place += if index > 0 { 3 } else { 2 };
+        for (number, &geometry) in body.iter().enumerate() {
+            let is_normed = number > 0 && self.norm != Norm::None;
+            let outputs = self.width << number.min(3);
+            let has_bias = number == 0 || self.has_inner_biases();
+            layers.push(Layer { index, outputs, geometry, is_transposed: false, has_bias, is_normed, is_last: false });
+            // The authors' networks count the norm of every layer but the first, also where there is none.
+            index += if number > 0 { 3 } else { 2 };
         }
         let has_bias = match self.receptive_field {
             R94 => false,
@@ -84,9 +84,9 @@ impl PatchGan {
             _ => true,
         };
         // Zeros are a layer of their own in PyTorch.
-        let place = if self.receptive_field == R94 { place + 1 } else { place };
+        let index = if self.receptive_field == R94 { index + 1 } else { index };
         layers.push(Layer {
-            place,
+            index,
             outputs: 1,
             geometry: head,
             is_transposed,
@@ -104,23 +104,23 @@ impl PatchGan {
         !(authors_own && self.norm.is_affine())
     }
 
-    fn name(&self, place: usize) -> String {
+    fn name(&self, index: usize) -> String {
         let sequential = if self.receptive_field == ReceptiveField::R1 { "net" } else { "model" };
-        format!("{sequential}.{place}")
+        format!("{sequential}.{index}")
     }
 
     pub fn specs(&self) -> Vec<Spec> {
         let mut inputs = self.input_channels;
         let mut specs = Vec::new();
         for layer in self.layers() {
-            let (name, [kernel, _]) = (self.name(layer.place), layer.geometry.kernel);
+            let (name, [kernel, _]) = (self.name(layer.index), layer.geometry.kernel);
             let (k, c) = if layer.is_transposed { (inputs, layer.outputs) } else { (layer.outputs, inputs) };
             specs.push(Spec::weight(format!("{name}.weight"), k, kernel, c));
             if layer.has_bias {
                 specs.push(Spec::bias(format!("{name}.bias"), layer.outputs));
             }
             if layer.is_normed && self.norm.is_affine() {
-                let norm = self.name(layer.place + 1);
+                let norm = self.name(layer.index + 1);
                 specs.push(Spec::gain(format!("{norm}.weight"), layer.outputs));
                 specs.push(Spec::bias(format!("{norm}.bias"), layer.outputs));
             }
@@ -139,8 +139,8 @@ impl PatchGan {
             let next = layer.output_grid(grid);
             ensure!(
                 next.is_some_and(|[h, w]| !layer.is_normed || h * w > 1),
-                "a discriminator of this receptive field has nothing left to judge of {width}x{height} pixels: take a smaller \
-                 receptive field, or larger images"
+                "a discriminator of this receptive field has nothing left to judge of {width}x{height} pixels: take a \
+                 smaller receptive field, or larger images"
             );
             grid = next.unwrap_or(grid);
         }
@@ -163,7 +163,7 @@ impl PatchGan {
             let [height, width] = layer.output_grid([height, width]).expect("map_size accepts the size");
             let shape = [n, height, width, layer.outputs];
             let hidden = tape.transient(shape);
-            let name = self.name(layer.place);
+            let name = self.name(layer.index);
             let weight = parameters.value(&format!("{name}.weight"));
             let bias = layer.has_bias.then(|| {
                 let bias = parameters.value(&format!("{name}.bias"));
@@ -174,7 +174,7 @@ impl PatchGan {
             from = hidden;
             if !layer.is_last {
                 let affine = (layer.is_normed && self.norm.is_affine()).then(|| {
-                    let norm = self.name(layer.place + 1);
+                    let norm = self.name(layer.index + 1);
                     let [gain, bias] = ["weight", "bias"].map(|kind| parameters.value(&format!("{norm}.{kind}")));
                     Affine { gain, bias }
                 });

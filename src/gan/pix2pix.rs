@@ -86,9 +86,9 @@ impl PixelLoss {
 pub enum StepOrder {
     /// The generator, then the discriminator on the same fake picture.
     GeneratorFirst,
-    /// The discriminator, then the generator on the same fake picture, which the updated discriminator judges again.
+    /// The discriminator, then the generator on the same fake picture, through the updated discriminator.
     DiscriminatorFirst,
-    /// The discriminator, then the generator on a picture made anew, with other dropout.
+    /// The discriminator, then the generator on a new fake picture, with other dropout.
     DiscriminatorFirstFresh,
 }
 
@@ -99,7 +99,7 @@ pub struct Pix2Pix {
     pub discriminator: PatchGan,
     /// Discriminators, from 1 to 3: each further one sees pictures of half the size.
     pub scales: usize,
-    /// True if the discriminator sees the input picture beside the one it judges.
+    /// True if the discriminator's input has the channels of the condition beside those of the picture.
     pub conditional: bool,
     /// Pairs that are computed at once.
     pub batch: usize,
@@ -130,7 +130,7 @@ const FIRST: u16 = 0;
 const FRESH: u16 = 1;
 const PREVIEW: u16 = u16::MAX;
 
-/// Input of the discriminators: n generated pictures, then n real ones where they are needed, each beside the condition.
+/// Input of the discriminators: n generated pictures, then n real ones where they are needed, each with its condition.
 #[derive(Clone, Debug)]
 struct Pictures {
     /// By scale, `[n or 2n, h, w, channels]`; each further one half as large.
@@ -346,8 +346,8 @@ impl Pix2Pix {
         step.backward(&losses, &[GENERATOR])
     }
 
-    /// Records the discriminators' losses on a batch, and their gradients. `outputs` are those of generated pictures, then
-    /// real ones.
+    /// Records the discriminators' losses on a batch, and their gradients. `outputs` are theirs, of generated pictures,
+    /// then of real ones.
     fn backward_discriminators(&self, step: &mut Recorder, batch: &Batch, outputs: &[PatchGanOutput]) -> Result<()> {
         let mut losses = Vec::new();
         for (scale, PatchGanOutput { map, .. }) in outputs.iter().enumerate() {

@@ -135,7 +135,7 @@ impl Recorder {
         let values = Tensor { offset: self.losses.offset + batch.index * self.losses.stride, ..self.losses };
         let values = Tensor { shape: [1, 1, 1, self.losses.channels()], ..values };
         let value = values.channel_slice(before + index..before + index + 1);
-        Loss { of: x, criterion, weight: weight / self.accumulate() as f64, value }
+        Loss { x, criterion, weight: weight / self.accumulate() as f64, value }
     }
 
     /// Records the losses, and their gradients with respect to the networks called `networks`.

@@ -8,10 +8,10 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::{BlockOrder, DropoutAt, LastLayer, Norm, Parameters, Recipe, Skips, Spec};
+use crate::engine::ops::activation::tanh;
 use crate::engine::ops::conv::{Geometry, conv, conv_transpose};
 use crate::engine::ops::detach::detach;
 use crate::engine::ops::norm_act::{Activation, Affine, Dropout, NormAct, norm_act};
-use crate::engine::ops::squash::tanh;
 use crate::engine::ops::upsample::upsample_conv;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
@@ -44,12 +44,12 @@ pub(crate) enum Way {
     Up,
 }
 
-/// The place of an evaluation among the draws of a run: each evaluation draws its own dropout.
+/// The position of a forward pass among the random draws of a run: each forward pass draws its own dropout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draws {
-    /// Counts the evaluations within a step.
+    /// The number of the forward pass within its step.
     pub pass: u16,
-    /// Place of the first image in the batch of the step.
+    /// Index of the first image in the batch of the step.
     pub first_image: usize,
     /// True if the images of the batch are told apart by the step, each one later than that before, and not by their
     /// index.
@@ -158,13 +158,13 @@ impl UNet {
             Recipe::PytorchGan | Recipe::BlockCk => format!("{}.model.0", self.block_name(way, level)),
             Recipe::Isola => {
                 // The block of level i holds that of level i + 1; its up-convolution ends at the level above.
-                let (block, place) = match way {
+                let (block, index) = match way {
                     Way::Down if level == 1 => (1, 0),
                     Way::Down => (level, 1),
                     Way::Up if level + 1 == self.depth => (level + 1, 3),
                     Way::Up => (level + 1, 5),
                 };
-                format!("{}.{place}", self.nested(block))
+                format!("{}.{index}", self.nested(block))
             }
         }
     }
@@ -234,7 +234,7 @@ impl UNet {
             let skip = halves(level).0;
             let innermost = level == self.depth;
             let rectified = self.block_order == BlockOrder::ActConvNormDropout;
-            // Rectified skips need the values that go on down in a place of their own; so does a level without a skip.
+            // The values that go on down have a buffer of their own where the skip is rectified or there is none.
             let is_kept_apart = !innermost && (rectified || self.skips == Skips::EncoderDecoder);
             let to = if is_kept_apart { tape.transient(hidden.shape) } else { skip };
             let activation = if innermost && rectified { Activation::Relu } else { Activation::LeakyRelu };
@@ -354,17 +354,17 @@ mod tests {
 
     #[test]
     fn dropout_stands_where_each_recipe_has_it() {
-        let places = |recipe, depth| {
+        let levels = |recipe, depth| {
             let unet = UNet { depth, ..UNet::published(recipe) };
             let at = |way| (1..=depth).filter(move |&level| unet.drops_out(way, level)).collect::<Vec<_>>();
             // The innermost level is reached by the way down alone.
             (at(Way::Down), at(Way::Up).into_iter().filter(|&level| level < depth).collect::<Vec<_>>())
         };
-        assert_eq!(places(Recipe::PytorchGan, 8), (vec![4, 5, 6, 7, 8], vec![4, 5, 6, 7]));
-        assert_eq!(places(Recipe::BlockCk, 8), (vec![], vec![5, 6, 7]));
-        assert_eq!(places(Recipe::Isola, 8), (vec![], vec![4, 5, 6]));
-        assert_eq!(places(Recipe::BlockCk, 6), (vec![], vec![5]));
-        assert_eq!(places(Recipe::Isola, 6), (vec![], vec![4]));
-        assert_eq!(places(Recipe::Isola, 5), (vec![], vec![]));
+        assert_eq!(levels(Recipe::PytorchGan, 8), (vec![4, 5, 6, 7, 8], vec![4, 5, 6, 7]));
+        assert_eq!(levels(Recipe::BlockCk, 8), (vec![], vec![5, 6, 7]));
+        assert_eq!(levels(Recipe::Isola, 8), (vec![], vec![4, 5, 6]));
+        assert_eq!(levels(Recipe::BlockCk, 6), (vec![], vec![5]));
+        assert_eq!(levels(Recipe::Isola, 6), (vec![], vec![4]));
+        assert_eq!(levels(Recipe::Isola, 5), (vec![], vec![]));
     }
 }

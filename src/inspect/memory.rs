@@ -2,7 +2,7 @@
 
 use super::{bytes, grid, table};
 use crate::engine::access::Access;
-use crate::engine::device::{DeviceOptions, Place};
+use crate::engine::device::{DeviceId, DeviceOptions};
 use crate::engine::plan::{Dependencies, Plan};
 use crate::engine::program::{Buffer, Lifetime, Program};
 use crate::engine::tensor::{BufferId, DType};
@@ -22,7 +22,7 @@ struct Row {
 
 pub fn describe(recorded: &TrainingStep, all: bool) -> Vec<String> {
     let program = &recorded.program;
-    let plan = Plan::new(program, &Dependencies::of(program), DType::bytes);
+    let plan = Plan::new(program, &Dependencies::new(program), DType::bytes);
     let (persistent, total) = (plan.persistent(), plan.total());
     let alone: usize = buffers(program, Lifetime::Transient).map(bytes_of).sum();
     let mut lines = vec![
@@ -34,8 +34,8 @@ pub fn describe(recorded: &TrainingStep, all: bool) -> Vec<String> {
             bytes(alone)
         ),
     ];
-    let on_cpu = program.clone().rewritten(DeviceOptions::default().passes(Place::Cpu));
-    let on_cpu = Plan::new(&on_cpu, &Dependencies::of(&on_cpu), DType::bytes).total();
+    let on_cpu = program.clone().rewritten(DeviceOptions::default().passes(DeviceId::Cpu));
+    let on_cpu = Plan::new(&on_cpu, &Dependencies::new(&on_cpu), DType::bytes).total();
     if on_cpu < total {
         lines
             .push(format!("  {} on the CPU, where weights are updated as their gradients are computed", bytes(on_cpu)));

@@ -7,7 +7,7 @@ use super::validation::AT_ONCE;
 use crate::base::memory::{require, spare};
 use crate::config::TrainConfig;
 use crate::data::feeding::loader::batches_at_once;
-use crate::engine::device::Place;
+use crate::engine::device::DeviceId;
 use crate::gan::TrainingStep;
 
 /// Asserts that there is memory for a run with these settings on `device`. Returns the part of `cache` bytes, for
@@ -15,7 +15,7 @@ use crate::gan::TrainingStep;
 ///
 /// # Errors
 /// When there is too little; the error names the settings that take less.
-pub fn check(config: &TrainConfig, device: Place, cache: usize) -> Result<usize> {
+pub fn check(config: &TrainConfig, device: DeviceId, cache: usize) -> Result<usize> {
     let bytes = bytes(config, device)?;
     let batch = match config.batch {
         1 => "",
@@ -27,7 +27,7 @@ pub fn check(config: &TrainConfig, device: Place, cache: usize) -> Result<usize>
 }
 
 /// Bytes of memory at most, without the decoded pairs that are kept.
-fn bytes(config: &TrainConfig, device: Place) -> Result<u64> {
+fn bytes(config: &TrainConfig, device: DeviceId) -> Result<u64> {
     let recorded = TrainingStep::record(&config.objective())?;
     let specs = recorded.networks.iter().flat_map(|trained| &trained.parameters.specs);
     let largest = specs.map(|spec| spec.count()).max();

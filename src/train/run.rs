@@ -48,7 +48,7 @@ const HOW_TO_HOLD_OUT: &str = "put pairs into val/ beside train/, or hold a shar
 pub fn run(request: TrainRequest) -> Result<()> {
     let TrainRequest { config, resume } = request;
     let chosen = config.device.choose()?;
-    let cache_bytes = memory::check(&config, chosen.place, CACHE_BYTES)?;
+    let cache_bytes = memory::check(&config, chosen.device, CACHE_BYTES)?;
     let data = Data::open(&config, resume.is_some(), cache_bytes)?;
     with_threads(config.threads, || Run::start(config, resume, data, chosen)?.train())?
 }
@@ -83,7 +83,7 @@ impl Run {
     fn start(config: TrainConfig, resume: Option<Resume>, data: Data, chosen: Chosen) -> Result<Run> {
         let steps_per_epoch = (data.train.len() / config.pairs()) as u64;
         let fingerprint = data.train.fingerprint();
-        let mut trainer = Trainer::new(&config, chosen.place)?;
+        let mut trainer = Trainer::new(&config, chosen.device)?;
         let mut history = Vec::new();
         let mut started = None;
         let position = match &resume {

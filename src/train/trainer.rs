@@ -10,7 +10,7 @@ use crate::checkpoint::{Reader, TensorSpec, Tensors};
 use crate::config::TrainConfig;
 use crate::data::{Pair, Picture, Pictures};
 use crate::engine::access::Control;
-use crate::engine::device::{Device, Place};
+use crate::engine::device::{Device, DeviceId};
 use crate::engine::tensor::Tensor;
 use crate::exchange::Weights;
 use crate::gan::{Init, Term, Trained, TrainingStep, values};
@@ -35,7 +35,7 @@ impl Trainer {
     ///
     /// # Errors
     /// When there is not that much memory, or the GPU cannot be used.
-    pub fn new(config: &TrainConfig, device: Place) -> Result<Trainer> {
+    pub fn new(config: &TrainConfig, device: DeviceId) -> Result<Trainer> {
         let TrainingStep { program, networks, terms, input, target, losses, preview } =
             TrainingStep::record(&config.objective())?;
         let control = Control { seed: config.seed, step: 0, learning_rate: config.lr };

@@ -8,7 +8,7 @@ use crate::checkpoint::State;
 use crate::checkpoint::{About, Origin, resolve};
 use crate::data::{Direction, PairOptions, Size};
 use crate::engine::access::Control;
-use crate::engine::device::{Chosen, Device, DeviceChoice, DeviceOptions, Place};
+use crate::engine::device::{Chosen, Device, DeviceChoice, DeviceId, DeviceOptions};
 use crate::engine::program::Program;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
@@ -108,9 +108,9 @@ impl Model {
     /// Number of images that run at once, at most `asked`. The CPU takes one at a time: its matrix products add up in
     /// an order that depends on the batch, and a picture must not depend on the others of its batch.
     pub fn images_at_once(&self, asked: usize) -> usize {
-        match self.chosen.place {
-            Place::Cpu => 1,
-            Place::Cuda(_) => asked,
+        match self.chosen.device {
+            DeviceId::Cpu => 1,
+            DeviceId::Cuda(_) => asked,
         }
     }
 
@@ -160,7 +160,7 @@ impl Model {
 
     /// Bytes of host memory that the generator takes for `count` images of `size`.
     pub fn program_bytes(&self, size: Size, count: usize) -> u64 {
-        self.chosen.place.program_bytes(self.program(size, count).0, DeviceOptions::default())
+        self.chosen.device.program_bytes(self.program(size, count).0, DeviceOptions::default())
     }
 
     /// Bytes of the weights.
@@ -176,7 +176,7 @@ impl Model {
         // The previous program is gone by now: two would need the memory twice.
         let (program, parameters, [input, output]) = self.program(size, count);
         let control = Control { seed: self.seed, step: 0, learning_rate: 0.0 };
-        let mut device = Device::new(program, control, self.chosen.place, DeviceOptions::default())?;
+        let mut device = Device::new(program, control, self.chosen.device, DeviceOptions::default())?;
         match weights {
             Some(weights) => device.write(parameters.values, &weights)?,
             None => {

@@ -33,7 +33,7 @@ fn picture(size: Size, channels: usize, factor: usize) -> Picture {
     Picture::new(size, channels, samples)
 }
 
-/// Of every kernel: the struct that Rust packs is as large as the one that a C++ compiler made of the declaration.
+/// The argument struct of every kernel has the size in Rust that a C++ compiler gives it.
 #[test]
 fn arguments_are_as_large_as_the_kernels_declare() {
     if crate::ON_GPU {
@@ -137,12 +137,12 @@ fn finds_what_is_not_finite(start: fn(Program, Control, CudaOptions) -> anyhow::
     numbers[2] = f32::from_bits(1);
     device.write(tensor, &numbers).expect("memory");
     assert!(device.is_finite(tensor).expect("an answer"));
-    for place in [0, 255, 256, 511, 512, 600] {
+    for index in [0, 255, 256, 511, 512, 600] {
         for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut numbers = numbers.clone();
-            numbers[place] = bad;
+            numbers[index] = bad;
             device.write(tensor, &numbers).expect("memory");
-            assert!(!device.is_finite(tensor).expect("an answer"), "{bad} at {place}");
+            assert!(!device.is_finite(tensor).expect("an answer"), "{bad} at {index}");
         }
     }
     // A slice means its whole buffer.
@@ -178,7 +178,7 @@ fn dropout_draws_the_bits_of_the_cpu() {
                     let mut tape = Tape::new();
                     let [x, y, dy] = [(); 3].map(|()| tape.persistent(shape));
                     norm_act(&mut tape, x, y, None, NormAct { norm: false, activation: Activation::Identity, dropout });
-                    let root = Upstream { of: y.batch_slice(1..3), gradient: dy.batch_slice(1..3) };
+                    let root = Upstream { y: y.batch_slice(1..3), dy: dy.batch_slice(1..3) };
                     let gradients = tape.backward(&[&root], &[x]).expect("a gradient");
                     let dx = tape.persistent(shape);
                     copy(&mut tape, gradients[0], dx);
@@ -207,15 +207,15 @@ fn copies_keep_every_bit() {
     on_device(|| {
         let mut tape = Tape::new();
         let [from, to] = [7, 6].map(|channels| tape.persistent([3, 7, 5, channels]));
-        let (source, place) = (from.channel_slice(2..5), to.channel_slice(3..6));
-        copy(&mut tape, source, place);
+        let (source, destination) = (from.channel_slice(2..5), to.channel_slice(3..6));
+        copy(&mut tape, source, destination);
         let mut device = cuda(tape, CONTROL);
         let special = [0, 0x8000_0000, 1, 0x807F_FFFF, 0x7F80_0000, 0xFF80_0000, 0x7FC0_1234, 0x3F80_0001];
         let bits: Vec<u32> = (0..source.count()).map(|i| special[i % special.len()]).collect();
         device.write(to, &vec![7.0; to.count()]).expect("memory");
         device.write(source, &bits.iter().copied().map(f32::from_bits).collect::<Vec<_>>()).expect("memory");
         device.execute().expect("a copy");
-        let copied: Vec<u32> = device.read(place).expect("a copy").into_iter().map(f32::to_bits).collect();
+        let copied: Vec<u32> = device.read(destination).expect("a copy").into_iter().map(f32::to_bits).collect();
         assert_eq!(copied, bits);
         assert_eq!(device.read(to.channel_slice(0..3)).expect("memory"), vec![7.0; to.count() / 2]);
     });
@@ -231,7 +231,7 @@ fn copies_of_one_tensor_add_up_their_gradients() {
             let [x, y, z, dy, dz, dx] = [(); 6].map(|()| tape.persistent(shape));
             copy(&mut tape, x, y);
             copy(&mut tape, x, z);
-            let roots = [Upstream { of: y, gradient: dy }, Upstream { of: z, gradient: dz }];
+            let roots = [Upstream { y, dy }, Upstream { y: z, dy: dz }];
             let gradients = tape.backward(&[&roots[0], &roots[1]], &[x]).expect("a gradient");
             copy(&mut tape, gradients[0], dx);
             let mut machine = arena(engine, tape.finish(), CONTROL);
@@ -261,7 +261,7 @@ fn a_transposed_convolution_has_any_geometry() {
             for out in [y, z] {
                 conv_transpose(&mut tape, x, weight, None, out, geometry);
             }
-            let roots = [Upstream { of: y, gradient: dy }, Upstream { of: z, gradient: dz }];
+            let roots = [Upstream { y, dy }, Upstream { y: z, dy: dz }];
             let gradients = tape.backward(&[&roots[0], &roots[1]], &[x, weights.values]).expect("gradients");
             copy(&mut tape, gradients[0], dx);
             let mut machine = arena(engine, tape.finish(), CONTROL);
@@ -314,7 +314,7 @@ fn the_control_values_come_back_and_count() {
 
 /// Parameters after `updates` updates, with another learning rate for each: a graph is captured once and must still see
 /// them.
-fn adam_of(engine: Engine, count: usize, updates: u64) -> Vec<f64> {
+fn updated(engine: Engine, count: usize, updates: u64) -> Vec<f64> {
     let mut tape = Tape::new();
     let (parameters, gradients) = tape.parameters(count);
     let moments = [tape.persistent(parameters.shape), tape.persistent(parameters.shape)];
@@ -344,12 +344,12 @@ fn adam_of(engine: Engine, count: usize, updates: u64) -> Vec<f64> {
     cpu.read(parameters)
 }
 
-/// Of up to four updates: some roundings each, none of numbers larger than 2.
+/// The tolerance of up to four updates: some roundings each, none of numbers larger than 2.
 const UPDATES: Tolerance = Tolerance { of_each: 0.0, of_largest: 8.0 * f32::EPSILON as f64 };
 
 #[test]
 fn an_update_takes_the_learning_rate_of_its_step() {
-    on_device(|| assert_close("parameters", &adam_of(Engine::Cuda, 3, 4), &adam_of(Engine::F64, 3, 4), UPDATES));
+    on_device(|| assert_close("parameters", &updated(Engine::Cuda, 3, 4), &updated(Engine::F64, 3, 4), UPDATES));
 }
 
 /// More parameters than the largest grid has threads.
@@ -357,29 +357,29 @@ fn an_update_takes_the_learning_rate_of_its_step() {
 fn an_update_reaches_every_parameter() {
     let count = 4096 * 256 + 259;
     on_device(|| {
-        assert_close("parameters", &adam_of(Engine::Cuda, count, 1), &adam_of(Engine::F64, count, 1), UPDATES)
+        assert_close("parameters", &updated(Engine::Cuda, count, 1), &updated(Engine::F64, count, 1), UPDATES)
     });
 }
 
 /// Value and gradient of a loss over `count` elements.
-fn loss_of(engine: Engine, count: usize, is_l1: bool) -> [Vec<f64>; 2] {
+fn loss_and_gradient(engine: Engine, count: usize, is_l1: bool) -> [Vec<f64>; 2] {
     let mut tape = Tape::new();
-    let [of, other] = [(); 2].map(|()| tape.persistent([1, 1, count, 1]));
+    let [input, other] = [(); 2].map(|()| tape.persistent([1, 1, count, 1]));
     let [value, seen] = [1, count].map(|count| tape.persistent([1, 1, count, 1]));
     let criterion = if is_l1 { Criterion::L1 { target: other } } else { Criterion::Mse { target: 0.25 } };
-    let root: &dyn Root = &Loss { of, criterion, weight: 3.0, value };
-    let gradients = tape.backward(&[root], &[of]).expect("a gradient");
+    let root: &dyn Root = &Loss { x: input, criterion, weight: 3.0, value };
+    let gradients = tape.backward(&[root], &[input]).expect("a gradient");
     copy(&mut tape, gradients[0], seen);
     let mut machine = arena(engine, tape.finish(), CONTROL);
     let x = values("loss.x", count, 1.0);
-    // Equal at every seventh place, where an L1 loss has no slope.
+    // Equal at every seventh element, where an L1 loss has no slope.
     let t: Vec<f64> = values("loss.t", count, 1.0)
         .iter()
         .zip(&x)
         .enumerate()
         .map(|(i, (t, x))| if i % 7 == 0 { *x } else { *t })
         .collect();
-    machine.write(of, &x);
+    machine.write(input, &x);
     machine.write(other, &t);
     machine.execute();
     [value, seen].map(|tensor: Tensor| machine.read(tensor))
@@ -392,7 +392,7 @@ fn a_loss_adds_up_any_number_of_elements() {
     on_device(|| {
         for is_l1 in [false, true] {
             let ([value, gradient], [expected_value, expected_gradient]) =
-                (loss_of(Engine::Cuda, count, is_l1), loss_of(Engine::F64, count, is_l1));
+                (loss_and_gradient(Engine::Cuda, count, is_l1), loss_and_gradient(Engine::F64, count, is_l1));
             // A thread adds eight terms, a block 256 such sums, pairwise; all are positive. Each term has up to three
             // roundings.
             let tolerance = Tolerance { of_each: 16.0 * f64::from(f32::EPSILON), of_largest: 0.0 };

@@ -32,7 +32,7 @@ pub fn on_device(test: impl FnOnce()) {
         Err(reason) => {
             assert!(!is_on(REQUIRE), "{REQUIRE}=1, but {reason}");
             let name = std::thread::current().name().unwrap_or("a test").to_owned();
-            // Past the capture of the test harness: nobody should take a skip for a success.
+            // Past the capture of the test harness: a skip must not look like a success.
             writeln!(stderr(), "SKIPPED {name}: {reason}").expect("stderr");
         }
     }

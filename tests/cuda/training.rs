@@ -28,7 +28,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn of(machine: &mut dyn Machine, handles: &Handles) -> Outcome {
+    fn run(machine: &mut dyn Machine, handles: &Handles) -> Outcome {
         let step = |step| {
             handles.show(machine, step);
             machine.execute();
@@ -59,7 +59,7 @@ fn on_cpu(engine: Engine) -> Outcome {
     let (program, handles) = record();
     let mut machine = arena(engine, program, CONTROL);
     handles.load(&mut *machine);
-    Outcome::of(&mut *machine, &handles)
+    Outcome::run(&mut *machine, &handles)
 }
 
 /// On the CPU in f32, from parameters that are each at most one unit in the last place away: a run that is just as
@@ -83,7 +83,7 @@ fn nudged(run: usize) -> Outcome {
         let moved: Vec<f64> = machine.read(network.values).into_iter().zip(draws).map(nudge).collect();
         machine.write(network.values, &moved);
     }
-    Outcome::of(&mut *machine, &handles)
+    Outcome::run(&mut *machine, &handles)
 }
 
 fn on_cuda(graph: bool) -> Outcome {
@@ -91,7 +91,7 @@ fn on_cuda(graph: bool) -> Outcome {
     let options = CudaOptions { graph, ..FIRST_GPU };
     let mut machine = Cuda::new(program, CONTROL, options).unwrap_or_else(|error| panic!("{error:#}"));
     handles.load(&mut machine);
-    Outcome::of(&mut machine, &handles)
+    Outcome::run(&mut machine, &handles)
 }
 
 /// The run that is compared with others.
@@ -129,9 +129,9 @@ fn twenty_steps_are_the_cpus() {
                 assert!(off <= allowed, "step {step}: loss {loss} is off by {off:e} of {allowed:e}");
             }
         }
-        for (place, (name, expected)) in exact.parameters.iter().enumerate() {
-            let spread = runs.iter().map(|run| distance(&run.parameters[place].1, expected)).fold(0.0, f64::max);
-            let (off, allowed) = (distance(&replayed.parameters[place].1, expected), 3.0 * spread);
+        for (index, (name, expected)) in exact.parameters.iter().enumerate() {
+            let spread = runs.iter().map(|run| distance(&run.parameters[index].1, expected)).fold(0.0, f64::max);
+            let (off, allowed) = (distance(&replayed.parameters[index].1, expected), 3.0 * spread);
             assert!(off <= allowed, "{name} is off by {off:e} of {allowed:e}");
         }
 
@@ -209,13 +209,13 @@ fn ten_steps_at_64_match_pytorch() {
 #[test]
 fn steps_of_every_kind_are_the_cpus() {
     on_device(|| {
-        let of = |recipe| Pix2Pix { accumulate: 2, ..Pix2Pix::small(recipe, 64, 4, 0.5) };
-        let isola = of(Recipe::Isola);
+        let small = |recipe| Pix2Pix { accumulate: 2, ..Pix2Pix::small(recipe, 64, 4, 0.5) };
+        let isola = small(Recipe::Isola);
         let generator = UNet { input_channels: 1, output_channels: 2, norm: Norm::InstanceAffine, ..isola.generator };
         let discriminator = PatchGan { input_channels: 2, norm: Norm::InstanceAffine, ..isola.discriminator };
         for options in [
-            of(Recipe::PytorchGan),
-            of(Recipe::BlockCk),
+            small(Recipe::PytorchGan),
+            small(Recipe::BlockCk),
             isola,
             Pix2Pix { gan_loss: GanLoss::None, pixel_loss: PixelLoss::L2, ..isola },
             Pix2Pix { pixel_loss: PixelLoss::None, conditional: false, generator, discriminator, ..isola },

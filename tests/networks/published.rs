@@ -66,7 +66,7 @@ fn record(network: Network, shape: Shape) -> Recorded {
     let x = tape.persistent(shape);
     let out = network.forward(&mut tape, &parameters, x);
     let dy = tape.persistent(out.shape);
-    let root = Upstream { of: out, gradient: dy };
+    let root = Upstream { y: out, dy };
     let gradients = tape.backward(&[&root], &[x, parameters.values]).expect("a network can be differentiated");
     let (y, dx) = (tape.persistent(out.shape), tape.persistent(shape));
     copy(&mut tape, out, y);
@@ -107,7 +107,7 @@ fn run(fixture: &Fixture, network: Network, shape: Shape, engine: Engine, how: H
     results
 }
 
-/// Whether a gradient is that of a bias in front of a norm: detached, so that it stays zero.
+/// True if a gradient is that of a bias in front of a norm: detached, so that it stays zero.
 pub fn is_cancelled(fixture: &Fixture, name: &str) -> bool {
     fixture.about["f32_noise_of_zero_gradients"].get(name).is_some()
 }

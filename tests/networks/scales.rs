@@ -1,5 +1,5 @@
-//! Discriminators at several scales against PyTorch's: features and map of every scale, the input's gradient and that of
-//! every parameter, from equal state.
+//! Discriminators at several scales against PyTorch's: features and map of every scale, and the gradients of the input
+//! and of every parameter, from equal state.
 
 use pixtape::engine::ops::copy::{Upstream, copy};
 use pixtape::engine::ops::pool::{avg_pool, pooled};
@@ -44,7 +44,7 @@ fn compare(engine: Engine) {
         let all = output.features.into_iter().chain([output.map]).enumerate();
         outputs.extend(all.map(|(index, y)| (format!("{scale}.{index}"), y, tape.persistent(y.shape))));
     }
-    let roots: Vec<Upstream> = outputs.iter().map(|&(_, of, gradient)| Upstream { of, gradient }).collect();
+    let roots: Vec<Upstream> = outputs.iter().map(|&(_, of, gradient)| Upstream { y: of, dy: gradient }).collect();
     let roots: Vec<&dyn Root> = roots.iter().map(|root| root as &dyn Root).collect();
     let wrt: Vec<Tensor> = [x].into_iter().chain(networks.iter().map(|(_, parameters)| parameters.values)).collect();
     let gradients = tape.backward(&roots, &wrt).expect("the networks can be differentiated");
@@ -65,8 +65,8 @@ fn compare(engine: Engine) {
     }
     machine.execute();
 
-    // Every layer has an upstream gradient, so each gradient is a sum over many that cancel: which tensor strays how far is
-    // chance, and none is held to less than three times the largest distance of PyTorch's f32.
+    // Every layer has an upstream gradient, so each gradient is a sum over many that cancel: the tensor that strays
+    // farthest is chance, and none is held to less than three times the largest distance of PyTorch's f32.
     let spreads = fixture.about["f32_spread"].as_object().expect("spreads by name");
     let largest = spreads.values().filter_map(|spread| spread.as_f64()).fold(0.0, f64::max);
     let tolerance = match engine {

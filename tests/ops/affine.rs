@@ -20,12 +20,12 @@ fn gradients(engine: Engine, wanted: [bool; 3]) -> Vec<Vec<f64>> {
     let mut tape = Tape::new();
     let [x, y, dy] = [(); 3].map(|()| tape.persistent(SHAPE));
     let parameters = Parameters::new(&mut tape, ["gain", "bias"].map(|name| Spec::bias(name, SHAPE[3])).to_vec());
-    let [gain, bias] = [0, 1].map(|place| parameters.part(parameters.values, place));
+    let [gain, bias] = [0, 1].map(|index| parameters.part(parameters.values, index));
     let op = NormAct { norm: true, activation: Activation::LeakyRelu, dropout: None };
     norm_act(&mut tape, x, y, Some(Affine { gain, bias }), op);
 
     let wrt: Vec<_> = [x, gain, bias].into_iter().zip(wanted).filter_map(|(t, wanted)| wanted.then_some(t)).collect();
-    let gradients = tape.backward(&[&Upstream { of: y, gradient: dy }], &wrt).expect("gradients");
+    let gradients = tape.backward(&[&Upstream { y, dy }], &wrt).expect("gradients");
     let seen: Vec<_> = gradients.iter().map(|gradient| tape.persistent(gradient.shape)).collect();
     gradients.iter().zip(&seen).for_each(|(&gradient, &seen)| copy(&mut tape, gradient, seen));
 
@@ -35,9 +35,9 @@ fn gradients(engine: Engine, wanted: [bool; 3]) -> Vec<Vec<f64>> {
     machine.write(parameters.values, &values("affine.parameters", 2 * SHAPE[3], 1.0));
     machine.write(parameters.gradients, &[7.0; 2 * SHAPE[3]]);
     machine.execute_checked(1);
-    for place in (0..2).filter(|place| !wanted[place + 1]) {
-        let left = machine.read(parameters.part(parameters.gradients, place));
-        assert_eq!(left, [7.0; SHAPE[3]], "{}, which is not wanted", NAMES[place + 1]);
+    for index in (0..2).filter(|index| !wanted[index + 1]) {
+        let left = machine.read(parameters.part(parameters.gradients, index));
+        assert_eq!(left, [7.0; SHAPE[3]], "{}, which is not wanted", NAMES[index + 1]);
     }
     seen.into_iter().map(|tensor| machine.read(tensor)).collect()
 }
@@ -46,7 +46,7 @@ fn gradients(engine: Engine, wanted: [bool; 3]) -> Vec<Vec<f64>> {
 fn each_gradient_comes_alone_too() {
     for engine in CPU_ENGINES {
         let all = gradients(engine, [true; 3]);
-        for wanted in (1..7).map(|bits| [0, 1, 2].map(|place| bits >> place & 1 == 1)) {
+        for wanted in (1..7).map(|bits| [0, 1, 2].map(|index| bits >> index & 1 == 1)) {
             let expected = all.iter().zip(NAMES).zip(wanted).filter_map(|(pair, wanted)| wanted.then_some(pair));
             for ((expected, name), actual) in expected.zip(gradients(engine, wanted)) {
                 assert_same_bits(&format!("{name} on {engine:?}, with {wanted:?} wanted"), &actual, expected);

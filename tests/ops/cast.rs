@@ -80,7 +80,7 @@ fn record(slice: bool, consumers: usize) -> Recorded {
         if consumer == 0 {
             copy(&mut tape, wide, y);
         }
-        roots.push(Upstream { of: wide, gradient: dy });
+        roots.push(Upstream { y: wide, dy });
     }
     let roots: Vec<&dyn pixtape::engine::tape::Root> = roots.iter().map(|root| root as _).collect();
     let gradients = tape.backward(&roots, &[x]).expect("gradients");
@@ -92,19 +92,19 @@ fn record(slice: bool, consumers: usize) -> Recorded {
 pub fn casts_round_and_widen(engine: Engine) {
     for (slice, consumers) in [(false, 1), (true, 1), (false, 2), (true, 2)] {
         let values = given();
-        let of = |tensor: Tensor| values[..tensor.count()].to_vec();
+        let input = |tensor: Tensor| values[..tensor.count()].to_vec();
         let mut results = Vec::new();
         for check in [false, true] {
             let Recorded { program, x, dy, y, dx } = record(slice, consumers);
             let start = if check { checked } else { arena };
             let mut machine: Box<dyn Machine> = start(engine, program, CONTROL);
-            machine.write(x, &of(x));
-            machine.write(dy, &of(dy));
+            machine.write(x, &input(x));
+            machine.write(dy, &input(dy));
             for seed in 0..2 {
                 if check { machine.execute_checked(seed) } else { machine.execute() }
             }
-            assert_rounded("y", engine, &machine.read(y), &of(y));
-            let summed: Vec<f64> = of(dx).iter().map(|&x| rounded(engine, x) * consumers as f64).collect();
+            assert_rounded("y", engine, &machine.read(y), &input(y));
+            let summed: Vec<f64> = input(dx).iter().map(|&x| rounded(engine, x) * consumers as f64).collect();
             // Twice a number that bf16 can hold is exact, but for what is beyond f32.
             let summed: Vec<f64> =
                 summed.iter().map(|&x| if engine == Engine::F64 { x } else { f64::from(x as f32) }).collect();
@@ -126,9 +126,9 @@ pub fn gradients_gather_in_bf16(engine: Engine) {
     cast(&mut tape, x, narrow);
     let consumed = [narrow, narrow, narrow.channel_slice(slice.clone())];
     let roots = consumed.map(|narrow| {
-        let [of, gradient] = [tape.transient(narrow.shape), tape.persistent(narrow.shape)];
-        cast(&mut tape, narrow, of);
-        Upstream { of, gradient }
+        let [y, dy] = [tape.transient(narrow.shape), tape.persistent(narrow.shape)];
+        cast(&mut tape, narrow, y);
+        Upstream { y, dy }
     });
     let found = tape.backward(&[&roots[0], &roots[1], &roots[2]], &[x]).expect("gradients");
     copy(&mut tape, found[0], dx);
@@ -138,7 +138,7 @@ pub fn gradients_gather_in_bf16(engine: Engine) {
     let values: Vec<Vec<f64>> = ["first", "second", "third"]
         .iter()
         .zip(&roots)
-        .map(|(tag, root)| image_values(&format!("cast.{tag}"), root.gradient.shape, 4.0))
+        .map(|(tag, root)| image_values(&format!("cast.{tag}"), root.dy.shape, 4.0))
         .collect();
     let add = |sum: f64, gradient: f64| match engine {
         Engine::F64 => sum + gradient,
@@ -152,7 +152,7 @@ pub fn gradients_gather_in_bf16(engine: Engine) {
     });
     let expected: Vec<f64> = expected.collect();
     let mut machine = checked(engine, program, CONTROL);
-    roots.iter().zip(&values).for_each(|(root, values)| machine.write(root.gradient, values));
+    roots.iter().zip(&values).for_each(|(root, values)| machine.write(root.dy, values));
     machine.execute_checked(1);
     assert_same_bits(&format!("dx on {engine:?}"), &machine.read(dx), &expected);
 }
@@ -200,7 +200,7 @@ fn a_buffer_of_bf16_takes_half_the_bytes() {
             }
         }
         let program = tape.finish();
-        let plan = Plan::new(&program, &Dependencies::of(&program), DType::bytes);
+        let plan = Plan::new(&program, &Dependencies::new(&program), DType::bytes);
         plan.total() - plan.persistent()
     };
     let count: usize = SHAPE.iter().product();

@@ -12,7 +12,7 @@ pub fn fixture() -> Fixture {
     Fixture::new(include_bytes!("../fixtures/ops.safetensors"))
 }
 
-/// Of a result against PyTorch's f64.
+/// The tolerance of a result against PyTorch's f64.
 ///
 /// In f32 the spread is the error of one correct implementation, made with one order of its sums; ours have other
 /// orders. Four of them cover that, and four f32 epsilons stand in where theirs happened to be (almost) exact.

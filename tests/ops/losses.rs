@@ -1,4 +1,4 @@
-//! No loss hides a number that is none: that is how a run finds out that it has come to nothing.
+//! NaN in the input shows in the value of every loss: a run stops at a loss that is not finite.
 
 use pixtape::engine::ops::loss::{Criterion, Loss};
 use pixtape::engine::tape::{Root, Tape};
@@ -15,7 +15,7 @@ pub fn nan_shows_in_every_loss(engine: Engine) {
     for bad in [f64::NAN, -f64::NAN] {
         for number in 0..9 {
             let mut tape = Tape::new();
-            let [of, target] = [(); 2].map(|()| tape.persistent([1, SIDE, SIDE, 1]));
+            let [x, target] = [(); 2].map(|()| tape.persistent([1, SIDE, SIDE, 1]));
             let value = tape.persistent([1; 4]);
             let criterion = match number {
                 0 => Criterion::L1 { target },
@@ -25,16 +25,16 @@ pub fn nan_shows_in_every_loss(engine: Engine) {
                 6..8 => Criterion::BceLogits { target: f64::from(number % 2) },
                 _ => Criterion::Ssim { target },
             };
-            let root: &dyn Root = &Loss { of, criterion, weight: 1.0, value };
-            tape.backward(&[root], &[of]).expect("a gradient");
+            let root: &dyn Root = &Loss { x, criterion, weight: 1.0, value };
+            tape.backward(&[root], &[x]).expect("a gradient");
             let mut machine = arena(engine, tape.finish(), CONTROL);
-            let mut x: Vec<f64> = values("nan.x", COUNT, 1.0).iter().map(|x| x.abs().min(1.0)).collect();
-            machine.write(target, &x);
-            machine.write(of, &x);
+            let mut numbers: Vec<f64> = values("nan.x", COUNT, 1.0).iter().map(|x| x.abs().min(1.0)).collect();
+            machine.write(target, &numbers);
+            machine.write(x, &numbers);
             machine.execute();
             assert!(machine.read(value)[0].is_finite(), "{criterion:?} on {engine:?}");
-            x[COUNT / 2] = bad;
-            machine.write(of, &x);
+            numbers[COUNT / 2] = bad;
+            machine.write(x, &numbers);
             machine.execute();
             assert!(machine.read(value)[0].is_nan(), "{criterion:?} of {bad} on {engine:?}");
         }

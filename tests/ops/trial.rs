@@ -42,7 +42,7 @@ pub enum Run {
 /// By name as in the fixture: "y", "dx", "dw", "db", "value".
 pub type Results = BTreeMap<String, Vec<f64>>;
 
-/// The place in a run of the rows that draw.
+/// Seed and step of the rows that draw.
 pub const CONTROL: Control = Control { seed: 7, step: 3, learning_rate: 0.0 };
 
 /// Scale of parameters; everything else has scale 1.
@@ -67,30 +67,30 @@ pub struct Trial {
     outputs: Vec<Output>,
 }
 
-/// A tensor and what lies around it in its buffer.
-struct Place {
+/// A tensor, and its surroundings in its buffer.
+struct Framed {
     whole: Tensor,
     inner: Tensor,
     frame: Vec<Tensor>,
 }
 
-impl Place {
-    fn new(tape: &mut Tape, shape: Shape, framed: bool) -> Place {
+impl Framed {
+    fn new(tape: &mut Tape, shape: Shape, framed: bool) -> Framed {
         let [n, h, w, c] = shape;
         let whole = tape.persistent(if framed { [n + 2, h, w, c + 5] } else { shape });
-        Place::within(whole, shape, framed)
+        Framed::within(whole, shape, framed)
     }
 
-    /// The place of a tensor of `shape` in a buffer that was made for it.
-    fn within(whole: Tensor, [n, _, _, c]: Shape, framed: bool) -> Place {
+    /// The tensor of `shape` in the buffer `whole`, which was made for it.
+    fn within(whole: Tensor, [n, _, _, c]: Shape, framed: bool) -> Framed {
         if !framed {
-            return Place { whole, inner: whole, frame: Vec::new() };
+            return Framed { whole, inner: whole, frame: Vec::new() };
         }
         let images = whole.batch_slice(1..1 + n);
         let inner = images.channel_slice(3..3 + c);
         let beside = [images.channel_slice(0..3), images.channel_slice(3 + c..5 + c)];
         let frame = [whole.batch_slice(0..1), beside[0], beside[1], whole.batch_slice(n + 1..n + 2)];
-        Place { whole, inner, frame: frame.to_vec() }
+        Framed { whole, inner, frame: frame.to_vec() }
     }
 }
 
@@ -108,15 +108,15 @@ impl Notes {
     }
 
     /// An input image whose surroundings are NaN, so that a read beyond it shows.
-    fn give_image(&mut self, tape: &mut Tape, shape: Shape, values: Vec<f64>, framed: bool) -> Place {
-        let place = Place::new(tape, shape, framed);
-        self.give(place.whole, vec![f64::NAN; place.whole.count()]);
-        self.give(place.inner, values);
-        place
+    fn give_image(&mut self, tape: &mut Tape, shape: Shape, values: Vec<f64>, framed: bool) -> Framed {
+        let image = Framed::new(tape, shape, framed);
+        self.give(image.whole, vec![f64::NAN; image.whole.count()]);
+        self.give(image.inner, values);
+        image
     }
 
-    fn output(&mut self, name: impl Into<String>, place: &Place, frame_value: f64) {
-        self.outputs.push(Output { name: name.into(), tensor: place.inner, frame: place.frame.clone(), frame_value });
+    fn output(&mut self, name: impl Into<String>, image: &Framed, frame_value: f64) {
+        self.outputs.push(Output { name: name.into(), tensor: image.inner, frame: image.frame.clone(), frame_value });
     }
 }
 
@@ -138,35 +138,35 @@ impl Trial {
         let x = notes.give_image(&mut tape, op.x(), values, framed);
         let specs = op.parameters();
         let parameters = Parameters::new(&mut tape, with_neighbours(&specs, framed));
-        let place = |wanted: &Spec| parameters.specs.iter().position(|spec| spec.name == wanted.name);
-        let places: Vec<usize> = specs.iter().filter_map(place).collect();
-        let part = |flat: Tensor, place: usize| parameters.part(flat, place);
-        for (spec, &place) in specs.iter().zip(&places) {
+        let index = |wanted: &Spec| parameters.specs.iter().position(|spec| spec.name == wanted.name);
+        let indices: Vec<usize> = specs.iter().filter_map(index).collect();
+        let part = |flat: Tensor, index: usize| parameters.part(flat, index);
+        for (spec, &index) in specs.iter().zip(&indices) {
             let values = parameter_values(&format!("{name}.{}", spec.name), spec, PARAMETER_SCALE);
-            notes.give(part(parameters.values, place), values);
+            notes.give(part(parameters.values, index), values);
         }
 
-        let weights: Vec<Tensor> = places.iter().map(|&place| part(parameters.values, place)).collect();
+        let weights: Vec<Tensor> = indices.iter().map(|&index| part(parameters.values, index)).collect();
         for consumer in 0..if layout == Layout::Twice { 2 } else { 1 } {
             notes.record_op(&mut tape, case, layout, &x, &weights, consumer);
         }
         for &part in &x.frame {
             let gradient = tape.persistent(part.shape);
             notes.give(gradient, vec![FRAME; gradient.count()]);
-            notes.roots.push(Box::new(Upstream { of: part, gradient }));
+            notes.roots.push(Box::new(Upstream { y: part, dy: gradient }));
         }
         let roots: Vec<&dyn Root> = notes.roots.iter().map(|root| &**root).collect();
         let wrt = if specs.is_empty() { vec![x.whole] } else { vec![x.whole, parameters.values] };
         let gradients = tape.backward(&roots, &wrt).expect("the case can be differentiated");
-        let dx = Place::within(tape.persistent(x.whole.shape), op.x(), framed);
+        let dx = Framed::within(tape.persistent(x.whole.shape), op.x(), framed);
         copy(&mut tape, gradients[0], dx.whole);
         notes.output("dx", &dx, FRAME);
-        for (spec, &place) in specs.iter().zip(&places) {
-            let neighbours = [place.wrapping_sub(1), place + 1].into_iter().filter(|_| framed);
+        for (spec, &index) in specs.iter().zip(&indices) {
+            let neighbours = [index.wrapping_sub(1), index + 1].into_iter().filter(|_| framed);
             notes.outputs.push(Output {
                 name: format!("d{}", spec.name),
-                tensor: part(gradients[1], place),
-                frame: neighbours.map(|place| part(gradients[1], place)).collect(),
+                tensor: part(gradients[1], index),
+                frame: neighbours.map(|index| part(gradients[1], index)).collect(),
                 frame_value: f64::NAN,
             });
         }
@@ -222,7 +222,7 @@ impl Notes {
         tape: &mut Tape,
         case: &Case,
         layout: Layout,
-        x: &Place,
+        x: &Framed,
         weights: &[Tensor],
         consumer: usize,
     ) {
@@ -231,17 +231,17 @@ impl Notes {
         let (shape, record) = match case.op.output() {
             Gives::Image(shape, record) => (shape, record),
             Gives::Loss(weight, criterion) => {
-                let value = Place::new(tape, [1, 1, 1, 1], framed);
+                let value = Framed::new(tape, [1, 1, 1, 1], framed);
                 self.output(format!("value{suffix}"), &value, f64::NAN);
                 let criterion = criterion(&mut || {
                     let values = image_values(&format!("{}.t", case.name), case.op.x(), 1.0);
                     self.give_image(tape, case.op.x(), values, framed).inner
                 });
-                self.roots.push(Box::new(Loss { of: x.inner, criterion, weight, value: value.inner }));
+                self.roots.push(Box::new(Loss { x: x.inner, criterion, weight, value: value.inner }));
                 return;
             }
         };
-        let y = Place::new(tape, shape, framed);
+        let y = Framed::new(tape, shape, framed);
         self.output(format!("y{suffix}"), &y, f64::NAN);
         record(tape, x.inner, weights, y.inner);
         let dy = tape.persistent(shape);
@@ -250,7 +250,7 @@ impl Notes {
             Layout::OneImage(image) => image..image + 1,
             _ => 0..shape[0],
         };
-        let root = Upstream { of: y.inner.batch_slice(images.clone()), gradient: dy.batch_slice(images) };
+        let root = Upstream { y: y.inner.batch_slice(images.clone()), dy: dy.batch_slice(images) };
         self.roots.push(Box::new(root));
     }
 }

@@ -56,7 +56,7 @@ where
     dyn Step: CpuKernel<T>,
 {
     fn write(&mut self, tensor: Tensor, values: &[f64]) {
-        let values: Vec<T> = values.iter().map(|&x| T::of(x)).collect();
+        let values: Vec<T> = values.iter().map(|&x| T::from_f64(x)).collect();
         Cpu::write(self, tensor, &values);
     }
 

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use pixtape::engine::access::Control;
+use pixtape::engine::ops::activation::tanh;
 use pixtape::engine::ops::copy::{Upstream, copy};
-use pixtape::engine::ops::squash::tanh;
 use pixtape::engine::tape::{Root, Tape};
 use pixtape::engine::tensor::{Shape, Tensor};
 
@@ -39,7 +39,7 @@ fn check(parts: &[Part]) {
                 (y, dy)
             })
             .collect();
-        let roots: Vec<Upstream> = consumers.iter().map(|&(of, gradient)| Upstream { of, gradient }).collect();
+        let roots: Vec<Upstream> = consumers.iter().map(|&(y, dy)| Upstream { y, dy }).collect();
         let roots: Vec<&dyn Root> = roots.iter().map(|root| root as &dyn Root).collect();
         let gradients = tape.backward(&roots, &[given, x]).expect("every part depends on x");
         let [of_given, of_x] = [tape.persistent(SHAPE), tape.persistent(SHAPE)];
@@ -54,8 +54,8 @@ fn check(parts: &[Part]) {
     let [_, h, w, c] = SHAPE;
     for (i, (images, channels)) in parts.iter().enumerate() {
         let count = images.len() * h * w * channels.len();
-        for (place, dy) in dy(i, count).iter().enumerate() {
-            let (pixel, channel) = (place / channels.len(), place % channels.len());
+        for (index, dy) in dy(i, count).iter().enumerate() {
+            let (pixel, channel) = (index / channels.len(), index % channels.len());
             let element = (images.start * h * w + pixel) * c + channels.start + channel;
             expected[element] += dy * (1.0 - x[element].tanh().powi(2));
         }
@@ -100,7 +100,7 @@ fn slices_that_overlap_in_part() {
     check(&[(0..3, 0..6), (0..3, 0..6), (0..3, 0..6)]);
 }
 
-/// What no consumer reads has gradient zero.
+/// The gradient is zero where no consumer reads.
 #[test]
 fn slices_that_leave_a_gap() {
     check(&[(0..3, 0..2), (0..3, 4..6)]);

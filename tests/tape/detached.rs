@@ -13,9 +13,9 @@ fn gradients_of_the_discriminators_half_do_not_reach_the_generator() {
     let run = |cut: bool| {
         let mut toy = Toy::new();
         let fake = toy.fake(0);
-        let judged = toy.judge(if cut { detach(fake) } else { fake });
+        let map = toy.discriminate(if cut { detach(fake) } else { fake });
         let root = pixtape::engine::ops::loss::Loss {
-            of: judged,
+            x: map,
             criterion: pixtape::engine::ops::loss::Criterion::Mse { target: 0.0 },
             weight: 1.0,
             value: toy.losses.channel_slice(0..1),
@@ -35,13 +35,13 @@ fn gradients_of_the_discriminators_half_do_not_reach_the_generator() {
     assert_eq!(loss.to_bits(), same_loss.to_bits(), "detach keeps the values");
 }
 
-/// A root that nothing asked for depends on is a mistake of whoever records it.
+/// A root that depends on nothing in `wrt` is refused: it is a mistake in the recording.
 #[test]
 fn a_root_behind_a_detach_is_refused() {
     let mut toy = Toy::new();
     let fake = toy.fake(0);
-    let judged = toy.judge(detach(fake));
-    let error = toy.generator_gradients(detach(fake), judged).expect_err("all ways to G are cut").to_string();
+    let map = toy.discriminate(detach(fake));
+    let error = toy.generator_gradients(detach(fake), map).expect_err("all ways to G are cut").to_string();
     assert!(error.contains("does not depend"), "{error}");
 }
 
@@ -50,8 +50,8 @@ fn a_root_behind_a_detach_is_refused() {
 fn gradients_of_the_generators_half_do_not_stay_in_the_discriminator() {
     let mut toy = Toy::new();
     let fake = toy.fake(0);
-    let judged = toy.judge(fake);
-    toy.generator_gradients(fake, judged).expect("G's gradients");
+    let map = toy.discriminate(fake);
+    toy.generator_gradients(fake, map).expect("G's gradients");
     let mut started = toy.start(Engine::F64);
     started.run(1);
     assert!(started.read(started.discriminator.gradients).iter().all(|x| x.is_nan()));

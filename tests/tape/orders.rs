@@ -13,8 +13,8 @@ const ENGINE: Engine = Engine::F64;
 fn generator_alone(pass: u16, discriminator: Option<&[f64]>) -> Started {
     let mut toy = Toy::new();
     let fake = toy.fake(pass);
-    let judged = toy.judge(fake);
-    toy.generator_gradients(fake, judged).expect("G's gradients");
+    let map = toy.discriminate(fake);
+    toy.generator_gradients(fake, map).expect("G's gradients");
     let mut started = toy.start(ENGINE);
     if let Some(values) = discriminator {
         started.machine.write(started.discriminator.values, values);
@@ -27,7 +27,7 @@ fn generator_alone(pass: u16, discriminator: Option<&[f64]>) -> Started {
 fn discriminator_alone() -> Started {
     let mut toy = Toy::new();
     let fake = toy.fake(0);
-    let (on_real, on_fake) = (toy.judge(toy.target()), toy.judge(detach(fake)));
+    let (on_real, on_fake) = (toy.discriminate(toy.target()), toy.discriminate(detach(fake)));
     toy.discriminator_gradients(on_real, on_fake).expect("D's gradients");
     let mut started = toy.start(ENGINE);
     started.run(1);
@@ -72,15 +72,15 @@ fn compare(toy: Toy, pass: u16, sees_update: bool) {
     assert_ne!(other.read(other.generator.gradients), g_gradients);
 }
 
-/// `pytorch-gan`: G, then D on the same picture; one judgement of it serves both.
+/// `pytorch-gan`: G, then D on the same picture; one map of it serves both.
 #[test]
 fn generator_first() {
     let mut toy = Toy::new();
     let fake = toy.fake(0);
-    let judged = toy.judge(fake);
-    toy.generator_gradients(fake, judged).expect("G's gradients");
-    let on_real = toy.judge(toy.target());
-    toy.discriminator_gradients(on_real, judged).expect("D's gradients");
+    let map = toy.discriminate(fake);
+    toy.generator_gradients(fake, map).expect("G's gradients");
+    let on_real = toy.discriminate(toy.target());
+    toy.discriminator_gradients(on_real, map).expect("D's gradients");
     toy.update_generator();
     toy.update_discriminator();
     compare(toy, 0, false);
@@ -91,53 +91,53 @@ fn generator_first() {
 fn generator_updated_before_the_discriminators_half() {
     let mut toy = Toy::new();
     let fake = toy.fake(0);
-    let judged = toy.judge(fake);
-    toy.generator_gradients(fake, judged).expect("G's gradients");
+    let map = toy.discriminate(fake);
+    toy.generator_gradients(fake, map).expect("G's gradients");
     toy.update_generator();
-    let on_real = toy.judge(toy.target());
-    toy.discriminator_gradients(on_real, judged).expect("D's gradients");
+    let on_real = toy.discriminate(toy.target());
+    toy.discriminator_gradients(on_real, map).expect("D's gradients");
     toy.update_discriminator();
     compare(toy, 0, false);
 }
 
-/// `block-ck`: D with its update, then a fresh picture, judged by the new D.
+/// `block-ck`: D with its update, then a fresh picture, discriminated by the new D.
 #[test]
 fn discriminator_first_then_a_fresh_picture() {
     let mut toy = Toy::new();
     let fake = toy.fake(0);
-    let (on_real, on_fake) = (toy.judge(toy.target()), toy.judge(detach(fake)));
+    let (on_real, on_fake) = (toy.discriminate(toy.target()), toy.discriminate(detach(fake)));
     toy.discriminator_gradients(on_real, on_fake).expect("D's gradients");
     toy.update_discriminator();
     let fresh = toy.fake(1);
-    let judged = toy.judge(fresh);
-    toy.generator_gradients(fresh, judged).expect("G's gradients");
+    let map = toy.discriminate(fresh);
+    toy.generator_gradients(fresh, map).expect("G's gradients");
     toy.update_generator();
     compare(toy, 1, true);
 }
 
-/// `isola`: D with its update, then the same picture, judged again by the new D.
+/// `isola`: D with its update, then the same picture, discriminated again by the new D.
 #[test]
 fn discriminator_first_then_the_same_picture() {
     let mut toy = Toy::new();
     let fake = toy.fake(0);
-    let (on_real, on_fake) = (toy.judge(toy.target()), toy.judge(detach(fake)));
+    let (on_real, on_fake) = (toy.discriminate(toy.target()), toy.discriminate(detach(fake)));
     toy.discriminator_gradients(on_real, on_fake).expect("D's gradients");
     toy.update_discriminator();
-    let judged = toy.judge(fake);
-    toy.generator_gradients(fake, judged).expect("G's gradients");
+    let map = toy.discriminate(fake);
+    toy.generator_gradients(fake, map).expect("G's gradients");
     toy.update_generator();
     compare(toy, 0, true);
 }
 
-/// The original Torch code takes D's old judgement of the picture back through the new D. The tape does not.
+/// The original Torch code differentiates D's old map of the picture with the new weights of D. The tape refuses to.
 #[test]
-fn an_old_judgement_through_a_new_discriminator_is_refused() {
+fn an_old_map_through_a_new_discriminator_is_refused() {
     let mut toy = Toy::new();
     let fake = toy.fake(0);
-    let (on_real, judged) = (toy.judge(toy.target()), toy.judge(fake));
-    toy.discriminator_gradients(on_real, judged).expect("D's gradients");
+    let (on_real, map) = (toy.discriminate(toy.target()), toy.discriminate(fake));
+    toy.discriminator_gradients(on_real, map).expect("D's gradients");
     toy.update_discriminator();
-    let error = toy.generator_gradients(fake, judged).expect_err("D has changed since it judged").to_string();
+    let error = toy.generator_gradients(fake, map).expect_err("D has changed since the map").to_string();
     assert!(error.contains("adam has since overwritten"), "{error}");
     assert!(error.contains("conv_fprop"), "{error}");
 }
@@ -147,13 +147,13 @@ fn an_old_judgement_through_a_new_discriminator_is_refused() {
 fn an_update_uses_the_gradients_up() {
     let mut toy = Toy::new();
     let fake = toy.fake(0);
-    let judge = |toy: &mut Toy| {
-        let (on_real, on_fake) = (toy.judge(toy.target()), toy.judge(detach(fake)));
+    let discriminator_half = |toy: &mut Toy| {
+        let (on_real, on_fake) = (toy.discriminate(toy.target()), toy.discriminate(detach(fake)));
         toy.discriminator_gradients(on_real, on_fake).expect("D's gradients");
     };
-    judge(&mut toy);
+    discriminator_half(&mut toy);
     toy.update_discriminator();
-    judge(&mut toy);
+    discriminator_half(&mut toy);
     let mut both = toy.start(ENGINE);
     both.run(1);
 
@@ -198,7 +198,7 @@ fn gradients_are_slopes() {
 fn gradients_gather_until_they_are_used() {
     let mut toy = Toy::new();
     let fake = toy.fake(0);
-    let (on_real, on_fake) = (toy.judge(toy.target()), toy.judge(detach(fake)));
+    let (on_real, on_fake) = (toy.discriminate(toy.target()), toy.discriminate(detach(fake)));
     toy.discriminator_gradients(on_real, on_fake).expect("D's gradients");
     toy.discriminator_gradients(on_real, on_fake).expect("D's gradients again");
     let mut twice = toy.start(ENGINE);

@@ -1,9 +1,9 @@
 //! A gradient that needs a value which has been overwritten since the forward pass is refused, whatever overwrote it.
 
+use pixtape::engine::ops::activation::tanh;
 use pixtape::engine::ops::adam::advance;
 use pixtape::engine::ops::copy::{Upstream, copy};
 use pixtape::engine::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
-use pixtape::engine::ops::squash::tanh;
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::{Shape, Tensor};
 
@@ -17,7 +17,7 @@ fn record(dropout: Option<Dropout>, between: impl FnOnce(&mut Tape, Tensor)) -> 
     copy(&mut tape, given, x);
     norm_act(&mut tape, x, y, None, NormAct { norm: true, activation: Activation::Relu, dropout });
     between(&mut tape, x);
-    tape.backward(&[&Upstream { of: y, gradient: dy }], &[given]).map(drop)
+    tape.backward(&[&Upstream { y, dy }], &[given]).map(drop)
 }
 
 const DROPOUT: Option<Dropout> = Some(Dropout { probability: 0.5, layer: 0, pass: 0, first_image: 0, by_step: false });
@@ -43,24 +43,25 @@ fn an_activation_that_is_written_again() {
     record(None, reads).expect("x has only been read");
 }
 
-/// Two values in one place one after the other would have one gradient between them, even where no gradient needs them.
+/// Two values in one buffer, one after the other, would share a gradient, so they are refused even where no gradient
+/// needs them.
 #[test]
-fn two_values_in_one_place() {
-    let record = |places: usize| {
+fn two_values_in_one_buffer() {
+    let record = |buffers: usize| {
         let mut tape = Tape::new();
         let given = tape.persistent(SHAPE);
-        let x: Vec<Tensor> = (0..places).map(|_| tape.transient(SHAPE)).collect();
+        let x: Vec<Tensor> = (0..buffers).map(|_| tape.transient(SHAPE)).collect();
         let roots: Vec<Upstream> = (0..2)
             .map(|i| {
-                let (gradient, of) = (tape.persistent(SHAPE), tape.transient(SHAPE));
-                copy(&mut tape, given, x[i % places]);
-                tanh(&mut tape, x[i % places], of);
-                Upstream { of, gradient }
+                let (dy, y) = (tape.persistent(SHAPE), tape.transient(SHAPE));
+                copy(&mut tape, given, x[i % buffers]);
+                tanh(&mut tape, x[i % buffers], y);
+                Upstream { y, dy }
             })
             .collect();
         tape.backward(&[&roots[0], &roots[1]], &[given]).map(drop)
     };
-    record(2).expect("each value has its place");
+    record(2).expect("each value has its buffer");
     let error = record(1).expect_err("the first value is gone").to_string();
     assert!(error.contains("copy has since overwritten"), "{error}");
 }

@@ -1,12 +1,12 @@
 //! Two networks of two layers each, and the halves of a training step over them, to be put together in any order.
 
 use pixtape::engine::access::Control;
+use pixtape::engine::ops::activation::tanh;
 use pixtape::engine::ops::adam::AdamOptions;
 use pixtape::engine::ops::conv::{Geometry, conv, conv_transpose};
 use pixtape::engine::ops::copy::copy;
 use pixtape::engine::ops::loss::{Criterion, Loss};
 use pixtape::engine::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
-use pixtape::engine::ops::squash::tanh;
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::{Shape, Tensor};
 use pixtape::gan::{Parameters, Spec};
@@ -50,8 +50,8 @@ impl Toy {
         let [n, h, w, c] = PICTURE;
         let (tape, parameters) = (&mut self.tape, &self.generator);
         let weight = |index| parameters.part(parameters.values, index);
-        let small = [n, h / 2, w / 2, 4];
-        let [hidden, out] = [tape.transient(small), tape.transient(small)];
+        let half = [n, h / 2, w / 2, 4];
+        let [hidden, out] = [tape.transient(half), tape.transient(half)];
         conv(tape, self.input, weight(0), None, hidden, Geometry::HALVING);
         let dropout = Some(Dropout { probability: 0.5, layer: 0, pass, first_image: 0, by_step: false });
         norm_act(tape, hidden, out, None, NormAct { norm: true, activation: Activation::LeakyRelu, dropout });
@@ -65,30 +65,30 @@ impl Toy {
         self.target
     }
 
-    /// Records D's judgement of a picture.
-    pub fn judge(&mut self, picture: Tensor) -> Tensor {
+    /// Records D on a picture, and returns its map.
+    pub fn discriminate(&mut self, picture: Tensor) -> Tensor {
         let [n, h, w, c] = PICTURE;
         let (tape, parameters) = (&mut self.tape, &self.discriminator);
         let weight = |index| parameters.part(parameters.values, index);
-        let seen = tape.transient([n, h, w, 2 * c]);
-        copy(tape, picture, seen.channel_slice(0..c));
-        copy(tape, self.input, seen.channel_slice(c..2 * c));
-        let small = [n, h / 2, w / 2, 4];
-        let [hidden, out] = [tape.transient(small), tape.transient(small)];
-        conv(tape, seen, weight(0), Some(weight(1)), hidden, Geometry::HALVING);
+        let pair = tape.transient([n, h, w, 2 * c]);
+        copy(tape, picture, pair.channel_slice(0..c));
+        copy(tape, self.input, pair.channel_slice(c..2 * c));
+        let half = [n, h / 2, w / 2, 4];
+        let [hidden, out] = [tape.transient(half), tape.transient(half)];
+        conv(tape, pair, weight(0), Some(weight(1)), hidden, Geometry::HALVING);
         norm_act(tape, hidden, out, None, NormAct { norm: false, activation: Activation::LeakyRelu, dropout: None });
         let map = tape.transient([n, h / 2, w / 2, 1]);
         conv(tape, out, weight(2), None, map, HEAD);
         map
     }
 
-    fn loss(&self, of: Tensor, criterion: Criterion, weight: f64, place: usize) -> Loss {
-        Loss { of, criterion, weight, value: self.losses.channel_slice(place..place + 1) }
+    fn loss(&self, x: Tensor, criterion: Criterion, weight: f64, index: usize) -> Loss {
+        Loss { x, criterion, weight, value: self.losses.channel_slice(index..index + 1) }
     }
 
-    /// Records G's losses and gradients: how D judged its picture, and how far it is from the target.
-    pub fn generator_gradients(&mut self, fake: Tensor, judged: Tensor) -> anyhow::Result<()> {
-        let fooled = self.loss(judged, Criterion::Mse { target: 1.0 }, 1.0, 0);
+    /// Records G's losses and gradients: the adversarial loss of D's map, and the picture's distance to the target.
+    pub fn generator_gradients(&mut self, fake: Tensor, map: Tensor) -> anyhow::Result<()> {
+        let fooled = self.loss(map, Criterion::Mse { target: 1.0 }, 1.0, 0);
         let pixel = self.loss(fake, Criterion::L1 { target: self.target }, PIXEL_WEIGHT, 1);
         self.tape.backward(&[&fooled, &pixel], &[self.generator.values]).map(drop)
     }
@@ -147,13 +147,13 @@ impl Started {
         self.machine.read(self.losses)
     }
 
-    /// What G minimises.
+    /// The objective of the generator.
     pub fn generator_objective(&self) -> f64 {
         let losses = self.losses();
         losses[0] + PIXEL_WEIGHT * losses[1]
     }
 
-    /// What D minimises.
+    /// The objective of the discriminator.
     pub fn discriminator_objective(&self) -> f64 {
         let losses = self.losses();
         0.5 * (losses[2] + losses[3])

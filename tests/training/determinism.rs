@@ -96,7 +96,7 @@ fn the_arena_is_smaller_than_its_buffers() {
     let transient =
         program.buffers().iter().filter(|(_, b)| b.lifetime == pixtape::engine::program::Lifetime::Transient);
     let separate: usize = transient.map(|(_, buffer)| buffer.count() * buffer.dtype.bytes()).sum();
-    let plan = Plan::new(&program, &Dependencies::of(&program), DType::bytes);
+    let plan = Plan::new(&program, &Dependencies::new(&program), DType::bytes);
     let shared = plan.total() - plan.persistent();
     assert!(4 * shared <= 3 * separate, "{shared} bytes for buffers of {separate}");
 }

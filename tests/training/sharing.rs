@@ -32,9 +32,9 @@ fn record_unshared(options: &Pix2Pix) -> (Program, Handles) {
     let fake = seen_fake.channel_slice(0..pictures);
     unet.forward(&mut tape, &generator, input, fake, Draws { pass: 0, first_image: 0, by_step: false });
     copy(&mut tape, input, seen_fake.channel_slice(pictures..pair[3]));
-    let loss = |of, criterion, weight, place: usize| {
+    let loss = |x, criterion, weight, place: usize| {
         let value = losses.channel_slice(place..place + 1);
-        Loss { of, criterion, weight, value }
+        Loss { x, criterion, weight, value }
     };
     let judged = patchgan.forward(&mut tape, &discriminator, seen_fake).map;
     let fooled = loss(judged, Criterion::Mse { target: 1.0 }, 1.0, 0);

@@ -115,8 +115,8 @@ fn train(trace: &Trace, traces: &Traces, engine: Engine) -> (Vec<Vec<f64>>, Box<
 pub const USUAL_LOSSES: usize = 3;
 
 /// The tolerance of f32 by step, relative to the loss: three times the largest spread so far of any trace of the size
-/// with as many losses. In which trace and at which step a ReLU flips is chance. Feature matching, an L1 of activations,
-/// adds signs that flip: its traces have tolerances of their own.
+/// with as many losses. In which trace and at which step a ReLU flips is chance. Feature matching, an L1 of
+/// activations, adds signs that flip: its traces have tolerances of their own.
 pub fn f32_tolerances(size: usize, losses: usize) -> Vec<f64> {
     let traces = traces().traces;
     let is_alike = |trace: &&Trace| trace.size == size && trace.f64[0].len() == losses;

@@ -1,4 +1,4 @@
-"""What pix2pixHD (Wang et al., 2018) adds: discriminators at several scales and the feature-matching loss; and SSIM as a loss."""
+"""pix2pixHD (Wang et al., 2018): discriminators at several scales, feature matching; and SSIM as a loss."""
 
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,7 @@
 """One training step of each recipe, as its source writes it.
 
-Each updates both networks and returns (d, adv, pixel) or (d, adv, pixel, feature), which are from before the update of the
-network they belong to.
+Each updates both networks and returns (d, adv, pixel) or (d, adv, pixel, feature), which are from before the update of
+the network they belong to.
 """
 
 import torch

@@ -18,7 +18,7 @@ pub struct CheckArgs {
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
 
-    /// Which side is the input and which the target [default: a-to-b]
+    /// The side of a pair that is the input; the other one is the target [default: a-to-b]
     #[arg(long)]
     pub direction: Option<Direction>,
 
@@ -26,7 +26,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "SIZE")]
     pub image_size: Option<Size>,
 
-    /// How files come to the image size [default: resize-and-crop]
+    /// Preprocessing that brings files to the image size [default: resize-and-crop]
     #[arg(long)]
     pub preprocess: Option<Preprocess>,
 

@@ -28,7 +28,7 @@ pub struct FetchArgs {
     #[arg(long, value_name = "DIR", default_value = "data")]
     pub out: PathBuf,
 
-    /// Where the archive is, a .tar.gz: a mirror, or a data set of your own.
+    /// Address of the archive, a .tar.gz: a mirror, or a data set of your own.
     #[arg(long, requires = "name")]
     pub url: Option<String>,
 

@@ -1,4 +1,4 @@
-//! The choice of a device, among those that this machine has.
+//! The choice of a device of this machine.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,10 +12,10 @@ use super::cuda::{Info, devices, ready};
 use crate::base::words::count;
 use crate::engine::program::Program;
 
-/// Bytes of the copies that matrix products make of their operands, about: they depend on the caches of the machine.
+/// Approximate bytes of the packing buffers of matrix products, which depend on the caches of the machine.
 const PACKED: u64 = 8 << 20;
 
-/// A device as a person asks for it: `auto`, `cpu`, `cuda` or `cuda:N`.
+/// The value of `--device`: `auto`, `cpu`, `cuda` or `cuda:N`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceChoice {
@@ -26,57 +26,57 @@ pub enum DeviceChoice {
     Cuda(usize),
 }
 
-/// A device of this machine.
+/// A device of this machine: what a [`DeviceChoice`] comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum DeviceId {
     Cpu,
     /// A GPU by its number.
     Cuda(usize),
 }
 
-impl Place {
-    /// Bytes of this machine's memory that `program` takes here, its kernels' own included. A GPU has its own memory,
-    /// and says what it lacks.
+impl DeviceId {
+    /// Bytes of this machine's memory that `program` takes on this device, with the buffers of its kernels. On a GPU
+    /// none: there [`Device::new`](super::Device::new) fails if the GPU's memory does not suffice.
     pub fn program_bytes(self, program: Program, options: DeviceOptions) -> u64 {
         match self {
-            Place::Cpu => Cpu::<f32>::bytes_of(&program.rewritten(options.passes(self))) as u64 + PACKED,
-            Place::Cuda(_) => 0,
+            DeviceId::Cpu => Cpu::<f32>::bytes_of(&program.rewritten(options.passes(self))) as u64 + PACKED,
+            DeviceId::Cuda(_) => 0,
         }
     }
 }
 
-/// A place, and why it is this one.
+/// The device that a [`DeviceChoice`] has come to, and the reason.
 #[derive(Clone, Debug)]
 pub struct Chosen {
-    pub place: Place,
-    /// Of a GPU its name; of the CPU, where nobody asked for it, why it is not a GPU.
+    pub device: DeviceId,
+    /// The name of a GPU. For the CPU, if `auto` has chosen it, the reason why no GPU is used.
     pub note: Option<String>,
 }
 
 impl Chosen {
-    /// For the line that says where a run computes; `threads` are the CPU's.
+    /// The device in words, for the first line of a run; `threads` is the number of CPU threads.
     pub fn describe(&self, threads: usize) -> String {
         let threads = count(threads, "thread");
-        match (self.place, &self.note) {
-            (Place::Cpu, None) => format!("the CPU with {threads}"),
-            (Place::Cpu, Some(why)) => format!("the CPU with {threads} ({why})"),
-            (Place::Cuda(ordinal), name) => format!("cuda:{ordinal}, {}", name.as_deref().unwrap_or("a GPU")),
+        match (self.device, &self.note) {
+            (DeviceId::Cpu, None) => format!("the CPU with {threads}"),
+            (DeviceId::Cpu, Some(why)) => format!("the CPU with {threads} ({why})"),
+            (DeviceId::Cuda(ordinal), name) => format!("cuda:{ordinal}, {}", name.as_deref().unwrap_or("a GPU")),
         }
     }
 }
 
 impl DeviceChoice {
-    /// Looks at what this machine has.
+    /// Chooses among the devices that this machine has.
     ///
     /// # Errors
-    /// When a GPU is asked for that is not there or cannot be used, with the reason and what to do about it.
+    /// When the requested GPU does not exist or cannot be used, with the reason and the cure.
     pub fn choose(self) -> Result<Chosen> {
-        let on_gpu = |info: &Info| Chosen { place: Place::Cuda(info.ordinal), note: Some(info.name.clone()) };
+        let on_gpu = |info: &Info| Chosen { device: DeviceId::Cuda(info.ordinal), note: Some(info.name.clone()) };
         match self {
-            DeviceChoice::Cpu => Ok(Chosen { place: Place::Cpu, note: None }),
+            DeviceChoice::Cpu => Ok(Chosen { device: DeviceId::Cpu, note: None }),
             DeviceChoice::Auto => Ok(match devices().and_then(|found| first_ready(&found, ready)) {
                 Ok(info) => on_gpu(&info),
-                Err(reason) => Chosen { place: Place::Cpu, note: Some(format!("{reason:#}")) },
+                Err(reason) => Chosen { device: DeviceId::Cpu, note: Some(format!("{reason:#}")) },
             }),
             DeviceChoice::Cuda(ordinal) => match ready(ordinal) {
                 Ok(info) => Ok(on_gpu(&info)),
@@ -86,7 +86,7 @@ impl DeviceChoice {
     }
 }
 
-/// The first real GPU that is `ready`.
+/// The first GPU that is `ready` and not simulated.
 fn first_ready(found: &[Info], ready: impl Fn(usize) -> Result<Info>) -> Result<Info> {
     let mut reasons = Vec::new();
     for info in found {
@@ -181,6 +181,6 @@ mod tests {
     #[test]
     fn the_cpu_is_always_there() {
         let chosen = DeviceChoice::Cpu.choose().unwrap();
-        assert_eq!((chosen.place, chosen.note), (Place::Cpu, None));
+        assert_eq!((chosen.device, chosen.note), (DeviceId::Cpu, None));
     }
 }

@@ -1,13 +1,13 @@
-//! Devices execute planned programs. The CPU is the reference that every other device is held to.
+//! Devices, which execute planned programs: the CPU, which is the reference, and GPUs.
 //!
-//! The one idea: whoever trains or translates has a [`Device`] and does not ask which. A program, its weights and a
-//! checkpoint are the same on all of them.
+//! Training and translation go through [`Device`] and are the same code on all devices, as are programs, weights and
+//! checkpoints.
 
 mod choice;
 pub mod cpu;
 pub mod cuda;
 
-pub use choice::{Chosen, DeviceChoice, Place};
+pub use choice::{Chosen, DeviceChoice, DeviceId};
 
 use std::time::{Duration, Instant};
 
@@ -21,13 +21,13 @@ use crate::engine::tensor::Tensor;
 use cpu::Cpu;
 use cuda::{Cuda, CudaOptions};
 
-/// Options of executing programs.
+/// Options of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceOptions {
-    /// A GPU replays each execution as one CUDA graph, instead of launching kernel after kernel.
+    /// True if a GPU replays each execution as one CUDA graph, instead of launching its kernels one by one.
     pub graph: bool,
-    /// The program is rewritten for the device ([`mod@rewrite`]), which changes no bit of parameters, moments,
-    /// losses and pictures. On the CPU, gradients that go from one step into Adam alone are then nowhere to be read.
+    /// True if the program is rewritten for the device ([`mod@rewrite`]), which changes no bit of parameters, moments,
+    /// losses and pictures. On the CPU, gradients that only Adam reads can then not be read by the host.
     pub rewrite: bool,
 }
 
@@ -38,11 +38,11 @@ impl Default for DeviceOptions {
 }
 
 impl DeviceOptions {
-    /// The passes over a program that is to be executed at `place`.
-    pub fn passes(self, place: Place) -> &'static [Pass] {
-        match place {
-            Place::Cpu if self.rewrite => rewrite::CPU,
-            Place::Cpu | Place::Cuda(_) => &[],
+    /// The passes over a program that is to be executed on `device`.
+    pub fn passes(self, device: DeviceId) -> &'static [Pass] {
+        match device {
+            DeviceId::Cpu if self.rewrite => rewrite::CPU,
+            DeviceId::Cpu | DeviceId::Cuda(_) => &[],
         }
     }
 }
@@ -55,26 +55,26 @@ pub enum Device {
 }
 
 impl Device {
-    /// Plans `program` into memory at `place`.
+    /// Plans `program` into memory on `device`.
     ///
     /// # Errors
-    /// When there is not that much memory, or the GPU cannot be used.
-    pub fn new(program: Program, control: Control, place: Place, options: DeviceOptions) -> Result<Device> {
-        let program = program.rewritten(options.passes(place));
-        Ok(match place {
-            Place::Cpu => Device::Cpu(Cpu::new(program, control)?),
-            Place::Cuda(ordinal) => {
+    /// When the memory does not suffice, or the GPU cannot be used.
+    pub fn new(program: Program, control: Control, device: DeviceId, options: DeviceOptions) -> Result<Device> {
+        let program = program.rewritten(options.passes(device));
+        Ok(match device {
+            DeviceId::Cpu => Device::Cpu(Cpu::new(program, control)?),
+            DeviceId::Cuda(ordinal) => {
                 let options = CudaOptions { ordinal, graph: options.graph, forced: None };
                 Device::Cuda(Box::new(Cuda::new(program, control, options)?))
             }
         })
     }
 
-    /// Runs every step of the main part once. A GPU may still be at it when this returns; what fails there is an error
-    /// of the next call that reads.
+    /// Runs every step of the main part once. On a GPU it returns before they have finished, and a kernel that fails is
+    /// an error of the next call that reads.
     ///
     /// # Errors
-    /// When the GPU has failed. The CPU does not.
+    /// When the GPU has failed; never on the CPU.
     pub fn execute(&mut self) -> Result<()> {
         match self {
             Device::Cpu(cpu) => {
@@ -99,8 +99,8 @@ impl Device {
         }
     }
 
-    /// As [`Device::execute`], but returns when all is done, with the time that each step took. A GPU launches the
-    /// steps one by one here. For measurements.
+    /// Runs every step of the main part once, and returns the time of each. A GPU launches the steps one by one for
+    /// this. For measurements.
     ///
     /// # Errors
     /// As [`Device::execute`].
@@ -119,7 +119,7 @@ impl Device {
         }
     }
 
-    /// Returns when everything before has been done.
+    /// Waits until everything that was started before has finished.
     ///
     /// # Errors
     /// As [`Device::execute`].
@@ -130,7 +130,7 @@ impl Device {
         }
     }
 
-    /// The program as it is executed, after the passes of the device.
+    /// The executed program, after the passes of the device.
     pub fn program(&self) -> &Program {
         match self {
             Device::Cpu(cpu) => cpu.program(),
@@ -146,7 +146,7 @@ impl Device {
         }
     }
 
-    /// The values of `tensor`, pixel by pixel.
+    /// The values of `tensor` in row-major order `[n, h, w, c]`, without gaps.
     ///
     /// # Errors
     /// As [`Device::execute`].
@@ -157,7 +157,7 @@ impl Device {
         }
     }
 
-    /// Sets the values of `tensor`, pixel by pixel.
+    /// Sets the values of `tensor`, in row-major order `[n, h, w, c]`, without gaps.
     ///
     /// # Errors
     /// As [`Device::execute`].
@@ -171,7 +171,7 @@ impl Device {
         }
     }
 
-    /// Fills `tensor`, contiguous on the CPU, with normalised samples.
+    /// Sets `tensor` to normalised samples. On the CPU it has to be contiguous.
     ///
     /// # Errors
     /// As [`Device::execute`].
@@ -185,7 +185,7 @@ impl Device {
         }
     }
 
-    /// True if all values of the buffer of `tensor` are finite.
+    /// True if every value of the buffer of `tensor` is finite.
     ///
     /// # Errors
     /// As [`Device::execute`].
@@ -196,7 +196,7 @@ impl Device {
         }
     }
 
-    /// The values that change from one execution to the next.
+    /// The control values: seed, step and learning rate.
     ///
     /// # Errors
     /// As [`Device::execute`].
@@ -207,6 +207,8 @@ impl Device {
         }
     }
 
+    /// Sets the control values for the next execution.
+    ///
     /// # Errors
     /// As [`Device::execute`].
     pub fn set_control(&mut self, control: Control) -> Result<()> {

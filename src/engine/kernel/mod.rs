@@ -1,5 +1,5 @@
-//! The kernels' side of the devices: what the body of a step is handed on the CPU, and how it says what to launch on
-//! CUDA. The devices, which execute whole programs, are in [`device`](super::device).
+//! The interface between steps and devices: the tensors that a step's body gets on the CPU, and the description of its
+//! launches on CUDA. The devices, which execute whole programs, are in [`device`](super::device).
 
 pub mod cpu;
 pub mod cuda;

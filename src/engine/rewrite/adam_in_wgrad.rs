@@ -1,18 +1,18 @@
-//! Adam inside the weight gradient's step: a tile of the gradient is used while it is in the cache, and the gradient is
-//! never written to memory as a whole.
+//! The rewrite that joins a weight gradient with its Adam update: a tile of the gradient is used while it is in the
+//! cache, and the whole gradient is never in memory.
 //!
 //! Condition, for a convolution's [`Wgrad`] and the [`Adam`] behind it that updates its weight:
 //!
-//! - the gradient has one writer, which overwrites, and Adam is its only reader: no other step, and not the host, which
-//!   looks at gradients of a program as it was recorded;
+//! - the gradient has one writer, which overwrites, and one reader, Adam. The host reads gradients only of a program
+//!   without this rewrite;
 //! - no step between the two touches the weight or its moments: the layer's own input gradient, which reads the old
 //!   weight, has been computed by then;
-//! - no step between the two moves the control values on, and the weight is updated once in an execution;
+//! - no step between the two writes the control values, and the weight is updated once in an execution;
 //! - Adam updates whole buffers, so that an offset means the same weight in all four.
 //!
-//! The rest of Adam's flat buffers (biases, gains, weights whose gradient gathers over several steps) is updated by
-//! Adam as before, part by part. Its gradients move to a buffer of their own size, where every step that writes them
-//! can be told so, and the flat gradient buffer is gone.
+//! The rest of Adam's flat buffers (biases, gains, weights whose gradient gathers over several steps) is updated by one
+//! Adam step for each contiguous range. If every step that writes their gradients supports
+//! [`Step::writing_to`], these move to a buffer that has only them, and the flat gradient buffer is removed.
 
 use std::any::Any;
 use std::ops::Range;
@@ -27,10 +27,11 @@ use crate::engine::tensor::{BufferId, DType, Tensor};
 /// Joins every weight gradient that meets the condition with its update.
 pub fn apply(program: &mut Program) {
     let updates: Vec<usize> = (0..program.main).filter(|&index| as_a::<Adam>(program, index).is_some()).collect();
-    // The last one first: each replaces its step by several, which moves those behind it.
+    // Last first: each update is replaced by several, which moves the steps after it.
     updates.into_iter().rev().for_each(|update| join(program, update));
 }
 
+/// The step at `index`, if it is an `S`.
 fn as_a<S: Step>(program: &Program, index: usize) -> Option<&S> {
     let step: &dyn Any = &*program.steps[index].step;
     step.downcast_ref()
@@ -46,8 +47,8 @@ fn join(program: &mut Program, update: usize) {
     let joined: Vec<(usize, WgradAdam)> = (0..update)
         .filter_map(|index| {
             let &Wgrad { x, dy, dw, geometry } = as_a::<Wgrad>(program, index)?;
-            let of = |flat: Tensor| Tensor { buffer: flat.buffer, ..dw.tensor };
-            let [weight, first, second] = [adam.parameters, adam.first, adam.second].map(of);
+            let at_dw = |flat: Tensor| Tensor { buffer: flat.buffer, ..dw.tensor };
+            let [weight, first, second] = [adam.parameters, adam.first, adam.second].map(at_dw);
             let step = WgradAdam { x, dy, weight, first, second, geometry, options: adam.options };
             (!dw.accumulates() && meets_condition(program, index, update, dw.tensor, &step)).then_some((index, step))
         })
@@ -62,34 +63,35 @@ fn join(program: &mut Program, update: usize) {
     let rest = rest(adam.parameters.count(), taken);
     let gradients = compact(program, update, adam.gradients, &rest);
     let mut offset = 0;
-    let parts = rest.iter().map(|range| {
-        let part = |flat: Tensor, start: usize| {
+    let updates = rest.iter().map(|range| {
+        let slice = |flat: Tensor, start: usize| {
             let shape = [1, 1, 1, range.len()];
             Tensor { offset: flat.offset + start, shape, stride: range.len(), ..flat }
         };
         let gradients = match gradients {
-            Some(compact) => part(compact, offset),
-            None => part(adam.gradients, range.start),
+            Some(compact) => slice(compact, offset),
+            None => slice(adam.gradients, range.start),
         };
         offset += range.len();
         let [parameters, first, second] =
-            [adam.parameters, adam.first, adam.second].map(|flat| part(flat, range.start));
+            [adam.parameters, adam.first, adam.second].map(|flat| slice(flat, range.start));
         RecordedStep::new(Arc::new(Adam { parameters, gradients, first, second, options: adam.options }))
     });
-    let parts: Vec<RecordedStep> = parts.collect();
-    program.main = program.main + parts.len() - 1;
-    program.steps.splice(update..=update, parts);
+    let updates: Vec<RecordedStep> = updates.collect();
+    program.main = program.main + updates.len() - 1;
+    program.steps.splice(update..=update, updates);
 }
 
-/// True if the weight gradient at `wgrad`, which writes `dw`, can take in the update at `update` as `joined`.
+/// True if the step `joined` may replace the weight gradient at `wgrad`, which writes `dw`, and its part of the update
+/// at `update`.
 fn meets_condition(program: &Program, wgrad: usize, update: usize, dw: Tensor, joined: &WgradAdam) -> bool {
     let Some(adam) = as_a::<Adam>(program, update) else { return false };
     if dw.buffer != adam.gradients.buffer {
         return false;
     }
     let touches = |index: usize, access: Access| {
-        let touch = Touch::of(&access, &program.buffers);
-        program.steps[index].accesses.iter().any(|other| Touch::of(other, &program.buffers).conflicts(&touch))
+        let touch = Touch::new(&access, &program.buffers);
+        program.steps[index].accesses.iter().any(|other| Touch::new(other, &program.buffers).conflicts(&touch))
     };
     let gradient_is_theirs =
         (0..program.steps.len()).all(|index| index == wgrad || index == update || !touches(index, Access::Update(dw)));
@@ -111,8 +113,8 @@ fn rest(count: usize, mut taken: Vec<Range<usize>>) -> Vec<Range<usize>> {
     starts.zip(ends).map(|(start, end)| start..end).filter(|range| !range.is_empty()).collect()
 }
 
-/// Moves the parts `rest` of the flat buffer of `gradients` to a new one, part behind part, and removes the old one.
-/// `None`, with nothing changed, where a step that writes there cannot be told to write elsewhere.
+/// Moves the ranges `rest` of the flat buffer of `gradients` to a new buffer without gaps, and removes the old one.
+/// `None`, with nothing changed, if a step that writes there does not support [`Step::writing_to`].
 fn compact(program: &mut Program, update: usize, gradients: Tensor, rest: &[Range<usize>]) -> Option<Tensor> {
     let length = rest.iter().map(Range::len).sum();
     let next = BufferId(program.buffers.len());
@@ -127,7 +129,7 @@ fn compact(program: &mut Program, update: usize, gradients: Tensor, rest: &[Rang
             }
             start += range.len();
         }
-        // It stays where it is, and so does the buffer.
+        // Outside of `rest`: not moved, so the old buffer stays too.
         tensor
     };
     let touches_old = |accesses: &[Access]| {
@@ -137,7 +139,7 @@ fn compact(program: &mut Program, update: usize, gradients: Tensor, rest: &[Rang
     for (index, recorded) in program.steps.iter().enumerate().filter(|&(index, _)| index != update) {
         if touches_old(&recorded.accesses) {
             let step = recorded.step.writing_to(&moved)?;
-            // A tensor that it reads there cannot be moved.
+            // `writing_to` does not move tensors that the step reads.
             if touches_old(&step.accesses()) {
                 return None;
             }

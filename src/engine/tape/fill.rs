@@ -1,4 +1,5 @@
-//! The zeros that a sum of gradients starts from: the one step that the tape itself records.
+//! The fill step: zeros for regions of a gradient that have no writer. It is the only step that the tape itself
+//! records.
 
 use crate::engine::access::Access;
 use crate::engine::kernel::cpu::{self, CpuKernel, Element, Real, ViewMut};
@@ -6,7 +7,7 @@ use crate::engine::kernel::cuda::{CudaKernel, Implementation, int, kernels};
 use crate::engine::program::Step;
 use crate::engine::tensor::{DType, Tensor};
 
-/// Every element of `tensor` becomes `value`.
+/// Sets every element of `tensor` to `value`.
 #[derive(Debug)]
 pub(super) struct Fill {
     pub tensor: Tensor,
@@ -25,7 +26,7 @@ impl Step for Fill {
 
 impl<T: Real> CpuKernel<T> for Fill {
     fn run(&self, context: &cpu::Context<'_, T>) {
-        let (access, value) = (Access::Write(self.tensor), T::of(self.value));
+        let (access, value) = (Access::Write(self.tensor), T::from_f64(self.value));
         match self.tensor.dtype {
             DType::F32 => fill(context.write(access), value),
             DType::Bf16 => fill(context.write_bf16(access), value.to_bf16()),

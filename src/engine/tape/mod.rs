@@ -1,8 +1,9 @@
-//! The autograd tape: it records steps once, and `backward` appends the steps that compute gradients.
+//! The autograd tape: a recording of steps, to which `backward` appends the steps that compute gradients (reverse-mode
+//! automatic differentiation).
 //!
 //! The one idea: the tape alone decides where a gradient is written and whether its writer overwrites or accumulates. A
-//! derivative rule asks for a [`Destination`] and obeys, so no op can lose the gradient of a tensor with two consumers.
-//! Recording order is a topological order, so the reverse sweep needs no sort.
+//! derivative rule asks for a [`Destination`] and writes as it says, so no op can lose the gradient of a tensor with
+//! two consumers. Recording order is a topological order, so the reverse sweep needs no sort.
 
 mod fill;
 
@@ -18,14 +19,14 @@ use fill::Fill;
 
 /// The root of a backward pass: a scalar whose gradient is one, or a tensor whose gradient is given.
 pub trait Root {
-    /// The tensor that the root's gradient flows into.
-    fn of(&self) -> Tensor;
+    /// The tensor that the root's gradient flows into: the argument of a loss.
+    fn input(&self) -> Tensor;
 
-    /// The step that computes the root's value and, into `gradient`, its derivative with respect to [`Root::of`].
+    /// The step that computes the root's value and, into `gradient`, its derivative with respect to [`Root::input`].
     fn step(&self, gradient: Destination) -> Arc<dyn Step>;
 }
 
-/// The gradient of one buffer, and which of its regions have been written so far.
+/// The gradient of one buffer, and its regions that have been written so far.
 #[derive(Debug)]
 struct Gradient {
     tensor: Tensor,
@@ -37,21 +38,21 @@ impl Gradient {
         Gradient { tensor, written: Vec::new() }
     }
 
-    /// The parts of `region` that nothing has been written to.
+    /// The rectangles of `region` that have not been written.
     fn missing(&self, region: &Region) -> Vec<Region> {
         self.written.iter().fold(vec![region.clone()], |rest, w| rest.iter().flat_map(|r| r.without(w)).collect())
     }
 }
 
-/// Records steps over buffers.
+/// A recording of steps over buffers.
 #[derive(Debug, Default)]
 pub struct Tape {
     buffers: Buffers,
     steps: Vec<RecordedStep>,
-    /// Gradients of parameters, by parameter buffer. They gather over several backward passes until an update uses
+    /// Gradients of parameters, by parameter buffer. They accumulate over several backward passes until an update uses
     /// them.
     parameter_gradients: HashMap<BufferId, Gradient>,
-    /// Index of the first step on demand.
+    /// Index of the first on-demand step; `None` if there are none.
     main: Option<usize>,
 }
 
@@ -60,22 +61,22 @@ impl Tape {
         Tape::default()
     }
 
-    /// A tensor of f32 whose values last from its writer to its last reader.
+    /// A new tensor of f32 whose values last from its first writer to its last reader.
     pub fn transient(&mut self, shape: Shape) -> Tensor {
         self.transient_of(DType::F32, shape)
     }
 
-    /// As [`Tape::transient`], of another number format.
+    /// A new tensor like that of [`Tape::transient`], in another number format.
     pub fn transient_of(&mut self, dtype: DType, shape: Shape) -> Tensor {
         self.buffers.add(dtype, shape, Lifetime::Transient)
     }
 
-    /// A tensor of f32 whose values last from one execution to the next: what the host reads or writes.
+    /// A new tensor of f32 whose values last from one execution to the next, for the host to read or write.
     pub fn persistent(&mut self, shape: Shape) -> Tensor {
         self.buffers.add(DType::F32, shape, Lifetime::Persistent)
     }
 
-    /// A flat buffer for parameters, and the flat buffer of the same length for their gradients.
+    /// Two new flat tensors `[1, 1, 1, count]`: parameters and their gradients.
     pub fn parameters(&mut self, count: usize) -> (Tensor, Tensor) {
         let parameters = self.persistent([1, 1, 1, count]);
         let gradients = self.persistent([1, 1, 1, count]);
@@ -83,7 +84,7 @@ impl Tape {
         (parameters, gradients)
     }
 
-    /// Records `step` behind those that are there.
+    /// Appends `step` to the recording.
     pub fn push(&mut self, step: impl Step + 'static) {
         self.push_shared(Arc::new(step));
     }
@@ -92,19 +93,18 @@ impl Tape {
         self.steps.push(RecordedStep::new(step));
     }
 
-    /// Says that the gradients of `parameters` have been used: the next backward pass overwrites them.
+    /// Marks the gradients of `parameters` as used: the next backward pass overwrites them.
     pub fn gradients_used(&mut self, parameters: Tensor) {
         if let Some(gradient) = self.parameter_gradients.get_mut(&parameters.buffer) {
             gradient.written.clear();
         }
     }
 
-    /// Appends the steps that compute the gradients of the sum of `roots` with respect to `wrt`, and only those.
-    /// Returns where each gradient will be: in the flat buffer of a parameter's gradients, else in a transient tensor
-    /// of its own.
+    /// Appends the steps that compute the gradients of the sum of `roots` with respect to `wrt`, and no others. Returns
+    /// the tensors of the gradients: for parameters in the flat buffer of their gradients, else transient.
     ///
-    /// Gradients of parameters add to what earlier passes left, until an update uses them. Where no root depends on it
-    /// the gradient of a parameter is left as it was (zero at first), any other is set to zero.
+    /// Gradients of parameters add to those of earlier passes, until an update uses them. Where no root depends on it,
+    /// the gradient of a parameter keeps its value (zero at first), and any other gradient is set to zero.
     ///
     /// # Errors
     /// When a root does not depend on `wrt`, or when a value that a gradient needs has been overwritten since the
@@ -114,8 +114,8 @@ impl Tape {
         let (reaching, live) = self.reach(wrt);
         let mut backward = Pass { tape: self, reaching, gradients: HashMap::new(), batch: None };
         for root in roots {
-            let Some(destination) = backward.destination(root.of()) else {
-                bail!("a root at {:?} does not depend on what it is to be differentiated by", root.of());
+            let Some(destination) = backward.destination(root.input()) else {
+                bail!("a root at {:?} does not depend on what it is to be differentiated by", root.input());
             };
             backward.tape.push_shared(root.step(destination));
         }
@@ -124,10 +124,10 @@ impl Tape {
             backward.differentiate(index);
             backward.tape.check_versions(index, before)?;
         }
-        Ok(wrt.iter().map(|&tensor| backward.gradient(tensor)).collect())
+        Ok(wrt.iter().map(|&tensor| backward.complete_gradient(tensor)).collect())
     }
 
-    /// The regions that `wrt` flows into, and by step whether it flows through.
+    /// The regions that depend on `wrt`, and for each step, true if its output does.
     fn reach(&self, wrt: &[Tensor]) -> (Vec<Region>, Vec<bool>) {
         let mut reaching: Vec<Region> = wrt.iter().map(|&t| self.buffers.region(t)).collect();
         let live = self.steps.iter().map(|recorded| {
@@ -145,8 +145,8 @@ impl Tape {
         (reaching, live)
     }
 
-    /// The steps from `recorded` on differentiate step `forward`: what it wrote, and whatever they read of what it read
-    /// or wrote, may not have changed since it ran.
+    /// Checks the values that the gradient of step `forward` needs, whose steps begin at `recorded`: its output, and
+    /// its other tensors that those steps read, must not have been overwritten since it ran.
     fn check_versions(&self, forward: usize, recorded: usize) -> Result<()> {
         let known = &self.steps[forward].accesses;
         let same_memory = |a: &Access, b: &Access| a.tensor().map(|t| t.buffer) == b.tensor().map(|t| t.buffer);
@@ -154,8 +154,8 @@ impl Tape {
         let needed = reads.filter(|read| known.iter().any(|access| same_memory(access, read)));
         let written = known.iter().filter(|access| access.writes() && recorded < self.steps.len());
         for access in needed.chain(written) {
-            let touch = Touch::of(access, &self.buffers);
-            let overwrites = |later: &Access| later.writes() && Touch::of(later, &self.buffers).conflicts(&touch);
+            let touch = Touch::new(access, &self.buffers);
+            let overwrites = |later: &Access| later.writes() && Touch::new(later, &self.buffers).conflicts(&touch);
             let later = &self.steps[forward + 1..recorded];
             let clash = later.iter().find(|step| step.accesses.iter().any(overwrites));
             ensure!(
@@ -170,12 +170,12 @@ impl Tape {
         Ok(())
     }
 
-    /// Says that the steps recorded from here on run on demand only, between two executions.
+    /// Begins the steps that run on demand only, between two executions.
     pub fn begin_on_demand(&mut self) {
         self.main = Some(self.steps.len());
     }
 
-    /// The program of all that was recorded.
+    /// The recorded program.
     pub fn finish(self) -> Program {
         let main = self.main.unwrap_or(self.steps.len());
         Program { buffers: self.buffers, steps: self.steps, main }
@@ -186,10 +186,10 @@ impl Tape {
 struct Pass<'a> {
     tape: &'a mut Tape,
     reaching: Vec<Region>,
-    /// Of everything but parameters, by buffer; each as large as its buffer, so that a slice has its gradient in the
-    /// slice.
+    /// Gradients of other buffers than parameters, by buffer. Each is laid out like its buffer, so the gradient of a
+    /// slice is the same slice of the gradient.
     gradients: HashMap<BufferId, Gradient>,
-    /// Images of the step under differentiation that have a gradient: (first, count).
+    /// The images of the differentiated step's batch that have a gradient: (first, count).
     batch: Option<(usize, usize)>,
 }
 
@@ -208,14 +208,14 @@ impl Backward for Pass<'_> {
         if input.is_detached() || !self.reaching.iter().any(|r| r.overlaps(&region)) {
             return None;
         }
-        let gradient = self.gradient_of(input.buffer);
+        let gradient = self.buffer_gradient(input.buffer);
         let missing = gradient.missing(&region);
         let tensor = Tensor { buffer: gradient.tensor.buffer, ..input };
         gradient.written.extend(missing.iter().cloned());
         if missing == [region] {
             return Some(Destination { tensor, mode: Mode::Overwrite });
         }
-        self.fill(gradient_of_regions(&missing, tensor));
+        self.fill(region_tensors(&missing, tensor));
         Some(Destination { tensor, mode: Mode::Accumulate })
     }
 
@@ -229,21 +229,23 @@ impl Backward for Pass<'_> {
 }
 
 impl Pass<'_> {
-    /// The whole gradient of `tensor`, when all that flows into it has been recorded.
-    fn gradient(&mut self, tensor: Tensor) -> Tensor {
+    /// The gradient of `tensor` after all its writers have been recorded: regions without a writer are zeroed, except
+    /// in gradients of parameters, which keep their values there.
+    fn complete_gradient(&mut self, tensor: Tensor) -> Tensor {
         let region = self.tape.buffers.region(tensor);
         let is_parameter = self.tape.parameter_gradients.contains_key(&tensor.buffer);
-        let gradient = self.gradient_of(tensor.buffer);
-        let place = Tensor { buffer: gradient.tensor.buffer, ..tensor };
+        let gradient = self.buffer_gradient(tensor.buffer);
+        let result = Tensor { buffer: gradient.tensor.buffer, ..tensor };
         if !is_parameter {
             let missing = gradient.missing(&region);
             gradient.written.extend(missing.iter().cloned());
-            self.fill(gradient_of_regions(&missing, place));
+            self.fill(region_tensors(&missing, result));
         }
-        place
+        result
     }
 
-    fn gradient_of(&mut self, buffer: BufferId) -> &mut Gradient {
+    /// The gradient of `buffer`, made on first use, with its written regions.
+    fn buffer_gradient(&mut self, buffer: BufferId) -> &mut Gradient {
         let Tape { buffers, parameter_gradients, .. } = &mut *self.tape;
         if let Some(gradient) = parameter_gradients.get_mut(&buffer) {
             return gradient;
@@ -254,13 +256,14 @@ impl Pass<'_> {
         })
     }
 
-    /// Zeroes regions that a sum is about to read and nobody wrote.
+    /// Records zeros for regions without a writer that are about to be read or added to.
     fn fill(&mut self, regions: Vec<Tensor>) {
         for tensor in regions {
             self.tape.push(Fill { tensor, value: 0.0 });
         }
     }
 
+    /// Records the gradient of step `index`, if its output has one.
     fn differentiate(&mut self, index: usize) {
         let step = Arc::clone(&self.tape.steps[index].step);
         let Some(rule) = step.rule() else { return };
@@ -270,7 +273,7 @@ impl Pass<'_> {
         let written = gradient.written.iter().filter_map(|w| w.intersection(&region));
         let Some(rows) = written.map(|w| w.rows).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)) else { return };
 
-        // Only whole images: a gradient that covers part of the batch leaves the others alone.
+        // Whole images only: where the gradient covers some images of the batch, the rule gets just those.
         let image = output.shape[1] * output.shape[2];
         let first = (rows.start - region.rows.start) / image;
         let end = (rows.end - region.rows.start).div_ceil(image);
@@ -278,15 +281,15 @@ impl Pass<'_> {
         let covered = self.tape.buffers.region(output.batch_slice(first..end));
         let missing = gradient.missing(&covered);
         gradient.written.extend(missing.iter().cloned());
-        self.fill(gradient_of_regions(&missing, dy));
+        self.fill(region_tensors(&missing, dy));
 
         self.batch = Some((first, end - first));
         rule.backward(dy, self);
     }
 }
 
-/// `regions` of a buffer as tensors of its gradient, of which `like` is one.
-fn gradient_of_regions(regions: &[Region], like: Tensor) -> Vec<Tensor> {
+/// `regions` of a buffer as tensors, with the buffer and the stride of `like`.
+fn region_tensors(regions: &[Region], like: Tensor) -> Vec<Tensor> {
     let tensor = |r: &Region| Tensor {
         offset: r.rows.start * like.stride + r.columns.start,
         shape: [1, 1, r.rows.len(), r.columns.len()],

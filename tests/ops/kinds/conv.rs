@@ -1,5 +1,5 @@
 //! Convolution and transposed convolution. `out` is the number of output channels and `pad` = [top, left, bottom,
-//! right]; of a transposed convolution `x` is the small input, and `pad` what is cut off of each side of the output.
+//! right]; of a transposed convolution `pad` is what is cut off of each side of the output.
 
 use pixtape::engine::access::Destination;
 use pixtape::engine::ops::conv::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, conv, conv_transpose};
@@ -148,7 +148,7 @@ fn convolutions() -> Vec<Convolution> {
     for level in 1..=8 {
         let (side, c) = (256 >> level, channels(level));
         let (x, y) = ([2 * side, 2 * side, channels(level - 1)], [side, side, c]);
-        // Nobody asks for the gradient of the generator's input.
+        // The gradient of the generator's input is not needed.
         let images = if level == 1 { [&[1][..], &[], &[1]] } else { generator };
         add(format!("G.down{level}"), x, y, Geometry::HALVING, false, images);
     }
@@ -165,7 +165,7 @@ fn convolutions() -> Vec<Convolution> {
         let side = 256 >> level;
         let inputs = if level == 1 { 6 } else { channels(level - 1) };
         let (x, y) = ([2 * side, 2 * side, inputs], [side, side, channels(level)]);
-        // Of the pictures themselves only the fake has a gradient.
+        // Among the pictures, only the fake has a gradient.
         let images = if level == 1 { [discriminator[0], &[1], discriminator[2]] } else { discriminator };
         add(format!("D.conv{level}"), x, y, Geometry::HALVING, false, images);
     }
@@ -184,10 +184,10 @@ fn layers() -> Vec<Layer> {
         let [from, to] = if layer.transposed { [layer.y, layer.x] } else { [layer.x, layer.y] };
         for (pass, images) in ["fprop", "dgrad", "wgrad"].into_iter().zip(layer.images) {
             for &n in images {
-                let of = |[h, w, c]: [usize; 3]| [n, h, w, c];
-                let shapes = format!("{} -> {}", describe(of(from)), describe([1, to[0], to[1], to[2]]));
+                let batched = |[h, w, c]: [usize; 3]| [n, h, w, c];
+                let shapes = format!("{} -> {}", describe(batched(from)), describe([1, to[0], to[1], to[2]]));
                 let name = format!("{} {pass} ({shapes})", layer.name);
-                let (x, y, geometry) = (of(layer.x), of(layer.y), layer.geometry);
+                let (x, y, geometry) = (batched(layer.x), batched(layer.y), layer.geometry);
                 let weight = [y[3], geometry.kernel[0], geometry.kernel[1], x[3]];
                 // A transposed convolution's forward pass is the other's input gradient, and the other way round.
                 layers.push(match (pass, layer.transposed) {

@@ -139,8 +139,8 @@ impl Op for LossCase {
 fn layers() -> Vec<Layer> {
     let layer = |layer: &str, step: &'static str, shape: Shape| {
         Layer::new(format!("{layer} ({})", describe(shape)), &[step], move |r| {
-            // Of a probability too.
-            let of = r.given(shape, [0.0, 1.0]);
+            // Probabilities, which all criteria accept.
+            let x = r.given(shape, [0.0, 1.0]);
             let criterion = match step {
                 "l1_loss" => Criterion::L1 { target: r.image(shape) },
                 "l2_loss" => Criterion::L2 { target: r.image(shape) },
@@ -150,7 +150,7 @@ fn layers() -> Vec<Layer> {
                 _ => Criterion::BceLogits { target: 1.0 },
             };
             let value = r.tape.persistent([1; 4]);
-            r.backward(&Loss { of, criterion, weight: 1.0, value }, &[of]);
+            r.backward(&Loss { x, criterion, weight: 1.0, value }, &[x]);
         })
     };
     vec![

@@ -40,7 +40,7 @@ macro_rules! kinds {
     };
 }
 
-kinds!(with rows: conv, loss, norm_act, pool, squash, upsample; without: adam, copy);
+kinds!(with rows: activation, conv, loss, norm_act, pool, upsample; without: adam, copy);
 
 /// One file's op.
 pub struct Kind {
@@ -78,7 +78,7 @@ pub trait Op: Debug {
 
     fn output(&self) -> Output<'_>;
 
-    /// False where the gradient is no slope.
+    /// False if finite differences do not give the gradient.
     fn has_slope(&self) -> bool {
         true
     }
@@ -99,7 +99,7 @@ pub enum Output<'a> {
 }
 
 impl dyn Op + '_ {
-    /// Shape of the output image; none of a loss.
+    /// Shape of the output image; `None` for a loss.
     pub fn y(&self) -> Option<Shape> {
         match self.output() {
             Output::Image(shape, _) => Some(shape),
@@ -151,7 +151,7 @@ impl Layer {
 #[derive(Default)]
 pub struct Recording {
     pub tape: Tape,
-    /// Tensors with the values from which their own are drawn.
+    /// Tensors to be filled with draws from a range.
     pub given: Vec<(Tensor, [f32; 2])>,
 }
 
@@ -171,10 +171,10 @@ impl Recording {
         self.given(shape, [-0.1, 0.1])
     }
 
-    /// Records the gradients of `of` with respect to `wrt` for a given upstream gradient.
-    pub fn differentiate(&mut self, of: Tensor, wrt: &[Tensor]) {
-        let gradient = self.image(of.shape);
-        self.backward(&Upstream { of, gradient }, wrt);
+    /// Records the gradients of `y` with respect to `wrt` for a given upstream gradient.
+    pub fn differentiate(&mut self, y: Tensor, wrt: &[Tensor]) {
+        let dy = self.image(y.shape);
+        self.backward(&Upstream { y, dy }, wrt);
     }
 
     pub fn backward(&mut self, root: &dyn Root, wrt: &[Tensor]) {

@@ -36,7 +36,7 @@ enum Result {
 
 typedef unsigned long long DevicePointer;
 
-// A failure with words for it, which cuGetErrorString on this host thread will give.
+// A failure with a text, which cuGetErrorString returns on this host thread.
 Result fail(Result result, const std::string& why);
 
 // Between cuInit and the end: null until then.

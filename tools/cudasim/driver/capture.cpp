@@ -83,7 +83,7 @@ static void end(const std::shared_ptr<Capture>& capture) {
     std::erase(captures, capture);
 }
 
-// Whether every branch has come back to the origin: only its last nodes may have no successor.
+// True if every branch has joined the origin again: only the origin's last nodes may have no successor.
 static bool is_joined(Capture& capture) {
     const Frontier& last = capture.frontier_of(*capture.origin);
     for (int node : capture.graph->leaves())

@@ -9,7 +9,7 @@ namespace cudasim {
 
 enum class CaptureMode { Global = 0, ThreadLocal = 1, Relaxed = 2 };
 
-// The nodes that whatever comes next in a stream has to wait for.
+// The nodes that the next work of a stream depends on.
 typedef std::vector<int> Frontier;
 
 struct CapturedStream {
@@ -35,7 +35,7 @@ Result record_node(Stream& stream, Work work);
 Result join_capture(Stream& stream, Capture& capture, const Frontier& frontier);
 // A call that cannot be recorded, on a captured stream: invalidates the capture.
 Result refuse_while_capturing(Stream& stream);
-// A call that could wait for work, on whatever stream: refused while a capture forbids it.
+// A call that could wait for work on any stream: refused while a capture forbids it.
 Result refuse_unsafe_call(const char* call);
 // Work on the legacy stream would wait for a captured blocking one.
 Result check_implicit_order(const Stream& stream);

@@ -18,7 +18,7 @@ CONTROL const char* cudasim_set(const char* name, const char* value) {
     return nullptr;
 }
 
-// Whether the kernels are checked at all.
+// True in the check build, whose kernels are instrumented.
 CONTROL bool cudasim_is_check_build() { return instrumented; }
 
 // Calls `line` for each report that this thread has been given. The streams they came from work again.

@@ -1,4 +1,4 @@
-// The device and its context. There is one device, made to look like a Hopper GPU to whoever asks for its limits.
+// The device and its context. There is one device, whose attributes and limits are those of a Hopper GPU.
 #include "../runtime/engine.hpp"
 #include "../runtime/global_memory.hpp"
 #include "thread_state.hpp"

@@ -1,4 +1,4 @@
-// Events: a place in a stream, or, recorded during a capture, a place in a graph.
+// Events: a point in a stream, or, recorded during a capture, a node in a graph.
 #include "capture.hpp"
 #include "counts.hpp"
 #include "handles.hpp"
@@ -95,7 +95,7 @@ CUDA_API cuEventQuery(void* handle) {
     std::unique_lock<std::mutex> lock(streams().mutex);
     if (event->capture) return refuse_captured(*event);
     if (streams().is_finished(event->ticket)) return SUCCESS;
-    // Somebody who asks again and again must see progress.
+    // A host thread that polls must see progress.
     streams().finish({event->ticket.stream, event->ticket.stream->completed + 1}, lock);
     return NOT_READY;
 }

@@ -1,4 +1,4 @@
-// Objects behind handles of the API: found again by address, counted, and kept alive by whoever still uses them.
+// Objects behind handles of the API: looked up by address, counted, and kept alive by shared pointers while in use.
 #pragma once
 #include <map>
 #include <memory>

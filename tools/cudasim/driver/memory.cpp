@@ -46,7 +46,7 @@ static Result check_range(DevicePointer pointer, size_t bytes, const char* call)
                                    global_memory.describe(at(pointer), bytes));
 }
 
-// What was there when the copy was enqueued may be gone when it runs.
+// Bounds are checked when a copy runs: the memory may have been freed since it was enqueued.
 static bool still_there(DevicePointer pointer, size_t bytes, const char* what, Outcome& outcome) {
     if (global_memory.in_allocation(at(pointer), bytes)) return true;
     outcome.reports.push_back(std::string("[") + what + "] " + std::to_string(bytes) + " bytes, " +

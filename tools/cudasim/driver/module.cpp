@@ -80,7 +80,7 @@ static std::string text(dim3 d) {
     return "(" + std::to_string(d.x) + "," + std::to_string(d.y) + "," + std::to_string(d.z) + ")";
 }
 
-// Why the device would refuse the launch; empty when it would not.
+// The reason why the device would refuse the launch; empty if it would not.
 static std::string why_not(const Kernel& kernel, dim3 grid, dim3 block, unsigned dynamic_shared) {
     const uint64_t threads = (uint64_t)block.x * block.y * block.z;
     if (!threads || block.x > 1024 || block.y > 1024 || block.z > 64) return "a block of " + text(block);

@@ -28,7 +28,8 @@ Result Streams::destroy(Stream* handle) {
     if (!stream || stream == legacy_) return fail(INVALID_HANDLE, "this is not a stream that can be destroyed");
     if (stream->capture) invalidate(*stream->capture);
     finish({stream, stream->enqueued}, lock);
-    // Nobody can ask the stream any more, so whoever destroys it gets the reports. The stream is gone all the same.
+    // The thread that destroys the stream gets its reports: there is no later call that could. The stream is destroyed
+    // even if it has failed.
     acknowledge(*stream);
     std::erase(streams_, stream);
     return SUCCESS;
@@ -90,7 +91,7 @@ void Streams::finish(const Ticket& ticket, std::unique_lock<std::mutex>& lock) {
             progress_.wait(lock);
             continue;
         }
-        // What the first task waits for was enqueued before it, so this cannot go round in a circle.
+        // A task depends only on tasks that were enqueued before it, so this recursion ends.
         const std::vector<Ticket> after = stream.queue.front().after;
         bool waited = false;
         for (const Ticket& needed : after)
@@ -189,7 +190,7 @@ CUDA_API cuStreamQuery(void* handle) {
     const std::shared_ptr<Stream> stream = streams().find(handle);
     if (!stream) return fail(INVALID_HANDLE, "this stream does not exist");
     if (stream->capture) return refuse_while_capturing(*stream);
-    // Somebody who asks again and again must see progress.
+    // A host thread that polls must see progress.
     if (!streams().is_finished({stream, stream->enqueued})) {
         streams().finish({stream, stream->completed + 1}, lock);
         return NOT_READY;

@@ -17,7 +17,7 @@ struct Ticket {
     uint64_t number = 0;
 };
 
-// What a task can complain to. LAUNCH_FAILED makes its stream fail.
+// The context of a running task, for its reports. LAUNCH_FAILED makes its stream fail.
 struct Outcome {
     std::vector<std::string> reports;
 };
@@ -29,7 +29,7 @@ struct Task {
     uint64_t thread = 0;        // the host thread that enqueued it
 };
 
-// What went wrong in a stream, until somebody is told.
+// The failure of a stream, until it has been reported.
 struct Failure {
     bool failed = false;  // then the stream does nothing any more
     std::vector<std::string> reports;
@@ -46,7 +46,7 @@ struct Stream : std::enable_shared_from_this<Stream> {
     bool running = false;
     std::shared_ptr<Capture> capture;  // while it takes part in one
 
-    // The legacy stream belongs to nobody, so each host thread has its own failures in it.
+    // The legacy stream is shared by all host threads, so each has its own failures in it.
     Failure& failure(uint64_t thread) { return failures_[kind == Kind::Legacy ? thread : 0]; }
 
   private:

@@ -1,4 +1,4 @@
-// What belongs to one host thread: its settings, the reports it has been given, the launches it has recorded.
+// The state of one host thread: its settings, the reports it has been given, the launches it has recorded.
 #pragma once
 #include "api.hpp"
 #include "../runtime/random.hpp"

@@ -31,7 +31,7 @@
 #define REGISTER_LAUNCH_BOUNDS(name, threads) \
     static const ::cudasim::LaunchBounds cudasim_bounds_##name(#name, threads)
 
-// Shared memory goes through these two, because plain C++ has no hook in `__shared__` to place, poison and bound it.
+// Shared memory goes through these two, because plain C++ has no hook in `__shared__` to allocate, poison and bound it.
 #define DYN_SMEM(T, name, ALIGN) \
     T* const name = static_cast<T*>(::cudasim::dynamic_shared(ALIGN, ::cudasim::Site::here(__FILE__, __LINE__)))
 #define STATIC_SMEM(T, name, DIMS) \

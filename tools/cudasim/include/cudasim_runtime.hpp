@@ -1,4 +1,4 @@
-// What a kernel on the CPU calls: where it is in the grid, its shared memory, and the entry points of the runtime.
+// The runtime as a kernel on the CPU sees it: its position in the grid, its shared memory, and the entry points.
 #pragma once
 #include "cudasim_types.hpp"
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace cudasim {
 
-// A place in a kernel's source. As a default argument, `Site::here()` is the place of the outermost call.
+// A line of a kernel's source. As a default argument, `Site::here()` is the line of the outermost call.
 struct Site {
     const char* file;
     int line;
@@ -23,8 +23,8 @@ struct ThreadPosition {
     uint32_t linear, lane, warp;
 };
 
-// What the host thread is executing right now. Initial-exec, because every threadIdx reads it; kept tiny, because a
-// library that is loaded late gets only a few bytes of such storage.
+// The simulated thread that this host thread is executing. Initial-exec, because every threadIdx reads it; kept tiny,
+// because a library that is loaded late gets only a few bytes of such storage.
 struct Executing {
     ThreadPosition* thread;
     uint3 block_index, block_dim, grid_dim;

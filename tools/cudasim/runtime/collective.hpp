@@ -1,4 +1,4 @@
-// What all warp collectives share: lanes gather, the last one to arrive executes for all of them.
+// Warp collectives: lanes gather, and the last one to arrive executes for all of them.
 #pragma once
 #include "engine.hpp"
 

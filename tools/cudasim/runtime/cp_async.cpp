@@ -1,5 +1,5 @@
-// cp.async: copies that are visible only behind a wait. When they really happen is up to the settings; lazily means at
-// the wait, so that a kernel that forgets one reads poison.
+// cp.async: copies that are visible only behind a wait. The settings decide the time at which they take effect; with
+// `lazy` it is the wait, so that a kernel without one reads poison.
 #include "../include/cudasim_ptx.hpp"
 #include "engine.hpp"
 #include <cstring>

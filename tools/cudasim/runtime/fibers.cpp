@@ -88,13 +88,13 @@ static void report_deadlock() {
         waiting[std::string(doing[(int)thread.state]) + " at line " + std::to_string(thread.waits_at.line)]++;
     }
     std::string summary;
-    for (const auto& [place, count] : waiting)
-        summary += (summary.empty() ? "" : ", ") + std::to_string(count) + " threads wait in " + place;
+    for (const auto& [site, count] : waiting)
+        summary += (summary.empty() ? "" : ", ") + std::to_string(count) + " threads wait in " + site;
     executing.thread = const_cast<Thread*>(first);
     report(first->waits_at, "DEADLOCK: %s", summary.c_str());
 }
 
-// Nobody is ready: asynchronous work has to make progress, or the block is stuck.
+// Called when no thread is ready: asynchronous work has to make progress, or the block is deadlocked.
 static void wake_somebody() {
     Engine& e = *engine;
     const bool in_order = e.launch->settings.schedule == Schedule::Forward;

@@ -22,7 +22,7 @@ class GlobalChecker {
     void access(Thread* thread, const void* pointer, uint32_t bytes, Access kind, Site at);
 
     // True for the common case in which there is nothing to check: a read of whole words that this block has read and
-    // nobody has written in this launch. `segment` is that of the thread, if it has a valid one.
+    // no thread has written in this launch. `segment` is that of the thread, if it has a valid one.
     bool is_harmless_read(size_t offset, uint32_t bytes, uint32_t segment) const {
         if ((offset | bytes) % 4) return false;
         for (size_t word = offset / 4, end = (offset + bytes) / 4; word < end; word++) {

@@ -54,57 +54,57 @@ size_t GlobalMemory::allocation_count() const {
     return live_.size();
 }
 
-// With a checker the next free place behind the one given out last, so that freed memory is not used again soon.
-// Without one the first free place, whose pages are likely to be there already.
-size_t GlobalMemory::find_place(size_t bytes) {
-    const size_t start = cells_ ? cursor_ : 0;
+// Free addresses for `bytes`; 0 if there are none. With a checker the next ones behind the last allocation, so that
+// freed memory is not reused soon. Without one the first ones, whose pages are likely to be there already.
+size_t GlobalMemory::find_free(size_t bytes) {
+    const size_t search_from = cells_ ? cursor_ : 0;
     for (auto hole = holes_.begin(); hole != holes_.end(); ++hole) {
-        const size_t place = std::max(hole->first, start), end = hole->first + hole->second;
-        if (place < end && end - place >= bytes) return place;
+        const size_t start = std::max(hole->first, search_from), end = hole->first + hole->second;
+        if (start < end && end - start >= bytes) return start;
     }
-    for (const auto& [place, size] : holes_)
-        if (size >= bytes) return place;
+    for (const auto& [start, size] : holes_)
+        if (size >= bytes) return start;
     return 0;
 }
 
-// Takes [place, place + bytes) out of the hole that it lies in.
-void GlobalMemory::fill_hole(size_t place, size_t bytes) {
-    auto hole = std::prev(holes_.upper_bound(place));
+// Takes [start, start + bytes) out of the hole that it lies in.
+void GlobalMemory::fill_hole(size_t start, size_t bytes) {
+    auto hole = std::prev(holes_.upper_bound(start));
     const size_t begin = hole->first, end = begin + hole->second;
     holes_.erase(hole);
-    if (begin < place) holes_[begin] = place - begin;
-    if (place + bytes < end) holes_[place + bytes] = end - place - bytes;
+    if (begin < start) holes_[begin] = start - begin;
+    if (start + bytes < end) holes_[start + bytes] = end - start - bytes;
 }
 
 void* GlobalMemory::allocate(size_t bytes) {
     std::lock_guard<std::mutex> guard(mutex_);
     const size_t charged = round_up(bytes, ALIGNMENT), needed = footprint(bytes);
     if (used_ + charged > capacity_) return nullptr;
-    const size_t place = find_place(needed);
-    if (!place) return nullptr;
-    fill_hole(place, needed);
-    cursor_ = place + needed;
+    const size_t start = find_free(needed);
+    if (!start) return nullptr;
+    fill_hole(start, needed);
+    cursor_ = start + needed;
     used_ += charged;
-    live_[place] = bytes;
-    for (auto old = freed_.lower_bound(place); old != freed_.end() && old->first < place + needed;)
+    live_[start] = bytes;
+    for (auto old = freed_.lower_bound(start); old != freed_.end() && old->first < start + needed;)
         old = freed_.erase(old);
-    memset(base_ + place, 0xff, charged);  // a NaN in every float that nobody has written
-    if (cells_) set_shadow_state(place, bytes, CELL_ALLOCATED);
-    return base_ + place;
+    memset(base_ + start, 0xff, charged);  // NaN in every float until it is written
+    if (cells_) set_shadow_state(start, bytes, CELL_ALLOCATED);
+    return base_ + start;
 }
 
 bool GlobalMemory::release(void* pointer) {
     std::lock_guard<std::mutex> guard(mutex_);
     auto allocation = live_.find(offset_of(pointer));
     if (allocation == live_.end()) return false;
-    const auto [place, bytes] = *allocation;
+    const auto [start, bytes] = *allocation;
     live_.erase(allocation);
-    freed_[place] = bytes;
+    freed_[start] = bytes;
     used_ -= round_up(bytes, ALIGNMENT);
-    if (cells_) set_shadow_state(place, bytes, 0);
-    const size_t pages = place / 4096 * 4096 + 4096, last = (place + bytes) / 4096 * 4096;
+    if (cells_) set_shadow_state(start, bytes, 0);
+    const size_t pages = start / 4096 * 4096 + 4096, last = (start + bytes) / 4096 * 4096;
     if (cells_ && last > pages + (1 << 20)) madvise(base_ + pages, last - pages, MADV_DONTNEED);
-    auto hole = holes_.emplace(place, footprint(bytes)).first;
+    auto hole = holes_.emplace(start, footprint(bytes)).first;
     auto next = std::next(hole);
     if (next != holes_.end() && hole->first + hole->second == next->first) {
         hole->second += next->second;
@@ -135,8 +135,8 @@ bool GlobalMemory::in_allocation(const void* pointer, size_t bytes) const {
     const size_t offset = offset_of(pointer);
     auto after = live_.upper_bound(offset);
     if (after == live_.begin()) return false;
-    const auto [place, size] = *std::prev(after);
-    return offset + bytes <= place + size && offset + bytes >= offset;
+    const auto [start, size] = *std::prev(after);
+    return offset + bytes <= start + size && offset + bytes >= offset;
 }
 
 void GlobalMemory::mark_initialised(const void* pointer, size_t bytes) {
@@ -164,17 +164,17 @@ std::string GlobalMemory::describe(const void* pointer, size_t bytes) const {
     const size_t offset = offset_of(pointer), end = offset + bytes;
     auto dead = freed_.upper_bound(offset);
     if (dead != freed_.begin()) {
-        const auto [place, size] = *std::prev(dead);
-        if (offset < place + size)
-            return "at byte " + std::to_string(offset - place) + " of a " + std::to_string(size) +
+        const auto [start, size] = *std::prev(dead);
+        if (offset < start + size)
+            return "at byte " + std::to_string(offset - start) + " of a " + std::to_string(size) +
                    "-byte allocation that was freed";
     }
     auto after = live_.upper_bound(offset);
     std::string text = "not near any allocation";
     size_t distance = SIZE_MAX;
     if (after != live_.begin()) {
-        const auto [place, size] = *std::prev(after);
-        distance = end - (place + size);
+        const auto [start, size] = *std::prev(after);
+        distance = end - (start + size);
         text = std::to_string(distance) + " bytes past the end of a " + std::to_string(size) + "-byte allocation";
     }
     if (after != live_.end() && after->first - offset < distance)

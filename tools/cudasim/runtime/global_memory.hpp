@@ -10,8 +10,8 @@
 
 namespace cudasim {
 
-// Says of four bytes of memory (or of one, where accesses were that fine) who touched them last in which launch.
-// Threads are told apart by segments; see global_checker.hpp.
+// The last accesses to four bytes of memory (or to one, where accesses were that fine), and their launch. Threads are
+// told apart by segments; see global_checker.hpp.
 struct GlobalCell {
     uint32_t launch, writer, reader, state;
 };
@@ -40,13 +40,13 @@ class GlobalMemory {
     bool release(void* pointer);   // false when it is not the beginning of an allocation
 
     bool contains(const void* pointer) const { return offset_of(pointer) < range_; }
-    // Whether the bytes lie in one allocation.
+    // True if the bytes are in one allocation.
     bool in_allocation(const void* pointer, size_t bytes) const;
     // The host has written the bytes.
     void mark_initialised(const void* pointer, size_t bytes);
     // The bytes are as initialised as those they were copied from.
     void copy_initialised(const void* to, const void* from, size_t bytes);
-    // Where an address outside of all allocations lies, in words: how far from which one, or in freed memory.
+    // The position of an address outside of all allocations, in words: near which one, or in freed memory.
     std::string describe(const void* pointer, size_t bytes) const;
 
     size_t offset_of(const void* pointer) const { return (const unsigned char*)pointer - base_; }
@@ -54,8 +54,8 @@ class GlobalMemory {
     GlobalCell* byte_cells(size_t word) const { return byte_cells_ + 4 * word; }
 
   private:
-    size_t find_place(size_t bytes);
-    void fill_hole(size_t place, size_t bytes);
+    size_t find_free(size_t bytes);
+    void fill_hole(size_t start, size_t bytes);
     void set_shadow_state(size_t offset, size_t bytes, uint32_t per_byte_bits);
 
     mutable std::mutex mutex_;
@@ -64,9 +64,9 @@ class GlobalMemory {
     GlobalCell* byte_cells_ = nullptr;
     uint64_t capacity_ = 0, used_ = 0;
     size_t range_ = 0;   // addresses; more than the capacity, so that freed ones stay unused for long
-    size_t cursor_ = 0;  // where the search for a free place goes on
+    size_t cursor_ = 0;  // the next search for free addresses starts here
     std::map<size_t, size_t> live_;   // offset -> bytes asked for
-    std::map<size_t, size_t> freed_;  // the same, until the place is used again
+    std::map<size_t, size_t> freed_;  // the same, until the addresses are used again
     std::map<size_t, size_t> holes_;  // offset -> bytes, merged
 };
 

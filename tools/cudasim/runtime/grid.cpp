@@ -6,7 +6,7 @@
 
 namespace cudasim {
 
-// Engines that nobody uses. There are never more of them than grids (times host threads) have run at once.
+// Engines that are not in use. There are never more of them than grids (times host threads) have run at once.
 class EnginePool {
   public:
     std::unique_ptr<Engine> take() {
@@ -119,7 +119,7 @@ static void run_block(Engine& e, uint32_t block) {
     if (!e.dead) report_unfinished(e);
 }
 
-// Which block is the i-th to run.
+// The order of blocks: the index of the i-th block to run.
 class BlockOrder {
   public:
     explicit BlockOrder(const Launch& launch) : count_(launch.blocks()) {

@@ -1,6 +1,6 @@
-// Which of two moments in a block came first. The order is known when both belong to one thread, when the whole block
-// met at a barrier in between (the generation), or through vector clocks, which only those threads carry that used
-// mbarriers, named barriers or __syncwarp.
+// The happens-before relation of moments in a block. Two are ordered when both belong to one thread, when the whole
+// block met at a barrier in between (the generation), or through vector clocks, which only those threads carry that
+// used mbarriers, named barriers or __syncwarp.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -22,7 +22,7 @@ inline void join(VectorClock& into, const VectorClock& other) {
     for (size_t i = 0; i < into.size(); i++) into[i] = std::max(into[i], other[i]);
 }
 
-// What `thread` has done so far becomes visible to whoever acquires `clock`.
+// Everything that `thread` has done so far happens before a later acquire of `clock`.
 void publish(Thread* thread, VectorClock& clock);
 void acquire(Thread* thread, const VectorClock& clock);
 bool happened_before(const Engine& engine, Moment moment, const Thread* thread);

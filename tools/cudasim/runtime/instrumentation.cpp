@@ -126,9 +126,9 @@ void* __tsan_memset(void* p, int value, size_t n) {
     return memset(p, value, n);
 }
 
-// ---- undefined behaviour, with the place and type that the compiler wrote down
+// ---- undefined behaviour, with the source line and type that the compiler wrote down
 
-struct UbsanPlace {
+struct UbsanSite {
     const char* file;
     uint32_t line, column;
 };
@@ -137,23 +137,23 @@ struct UbsanType {
     char name[1];
 };
 struct UbsanMismatch {
-    UbsanPlace place;
+    UbsanSite site;
     UbsanType* type;
     unsigned char log_alignment, kind;
 };
 struct UbsanBounds {
-    UbsanPlace place;
+    UbsanSite site;
     UbsanType *array, *index;
 };
 
 void __ubsan_handle_type_mismatch_v1(UbsanMismatch* mismatch, uintptr_t pointer) {
     if (!cudasim::current()) return;
-    cudasim::report({mismatch->place.file, (int)mismatch->place.line}, "misaligned access: %s at %p needs %u bytes",
+    cudasim::report({mismatch->site.file, (int)mismatch->site.line}, "misaligned access: %s at %p needs %u bytes",
                     mismatch->type->name, (void*)pointer, 1u << mismatch->log_alignment);
 }
 void __ubsan_handle_out_of_bounds(UbsanBounds* bounds, uintptr_t index) {
     if (!cudasim::current()) return;
-    cudasim::report({bounds->place.file, (int)bounds->place.line}, "index %zd is out of bounds for %s", (ssize_t)index,
+    cudasim::report({bounds->site.file, (int)bounds->site.line}, "index %zd is out of bounds for %s", (ssize_t)index,
                     bounds->array->name);
 }
 void __ubsan_handle_type_mismatch_v1_abort(UbsanMismatch* mismatch, uintptr_t pointer) {

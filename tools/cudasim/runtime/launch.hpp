@@ -1,4 +1,4 @@
-// One grid: what is launched, how, and what came of it.
+// One launch of a grid: kernel, arguments, settings and reports.
 #pragma once
 #include "../include/cudasim_runtime.hpp"
 #include "settings.hpp"
@@ -12,11 +12,11 @@ namespace cudasim {
 // True when the kernels were compiled with instrumentation (the check build). Defined beside the kernels.
 extern const bool instrumented;
 
-// A place in compiled code, which is looked up only if something is reported there.
+// A site in compiled code, which is looked up only if something is reported there.
 inline Site site_of_code(const void* return_address) { return {(const char*)return_address, -1}; }
 inline bool is_code(Site at) { return at.line == -1; }
 
-// Complaints about one launch: one line for each place and kind, however often it happens.
+// Complaints about one launch: one line for each site and kind, however often it happens.
 class Reports {
   public:
     void add(Site at, const char* kind, const std::string& line);
@@ -56,7 +56,7 @@ struct Launch {
 // Runs every block. Complaints are in launch.reports.
 void run_grid(Launch& launch);
 
-// Complains about the running thread. The line names kernel, place, block and thread; `format` says what happened.
+// Complains about the running thread. The line names kernel, site, block and thread; `format` says what happened.
 void report(Site at, const char* format, ...) __attribute__((format(printf, 2, 3)));
 
 }  // namespace cudasim

@@ -1,5 +1,5 @@
-// ldmatrix and mma.sync: which lane holds which element is what these are about (CUTLASS mma_traits_sm80.hpp,
-// copy_traits_sm75.hpp).
+// ldmatrix and mma.sync, with the elements spread over the lanes as in CUTLASS mma_traits_sm80.hpp and
+// copy_traits_sm75.hpp.
 #include "../include/cudasim_ptx.hpp"
 #include "collective.hpp"
 #include <cstring>

@@ -1,4 +1,5 @@
-// Reports: who, where, what. The place of a memory access is a code address, which addr2line turns into a line.
+// Reports of the checker: kernel, site, thread and text. The site of a memory access is a code address, which addr2line
+// turns into a line.
 #include "engine.hpp"
 #include <cstdarg>
 #include <cstdio>
@@ -49,28 +50,28 @@ static std::string ask_addr2line(const void* code) {
     size_t offset = (const char*)code - 1 - (const char*)library.dli_fbase;
     char command[4096], line[4096];
     snprintf(command, sizeof command, "addr2line -i -e '%s' 0x%zx 2>/dev/null", library.dli_fname, offset);
-    std::string place;
+    std::string site;
     if (FILE* pipe = popen(command, "r")) {
         while (fgets(line, sizeof line, pipe)) {
             std::string frame(line, strcspn(line, " \n"));
             const bool known = frame[0] != '?' && frame.find("cudasim_") == std::string::npos;
-            if (place.empty() && known) place = base_name(frame);
+            if (site.empty() && known) site = base_name(frame);
         }
         pclose(pipe);
     }
-    if (!place.empty()) return place;
+    if (!site.empty()) return site;
     snprintf(line, sizeof line, "line unknown (is addr2line of binutils installed?) at +0x%zx", offset);
     return line;
 }
 
-static std::string place_of(Site at) {
+static std::string source_line(Site at) {
     if (!is_code(at)) return at.file ? base_name(at.file) + ":" + std::to_string(at.line) : "launch";
     static std::mutex mutex;
     static std::map<const void*, std::string> known;
     std::lock_guard<std::mutex> guard(mutex);
-    std::string& place = known[at.file];
-    if (place.empty()) place = ask_addr2line(at.file);
-    return place;
+    std::string& line = known[at.file];
+    if (line.empty()) line = ask_addr2line(at.file);
+    return line;
 }
 
 void report(Site at, const char* format, ...) {
@@ -85,7 +86,7 @@ void report(Site at, const char* format, ...) {
         const uint3 b = executing.block_index, t = thread->index;
         snprintf(who, sizeof who, ": block (%u,%u,%u) thread (%u,%u,%u)", b.x, b.y, b.z, t.x, t.y, t.z);
     }
-    launch.reports.add(at, format, std::string("[") + launch.kernel->name + "] " + place_of(at) + who + ": " + what);
+    launch.reports.add(at, format, std::string("[") + launch.kernel->name + "] " + source_line(at) + who + ": " + what);
 }
 
 }  // namespace cudasim

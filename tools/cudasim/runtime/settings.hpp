@@ -1,4 +1,4 @@
-// How kernels are scheduled and checked. Each host thread has its own settings; they begin as the environment says.
+// Settings of scheduling and checking. Each host thread has its own settings; they begin as the environment says.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -18,7 +18,7 @@ struct Settings {
     unsigned threads = 1;
 };
 
-// What the whole process simulates; read once, from the environment.
+// Settings of the simulated device, for the whole process; read once, from the environment.
 struct Machine {
     uint64_t memory = 8ull << 30;
     int driver_version = 13000;

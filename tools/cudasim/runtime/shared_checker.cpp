@@ -47,18 +47,20 @@ void SharedChecker::read(Thread* thread, uint32_t offset, uint32_t bytes, bool a
     }
     for (uint32_t i = offset / CELL_BYTES; i <= (offset + bytes - 1) / CELL_BYTES; i++) {
         Cell& c = cell(i);
-        const uint32_t place = i * CELL_BYTES;
+        const uint32_t cell_offset = i * CELL_BYTES;
         const Moment written = {c.write_thread, c.write_clock, c.write_generation};
         if (c.copy_pending) {
-            report(at, "reads shared offset %u while an asynchronous copy into it is under way (missing wait)", place);
+            report(at, "reads shared offset %u while an asynchronous copy into it is under way (missing wait)",
+                   cell_offset);
         } else if (c.writer == Writer::Nobody) {
-            report(at, "reads uninitialised shared memory at offset %u", place);
+            report(at, "reads uninitialised shared memory at offset %u", cell_offset);
         } else if (!happened_before(*engine, written, thread)) {
-            report(at, "RACE: reads shared offset %u, unordered with %s by thread %u", place, name_of(c.writer),
+            report(at, "RACE: reads shared offset %u, unordered with %s by thread %u", cell_offset, name_of(c.writer),
                    c.write_thread);
         } else if (async_proxy && c.writer != Writer::Tma &&
                    engine->threads[c.write_thread].proxy_fence < c.write_clock) {
-            report(at, "wgmma or TMA reads shared offset %u, written by thread %u without fence.proxy.async", place,
+            report(at, "wgmma or TMA reads shared offset %u, written by thread %u without fence.proxy.async",
+                   cell_offset,
                    c.write_thread);
         }
         if (!note_reader(c, thread->linear, thread->clock, engine->generation)) list_reader(thread, i, c);
@@ -85,18 +87,18 @@ void SharedChecker::check_readers_before_write(Thread* thread, uint32_t index, c
 void SharedChecker::check_write(Thread* thread, uint32_t offset, uint32_t bytes, Writer writer, Site at) {
     for (uint32_t i = offset / CELL_BYTES; i <= (offset + bytes - 1) / CELL_BYTES; i++) {
         const Cell& c = cell(i);
-        const uint32_t place = i * CELL_BYTES;
+        const uint32_t cell_offset = i * CELL_BYTES;
         const Moment written = {c.write_thread, c.write_clock, c.write_generation};
         if (c.copy_pending) {
             report(at, "%s to shared offset %u while an asynchronous copy into it is under way", name_of(writer),
-                   place);
+                   cell_offset);
         } else if (c.writer != Writer::Nobody && !happened_before(*engine, written, thread)) {
-            report(at, "RACE: %s to shared offset %u, unordered with %s by thread %u", name_of(writer), place,
+            report(at, "RACE: %s to shared offset %u, unordered with %s by thread %u", name_of(writer), cell_offset,
                    name_of(c.writer), c.write_thread);
         }
         if (c.async_readers)
             report(at, "%s to shared offset %u while a wgmma or TMA store that reads it is under way", name_of(writer),
-                   place);
+                   cell_offset);
         check_readers_before_write(thread, i, c, writer, at);
     }
 }

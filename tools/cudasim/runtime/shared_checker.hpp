@@ -23,11 +23,11 @@ class SharedChecker {
     void read(Thread* thread, uint32_t offset, uint32_t bytes, bool async_proxy, Site at);
     void write(Thread* thread, uint32_t offset, uint32_t bytes, Site at);
 
-    // An asynchronous copy into shared memory: from begin to land nobody may touch the bytes.
+    // An asynchronous copy into shared memory: from begin to land the bytes must not be accessed.
     void begin_copy(Thread* thread, uint32_t offset, uint32_t bytes, Writer writer, Site at);
     void land_copy(uint32_t offset, uint32_t bytes, Writer writer, uint32_t by_thread, uint32_t clock);
 
-    // An asynchronous reader (wgmma, TMA store): from begin to end nobody may write the bytes.
+    // An asynchronous reader (wgmma, TMA store): from begin to end the bytes must not be written.
     void begin_async_read(uint32_t offset, uint32_t bytes);
     void end_async_read(uint32_t offset, uint32_t bytes);
 

@@ -1,4 +1,5 @@
-// Where a block's shared variables lie. Fresh memory is poisoned, so that reading it gives NaN without the checker too.
+// Addresses of a block's shared variables. Fresh memory is poisoned, so that reading it gives NaN without the checker
+// too.
 #include "engine.hpp"
 #include <cstring>
 

@@ -1,4 +1,4 @@
-// What a CUtensorMap of this driver holds. The driver encodes it, TMA decodes it.
+// The content of this driver's CUtensorMap. The driver encodes it, TMA decodes it.
 #pragma once
 #include "../include/cudasim_types.hpp"
 #include <cstring>

@@ -1,5 +1,5 @@
-//! Calls of the C++ compiler: the runtime once, kernels for each flavour, and the library that takes the driver's
-//! place. Plain functions without dependencies, because the build script includes this file too.
+//! Calls of the C++ compiler: the runtime once, kernels for each flavour, and the library that replaces the driver.
+//! Plain functions without dependencies, because the build script includes this file too.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,12 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How kernels are compiled.
+/// The flavour of a build: how its kernels are compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Build {
-    /// As fast as the CPU runs them.
+    /// Optimised, without checks.
     Fast,
-    /// With every memory access checked.
+    /// Instrumented: every memory access is checked.
     Check,
 }
 
@@ -28,7 +28,7 @@ impl Build {
     }
 }
 
-/// What went wrong, in words; of a compiler, what it said.
+/// An error message; of a failed compilation, the compiler's.
 #[derive(Debug)]
 pub struct Error(pub(crate) String);
 
@@ -63,7 +63,7 @@ const KERNEL: &[&str] =
     &["-O2", "-g1", "-Wno-unknown-pragmas", "-Wno-unused-function", "-Wno-unused-variable", "-Wno-psabi"];
 // The instrumentation without its libraries: the runtime has the callbacks.
 const CHECKED: &[&str] = &["-fsanitize=thread,alignment,bounds"];
-// Calls at the entry of every function, which nobody needs; the two compilers spell it differently.
+// No calls at the entry of every function, which are not needed; the two compilers spell the option differently.
 const WITHOUT_ENTRY_CALLS: &[&str] = &["--param", "tsan-instrument-func-entry-exit=0"];
 const WITHOUT_ENTRY_CALLS_CLANG: &[&str] = &["-mllvm", "-tsan-instrument-func-entry-exit=0"];
 
@@ -213,7 +213,7 @@ fn launch_bounds(source: &str) -> Vec<(&str, &str)> {
     bounds
 }
 
-/// Where the parenthesis closes that was opened before `text`.
+/// The index in `text` of the parenthesis that closes one opened before it.
 fn closing_parenthesis(text: &str) -> Option<usize> {
     let mut depth = 0;
     text.char_indices().find_map(|(i, c)| match c {

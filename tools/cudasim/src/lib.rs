@@ -1,13 +1,13 @@
 //! A simulated CUDA driver.
 //!
 //! The `.cu` files that nvcc compiles for a GPU also compile as C++20. Linked with a small runtime they make a library
-//! that takes the place of the driver, `libcuda.so`: a CUDA program loads it and does not notice. In the check build
-//! races, accesses out of bounds, reads of uninitialised memory, misaligned accesses and deadlocks of the kernels are
-//! reported with their source lines.
+//! that replaces the driver, `libcuda.so`: a CUDA program loads it and does not notice. In the check build races,
+//! accesses out of bounds, reads of uninitialised memory, misaligned accesses and deadlocks of the kernels are reported
+//! with their source lines.
 //!
-//! - [`folder`] is where the library with the project's own kernels lies, for `LD_LIBRARY_PATH`;
+//! - [`folder`] is the folder of the library with the project's own kernels, for `LD_LIBRARY_PATH`;
 //! - [`build`] makes one with other kernels;
-//! - [`load`] puts one in the driver's place for this process;
+//! - [`load`] replaces the driver of this process by one;
 //! - [`Simulator`] sets schedules and reads reports, per host thread.
 
 #[allow(dead_code)] // the build script uses the rest
@@ -40,8 +40,8 @@ pub fn build(kernels: &[PathBuf], build: Build, out: &Path) -> Result<PathBuf, E
     compiler.driver(kernels, build, &Path::new(OUT).join("runtime"), out, jobs)
 }
 
-/// Loads a library that [`build`] made, or the one in a [`folder`], for the rest of the process. Whoever asks the
-/// system for `libcuda.so` from then on gets this one. Another one cannot be loaded beside it.
+/// Loads a library that [`build`] made, or the one in a [`folder`], for the rest of the process. Every later lookup of
+/// `libcuda.so` finds this one. Another one cannot be loaded beside it.
 pub fn load(library: &Path) -> Result<(), Error> {
     static LOADED: Mutex<Option<(PathBuf, Library)>> = Mutex::new(None);
     let library = if library.is_dir() { library.join(compile::LIBRARY) } else { library.to_owned() };

@@ -13,10 +13,10 @@ pub enum Schedule {
     Random(u64),
 }
 
-/// When queued work, asynchronous copies and matrix products really happen.
+/// The time at which queued work, asynchronous copies and matrix products take effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Async {
-    /// When somebody waits for them.
+    /// At the wait for them.
     Lazy,
     /// At once.
     Eager,
@@ -67,12 +67,12 @@ pub struct LaunchRecord {
     pub reports: Vec<String>,
 }
 
-/// What exists in the driver, of all threads.
+/// Counts of the objects that exist in the driver, of all threads.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Live {
     pub allocations: u64,
-    /// Of device memory.
+    /// Allocations of device memory.
     pub bytes: u64,
     /// Allocations of pinned host memory.
     pub pinned: u64,
@@ -165,7 +165,7 @@ impl Simulator {
         if wrong.is_null() { Ok(()) } else { Err(Error(to_string(wrong))) }
     }
 
-    /// Whether launches of this driver can be checked.
+    /// True if launches of this driver can be checked.
     pub fn is_check_build(&self) -> bool {
         (self.is_check_build)()
     }
@@ -173,7 +173,7 @@ impl Simulator {
     /// The reports that synchronising calls of this thread have met. Their streams can be used again.
     pub fn take_reports(&self) -> Vec<String> {
         extern "C" fn receive(lines: *mut c_void, line: *const c_char) {
-            // SAFETY: take_reports passes on the vector below, to which nobody else has access meanwhile.
+            // SAFETY: take_reports passes on the vector below, which is not accessed otherwise meanwhile.
             unsafe { &mut *lines.cast::<Vec<String>>() }.push(to_string(line));
         }
         let mut lines: Vec<String> = Vec::new();
@@ -181,7 +181,7 @@ impl Simulator {
         lines
     }
 
-    /// Whether launches that this thread enqueues are recorded.
+    /// Turns the recording of launches that this thread enqueues on or off.
     pub fn record_launches(&self, on: bool) {
         (self.record_launches)(on)
     }
@@ -189,7 +189,7 @@ impl Simulator {
     /// The launches that this thread enqueued and that have run since they were last taken, in the order they ran in.
     pub fn take_launches(&self) -> Vec<LaunchRecord> {
         extern "C" fn receive(launches: *mut c_void, launch: *const LaunchView) {
-            // SAFETY: take_launches passes on the vector below, to which nobody else has access meanwhile, and a view
+            // SAFETY: take_launches passes on the vector below, which is not accessed otherwise meanwhile, and a view
             // that is valid during this call.
             let (launches, launch) = unsafe { (&mut *launches.cast::<Vec<LaunchRecord>>(), &*launch) };
             launches.push(LaunchRecord {
@@ -206,7 +206,7 @@ impl Simulator {
         launches
     }
 
-    /// What exists in the driver.
+    /// The objects that exist in the driver.
     pub fn live(&self) -> Live {
         let mut live = Live::default();
         (self.live)(&mut live);

@@ -62,22 +62,22 @@ fn mma_fragments_are_those_of_cutlass() {
     let at = |layout: &(Layout, Layout), thread: usize, value: usize| layout.0.at(thread) + layout.1.at(value);
     let mut b = [0u16; 128];
     for (i, value) in b.iter_mut().enumerate() {
-        let place = at(&b_layout, i / 4, i % 4);
-        *value = bf16((1 + place % 8 + 8 * (place / 8)) as f32);
+        let offset = at(&b_layout, i / 4, i % 4);
+        *value = bf16((1 + offset % 8 + 8 * (offset / 8)) as f32);
     }
     let db = gpu.stream.clone_htod(&b).unwrap();
     let mut dd = gpu.stream.alloc_zeros::<f32>(128).unwrap();
     for (m, k) in (0..256).map(|i| (i / 16, i % 16)) {
         let mut a = [0u16; 256];
         for (i, value) in a.iter_mut().enumerate() {
-            let place = at(&a_layout, i / 8, i % 8);
-            *value = bf16((place % 16 == m && place / 16 == k) as u8 as f32);
+            let offset = at(&a_layout, i / 8, i % 8);
+            *value = bf16((offset % 16 == m && offset / 16 == k) as u8 as f32);
         }
         let da = gpu.stream.clone_htod(&a).unwrap();
         launch!(gpu.stream, gpu.function("probe_mma"), grid(1, 32), &da, &db, &mut dd).unwrap();
         for (i, &found) in gpu.stream.clone_dtoh(&dd).unwrap().iter().enumerate() {
-            let place = at(&c_layout, i / 4, i % 4);
-            let expected = if place % 16 == m { 1 + place / 16 + 8 * k } else { 0 };
+            let offset = at(&c_layout, i / 4, i % 4);
+            let expected = if offset % 16 == m { 1 + offset / 16 + 8 * k } else { 0 };
             assert_eq!(found, expected as f32, "m {m} k {k} lane {} register {}", i / 4, i % 4);
         }
     }

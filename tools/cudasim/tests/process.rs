@@ -1,4 +1,4 @@
-//! What is read from the environment, once per process: each case in a process of its own.
+//! Settings from the environment, which are read once per process: each case runs in a process of its own.
 
 #[path = "common/mod.rs"]
 #[allow(dead_code)] // most of it is for the other test binaries
@@ -46,7 +46,7 @@ fn little_memory() {
     assert_eq!(error.0, sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY);
     drop((half, rest));
     stream.synchronize().unwrap();
-    // What was freed can be had again, many times over.
+    // Freed memory can be allocated again, many times over.
     for _ in 0..100 {
         stream.alloc_zeros::<u8>(1 << 20).unwrap();
         stream.synchronize().unwrap();

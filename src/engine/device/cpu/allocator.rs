@@ -1,8 +1,8 @@
-//! The program's allocator: the system's, but memory that is refused ends the program with an error instead of an
-//! abort.
+//! The program's allocator: the system's, except that a failed allocation ends the process with an error message
+//! instead of an abort.
 //!
-//! Rust's collections cannot report a refusal. A run and a download can be gone on with after a kill at any moment, so
-//! ending at once loses nothing that a kill would not.
+//! Rust's collections cannot report a failed allocation. Runs and downloads can be resumed after a kill at any moment,
+//! so ending the process loses no more than a kill would.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::{self, Write};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::base::bytes::ByteSize;
 
-/// The system's allocator, which does not return from a refusal.
+/// The system's allocator; a failed allocation ends the process.
 #[derive(Debug)]
 pub struct Allocator;
 
@@ -39,6 +39,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 }
 
+/// `pointer`, if the system has granted the allocation.
 #[inline]
 fn granted(pointer: *mut u8, bytes: usize) -> *mut u8 {
     if pointer.is_null() {
@@ -47,18 +48,18 @@ fn granted(pointer: *mut u8, bytes: usize) -> *mut u8 {
     pointer
 }
 
-/// Says what was refused and ends the process with status 1. Takes no memory and no lock.
+/// Prints an error and ends the process with status 1. Allocates nothing and takes no lock.
 #[cold]
 fn refused(bytes: usize) -> ! {
     static IS_ENDING: AtomicBool = AtomicBool::new(false);
     if IS_ENDING.swap(true, Ordering::SeqCst) {
-        // Another thread says it, and ends this one too.
+        // Another thread is ending the process.
         loop {
             std::thread::sleep(Duration::from_secs(1));
         }
     }
     let mut line = Line { bytes: [0; 256], length: 0 };
-    // A line that is cut short still says the first of it.
+    // A longer line would be cut off.
     let _ = writeln!(
         line,
         "error: out of memory: {} were refused; give the program more (free memory, the container's limit, ulimit -v), \
@@ -68,7 +69,7 @@ fn refused(bytes: usize) -> ! {
     end(&line.bytes[..line.length])
 }
 
-/// A text of bounded length.
+/// A line of text in a fixed buffer.
 struct Line {
     bytes: [u8; 256],
     length: usize,
@@ -85,7 +86,7 @@ impl Write for Line {
 
 #[cfg(unix)]
 fn end(line: &[u8]) -> ! {
-    // SAFETY: the pointer and the length are those of a slice. What cannot be written is not told.
+    // SAFETY: the pointer and the length are those of a slice. A failure is ignored: there is nowhere to report it.
     unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
     // Without the handlers of `exit`: they may wait for locks, and for memory.
     // SAFETY: it takes a number and does not return.

@@ -1,4 +1,5 @@
-//! Checked runs: the same steps, with everything that could hide a mistake taken away.
+//! Checked runs: execution in random orders over guarded buffers that are NaN unless in use, to find wrong accesses and
+//! missing dependencies.
 
 use super::Cpu;
 use crate::engine::access::Access;
@@ -10,12 +11,11 @@ impl<T: Real> Cpu<T>
 where
     dyn Step: CpuKernel<T>,
 {
-    /// Runs every step of the main part once, in an order drawn by `seed` among those that keep the dependencies.
-    /// Transient buffers are NaN until written and NaN again after their last use, so a value that is read too early,
-    /// too late or without an owner reaches the results.
+    /// Runs every step of the main part once, in a random order that keeps the dependencies. Transient buffers are NaN
+    /// before their first use and after their last, so a read at the wrong time shows as NaN in the results.
     ///
     /// # Panics
-    /// When a step writes outside of its buffers.
+    /// If a step writes outside of its buffers.
     pub fn execute_checked(&mut self, seed: u64) {
         let order = self.dependencies.random_order(self.program.main, seed);
         let transient: Vec<BufferId> =
@@ -40,14 +40,15 @@ where
         }
     }
 
-    /// Runs every step once, in an order drawn by `seed` among those that keep the dependencies. On an arena this shows
-    /// that the plan is right for more than the recorded order.
+    /// Runs every step of the main part once, in a random order that keeps the dependencies. On an arena this tests the
+    /// plan with other orders than the recorded one.
     pub fn execute_shuffled(&mut self, seed: u64) {
         for step in self.dependencies.random_order(self.program.main, seed) {
             self.run(step);
         }
     }
 
+    /// Fills a buffer with NaN.
     fn poison(&mut self, buffer: BufferId) {
         match self.program.buffers.get(buffer).dtype {
             DType::F32 => self.memory.f32s_mut(buffer).fill(T::nan()),

@@ -1,4 +1,4 @@
-//! The memory of the CPU device: one arena, or in checked runs a guarded allocation for every buffer.
+//! The memory of the CPU device: one arena, or for checked runs a guarded allocation for every buffer.
 
 use std::ptr::NonNull;
 
@@ -11,24 +11,25 @@ use crate::engine::plan::Plan;
 use crate::engine::program::Buffers;
 use crate::engine::tensor::{BufferId, DType};
 
-/// Bytes before and after a guarded buffer that nobody may write.
+/// Bytes of the guards before and after a guarded buffer, which must not be written.
 const GUARD: usize = 512;
 
-/// The bytes of guards: not a number in every format, so that what is read there reaches the results.
+/// Value of the bytes of guards: NaN in every number format, so that a read there shows in the results.
 const GUARD_BYTE: u8 = 0xFF;
 
-/// The memory of a program's buffers. Everything is zero at first, and no page is touched before it is used.
+/// The memory of a program's buffers, zero at first. The system provides its pages on first use.
 #[derive(Debug)]
 pub struct Memory {
-    /// Keeps the memory that the pointers lead into.
+    /// The owned blocks, into which the pointers of `allocations` lead.
     _blocks: Vec<MmapMut>,
-    places: Vec<Place>,
+    allocations: Vec<Allocation>,
     bytes: usize,
     guarded: bool,
 }
 
+/// The memory of one buffer.
 #[derive(Debug)]
-struct Place {
+struct Allocation {
     start: NonNull<u8>,
     bytes: usize,
     dtype: DType,
@@ -40,21 +41,29 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
+    /// One block for all buffers, at the offsets of `plan`.
+    ///
+    /// # Errors
+    /// When the system refuses the memory.
     pub fn arena<T: Real>(buffers: &Buffers, plan: &Plan) -> Result<Memory> {
         let (block, arena) = zeroed(plan.total())?;
-        let place = |(id, buffer): (BufferId, &crate::engine::program::Buffer)| {
+        let allocation = |(id, buffer): (BufferId, &crate::engine::program::Buffer)| {
             let (offset, bytes) = (plan.offset(id), buffer.count() * T::bytes(buffer.dtype));
             assert!(offset + bytes <= plan.total(), "a planned buffer ends inside the arena");
             // SAFETY: by the line above the offset lies inside the block.
             let start = unsafe { arena.add(offset) };
-            Place { start, bytes, dtype: buffer.dtype }
+            Allocation { start, bytes, dtype: buffer.dtype }
         };
-        let places = buffers.iter().map(place).collect();
-        Ok(Memory { _blocks: vec![block], places, bytes: plan.total(), guarded: false })
+        let allocations = buffers.iter().map(allocation).collect();
+        Ok(Memory { _blocks: vec![block], allocations, bytes: plan.total(), guarded: false })
     }
 
+    /// A block for each buffer, between guards.
+    ///
+    /// # Errors
+    /// When the system refuses the memory.
     pub fn guarded<T: Real>(buffers: &Buffers) -> Result<Memory> {
-        let mut memory = Memory { _blocks: Vec::new(), places: Vec::new(), bytes: 0, guarded: true };
+        let mut memory = Memory { _blocks: Vec::new(), allocations: Vec::new(), bytes: 0, guarded: true };
         for (_, buffer) in buffers.iter() {
             let bytes = buffer.count() * T::bytes(buffer.dtype);
             let (mut block, start) = zeroed(bytes + 2 * GUARD)?;
@@ -62,29 +71,29 @@ impl Memory {
             block[GUARD + bytes..].fill(GUARD_BYTE);
             // SAFETY: the block has two guards more than the buffer.
             let start = unsafe { start.add(GUARD) };
-            memory.places.push(Place { start, bytes, dtype: buffer.dtype });
+            memory.allocations.push(Allocation { start, bytes, dtype: buffer.dtype });
             memory._blocks.push(block);
             memory.bytes += bytes;
         }
         Ok(memory)
     }
 
-    /// True if nothing has been written outside of the buffers; of an arena, which has no guards to look at, always.
+    /// True if no guard has been written. Always true for an arena, which has none.
     pub fn guards_intact(&self) -> bool {
         !self.guarded
-            || self.places.iter().all(|place| {
+            || self.allocations.iter().all(|allocation| {
                 // SAFETY: a guarded buffer has GUARD bytes of the same block on either side.
                 let sides = unsafe {
                     [
-                        std::slice::from_raw_parts(place.start.as_ptr().sub(GUARD), GUARD),
-                        std::slice::from_raw_parts(place.start.as_ptr().add(place.bytes), GUARD),
+                        std::slice::from_raw_parts(allocation.start.as_ptr().sub(GUARD), GUARD),
+                        std::slice::from_raw_parts(allocation.start.as_ptr().add(allocation.bytes), GUARD),
                     ]
                 };
                 sides.into_iter().flatten().all(|byte| *byte == GUARD_BYTE)
             })
     }
 
-    /// Of all buffers.
+    /// Bytes of all buffers.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -108,28 +117,28 @@ impl Memory {
     }
 
     fn elements<E: Element>(&self, dtype: DType, id: BufferId) -> &[E] {
-        let place = &self.places[id.0];
-        assert!(place.dtype == dtype, "buffer {id} is of {:?}", place.dtype);
+        let allocation = &self.allocations[id.0];
+        assert!(allocation.dtype == dtype, "buffer {id} is of {:?}", allocation.dtype);
         // SAFETY: the range lies in a block of zero-initialised numbers, aligned as it was planned, and `self` is
         // borrowed as long as the slice.
-        unsafe { std::slice::from_raw_parts(place.start.cast().as_ptr(), place.bytes / size_of::<E>()) }
+        unsafe { std::slice::from_raw_parts(allocation.start.cast().as_ptr(), allocation.bytes / size_of::<E>()) }
     }
 
     fn elements_mut<E: Element>(&mut self, dtype: DType, id: BufferId) -> &mut [E] {
-        let place = &self.places[id.0];
-        assert!(place.dtype == dtype, "buffer {id} is of {:?}", place.dtype);
+        let allocation = &self.allocations[id.0];
+        assert!(allocation.dtype == dtype, "buffer {id} is of {:?}", allocation.dtype);
         // SAFETY: as in `elements`, and `self` is borrowed mutably: buffers that share memory cannot both be out.
-        unsafe { std::slice::from_raw_parts_mut(place.start.cast().as_ptr(), place.bytes / size_of::<E>()) }
+        unsafe { std::slice::from_raw_parts_mut(allocation.start.cast().as_ptr(), allocation.bytes / size_of::<E>()) }
     }
 
-    /// Start and bytes of a buffer, for [`Context`](crate::engine::kernel::cpu::Context), which hands out several at
+    /// Address and bytes of a buffer, for [`Context`](crate::engine::kernel::cpu::Context), which hands out several at
     /// once.
     pub fn raw(&mut self, id: BufferId) -> (NonNull<u8>, usize) {
-        (self.places[id.0].start, self.places[id.0].bytes)
+        (self.allocations[id.0].start, self.allocations[id.0].bytes)
     }
 }
 
-/// Scratch memory, with any content, that steps use one after the other.
+/// Scratch memory with arbitrary values, which the steps use one after the other.
 #[derive(Debug)]
 pub struct Workspace {
     block: MmapMut,
@@ -153,14 +162,14 @@ impl Workspace {
     }
 }
 
-/// A block of `bytes` zeros, page-aligned, on huge pages where the system has them (weights and moments are streamed
-/// through once a step, and small pages would cost a TLB miss every 4 KB).
+/// A page-aligned block of `bytes` zeros, on huge pages where the system has them: weights and moments are read once a
+/// step, and pages of 4 KB would cost a TLB miss each.
 fn zeroed(bytes: usize) -> Result<(MmapMut, NonNull<u8>)> {
     let block = MmapMut::map_anon(bytes.max(1));
     let mut block = block.with_context(|| format!("out of memory: {} were refused", ByteSize(bytes as u64)))?;
     #[cfg(target_os = "linux")]
     if bytes >= 4 << 20 {
-        // Only advice: without it the memory is as good, if slower.
+        // Failure is harmless: the memory is slower.
         let _ = block.advise(memmap2::Advice::HugePage);
     }
     let start = NonNull::new(block.as_mut_ptr()).context("the system mapped memory at address zero")?;

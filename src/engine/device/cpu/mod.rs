@@ -1,6 +1,5 @@
-//! The CPU device: runs a program's steps in recorded order, each step in parallel inside itself.
-//!
-//! Threads are those of the rayon pool that the caller runs in.
+//! The CPU device: runs a program's steps in recorded order, each one in parallel on the threads of the caller's rayon
+//! pool.
 
 mod allocator;
 mod checked;
@@ -41,28 +40,28 @@ where
     /// Plans `program` into one arena.
     ///
     /// # Errors
-    /// When the system has not that much memory.
+    /// When the system refuses the memory.
     pub fn new(program: Program, control: Control) -> Result<Cpu<T>> {
-        let dependencies = Dependencies::of(&program);
+        let dependencies = Dependencies::new(&program);
         let memory = Memory::arena::<T>(&program.buffers, &Plan::new(&program, &dependencies, T::bytes))?;
         Cpu::with_memory(program, dependencies, memory, control)
     }
 
-    /// Gives every buffer an allocation of its own between guards, so that [`Cpu::execute_checked`] can see what the
-    /// arena hides. For tests.
+    /// A device with a guarded allocation for each buffer, for [`Cpu::execute_checked`]: in an arena, a write outside
+    /// of a buffer lands in another one. For tests.
     ///
     /// # Errors
-    /// When the system has not that much memory.
+    /// When the system refuses the memory.
     pub fn checked(program: Program, control: Control) -> Result<Cpu<T>> {
-        let dependencies = Dependencies::of(&program);
+        let dependencies = Dependencies::new(&program);
         let memory = Memory::guarded::<T>(&program.buffers)?;
         Cpu::with_memory(program, dependencies, memory, control)
     }
 
-    /// Bytes of the arena and the scratch memory that `program` takes. Buffers that no step touches (a network that
-    /// only translates has gradients and moments too) have a place in the arena, but no memory.
+    /// Bytes of memory that `program` takes: arena and scratch memory. Buffers that no step accesses (the gradients and
+    /// moments of a network that only translates) have addresses in the arena, but never get pages of memory.
     pub fn bytes_of(program: &Program) -> usize {
-        let plan = Plan::new(program, &Dependencies::of(program), T::bytes);
+        let plan = Plan::new(program, &Dependencies::new(program), T::bytes);
         let accesses = || program.steps.iter().flat_map(|recorded| &recorded.accesses);
         let touched: HashSet<BufferId> = accesses().filter_map(Access::tensor).map(|tensor| tensor.buffer).collect();
         let untouched = program.buffers.iter().filter(|(id, _)| !touched.contains(id));
@@ -90,7 +89,8 @@ where
         }
     }
 
-    /// As [`Cpu::execute`], calling `after` with the index and name of each step when it has ended. For measurements.
+    /// Runs every step of the main part once, in recorded order, and calls `after` with the index and name of each when
+    /// it has ended. For measurements.
     pub fn execute_observed(&mut self, mut after: impl FnMut(usize, &'static str)) {
         for index in 0..self.program.main {
             self.run(index);
@@ -108,18 +108,18 @@ where
         recorded.step.run(&context);
     }
 
-    /// The elements of `tensor` in its buffer.
+    /// The range of `tensor` in its buffer, in elements.
     ///
     /// # Panics
-    /// When a pass over the program has removed the buffer.
+    /// If a pass over the program has removed the buffer.
     fn span(&self, tensor: Tensor) -> Range<usize> {
         let (span, count) = (tensor.span(), self.program.buffers.get(tensor.buffer).count());
         assert!(span.end <= count, "{tensor:?} is in no memory: a pass over the program has removed its buffer");
         span
     }
 
-    /// The values of `tensor`, pixel by pixel; bf16 widened. Those of a transient tensor may already have made room for
-    /// others.
+    /// The values of `tensor` in row-major order, bf16 widened. Those of a transient tensor are lost if its memory has
+    /// been reused.
     pub fn read(&self, tensor: Tensor) -> Vec<T> {
         fn gather<E: Copy, V>(span: &[E], tensor: Tensor, value: impl Fn(E) -> V) -> Vec<V> {
             let pixels = span.chunks(tensor.stride.max(1));
@@ -133,7 +133,7 @@ where
         }
     }
 
-    /// True if all values of the buffer of `tensor` are finite.
+    /// True if every value of the buffer of `tensor` is finite.
     pub fn is_finite(&self, tensor: Tensor) -> bool {
         match tensor.dtype {
             DType::F32 => self.memory.f32s::<T>(tensor.buffer).par_iter().all(|value| value.is_finite()),
@@ -143,7 +143,7 @@ where
         }
     }
 
-    /// Sets the values of `tensor`, pixel by pixel; bf16 rounded.
+    /// Sets the values of `tensor`, in row-major order, bf16 rounded.
     pub fn write(&mut self, tensor: Tensor, values: &[T]) {
         assert_eq!(values.len(), tensor.count(), "values for {tensor:?}");
         fn scatter<E, V: Copy>(span: &mut [E], tensor: Tensor, values: &[V], element: impl Fn(V) -> E) {
@@ -162,23 +162,24 @@ where
         }
     }
 
-    /// Lets `fill` write all of a contiguous tensor.
+    /// Calls `fill` with the elements of a contiguous tensor, to be written.
     pub(super) fn write_with(&mut self, tensor: Tensor, fill: impl FnOnce(&mut [T])) {
         assert_eq!(tensor.stride, tensor.channels(), "{tensor:?} is contiguous");
         let span = self.span(tensor);
         fill(&mut self.memory.f32s_mut(tensor.buffer)[span]);
     }
 
-    /// The values that change from one execution to the next.
+    /// The control values: seed, step and learning rate.
     pub fn control(&self) -> Control {
         self.control
     }
 
+    /// Sets the control values for the next execution.
     pub fn set_control(&mut self, control: Control) {
         self.control = control;
     }
 
-    /// The program that it executes.
+    /// The executed program.
     pub fn program(&self) -> &Program {
         &self.program
     }
@@ -189,7 +190,7 @@ where
     }
 }
 
-/// Elements of the scratch memory that the steps of `program` share.
+/// Elements of the scratch memory of `program`: the most that one of its steps needs.
 fn workspace<T: Real>(program: &Program) -> usize
 where
     dyn Step: CpuKernel<T>,
@@ -197,8 +198,8 @@ where
     program.steps.iter().map(|s| CpuKernel::<T>::workspace(&*s.step)).max().unwrap_or(0)
 }
 
-/// Starts the threads for what is done in parallel outside of [`with_threads`]. Left to itself, rayon starts as many as
-/// a variable of the environment says.
+/// Starts the global thread pool, which parallel work outside of [`with_threads`] uses. Without this, rayon takes the
+/// number of threads from a variable of the environment.
 ///
 /// # Errors
 /// When the operating system refuses the threads.
@@ -208,7 +209,7 @@ pub fn start_threads(threads: usize) -> Result<()> {
     started.with_context(|| format!("cannot start {threads} threads: raise ulimit -u or -v"))
 }
 
-/// Runs `work` with `threads` threads; everything a [`Cpu`] does inside uses them.
+/// Runs `work` in a pool of `threads` threads, which a [`Cpu`] inside of it uses.
 ///
 /// # Errors
 /// When the operating system refuses the threads.

@@ -1,4 +1,5 @@
-//! Checked runs: the same steps, with everything that could hide a mistake taken away.
+//! Checked runs: execution in random orders over separate allocations, to find missing dependencies and, with the
+//! simulator or compute-sanitizer, wrong accesses.
 
 use anyhow::Result;
 
@@ -10,11 +11,11 @@ use crate::engine::program::Lifetime;
 use crate::engine::tensor::BufferId;
 
 impl Cuda {
-    /// Runs every step of the main part once, in an order drawn by `seed` among those that keep the dependencies. On
-    /// memory of [`Cuda::checked`] a transient buffer exists from its first use in that order to its last.
+    /// Runs every step of the main part once, in a random order that keeps the dependencies. On a device of
+    /// [`Cuda::checked`] a transient buffer is allocated before its first use and freed after its last.
     ///
     /// # Errors
-    /// When a kernel has failed, or a checker that watches has found something.
+    /// When a kernel has failed, or the simulator has a report.
     pub fn execute_in_random_order(&mut self, seed: u64) -> Result<()> {
         let order = self.dependencies.random_order(self.program.main, seed);
         let uses = |step: usize| {

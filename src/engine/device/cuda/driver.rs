@@ -1,7 +1,7 @@
-//! The NVIDIA driver: whether it is there, which GPUs it knows, and what its errors mean.
+//! The NVIDIA driver: its GPUs, their properties, and the kernels loaded on them.
 //!
-//! The one idea: everything that can be missing is asked for in the order in which it can be missing, and each answer
-//! is a line that says what to do.
+//! Requirements (library, driver version, GPU, kernels in this build, compute capability) are checked in the order in
+//! which they can be missing, and each error names the cure.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,28 +14,28 @@ use super::errors::explain;
 use super::library;
 use crate::engine::kernel::cuda::{GpuFacts, kernels};
 
-/// Ampere, the oldest GPUs that machine code is made for (`build/nvcc.rs`).
+/// The least compute capability, that of Ampere, for which the build makes machine code (`build/nvcc.rs`).
 const LEAST_CAPABILITY: (i32, i32) = (8, 0);
 
-/// The version of CUDA whose functions cudarc's bindings name.
+/// The least version of CUDA that a driver has to support: that of cudarc's bindings.
 pub const LEAST_VERSION: i32 = sys::CUDA_VERSION as i32;
 
-/// The start of the names of the simulator's devices; see `tools/cudasim`.
+/// Prefix of the names of simulated devices; see `tools/cudasim`.
 const SIMULATED: &str = "cudasim";
 
-/// A CUDA device, as far as it can be known without using it.
+/// The properties of a CUDA device that are known without a context on it.
 #[derive(Clone, Debug)]
 pub struct Info {
     pub ordinal: usize,
     pub name: String,
-    /// Bytes.
+    /// Bytes of device memory.
     pub memory: usize,
     pub facts: GpuFacts,
-    /// A CPU that pretends, for tests.
+    /// True for the simulator of `tools/cudasim`.
     pub is_simulated: bool,
 }
 
-/// The devices of this machine, at least one.
+/// The CUDA devices of this machine, at least one.
 ///
 /// # Errors
 /// When there is no driver, it is broken or too old, or it knows no GPU.
@@ -75,7 +75,7 @@ fn info(ordinal: usize) -> Result<Info, DriverError> {
     Ok(Info { ordinal, name, memory, facts, is_simulated })
 }
 
-/// The version of CUDA that the driver supports, as it counts: 13000 is CUDA 13.0.
+/// The version of CUDA that the driver supports, in its own notation: 13000 is CUDA 13.0.
 fn version() -> Result<i32> {
     let mut version = 0;
     // SAFETY: writes one number to where it is told.
@@ -84,16 +84,16 @@ fn version() -> Result<i32> {
     Ok(version)
 }
 
-/// `13.0` for 13000.
+/// A version in words: `13.0` for 13000.
 pub fn readable(version: i32) -> String {
     format!("{}.{}", version / 1000, version % 1000 / 10)
 }
 
 impl Info {
-    /// Refuses a device on which the kernels of this build do not run.
+    /// Checks that the kernels of this build run on the device.
     ///
     /// # Errors
-    /// The part that is missing, and the way to get it.
+    /// When they do not, with the reason and the cure.
     pub fn ensure_usable(&self) -> Result<()> {
         if self.is_simulated {
             return Ok(());
@@ -101,7 +101,7 @@ impl Info {
         self.ensure_runs(kernels::COMPILED_BY, version()?)
     }
 
-    /// Refuses a device on which kernels of nvcc `compiled_by` do not run with a driver for CUDA `version`.
+    /// Checks that kernels of nvcc `compiled_by` run on the device with a driver for CUDA `version`.
     fn ensure_runs(&self, compiled_by: Option<i32>, version: i32) -> Result<()> {
         let Some(compiled_by) = compiled_by else {
             bail!(
@@ -120,8 +120,8 @@ impl Info {
         // Machine code of a toolkit runs on drivers of the same major version and of later ones.
         ensure!(
             version / 1000 >= compiled_by / 1000,
-            "the NVIDIA driver is too old: it supports CUDA {}, and the kernels of this build were compiled by nvcc {}; \
-             update the driver, or build with an nvcc of CUDA {}",
+            "the NVIDIA driver is too old: it supports CUDA {}, and the kernels of this build were compiled by nvcc \
+             {}; update the driver, or build with an nvcc of CUDA {}",
             readable(version),
             readable(compiled_by),
             version / 1000
@@ -130,10 +130,10 @@ impl Info {
     }
 }
 
-/// Device `ordinal`, which the kernels of this build run on.
+/// Device `ordinal`, after a check that the kernels of this build run on it.
 ///
 /// # Errors
-/// When it is not there, or the kernels of this build do not run on it.
+/// When it does not exist, or the kernels of this build do not run on it.
 pub fn usable(ordinal: usize) -> Result<Info> {
     let devices = devices()?;
     let Some(info) = devices.get(ordinal) else {
@@ -145,25 +145,26 @@ pub fn usable(ordinal: usize) -> Result<Info> {
     Ok(info.clone())
 }
 
-/// A GPU that has been used in this process, with every kernel of the project loaded, by index in [`kernels::KERNELS`].
+/// A GPU that is in use by this process, with all kernels loaded.
 #[derive(Debug)]
 pub struct Gpu {
     pub info: Info,
-    /// The facts on which the choice between implementations depends: those of `info`, with the capability that the
-    /// kernels were compiled for where that is less.
+    /// The properties for the choice of implementations: those of `info`, but with the compute capability that the
+    /// kernels were compiled for where that is lower.
     pub facts: GpuFacts,
+    /// The kernels, by index in [`kernels::KERNELS`].
     pub functions: Vec<CudaFunction>,
 }
 
-/// Kept for the life of the process: when the last context on a GPU goes, the driver takes everything down, and the
-/// next one would wait for it to be made again.
+/// All GPUs in use, by ordinal. They are kept until the process ends: when the last context on a GPU is destroyed, the
+/// driver unloads everything, and the next context would wait for it to be loaded again.
 static GPUS: Mutex<BTreeMap<usize, Arc<Gpu>>> = Mutex::new(BTreeMap::new());
 
-/// Device `ordinal`, ready to be used, and a context on it. The context is the GPU's one; what cudarc remembers of
-/// errors in it is the caller's own.
+/// A context on device `ordinal`, and the device with its kernels loaded. All contexts on a GPU are its primary
+/// context, but each caller has its own record of errors in cudarc.
 ///
 /// # Errors
-/// When it is not there, or not usable.
+/// When the device does not exist or is not usable.
 pub fn open(ordinal: usize) -> Result<(Arc<CudaContext>, Arc<Gpu>)> {
     let mut gpus = GPUS.lock().unwrap_or_else(PoisonError::into_inner);
     let gpu = match gpus.get(&ordinal) {
@@ -180,11 +181,11 @@ pub fn open(ordinal: usize) -> Result<(Arc<CudaContext>, Arc<Gpu>)> {
     Ok((context(ordinal)?, gpu))
 }
 
-/// As [`usable`], and a context on it can be made, which is where the driver first says that another process has the
-/// GPU, or that its memory is full. What is made is kept for the life of the process, so nothing is done twice.
+/// Device `ordinal`, after a context on it has been made and the kernels have been loaded. Only this shows whether
+/// another process holds the GPU, or its memory is full. Both are kept for later calls.
 ///
 /// # Errors
-/// When it is not there, or cannot be used now.
+/// When the device does not exist, or cannot be used now.
 pub fn ready(ordinal: usize) -> Result<Info> {
     open(ordinal).map(|(_, gpu)| gpu.info.clone())
 }
@@ -200,7 +201,7 @@ fn context(ordinal: usize) -> Result<Arc<CudaContext>> {
 fn load_kernels(context: &Arc<CudaContext>, info: &Info) -> Result<Vec<CudaFunction>> {
     let load = |module: &kernels::Module| {
         let image = match info.is_simulated {
-            // The simulator has the kernels inside and looks at no image.
+            // The simulator ignores the image: the kernels are linked into it.
             true => Ptx::from_src(""),
             false => Ptx::from_binary(module.fatbin.to_vec()),
         };
@@ -228,8 +229,8 @@ fn load_kernels(context: &Arc<CudaContext>, info: &Info) -> Result<Vec<CudaFunct
     kernels::KERNELS.iter().map(find).collect()
 }
 
-/// The compute capability that all of the loaded machine code was compiled for. It can be lower than the GPU's, whose
-/// features the kernels then do without.
+/// The compute capability that all loaded kernels were compiled for. It can be lower than the GPU's: then the kernels
+/// do not use the newer features.
 fn compiled_for(functions: &[CudaFunction]) -> Result<(i32, i32)> {
     let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_PTX_VERSION;
     let versions = functions.iter().map(|function| function.get_attribute(attribute)).collect::<Result<Vec<_>, _>>();

@@ -1,10 +1,10 @@
-//! Errors of the driver as a person can read them.
+//! Error messages for result codes of the driver.
 
 use anyhow::{Error, anyhow};
 use cudarc::driver::DriverError;
 use cudarc::driver::sys::CUresult::{self, *};
 
-/// An error of the driver: what could not be done, why, and the code's name.
+/// An error message: `what` could not be done, the reason, and the name of the code.
 pub fn explain(what: &str, error: DriverError) -> Error {
     let said = error.error_string().map(|text| text.to_string_lossy().into_owned());
     let why = match (cure(error.0), said) {
@@ -19,8 +19,8 @@ pub fn explain(what: &str, error: DriverError) -> Error {
     anyhow!("{what}: {why} ({name})")
 }
 
-/// The meaning of an error that its user can do something about, and what. A library that is not the whole driver
-/// cannot explain its own errors, and of others the driver's text is too short.
+/// The reason and the cure of an error that the user can do something about. The driver's own texts are too short for
+/// that, and a stub or an incomplete driver has none.
 fn cure(code: CUresult) -> Option<&'static str> {
     Some(match code {
         CUDA_ERROR_OUT_OF_MEMORY => "its memory is full; `nvidia-smi` lists the processes that use it",

@@ -1,4 +1,4 @@
-//! A fixed sequence of launches, kept by the driver as one graph.
+//! Fixed sequences of launches, captured as CUDA graphs.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use super::errors::explain;
 use super::launching::run;
 use crate::engine::kernel::cuda::Launch;
 
-/// Launches that always run together, in order.
+/// A sequence of launches that always run together, in order.
 #[derive(Debug, Default)]
 pub struct Sequence {
     launches: Vec<Launch>,
     wants_graph: bool,
-    /// True if the launches have run before.
+    /// True after the first run.
     is_warm: bool,
     graph: Option<Graph>,
 }
@@ -25,8 +25,8 @@ impl Sequence {
         Sequence { launches, wants_graph, is_warm: false, graph: None }
     }
 
-    /// Puts all launches on the stream. The first time they go one by one, since the driver loads a kernel when it is
-    /// first used, which cannot be captured; whoever runs them again has the driver keep the sequence.
+    /// Enqueues all launches. The first time they are launched one by one, since the driver loads a kernel when it is
+    /// first used, which cannot be captured; from the second time on they are replayed as a graph.
     pub fn run(&mut self, stream: &Arc<CudaStream>, functions: &[CudaFunction]) -> Result<()> {
         if !self.is_warm || !self.wants_graph || self.launches.is_empty() {
             self.is_warm = true;
@@ -47,7 +47,7 @@ impl Sequence {
         let cannot = |error| explain("cannot capture the CUDA graph", error);
         stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).map_err(cannot)?;
         let launched = self.launch(stream, functions);
-        // Ended in any case: a stream that is left capturing can do nothing else.
+        // Also after a failed launch: a stream that is left in capture mode cannot be used otherwise.
         let graph = stream.end_capture(CUgraphInstantiate_flags(0));
         launched?;
         let graph = graph.map_err(cannot)?.context("the CUDA graph was captured empty")?;
@@ -55,6 +55,7 @@ impl Sequence {
     }
 }
 
+/// A captured graph that may move to another thread.
 struct Graph(CudaGraph);
 
 // SAFETY: the driver lets any thread use a graph, one at a time; `Sequence::run` borrows it mutably.

@@ -1,4 +1,4 @@
-//! The one call that puts a launch on a stream.
+//! Launching a kernel: the call of the driver that enqueues a launch.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -13,14 +13,15 @@ use super::errors::explain;
 use crate::engine::kernel::cuda::kernels::KERNELS;
 use crate::engine::kernel::cuda::{Attribute, Launch};
 
-/// Bytes of dynamic shared memory that a block of any kernel may have; more has to be permitted, kernel by kernel.
+/// Bytes of dynamic shared memory that every kernel may use; more has to be permitted kernel by kernel.
 const PERMITTED: usize = 48 << 10;
 
-/// Permits the kernels of `launches` that use much dynamic shared memory as much as a block can have. The limit belongs
-/// to the kernel, which other programs on this GPU launch too, so it does not follow the launch.
+/// Raises the limit of dynamic shared memory of the kernels in `launches` that use more than [`PERMITTED`]. The limit
+/// is a property of the kernel, which other programs on this GPU share, so it is raised to the most that a block can
+/// have.
 ///
 /// # Errors
-/// When the GPU has less than a launch uses.
+/// When a launch uses more than the GPU has.
 pub fn permit_shared_memory(gpu: &Gpu, launches: &[Launch]) -> Result<()> {
     for launch in launches.iter().filter(|launch| launch.shared > PERMITTED) {
         let (function, name) = (&gpu.functions[launch.kernel], KERNELS[launch.kernel].name);
@@ -39,7 +40,7 @@ pub fn permit_shared_memory(gpu: &Gpu, launches: &[Launch]) -> Result<()> {
     Ok(())
 }
 
-/// Puts one launch on the stream.
+/// Enqueues one launch.
 ///
 /// # Errors
 /// When the driver refuses it.
@@ -67,8 +68,8 @@ pub fn run(stream: &Arc<CudaStream>, functions: &[CudaFunction], launch: &Launch
     stream.context().bind_to_thread().map_err(cannot)?;
     // SAFETY: the argument has the layout of the kernel's declaration, from which the code that packed it was
     // generated, and its length was checked; the driver copies it during the call. Its pointers are spans of declared
-    // tensors in live memory of this device, and its sizes come from the same tensors' shapes. That a kernel stays
-    // inside them is what the simulator's checker and compute-sanitizer watch in the tests.
+    // tensors in live memory of this device, and its sizes come from the same tensors' shapes. That kernels stay inside
+    // them is checked in the tests, by the simulator and by compute-sanitizer.
     let launched = unsafe {
         let function = functions[launch.kernel].cu_function();
         sys::cuLaunchKernelEx(&config, function, arguments.as_mut_ptr(), ptr::null_mut())

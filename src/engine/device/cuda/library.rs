@@ -1,8 +1,7 @@
-//! The driver's library: where it is, whether it can be loaded, and whether it has every function that the program
-//! calls.
+//! The library of the NVIDIA driver: loading it, and checking that it has every function that is called.
 //!
-//! cudarc looks each function up when it is first called and panics where it is missing, so all of them are looked up
-//! here, before the first call.
+//! cudarc looks a function up when it is first called, and panics if it is missing. So all of them are looked up here,
+//! before the first call.
 
 use std::fs;
 
@@ -60,13 +59,13 @@ pub const FUNCTIONS: [&str; 42] = [
     "cuTensorMapEncodeTiled",
 ];
 
-/// The driver of the least version on Linux.
+/// The first driver for Linux that supports [`LEAST_VERSION`].
 const LEAST_DRIVER: &str = "525.60.13";
 
 /// Loads the library for the rest of the process.
 ///
 /// # Errors
-/// When there is none, it cannot be loaded, or it lacks a function.
+/// When there is no library, it cannot be loaded, or it lacks a function.
 pub fn load() -> Result<()> {
     // SAFETY: runs the initialisers of the library, which are NVIDIA's (or the simulator's) own, and unloads it again.
     if !unsafe { sys::is_culib_present() } {
@@ -95,7 +94,7 @@ pub fn load() -> Result<()> {
     );
 }
 
-/// A driver of a version before [`LEAST_VERSION`], with the cure.
+/// The error message for a driver of a version before [`LEAST_VERSION`].
 pub fn too_old(version: i32) -> String {
     format!(
         "the NVIDIA driver is too old: it supports CUDA {}, at least {} is needed; update the driver to {LEAST_DRIVER} \
@@ -110,7 +109,7 @@ fn has(library: &Library, function: &str) -> bool {
     unsafe { library.get::<unsafe extern "C" fn()>(function) }.is_ok()
 }
 
-/// The version of CUDA that a driver supports which may lack other functions.
+/// The version of CUDA that the driver supports; `None` if the library lacks the function that returns it.
 fn version(library: &Library) -> Option<i32> {
     if !has(library, "cuDriverGetVersion") {
         return None;
@@ -120,18 +119,17 @@ fn version(library: &Library) -> Option<i32> {
     unsafe { sys::cuDriverGetVersion(&mut version) }.result().ok().map(|()| version)
 }
 
-/// The system's reason why the library of this name cannot be loaded, which names the file; none when there is no such
-/// file.
+/// The system's error from loading the library of this name, which names the file; `None` if there is no such file.
 fn why_not_loadable(name: &str) -> Option<String> {
     // SAFETY: runs no initialisers, as the library has just failed to load.
     let error = unsafe { Library::new(name) }.err()?;
     let text = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-    // Only ELF systems name the file they mean; they search on where there is none.
+    // Only ELF systems name the file in their error; where there is none, they go on searching.
     let is_absent = text.to_lowercase().contains("no such file") && text.contains(&format!("{name}:"));
     (cfg!(target_os = "linux") && !is_absent).then_some(text)
 }
 
-/// The file of the loaded library, as Linux lists it.
+/// The file of the loaded library, from Linux's list of memory mappings.
 fn file() -> Option<String> {
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
     let mut files = maps.lines().filter_map(|line| line.find('/').map(|start| &line[start..]));

@@ -1,7 +1,7 @@
-//! The device's memory: one arena, or in checked runs an allocation of its own for every buffer.
+//! The memory of the CUDA device: one arena, or for checked runs a separate allocation for every buffer.
 //!
-//! A transient buffer of a checked run is allocated before its first use and freed after its last, so that the
-//! simulator and compute-sanitizer see a value that is read too early or too late.
+//! In a checked run a transient buffer is allocated before its first use and freed after its last, so that the
+//! simulator and compute-sanitizer find reads at the wrong time.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,12 +26,14 @@ pub enum Memory {
 }
 
 impl Memory {
+    /// One block for all buffers, at the offsets of `plan`, zeroed.
     pub fn arena(stream: &Arc<CudaStream>, buffers: &Buffers, plan: &Plan) -> Result<Memory> {
         let block = zeroed(stream, plan.total())?;
-        let places = buffers.iter().map(|(id, buffer)| (plan.offset(id), bytes_of(buffer))).collect();
-        Ok(Memory::Arena { block, buffers: places })
+        let ranges = buffers.iter().map(|(id, buffer)| (plan.offset(id), bytes_of(buffer))).collect();
+        Ok(Memory::Arena { block, buffers: ranges })
     }
 
+    /// A separate, zeroed allocation for each persistent buffer, and none yet for transient ones.
     pub fn separate(stream: &Arc<CudaStream>, buffers: &Buffers) -> Result<Memory> {
         let allocate = |(_, buffer): (BufferId, &Buffer)| match buffer.lifetime {
             Lifetime::Persistent => Ok(Some(zeroed(stream, bytes_of(buffer))?)),
@@ -48,7 +50,7 @@ impl Memory {
         }
     }
 
-    /// Gives a buffer of a checked run memory of its own, with any content. It may have some already.
+    /// Allocates a buffer of a checked run, with arbitrary values, unless it is allocated already.
     pub fn allocate(&mut self, stream: &Arc<CudaStream>, id: BufferId, bytes: usize) -> Result<()> {
         if let Memory::Separate(blocks) = self
             && blocks[id.0].is_none()
@@ -58,7 +60,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Takes the memory of a buffer of a checked run away again.
+    /// Frees a buffer of a checked run.
     pub fn free(&mut self, id: BufferId) {
         if let Memory::Separate(blocks) = self {
             blocks[id.0] = None;
@@ -70,7 +72,7 @@ impl Memory {
         self.view(tensor).device_ptr(stream).0
     }
 
-    /// The bytes of the tensor's span.
+    /// The memory of the tensor's span.
     pub fn view(&self, tensor: Tensor) -> CudaView<'_, u8> {
         let span = span(tensor);
         match self {
@@ -83,6 +85,7 @@ impl Memory {
         }
     }
 
+    /// The memory of the tensor's span, to be written.
     pub fn view_mut(&mut self, tensor: Tensor) -> CudaViewMut<'_, u8> {
         let span = span(tensor);
         match self {
@@ -98,10 +101,12 @@ impl Memory {
     }
 }
 
+/// Bytes of a buffer on the device.
 pub fn bytes_of(buffer: &Buffer) -> usize {
     buffer.count() * buffer.dtype.bytes()
 }
 
+/// The span of a tensor in its buffer, in bytes.
 fn span(tensor: Tensor) -> Range<usize> {
     let (span, element) = (tensor.span(), tensor.dtype.bytes());
     span.start * element..span.end * element
@@ -113,11 +118,13 @@ fn zeroed(stream: &Arc<CudaStream>, bytes: usize) -> Result<CudaSlice<u8>> {
     Ok(block)
 }
 
+/// Allocates memory with arbitrary values.
+///
 /// # Errors
-/// When the GPU has not that much memory, saying how much is asked for and how much is free.
+/// When the GPU has not that much memory, with the sizes of the request and of what is free.
 fn allocate(stream: &Arc<CudaStream>, bytes: usize) -> Result<CudaSlice<u8>> {
     let bytes = bytes.max(1);
-    // SAFETY: whoever allocates here writes before it is read, or zeroes all of it.
+    // SAFETY: callers zero the memory, or give it to a transient buffer, which is written before it is read.
     let block = unsafe { stream.alloc::<u8>(bytes) };
     block.map_err(|error| match error {
         DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {

@@ -1,8 +1,8 @@
 //! The CUDA device: turns a program into launches once, and replays them as one CUDA graph.
 //!
-//! The one idea: addresses never change, so neither do launches. Each step says in safe code what it launches
-//! ([`CudaStep`]); the device loads the kernels, launches them in recorded order, and has the driver keep the sequence
-//! as a graph, so that a training step costs one call.
+//! Addresses never change, so neither do launches. Each step describes its launches in safe code ([`CudaStep`]); the
+//! device loads the kernels, launches them in recorded order, and captures the sequence as a graph, so that a training
+//! step is one call of the driver.
 
 mod checked;
 mod driver;
@@ -39,18 +39,19 @@ use memory::Memory;
 use samples::Staging;
 use tensor_map::tensor_map;
 
-/// Options of executing a program on a GPU.
+/// Options of a CUDA device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CudaOptions {
-    /// Number of the GPU on this machine.
+    /// Index of the GPU on this machine.
     pub ordinal: usize,
-    /// Replay each execution as one CUDA graph, or launch its kernels one by one.
+    /// True if each execution is replayed as one CUDA graph, false if its kernels are launched one by one.
     pub graph: bool,
-    /// The implementation of every step that has one of this name and can run it; for tests and measurements.
+    /// The name of the implementation to use for every step that has one of this name and can run it. For tests and
+    /// measurements.
     pub forced: Option<&'static str>,
 }
 
-/// The implementation of a step, and its scratch memory.
+/// The chosen implementation of a step, and its scratch memory.
 #[derive(Clone, Copy, Debug)]
 struct Chosen {
     implementation: &'static str,
@@ -62,18 +63,19 @@ struct Chosen {
 pub struct Cuda {
     program: Program,
     dependencies: Dependencies,
-    /// By step.
+    /// The implementation of each step.
     chosen: Vec<Chosen>,
     stream: Arc<CudaStream>,
     gpu: Arc<Gpu>,
     memory: Memory,
     control: CudaSlice<DeviceControl>,
-    /// Set by the kernel `all_finite`.
+    /// The result of the kernel `all_finite`: 1 if it has found a value that is not finite.
     not_finite: CudaSlice<i32>,
-    /// By the buffer that is filled.
+    /// Staging memory for samples, by the buffer that they are converted into.
     staging: HashMap<BufferId, Staging>,
-    /// The launches of an execution, and those on demand.
+    /// The launches of an execution.
     main: Sequence,
+    /// The launches of the on-demand steps.
     on_demand: Sequence,
 }
 
@@ -81,7 +83,7 @@ impl Cuda {
     /// Plans `program` into one arena on the GPU.
     ///
     /// # Errors
-    /// When there is no such GPU, it cannot be used, or it has not that much memory.
+    /// When the GPU does not exist, cannot be used, or has not enough memory.
     pub fn new(program: Program, control: Control, options: CudaOptions) -> Result<Cuda> {
         let cuda = Cuda::start(program, control, options, |stream, program, dependencies| {
             Memory::arena(stream, &program.buffers, &Plan::new(program, dependencies, DType::bytes))
@@ -95,7 +97,7 @@ impl Cuda {
         Ok(Cuda { main, on_demand, ..cuda })
     }
 
-    /// Gives every buffer an allocation of its own, for [`Cuda::execute_in_random_order`]. For tests.
+    /// A device with a separate allocation for each buffer, for [`Cuda::execute_in_random_order`]. For tests.
     ///
     /// # Errors
     /// As [`Cuda::new`].
@@ -120,7 +122,7 @@ impl Cuda {
             );
         }
         let stream = context.new_stream().map_err(|error| explain("cannot make a stream", error))?;
-        let dependencies = Dependencies::of(&program);
+        let dependencies = Dependencies::new(&program);
         let memory = memory(&stream, &program, &dependencies)?;
         let upload = |error| explain("cannot write to GPU memory", error);
         let control = stream.clone_htod(&[DeviceControl::from(control)]).map_err(upload)?;
@@ -141,7 +143,7 @@ impl Cuda {
         })
     }
 
-    /// The launches of step `index`, with the memory as it is now.
+    /// The launches of step `index`, with the addresses that its buffers have now.
     fn launches(&self, index: usize) -> Vec<Launch> {
         let recorded = &self.program.steps[index];
         let Chosen { implementation, workspace } = self.chosen[index];
@@ -155,8 +157,8 @@ impl Cuda {
         recorded.step.launches(implementation, &context)
     }
 
-    /// Runs every step of the main part once, in recorded order. Returns before the GPU has done so: an error may come
-    /// up only when something is read.
+    /// Starts every step of the main part once, in recorded order, without waiting for them: a kernel that fails is an
+    /// error of the next call that reads.
     ///
     /// # Errors
     /// When the driver refuses, or an earlier execution has failed.
@@ -172,7 +174,7 @@ impl Cuda {
         self.on_demand.run(&self.stream, &self.gpu.functions)
     }
 
-    /// Returns when the GPU has done everything before.
+    /// Waits until the GPU has finished everything that was started before.
     ///
     /// # Errors
     /// When a kernel has failed.
@@ -180,14 +182,14 @@ impl Cuda {
         self.done("a CUDA kernel has failed", self.stream.synchronize())
     }
 
-    /// Names of the implementations that can run step `index` here, and which of them does.
+    /// Names of the implementations that can run step `index` on this GPU, and the name of the chosen one.
     pub fn implementations(&self, index: usize) -> (Vec<&'static str>, &'static str) {
         let step = &self.program.steps[index].step;
         (step.implementations(&self.gpu.facts), self.chosen[index].implementation)
     }
 
-    /// The values of `tensor`, pixel by pixel, bf16 widened, once everything before has been done. Those of a transient
-    /// tensor may already have made room for others.
+    /// The values of `tensor` in row-major order, bf16 widened, after waiting for everything that was started before.
+    /// Those of a transient tensor are lost if its memory has been reused.
     ///
     /// # Errors
     /// When a kernel has failed.
@@ -197,7 +199,7 @@ impl Cuda {
         Ok(span.chunks(tensor.stride.max(1)).flat_map(|pixel| &pixel[..tensor.channels()]).copied().collect())
     }
 
-    /// Sets the values of `tensor`, pixel by pixel, bf16 rounded.
+    /// Sets the values of `tensor`, in row-major order, bf16 rounded.
     ///
     /// # Errors
     /// When a kernel has failed.
@@ -217,7 +219,7 @@ impl Cuda {
         self.done("cannot write to GPU memory", sent)
     }
 
-    /// True if all values of the buffer of `tensor` are finite.
+    /// True if every value of the buffer of `tensor` is finite.
     ///
     /// # Errors
     /// When a kernel has failed.
@@ -239,6 +241,8 @@ impl Cuda {
         Ok(found == [0])
     }
 
+    /// The control values: seed, step and learning rate.
+    ///
     /// # Errors
     /// When a kernel has failed.
     pub fn control(&self) -> Result<Control> {
@@ -246,6 +250,8 @@ impl Cuda {
         Ok(control[0].into())
     }
 
+    /// Sets the control values for the next execution.
+    ///
     /// # Errors
     /// When a kernel has failed.
     pub fn set_control(&mut self, control: Control) -> Result<()> {
@@ -253,12 +259,12 @@ impl Cuda {
         self.done("cannot write to GPU memory", sent)
     }
 
-    /// The program that it executes.
+    /// The executed program.
     pub fn program(&self) -> &Program {
         &self.program
     }
 
-    /// The GPU.
+    /// The properties of the GPU.
     pub fn info(&self) -> &Info {
         &self.gpu.info
     }
@@ -268,7 +274,7 @@ impl Cuda {
         self.memory.bytes()
     }
 
-    /// `outcome`, or what went wrong in it or in a call before it that could not say so.
+    /// `outcome`, or its error, or that of an earlier call that could not report one.
     fn done<T>(&self, what: &str, outcome: Result<T, cudarc::driver::DriverError>) -> Result<T> {
         let value = outcome.map_err(|error| explain(what, error))?;
         self.stream.context().check_err().map_err(|error| explain("a CUDA kernel has failed", error))?;
@@ -276,8 +282,8 @@ impl Cuda {
     }
 }
 
-/// Chooses an implementation for each step, `forced` where it can run it, and gives those that want scratch memory a
-/// buffer of its own, which is planned like any other.
+/// Chooses an implementation for each step (`forced` where the step has it and it runs), and adds a transient buffer
+/// for its scratch memory, which is planned like any other.
 fn choose(program: &mut Program, gpu: &GpuFacts, forced: Option<&str>) -> Vec<Chosen> {
     let Program { buffers, steps, .. } = program;
     let choose = |recorded: &mut RecordedStep| {
@@ -292,7 +298,7 @@ fn choose(program: &mut Program, gpu: &GpuFacts, forced: Option<&str>) -> Vec<Ch
     steps.iter_mut().map(choose).collect()
 }
 
-/// Elements as they lie on the device, which counts its bytes as this machine does, and back.
+/// The values of elements from the device, whose byte order is that of this machine.
 fn to_f32(dtype: DType, bytes: &[u8]) -> Vec<f32> {
     match dtype {
         DType::F32 => bytes.chunks_exact(4).map(|x| f32::from_ne_bytes([x[0], x[1], x[2], x[3]])).collect(),
@@ -300,6 +306,7 @@ fn to_f32(dtype: DType, bytes: &[u8]) -> Vec<f32> {
     }
 }
 
+/// The bytes of elements for the device; bf16 rounded to nearest.
 fn to_bytes(dtype: DType, values: &[f32]) -> Vec<u8> {
     match dtype {
         DType::F32 => values.iter().flat_map(|value| value.to_ne_bytes()).collect(),

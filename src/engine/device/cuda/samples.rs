@@ -1,4 +1,4 @@
-//! 16-bit samples on their way in: they go over the bus, and a kernel mirrors them and turns them into floats.
+//! Upload of 16-bit samples, which a kernel mirrors and converts to floats: half the bytes of floats on the bus.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::engine::kernel::cuda::{Ptr, PtrMut};
 use crate::engine::samples::Samples;
 use crate::engine::tensor::{DType, Tensor};
 
-/// Memory for the samples of one tensor.
+/// Device memory for the samples of one tensor.
 #[derive(Debug)]
 pub struct Staging {
     samples: CudaSlice<u16>,
@@ -21,7 +21,7 @@ pub struct Staging {
 }
 
 impl Cuda {
-    /// Fills `tensor` with `samples`: the floats of [`Samples::normalize`], to the bit.
+    /// Sets `tensor` to `samples`: the floats of [`Samples::normalize`], to the bit.
     ///
     /// # Errors
     /// When the driver refuses, or an earlier kernel has failed.
@@ -48,10 +48,10 @@ impl Cuda {
     }
 }
 
-/// Copies `values` to `place`, or to new memory when it has another size.
-fn upload<T: DeviceRepr>(stream: &Arc<CudaStream>, place: Option<CudaSlice<T>>, values: &[T]) -> Result<CudaSlice<T>> {
-    let sent = match place.filter(|place| place.len() == values.len()) {
-        Some(mut place) => stream.memcpy_htod(values, &mut place).map(|()| place),
+/// Copies `values` to `memory` if that has their size, else to new memory, and returns it.
+fn upload<T: DeviceRepr>(stream: &Arc<CudaStream>, memory: Option<CudaSlice<T>>, values: &[T]) -> Result<CudaSlice<T>> {
+    let sent = match memory.filter(|memory| memory.len() == values.len()) {
+        Some(mut memory) => stream.memcpy_htod(values, &mut memory).map(|()| memory),
         None => stream.clone_htod(values),
     };
     sent.map_err(|error| explain("cannot write pictures to GPU memory", error))

@@ -1,15 +1,16 @@
-//! Tensor maps, which tell the tensor memory accelerator where a tensor lies.
+//! Tensor maps, the descriptors by which the tensor memory accelerator (TMA) of Hopper GPUs addresses tensors.
 
 use cudarc::driver::sys;
 
 use crate::engine::kernel::cuda::TensorMap;
 use crate::engine::tensor::{DType, Tensor};
 
-/// A map of `tensor`, whose first element is at `address`, as the matrix `[pixels, channels]`, in boxes of `[pixels,
-/// channels]`.
+/// The tensor map of `tensor`, whose first element is at `address`, as the matrix `[pixels, channels]`, with boxes of
+/// `[pixels, channels]`.
 ///
 /// # Panics
-/// When the driver refuses it: an implementation that uses maps says in its condition which tensors have one.
+/// If the driver refuses it. An implementation that uses a tensor map has a condition for the tensors that can have
+/// one.
 pub fn tensor_map(tensor: Tensor, address: u64, [box_pixels, box_channels]: [usize; 2]) -> TensorMap {
     let element = match tensor.dtype {
         DType::F32 => sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_FLOAT32,

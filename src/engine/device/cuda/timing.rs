@@ -1,4 +1,4 @@
-//! The time of every step, from events that the GPU stamps between them.
+//! Timing of steps, by CUDA events between them.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use super::errors::explain;
 use super::launching::{permit_shared_memory, run};
 
 impl Cuda {
-    /// Runs every step of the main part once, in recorded order and launched one by one, and gives the time that each
-    /// took. For measurements.
+    /// Runs every step of the main part once, in recorded order and launched one by one, and returns the time of each.
+    /// For measurements.
     ///
     /// # Errors
     /// As [`Cuda::execute`].

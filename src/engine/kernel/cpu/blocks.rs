@@ -1,4 +1,4 @@
-//! Parallel work on channel blocks: each task owns a few channels of one image in every tensor that it writes.
+//! Parallelism over blocks of channels: each task owns a few channels of one image in every tensor that it writes.
 
 use std::marker::PhantomData;
 
@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::ViewMut;
 
-/// Channels of one task: two cache lines of f32.
+/// Channels of a block: two cache lines of f32.
 pub(crate) const BLOCK: usize = 32;
 
 /// The channels `first..first + count` of one image.
@@ -17,7 +17,7 @@ pub(crate) struct Block {
     pub count: usize,
 }
 
-/// A block of one tensor, for writing.
+/// A block of one tensor, to be written.
 pub(crate) struct BlockMut<'a, T> {
     /// First channel of the block at the image's first pixel.
     start: *mut T,
@@ -38,7 +38,7 @@ impl<T> BlockMut<'_, T> {
     }
 }
 
-/// A pointer that tasks on several threads may copy.
+/// A pointer that tasks on several threads share.
 struct Shared<T>(*mut T);
 
 // SAFETY: the tasks of `for_each_block` follow it to disjoint elements only.

@@ -8,13 +8,13 @@ use super::{Element, Real};
 use crate::engine::access::{Access, Control};
 use crate::engine::tensor::{BufferId, DType, Shape, Tensor};
 
-/// Hands a step its tensors. Every tensor is checked against the step's declared accesses, and one that is written is
-/// handed out once, so that no two slices can alias where one of them is written.
+/// The tensors of a step as slices. Each is checked against the step's declared accesses, and one that is written is
+/// handed out once, so that a mutable slice never aliases another.
 pub struct Context<'a, T> {
     accesses: &'a [Access],
-    /// Start of the buffer of each access, and its bytes.
+    /// For each access, the start of its buffer and the buffer's bytes.
     starts: [Option<(NonNull<u8>, usize)>; MAX_ACCESSES],
-    /// One bit for every access whose tensor is out for writing, and one for the workspace.
+    /// One bit for every access whose tensor has been handed out for writing, and one for the workspace.
     handed: Cell<u32>,
     workspace: (NonNull<T>, usize),
     control: &'a Cell<Control>,
@@ -25,10 +25,10 @@ const MAX_ACCESSES: usize = 9;
 const WORKSPACE: usize = MAX_ACCESSES;
 
 impl<'a, T: Real> Context<'a, T> {
-    /// `memory` gives the start of a buffer and its bytes.
+    /// The context of a step with these accesses; `memory` gives the start of a buffer and its bytes.
     ///
     /// # Safety
-    /// The memory that `memory` gives stays valid and is nobody else's for `'a`, and `accesses` are those of a
+    /// The memory that `memory` gives is valid and unaliased for `'a`, and `accesses` are those of a
     /// [`RecordedStep`](crate::engine::program::RecordedStep), which has checked that they do not overlap where one
     /// writes.
     pub(in crate::engine) unsafe fn new(
@@ -53,12 +53,12 @@ impl<'a, T: Real> Context<'a, T> {
         }
     }
 
-    /// A tensor of f32 that the step declared as [`Access::Read`].
+    /// A tensor of f32, declared as [`Access::Read`].
     pub fn read(&self, tensor: Tensor) -> View<'_, T> {
         self.view(DType::F32, tensor)
     }
 
-    /// As [`Context::read`], of bf16.
+    /// A tensor of bf16, declared as [`Access::Read`].
     pub fn read_bf16(&self, tensor: Tensor) -> View<'_, T::Bf16> {
         self.view(DType::Bf16, tensor)
     }
@@ -66,17 +66,17 @@ impl<'a, T: Real> Context<'a, T> {
     fn view<E: Element>(&self, dtype: DType, tensor: Tensor) -> View<'_, E> {
         let start = self.start::<E>(dtype, Access::Read(tensor));
         // SAFETY: `start` has checked the span against the buffer. A step's written spans are disjoint from all its
-        // other spans (checked when it was recorded), so nobody writes here while the step runs.
+        // other spans (checked when it was recorded), so it is not written while the step runs.
         let data = unsafe { std::slice::from_raw_parts(start.as_ptr(), tensor.span().len()) };
         View { data, shape: tensor.shape, stride: tensor.stride }
     }
 
-    /// A tensor of f32 that the step declared as [`Access::Write`] or [`Access::Update`]; once.
+    /// A tensor of f32, declared as [`Access::Write`] or [`Access::Update`]; handed out once.
     pub fn write(&self, access: Access) -> ViewMut<'_, T> {
         self.view_mut(DType::F32, access)
     }
 
-    /// As [`Context::write`], of bf16.
+    /// A tensor of bf16, declared as [`Access::Write`] or [`Access::Update`]; handed out once.
     pub fn write_bf16(&self, access: Access) -> ViewMut<'_, T::Bf16> {
         self.view_mut(DType::Bf16, access)
     }
@@ -90,28 +90,30 @@ impl<'a, T: Real> Context<'a, T> {
         ViewMut { data, shape: tensor.shape, stride: tensor.stride }
     }
 
-    /// The first element of the tensor of `access`, which is of `dtype`: a number format that the CPU keeps as `E`.
+    /// The address of the first element of the tensor of `access`. The tensor is of `dtype`, which the CPU keeps as
+    /// `E`.
     fn start<E: Element>(&self, dtype: DType, access: Access) -> NonNull<E> {
-        let place = self.accesses.iter().position(|a| *a == access);
-        let place = place.unwrap_or_else(|| panic!("a step uses {access:?} without having declared it"));
+        let index = self.accesses.iter().position(|a| *a == access);
+        let index = index.unwrap_or_else(|| panic!("a step uses {access:?} without having declared it"));
         if access.writes() {
-            self.hand_out(place);
+            self.hand_out(index);
         }
         let tensor = access.tensor().expect("an access that hands out memory has a tensor");
         assert!(tensor.dtype == dtype, "a step uses {tensor:?} as {dtype:?}");
-        let (start, bytes) = self.starts[place].expect("set for every access with a tensor");
+        let (start, bytes) = self.starts[index].expect("set for every access with a tensor");
         assert!(tensor.span().end * size_of::<E>() <= bytes, "{tensor:?} ends outside of its buffer");
         // SAFETY: the line above.
         unsafe { start.cast::<E>().add(tensor.offset) }
     }
 
-    fn hand_out(&self, place: usize) {
-        let bit = 1 << place;
+    /// Marks access `index` as handed out.
+    fn hand_out(&self, index: usize) {
+        let bit = 1 << index;
         assert!(self.handed.get() & bit == 0, "a step may take what it writes once");
         self.handed.set(self.handed.get() | bit);
     }
 
-    /// Scratch memory of `count` elements with any content; once. The step asks for it by
+    /// Scratch memory of `count` elements with arbitrary values; handed out once. The step reserves it by
     /// [`CpuKernel::workspace`](super::CpuKernel::workspace).
     #[expect(clippy::mut_from_ref, reason = "handed out once, like what is written")]
     pub fn workspace(&self, count: usize) -> &mut [T] {
@@ -122,19 +124,19 @@ impl<'a, T: Real> Context<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), count) }
     }
 
-    /// The values that change from one execution to the next.
+    /// The control values: seed, step and learning rate.
     ///
     /// # Panics
-    /// When the step has not declared that it reads or writes them.
+    /// If the step has not declared that it reads or writes them.
     pub fn control(&self) -> Control {
         assert!(self.accesses.iter().any(|a| matches!(a, Access::ReadControl | Access::WriteControl)));
         self.control.get()
     }
 
-    /// Moves them on.
+    /// Sets the control values for the next execution.
     ///
     /// # Panics
-    /// When the step has not declared that it writes them.
+    /// If the step has not declared that it writes them.
     pub fn set_control(&self, control: Control) {
         assert!(
             self.accesses.contains(&Access::WriteControl),

@@ -1,5 +1,5 @@
-//! Matrix products, by the crate `gemm`. The one door through which kernels reach it, so that packed kernels of our own
-//! can take its place.
+//! Matrix products, by the crate `gemm`. Kernels call it through this module alone, so that another implementation can
+//! replace it.
 
 use std::cell::Cell;
 
@@ -18,12 +18,12 @@ pub struct Matrix<'a, T> {
 }
 
 impl<'a, T> Matrix<'a, T> {
-    /// Rows of `columns` elements, `stride` apart.
+    /// The matrix in `data` whose rows of `columns` elements are `stride` apart.
     pub fn new(data: &'a [T], rows: usize, columns: usize, stride: usize) -> Matrix<'a, T> {
         Matrix { data, rows, columns, row_stride: stride, column_stride: 1 }
     }
 
-    /// The same elements with rows and columns exchanged.
+    /// The transposed matrix, over the same elements.
     pub fn transposed(self) -> Matrix<'a, T> {
         Matrix {
             rows: self.columns,
@@ -34,6 +34,7 @@ impl<'a, T> Matrix<'a, T> {
         }
     }
 
+    /// Index of the last element in `data`; `None` for a matrix without elements.
     fn last(&self) -> Option<usize> {
         let (rows, columns) = (self.rows.checked_sub(1)?, self.columns.checked_sub(1)?);
         Some(rows * self.row_stride + columns * self.column_stride)
@@ -44,22 +45,23 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// From how many register tiles of columns on `gemm` copies an operand whose elements lie far apart, instead of reading
-/// it in place. Its own 16 reads the weights of the deep layers, whose rows are 32 KB apart, eight times over at 8x8
-/// pixels; with 2 such a product takes half of the time, and none takes longer.
+/// Packing threshold of `gemm`, in register tiles of columns: from this many on it copies an operand whose elements lie
+/// far apart, instead of reading it in place. With its default of 16 the weights of the deep layers, whose rows are 32
+/// KB apart, are read eight times over at 8x8 pixels; with 2 such a product takes half the time, and no other takes
+/// longer.
 const PACK_FROM_TILES: usize = 2;
 
 thread_local! {
     static INSIDE_GEMM: Cell<bool> = const { Cell::new(false) };
 }
 
-/// True if this thread is inside a product right now. `gemm` allocates its packing buffers itself; the test that counts
+/// True if this thread is inside a product. `gemm` allocates its packing buffers itself; the test that counts
 /// allocations leaves those out.
 pub fn inside_gemm() -> bool {
     INSIDE_GEMM.get()
 }
 
-/// `out = a b`, or `out += a b`. Rows of `out` are `stride` apart.
+/// The matrix product `out = a b`, or `out += a b` if `accumulate`. Rows of `out` are `stride` elements apart.
 pub fn matmul<T: Real>(out: &mut [T], stride: usize, accumulate: bool, a: Matrix<'_, T>, b: Matrix<'_, T>) {
     assert_eq!(a.columns, b.rows, "the inner dimensions of a product");
     let (m, n, k) = (a.rows, b.columns, a.columns);

@@ -1,7 +1,7 @@
 //! Steps on the CPU: their tensors as slices, matrix products, and blocks of channels.
 //!
-//! The one idea: everything is generic over the number type, so that the code which trains in f32 is the code whose
-//! gradients are checked by finite differences in f64.
+//! Everything is generic over the number type, so that the code which trains in f32 is the code whose gradients are
+//! checked by finite differences in f64.
 
 mod blocks;
 mod context;
@@ -15,10 +15,10 @@ pub use real::{Element, Real};
 
 /// A step that the CPU executes.
 pub trait CpuKernel<T: Real> {
-    /// Does the step once. What it reads and writes comes from `context`, by the tensors of its accesses.
+    /// Executes the step once, on the tensors of its accesses, which `context` gives.
     fn run(&self, context: &Context<'_, T>);
 
-    /// Elements of scratch memory that [`Context::workspace`] hands to this step.
+    /// Elements of scratch memory that the step gets from [`Context::workspace`].
     fn workspace(&self) -> usize {
         0
     }

@@ -8,19 +8,19 @@ use num_traits::{Float, NumAssign};
 
 use crate::engine::tensor::DType;
 
-/// The number type of arithmetic and of f32 buffers: f32, which trains, or f64, which checks gradients.
+/// The compute type, which is also the storage type of f32 buffers: f32 to train, f64 to check gradients.
 pub trait Real: Float + NumAssign + Default + Debug + Sum + Send + Sync + Element + 'static {
-    /// The number type of bf16 buffers: bf16 where f32 trains; f64 itself, which is not rounded, where f64 is the
-    /// reference.
+    /// The storage type of bf16 buffers: bf16 with f32; with f64, the reference, f64 itself, which is not rounded.
     type Bf16: Element + Debug;
 
-    /// The nearest number of this type.
-    fn of(value: f64) -> Self;
-    /// The same number in f64.
+    /// The number of this type that is nearest to `value`.
+    fn from_f64(value: f64) -> Self;
+    /// This number as f64, exactly.
     fn widen(self) -> f64;
 
-    /// The nearest value that a bf16 buffer holds, ties to even.
+    /// The nearest value of a bf16 buffer, ties to even.
     fn to_bf16(self) -> Self::Bf16;
+    /// The value of an element of a bf16 buffer, exactly.
     fn from_bf16(value: Self::Bf16) -> Self;
 
     /// Bytes of an element of a buffer.
@@ -32,10 +32,10 @@ pub trait Real: Float + NumAssign + Default + Debug + Sum + Send + Sync + Elemen
     }
 }
 
-/// A number type of buffers.
+/// A storage type: a type of the elements of buffers.
 ///
 /// # Safety
-/// Every pattern of bits is a value, zero bits are zero, and values are aligned to at most 128 bytes.
+/// Every bit pattern is a value, zero bits are zero, and the alignment is at most 128 bytes.
 pub unsafe trait Element: Copy + Send + Sync {}
 
 // SAFETY: numbers of 8, 4 and 2 bytes.
@@ -48,7 +48,7 @@ unsafe impl Element for bf16 {}
 impl Real for f32 {
     type Bf16 = bf16;
 
-    fn of(value: f64) -> f32 {
+    fn from_f64(value: f64) -> f32 {
         value as f32
     }
 
@@ -68,7 +68,7 @@ impl Real for f32 {
 impl Real for f64 {
     type Bf16 = f64;
 
-    fn of(value: f64) -> f64 {
+    fn from_f64(value: f64) -> f64 {
         value
     }
 

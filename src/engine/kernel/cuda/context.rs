@@ -5,32 +5,32 @@ use super::pack::{Ptr, PtrMut, TensorMap};
 use crate::engine::access::Access;
 use crate::engine::tensor::{DType, Tensor};
 
-/// Hands a step the addresses of its tensors, each checked against what the step declared.
+/// The addresses of a step's tensors, each checked against the step's declared accesses.
 pub struct Context<'a> {
     pub(in crate::engine) accesses: &'a [Access],
     /// The address of a tensor's first element.
     pub(in crate::engine) address: &'a dyn Fn(Tensor) -> u64,
-    /// Makes a tensor map of boxes of so many pixels and channels.
+    /// Makes the tensor map of a tensor, with boxes of `[pixels, channels]`.
     pub(in crate::engine) tensor_map: &'a dyn Fn(Tensor, [usize; 2]) -> TensorMap,
     pub(in crate::engine) workspace: Option<Tensor>,
     pub(in crate::engine) control: u64,
 }
 
 impl Context<'_> {
-    /// A tensor that the step declared as [`Access::Read`], of elements `E`.
+    /// The address of a tensor of elements `E`, declared as [`Access::Read`].
     pub fn read<E: Element>(&self, tensor: Tensor) -> Ptr<E> {
         self.declared(Access::Read(tensor));
         Ptr::new(self.start::<E>(tensor))
     }
 
-    /// A map of a tensor that the step declared as [`Access::Read`], as the matrix `[pixels, channels]`, in boxes of as
-    /// many pixels and channels.
+    /// The tensor map of a tensor, declared as [`Access::Read`], as the matrix `[pixels, channels]`, with boxes of
+    /// `[pixels, channels]`.
     pub fn tensor_map(&self, tensor: Tensor, boxes: [usize; 2]) -> TensorMap {
         self.declared(Access::Read(tensor));
         (self.tensor_map)(tensor, boxes)
     }
 
-    /// A tensor that the step declared as [`Access::Write`] or [`Access::Update`].
+    /// The address of a tensor of elements `E`, declared as [`Access::Write`] or [`Access::Update`].
     pub fn write<E: Element>(&self, access: Access) -> PtrMut<E> {
         assert!(access.writes(), "{access:?} is not for writing");
         self.declared(access);
@@ -43,31 +43,32 @@ impl Context<'_> {
         (self.address)(tensor)
     }
 
-    /// Scratch memory, with any content, of as many bytes as
-    /// [`Implementation::workspace`](super::Implementation::workspace) asked for.
+    /// Scratch memory with arbitrary values, of as many bytes as
+    /// [`Implementation::workspace`](super::Implementation::workspace) says.
     pub fn workspace<T>(&self) -> PtrMut<T> {
         let tensor = self.workspace.expect("a step that uses scratch memory asks for it");
         PtrMut::new((self.address)(tensor))
     }
 
-    /// The control values, to read.
+    /// The address of the control values, to read.
     pub fn control(&self) -> Ptr<DeviceControl> {
         assert!(self.accesses.iter().any(|a| matches!(a, Access::ReadControl | Access::WriteControl)));
         Ptr::new(self.control)
     }
 
-    /// The control values, to move on.
+    /// The address of the control values, to write.
     pub fn control_mut(&self) -> PtrMut<DeviceControl> {
         self.declared(Access::WriteControl);
         PtrMut::new(self.control)
     }
 
+    /// Checks that the step has declared `access`.
     fn declared(&self, access: Access) {
         assert!(self.accesses.contains(&access), "a step uses {access:?} without having declared it");
     }
 }
 
-/// A type of numbers that buffers have.
+/// A storage type: a type of the elements of buffers on the device.
 pub trait Element {
     const DTYPE: DType;
 }

@@ -1,10 +1,10 @@
-//! The values that change from one execution to the next, as they lie on the device.
+//! The control values (seed, step, learning rate) as they are laid out on the device.
 
 use cudarc::driver::{DeviceRepr, ValidAsZeroBits};
 
 use crate::engine::access::Control;
 
-/// `struct Control` of `kernels/control.cuh`.
+/// The layout of `struct Control` in `kernels/control.cuh`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct DeviceControl {

@@ -1,7 +1,7 @@
-//! The kernels of `kernels/*.cu`: for each a constant that makes its [`Launch`](super::Launch)es, and the struct that
-//! it takes. Written by `build.rs` from their declarations.
+//! Bindings of the kernels in `kernels/*.cu`: for each, a constant that makes its [`Launch`](super::Launch)es, and the
+//! struct of its arguments. `build.rs` generates them from the declarations.
 //!
-//! So a launch is checked like any value, and its arguments have names:
+//! A launch is type-checked, and its arguments have names:
 //!
 //! ```
 //! use pixtape::engine::kernel::cuda::{DeviceControl, Launch, PtrMut, kernels};
@@ -47,19 +47,19 @@ use super::launch::Kernel;
 use super::pack::{Pack, Ptr, PtrMut, TensorMap};
 use half::bf16;
 
-/// A kernel as the device looks it up.
+/// A kernel, as it is declared in its source.
 #[derive(Debug)]
 pub struct Declared {
     pub name: &'static str,
     /// Index in [`MODULES`].
     pub module: usize,
-    /// Threads of a block at most.
+    /// The most threads of a block.
     pub threads: u32,
-    /// Of the struct that it takes.
+    /// Bytes of its argument struct.
     pub bytes: usize,
 }
 
-/// One kernel file.
+/// A kernel file, compiled.
 #[derive(Debug)]
 pub struct Module {
     pub name: &'static str,

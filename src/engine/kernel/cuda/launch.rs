@@ -1,37 +1,37 @@
-//! A kernel's launch as plain data: the kernel, how many blocks of which shape, its argument.
+//! A kernel's launch as plain data: kernel, grid, block, shared memory, attributes and argument.
 //!
-//! The one idea: what a step launches is computed once, in safe code, by the generated constants of [`super::kernels`];
-//! to execute a program is to go through lists of these.
+//! The launches of a step are made once, in safe code, by the generated constants of [`super::kernels`]. A device
+//! executes a program by going through lists of them.
 
 use std::marker::PhantomData;
 
 use super::kernels::KERNELS;
 use super::pack::Pack;
 
-/// One launch. Made by [`Kernel::launch`].
+/// The launch of a kernel, made by [`Kernel::launch`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Launch {
     /// Index in [`super::kernels::KERNELS`].
     pub(in crate::engine) kernel: usize,
-    /// Blocks.
+    /// Blocks of the grid.
     pub(in crate::engine) grid: Dim3,
     /// Threads of a block.
     pub(in crate::engine) block: Dim3,
     /// Bytes of dynamic shared memory of a block.
     pub(in crate::engine) shared: usize,
     pub(in crate::engine) attributes: Vec<Attribute>,
-    /// The struct that the kernel takes, as it lies in memory.
+    /// The bytes of the argument struct.
     pub(in crate::engine) argument: Vec<u8>,
 }
 
 /// An attribute of a launch, as `cuLaunchKernelEx` takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attribute {
-    /// Kernels of a lower number go first where several wait.
+    /// Scheduling priority: of several waiting kernels, those of a lower number start first.
     Priority(i32),
 }
 
-/// A kernel of the project, which takes the struct `A`.
+/// A kernel with the argument struct `A`.
 #[derive(Debug)]
 pub struct Kernel<A> {
     index: usize,
@@ -44,7 +44,7 @@ impl<A: Pack> Kernel<A> {
         Kernel { index, threads, argument: PhantomData }
     }
 
-    /// Threads of a block at most, and unless [`Launch::block`] says otherwise.
+    /// The most threads of a block, and their number unless [`Launch::block`] sets another.
     pub const fn threads(&self) -> usize {
         self.threads
     }
@@ -63,17 +63,17 @@ impl<A: Pack> Kernel<A> {
         }
     }
 
-    /// A launch of as many blocks as give each of `count` elements a thread.
+    /// A launch with a thread for each of `count` elements.
     pub fn launch_for(&self, count: usize, argument: A) -> Launch {
         self.launch(count.div_ceil(self.threads), argument)
     }
 }
 
 impl Launch {
-    /// With blocks of another shape.
+    /// The launch with blocks of another shape.
     ///
     /// # Panics
-    /// When that is more threads than the kernel was declared with.
+    /// If these are more threads than the kernel was declared with.
     #[must_use]
     pub fn block(self, block: impl Into<Dim3>) -> Launch {
         let (block, kernel) = (block.into(), &KERNELS[self.kernel]);
@@ -82,13 +82,13 @@ impl Launch {
         Launch { block, ..self }
     }
 
-    /// With `bytes` of dynamic shared memory for each block.
+    /// The launch with `bytes` of dynamic shared memory for each block.
     #[must_use]
     pub fn shared(self, bytes: usize) -> Launch {
         Launch { shared: bytes, ..self }
     }
 
-    /// With an attribute of the launch.
+    /// The launch with one more attribute.
     #[must_use]
     pub fn attribute(mut self, attribute: Attribute) -> Launch {
         self.attributes.push(attribute);
@@ -96,12 +96,12 @@ impl Launch {
     }
 }
 
-/// Blocks of a grid or threads of a block in each direction, x first.
+/// Extent of a grid in blocks, or of a block in threads: x, y, z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dim3([usize; 3]);
 
 impl Dim3 {
-    /// The three as the driver takes them.
+    /// The extent in the type of the driver.
     ///
     /// # Panics
     /// At 2^32 and above, which no buffer of fewer than 2^31 elements asks for.
@@ -122,7 +122,7 @@ impl From<[usize; 3]> for Dim3 {
     }
 }
 
-/// A size as kernels take it.
+/// A size in the type of the kernels.
 ///
 /// # Panics
 /// At 2^31 and above: the device refuses buffers of that many elements before any kernel is asked about them.

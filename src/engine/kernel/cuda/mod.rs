@@ -15,7 +15,7 @@ pub use pack::{Pack, Ptr, PtrMut, TensorMap};
 
 use crate::engine::tensor::Tensor;
 
-/// The sizes of a tensor as kernels take them.
+/// The sizes of a tensor in the struct of the kernels.
 impl From<Tensor> for kernels::Shape {
     fn from(tensor: Tensor) -> kernels::Shape {
         let [images, height, width, channels] = tensor.shape.map(int);

@@ -1,13 +1,13 @@
-//! The bytes of the struct that a kernel takes, as C++ lays it out.
+//! Packing of kernel arguments: the bytes of a struct as C++ lays it out.
 
 use std::marker::PhantomData;
 
-/// A value that a kernel can take.
+/// A value that can be a kernel argument.
 pub trait Pack {
     /// Bytes of the value in memory, the padding after its last field included.
     const BYTES: usize;
 
-    /// Writes the value to the front of `bytes`, but for its padding.
+    /// Writes the value to the front of `bytes`, and leaves its padding as it is.
     fn pack(&self, bytes: &mut [u8]);
 }
 
@@ -25,14 +25,14 @@ macro_rules! numbers {
 
 numbers!(i32, u32, u64, f32, f64);
 
-/// The address of `T`s on the device that a kernel reads.
+/// A device pointer to `T`s that a kernel reads.
 #[derive(Debug, PartialEq)]
 pub struct Ptr<T> {
     address: u64,
     element: PhantomData<fn() -> T>,
 }
 
-/// The address of `T`s on the device that a kernel writes.
+/// A device pointer to `T`s that a kernel writes.
 #[derive(Debug, PartialEq)]
 pub struct PtrMut<T> {
     address: u64,
@@ -40,7 +40,7 @@ pub struct PtrMut<T> {
 }
 
 impl<T> Ptr<T> {
-    /// The pointer to an operand that is not there.
+    /// The null pointer, for an operand that a launch does not have.
     pub const NULL: Ptr<T> = Ptr::new(0);
 
     pub(in crate::engine) const fn new(address: u64) -> Ptr<T> {
@@ -49,7 +49,7 @@ impl<T> Ptr<T> {
 }
 
 impl<T> PtrMut<T> {
-    /// The pointer to a result that is not wanted.
+    /// The null pointer, for a result that a launch does not write.
     pub const NULL: PtrMut<T> = PtrMut::new(0);
 
     pub(in crate::engine) const fn new(address: u64) -> PtrMut<T> {
@@ -61,13 +61,13 @@ impl<T> PtrMut<T> {
         PtrMut::new(self.address + (count * size_of::<T>()) as u64)
     }
 
-    /// The same address, to read.
+    /// The pointer to the same address, to read.
     pub fn as_ptr(&self) -> Ptr<T> {
         Ptr::new(self.address)
     }
 }
 
-// By hand, since a derived one would ask it of `T` too.
+// Not derived, since that would require it of `T` too.
 impl<T> Clone for Ptr<T> {
     fn clone(&self) -> Ptr<T> {
         *self

@@ -10,7 +10,7 @@ use crate::engine::simd::vectorized;
 /// Elements of one task.
 const CHUNK: usize = 1 << 16;
 
-/// The update of one step: Adam's constants and what follows from the step's number.
+/// The scalars of one Adam update, which are the same for all parameters.
 #[derive(Clone, Copy)]
 pub struct Update<T> {
     /// `learning rate / (1 - beta1^t)`.
@@ -26,21 +26,21 @@ pub struct Update<T> {
 }
 
 impl<T: Real> Update<T> {
-    /// The update of the step that `control` is at.
+    /// The update of the step in `control`.
     pub fn new(AdamOptions { beta1, beta2, epsilon }: AdamOptions, control: Control) -> Update<T> {
         let t = (control.step + 1) as f64;
         Update {
-            step_size: T::of(control.learning_rate / (1.0 - beta1.powf(t))),
-            sqrt_bias_correction2: T::of((1.0 - beta2.powf(t)).sqrt()),
-            epsilon: T::of(epsilon),
-            beta1: T::of(beta1),
-            beta2: T::of(beta2),
-            one_minus_beta1: T::of(1.0 - beta1),
-            one_minus_beta2: T::of(1.0 - beta2),
+            step_size: T::from_f64(control.learning_rate / (1.0 - beta1.powf(t))),
+            sqrt_bias_correction2: T::from_f64((1.0 - beta2.powf(t)).sqrt()),
+            epsilon: T::from_f64(epsilon),
+            beta1: T::from_f64(beta1),
+            beta2: T::from_f64(beta2),
+            one_minus_beta1: T::from_f64(1.0 - beta1),
+            one_minus_beta2: T::from_f64(1.0 - beta2),
         }
     }
 
-    /// Updates parameters and moments by their gradients.
+    /// Updates parameters and moments by the gradients. All four have one length.
     pub fn apply(&self, parameters: &mut [T], gradients: &[T], first: &mut [T], second: &mut [T]) {
         let Update { step_size, sqrt_bias_correction2, epsilon, .. } = *self;
         let Update { beta1, beta2, one_minus_beta1, one_minus_beta2, .. } = *self;

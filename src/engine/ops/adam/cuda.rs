@@ -5,7 +5,7 @@ use crate::engine::access::Access;
 use crate::engine::kernel::cuda::kernels::{ADAM_UPDATE, AdamUpdate, CONTROL_ADVANCE, ControlAdvance};
 use crate::engine::kernel::cuda::{CudaKernel, DeviceControl, Implementation, Launch, Ptr, PtrMut, int};
 
-/// Blocks of an update at most: each computes the corrections once for all of its elements.
+/// The most blocks of an update. Each computes the bias corrections once, for all of its elements.
 const MOST_BLOCKS: usize = 4096;
 
 impl CudaKernel for Adam {
@@ -16,7 +16,7 @@ impl CudaKernel for Adam {
     })];
 }
 
-/// Updates `count` parameters and their moments, in this order in `state`.
+/// The launch that updates `count` parameters. `state` is parameters, first and second moments.
 pub fn adam_launch(
     count: usize,
     options: AdamOptions,

@@ -1,4 +1,5 @@
-//! Adam (Kingma and Ba, 2015) over flat buffers, and the step that ends an execution.
+//! Adam (Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015) over flat buffers, and the step that ends a
+//! training step.
 
 mod cpu;
 mod cuda;
@@ -11,7 +12,7 @@ use crate::engine::program::Step;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
 
-/// Adam's constants, by PyTorch's names: `betas` and `eps`.
+/// Hyperparameters of Adam: PyTorch's `betas` and `eps`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamOptions {
     pub beta1: f64,
@@ -19,20 +20,24 @@ pub struct AdamOptions {
     pub epsilon: f64,
 }
 
-/// Updates `parameters` by `gradients`; `first` and `second` are the moments. All four are flat and of one length.
+/// The Adam update of `parameters` by `gradients`, with the moments `first` and `second`. All four are flat, of one
+/// length.
 ///
-/// The learning rate is [`Control::learning_rate`](crate::engine::access::Control), and the number of the update is its
-/// step + 1: a program updates each parameter once in an execution.
+/// The learning rate is [`Control::learning_rate`](crate::engine::access::Control), and the paper's t is the control's
+/// step + 1, since a program updates each parameter once in an execution.
 #[derive(Clone, Copy, Debug)]
 pub struct Adam {
     pub parameters: Tensor,
     pub gradients: Tensor,
+    /// First moments.
     pub first: Tensor,
+    /// Second moments.
     pub second: Tensor,
     pub options: AdamOptions,
 }
 
-/// Records an update; the next backward pass starts a new gradient. `moments` are the first and the second.
+/// Records an Adam update; the next backward pass overwrites the gradients. `moments` are the first and the second
+/// moment.
 pub fn adam(tape: &mut Tape, parameters: Tensor, gradients: Tensor, moments: [Tensor; 2], options: AdamOptions) {
     let [first, second] = moments;
     for tensor in [parameters, gradients, first, second] {
@@ -58,7 +63,7 @@ impl Step for Adam {
     }
 }
 
-/// Ends an execution: the next one is the next step.
+/// The end of a training step: increments the step of the control values.
 #[derive(Debug)]
 struct Advance;
 

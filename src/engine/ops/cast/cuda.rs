@@ -6,14 +6,15 @@ use crate::engine::kernel::cuda::kernels::{
 };
 use crate::engine::kernel::cuda::{Attribute, CudaKernel, Implementation, int};
 
-/// Pixels and channels of the box that a block brings to shared memory, and the bytes of box and mbarrier.
+/// Pixels and channels of the box that a block loads to shared memory.
 const BOX: [usize; 2] = [256, 128];
+/// Bytes of shared memory: the box and an mbarrier.
 const SHARED: usize = BOX[0] * BOX[1] * 2 + 8;
 
 impl CudaKernel for Cast {
     const IMPLEMENTATIONS: &'static [Implementation<Cast>] = &[
-        // By the tensor memory accelerator of Hopper. Its speed has not been measured, so it is never preferred: it
-        // holds tensor maps, dynamic shared memory and launch attributes to a kernel that uses them.
+        // Loads by the tensor memory accelerator (TMA) of Hopper GPUs. Its speed has not been measured, so it is never
+        // preferred: it is a test of tensor maps, dynamic shared memory and launch attributes.
         Implementation {
             name: "tma",
             runs: |cast, gpu| {

@@ -1,4 +1,4 @@
-//! Casts between number formats. No network records them yet: the tests do, which hold both devices to buffers of bf16.
+//! Casts between number formats. No network uses them yet; the tests do, for buffers of bf16 on both devices.
 
 mod cpu;
 mod cuda;
@@ -8,14 +8,14 @@ use crate::engine::program::{Backward, Rule, Step};
 use crate::engine::tape::Tape;
 use crate::engine::tensor::{DType, Tensor};
 
-/// `y = x`, or `y += x`, in the number format of y; to bf16 by rounding to nearest, ties to even.
+/// The cast `y = x`, or `y += x`, to the number format of `y`: to bf16 by rounding to nearest, ties to even.
 #[derive(Debug)]
 struct Cast {
     x: Tensor,
     y: Destination,
 }
 
-/// Records `y = x`, of which one is of f32 and the other of bf16; the shapes are equal.
+/// Records the cast `y = x`. Both are `[n, h, w, c]`, one of f32 and the other of bf16.
 pub fn cast(tape: &mut Tape, x: Tensor, y: Tensor) {
     assert_eq!(x.shape, y.shape, "a cast keeps the shape");
     assert_ne!(x.dtype, y.dtype, "a cast changes the number format");
@@ -42,7 +42,7 @@ impl Step for Cast {
     }
 }
 
-/// A gradient has the number format of what it is the gradient of, so it is cast the other way.
+/// The gradient of a tensor has its number format, so the derivative is the cast in the other direction.
 impl Rule for Cast {
     fn output(&self) -> Tensor {
         self.y.tensor

@@ -1,21 +1,22 @@
-//! Convolution as a matrix product: the column matrices of its input and of its output, and back.
+//! Column matrices, by which a convolution is a matrix product: im2col and col2im, for its input and for its output.
 //!
-//! Pixel `q` of a convolution's output meets pixel `q * stride + tap * dilation - pad` of its input at each kernel tap.
-//! Its passes, and those of a transposed convolution, which goes from the output to the input, are one of four
-//! movements: gather the taps of input or output into the rows of a matrix (im2col), or sum the rows of a matrix into
-//! the pixels of either (col2im).
+//! Pixel `q` of the output meets pixel `q * stride + tap * dilation - pad` of the input at each kernel tap. Every pass
+//! of a convolution or a transposed one is a matrix product with one of four movements of data: gather the taps of the
+//! input or of the output into the rows of a matrix (im2col), or sum the rows of a matrix into the pixels of either
+//! (col2im).
 
 use rayon::prelude::*;
 
 use super::Geometry;
 use crate::engine::kernel::cpu::{Real, View, ViewMut};
 
-/// Rows of pixels handled by one task: enough work to be worth a thread.
+/// Rows of pixels of one task: enough work for a thread.
 fn rows_per_task(row_elements: usize) -> usize {
     (1_usize << 14).div_ceil(row_elements.max(1))
 }
 
-/// `columns[[n, qh, qw], [tap, c]]` = the pixel of `input` that `tap` of output pixel `q` meets, or 0.
+/// Im2col of the input: `columns[[n, qh, qw], [tap, c]]` = the pixel of `input` that `tap` of output pixel `q` meets,
+/// or 0.
 pub(super) fn gather_input<T: Real>(columns: &mut [T], input: View<'_, T>, output: [usize; 2], geometry: Geometry) {
     let [_, height, width, channels] = input.shape;
     let [kernel_rows, kernel_columns] = geometry.kernel;
@@ -39,7 +40,8 @@ pub(super) fn gather_input<T: Real>(columns: &mut [T], input: View<'_, T>, outpu
     });
 }
 
-/// `columns[[n, ph, pw], [c, tap]]` = the pixel of `output` whose `tap` meets input pixel `p`, or 0.
+/// Im2col of the output: `columns[[n, ph, pw], [c, tap]]` = the pixel of `output` whose `tap` meets input pixel `p`, or
+/// 0.
 pub(super) fn gather_output<T: Real>(columns: &mut [T], output: View<'_, T>, input: [usize; 2], geometry: Geometry) {
     let [_, height, width, channels] = output.shape;
     let row = input[1] * geometry.taps() * channels;
@@ -57,8 +59,8 @@ pub(super) fn gather_output<T: Real>(columns: &mut [T], output: View<'_, T>, inp
     });
 }
 
-/// Adds the rows of `columns[[n, qh, qw], [tap, c]]` into the pixels of `input` that they meet. `bias` and, when
-/// `accumulate`, the pixels themselves are where the sums start.
+/// Col2im of the input: adds the rows of `columns[[n, qh, qw], [tap, c]]` to the pixels of `input` that they meet. The
+/// sums start from `bias`, and if `accumulate` from the pixels' values.
 pub(super) fn sum_into_input<T: Real>(
     input: &mut ViewMut<'_, T>,
     columns: &[T],
@@ -78,7 +80,7 @@ pub(super) fn sum_into_input<T: Real>(
     });
 }
 
-/// Adds the rows of `columns[[n, ph, pw], [c, tap]]` into the pixels of `output` that they meet.
+/// Col2im of the output: adds the rows of `columns[[n, ph, pw], [c, tap]]` to the pixels of `output` that they meet.
 pub(super) fn sum_into_output<T: Real>(
     output: &mut ViewMut<'_, T>,
     columns: &[T],
@@ -104,6 +106,7 @@ pub(super) fn sum_into_output<T: Real>(
     });
 }
 
+/// Sets a pixel to the start of its sum.
 fn start_sum<T: Real>(pixel: &mut [T], bias: Option<&[T]>, accumulate: bool) {
     match bias {
         Some(bias) if accumulate => pixel.iter_mut().zip(bias).for_each(|(sum, &b)| *sum += b),

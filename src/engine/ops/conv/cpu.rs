@@ -1,8 +1,8 @@
-//! Convolutions on the CPU: a matrix product on one side of a movement between input and output.
+//! Convolutions on the CPU, as a matrix product and a column matrix of either the input or the output.
 //!
-//! Either can be the one whose taps are gathered. Gathering the input costs `output pixels * taps * input channels`,
-//! gathering the output `input pixels * taps * output channels`; the cheaper is taken. Strided layers gather the input;
-//! heads, which have few channels at the size of their input, gather the output.
+//! Gathering the input costs `output pixels * taps * input channels`, gathering the output
+//! `input pixels * taps * output channels`; the cheaper is taken. Strided layers gather the input; heads, which have
+//! few channels at the size of their input, gather the output.
 
 use std::ops::Range;
 
@@ -13,31 +13,33 @@ use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad};
 use crate::engine::kernel::cpu::{Context, CpuKernel, Matrix, Real, View, ViewMut, matmul};
 use crate::engine::tensor::Shape;
 
-/// Elements of a column matrix that are worked on at once, in whole images: 16 MB of f32.
+/// Elements of a column matrix that are in memory at once, in whole images: 16 MB of f32.
 const COLUMNS: usize = 1 << 22;
 
-/// Up to this many pixels an image, a convolution is a stream of weights. Its product is then computed with the pixels
-/// as columns: `gemm` would otherwise copy the weights into an order of its own, which costs more than using them.
+/// Pixels of an image up to which reading the weights dominates. The product is then computed with the pixels as
+/// columns: `gemm` would otherwise pack the weights, which costs more than the product.
 const FEW_PIXELS: usize = 64;
 
-/// The shapes of a convolution, or of the one that is transposed, and how one of its passes cuts its work.
+/// The shapes of a convolution, or of the one that is transposed, and the division of one of its passes into groups of
+/// images.
 #[derive(Clone, Copy)]
 pub(super) struct Shapes {
     pub input: Shape,
     pub output: Shape,
     pub geometry: Geometry,
-    /// True if the result is pixels. A head's products are so small that `gemm` sums the smallest of them in another
-    /// order: made for one image at a time, its judgement of a picture does not depend on what else is in the batch.
+    /// True if the result is pixels, not a weight gradient. The products of a head are so small that the order of
+    /// `gemm`'s sums depends on their size. They are computed for one image at a time, so that the output for a picture
+    /// does not depend on the batch that it is in.
     pub has_pixels_out: bool,
 }
 
 impl Shapes {
-    /// True if the input is the one to gather.
+    /// True if the column matrix is that of the input, false if it is that of the output: whichever is smaller.
     pub fn gathers_input(&self) -> bool {
         self.output_pixels() * self.input[3] <= self.input_pixels() * self.output[3]
     }
 
-    /// Pixels of one image.
+    /// Output pixels of one image.
     fn output_pixels(&self) -> usize {
         self.output[1] * self.output[2]
     }
@@ -55,7 +57,7 @@ impl Shapes {
         gathered * self.geometry.taps()
     }
 
-    /// Images whose columns are worked on at once.
+    /// Images of a group: those whose columns are in memory at once.
     pub fn images(&self) -> usize {
         if self.has_pixels_out && !self.gathers_input() {
             return 1;
@@ -63,17 +65,18 @@ impl Shapes {
         (COLUMNS / self.columns().max(1)).clamp(1, self.output[0].max(1))
     }
 
+    /// Elements of the column matrix of a group.
     pub fn workspace(&self) -> usize {
         self.images() * self.columns()
     }
 
-    /// Elements of a product with the pixels as columns, where one is made.
+    /// Elements of the transposed product `[k, pixels]` of a group; 0 if the product is computed with pixels as rows.
     fn transposed(&self) -> usize {
         let pixels = self.output_pixels();
         if pixels <= FEW_PIXELS && self.gathers_input() { self.images() * pixels * self.output[3] } else { 0 }
     }
 
-    /// Calls `work(first image, images)` for as many images at a time as the workspace holds.
+    /// Calls `work(first image, images)` for each group of images.
     pub fn for_each_group(self, mut work: impl FnMut(usize, usize)) {
         for first in (0..self.output[0]).step_by(self.images()) {
             work(first, self.images().min(self.output[0] - first));
@@ -100,7 +103,7 @@ impl Shapes {
     }
 }
 
-/// Pixels as the rows of a matrix.
+/// The matrix `[pixels, channels]` of a view.
 fn pixels<'a, T>(view: &View<'a, T>) -> Matrix<'a, T> {
     Matrix::new(view.data, view.pixels(), view.channels(), view.stride)
 }
@@ -151,7 +154,7 @@ impl<T: Real> CpuKernel<T> for Fprop {
     }
 }
 
-/// Writes `transposed`, `[channels, pixels]`, to the pixels of `out`, or adds it.
+/// Writes `transposed`, which is `[channels, pixels]`, to the pixels of `out`, or adds it if `accumulate`.
 fn write_transposed<T: Real>(out: &mut ViewMut<'_, T>, transposed: &[T], accumulate: bool) {
     let pixels = out.pixels();
     for p in 0..pixels {
@@ -161,7 +164,7 @@ fn write_transposed<T: Real>(out: &mut ViewMut<'_, T>, transposed: &[T], accumul
     }
 }
 
-/// Sets or raises every pixel by `bias`, for a product to add to.
+/// Sets every pixel to `bias`, or adds `bias` if `accumulate`, before a product is added.
 fn add_bias<T: Real>(out: &mut ViewMut<'_, T>, bias: &[T], accumulate: bool) {
     let (channels, stride) = (out.channels(), out.stride);
     for pixel in out.data.chunks_mut(stride) {
@@ -235,8 +238,9 @@ impl<T: Real> CpuKernel<T> for Wgrad {
     }
 }
 
-/// The rows `filters` of the weight gradient of some images, written or added to `dw`. `columns` are gathered with the
-/// first rows and kept for those after them; where it is the output that is gathered, all rows are made at once.
+/// Rows `filters` of the weight gradient `[k, (tap, c)]` of a group of images, written or added to `dw`. Columns of the
+/// input are gathered with the first rows and kept for the others; with columns of the output, all rows are computed at
+/// once.
 pub(super) fn wgrad<T: Real>(
     shapes: Shapes,
     x: View<'_, T>,
@@ -263,7 +267,8 @@ pub(super) fn wgrad<T: Real>(
     }
 }
 
-/// Pixels summed one after the other before their sum joins the others: keeps the rounding error of long sums small.
+/// Pixels of a partial sum of a bias gradient. Long sums are added up from these, which keeps their rounding error
+/// small.
 const BLOCK: usize = 256;
 
 impl<T: Real> CpuKernel<T> for BiasGrad {

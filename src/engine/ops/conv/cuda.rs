@@ -1,4 +1,4 @@
-//! Convolutions on CUDA, and the choice of their kernels.
+//! Convolutions on CUDA: the implementations of their steps, and the choice between them.
 
 use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad};
 use crate::engine::kernel::cuda::kernels::{
@@ -16,9 +16,9 @@ const TILE: [usize; 2] = [8, 32];
 
 impl CudaKernel for Fprop {
     const IMPLEMENTATIONS: &'static [Implementation<Fprop>] = &[
-        // Reads weights as lines of 32 neighbouring channels, where the plain one has each lane in another line.
-        // Preferred from where a tile's 32 channels are full on both sides; on maps of less than 8 pixels, rows of its
-        // blocks are idle. Its memory traffic is counted on the simulator, its time on a GPU not yet measured.
+        // Coalesced loads of weights: a warp reads 32 neighbouring channels, where each lane of the plain kernel reads
+        // another line. Preferred if input and output fill a tile of 32 channels. Its memory traffic has been counted
+        // on the simulator; its time on a GPU has not been measured.
         Implementation {
             name: "tiled",
             runs: |_, _| true,
@@ -106,11 +106,12 @@ impl Fprop {
     }
 }
 
-/// The instance of a kernel for 4x4 with stride 2, or the one for any geometry.
+/// The instance of a kernel for [`Geometry::HALVING`], or the one for any geometry.
 fn instance<'a, A>(geometry: Geometry, halving: &'a Kernel<A>, any: &'a Kernel<A>) -> &'a Kernel<A> {
     if geometry == Geometry::HALVING { halving } else { any }
 }
 
+/// The address of the bias, or null.
 fn bias_pointer(bias: Option<Tensor>, context: &Context<'_>) -> Ptr<f32> {
     bias.map_or(Ptr::NULL, |bias| context.read(bias))
 }

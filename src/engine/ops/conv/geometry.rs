@@ -1,6 +1,8 @@
-//! Kernel, stride, dilation and padding of a convolution: the pixels of input and output that meet.
+//! Geometry of a convolution: kernel, stride, dilation and padding, and the pixels of input and output that they
+//! connect.
 
-/// A convolution from its input to its output; a transposed one goes from the output of this one to its input.
+/// The geometry of a convolution, or of the one that is transposed. Tap t of output pixel q meets input pixel
+/// `q * stride + t * dilation - pad`, along each axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Rows and columns of the kernel.
@@ -8,15 +10,17 @@ pub struct Geometry {
     pub stride: usize,
     /// Rows or columns of the input from one tap to the next.
     pub dilation: usize,
-    /// Zeros in front of the input's first row and first column. What lies behind the last ones follows from the sizes
-    /// of input and output.
+    /// Rows and columns of zeros before the first row and column of the input. Those after the last ones follow from
+    /// the sizes of input and output.
     pub pad: [usize; 2],
 }
 
 impl Geometry {
-    /// The convolution of the encoder and of the discriminator, and in the other direction that of the decoder.
+    /// Kernel 4, stride 2, padding 1, which halves the size: the convolutions of encoder and discriminator, and
+    /// transposed those of the decoder.
     pub const HALVING: Geometry = Geometry { kernel: [4, 4], stride: 2, dilation: 1, pad: [1, 1] };
 
+    /// Taps of the kernel: rows times columns.
     pub fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]
     }

@@ -1,9 +1,10 @@
 //! Convolution and its transpose, of any kernel, stride, dilation and padding.
 //!
-//! The one idea: three steps serve both directions of both. A convolution's forward pass is [`Fprop`], its input
-//! gradient [`Dgrad`]. A transposed convolution is a convolution read backwards: its forward pass *is* a [`Dgrad`], its
-//! input gradient an [`Fprop`]. Weights are `[k, kh, kw, c]`, c channels of the convolution's input and k of its
-//! output, for both alike: the transposed one takes k channels and gives c.
+//! Three steps, named as in cuDNN, serve both. The forward pass of a convolution is [`Fprop`], its input gradient
+//! [`Dgrad`]. For a transposed convolution they are exchanged: its forward pass *is* a [`Dgrad`], its input gradient an
+//! [`Fprop`]. Throughout, `x` is the input of the convolution with c channels, and `y` its output with k channels; a
+//! transposed convolution goes from `y` to `x`, so it takes k channels and gives c. Weights of both are
+//! `[k, kh, kw, c]`.
 //!
 //! | step | serves | sums over |
 //! |---|---|---|
@@ -27,7 +28,8 @@ use crate::engine::program::{Backward, Rule, Step};
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
 
-/// `y[q, k] = bias[k] + sum over taps, c of weight[k, tap, c] * x[q * stride + tap * dilation - pad, c]`.
+/// Convolution forward: `y[q, k] = bias[k] + sum over taps, c of weight[k, tap, c] * x[q * stride + tap * dilation -
+/// pad, c]`.
 #[derive(Debug)]
 pub struct Fprop {
     pub x: Tensor,
@@ -37,7 +39,8 @@ pub struct Fprop {
     pub geometry: Geometry,
 }
 
-/// `dx[p, c] = bias[c] + sum over k and the taps at which pixel q of dy meets p of weight[k, tap, c] * dy[q, k]`.
+/// Input gradient: `dx[p, c] = bias[c] + sum over k and the taps at which pixel q of dy meets p of weight[k, tap, c] *
+/// dy[q, k]`.
 #[derive(Debug)]
 pub struct Dgrad {
     pub dy: Tensor,
@@ -47,7 +50,7 @@ pub struct Dgrad {
     pub geometry: Geometry,
 }
 
-/// `dw[k, tap, c] = sum over q of dy[q, k] * x[q * stride + tap * dilation - pad, c]`.
+/// Weight gradient: `dw[k, tap, c] = sum over q of dy[q, k] * x[q * stride + tap * dilation - pad, c]`.
 #[derive(Debug)]
 pub struct Wgrad {
     pub x: Tensor,
@@ -56,22 +59,22 @@ pub struct Wgrad {
     pub geometry: Geometry,
 }
 
-/// `bias[c] = sum over pixels p of gradient[p, c]`.
+/// Bias gradient: `bias[c] = sum over pixels p of gradient[p, c]`.
 #[derive(Debug)]
 pub struct BiasGrad {
     pub gradient: Tensor,
     pub bias: Destination,
 }
 
-/// Convolution: records `out = x * weight + bias`. `x` is `[n, h, w, c]`, `weight` `[k, kh, kw, c]`, `bias` of k
+/// Records a convolution, `out = x * weight + bias`. `x` is `[n, h, w, c]`, `weight` `[k, kh, kw, c]`, `bias` of k
 /// elements and `out` `[n, oh, ow, k]`; the sizes of `out` say how much padding there is after the last row and column.
 pub fn conv(tape: &mut Tape, x: Tensor, weight: Tensor, bias: Option<Tensor>, out: Tensor, geometry: Geometry) {
     check(x, out, weight, bias, out, geometry);
     tape.push(Fprop { x, weight, bias, y: Destination::overwrite(out), geometry });
 }
 
-/// Transposed convolution: `x` is `[n, h, w, k]`, `weight` `[k, kh, kw, c]`, `bias` of c elements, `out` `[n, oh, ow,
-/// c]`.
+/// Records a transposed convolution: `x` is `[n, h, w, k]`, `weight` `[k, kh, kw, c]`, `bias` of c elements, `out`
+/// `[n, oh, ow, c]`.
 pub fn conv_transpose(
     tape: &mut Tape,
     x: Tensor,
@@ -84,7 +87,7 @@ pub fn conv_transpose(
     tape.push(Dgrad { dy: x, weight, bias, dx: Destination::overwrite(out), geometry });
 }
 
-/// `x` and `y` are the input and the output of the convolution, or of the one that is transposed.
+/// Checks shapes. `x` and `y` are the input and the output of the convolution, or of the one that is transposed.
 fn check(x: Tensor, y: Tensor, weight: Tensor, bias: Option<Tensor>, out: Tensor, geometry: Geometry) {
     let [kernel_rows, kernel_columns] = geometry.kernel;
     assert_eq!(weight.shape, [y.channels(), kernel_rows, kernel_columns, x.channels()], "shape of a weight");
@@ -159,7 +162,7 @@ impl Step for Dgrad {
     }
 }
 
-/// Of a transposed convolution, whose input is `dy` and whose output is `dx`.
+/// The derivative of a transposed convolution, whose input is `dy` and whose output is `dx`.
 impl Rule for Dgrad {
     fn output(&self) -> Tensor {
         self.dx.tensor
@@ -178,6 +181,7 @@ impl Rule for Dgrad {
     }
 }
 
+/// Records the gradient of the bias, if there is one and its gradient is needed.
 fn push_bias_gradient(bias: Option<Tensor>, gradient: Tensor, backward: &mut dyn Backward) {
     if let Some(bias) = bias.and_then(|bias| backward.destination(bias)) {
         backward.push(BiasGrad { gradient, bias });

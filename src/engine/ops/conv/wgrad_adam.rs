@@ -1,4 +1,4 @@
-//! A convolution's weight gradient and the Adam update of the weight in one step. Only a rewrite records it
+//! The weight gradient of a convolution fused with the Adam update of the weight. Only a rewrite uses this step
 //! ([`adam_in_wgrad`](crate::engine::rewrite)).
 
 use rayon::prelude::*;
@@ -12,14 +12,13 @@ use crate::engine::ops::adam::{AdamOptions, Update, adam_launch};
 use crate::engine::program::Step;
 use crate::engine::tensor::Tensor;
 
-/// `weight`, `first` and `second`, as [`Adam`](crate::engine::ops::adam::Adam) updates them by the gradient that
-/// [`Wgrad`] computes of `x` and `dy`.
+/// The update of `weight` and its moments `first` and `second` by [`Adam`](crate::engine::ops::adam::Adam), with the
+/// gradient that [`Wgrad`] computes from `x` and `dy`.
 #[derive(Debug)]
 pub struct WgradAdam {
     pub x: Tensor,
     pub dy: Tensor,
     pub weight: Tensor,
-    /// The moments.
     pub first: Tensor,
     pub second: Tensor,
     pub geometry: Geometry,
@@ -41,15 +40,15 @@ impl Step for WgradAdam {
     }
 }
 
-/// Elements of the gradient that are computed, and then used, at once: 2 MB of f32, which stay in the cache in between.
-/// With smaller tiles the matrix product would pack its other operand too often.
+/// Elements of a tile of the gradient: 2 MB of f32, which stay in the cache between product and update. With smaller
+/// tiles the matrix product would pack its other operand too often.
 const TILE: usize = 1 << 19;
 
-/// Filters at least: the matrix product sums those of one filter in another order.
+/// The least filters of a tile: the matrix product adds in another order if there is only one.
 const LEAST: usize = 2;
 
-/// Columns of the gradient up to which it is computed at once: gemm cuts the sums of a product differently where it has
-/// at most this many rows and columns, as a last tile of a narrow gradient might.
+/// Columns of the gradient up to which it is one tile: `gemm` adds in another order in products of at most this many
+/// rows and columns, which the last tile of a narrow gradient might be.
 const NARROW: usize = 64;
 
 /// Elements of one task of the update.
@@ -66,8 +65,8 @@ impl WgradAdam {
         self.weight.count() / self.dy.channels().max(1)
     }
 
-    /// Filters, rows of the gradient `[k, (tap, c)]`, that are computed at once. A batch whose columns come in several
-    /// groups of images has its whole gradient added up before it is used.
+    /// Filters of a tile: rows of the gradient `[k, (tap, c)]`. With a batch of several groups of images the gradient
+    /// is one tile, because it has to be added up over the groups before it is used.
     fn filters_at_once(&self) -> usize {
         let shapes = self.shapes();
         let (filters, width) = (self.dy.channels(), self.width());
@@ -80,7 +79,7 @@ impl WgradAdam {
 
 impl<T: Real> CpuKernel<T> for WgradAdam {
     fn workspace(&self) -> usize {
-        // One more, where it would be left over.
+        // A tile has one filter more where that would be left over.
         self.shapes().workspace() + (self.filters_at_once() + 1).min(self.dy.channels()) * self.width()
     }
 
@@ -102,9 +101,9 @@ impl<T: Real> CpuKernel<T> for WgradAdam {
                 let columns = &mut columns[..count * shapes.columns()];
                 wgrad(shapes, x, dy, filter..filter + at_once, columns, gradient, first > 0);
             });
-            let part = filter * width..(filter + at_once) * width;
-            let weight = weight[part.clone()].par_chunks_mut(CHUNK);
-            let moments = first[part.clone()].par_chunks_mut(CHUNK).zip(second[part].par_chunks_mut(CHUNK));
+            let tile = filter * width..(filter + at_once) * width;
+            let weight = weight[tile.clone()].par_chunks_mut(CHUNK);
+            let moments = first[tile.clone()].par_chunks_mut(CHUNK).zip(second[tile].par_chunks_mut(CHUNK));
             weight.zip(moments).zip(gradient.par_chunks(CHUNK)).for_each(|((weight, (first, second)), gradient)| {
                 update.apply(weight, gradient, first, second);
             });
@@ -113,7 +112,7 @@ impl<T: Real> CpuKernel<T> for WgradAdam {
     }
 }
 
-/// The two kernels one after the other, with the gradient in scratch memory: right, and no faster.
+/// The two kernels one after the other, with the gradient in scratch memory: correct, but no faster than two steps.
 impl CudaKernel for WgradAdam {
     const IMPLEMENTATIONS: &'static [Implementation<WgradAdam>] =
         &[Implementation::plain(|step: &WgradAdam, context| {

@@ -1,5 +1,4 @@
-//! Copies between views: how given data enters a slice of a larger buffer, and how a given gradient enters a backward
-//! pass.
+//! Copies between views: of data into a slice of a larger buffer, and of a given gradient into a backward pass.
 
 mod cpu;
 mod cuda;
@@ -11,14 +10,14 @@ use crate::engine::program::{Backward, Rule, Step};
 use crate::engine::tape::{Root, Tape};
 use crate::engine::tensor::Tensor;
 
-/// `to = from`, or `to += from`.
+/// The copy `to = from`, or `to += from`.
 #[derive(Debug)]
 pub struct Copy {
     pub from: Tensor,
     pub to: Destination,
 }
 
-/// Records `to = from`; the shapes are equal.
+/// Records the copy `to = from`; both are `[n, h, w, c]`.
 pub fn copy(tape: &mut Tape, from: Tensor, to: Tensor) {
     assert_eq!(from.shape, to.shape, "a copy keeps the shape");
     tape.push(Copy { from, to: Destination::overwrite(to) });
@@ -51,19 +50,19 @@ impl Rule for Copy {
     }
 }
 
-/// A root whose gradient is given: `gradient` flows into `of`.
+/// The root of a backward pass from a given gradient: `dy` of `y`, of one shape.
 #[derive(Debug)]
 pub struct Upstream {
-    pub of: Tensor,
-    pub gradient: Tensor,
+    pub y: Tensor,
+    pub dy: Tensor,
 }
 
 impl Root for Upstream {
-    fn of(&self) -> Tensor {
-        self.of
+    fn input(&self) -> Tensor {
+        self.y
     }
 
     fn step(&self, gradient: Destination) -> Arc<dyn Step> {
-        Arc::new(Copy { from: self.gradient, to: gradient })
+        Arc::new(Copy { from: self.dy, to: gradient })
     }
 }

@@ -6,78 +6,79 @@ use super::{Criterion, LossGrad, ssim};
 use crate::engine::access::Access;
 use crate::engine::kernel::cpu::{Context, CpuKernel, Real};
 
-/// Pixels of one task. Each sums on its own and the sums are added in order, so that the value does not depend on the
-/// number of threads.
+/// Pixels of one task. The sums of the tasks are added up in order, so that the value does not depend on the number of
+/// threads.
 const PIXELS: usize = 512;
 
 impl<T: Real> CpuKernel<T> for LossGrad {
     fn workspace(&self) -> usize {
         match self.loss.criterion {
             Criterion::Ssim { target } => ssim::cpu::workspace(target),
-            _ => self.loss.of.pixels().div_ceil(PIXELS),
+            _ => self.loss.x.pixels().div_ceil(PIXELS),
         }
     }
 
     fn run(&self, context: &Context<'_, T>) {
-        let x = context.read(self.loss.of);
-        let count = self.loss.of.count();
-        let scale = T::of(self.loss.weight / count as f64);
+        let x = context.read(self.loss.x);
+        let count = self.loss.x.count();
+        let weight_per_element = T::from_f64(self.loss.weight / count as f64);
         let (sum, count) = match self.loss.criterion {
             Criterion::Mse { target } => {
-                let target = T::of(target);
-                self.sum(context, |p, c| squared(x.pixel(p)[c] - target, scale))
+                let target = T::from_f64(target);
+                self.sum(context, |p, c| squared(x.pixel(p)[c] - target, weight_per_element))
             }
             Criterion::Bce { target } => {
-                let target = T::of(target);
-                self.sum(context, |p, c| cross_entropy(x.pixel(p)[c], target, scale))
+                let target = T::from_f64(target);
+                self.sum(context, |p, c| cross_entropy(x.pixel(p)[c], target, weight_per_element))
             }
             Criterion::BceLogits { target } => {
-                let target = T::of(target);
-                self.sum(context, |p, c| cross_entropy_of_logit(x.pixel(p)[c], target, scale))
+                let target = T::from_f64(target);
+                self.sum(context, |p, c| cross_entropy_of_logit(x.pixel(p)[c], target, weight_per_element))
             }
             Criterion::L2 { target } => {
                 let target = context.read(target);
-                self.sum(context, |p, c| squared(x.pixel(p)[c] - target.pixel(p)[c], scale))
+                self.sum(context, |p, c| squared(x.pixel(p)[c] - target.pixel(p)[c], weight_per_element))
             }
             Criterion::L1 { target } => {
                 let target = context.read(target);
                 self.sum(context, |p, c| {
                     let error = x.pixel(p)[c] - target.pixel(p)[c];
                     let sign = if error == T::zero() { T::zero() } else { error.signum() };
-                    (error.abs(), sign * scale)
+                    (error.abs(), sign * weight_per_element)
                 })
             }
             Criterion::Ssim { target } => self.ssim(context, target),
         };
-        context.write(Access::Write(self.loss.value)).data[0] = T::of(sum / count as f64);
+        context.write(Access::Write(self.loss.value)).data[0] = T::from_f64(sum / count as f64);
     }
 }
 
-/// The square of `error`, and its slope times `scale`.
-fn squared<T: Real>(error: T, scale: T) -> (T, T) {
-    (error * error, T::of(2.0) * error * scale)
+/// The square of `error`, and its derivative times `weight_per_element`.
+fn squared<T: Real>(error: T, weight_per_element: T) -> (T, T) {
+    (error * error, T::from_f64(2.0) * error * weight_per_element)
 }
 
-/// The cross-entropy of probability `p`, and its slope times `scale`.
-fn cross_entropy<T: Real>(p: T, target: T, scale: T) -> (T, T) {
-    let (one, least) = (T::one(), T::of(-100.0));
-    // Unlike `max`, this keeps what is not a number.
+/// The cross-entropy of probability `p`, and its derivative times `weight_per_element`.
+fn cross_entropy<T: Real>(p: T, target: T, weight_per_element: T) -> (T, T) {
+    let (one, least) = (T::one(), T::from_f64(-100.0));
+    // Unlike `max`, this keeps NaN.
     let at_least = |x: T| if x < least { least } else { x };
     let term = (target - one) * at_least((-p).ln_1p()) - target * at_least(p.ln());
-    (term, (p - target) / ((one - p) * p).max(T::of(1e-12)) * scale)
+    (term, (p - target) / ((one - p) * p).max(T::from_f64(1e-12)) * weight_per_element)
 }
 
-/// The cross-entropy of `sigmoid(x)`, and its slope times `scale`. Nothing overflows: only `exp(-|x|)` is computed.
-fn cross_entropy_of_logit<T: Real>(x: T, target: T, scale: T) -> (T, T) {
+/// The cross-entropy of `sigmoid(x)`, and its derivative times `weight_per_element`. It cannot overflow: the only
+/// exponential is `exp(-|x|)`.
+fn cross_entropy_of_logit<T: Real>(x: T, target: T, weight_per_element: T) -> (T, T) {
     let one = T::one();
     let small = (-x.abs()).exp();
     let sigmoid = if x >= T::zero() { one / (one + small) } else { small / (one + small) };
-    (x.max(T::zero()) - x * target + small.ln_1p(), (sigmoid - target) * scale)
+    (x.max(T::zero()) - x * target + small.ln_1p(), (sigmoid - target) * weight_per_element)
 }
 
 impl LossGrad {
-    /// Sums the first result of `terms(pixel, channel)` and writes the second as the gradient. Returns the sum and the
-    /// number of its terms.
+    /// The sum over all elements of the first result of `terms(pixel, channel)`, and their number; the second result is
+    /// written as the gradient.
     fn sum<T: Real>(&self, context: &Context<'_, T>, terms: impl Fn(usize, usize) -> (T, T) + Sync) -> (f64, usize) {
         let gradient = context.write(self.gradient.access());
         let (channels, stride) = (gradient.channels(), gradient.stride);
@@ -93,6 +94,6 @@ impl LossGrad {
                 }
             }
         });
-        (sums.iter().map(|sum| sum.widen()).sum(), self.loss.of.count())
+        (sums.iter().map(|sum| sum.widen()).sum(), self.loss.x.count())
     }
 }

@@ -1,4 +1,4 @@
-//! Losses on CUDA: blocks sum runs of elements, then one block adds up the sums.
+//! Losses on CUDA: blocks sum runs of elements, then one block adds up the partial sums.
 
 use super::{Criterion, LossGrad, ssim};
 use crate::engine::access::Access;
@@ -14,14 +14,14 @@ impl CudaKernel for LossGrad {
     const IMPLEMENTATIONS: &'static [Implementation<LossGrad>] = &[Implementation::plain(LossGrad::launches)
         .with_workspace(|loss| match loss.loss.criterion {
             Criterion::Ssim { target } => ssim::cuda::workspace(target),
-            _ => loss.loss.of.count().div_ceil(RUN) * size_of::<f32>(),
+            _ => loss.loss.x.count().div_ceil(RUN) * size_of::<f32>(),
         })];
 }
 
 impl LossGrad {
     fn launches(&self, context: &Context<'_>) -> Vec<Launch> {
-        let of = self.loss.of;
-        let count = of.count();
+        let x = self.loss.x;
+        let count = x.count();
         let partial = context.workspace();
         let (kernel, target) = match self.loss.criterion {
             Criterion::Mse { target } => (&MSE_LOSS, target),
@@ -33,17 +33,17 @@ impl LossGrad {
         };
         let targets = self.loss.criterion.target();
         let sums = LossGradient {
-            x: context.read(of),
+            x: context.read(x),
             targets: targets.map_or(Ptr::NULL, |targets| context.read(targets)),
             gradient: context.write(self.gradient.access()),
             partial,
-            pixels: int(of.pixels()),
-            channels: int(of.channels()),
-            x_stride: int(of.stride),
+            pixels: int(x.pixels()),
+            channels: int(x.channels()),
+            x_stride: int(x.stride),
             targets_stride: targets.map_or(0, |targets| int(targets.stride)),
             gradient_stride: int(self.gradient.tensor.stride),
             target: target as f32,
-            scale: (self.loss.weight / count as f64) as f32,
+            weight_per_element: (self.loss.weight / count as f64) as f32,
             run: int(RUN),
             accumulate: i32::from(self.gradient.accumulates()),
         };

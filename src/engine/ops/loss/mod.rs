@@ -1,7 +1,7 @@
-//! Losses, fused with their gradients: one pass over the data computes the value and what flows back from it.
+//! Losses, fused with their gradients: one pass over the elements computes both.
 //!
-//! A loss is a [`Root`]: `tape.backward` records it, because only then is it known where its gradient goes. The value
-//! is unweighted; the gradient is that of `weight * value`.
+//! A loss is a [`Root`]: `tape.backward` records it, because the destination of its gradient is not known before. The
+//! value is unweighted; the gradient is that of `weight * value`.
 
 mod cpu;
 mod cuda;
@@ -17,23 +17,25 @@ use crate::engine::tensor::Tensor;
 /// The criterion of a loss and its target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Criterion {
-    /// Mean of `(x - target)^2`. The least-squares GAN loss (Mao et al., 2017) has target 1 for real and 0 for fake.
+    /// Mean squared error, `(x - target)^2`. The least-squares GAN loss (Mao et al., 2017) has target 1 for real and 0
+    /// for fake.
     Mse { target: f64 },
-    /// Mean of `-(target ln x + (1 - target) ln(1 - x))` for probabilities x. As in PyTorch the logarithms end at -100,
-    /// and the gradient is `(x - target) / (x (1 - x))` with a divisor of at least 1e-12.
+    /// Binary cross-entropy, `-(target ln x + (1 - target) ln(1 - x))`, of probabilities x. As in PyTorch the
+    /// logarithms end at -100, and the gradient is `(x - target) / (x (1 - x))` with a divisor of at least 1e-12.
     Bce { target: f64 },
-    /// The same for `sigmoid(x)`, computed from x without loss of precision and without limits.
+    /// Binary cross-entropy of `sigmoid(x)`, computed from the logits x, so that it neither overflows nor loses
+    /// precision.
     BceLogits { target: f64 },
-    /// Mean of `|x - target|`, whose gradient is 0 where they are equal.
+    /// Mean absolute error, `|x - target|`, with gradient 0 where they are equal.
     L1 { target: Tensor },
-    /// Mean of `(x - target)^2`.
+    /// Mean squared error, `(x - target)^2`, to a tensor.
     L2 { target: Tensor },
     /// `1 - SSIM(x, target)` of pictures in [-1, 1]: see [`ssim`].
     Ssim { target: Tensor },
 }
 
 impl Criterion {
-    /// The tensor that it compares with, if that is not a number.
+    /// The target, if it is a tensor.
     fn target(self) -> Option<Tensor> {
         match self {
             Criterion::Mse { .. } | Criterion::Bce { .. } | Criterion::BceLogits { .. } => None,
@@ -42,29 +44,31 @@ impl Criterion {
     }
 }
 
-/// The mean of `criterion` over the elements of `of`, written to `value` (one element).
+/// The mean of `criterion` over the elements of `x`, written to `value`, a tensor of one element.
 #[derive(Clone, Copy, Debug)]
 pub struct Loss {
-    pub of: Tensor,
+    pub x: Tensor,
     pub criterion: Criterion,
+    /// Factor of the gradient, but not of `value`.
     pub weight: f64,
     pub value: Tensor,
 }
 
 impl Root for Loss {
-    fn of(&self) -> Tensor {
-        self.of
+    fn input(&self) -> Tensor {
+        self.x
     }
 
     fn step(&self, gradient: Destination) -> Arc<dyn Step> {
         if let Some(target) = self.criterion.target() {
-            assert_eq!(target.shape, self.of.shape, "a loss compares tensors of one shape");
+            assert_eq!(target.shape, self.x.shape, "a loss compares tensors of one shape");
         }
         assert_eq!(self.value.count(), 1, "a loss is one number");
         Arc::new(LossGrad { loss: *self, gradient })
     }
 }
 
+/// The step of a loss: its value and its gradient.
 #[derive(Debug)]
 struct LossGrad {
     loss: Loss,
@@ -84,7 +88,7 @@ impl Step for LossGrad {
     }
 
     fn accesses(&self) -> Vec<Access> {
-        let accesses = [Access::Read(self.loss.of), Access::Write(self.loss.value), self.gradient.access()];
+        let accesses = [Access::Read(self.loss.x), Access::Write(self.loss.value), self.gradient.access()];
         accesses.into_iter().chain(self.loss.criterion.target().map(Access::Read)).collect()
     }
 }

@@ -9,13 +9,13 @@ use crate::engine::kernel::cpu::{BLOCK, Block, BlockMut, Context, CpuKernel, Rea
 use crate::engine::philox::{key, philox4x32};
 use crate::engine::simd::vectorized;
 
-/// Pixels summed one after the other before their sum joins the others: keeps the rounding error of long sums small.
+/// Pixels of a partial sum. Long sums are added up from these, which keeps their rounding error small.
 const RUN: usize = 64;
 
 /// One number for each channel of a block.
 type Lanes<T> = [T; BLOCK];
 
-/// The sums over pixels of what `add` adds for each, `N` sums for each channel at a time.
+/// `N` sums over pixels for each channel: `add(p, sums)` adds the terms of pixel `p`.
 #[inline(always)]
 fn sums<T: Real, const N: usize>(pixels: usize, mut add: impl FnMut(usize, &mut [Lanes<T>; N])) -> [Lanes<T>; N] {
     let mut total = [[T::zero(); BLOCK]; N];
@@ -41,14 +41,14 @@ struct Mask<T> {
 }
 
 impl<T: Real> Mask<T> {
-    /// Of the step that is `later` steps after that of `control`.
+    /// The mask of the step that is `later` steps after that of `control`.
     fn new(dropout: Dropout, control: Control, later: u64) -> Mask<T> {
         let step = control.step.wrapping_add(later);
         Mask {
             key: key(control.seed),
             words: [dropout.stream(), step as u32, (step >> 32) as u32],
             threshold: dropout.threshold(),
-            scale: T::of(dropout.scale()),
+            scale: T::from_f64(dropout.scale()),
         }
     }
 
@@ -69,18 +69,18 @@ impl<T: Real> Mask<T> {
     }
 }
 
-/// The masks of a step whose op drops out, by how many steps later they draw.
+/// The masks of a step with dropout, by the number of steps later that their draws belong to; `None` without dropout.
 fn masks<T: Real>(op: NormAct, context: &Context<'_, T>) -> impl Fn(u64) -> Option<Mask<T>> {
     let drawn = op.dropout.map(|dropout| (dropout, context.control()));
     move |later| drawn.map(|(dropout, control)| Mask::new(dropout, control, later))
 }
 
-/// Gain and bias of all channels, where there are some.
+/// Gain and bias of all channels; `None` without affine.
 fn read_affine<'a, T: Real>(affine: Option<Affine>, context: &'a Context<'_, T>) -> Option<[&'a [T]; 2]> {
     affine.map(|Affine { gain, bias }| [gain, bias].map(|parameter| context.read(parameter).data))
 }
 
-/// Gain and bias of a task's channels. Without any they are 1 and -0, which change no bit of any number.
+/// Gain and bias of a task's channels. Without affine they are 1 and -0, which change no bit of any number.
 fn affine_lanes<T: Real>(affine: Option<[&[T]; 2]>, task: Block) -> [Lanes<T>; 2] {
     let mut lanes = [[T::one(); BLOCK], [-T::zero(); BLOCK]];
     for (lanes, values) in lanes.iter_mut().zip(affine.iter().flatten()) {
@@ -96,9 +96,9 @@ impl<T: Real> CpuKernel<T> for Forward {
         let masks = masks(self.op, context);
         let [_, height, width, channels] = x.shape;
         let pixels = height * width;
-        let outputs = [Access::Write(self.y), Access::Write(self.statistics)].map(|access| context.write(access));
-        let slope = T::of(self.op.activation.slope());
-        for_each_block(outputs, |task, [mut y, mut statistics]| {
+        let outputs = [Access::Write(self.y), Access::Write(self.mean_rstd)].map(|access| context.write(access));
+        let slope = T::from_f64(self.op.activation.slope());
+        for_each_block(outputs, |task, [mut y, mut mean_rstd]| {
             let x = block(&x, task);
             let [gain, bias] = affine_lanes(affine, task);
             let (later, first) = self.op.drawn_at(self.op.first_image() + task.image, pixels * channels);
@@ -106,15 +106,15 @@ impl<T: Real> CpuKernel<T> for Forward {
             vectorized(
                 #[inline(always)]
                 || {
-                    let (mean, scale) =
-                        if self.op.norm { moments(&x) } else { ([T::zero(); BLOCK], [T::one(); BLOCK]) };
-                    statistics.pixel(0).copy_from_slice(&mean[..task.count]);
-                    statistics.pixel(1).copy_from_slice(&scale[..task.count]);
+                    let (mean, rstd) =
+                        if self.op.norm { mean_and_rstd(&x) } else { ([T::zero(); BLOCK], [T::one(); BLOCK]) };
+                    mean_rstd.pixel(0).copy_from_slice(&mean[..task.count]);
+                    mean_rstd.pixel(1).copy_from_slice(&rstd[..task.count]);
                     for p in 0..pixels {
                         let y = y.pixel(p);
-                        let lanes = mean.iter().zip(&scale).zip(gain.iter().zip(&bias));
-                        for ((y, &x), ((&mean, &scale), (&gain, &bias))) in y.iter_mut().zip(x.pixel(p)).zip(lanes) {
-                            let value = (x - mean) * scale * gain + bias;
+                        let lanes = mean.iter().zip(&rstd).zip(gain.iter().zip(&bias));
+                        for ((y, &x), ((&mean, &rstd), (&gain, &bias))) in y.iter_mut().zip(x.pixel(p)).zip(lanes) {
+                            let value = (x - mean) * rstd * gain + bias;
                             *y = if value > T::zero() { value } else { value * slope };
                         }
                         if let Some(mask) = &mask {
@@ -127,24 +127,25 @@ impl<T: Real> CpuKernel<T> for Forward {
     }
 }
 
-/// One image's channels of a task.
+/// The channels and the image of a task, cut out of `view`.
 fn block<'a, T: Real>(view: &View<'a, T>, task: Block) -> View<'a, T> {
     let image = view.images(task.image, 1);
     let [_, height, width, _] = view.shape;
     View { data: &image.data[task.first..], shape: [1, height, width, task.count], stride: view.stride }
 }
 
-/// Mean and 1 / standard deviation of each channel.
+/// Mean and `rstd` of each channel over the pixels of `x`. The variance is summed in a second pass over centred values:
+/// a sum of squares would cancel.
 #[inline(always)]
-fn moments<T: Real>(x: &View<'_, T>) -> (Lanes<T>, Lanes<T>) {
-    let share = T::of(1.0 / x.pixels() as f64);
+fn mean_and_rstd<T: Real>(x: &View<'_, T>) -> (Lanes<T>, Lanes<T>) {
+    let inv_n = T::from_f64(1.0 / x.pixels() as f64);
     let [mut mean] = sums(
         x.pixels(),
         #[inline(always)]
         |p, [sum]| sum.iter_mut().zip(x.pixel(p)).for_each(|(sum, &x)| *sum += x),
     );
-    mean.iter_mut().for_each(|m| *m *= share);
-    let [mut scale] = sums(
+    mean.iter_mut().for_each(|m| *m *= inv_n);
+    let [mut rstd] = sums(
         x.pixels(),
         #[inline(always)]
         |p, [sum]| {
@@ -153,128 +154,131 @@ fn moments<T: Real>(x: &View<'_, T>) -> (Lanes<T>, Lanes<T>) {
             }
         },
     );
-    scale.iter_mut().for_each(|s: &mut T| *s = T::one() / (*s * share + T::of(EPSILON)).sqrt());
-    (mean, scale)
+    rstd.iter_mut().for_each(|s: &mut T| *s = T::one() / (*s * inv_n + T::from_f64(EPSILON)).sqrt());
+    (mean, rstd)
 }
 
-/// The part of the backward pass that is computed pixel by pixel.
-struct Reached<'a, T> {
+/// The normalised values of a task's channels and the gradients behind dropout and activation, computed again from `x`
+/// and `dy` whenever a pass over the pixels needs them.
+struct Recomputed<'a, T> {
     x: View<'a, T>,
     dy: View<'a, T>,
     mean: Lanes<T>,
-    scale: Lanes<T>,
+    rstd: Lanes<T>,
     gain: Lanes<T>,
     bias: Lanes<T>,
     slope: T,
     mask: Option<Mask<T>>,
-    /// Place among the draws of the task's first element.
+    /// Index of the task's first element among the draws.
     first_element: usize,
     channels: usize,
 }
 
-impl<T: Real> Reached<'_, T> {
-    /// Sets `value` to the normalised values of a pixel, before gain and bias, and `gradient` to the gradients that
-    /// come through dropout and activation.
+impl<T: Real> Recomputed<'_, T> {
+    /// Sets `xhat` to the normalised values of pixel `p`, before gain and bias, and `g` to the gradients of
+    /// `gain * xhat + bias`: `dy` taken back through dropout and activation.
     #[inline(always)]
-    fn at(&self, p: usize, value: &mut [T], gradient: &mut [T]) {
-        gradient.copy_from_slice(self.dy.pixel(p));
+    fn at(&self, p: usize, xhat: &mut [T], g: &mut [T]) {
+        g.copy_from_slice(self.dy.pixel(p));
         if let Some(mask) = &self.mask {
-            mask.apply(gradient, self.first_element + p * self.channels);
+            mask.apply(g, self.first_element + p * self.channels);
         }
-        let lanes = self.mean.iter().zip(&self.scale).zip(self.gain.iter().zip(&self.bias));
-        for (((value, gradient), &x), ((&mean, &scale), (&gain, &bias))) in
-            value.iter_mut().zip(gradient).zip(self.x.pixel(p)).zip(lanes)
+        let lanes = self.mean.iter().zip(&self.rstd).zip(self.gain.iter().zip(&self.bias));
+        for (((xhat, g), &x), ((&mean, &rstd), (&gain, &bias))) in
+            xhat.iter_mut().zip(g).zip(self.x.pixel(p)).zip(lanes)
         {
-            *value = (x - mean) * scale;
-            let activated = *value * gain + bias > T::zero();
-            *gradient = if activated { *gradient } else { *gradient * self.slope };
+            *xhat = (x - mean) * rstd;
+            let is_positive = *xhat * gain + bias > T::zero();
+            *g = if is_positive { *g } else { *g * self.slope };
         }
     }
 }
 
 impl<T: Real> CpuKernel<T> for Gradient {
     fn run(&self, context: &Context<'_, T>) {
-        let (x, dy, statistics) = (context.read(self.x), context.read(self.dy), context.read(self.statistics));
+        let (x, dy, mean_rstd) = (context.read(self.x), context.read(self.dy), context.read(self.mean_rstd));
         let affine = read_affine(self.affine.map(|(affine, _)| affine), context);
         let masks = masks(self.op, context);
         let [_, height, width, channels] = x.shape;
         let pixels = height * width;
-        let slope = T::of(self.op.activation.slope());
+        let slope = T::from_f64(self.op.activation.slope());
         let task = |task: Block, dx: BlockMut<'_, T>, sums: Option<[BlockMut<'_, T>; 2]>| {
             let saved = |row| {
                 let mut lanes = [T::zero(); BLOCK];
-                lanes[..task.count]
-                    .copy_from_slice(&statistics.pixel(2 * task.image + row)[task.first..][..task.count]);
+                lanes[..task.count].copy_from_slice(&mean_rstd.pixel(2 * task.image + row)[task.first..][..task.count]);
                 lanes
             };
             let (later, first) = self.op.drawn_at(self.first_image + task.image, pixels * channels);
             let (mask, first_element) = (masks(later), first + task.first);
-            let (x, dy, mean, scale) = (block(&x, task), block(&dy, task), saved(0), saved(1));
+            let (x, dy, mean, rstd) = (block(&x, task), block(&dy, task), saved(0), saved(1));
             let [gain, bias] = affine_lanes(affine, task);
-            let reached = Reached { x, dy, mean, scale, gain, bias, slope, mask, first_element, channels };
+            let recomputed = Recomputed { x, dy, mean, rstd, gain, bias, slope, mask, first_element, channels };
             vectorized(
                 #[inline(always)]
-                || self.run_block(&reached, task.count, dx, sums),
+                || self.run_block(&recomputed, task.count, dx, sums),
             );
         };
         let dx = context.write(self.dx.access());
         match self.affine {
             None => for_each_block([dx], |block, [dx]| task(block, dx, None)),
             Some((_, sums)) => {
-                let [gain, bias] = [sums.gain, sums.bias].map(|sums| context.write(Access::Write(sums)));
-                for_each_block([dx, gain, bias], |block, [dx, gain, bias]| task(block, dx, Some([gain, bias])));
+                let [dgain, dbias] = [sums.dgain, sums.dbias].map(|sums| context.write(Access::Write(sums)));
+                for_each_block([dx, dgain, dbias], |block, [dx, dgain, dbias]| task(block, dx, Some([dgain, dbias])));
             }
         }
     }
 }
 
 impl Gradient {
-    /// The gradient of `count` channels of one image; `affine_sums` are the places of what it adds to those of gain and
-    /// bias.
+    /// The gradient of `count` channels of one image. `affine_sums` are its rows of [`AffineSums`], to be written.
+    ///
+    /// With the mean over the image's pixels written `mean(..)`, which is 0 without norm (Ioffe and Szegedy, "Batch
+    /// Normalization", 2015, over one image instead of a batch):
+    /// `dx = (g - mean(g) - xhat * mean(g * xhat)) * rstd * gain`.
     #[inline(always)]
     fn run_block<T: Real>(
         &self,
-        reached: &Reached<'_, T>,
+        recomputed: &Recomputed<'_, T>,
         count: usize,
         mut dx: BlockMut<'_, T>,
         affine_sums: Option<[BlockMut<'_, T>; 2]>,
     ) {
-        let pixels = reached.x.pixels();
+        let pixels = recomputed.x.pixels();
         let accumulate = self.dx.accumulates();
         let mut pixel = [[T::zero(); BLOCK]; 2];
-        let [value, gradient] = &mut pixel;
-        let (value, gradient) = (&mut value[..count], &mut gradient[..count]);
-        // Sums, then means, over the pixels: of the gradient times the value, which is the gain's gradient, and of the
-        // gradient, which is the bias's.
-        let mut along = [[T::zero(); BLOCK]; 2];
+        let [xhat, g] = &mut pixel;
+        let (xhat, g) = (&mut xhat[..count], &mut g[..count]);
+        let [mut mean_g_xhat, mut mean_g] = [[T::zero(); BLOCK]; 2];
         if self.op.norm {
-            along = sums(
+            let mut totals: [Lanes<T>; 2] = sums(
                 pixels,
                 #[inline(always)]
-                |p, [by_value, plain]| {
-                    reached.at(p, value, gradient);
-                    let sums = plain.iter_mut().zip(by_value);
-                    for ((plain, by_value), (&g, &v)) in sums.zip(gradient.iter().zip(value.iter())) {
-                        *plain += g;
-                        *by_value += g * v;
+                |p, [sum_g_xhat, sum_g]| {
+                    recomputed.at(p, xhat, g);
+                    let sums = sum_g.iter_mut().zip(sum_g_xhat);
+                    for ((sum_g, sum_g_xhat), (&g, &xhat)) in sums.zip(g.iter().zip(xhat.iter())) {
+                        *sum_g += g;
+                        *sum_g_xhat += g * xhat;
                     }
                 },
             );
-            for (mut written, sums) in affine_sums.into_iter().flatten().zip(&along) {
+            // The sums themselves are the gradients of gain and bias.
+            for (mut written, sums) in affine_sums.into_iter().flatten().zip(&totals) {
                 written.pixel(0).copy_from_slice(&sums[..count]);
             }
-            let share = T::of(1.0 / pixels as f64);
-            along.as_flattened_mut().iter_mut().for_each(|sum| *sum *= share);
+            let inv_n = T::from_f64(1.0 / pixels as f64);
+            totals.as_flattened_mut().iter_mut().for_each(|sum| *sum *= inv_n);
+            [mean_g_xhat, mean_g] = totals;
         }
-        // Of what comes to the normalised values: `gain` times the gradient.
-        let mut scale = reached.scale;
-        scale.iter_mut().zip(&reached.gain).for_each(|(scale, &gain)| *scale *= gain);
+        let mut rstd_gain = recomputed.rstd;
+        rstd_gain.iter_mut().zip(&recomputed.gain).for_each(|(rstd, &gain)| *rstd *= gain);
         for p in 0..pixels {
-            reached.at(p, value, gradient);
-            let terms = gradient.iter().zip(value.iter()).zip(along[1].iter().zip(&along[0]));
-            for (dx, (((&g, &v), (&plain, &by_value)), &scale)) in dx.pixel(p).iter_mut().zip(terms.zip(&scale)) {
-                let across = (g - plain - v * by_value) * scale;
-                *dx = if accumulate { *dx + across } else { across };
+            recomputed.at(p, xhat, g);
+            let terms = g.iter().zip(xhat.iter()).zip(mean_g.iter().zip(&mean_g_xhat));
+            let terms = terms.zip(&rstd_gain);
+            for (dx, (((&g, &xhat), (&mean_g, &mean_g_xhat)), &rstd_gain)) in dx.pixel(p).iter_mut().zip(terms) {
+                let gradient = (g - mean_g - xhat * mean_g_xhat) * rstd_gain;
+                *dx = if accumulate { *dx + gradient } else { gradient };
             }
         }
     }

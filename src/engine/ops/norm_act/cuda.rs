@@ -8,26 +8,28 @@ use crate::engine::kernel::cuda::kernels::{
 use crate::engine::kernel::cuda::{Context, CudaKernel, Dim3, Implementation, Ptr, PtrMut, int};
 use crate::engine::tensor::Tensor;
 
-/// Channels and pixels that a block looks at side by side.
+/// Channels of a block, one for each lane of a warp.
 const LANES: usize = 32;
+/// Pixels that a block works on at once, one for each of its warps.
 const ROWS: usize = NORM_ACT_FORWARD.threads() / LANES;
 
-/// Without norm the pixels of an image are shared out to as many blocks as give each row of threads this many.
+/// Pixels of each row of threads without norm: an image is divided among as many blocks as that takes.
 const PIXELS: usize = 4;
 
-/// With norm every block of an image's channels would have to sum all of its pixels, so there is one.
+/// The grid, `[images * groups of channels, blocks of pixels]`. With norm there is one block of pixels, because each
+/// would have to sum all pixels of the image.
 fn grid(x: Tensor, op: NormAct) -> Dim3 {
     let [images, height, width, channels] = x.shape;
-    let shares = if op.norm { 1 } else { (height * width).div_ceil(ROWS * PIXELS).min(65_535) };
-    [images * channels.div_ceil(LANES), shares, 1].into()
+    let blocks = if op.norm { 1 } else { (height * width).div_ceil(ROWS * PIXELS).min(65_535) };
+    [images * channels.div_ceil(LANES), blocks, 1].into()
 }
 
-/// Gain and bias, or null.
+/// The addresses of gain and bias, or null.
 fn affine_pointers(affine: Option<Affine>, context: &Context<'_>) -> [Ptr<f32>; 2] {
     affine.map_or([Ptr::NULL; 2], |Affine { gain, bias }| [gain, bias].map(|parameter| context.read(parameter)))
 }
 
-/// The draws of dropout, for images from `first_image` of its batch on.
+/// The dropout argument of the kernels, for images from `first_image` of its batch on.
 fn draw(op: NormAct, first_image: usize, context: &Context<'_>) -> DropoutDraw {
     let first_image = int(first_image);
     match op.dropout {
@@ -61,7 +63,7 @@ impl CudaKernel for Forward {
             gain,
             bias,
             y: context.write(Access::Write(step.y)),
-            statistics: context.write(Access::Write(step.statistics)),
+            mean_rstd: context.write(Access::Write(step.mean_rstd)),
             pixels: int(height * width),
             channels: int(channels),
             x_stride: int(step.x.stride),
@@ -78,18 +80,18 @@ impl CudaKernel for Gradient {
     const IMPLEMENTATIONS: &'static [Implementation<Gradient>] = &[Implementation::plain(|step, context| {
         let [_, height, width, channels] = step.x.shape;
         let [gain, bias] = affine_pointers(step.affine.map(|(affine, _)| affine), context);
-        let [gain_sums, bias_sums] = step.affine.map_or([PtrMut::NULL; 2], |(_, sums)| {
-            [sums.gain, sums.bias].map(|sums| context.write(Access::Write(sums)))
+        let [dgain, dbias] = step.affine.map_or([PtrMut::NULL; 2], |(_, sums)| {
+            [sums.dgain, sums.dbias].map(|sums| context.write(Access::Write(sums)))
         });
         let argument = NormActGradient {
             x: context.read(step.x),
             dy: context.read(step.dy),
-            statistics: context.read(step.statistics),
+            mean_rstd: context.read(step.mean_rstd),
             gain,
             bias,
             dx: context.write(step.dx.access()),
-            gain_sums,
-            bias_sums,
+            dgain,
+            dbias,
             pixels: int(height * width),
             channels: int(channels),
             x_stride: int(step.x.stride),

@@ -14,9 +14,10 @@ use crate::engine::program::{Backward, Rule, Step};
 use crate::engine::tape::Tape;
 use crate::engine::tensor::{DType, Tensor};
 
-/// Added to the variance before its root is taken: PyTorch's default.
+/// Epsilon of the norm, added to the variance before its root is taken: PyTorch's default.
 pub const EPSILON: f64 = 1e-5;
 
+/// The activation function after the norm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
     Identity,
@@ -36,7 +37,8 @@ impl Activation {
     }
 }
 
-/// Each element is zeroed with `probability`, and what is left scaled up by `1 / (1 - probability)`.
+/// Inverted dropout (Srivastava et al., 2014): each element is zeroed with `probability`, the others are multiplied by
+/// `1 / (1 - probability)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
     pub probability: f64,
@@ -44,11 +46,11 @@ pub struct Dropout {
     pub layer: u16,
     /// Number of this evaluation of the network within the step.
     pub pass: u16,
-    /// Place of the step's first image in the batch that its draws are of. A step that gathers gradients over several
-    /// small batches so draws what one large batch would have drawn.
+    /// Index of the step's first image in the batch that the draws belong to. With it, a training step that accumulates
+    /// gradients over several small batches draws what one large batch would have drawn.
     pub first_image: usize,
-    /// True if images of the batch are told apart by the step and not by their index: image i draws what image 0 would
-    /// draw i steps later. What an image draws is then the same in whatever batch it is run.
+    /// True if image i of the batch draws what image 0 would draw i steps later, instead of drawing by its index. An
+    /// image's draws then depend on the step alone, not on the batch that it is run in.
     pub by_step: bool,
 }
 
@@ -58,17 +60,18 @@ impl Dropout {
         u32::from(self.layer) | u32::from(self.pass) << 16
     }
 
-    /// A draw below this is dropped.
+    /// The threshold of the 32-bit draws: an element whose draw is below it is zeroed.
     pub(crate) fn threshold(self) -> u32 {
         (self.probability * 4_294_967_296.0).round().min(4_294_967_295.0) as u32
     }
 
-    /// The factor of elements that are left, 1 / (1 - rate).
+    /// The factor of the elements that are kept, `1 / (1 - probability)`.
     pub(crate) fn scale(self) -> f64 {
         1.0 / (1.0 - self.probability)
     }
 }
 
+/// The parts of the op that are applied, in this order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NormAct {
     pub norm: bool,
@@ -77,13 +80,13 @@ pub struct NormAct {
 }
 
 impl NormAct {
-    /// Place of the first image in the batch that dropout draws for.
+    /// Index of the first image in the batch that dropout draws for.
     fn first_image(self) -> usize {
         self.dropout.map_or(0, |dropout| dropout.first_image)
     }
 
-    /// Of image `image` of the batch that dropout draws for, `elements` an image: how many steps later it draws, and
-    /// the place of its first element among the draws.
+    /// The draws of image `image` of the batch that dropout draws for, which has `elements` elements: the number of
+    /// steps later that they belong to, and the index of the first.
     fn drawn_at(self, image: usize, elements: usize) -> (u64, usize) {
         match self.dropout {
             Some(Dropout { by_step: true, .. }) => (image as u64, 0),
@@ -92,8 +95,7 @@ impl NormAct {
     }
 }
 
-/// Gain and bias of a norm, parameters of c elements: each normalised channel is multiplied by the one, and the other
-/// is added.
+/// Gain and bias of a norm, parameters of `c` elements each: `gain * norm(x) + bias`, channel by channel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Affine {
     pub gain: Tensor,
@@ -112,36 +114,38 @@ pub fn norm_act(tape: &mut Tape, x: Tensor, y: Tensor, affine: Option<Affine>, o
         !op.norm || x.shape[1] * x.shape[2] > 1,
         "a one-pixel map cannot be instance-normalised: it would be all zeros"
     );
-    let statistics = tape.transient([x.shape[0], 1, 2, x.channels()]);
-    tape.push(Forward { x, y, statistics, affine, op });
+    let mean_rstd = tape.transient([x.shape[0], 1, 2, x.channels()]);
+    tape.push(Forward { x, y, mean_rstd, affine, op });
 }
 
-/// `statistics` is `[n, 1, 2, c]`: mean and 1 / standard deviation, 0 and 1 without norm.
+/// The forward pass. `mean_rstd` is `[n, 1, 2, c]`: the mean of each channel of each image, and
+/// `rstd = 1 / sqrt(variance + EPSILON)`; 0 and 1 without norm.
 #[derive(Debug)]
 pub struct Forward {
     x: Tensor,
     y: Tensor,
-    statistics: Tensor,
+    mean_rstd: Tensor,
     affine: Option<Affine>,
     op: NormAct,
 }
 
-/// Sums over the pixels of each image, `[n, 1, 1, c]`: what each image adds to the gradients of gain and bias.
+/// The gradients of gain and bias by image, `[n, 1, 1, c]` each: sums over the pixels of one image.
 #[derive(Clone, Copy, Debug)]
 struct AffineSums {
-    gain: Tensor,
-    bias: Tensor,
+    dgain: Tensor,
+    dbias: Tensor,
 }
 
+/// The backward pass: `dx` from `dy`, and with `affine` the sums for the gradients of gain and bias.
 #[derive(Debug)]
 pub struct Gradient {
     x: Tensor,
     dy: Tensor,
-    statistics: Tensor,
+    mean_rstd: Tensor,
     dx: Destination,
     affine: Option<(Affine, AffineSums)>,
     op: NormAct,
-    /// Place of the first image in the batch that dropout draws for.
+    /// Index of the first image in the batch that dropout draws for.
     first_image: usize,
 }
 
@@ -150,6 +154,7 @@ fn control(op: NormAct) -> Option<Access> {
     op.dropout.map(|_| Access::ReadControl)
 }
 
+/// The accesses to gain and bias.
 fn reads(affine: Option<Affine>) -> impl Iterator<Item = Access> {
     affine.into_iter().flat_map(|Affine { gain, bias }| [gain, bias].map(Access::Read))
 }
@@ -160,7 +165,7 @@ impl Step for Forward {
     }
 
     fn accesses(&self) -> Vec<Access> {
-        let tensors = [Access::Read(self.x), Access::Write(self.y), Access::Write(self.statistics)];
+        let tensors = [Access::Read(self.x), Access::Write(self.y), Access::Write(self.mean_rstd)];
         tensors.into_iter().chain(reads(self.affine)).chain(control(self.op)).collect()
     }
 
@@ -176,24 +181,25 @@ impl Rule for Forward {
 
     fn backward(&self, dy: Tensor, backward: &mut dyn Backward) {
         let x = backward.at(self.x);
-        let statistics = backward.at(self.statistics);
+        let mean_rstd = backward.at(self.mean_rstd);
         let op = self.op;
         let first_image = op.first_image() + backward.first_image();
         let dx = backward.destination(x);
         let Some(affine) = self.affine else {
             if let Some(dx) = dx {
-                backward.push(Gradient { x, dy, statistics, dx, affine: None, op, first_image });
+                backward.push(Gradient { x, dy, mean_rstd, dx, affine: None, op, first_image });
             }
             return;
         };
         let [gain, bias] = [affine.gain, affine.bias].map(|parameter| backward.destination(parameter));
-        // One step computes all, so where nobody wants the gradient of x it is written all the same, and forgotten.
+        // One step computes all three gradients: where that of x is not wanted, it goes to a transient tensor that
+        // nothing reads.
         let dx = dx.unwrap_or_else(|| Destination::overwrite(backward.transient(DType::F32, x.shape)));
-        let [of_gain, of_bias] = [(); 2].map(|()| backward.transient(DType::F32, [x.shape[0], 1, 1, x.channels()]));
-        let sums = AffineSums { gain: of_gain, bias: of_bias };
-        backward.push(Gradient { x, dy, statistics, dx, affine: Some((affine, sums)), op, first_image });
-        // The images are summed as the pixels under a convolution's bias are.
-        for (sums, parameter) in [(of_gain, gain), (of_bias, bias)] {
+        let [dgain, dbias] = [(); 2].map(|()| backward.transient(DType::F32, [x.shape[0], 1, 1, x.channels()]));
+        let sums = AffineSums { dgain, dbias };
+        backward.push(Gradient { x, dy, mean_rstd, dx, affine: Some((affine, sums)), op, first_image });
+        // The sum over images has the form of a bias gradient: one pixel for each image.
+        for (sums, parameter) in [(dgain, gain), (dbias, bias)] {
             if let Some(parameter) = parameter {
                 backward.push(BiasGrad { gradient: sums, bias: parameter });
             }
@@ -207,8 +213,8 @@ impl Step for Gradient {
     }
 
     fn accesses(&self) -> Vec<Access> {
-        let tensors = [self.x, self.dy, self.statistics].map(Access::Read).into_iter().chain([self.dx.access()]);
-        let sums = self.affine.iter().flat_map(|(_, sums)| [sums.gain, sums.bias].map(Access::Write));
+        let tensors = [self.x, self.dy, self.mean_rstd].map(Access::Read).into_iter().chain([self.dx.access()]);
+        let sums = self.affine.iter().flat_map(|(_, sums)| [sums.dgain, sums.dbias].map(Access::Write));
         tensors.chain(reads(self.affine.map(|(affine, _)| affine))).chain(sums).chain(control(self.op)).collect()
     }
 }
@@ -221,7 +227,7 @@ mod tests {
 
     #[test]
     fn by_step_an_image_draws_the_same_in_whatever_batch_it_is_run() {
-        // 15 elements an image: its draws do not begin with a whole counter when they go by place.
+        // 15 elements an image: its draws do not begin with a whole counter when images are told apart by index.
         let drawn = |images: usize, step: u64, by_step: bool| {
             let mut tape = Tape::new();
             let [x, y] = [(); 2].map(|()| tape.persistent([images, 1, 5, 3]));

@@ -16,7 +16,7 @@ impl<T: Real> CpuKernel<T> for AvgPool {
         y.data.par_chunks_mut(stride).with_min_len(PIXELS).enumerate().for_each(|(pixel, y)| {
             let (image, i, j) = (pixel / columns / rows, pixel / columns % rows, pixel % columns);
             let (i, j) = (window(i, h), window(j, w));
-            let factor = T::one() / T::of((i.len() * j.len()) as f64);
+            let factor = T::one() / T::from_f64((i.len() * j.len()) as f64);
             let y = &mut y[..channels];
             y.fill(T::zero());
             for pixel in i.flat_map(|i| j.clone().map(move |j| (image * h + i) * w + j)) {
@@ -39,7 +39,7 @@ impl<T: Real> CpuKernel<T> for AvgPoolGrad {
                 dx.fill(T::zero());
             }
             for (i, j) in i.flat_map(|i| j.clone().map(move |j| (i, j))) {
-                let factor = T::one() / T::of((window(i, h).len() * window(j, w).len()) as f64);
+                let factor = T::one() / T::from_f64((window(i, h).len() * window(j, w).len()) as f64);
                 let dy = dy.pixel((image * rows + i) * columns + j);
                 dx.iter_mut().zip(dy).for_each(|(dx, &dy)| *dx += factor * dy);
             }

@@ -5,8 +5,8 @@ use crate::engine::access::Access;
 use crate::engine::kernel::cpu::{Context, CpuKernel, Real};
 use crate::engine::tensor::Shape;
 
-/// Calls `visit(place in the folded weight, place in the weight)` for each tap of each phase, in units of input
-/// channels.
+/// Calls `visit(tap of the folded weight, tap of the weight)` for each tap of each phase. A tap is an offset in units
+/// of input channels.
 fn for_each_tap(weight: Shape, mut visit: impl FnMut(usize, usize)) {
     let [outputs, rows, columns, _] = weight;
     for (a, b) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
@@ -43,13 +43,13 @@ impl<T: Real> CpuKernel<T> for FoldGrad {
     }
 }
 
-/// Calls `visit(big pixel, small pixel, first channel of its phase)` for every pixel of the big grid `[n, h, w, c]`.
+/// Calls `visit(y pixel, x pixel, first channel of its phase in x)` for every pixel of the output y, `[n, h, w, c]`.
 fn for_each_pixel([images, height, width, channels]: Shape, mut visit: impl FnMut(usize, usize, usize)) {
     for row in 0..images * height {
         for w in 0..width {
-            // Images have an even number of rows, so half a row of all images is the row of the small grid.
-            let small = row / 2 * (width / 2) + w / 2;
-            visit(row * width + w, small, (row % 2 * 2 + w % 2) * channels);
+            // Images have an even number of rows, so half the row among all images is the row of x.
+            let x_pixel = row / 2 * (width / 2) + w / 2;
+            visit(row * width + w, x_pixel, (row % 2 * 2 + w % 2) * channels);
         }
     }
 }
@@ -58,9 +58,9 @@ impl<T: Real> CpuKernel<T> for Shuffle {
     fn run(&self, context: &Context<'_, T>) {
         let (x, bias) = (context.read(self.x), context.read(self.bias).data);
         let mut y = context.write(Access::Write(self.y));
-        for_each_pixel(y.shape, |big, small, phase| {
-            let x = &x.pixel(small)[phase..];
-            y.pixel(big).iter_mut().zip(x).zip(bias).for_each(|((y, &x), &bias)| *y = x + bias);
+        for_each_pixel(y.shape, |y_pixel, x_pixel, phase| {
+            let x = &x.pixel(x_pixel)[phase..];
+            y.pixel(y_pixel).iter_mut().zip(x).zip(bias).for_each(|((y, &x), &bias)| *y = x + bias);
         });
     }
 }
@@ -69,8 +69,8 @@ impl<T: Real> CpuKernel<T> for ShuffleGrad {
     fn run(&self, context: &Context<'_, T>) {
         let dy = context.read(self.dy);
         let mut dx = context.write(self.dx.access());
-        for_each_pixel(dy.shape, |big, small, phase| {
-            for (dx, &dy) in dx.pixel(small)[phase..].iter_mut().zip(dy.pixel(big)) {
+        for_each_pixel(dy.shape, |y_pixel, x_pixel, phase| {
+            for (dx, &dy) in dx.pixel(x_pixel)[phase..].iter_mut().zip(dy.pixel(y_pixel)) {
                 *dx = if self.dx.accumulates() { *dx + dy } else { dy };
             }
         });

@@ -1,5 +1,5 @@
 //! The generator's last layer: nearest-neighbour upsampling by 2, zero padding and a 4x4 convolution, folded into one
-//! 3x3 convolution at the small size.
+//! 3x3 convolution at the size of the input.
 //!
 //! Output pixel `2y + a` of the plain composition sums kernel rows `r` over the pixels `floor((2y + a - 2 + r) / 2)` of
 //! the input, which is row `floor((a + r) / 2)` of a 3x3 neighbourhood of `y`: rows that fall together are added up
@@ -18,27 +18,29 @@ use crate::engine::program::{Backward, Rule, Step};
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
 
+/// Geometry of the folded convolution.
 const FOLDED: Geometry = Geometry { kernel: [3, 3], stride: 1, dilation: 1, pad: [1, 1] };
 
-/// The row or column of the folded kernel that row or column `tap` of the plain one falls on, for output phase `phase`.
+/// The row or column of the folded kernel to which row or column `tap` of the plain one is added, for phase `phase`.
 fn folded(phase: usize, tap: usize) -> usize {
     (phase + tap) / 2
 }
 
-/// `folded[(a, b, o), (a + r) / 2, (b + s) / 2, i] = sum of weight[o, r, s, i]`.
+/// The fold of the weight: `folded[(a, b, o), (a + r) / 2, (b + s) / 2, i] = sum of weight[o, r, s, i]`.
 #[derive(Debug)]
 struct Fold {
     weight: Tensor,
     folded: Tensor,
 }
 
+/// The gradient of the fold.
 #[derive(Debug)]
 struct FoldGrad {
     folded: Tensor,
     weight: Destination,
 }
 
-/// `y[n, 2h + a, 2w + b, o] = x[n, h, w, (a, b, o)] + bias[o]`.
+/// The pixel shuffle (Shi et al., 2016) with a bias: `y[n, 2h + a, 2w + b, o] = x[n, h, w, (a, b, o)] + bias[o]`.
 #[derive(Debug)]
 struct Shuffle {
     x: Tensor,
@@ -46,6 +48,7 @@ struct Shuffle {
     y: Tensor,
 }
 
+/// The gradient of the pixel shuffle.
 #[derive(Debug)]
 struct ShuffleGrad {
     dy: Tensor,

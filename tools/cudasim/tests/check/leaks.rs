@@ -28,7 +28,7 @@ fn work_and_count() {
         let gpu = gpu();
         for _ in 0..3 {
             let mut out = gpu.stream.alloc_zeros::<f32>(2048).unwrap();
-            // SAFETY: nobody reads it.
+            // SAFETY: it is never read.
             let pinned = unsafe { gpu.context.alloc_pinned::<f32>(16) }.unwrap();
             let other = gpu.context.new_stream().unwrap();
             gpu.stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).unwrap();

@@ -4,7 +4,7 @@ use crate::common::{QUIET, grid, kernel_file};
 use crate::{all_settings, gpu, launch};
 use cudarc::driver::LaunchConfig;
 
-/// How each kernel is launched, and what the report says.
+/// The launch of each kernel, and a text of the report.
 const KERNELS: &[(&str, u32, u32, u32, &str)] = &[
     // kernel, blocks, threads, bytes of dynamic shared memory, a part of the report
     ("bug_missing_syncwarp", 1, 32, 0, "shared"),

@@ -66,7 +66,7 @@ fn lazy_work_is_not_done_before_somebody_waits() {
     }
 }
 
-/// Two streams without an event between them: which one is first depends on the seed, and on nothing else.
+/// Two streams without an event between them: their order depends on the seed alone.
 fn unordered(gpu: &Gpu, seed: u64) -> f32 {
     gpu.simulator.configure(Settings { schedule: Schedule::Random(seed), ..with(Async::Random) }).unwrap();
     let other = gpu.context.new_stream().unwrap();

@@ -54,7 +54,7 @@ impl Gpu {
         self.module.load_function(kernel).unwrap()
     }
 
-    /// What a synchronisation says, and what has been reported.
+    /// The result of a synchronisation, and the reports.
     pub fn synchronize(&self) -> (Result<(), DriverError>, Vec<String>) {
         (self.stream.synchronize(), self.simulator.take_reports())
     }

@@ -6,7 +6,7 @@ use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DevicePtrMut, DeviceRepr,
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
-/// What was reported, and the relative error of the result (infinite when it could not be read or is not a number).
+/// The reports, and the relative error of the result (infinite when it could not be read or is not a number).
 pub struct Outcome {
     pub reports: Vec<String>,
     pub error: f64,

@@ -10,7 +10,8 @@ enum : int {
 };
 
 template <int MUTATION>
-__device__ __forceinline__ void conv_body(const float* x, const float* w, float* y, float* sums, int H, int W, int Ci, int Co) {
+__device__ __forceinline__ void conv_body(const float* x, const float* w, float* y, float* sums, int H, int W, int Ci,
+                                          int Co) {
     STATIC_SMEM(float, patch, [PATCH * PATCH * CHANNELS]);
     STATIC_SMEM(float, weights, [OUTPUTS * 16 * CHANNELS]);
     STATIC_SMEM(float, partial, [4][8][2]);

@@ -96,9 +96,9 @@ template <int MUTATION> PTX_DEV void generic_body(const bf16* a, const bf16* b, 
     const uint32_t tiles = smem_u32(memory);
     const int tid = threadIdx.x, lane = tid & 31, warp = tid >> 5;
     for (int i = tid; i < 64 * 8; i += 128) {
-        const int row = i >> 3, chunk = i & 7, place = row * 128 + ((chunk ^ (row & 7)) << 4);
-        *reinterpret_cast<uint4*>(memory + place) = *reinterpret_cast<const uint4*>(a + row * 64 + chunk * 8);
-        *reinterpret_cast<uint4*>(memory + TILE + place) = *reinterpret_cast<const uint4*>(b + row * 64 + chunk * 8);
+        const int row = i >> 3, chunk = i & 7, offset = row * 128 + ((chunk ^ (row & 7)) << 4);
+        *reinterpret_cast<uint4*>(memory + offset) = *reinterpret_cast<const uint4*>(a + row * 64 + chunk * 8);
+        *reinterpret_cast<uint4*>(memory + TILE + offset) = *reinterpret_cast<const uint4*>(b + row * 64 + chunk * 8);
     }
     UNLESS(NO_PROXY_FENCE, fence_proxy_async());
     UNLESS(NO_BARRIER, __syncthreads());

@@ -30,7 +30,7 @@ extern "C" __global__ void fill(float* out, float value, int count) {
 }
 REGISTER_KERNEL(fill);
 
-// out[i] = sum over k of x[i + k] w[k]: two loads a step, and nothing else to pay for.
+// out[i] = sum over k of x[i + k] w[k]: two loads a step, and hardly anything else.
 extern "C" __global__ void __launch_bounds__(256)
 correlate(float* out, const float* x, const float* w, int count, int taps) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -54,7 +54,7 @@ extern "C" __global__ void __launch_bounds__(1024) meet(int* out, int times) {
 }
 REGISTER_KERNEL(meet);
 
-// Whether fast math of threads, blocks and grid agree with the launch.
+// The linear index of each thread, computed from its block and thread indices, for comparison with the launch.
 extern "C" __global__ void where_am_i(unsigned* out) {
     const unsigned block = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
     const unsigned thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);

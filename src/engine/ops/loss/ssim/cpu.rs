@@ -45,8 +45,8 @@ impl LossGrad {
     pub(in super::super) fn ssim<T: Real>(&self, context: &Context<'_, T>, target: Tensor) -> (f64, usize) {
         let ([_, h, w, c], windows) = (target.shape, Windows::new(target));
         let Windows { rows, columns, .. } = windows;
-        let (x, t) = (context.read(self.loss.of), context.read(target));
-        let weights = weights().map(T::of);
+        let (x, t) = (context.read(self.loss.x), context.read(target));
+        let weights = weights().map(T::from_f64);
         let scratch = Scratch::new(target);
         let (slopes, rest) = context.workspace(scratch.total()).split_at_mut(scratch.slopes);
         let (sums, losses) = rest.split_at_mut(scratch.rows * scratch.row);
@@ -77,7 +77,7 @@ impl LossGrad {
                 *loss += T::one() - similarity;
             }
         });
-        let factor = T::of(-self.loss.weight / windows.count() as f64);
+        let factor = T::from_f64(-self.loss.weight / windows.count() as f64);
         let gradient = context.write(self.gradient.access());
         let stride = gradient.stride;
         let rows_of_pixels = gradient.data.par_chunks_mut(w * stride).zip(sums.par_chunks_mut(scratch.row));
@@ -101,7 +101,7 @@ impl LossGrad {
                         sums.iter_mut().zip(slopes).for_each(|(sum, &slope)| *sum += weight * slope);
                     }
                     let [dm, dxx, dxt] = sums;
-                    let slope = factor * (dm + T::of(2.0) * x[channel] * dxx + t[channel] * dxt);
+                    let slope = factor * (dm + T::from_f64(2.0) * x[channel] * dxx + t[channel] * dxt);
                     *gradient = if self.gradient.accumulates() { *gradient + slope } else { slope };
                 }
             }
@@ -113,7 +113,7 @@ impl LossGrad {
 /// S of a window from its means, and its derivatives by the means of x, x^2 and x t.
 #[inline(always)]
 fn similarity<T: Real>([mean_x, mean_t, xx, tt, xt]: [T; SUMS]) -> (T, [T; SLOPES]) {
-    let (two, c1, c2) = (T::of(2.0), T::of(C1), T::of(C2));
+    let (two, c1, c2) = (T::from_f64(2.0), T::from_f64(C1), T::from_f64(C2));
     let a = two * mean_x * mean_t + c1;
     let b = two * (xt - mean_x * mean_t) + c2;
     let c = mean_x * mean_x + mean_t * mean_t + c1;

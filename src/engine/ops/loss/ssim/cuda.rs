@@ -25,11 +25,11 @@ impl LossGrad {
     pub(in super::super) fn launch_ssim(&self, context: &Context<'_>, target: Tensor) -> Vec<Launch> {
         let count = Windows::new(target).count();
         let partials = count.div_ceil(THREADS);
-        let (x, target_stride) = (context.read(self.loss.of), int(target.stride));
+        let (x, target_stride) = (context.read(self.loss.x), int(target.stride));
         let target = context.read(target);
         let slopes = context.workspace::<f32>();
         let partial = slopes.offset(3 * count);
-        let windows = SsimWindows { x, target, slopes, partial, x_shape: self.loss.of.into(), target_stride };
+        let windows = SsimWindows { x, target, slopes, partial, x_shape: self.loss.x.into(), target_stride };
         let mean = LossFinish {
             partial: partial.as_ptr(),
             value: context.write(Access::Write(self.loss.value)),
@@ -41,7 +41,7 @@ impl LossGrad {
             target,
             slopes: slopes.as_ptr(),
             gradient: context.write(self.gradient.access()),
-            x_shape: self.loss.of.into(),
+            x_shape: self.loss.x.into(),
             target_stride,
             gradient_stride: int(self.gradient.tensor.stride),
             factor: (-self.loss.weight / count as f64) as f32,
@@ -50,7 +50,7 @@ impl LossGrad {
         vec![
             SSIM_WINDOWS.launch(partials, windows),
             LOSS_FINISH.launch(1, mean),
-            SSIM_GRADIENT.launch_for(self.loss.of.count(), gradient),
+            SSIM_GRADIENT.launch_for(self.loss.x.count(), gradient),
         ]
     }
 }

@@ -2,15 +2,15 @@
 //!
 //! SSIM is that of "Image Quality Assessment: From Error Visibility to Structural Similarity" (Wang, Bovik, Sheikh,
 //! Simoncelli, 2004), for values in [-1, 1]: the mean over all windows of 11x11 that lie in the image, weighted by a
-//! Gaussian `w` of deviation 1.5, of every channel. With the weighted means over a window `m_x = E[x]`, `m_t = E[t]` and
+//! Gaussian `w` of deviation 1.5, of every channel. With the weighted means over a window, `m_x = E[x]`, `m_t = E[t]`
 //!
 //! ```text
 //! a = 2 m_x m_t + C1    b = 2 (E[x t] - m_x m_t) + C2
 //! c = m_x^2 + m_t^2 + C1    d = E[x^2] - m_x^2 + E[t^2] - m_t^2 + C2    S = a b / (c d)
 //! ```
 //!
-//! a pixel p of a window at q has `dS(q) / dx(p) = w(p - q) (dm(q) + 2 x(p) dxx(q) + t(p) dxt(q))`, where `dm`, `dxx` and
-//! `dxt` are the derivatives of S by `m_x`, `E[x^2]` and `E[x t]`:
+//! a pixel p of a window at q has `dS(q) / dx(p) = w(p - q) (dm(q) + 2 x(p) dxx(q) + t(p) dxt(q))`, where `dm`, `dxx`
+//! and `dxt` are the derivatives of S by `m_x`, `E[x^2]` and `E[x t]`:
 //!
 //! ```text
 //! dm = 2 m_t (b - a) / (c d) - 2 m_x S / c + 2 m_x S / d    dxx = -S / d    dxt = 2 a / (c d)

@@ -1,4 +1,5 @@
-// Hyperbolic tangent and logistic sigmoid. Their derivatives are functions of y, so only that is kept.
+// Activations tanh and sigmoid (see src/engine/ops/activation). Their derivatives are functions of the output y, so the
+// backward pass needs y alone.
 #include "index.cuh"
 
 constexpr int THREADS = 256;
@@ -20,7 +21,7 @@ struct Activate {
   int pixels, channels, x_stride, y_stride;
 };
 
-// One thread per element; grid: ceil(pixels * c / 256).
+// The forward pass. One thread per element; grid: ceil(pixels * c / 256).
 template <class Function>
 __device__ __forceinline__ void activate(const Activate& args) {
   const unsigned element = thread_index();
@@ -31,7 +32,7 @@ __device__ __forceinline__ void activate(const Activate& args) {
 INSTANCE(tanh_forward, THREADS, Activate, activate<Tanh>);
 INSTANCE(sigmoid_forward, THREADS, Activate, activate<Sigmoid>);
 
-// dx = dy * the slope of f where it is y, all [pixels, c].
+// dx = dy * f'(x), with f'(x) as a function of y = f(x); all are [pixels, c].
 struct ActivateGradient {
   const float* y;
   const float* dy;
@@ -39,7 +40,7 @@ struct ActivateGradient {
   int pixels, channels, y_stride, dy_stride, dx_stride, accumulate;
 };
 
-// One thread per element; grid: ceil(pixels * c / 256).
+// The backward pass. One thread per element; grid: ceil(pixels * c / 256).
 template <class Function>
 __device__ __forceinline__ void activate_gradient(const ActivateGradient& args) {
   const unsigned element = thread_index();

@@ -2,14 +2,14 @@
 
 use rayon::prelude::*;
 
-use super::{Function, Squash, SquashGrad};
+use super::{Activation, ActivationGrad, Function};
 use crate::engine::access::Access;
 use crate::engine::kernel::cpu::{Context, CpuKernel, Real};
 
 /// Pixels of one task.
 const PIXELS: usize = 1024;
 
-impl<T: Real> CpuKernel<T> for Squash {
+impl<T: Real> CpuKernel<T> for Activation {
     fn run(&self, context: &Context<'_, T>) {
         match self.function {
             Function::Tanh => self.apply(context, T::tanh),
@@ -18,7 +18,7 @@ impl<T: Real> CpuKernel<T> for Squash {
     }
 }
 
-impl Squash {
+impl Activation {
     fn apply<T: Real>(&self, context: &Context<'_, T>, function: impl Fn(T) -> T + Sync) {
         let (x, y) = (context.read(self.x), context.write(Access::Write(self.y)));
         let (stride, channels) = (y.stride, y.channels());
@@ -28,7 +28,7 @@ impl Squash {
     }
 }
 
-impl<T: Real> CpuKernel<T> for SquashGrad {
+impl<T: Real> CpuKernel<T> for ActivationGrad {
     fn run(&self, context: &Context<'_, T>) {
         match self.function {
             Function::Tanh => self.apply(context, |y| T::one() - y * y),
@@ -37,8 +37,8 @@ impl<T: Real> CpuKernel<T> for SquashGrad {
     }
 }
 
-impl SquashGrad {
-    /// `dx = dy * slope(y)`.
+impl ActivationGrad {
+    /// Computes `dx = dy * slope(y)`.
     fn apply<T: Real>(&self, context: &Context<'_, T>, slope: impl Fn(T) -> T) {
         let (y, dy) = (context.read(self.y), context.read(self.dy));
         let mut dx = context.write(self.dx.access());

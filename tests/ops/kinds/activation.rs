@@ -1,12 +1,12 @@
 //! Hyperbolic tangent and logistic sigmoid, element by element: `y = tanh(x)`, `y = 1 / (1 + exp(-x))`.
 
-use pixtape::engine::ops::squash::{sigmoid, tanh};
+use pixtape::engine::ops::activation::{sigmoid, tanh};
 use pixtape::engine::tensor::Shape;
 use serde::Deserialize;
 
 use super::{Kind, Layer, Op, Output, cases, describe};
 
-pub const KIND: Kind = Kind { name: "", pytorch: PYTORCH, cases: || cases::<Squash>(CASES), layers };
+pub const KIND: Kind = Kind { name: "", pytorch: PYTORCH, cases: || cases::<Activation>(CASES), layers };
 
 const PYTORCH: &str = r#"
 y = getattr(torch, function)(x)
@@ -30,12 +30,12 @@ enum Function {
 }
 
 #[derive(Debug, Deserialize)]
-struct Squash {
+struct Activation {
     x: Shape,
     function: Function,
 }
 
-impl Op for Squash {
+impl Op for Activation {
     fn x(&self) -> Shape {
         self.x
     }

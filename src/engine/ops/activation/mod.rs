@@ -1,5 +1,5 @@
-//! Hyperbolic tangent, the generator's output, and the logistic sigmoid, a probability. Their derivatives are functions
-//! of `y`, so only that is kept.
+//! The activations tanh, for the generator's output, and logistic sigmoid, for probabilities. Their derivatives are
+//! functions of the output `y`, so the backward pass needs `y` alone.
 
 mod cpu;
 mod cuda;
@@ -9,45 +9,48 @@ use crate::engine::program::{Backward, Rule, Step};
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
 
+/// An activation function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Function {
-    /// Its derivative is `1 - y^2`.
+    /// Hyperbolic tangent, with derivative `1 - y^2`.
     Tanh,
-    /// `1 / (1 + exp(-x))`; its derivative is `y (1 - y)`.
+    /// Logistic function `1 / (1 + exp(-x))`, with derivative `y (1 - y)`.
     Sigmoid,
 }
 
+/// The forward pass, `y = function(x)`.
 #[derive(Debug)]
-struct Squash {
+struct Activation {
     function: Function,
     x: Tensor,
     y: Tensor,
 }
 
+/// The backward pass, `dx = dy * function'(x)`, with the derivative as a function of `y`.
 #[derive(Debug)]
-struct SquashGrad {
+struct ActivationGrad {
     function: Function,
     y: Tensor,
     dy: Tensor,
     dx: Destination,
 }
 
-/// Records `y = tanh(x)`; the shapes are equal.
+/// Records `y = tanh(x)`, element by element; both are `[n, h, w, c]`.
 pub fn tanh(tape: &mut Tape, x: Tensor, y: Tensor) {
-    squash(tape, Function::Tanh, x, y);
+    activation(tape, Function::Tanh, x, y);
 }
 
-/// Records `y = 1 / (1 + exp(-x))`; the shapes are equal.
+/// Records `y = 1 / (1 + exp(-x))`, element by element; both are `[n, h, w, c]`.
 pub fn sigmoid(tape: &mut Tape, x: Tensor, y: Tensor) {
-    squash(tape, Function::Sigmoid, x, y);
+    activation(tape, Function::Sigmoid, x, y);
 }
 
-fn squash(tape: &mut Tape, function: Function, x: Tensor, y: Tensor) {
+fn activation(tape: &mut Tape, function: Function, x: Tensor, y: Tensor) {
     assert_eq!(x.shape, y.shape, "{function:?} keeps the shape");
-    tape.push(Squash { function, x, y });
+    tape.push(Activation { function, x, y });
 }
 
-impl Step for Squash {
+impl Step for Activation {
     fn name(&self) -> &'static str {
         match self.function {
             Function::Tanh => "tanh",
@@ -64,7 +67,7 @@ impl Step for Squash {
     }
 }
 
-impl Rule for Squash {
+impl Rule for Activation {
     fn output(&self) -> Tensor {
         self.y
     }
@@ -72,12 +75,12 @@ impl Rule for Squash {
     fn backward(&self, dy: Tensor, backward: &mut dyn Backward) {
         let (x, y) = (backward.at(self.x), backward.at(self.y));
         if let Some(dx) = backward.destination(x) {
-            backward.push(SquashGrad { function: self.function, y, dy, dx });
+            backward.push(ActivationGrad { function: self.function, y, dy, dx });
         }
     }
 }
 
-impl Step for SquashGrad {
+impl Step for ActivationGrad {
     fn name(&self) -> &'static str {
         match self.function {
             Function::Tanh => "tanh_grad",
