@@ -9,6 +9,7 @@ mod cli {
 mod cuda;
 mod networks {
     pub mod published;
+    pub mod scales;
 }
 mod ops {
     pub mod adam;

@@ -165,8 +165,7 @@ options! {
 
         /// Batches whose gradients are added up for one optimiser step
         ///
-        /// --batch 2 --accumulate 4 learns what --batch 8 learns, with the activations of 2 pairs in memory instead of
-        /// 8.
+        /// --batch 2 --accumulate 4 learns what --batch 8 learns, with the activations of 2 pairs in memory, not 8.
         #[arg(value_name = "N")]
         accumulate: usize = published.accumulate, check between(1, 256);
 
