@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter};
 /// The most problems that an error names one by one.
 pub const MOST_NAMED: usize = 20;
 
-/// `1 pair`, `2 pairs`: a number of things whose plural ends in s.
+/// A number of things whose plural ends in s: `1 pair`, `2 pairs`.
 pub fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
@@ -68,7 +68,7 @@ impl Display for Problems {
     }
 }
 
-/// Turns `lines` into one error, if there are any.
+/// Refuses inputs for the reasons in `lines`, if there are any, of which the first [`MOST_NAMED`] are listed.
 ///
 /// # Errors
 /// [`Problems`], when there are any.
@@ -76,7 +76,7 @@ pub fn refuse(lines: Vec<String>, summary: impl Into<String>) -> anyhow::Result<
     refuse_naming(MOST_NAMED, lines, summary)
 }
 
-/// As [`refuse`], with at most `most` lines.
+/// Refuses inputs for the reasons in `lines`, of which the first `most` are listed and the others counted.
 ///
 /// # Errors
 /// [`Problems`], when there are any.

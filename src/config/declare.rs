@@ -83,10 +83,10 @@ macro_rules! options {
 
         /// Every setting of a run, resolved and checked, as it stands in `config.toml` and in every checkpoint.
         ///
-        /// Checkpoints outlive the program that wrote them. An option that is added says with `#[before]` at which
-        /// value a run computes what it computed before there was the option, which need not be the default of new
-        /// runs; an `Option` without one is read as `None`. `tests/cli/compat.rs` goes on with a run of commit f0f07b7,
-        /// which lacks all later settings. What cannot be said so needs a new
+        /// Checkpoints outlive the program that wrote them. A new option has `#[before]`, the value at which a run
+        /// computes what it computed before there was the option, which need not be the default of new runs; without
+        /// `#[before]` an `Option` is read as `None`. `tests/cli/compat.rs` resumes a run of commit f0f07b7, which lacks
+        /// all later settings. A change that no such value expresses needs a new
         /// [`FORMAT_VERSION`](crate::checkpoint::FORMAT_VERSION).
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]

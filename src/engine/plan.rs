@@ -143,7 +143,7 @@ impl Plan {
         self.total
     }
 
-    /// Bytes of the persistent buffers, at the start of the arena.
+    /// Bytes of the persistent buffers (parameters, moments, pictures, losses), which fill the start of the arena.
     pub fn persistent(&self) -> usize {
         self.persistent
     }

@@ -19,7 +19,7 @@ pub enum DType {
 }
 
 impl DType {
-    /// Bytes of an element on a GPU, and on the CPU that trains.
+    /// Bytes of an element in a training, on a GPU and on the CPU. (The f64 device of tests keeps both as f64.)
     pub const fn bytes(self) -> usize {
         match self {
             DType::F32 => 4,

@@ -25,7 +25,7 @@ pub fn best(history: &[Validation], metric: Metric) -> Option<&Validation> {
         .reduce(|best, next| if metric.is_better(&next.mean, &best.mean) { next } else { best })
 }
 
-/// The text of `metrics.csv`: a row for each validation, in full.
+/// The text of `metrics.csv`: a header and a row for each validation, with all digits of the values.
 pub fn to_csv(history: &[Validation]) -> String {
     let mut text = "epoch,step,l1,psnr,ssim\n".to_owned();
     for Validation { epoch, step, mean: Distances { l1, psnr, ssim } } in history {

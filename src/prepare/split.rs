@@ -25,7 +25,7 @@ pub struct Request {
     pub seed: u64,
 }
 
-/// Copies the pairs of `request.dir` into the parts of `request.out`.
+/// Copies the pairs of `request.dir` into `train/`, `val/` and `test/` of `request.out`, drawn with `request.seed`.
 ///
 /// # Errors
 /// When the folder has no pairs or too few, or it is unclear which files are pairs, or the halves of files have an

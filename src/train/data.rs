@@ -16,7 +16,7 @@ const FACADES_PER_EPOCH: usize = 400;
 /// Built-in facades that are measured: drawn once more each time, but never trained on.
 const FACADES_HELD_OUT: usize = 40;
 
-/// Pairs to learn from, pairs that are held out to measure, and pairs to draw samples of.
+/// The data of a run: pairs to learn from, held-out pairs to measure, and the pairs of the sample pictures.
 pub struct Data {
     pub train: Arc<dyn Pairs>,
     pub held_out: Option<Box<dyn Pairs>>,

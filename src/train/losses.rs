@@ -16,7 +16,7 @@ const BEGINNING: [&str; 2] = ["epoch", "step"];
 const USUAL: [&str; 6] = ["d", "adv", "pixel", "g", "d_real", "d_fake"];
 const FEWEST: usize = 3;
 
-/// The columns of a table: the usual terms, then those that the run has beyond them.
+/// The columns of `losses.csv` behind epoch and step: a name for each loss term, those of every table first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Columns {
     names: Vec<&'static str>,

@@ -10,7 +10,7 @@ use image::{Rgb, RgbImage};
 
 use crate::data::{Pair, Picture, write_png};
 
-/// Pairs in a grid.
+/// Number of pairs in a sample grid, one in a row.
 pub const ROWS: usize = 4;
 
 /// Pixels between two pictures.

@@ -159,7 +159,7 @@ impl Trainer {
         Ok(true)
     }
 
-    /// The generator's output for the input of `pair`, with dropout as in training.
+    /// The generator's output for the input of `pair`, with dropout as in training. The training is not affected.
     ///
     /// # Errors
     /// When the device has failed.

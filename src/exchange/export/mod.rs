@@ -28,7 +28,7 @@ pub struct Request {
     pub network: String,
 }
 
-/// Exports the checkpoint that `request` names.
+/// Writes a network of the checkpoint that `request` names as safetensors, ONNX or both.
 ///
 /// # Errors
 /// When it cannot be used, lacks the network that is asked for, or the result cannot be written.

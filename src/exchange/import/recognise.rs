@@ -75,8 +75,8 @@ pub fn has_generator(dicts: &[StateDict]) -> bool {
     !Networks::find(dicts).generators.is_empty()
 }
 
-/// The tensors of the first discriminator in a file: the discriminator's name for each, the name in the file, and the
-/// tensor. Empty if there is none.
+/// The tensors of the first discriminator in the state dicts of a file, each with its name in this program and its name
+/// in the file. The list is empty if there is no discriminator.
 pub fn discriminator(dicts: &[StateDict]) -> Vec<(String, String, &TorchTensor)> {
     let Some((dict, prefix)) = Networks::find(dicts).discriminators.into_iter().next() else { return Vec::new() };
     let stored = [".running_mean", ".running_var", ".num_batches_tracked"];

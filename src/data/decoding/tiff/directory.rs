@@ -76,7 +76,7 @@ impl Header {
     }
 }
 
-/// The type, number and position of the values of a tag.
+/// An entry of an image file directory: the type of a tag's values, their count and their offset in the file.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     /// The type's number, such as 3 for SHORT.

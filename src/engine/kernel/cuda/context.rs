@@ -50,13 +50,13 @@ impl Context<'_> {
         PtrMut::new((self.address)(tensor))
     }
 
-    /// The address of the control values, to read.
+    /// The address of the control values (seed, step, learning rate), for a kernel that reads them.
     pub fn control(&self) -> Ptr<DeviceControl> {
         assert!(self.accesses.iter().any(|a| matches!(a, Access::ReadControl | Access::WriteControl)));
         Ptr::new(self.control)
     }
 
-    /// The address of the control values, to write.
+    /// The address of the control values (seed, step, learning rate), for a kernel that writes them.
     pub fn control_mut(&self) -> PtrMut<DeviceControl> {
         self.declared(Access::WriteControl);
         PtrMut::new(self.control)
@@ -68,7 +68,7 @@ impl Context<'_> {
     }
 }
 
-/// A storage type: a type of the elements of buffers on the device.
+/// A type of the elements of a buffer on the device: f32 or bf16.
 pub trait Element {
     const DTYPE: DType;
 }

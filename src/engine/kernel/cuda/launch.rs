@@ -24,7 +24,7 @@ pub struct Launch {
     pub(in crate::engine) argument: Vec<u8>,
 }
 
-/// An attribute of a launch, as `cuLaunchKernelEx` takes it.
+/// An attribute of a launch, one of those of `cuLaunchKernelEx`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attribute {
     /// Scheduling priority: of several waiting kernels, those of a lower number start first.

@@ -76,7 +76,8 @@ impl Shapes {
         if pixels <= FEW_PIXELS && self.gathers_input() { self.images() * pixels * self.output[3] } else { 0 }
     }
 
-    /// Calls `work(first image, images)` for each group of images.
+    /// Calls `work(first, count)` for each group of images, one after the other: images `first..first + count`, as many
+    /// as the scratch memory holds.
     pub fn for_each_group(self, mut work: impl FnMut(usize, usize)) {
         for first in (0..self.output[0]).step_by(self.images()) {
             work(first, self.images().min(self.output[0] - first));

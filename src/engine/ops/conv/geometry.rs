@@ -25,8 +25,8 @@ impl Geometry {
         self.kernel[0] * self.kernel[1]
     }
 
-    /// The row (`axis` 0) or column (`axis` 1) of the input that `tap` of row or column `q` of the output meets, if it
-    /// is not padding.
+    /// The index of the input row (`axis` 0) or column (`axis` 1) that tap `tap` of output row or column `q` reads;
+    /// `None` where that is padding. The input has `size` rows or columns.
     #[inline(always)]
     pub fn input(&self, axis: usize, q: usize, tap: usize, size: usize) -> Option<usize> {
         (q * self.stride + tap * self.dilation).checked_sub(self.pad[axis]).filter(|&p| p < size)

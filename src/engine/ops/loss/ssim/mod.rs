@@ -21,7 +21,7 @@ pub(super) mod cuda;
 
 use crate::engine::tensor::Tensor;
 
-/// Pixels along a side of the window: the smallest picture that has an SSIM.
+/// Side of the window in pixels, and so the smallest side of a picture that has an SSIM.
 pub const WINDOW: usize = 11;
 
 const DEVIATION: f64 = 1.5;
