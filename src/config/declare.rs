@@ -85,8 +85,8 @@ macro_rules! options {
         ///
         /// Checkpoints outlive the program that wrote them. A new option has `#[before]`, the value at which a run
         /// computes what it computed before there was the option, which need not be the default of new runs; without
-        /// `#[before]` an `Option` is read as `None`. `tests/cli/compat.rs` resumes a run of commit f0f07b7, which lacks
-        /// all later settings. A change that no such value expresses needs a new
+        /// `#[before]` an `Option` is read as `None`. `tests/cli/compat.rs` resumes a run of commit f0f07b7, which
+        /// lacks all later settings. A change that no such value expresses needs a new
         /// [`FORMAT_VERSION`](crate::checkpoint::FORMAT_VERSION).
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]

@@ -118,8 +118,8 @@ pub fn norm_act(tape: &mut Tape, x: Tensor, y: Tensor, affine: Option<Affine>, o
     tape.push(Forward { x, y, mean_rstd, affine, op });
 }
 
-/// The forward pass of norm, activation and dropout. Its output `mean_rstd` is `[n, 1, 2, c]`: the mean of each channel of each image, and
-/// `rstd = 1 / sqrt(variance + EPSILON)`; 0 and 1 without norm.
+/// The forward pass of norm, activation and dropout. Its output `mean_rstd` is `[n, 1, 2, c]`: the mean of each channel
+/// of each image, and `rstd = 1 / sqrt(variance + EPSILON)`; 0 and 1 without norm.
 #[derive(Debug)]
 pub struct Forward {
     x: Tensor,
