@@ -165,7 +165,8 @@ pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Writes `bytes` under another name first, so that neither a kill nor a full disk leaves half a file at `path`.
+/// Writes `bytes` to `path` atomically: under another name, which is then renamed, so that neither a kill nor a full
+/// disk leaves half a file.
 ///
 /// # Errors
 /// When the file cannot be written, or something else than a file is there ([`target`]).

@@ -23,7 +23,7 @@ const STACK: u64 = (2 << 20) + (128 << 10);
 /// Address space for everything else a command does, and for the main thread's stack to grow in.
 const SPARE: u64 = 16 << 20;
 
-/// Free memory of this process, with the bound that it follows from.
+/// Memory that this process can still allocate, and the limit that decides it: the machine's, a cgroup's or `ulimit`'s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Room {
     pub bytes: u64,
@@ -70,8 +70,8 @@ fn require_of(room: Option<Room>, bytes: u64, what: impl Display, cure: impl FnO
     }
 }
 
-/// Asserts that `ulimit -v` leaves room for `threads` more threads, and for a command at all. One that starts without
-/// can only abort.
+/// Checks that `ulimit -v` leaves room for the stacks of `threads` more threads and for the least that a command needs.
+/// Later, a thread without a stack could only abort the process.
 ///
 /// # Errors
 /// When there is too little.

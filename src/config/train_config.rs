@@ -26,7 +26,7 @@ impl TrainConfig {
         read_settings(text)
     }
 
-    /// Pairs of one optimiser step.
+    /// The number of pairs in one optimiser step: the batch size times the batches that are accumulated.
     pub fn pairs(&self) -> usize {
         self.batch * self.accumulate
     }

@@ -54,7 +54,7 @@ pub struct Summary {
     pub ssim: Statistics,
 }
 
-/// The distances of one pair.
+/// The distances (L1, PSNR, SSIM) between the generator's picture and the target of one pair.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measured {
     pub name: String,

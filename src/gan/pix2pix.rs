@@ -367,7 +367,7 @@ impl Pix2Pix {
         both.batch_slice(self.batch..2 * self.batch)
     }
 
-    /// Pairs of one update.
+    /// The number of pairs in one update: the batch size times the batches that are accumulated.
     pub fn pairs(&self) -> usize {
         self.batch * self.accumulate
     }

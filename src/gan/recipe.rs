@@ -9,8 +9,8 @@ use super::{
 };
 use crate::engine::ops::adam::AdamOptions;
 
-/// A published system. In the networks it decides the names of the parameters, which convolutions have a bias, and the
-/// order of channels where two tensors meet.
+/// A published implementation of Pix2Pix. In the networks it decides the names of the parameters, the convolutions that
+/// have a bias, and the order of channels in concatenations (skips, input of the discriminator).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Recipe {

@@ -77,7 +77,7 @@ fn whole(shrinking: f64) -> f64 {
     if shrinking >= 1.0 { shrinking.round() } else { 1.0 / (1.0 / shrinking).round() }
 }
 
-/// The table, with a line of totals.
+/// The lines of a table of `layers`: a head, a line for each layer, and a line of totals.
 pub fn describe(layers: &[Layer]) -> Vec<String> {
     let heads = ["layer", "kernels", "output", "parameters", "multiply-adds", "activations", "field"];
     let mut rows = vec![heads.map(str::to_owned)];

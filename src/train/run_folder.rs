@@ -225,7 +225,7 @@ pub fn begin(run: &Path) -> Result<RunLock> {
     Ok(lock)
 }
 
-/// Makes the folders in the folder of a run.
+/// Makes the subfolders of the run folder `run` that are missing: samples and checkpoints.
 ///
 /// # Errors
 /// When one cannot be made.

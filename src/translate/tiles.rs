@@ -46,8 +46,8 @@ impl Tiles {
         self.y.start(row)..self.y.start(row) + self.y.inside()
     }
 
-    /// The part of the picture under tile `index`, its last column and row repeated up to the size of the tile.
-    /// `picture` holds the rows from `top` on.
+    /// The part of the whole picture that tile `index` covers. Where the tile reaches past the border, the last column
+    /// and row of the whole picture are repeated. `picture` holds its rows from `top` on.
     pub fn cut(&self, picture: &Picture, top: usize, index: usize) -> Picture {
         let ([column, _], rows) = (self.column_and_row(index), self.rows(index));
         let part = Size { width: self.x.inside(), height: rows.len() };

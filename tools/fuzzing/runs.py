@@ -111,7 +111,7 @@ def went_on(steps):
         """A run that has gone on has a row for its last step, and none behind it."""
         rows = (folder / "run/losses.csv").read_text(errors="replace").splitlines()
         last = rows[-1].split(",") if rows else []
-        if len(last) != 5 or not last[1].isdigit() or int(last[1]) < steps:
+        if len(last) != len(rows[0].split(",")) or not last[1].isdigit() or int(last[1]) < steps:
             return f"the last row of losses.csv is {rows[-1:]}, not one of step {steps}"
         found = [int(row.split(",")[1]) for row in rows[1:] if re.match(r"\d+,\d+,", row)]
         if len(set(found)) != len(found):

@@ -114,7 +114,8 @@ impl FileFormat {
         matches!(self, FileFormat::Png | FileFormat::Tiff)
     }
 
-    /// Writes the picture of `rows` into a file, without any loss but those of the depth and of JPEG.
+    /// Encodes the picture that `rows` yields into `file`. Only rounding to the depth and JPEG's compression lose
+    /// anything.
     ///
     /// # Errors
     /// Those of `rows`, or when the file cannot be written, or the format cannot hold the picture: see

@@ -48,7 +48,7 @@ pub struct Pictures {
     pub flips: Vec<bool>,
 }
 
-/// Pictures of one size and kind.
+/// The pictures of one side of a batch, of equal size and channels, one after the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stack {
     /// `[n, height, width, channels]`; all zero without pictures.

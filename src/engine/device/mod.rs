@@ -47,7 +47,7 @@ impl DeviceOptions {
     }
 }
 
-/// A program with its memory, ready to execute in f32.
+/// A program with its memory on the CPU or on a GPU, ready to execute in f32.
 #[derive(Debug)]
 pub enum Device {
     Cpu(Cpu<f32>),

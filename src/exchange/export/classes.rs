@@ -69,8 +69,8 @@ pub fn for_generator(unet: &UNet) -> String {
     class.describe()
 }
 
-/// A sentence that names the class that takes an exported discriminator, or says that there is none, and why. `input`
-/// names the channels of its input.
+/// A sentence that names the published PyTorch class that can load the exported discriminator `patchgan`, or says why
+/// there is none. `input` names the channels of the discriminator's input, such as "one picture and its condition".
 pub fn for_discriminator(patchgan: &PatchGan, input: &str) -> String {
     let PatchGan { receptive_field, input_channels, width, norm, sigmoid } = *patchgan;
     let authors = |class: &str, layers: &str| {

@@ -59,7 +59,7 @@ impl Partial {
         &self.path
     }
 
-    /// Deletes the file and its note.
+    /// Deletes the partial download, and the note beside it by which it can be continued.
     ///
     /// # Errors
     /// When one is there and cannot be deleted.

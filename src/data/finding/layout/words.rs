@@ -30,7 +30,7 @@ const B: [&str; 20] = [
     "y",
 ];
 
-/// The side that `word` stands for, in any case: 0 is A, 1 is B.
+/// The side that `word` names, in upper or lower case: 0 is A, 1 is B. `None` if it names neither.
 pub fn side_of(word: &str) -> Option<usize> {
     let word = word.to_lowercase();
     [&A[..], &B[..]].iter().position(|words| words.contains(&&*word))

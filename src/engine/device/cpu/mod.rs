@@ -22,7 +22,7 @@ use crate::engine::program::{Lifetime, Program, Step};
 use crate::engine::tensor::{BufferId, DType, Tensor};
 use memory::{Memory, Workspace};
 
-/// A program with its memory, ready to execute.
+/// A program with its memory on the CPU, ready to execute in `T`: f32, or f64 for tests.
 #[derive(Debug)]
 pub struct Cpu<T> {
     program: Program,
@@ -75,7 +75,7 @@ where
         Ok(Cpu { program, dependencies, memory, workspace, control, number: PhantomData })
     }
 
-    /// Runs every step of the main part once, in recorded order.
+    /// Runs every step of the program's main part, all but those on demand, once, in recorded order.
     pub fn execute(&mut self) {
         for index in 0..self.program.main {
             self.run(index);
