@@ -49,8 +49,8 @@ pub fn first(names: impl ExactSizeIterator<Item = String>, most: usize) -> Vec<S
     names.take(most).chain(more).collect()
 }
 
-/// An error that lists what is wrong with several inputs: a summary, then a line for each of the first, then how many
-/// more there are. It is printed in lines of its own, so that it is never wrapped in a context.
+/// An error that lists what is wrong with several inputs: a summary, a line for each of the first problems, then the
+/// number of the others. It gets no anyhow context, since it is printed as several lines of its own.
 #[derive(Debug)]
 pub struct Problems {
     pub summary: String,
@@ -68,18 +68,19 @@ impl Display for Problems {
     }
 }
 
-/// Refuses inputs for the reasons in `lines`, if there are any, of which the first [`MOST_NAMED`] are listed.
+/// An error of `summary` and `lines`, of which the first [`MOST_NAMED`] are listed and the others counted; `Ok` without
+/// lines.
 ///
 /// # Errors
-/// [`Problems`], when there are any.
+/// [`Problems`], when there are lines.
 pub fn refuse(lines: Vec<String>, summary: impl Into<String>) -> anyhow::Result<()> {
     refuse_naming(MOST_NAMED, lines, summary)
 }
 
-/// Refuses inputs for the reasons in `lines`, of which the first `most` are listed and the others counted.
+/// An error of `summary` and `lines`, of which the first `most` are listed and the others counted; `Ok` without lines.
 ///
 /// # Errors
-/// [`Problems`], when there are any.
+/// [`Problems`], when there are lines.
 pub fn refuse_naming(most: usize, lines: Vec<String>, summary: impl Into<String>) -> anyhow::Result<()> {
     match lines.is_empty() {
         true => Ok(()),

@@ -31,7 +31,7 @@ impl TrainConfig {
         self.batch * self.accumulate
     }
 
-    /// The epoch that ends the learning rate's decay to nearly 0, if it has one.
+    /// The last epoch of a schedule that decays the learning rate to nearly 0; `None` for the other schedules.
     pub fn last_epoch_of_decay(&self) -> Option<u64> {
         let decays = matches!(self.lr_schedule, LrSchedule::Linear | LrSchedule::Cosine);
         decays.then(|| self.lr_constant_epochs.unwrap_or(0).saturating_add(self.lr_decay_epochs.unwrap_or(1)))

@@ -6,11 +6,11 @@ use crate::base::memory::{require, spare};
 use crate::data::Size;
 use crate::translate::Model;
 
-/// Asserts that there is memory to measure pairs of `size`. Returns the part of `cache` bytes, for decoded pairs, that
-/// fits beside it.
+/// Checks that there is memory to evaluate `model` on pairs of `size` pixels. Returns the part of `cache` bytes, for
+/// decoded pairs, that fits beside it.
 ///
 /// # Errors
-/// When there is too little.
+/// When there is too little memory.
 pub fn check(model: &Model, size: Size, cache: usize) -> Result<usize> {
     let [inputs, outputs] = model.channels();
     // Input and target as 16-bit samples, input, output and target as floats, and a picture for the page.

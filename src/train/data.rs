@@ -26,8 +26,8 @@ pub struct Data {
 }
 
 impl Data {
-    /// Opens the data of a run. If `is_resumed`, the run has accepted its pairs before. Decoded pairs are kept in
-    /// memory as far as they fit in `cache_bytes`.
+    /// Opens the data of a run. If `is_resumed`, pairs that a new run would refuse as doubtful are taken, because the
+    /// run has begun with them. Decoded pairs are kept in memory as far as they fit in `cache_bytes`.
     ///
     /// # Errors
     /// When a file cannot be used, or there are no pairs.

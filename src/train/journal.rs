@@ -75,7 +75,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Adds the samples drawn after a step.
+    /// Adds `grid`, the sample pictures of the generator after `step`: to the samples folder, TensorBoard and the
+    /// report.
     ///
     /// # Errors
     /// When a file cannot be written.

@@ -45,8 +45,8 @@ impl Columns {
         [&BEGINNING[..], &self.names[..columns]].concat().join(",")
     }
 
-    /// The number of terms in a table that begins with `header`: all of this run's, or the first of them in one of an
-    /// earlier version. `None` for another table.
+    /// The number of terms in the table whose first line is `header`: all of this run's; or fewer, the first of them,
+    /// if an earlier version has written it. `None` if it is another table.
     pub fn of_header(&self, header: &str) -> Option<usize> {
         (FEWEST..=self.names.len()).find(|&columns| self.header_of(columns) == header)
     }

@@ -115,10 +115,10 @@ fn step_of_metrics(row: &str) -> Option<u64> {
     step.parse().ok()
 }
 
-/// The last step that a `losses.csv` has a row of; 0 where there is none.
+/// The largest step of the rows of the `losses.csv` at `path`; 0 if there is no file or no row.
 ///
 /// # Errors
-/// When it is there and cannot be read.
+/// When the file is there and cannot be read.
 pub fn last_step(path: &Path) -> Result<u64> {
     let text = read(path)?.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

@@ -9,7 +9,7 @@ use crate::data::size::Size;
 use crate::engine::philox::Stream;
 use crate::engine::samples::Samples;
 
-/// The part of a pair that the network sees.
+/// The crop of a pair that the network sees, the same for both sides, in pixels of the resized pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     pub left: usize,

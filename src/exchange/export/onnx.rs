@@ -14,7 +14,8 @@ use crate::gan::{BlockOrder, LastLayer, Norm, Skips, UNet, Way};
 /// The slope of the leaky ReLU.
 const SLOPE: f32 = 0.2;
 
-/// The graph of `unet`; `read` gives its parameters by name, in PyTorch's layouts. `about` goes into the file as it is.
+/// The graph of `unet`; `read` gives its parameters by name, in PyTorch's layouts. `about` becomes the
+/// model's metadata.
 ///
 /// # Errors
 /// When `read` fails.

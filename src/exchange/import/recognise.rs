@@ -28,11 +28,12 @@ pub struct Found<'a> {
     pub prefix: String,
 }
 
-/// Finds the first generator in a file. With `running_stats`, biases in front of a batch norm may stay: they are
-/// folded.
+/// Recognises the first generator among the state dicts of a file. Convolutions in front of a batch norm may have a
+/// bias only with `running_stats`, where the norm is folded into them.
 ///
 /// # Errors
-/// When there is none, with what there is instead, or it differs from the published ones.
+/// When there is no generator (the error says what the file holds instead), or it has none of the published
+/// architectures.
 pub fn generator(dicts: &[StateDict], running_stats: bool) -> Result<Found<'_>> {
     let networks = Networks::find(dicts);
     if let Some(Start { dict, prefix, recipe }) = networks.generators.into_iter().next() {

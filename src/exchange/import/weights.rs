@@ -35,10 +35,11 @@ pub fn as_they_are(unet: UNet, mut read: impl FnMut(&str) -> Result<Option<Vec<f
     unet.specs().into_iter().map(take).collect()
 }
 
-/// The generator without norms that computes what `unet` computes with its stored statistics, and its parameters.
+/// Folds the running statistics of `unet`'s batch norms into its convolutions: the generator without norms that
+/// computes the same, and its parameters. `read` gives a tensor of the file by name, `None` if the file lacks it.
 ///
 /// # Errors
-/// When it has stored none, or the file is damaged.
+/// When the file has no running statistics, or is damaged.
 pub fn folded(unet: UNet, mut read: impl FnMut(&str) -> Result<Option<Vec<f32>>>) -> Result<(UNet, Named)> {
     let without = UNet { norm: Norm::None, ..unet };
     let mut tensors = Vec::new();

@@ -17,11 +17,12 @@ pub enum Suffixes {
     None,
 }
 
-/// Finds two suffixes that divide the `files` of every part into two sets of equal names.
+/// Finds the two suffixes of file names that tell inputs from targets: without them, the files of every part (train,
+/// val, test) form two sets of equal names.
 ///
-/// Digits are no suffix: `x1.png` and `x2.png` are two of many. Words for the two sides (`_input`, `_target`) are taken
-/// as they are. Other words need two pairs at least, and files that are not all twice as wide as high, as side-by-side
-/// pairs of squares are.
+/// Digits are no suffix: `x1.png` and `x2.png` number a series. Of words for the two sides (`_input`, `_target`) one
+/// pair is enough. Other words need at least two pairs, and are refused where all files are twice as wide as high: such
+/// files are more likely side-by-side pairs.
 pub fn find(parts: &[&[PathBuf]]) -> Suffixes {
     let stems: Vec<Vec<&str>> =
         parts.iter().filter_map(|files| stems(files)).filter(|stems| !stems.is_empty()).collect();

@@ -37,7 +37,7 @@ impl<T: Real> Cpu<T>
 where
     dyn Step: CpuKernel<T>,
 {
-    /// Plans `program` into one arena.
+    /// Plans `program`, and allocates the arena of all its tensors. Persistent tensors are zero at first.
     ///
     /// # Errors
     /// When the system refuses the memory.
@@ -89,8 +89,7 @@ where
         }
     }
 
-    /// Runs every step of the main part once, in recorded order, and calls `after` with the index and name of each when
-    /// it has ended. For measurements.
+    /// As [`Cpu::execute`], and calls `after` with the index and name of each step when it has ended. For measurements.
     pub fn execute_observed(&mut self, mut after: impl FnMut(usize, &'static str)) {
         for index in 0..self.program.main {
             self.run(index);

@@ -28,7 +28,10 @@ pub(crate) struct BlockMut<'a, T> {
 }
 
 impl<T> BlockMut<'_, T> {
-    /// The block's channels at pixel `p` of its image.
+    /// The block's channels at pixel `p` of the block's image.
+    ///
+    /// # Panics
+    /// When the image has no pixel `p`.
     #[inline(always)]
     pub fn pixel(&mut self, p: usize) -> &mut [T] {
         assert!(p < self.pixels);

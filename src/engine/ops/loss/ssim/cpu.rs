@@ -35,7 +35,7 @@ impl Scratch {
     }
 }
 
-/// Elements of scratch memory.
+/// Elements of scratch memory that the SSIM loss and its gradient need for pictures of `target`'s shape.
 pub fn workspace(target: Tensor) -> usize {
     Scratch::new(target).total()
 }

@@ -15,7 +15,8 @@ const THREADS: usize = 256;
 /// Bytes of the derivatives of a window: three floats.
 const SLOPES: usize = 3 * size_of::<f32>();
 
-/// Bytes of scratch memory: the derivatives of all windows, and a sum for every block.
+/// Bytes of scratch memory that the SSIM loss and its gradient need for pictures of `target`'s shape: the derivatives
+/// of all windows, and a sum for every block.
 pub fn workspace(target: Tensor) -> usize {
     let count = Windows::new(target).count();
     SLOPES * count + count.div_ceil(THREADS) * size_of::<f32>()
