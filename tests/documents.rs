@@ -146,6 +146,26 @@ fn links_lead_to_files_and_headings() {
     assert!(found > 100, "{found} links");
 }
 
+/// Longest line of a file, in columns. A row of a Markdown table cannot be broken.
+const COLUMNS: usize = 120;
+
+#[test]
+fn lines_are_at_most_120_columns_wide() {
+    const ENDINGS: [&str; 9] = ["rs", "cu", "cuh", "c", "cpp", "hpp", "py", "md", "toml"];
+    let mut paths = ["README.md", "ARCHITECTURE.md", "Cargo.toml", "build.rs"].map(|name| root().join(name)).to_vec();
+    paths.extend(FOLDERS.iter().chain(&["docs"]).flat_map(|folder| files(&root().join(folder), &ENDINGS)));
+    // Files that are damaged on purpose.
+    paths.retain(|path| !path.starts_with(root().join("tests/corpus")));
+    assert!(paths.len() > 300, "{} files", paths.len());
+    for path in paths {
+        let text = fs::read_to_string(&path).unwrap();
+        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.starts_with('|')) {
+            let columns = line.chars().count();
+            assert!(columns <= COLUMNS, "{}:{}: {columns} columns", path.display(), index + 1);
+        }
+    }
+}
+
 /// The README is an introduction. The manual is docs/guide.md.
 #[test]
 fn the_readme_is_short() {
