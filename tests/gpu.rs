@@ -23,6 +23,7 @@ mod ops {
 }
 mod support;
 mod training {
+    pub mod checks;
     pub mod state;
     pub mod traces;
 }

@@ -12,5 +12,5 @@ mod support;
 mod tape;
 mod training;
 
-/// Where the tests of `cuda` run: here on the simulator.
+/// True if the tests of `cuda` run on a GPU: here they run on the simulator.
 const ON_GPU: bool = false;

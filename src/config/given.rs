@@ -7,9 +7,26 @@ use toml::Table;
 
 use super::{TrainConfig, TrainOptions};
 use crate::base::files;
+use crate::data::Size;
+use crate::gan::{PUBLISHED_SIDE, PUBLISHED_WIDTH, Recipe};
 
 impl TrainOptions {
-    /// Reads a settings file: TOML, the keys being the flags without their dashes.
+    /// Returns the options of `recipe` at its published size: images of 256x256 pixels and 64 channels in the first
+    /// layer of both networks. All other options are left to their defaults.
+    pub fn published(recipe: Recipe) -> TrainOptions {
+        TrainOptions {
+            recipe: Some(recipe),
+            image_size: Some(Size::square(PUBLISHED_SIDE)),
+            ngf: Some(PUBLISHED_WIDTH),
+            ndf: Some(PUBLISHED_WIDTH),
+            ..Default::default()
+        }
+    }
+
+    /// Reads a settings file: TOML, whose keys are the flags without their dashes. Options that it lacks are `None`.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no TOML, or has an unknown key or value; the error names the line.
     pub fn from_file(path: &Path) -> Result<TrainOptions> {
         let text =
             files::read_text(path).with_context(|| format!("cannot read the settings file {}", path.display()))?;
@@ -27,10 +44,12 @@ impl TrainOptions {
         })
     }
 
-    /// The complete settings of a new run: these options over the defaults, checked.
+    /// Returns the complete settings of a new run: these options, and the defaults of those that were not given,
+    /// checked. The paths in `data` and `start_from` become absolute.
     ///
     /// # Errors
-    /// Naming the flag and its value, if a value makes no sense, or has no effect beside another one.
+    /// When one of these paths does not exist, or a value makes no sense or has no effect beside another one; the error
+    /// names the flag and the value.
     pub fn resolve(self) -> Result<TrainConfig> {
         let config = TrainConfig::from_given(&self.with_absolute_inputs()?);
         config.validate()?;
@@ -38,9 +57,12 @@ impl TrainOptions {
         Ok(config)
     }
 
-    /// Lays these options over `under`: a field set here wins.
+    /// Returns these options, completed by those of `under` where a field is `None`.
     ///
-    /// `steps` and `epochs` are one setting, the end of the run: setting either here drops both of `under`.
+    /// `steps` and `epochs` are one setting, the end of the run: if either is set here, `under` provides neither.
+    ///
+    /// # Errors
+    /// When a value cannot be written as TOML, such as a path that is not UTF-8.
     pub fn over(self, under: TrainOptions) -> Result<TrainOptions> {
         Ok(lay_over(under.to_table()?, self.to_table()?).try_into()?)
     }
@@ -62,8 +84,8 @@ impl TrainOptions {
     }
 }
 
-/// `under` with the keys of `upper` laid over it. An end of the run in `upper` replaces the whole end of the run in
-/// `under`.
+/// Returns `under` with the entries of `upper` added, in place of its own where both have a key. If `upper` has
+/// `epochs` or `steps`, `under` loses both.
 pub(super) fn lay_over(mut under: Table, upper: Table) -> Table {
     const END: [&str; 2] = ["epochs", "steps"];
     if END.iter().any(|key| upper.contains_key(*key)) {
@@ -80,8 +102,8 @@ mod tests {
     use clap::ValueEnum;
 
     use super::*;
-    use crate::data::{Augment, Preprocess, Size};
-    use crate::gan::{PUBLISHED_SIDE, PUBLISHED_WIDTH, Pix2Pix, Recipe};
+    use crate::data::{Augment, Preprocess};
+    use crate::gan::Pix2Pix;
 
     #[test]
     fn data_asks_for_the_full_recipe_and_nothing_for_the_small_one() {
@@ -98,13 +120,7 @@ mod tests {
     #[test]
     fn a_recipe_is_the_step_that_is_compared_with_pytorch() {
         for &recipe in Recipe::value_variants() {
-            let options = TrainOptions {
-                recipe: Some(recipe),
-                image_size: Some(Size::square(PUBLISHED_SIDE)),
-                ngf: Some(PUBLISHED_WIDTH),
-                ndf: Some(PUBLISHED_WIDTH),
-                ..Default::default()
-            };
+            let options = TrainOptions::published(recipe);
             assert_eq!(options.resolve().unwrap().objective(), Pix2Pix::published(recipe), "{recipe:?}");
         }
     }

@@ -16,7 +16,7 @@ use crate::data::Size;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Shape;
 use crate::exchange::Weights;
-use crate::gan::{Network, Objective, PUBLISHED_SIDE, PUBLISHED_WIDTH, Parameters, Pix2Pix, Recipe, TrainingStep};
+use crate::gan::{Network, Objective, PUBLISHED_SIDE, Parameters, Pix2Pix, Recipe, TrainingStep};
 
 /// A request to `inspect`; each field is the flag or argument of its name.
 #[derive(Clone, Debug)]
@@ -35,10 +35,11 @@ struct Subject {
     is_trained: bool,
 }
 
-/// Prints the layers, the steps and the memory.
+/// Prints the layers of each network, the operations of the training step and its memory plan, for the recipe, run or
+/// file of weights that `request.what` names. For weights without a run, only the generator's layers are known.
 ///
 /// # Errors
-/// When there is no such run, file or recipe.
+/// When there is no such run, file or recipe, the file cannot be used, or stdout cannot be written.
 pub fn run(request: &Request) -> Result<()> {
     let subject = Subject::find(&request.what)?;
     let mut lines = vec![subject.title.clone()];
@@ -64,14 +65,8 @@ pub fn run(request: &Request) -> Result<()> {
 impl Subject {
     fn find(what: &str) -> Result<Subject> {
         if let Ok(recipe) = Recipe::from_str(what, false) {
-            let options = TrainOptions {
-                recipe: Some(recipe),
-                image_size: Some(Size::square(PUBLISHED_SIDE)),
-                ngf: Some(PUBLISHED_WIDTH),
-                ndf: Some(PUBLISHED_WIDTH),
-                ..Default::default()
-            };
-            return Ok(Subject::of_config(format!("The recipe {what} at its published size"), &options.resolve()?));
+            let config = TrainOptions::published(recipe).resolve()?;
+            return Ok(Subject::of_config(format!("The recipe {what} at its published size"), &config));
         }
         let recipes: Vec<String> = Recipe::value_variants().iter().map(|&recipe| value_name(recipe)).collect();
         let file = resolve(Path::new(what)).with_context(|| format!("{what} is no recipe ({})", recipes.join(", ")))?;
@@ -112,7 +107,7 @@ fn count(number: usize) -> String {
     groups.join(",")
 }
 
-/// Bytes in the unit that suits them.
+/// `number` bytes as text, in B, kB or MB.
 fn bytes(number: usize) -> String {
     match number {
         0..10_000 => format!("{number} B"),

@@ -40,7 +40,7 @@ fn imported_generators_compute_what_pytorch_does() {
         let (y, shape) = expected.tensor(what);
         let y = from_nchw(&y, [shape[0], shape[2], shape[3], shape[1]]);
         // The spread is the error of one correct f32 implementation; this one sums in other orders.
-        let tolerance = Tolerance { of_each: 0.0, of_largest: 3.0 * expected.f32_spread(what) };
+        let tolerance = Tolerance { relative: 0.0, relative_to_largest: 3.0 * expected.f32_spread(what) };
         assert_close(what, &output(&scene.path("model.safetensors")), &y, tolerance);
     }
 }

@@ -273,7 +273,7 @@ fn a_transposed_convolution_has_any_geometry() {
         };
         for ((ours, theirs), name) in run(Engine::Cuda).iter().zip(run(Engine::F64)).zip(["y", "z", "dx", "dw"]) {
             // Sums of at most 176 terms, one after the other in runs; errors of so many roundings mostly cancel.
-            let tolerance = Tolerance { of_each: 0.0, of_largest: 16.0 * f64::from(f32::EPSILON) };
+            let tolerance = Tolerance { relative: 0.0, relative_to_largest: 16.0 * f64::from(f32::EPSILON) };
             assert_close(name, ours, &theirs, tolerance);
         }
     });
@@ -345,7 +345,7 @@ fn updated(engine: Engine, count: usize, updates: u64) -> Vec<f64> {
 }
 
 /// The tolerance of up to four updates: some roundings each, none of numbers larger than 2.
-const UPDATES: Tolerance = Tolerance { of_each: 0.0, of_largest: 8.0 * f32::EPSILON as f64 };
+const UPDATES: Tolerance = Tolerance { relative: 0.0, relative_to_largest: 8.0 * f32::EPSILON as f64 };
 
 #[test]
 fn an_update_takes_the_learning_rate_of_its_step() {
@@ -395,9 +395,9 @@ fn a_loss_adds_up_any_number_of_elements() {
                 (loss_and_gradient(Engine::Cuda, count, is_l1), loss_and_gradient(Engine::F64, count, is_l1));
             // A thread adds eight terms, a block 256 such sums, pairwise; all are positive. Each term has up to three
             // roundings.
-            let tolerance = Tolerance { of_each: 16.0 * f64::from(f32::EPSILON), of_largest: 0.0 };
+            let tolerance = Tolerance { relative: 16.0 * f64::from(f32::EPSILON), relative_to_largest: 0.0 };
             assert_close("value", &value, &expected_value, tolerance);
-            let tolerance = Tolerance { of_each: 0.0, of_largest: 4.0 * f64::from(f32::EPSILON) };
+            let tolerance = Tolerance { relative: 0.0, relative_to_largest: 4.0 * f64::from(f32::EPSILON) };
             assert_close("gradient", &gradient, &expected_gradient, tolerance);
         }
     });

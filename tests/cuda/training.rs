@@ -4,21 +4,26 @@ use std::sync::OnceLock;
 
 use pixtape::engine::access::Control;
 use pixtape::engine::device::cuda::{Cuda, CudaOptions};
+use pixtape::engine::program::Program;
 use pixtape::gan::{GanLoss, Norm, Parameters, PatchGan, Pix2Pix, PixelLoss, Recipe, UNet};
 
 use super::driver::on_device;
 use crate::networks::{published, scales};
 use crate::support::compare::{assert_same_bits, largest};
 use crate::support::digest;
-use crate::support::machine::{Engine, FIRST_GPU, Machine, arena, checked};
+use crate::support::machine::{Engine, FIRST_GPU, Machine, arena};
 use crate::support::values::values;
 use crate::training::state::{self, CONTROL, Handles};
-use crate::training::traces;
+use crate::training::{checks, traces};
 
 const STEPS: usize = 20;
 
-fn record() -> (pixtape::engine::program::Program, Handles) {
-    state::record(&Pix2Pix::small(Recipe::PytorchGan, 64, 8, 0.5))
+fn small() -> Pix2Pix {
+    Pix2Pix::small(Recipe::PytorchGan, 64, 8, 0.5)
+}
+
+fn record() -> (Program, Handles) {
+    state::record(&small())
 }
 
 /// The outcome of a run: losses by step, and each parameter tensor at the end by name.
@@ -30,13 +35,13 @@ struct Outcome {
 impl Outcome {
     fn run(machine: &mut dyn Machine, handles: &Handles) -> Outcome {
         let step = |step| {
-            handles.show(machine, step);
+            handles.write_pictures(machine, step);
             machine.execute();
             machine.read(handles.losses)
         };
         let losses = (0..STEPS).map(step).collect();
         let mut parameters = Vec::new();
-        for (owner, network) in handles.networks() {
+        for (owner, network) in &handles.networks {
             for (index, spec) in network.specs.iter().enumerate() {
                 let values = machine.read(network.part(network.values, index));
                 parameters.push((format!("{owner}.{}", spec.name), values));
@@ -68,7 +73,7 @@ fn nudged(run: usize) -> Outcome {
     let (program, handles) = record();
     let mut machine = arena(Engine::F32, program, CONTROL);
     handles.load(&mut *machine);
-    for (owner, network) in handles.networks() {
+    for (owner, network) in &handles.networks {
         let draws = values(&format!("nudge.{owner}.{run}"), network.values.count(), 1.5);
         let nudge = |(x, draw): (f64, f64)| {
             let x = x as f32;
@@ -170,12 +175,12 @@ fn a_run_goes_on_on_the_other_device() {
             for step in 0..STEPS {
                 if step == STEPS / 2 {
                     let kept =
-                        |(_, network): (_, &Parameters)| [network.values, network.moments[0], network.moments[1]];
-                    let kept = handles.networks().into_iter().flat_map(kept);
+                        |(_, network): &(_, Parameters)| [network.values, network.moments[0], network.moments[1]];
+                    let kept = handles.networks.iter().flat_map(kept);
                     kept.for_each(|tensor| second.write(tensor, &first.read(tensor)));
                 }
                 let machine = if step < STEPS / 2 { &mut *first } else { &mut *second };
-                handles.show(machine, step);
+                handles.write_pictures(machine, step);
                 machine.execute();
                 losses.push(machine.read(handles.losses));
             }
@@ -225,7 +230,7 @@ fn steps_of_every_kind_are_the_cpus() {
                 let mut machine = arena(engine, program, CONTROL);
                 handles.load(&mut *machine);
                 let step = |step| {
-                    handles.show(&mut *machine, step);
+                    handles.write_pictures(&mut *machine, step);
                     machine.execute();
                     machine.read(handles.losses)
                 };
@@ -250,53 +255,16 @@ fn steps_of_every_kind_are_the_cpus() {
 #[test]
 fn a_weight_gradient_with_its_update_changes_no_bit() {
     let options = Pix2Pix::small(Recipe::PytorchGan, 32, 8, 0.5);
-    on_device(|| assert!(state::assert_rewrites_change_no_bit("rewritten", &options, Engine::Cuda, 2) > 0));
+    on_device(|| assert!(checks::rewrites("rewritten", &options, Engine::Cuda, 2) > 0));
 }
 
 #[test]
 fn orders_and_memory_change_no_bit() {
-    on_device(|| {
-        let run = |seed: Option<u64>, check: bool| {
-            let (program, handles) = record();
-            let start = if check { checked } else { arena };
-            let mut machine = start(Engine::Cuda, program, CONTROL);
-            handles.load(&mut *machine);
-            for step in 0..2 {
-                handles.show(&mut *machine, step);
-                match seed {
-                    None => machine.execute(),
-                    Some(seed) if check => machine.execute_checked(seed + step as u64),
-                    Some(seed) => machine.execute_shuffled(seed + step as u64),
-                }
-            }
-            handles.everything(&*machine)
-        };
-        let expected = run(None, false);
-        assert!(expected.iter().all(|x| x.is_finite()));
-        for seed in [1, 11] {
-            assert_same_bits(&format!("own buffers, seed {seed}"), &run(Some(seed), true), &expected);
-            assert_same_bits(&format!("arena, seed {seed}"), &run(Some(seed), false), &expected);
-        }
-    });
+    on_device(|| checks::orders("one arena", &small(), Engine::Cuda));
 }
 
-/// The preview shares the arena with the step, and is a second graph.
+/// The preview is a second graph.
 #[test]
 fn previews_leave_training_alone() {
-    on_device(|| {
-        let train = |previews: bool| {
-            let (program, handles) = record();
-            let mut machine = arena(Engine::Cuda, program, CONTROL);
-            handles.load(&mut *machine);
-            for step in 0..3 {
-                handles.show(&mut *machine, step);
-                machine.execute();
-                if previews {
-                    machine.execute_on_demand();
-                }
-            }
-            handles.everything(&*machine)
-        };
-        assert_same_bits("training with previews", &train(true), &train(false));
-    });
+    on_device(|| checks::previews(&small(), Engine::Cuda));
 }

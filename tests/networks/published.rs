@@ -5,48 +5,21 @@ use pixtape::engine::access::Control;
 use pixtape::engine::ops::copy::{Upstream, copy};
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::{Shape, Tensor};
-use pixtape::gan::{Draws, Norm, Parameters, PatchGan, ReceptiveField, Recipe, Skips, Spec, UNet};
+use pixtape::gan::{Architecture, Norm, Parameters, PatchGan, ReceptiveField, Recipe, Skips, UNet};
 
 use crate::support::compare::{Tolerance, assert_close, assert_same_bits, largest};
 use crate::support::fixture::Fixture;
-use crate::support::machine::{Engine, Machine, arena, checked};
-use crate::support::values::{from_nchw, image_values, parameter_values};
+use crate::support::machine::{Engine, Execution};
+use crate::support::values::{from_nchw, image_values};
 
 /// Neither network drops out here, so nothing depends on it.
 pub const CONTROL: Control = Control { seed: 0, step: 0, learning_rate: 0.0 };
 
-#[derive(Clone, Copy)]
-enum Network {
-    Generator(UNet),
-    Discriminator(PatchGan),
-}
-
-impl Network {
-    /// As the fixture names them: the prefix of results and that of parameters.
-    fn prefixes(self) -> (&'static str, &'static str) {
-        match self {
-            Network::Generator(_) => ("g", "generator"),
-            Network::Discriminator(_) => ("d", "discriminator"),
-        }
-    }
-
-    fn specs(self) -> Vec<Spec> {
-        match self {
-            Network::Generator(unet) => unet.specs(),
-            Network::Discriminator(patchgan) => patchgan.specs(),
-        }
-    }
-
-    fn forward(self, tape: &mut Tape, parameters: &Parameters, x: Tensor) -> Tensor {
-        match self {
-            Network::Generator(unet) => {
-                let [n, h, w, _] = x.shape;
-                let out = tape.transient([n, h, w, unet.output_channels]);
-                unet.forward(tape, parameters, x, out, Draws { pass: 0, first_image: 0, by_step: false });
-                out
-            }
-            Network::Discriminator(patchgan) => patchgan.forward(tape, parameters, x).map,
-        }
+/// A network's prefixes in a fixture: that of results and that of parameters.
+fn prefixes(network: Architecture) -> (&'static str, &'static str) {
+    match network {
+        Architecture::UNet(_) => ("g", "generator"),
+        Architecture::PatchGan(_) => ("d", "discriminator"),
     }
 }
 
@@ -60,7 +33,7 @@ struct Recorded {
     dx: Tensor,
 }
 
-fn record(network: Network, shape: Shape) -> Recorded {
+fn record(network: Architecture, shape: Shape) -> Recorded {
     let mut tape = Tape::new();
     let parameters = Parameters::new(&mut tape, network.specs());
     let x = tape.persistent(shape);
@@ -75,30 +48,28 @@ fn record(network: Network, shape: Shape) -> Recorded {
 }
 
 /// The results by name as in the fixture, in this project's layout.
-fn run(fixture: &Fixture, network: Network, shape: Shape, engine: Engine, how: How) -> Vec<(String, Vec<f64>)> {
+fn run(
+    fixture: &Fixture,
+    network: Architecture,
+    shape: Shape,
+    engine: Engine,
+    execution: Execution,
+) -> Vec<(String, Vec<f64>)> {
     let Recorded { tape, parameters, x, dy, y, dx } = record(network, shape);
-    let (prefix, owner) = network.prefixes();
+    let (prefix, owner) = prefixes(network);
     let parameter_scale = fixture.about["parameter_scale"].as_f64().expect("a scale");
-    let mut machine: Box<dyn Machine> = match how {
-        How::Checked(_) => checked(engine, tape.finish(), CONTROL),
-        How::Arena | How::Shuffled(_) => arena(engine, tape.finish(), CONTROL),
-    };
+    let mut machine = execution.machine(engine, tape.finish(), CONTROL);
     machine.write(x, &image_values(&format!("{prefix}.x"), shape, 1.0));
     machine.write(dy, &image_values(&format!("{prefix}.dy"), dy.shape, 1.0));
+    machine.write_parameters(owner, &parameters, parameter_scale);
     for (index, spec) in parameters.specs.iter().enumerate() {
-        let values = parameter_values(&format!("{owner}.{}", spec.name), spec, parameter_scale);
-        machine.write(parameters.part(parameters.values, index), &values);
         // A gradient that a backward pass adds to instead of overwriting stays NaN. Only the biases that a norm cancels
         // are not written.
         if !is_cancelled(fixture, &format!("{prefix}.grad.{}", spec.name)) {
             machine.fill(parameters.part(parameters.gradients, index), f64::NAN);
         }
     }
-    match how {
-        How::Arena => machine.execute(),
-        How::Checked(seed) => machine.execute_checked(seed),
-        How::Shuffled(seed) => machine.execute_shuffled(seed),
-    }
+    execution.run(&mut *machine);
     let mut results = vec![(format!("{prefix}.y"), machine.read(y)), (format!("{prefix}.dx"), machine.read(dx))];
     for (index, spec) in parameters.specs.iter().enumerate() {
         let gradient = machine.read(parameters.part(parameters.gradients, index));
@@ -110,13 +81,6 @@ fn run(fixture: &Fixture, network: Network, shape: Shape, engine: Engine, how: H
 /// True if a gradient is that of a bias in front of a norm: detached, so that it stays zero.
 pub fn is_cancelled(fixture: &Fixture, name: &str) -> bool {
     fixture.about["f32_noise_of_zero_gradients"].get(name).is_some()
-}
-
-#[derive(Clone, Copy, Debug)]
-enum How {
-    Arena,
-    Checked(u64),
-    Shuffled(u64),
 }
 
 /// A recipe, or a variant of one, and the networks of it that PyTorch's results are there of.
@@ -164,18 +128,18 @@ impl Published {
     }
 
     /// The networks at the fixture's size, with their input's shape.
-    fn networks(&self) -> Vec<(Network, Shape)> {
+    fn networks(&self) -> Vec<(Architecture, Shape)> {
         let about = self.fixture().about;
         let number = |key: &str| about[key].as_u64().expect("a size") as usize;
         let (batch, size, width) = (number("batch"), number("size"), number("width"));
         let (input_channels, output_channels) = (number("inputs"), number("outputs"));
         let depth = number("depth");
         let generator = UNet { input_channels, output_channels, width, depth, dropout: 0.0, ..self.generator };
-        let seen = input_channels + output_channels;
-        let discriminator = PatchGan { input_channels: seen, width, ..self.discriminator };
+        let discriminator_channels = input_channels + output_channels;
+        let discriminator = PatchGan { input_channels: discriminator_channels, width, ..self.discriminator };
         let both = [
-            ("g", Network::Generator(generator), [batch, size, size, input_channels]),
-            ("d", Network::Discriminator(discriminator), [batch, size, size, seen]),
+            ("g", Architecture::UNet(generator), [batch, size, size, input_channels]),
+            ("d", Architecture::PatchGan(discriminator), [batch, size, size, discriminator_channels]),
         ];
         let there = about["networks"].as_str().expect("letters");
         both.into_iter()
@@ -192,7 +156,7 @@ pub fn check(engines: &[Engine]) {
         let mut unused = fixture.names();
         for (network, shape) in published.networks() {
             for &engine in engines {
-                for (name, values) in run(&fixture, network, shape, engine, How::Arena) {
+                for (name, values) in run(&fixture, network, shape, engine, Execution::Arena) {
                     let what = format!("{}: {name} in {engine:?}", published.name);
                     unused.retain(|unused| *unused != name);
                     compare(&what, &fixture, network, engine, &name, &values);
@@ -203,7 +167,7 @@ pub fn check(engines: &[Engine]) {
     }
 }
 
-fn compare(what: &str, fixture: &Fixture, network: Network, engine: Engine, name: &str, values: &[f64]) {
+fn compare(what: &str, fixture: &Fixture, network: Architecture, engine: Engine, name: &str, values: &[f64]) {
     if is_cancelled(fixture, name) {
         let noise = fixture.about["f32_noise_of_zero_gradients"][name].as_f64().expect("a number");
         assert!(values.iter().all(|&x| x == 0.0), "{what}: a norm cancels this bias");
@@ -217,15 +181,13 @@ fn compare(what: &str, fixture: &Fixture, network: Network, engine: Engine, name
 
 /// The tolerance of a result.
 fn tolerance(fixture: &Fixture, engine: Engine, name: &str) -> Tolerance {
-    match engine {
-        // The spread is the error of one correct f32 implementation; ours sums in other orders. Of a tensor of few
-        // elements it may be small by luck: none is held to less than what is usual in its network.
-        Engine::F32 | Engine::Cuda | Engine::CudaForced(_) => {
-            let spread = fixture.f32_spread(name).max(median_spread(fixture));
-            Tolerance { of_each: 0.0, of_largest: 3.0 * spread }
-        }
-        Engine::F64 => Tolerance::STORED_F32,
+    if engine.is_f64() {
+        return Tolerance::STORED_F32;
     }
+    // The spread is the error of one correct f32 implementation; ours sums in other orders. Of a tensor of few elements
+    // it may be small by luck: none is held to less than what is usual in its network.
+    let spread = fixture.f32_spread(name).max(median_spread(fixture));
+    Tolerance { relative: 0.0, relative_to_largest: 3.0 * spread }
 }
 
 fn median_spread(fixture: &Fixture) -> f64 {
@@ -236,7 +198,7 @@ fn median_spread(fixture: &Fixture) -> f64 {
 }
 
 /// PyTorch's result in this project's layout.
-fn expected(fixture: &Fixture, network: Network, name: &str) -> Vec<f64> {
+fn expected(fixture: &Fixture, network: Architecture, name: &str) -> Vec<f64> {
     if let Some((_, parameter)) = name.split_once(".grad.") {
         let spec = network.specs().into_iter().find(|spec| spec.name == parameter);
         let spec = spec.unwrap_or_else(|| panic!("PyTorch's network has {parameter}, ours does not"));
@@ -255,18 +217,18 @@ pub fn image(fixture: &Fixture, name: &str) -> Vec<f64> {
 }
 
 /// Runs the published networks from an arena and from guarded buffers of their own that are NaN when they are not in
-/// use, in recorded order and in others. The bits are the same: no two buffers of the arena share a place while both
-/// are in use.
+/// use, in recorded order and in others. The bits are the same: no two buffers of the arena share memory while
+/// both are in use.
 pub fn check_orders(engine: Engine, seeds: std::ops::RangeInclusive<u64>) {
     for published in all_published() {
         let fixture = published.fixture();
         for (network, shape) in published.networks() {
-            let expected = run(&fixture, network, shape, engine, How::Arena);
+            let expected = run(&fixture, network, shape, engine, Execution::Arena);
             for seed in seeds.clone() {
-                for how in [How::Checked(seed), How::Shuffled(seed)] {
-                    let results = run(&fixture, network, shape, engine, how);
+                for execution in [Execution::Checked(seed), Execution::Shuffled(seed)] {
+                    let results = run(&fixture, network, shape, engine, execution);
                     for ((name, values), (_, expected)) in results.iter().zip(&expected) {
-                        assert_same_bits(&format!("{}: {name}, {how:?}", published.name), values, expected);
+                        assert_same_bits(&format!("{}: {name}, {execution:?}", published.name), values, expected);
                     }
                 }
             }

@@ -11,7 +11,7 @@ use super::published::{self, CONTROL};
 use crate::support::compare::{Tolerance, assert_close};
 use crate::support::fixture::Fixture;
 use crate::support::machine::{Engine, arena};
-use crate::support::values::{image_values, parameter_values};
+use crate::support::values::image_values;
 
 const NAMES: [&str; 3] = ["discriminator", "discriminator2", "discriminator3"];
 
@@ -58,10 +58,7 @@ fn compare(engine: Engine) {
         machine.write(*gradient, &image_values(&format!("s.dy{name}"), gradient.shape, 1.0));
     }
     for (owner, parameters) in &networks {
-        for (index, spec) in parameters.specs.iter().enumerate() {
-            let values = parameter_values(&format!("{owner}.{}", spec.name), spec, parameter_scale);
-            machine.write(parameters.part(parameters.values, index), &values);
-        }
+        machine.write_parameters(owner, parameters, parameter_scale);
     }
     machine.execute();
 
@@ -69,10 +66,8 @@ fn compare(engine: Engine) {
     // farthest is chance, and none is held to less than three times the largest distance of PyTorch's f32.
     let spreads = fixture.about["f32_spread"].as_object().expect("spreads by name");
     let largest = spreads.values().filter_map(|spread| spread.as_f64()).fold(0.0, f64::max);
-    let tolerance = match engine {
-        Engine::F64 => Tolerance::STORED_F32,
-        Engine::F32 | Engine::Cuda | Engine::CudaForced(_) => Tolerance { of_each: 0.0, of_largest: 3.0 * largest },
-    };
+    let of_f32 = Tolerance { relative: 0.0, relative_to_largest: 3.0 * largest };
+    let tolerance = if engine.is_f64() { Tolerance::STORED_F32 } else { of_f32 };
     let mut unused = fixture.names();
     for (name, _, to) in &kept {
         unused.retain(|unused| unused != name);

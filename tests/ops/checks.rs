@@ -1,11 +1,11 @@
 //! The checks that every row of the table has to pass, on every engine.
 
 use super::kinds::{Case, KINDS};
-use super::trial::{Layout, Results, Run, Trial};
+use super::trial::{Layout, Results, Trial};
 use crate::support::compare::{Tolerance, assert_close, assert_same_bits, largest};
 use crate::support::digest;
 use crate::support::fixture::Fixture;
-use crate::support::machine::Engine;
+use crate::support::machine::{Engine, Execution};
 use crate::support::values::from_nchw;
 
 pub fn fixture() -> Fixture {
@@ -17,17 +17,15 @@ pub fn fixture() -> Fixture {
 /// In f32 the spread is the error of one correct implementation, made with one order of its sums; ours have other
 /// orders. Four of them cover that, and four f32 epsilons stand in where theirs happened to be (almost) exact.
 pub fn tolerance(fixture: &Fixture, name: &str, engine: Engine) -> Tolerance {
-    match engine {
-        Engine::F64 => Tolerance::STORED_F32,
-        Engine::F32 | Engine::Cuda | Engine::CudaForced(_) => {
-            let of_largest = 4.0 * (fixture.f32_spread(name) + f64::from(f32::EPSILON));
-            Tolerance { of_each: 0.0, of_largest }
-        }
+    if engine.is_f64() {
+        return Tolerance::STORED_F32;
     }
+    let relative_to_largest = 4.0 * (fixture.f32_spread(name) + f64::from(f32::EPSILON));
+    Tolerance { relative: 0.0, relative_to_largest }
 }
 
-fn run(case: &Case, layout: Layout, engine: Engine, how: Run) -> Results {
-    Trial::new(case, layout, engine, how).run()
+fn run(case: &Case, layout: Layout, engine: Engine, execution: Execution) -> Results {
+    Trial::new(case, layout, engine, execution).run()
 }
 
 pub fn matches_pytorch(case: &Case, engine: Engine) {
@@ -35,7 +33,7 @@ pub fn matches_pytorch(case: &Case, engine: Engine) {
     let row = format!("{}/", case.name);
     let mut unused = fixture.names();
     unused.retain(|key| key.starts_with(&row));
-    for (name, values) in run(case, Layout::Plain, engine, Run::Checked(1)) {
+    for (name, values) in run(case, Layout::Plain, engine, Execution::Checked(1)) {
         let key = format!("{row}{name}");
         let what = format!("{key} on {engine:?}");
         assert_close(&what, &values, &expected(&fixture, case, &name), tolerance(&fixture, &key, engine));
@@ -48,7 +46,7 @@ pub fn matches_pytorch(case: &Case, engine: Engine) {
 /// The row on CUDA, once as it is chosen and once with each implementation that its steps could have instead.
 pub fn on_every_implementation(case: &Case, check: impl Fn(&Case, Engine)) {
     check(case, Engine::Cuda);
-    for name in Trial::new(case, Layout::Plain, Engine::Cuda, Run::Arena).others() {
+    for name in Trial::new(case, Layout::Plain, Engine::Cuda, Execution::Arena).others() {
         check(case, Engine::CudaForced(name));
     }
 }
@@ -57,11 +55,11 @@ pub fn on_every_implementation(case: &Case, check: impl Fn(&Case, Engine)) {
 pub fn matches_the_cpu(case: &Case, engine: Engine) {
     let fixture = fixture();
     for layout in [Layout::Plain, Layout::Framed] {
-        let cpu = run(case, layout, Engine::F32, Run::Arena);
-        for (name, values) in run(case, layout, engine, Run::Arena) {
+        let cpu = run(case, layout, Engine::F32, Execution::Arena);
+        for (name, values) in run(case, layout, engine, Execution::Arena) {
             let key = format!("{}/{name}", case.name);
-            let Tolerance { of_each, of_largest } = tolerance(&fixture, &key, engine);
-            let both = Tolerance { of_each: 2.0 * of_each, of_largest: 2.0 * of_largest };
+            let Tolerance { relative, relative_to_largest } = tolerance(&fixture, &key, engine);
+            let both = Tolerance { relative: 2.0 * relative, relative_to_largest: 2.0 * relative_to_largest };
             assert_close(&format!("{key} on {engine:?} and the CPU, {layout:?}"), &values, &cpu[&name], both);
         }
     }
@@ -83,7 +81,7 @@ fn expected(fixture: &Fixture, case: &Case, name: &str) -> Vec<f64> {
 
 /// Memory that is shared, an order that is drawn and NaN in everything that is not in use must not show in any bit.
 pub fn memory_and_order_change_nothing(case: &Case, engine: Engine) {
-    let mut arena = Trial::new(case, Layout::Plain, engine, Run::Arena);
+    let mut arena = Trial::new(case, Layout::Plain, engine, Execution::Arena);
     let first = arena.run();
     assert!(first.values().flatten().all(|x| x.is_finite()), "{}", case.name);
     let what = |how: &str, name: &str| format!("{}/{name} on {engine:?}, {how}", case.name);
@@ -92,15 +90,15 @@ pub fn memory_and_order_change_nothing(case: &Case, engine: Engine) {
     };
     compare(arena.run(), "executed again");
     for seed in 1..=3 {
-        compare(run(case, Layout::Plain, engine, Run::Checked(seed)), "checked");
-        compare(run(case, Layout::Plain, engine, Run::Shuffled(seed)), "in another order");
+        compare(run(case, Layout::Plain, engine, Execution::Checked(seed)), "checked");
+        compare(run(case, Layout::Plain, engine, Execution::Shuffled(seed)), "in another order");
     }
 }
 
 /// A tensor in a slice has the same bits as one on its own, and its neighbours are left alone.
 pub fn slices_change_nothing(case: &Case, engine: Engine) {
-    let plain = run(case, Layout::Plain, engine, Run::Arena);
-    for how in [Run::Arena, Run::Checked(1), Run::Checked(2)] {
+    let plain = run(case, Layout::Plain, engine, Execution::Arena);
+    for how in [Execution::Arena, Execution::Checked(1), Execution::Checked(2)] {
         for (name, values) in run(case, Layout::Framed, engine, how) {
             let what = format!("{}/{name} on {engine:?}, framed, {how:?}", case.name);
             assert_same_bits(&what, &values, &plain[&name]);
@@ -111,8 +109,8 @@ pub fn slices_change_nothing(case: &Case, engine: Engine) {
 /// Two consumers: the gradients add up to twice one. Not always to the bit, as some steps add term by term to what is
 /// there; that moves a sum by a few roundings of its largest partial sum.
 pub fn gradients_of_two_consumers_add_up(case: &Case, engine: Engine) {
-    let once = run(case, Layout::Plain, engine, Run::Arena);
-    let twice = run(case, Layout::Twice, engine, Run::Checked(1));
+    let once = run(case, Layout::Plain, engine, Execution::Arena);
+    let twice = run(case, Layout::Twice, engine, Execution::Checked(1));
     for (name, values) in &once {
         let what = format!("{}/{name} on {engine:?}, two consumers", case.name);
         if !name.starts_with('d') {
@@ -121,7 +119,7 @@ pub fn gradients_of_two_consumers_add_up(case: &Case, engine: Engine) {
             continue;
         }
         let doubled: Vec<f64> = values.iter().map(|x| 2.0 * x).collect();
-        let tolerance = Tolerance { of_each: 0.0, of_largest: 4.0 * engine.epsilon() };
+        let tolerance = Tolerance { relative: 0.0, relative_to_largest: 4.0 * engine.epsilon() };
         assert_close(&what, &twice[name], &doubled, tolerance);
     }
 }
@@ -130,10 +128,10 @@ pub fn gradients_of_two_consumers_add_up(case: &Case, engine: Engine) {
 /// the batch: differentiation is linear. The batch's dropout mask is kept.
 pub fn a_gradient_of_one_image_is_its_share(case: &Case, engine: Engine) {
     let [n, ..] = case.op.y().expect("an output image");
-    let whole = run(case, Layout::Plain, engine, Run::Arena);
+    let whole = run(case, Layout::Plain, engine, Execution::Arena);
     let mut sums: Results = whole.iter().map(|(name, values)| (name.clone(), vec![0.0; values.len()])).collect();
     for image in 0..n {
-        let parts = run(case, Layout::OneImage(image), engine, Run::Checked(1));
+        let parts = run(case, Layout::OneImage(image), engine, Execution::Checked(1));
         let length = parts["dx"].len() / n;
         let others = parts["dx"].chunks(length).enumerate().filter(|(i, _)| *i != image);
         assert_eq!(others.map(|(_, dx)| largest(dx)).fold(0.0, f64::max), 0.0, "{}: image {image}", case.name);
@@ -143,7 +141,7 @@ pub fn a_gradient_of_one_image_is_its_share(case: &Case, engine: Engine) {
     }
     for (name, values) in whole.iter().filter(|(name, _)| name.starts_with('d')) {
         // A few roundings of the largest element.
-        let tolerance = Tolerance { of_each: 0.0, of_largest: 8.0 * engine.epsilon() };
+        let tolerance = Tolerance { relative: 0.0, relative_to_largest: 8.0 * engine.epsilon() };
         assert_close(&format!("{}/{name} on {engine:?}, image by image", case.name), &sums[name], values, tolerance);
     }
 }

@@ -1,9 +1,9 @@
 //! Gradients against central differences, in f64: the one check that trusts nothing but the forward pass.
 
 use super::kinds::{Case, Output};
-use super::trial::{Layout, Results, Run, Trial};
+use super::trial::{Layout, Results, Trial};
 use crate::support::compare::largest;
-use crate::support::machine::Engine;
+use crate::support::machine::{Engine, Execution};
 use crate::support::values::image_values;
 
 /// Elements of each input that are moved, spread evenly over it.
@@ -18,7 +18,7 @@ const STEP: f64 = 1e-5;
 const TOLERANCE: f64 = 1e-8;
 
 pub fn assert_gradients_are_slopes(case: &Case) {
-    let mut trial = Trial::new(case, Layout::Plain, Engine::F64, Run::Arena);
+    let mut trial = Trial::new(case, Layout::Plain, Engine::F64, Execution::Arena);
     let gradients = trial.run();
     for (name, input) in trial.inputs.clone() {
         let gradient = &gradients[&format!("d{name}")];

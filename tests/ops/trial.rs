@@ -13,7 +13,7 @@ use pixtape::engine::tensor::{Shape, Tensor};
 use pixtape::gan::{Parameters, Spec};
 
 use super::kinds::{Case, Output as Gives};
-use crate::support::machine::{Engine, Machine, arena, checked};
+use crate::support::machine::{Engine, Execution, Machine};
 use crate::support::values::{image_values, parameter_values};
 
 /// The layout of a case's tensors on the tape.
@@ -26,17 +26,6 @@ pub enum Layout {
     Twice,
     /// Only this image of the output has a gradient.
     OneImage(usize),
-}
-
-/// The memory and the order in which the program is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Run {
-    /// From one arena, in recorded order.
-    Arena,
-    /// From one arena, in an order drawn by a seed.
-    Shuffled(u64),
-    /// From guarded buffers that are NaN before and after use, in an order drawn by a seed.
-    Checked(u64),
 }
 
 /// By name as in the fixture: "y", "dx", "dw", "db", "value".
@@ -61,7 +50,7 @@ struct Output {
 
 pub struct Trial {
     machine: Box<dyn Machine>,
-    run: Run,
+    execution: Execution,
     /// The inputs that have gradients, by name, and the tensors that feed them.
     pub inputs: Vec<(String, Tensor)>,
     outputs: Vec<Output>,
@@ -128,7 +117,7 @@ fn with_neighbours(specs: &[Spec], framed: bool) -> Vec<Spec> {
 }
 
 impl Trial {
-    pub fn new(case: &Case, layout: Layout, engine: Engine, run: Run) -> Trial {
+    pub fn new(case: &Case, layout: Layout, engine: Engine, execution: Execution) -> Trial {
         let framed = layout == Layout::Framed;
         let (op, name) = (&case.op, &case.name);
         let (mut tape, mut notes) = (Tape::new(), Notes::default());
@@ -173,12 +162,9 @@ impl Trial {
 
         let mut inputs = vec![("x".to_owned(), x.inner)];
         inputs.extend(specs.iter().zip(weights).map(|(spec, tensor)| (spec.name.clone(), tensor)));
-        let mut machine = match run {
-            Run::Checked(_) => checked(engine, tape.finish(), CONTROL),
-            Run::Arena | Run::Shuffled(_) => arena(engine, tape.finish(), CONTROL),
-        };
+        let mut machine = execution.machine(engine, tape.finish(), CONTROL);
         notes.given.iter().for_each(|(tensor, values)| machine.write(*tensor, values));
-        Trial { machine, run, inputs, outputs: notes.outputs }
+        Trial { machine, execution, inputs, outputs: notes.outputs }
     }
 
     /// Sets an input for the runs to come.
@@ -200,11 +186,7 @@ impl Trial {
             self.machine.fill(output.tensor, f64::NAN);
             output.frame.iter().for_each(|&part| self.machine.fill(part, f64::NAN));
         }
-        match self.run {
-            Run::Arena => self.machine.execute(),
-            Run::Shuffled(seed) => self.machine.execute_shuffled(seed),
-            Run::Checked(seed) => self.machine.execute_checked(seed),
-        }
+        self.execution.run(&mut *self.machine);
         for output in &self.outputs {
             for x in output.frame.iter().flat_map(|&part| self.machine.read(part)) {
                 let untouched = x == output.frame_value || (x.is_nan() && output.frame_value.is_nan());

@@ -7,15 +7,15 @@ pub const HALF_ULP: f64 = 1.0 / (1 << 24) as f64;
 #[derive(Clone, Copy, Debug)]
 pub struct Tolerance {
     /// Fraction of each expected number.
-    pub of_each: f64,
+    pub relative: f64,
     /// Fraction of the largest magnitude that is expected in the tensor.
-    pub of_largest: f64,
+    pub relative_to_largest: f64,
 }
 
 impl Tolerance {
     /// Tolerance between an f64 result and one that was stored as f32. Sums in another order move it by some 1e-16 of
     /// their largest term; `1e-13` leaves room for the norms over two pixels, which magnify that a few hundred times.
-    pub const STORED_F32: Tolerance = Tolerance { of_each: HALF_ULP, of_largest: 1e-13 };
+    pub const STORED_F32: Tolerance = Tolerance { relative: HALF_ULP, relative_to_largest: 1e-13 };
 }
 
 pub fn largest(values: &[f64]) -> f64 {
@@ -25,9 +25,9 @@ pub fn largest(values: &[f64]) -> f64 {
 #[track_caller]
 pub fn assert_close(what: &str, actual: &[f64], expected: &[f64], tolerance: Tolerance) {
     assert_eq!(actual.len(), expected.len(), "{what}: number of elements");
-    let whole = tolerance.of_largest * largest(expected);
+    let whole = tolerance.relative_to_largest * largest(expected);
     for (i, (a, e)) in actual.iter().zip(expected).enumerate() {
-        let (difference, allowed) = ((a - e).abs(), whole + tolerance.of_each * e.abs());
+        let (difference, allowed) = ((a - e).abs(), whole + tolerance.relative * e.abs());
         assert!(
             difference <= allowed,
             "{what}: element {i} is {a}, expected {e}: off by {difference:e} of {allowed:e}"
@@ -48,5 +48,5 @@ pub fn assert_same_bits(what: &str, actual: &[f64], expected: &[f64]) {
 #[test]
 #[should_panic(expected = "element 1 is NaN")]
 fn nan_is_never_close() {
-    assert_close("a", &[0.0, f64::NAN], &[0.0, 1.0], Tolerance { of_each: 1e9, of_largest: 1e9 });
+    assert_close("a", &[0.0, f64::NAN], &[0.0, 1.0], Tolerance { relative: 1e9, relative_to_largest: 1e9 });
 }

@@ -9,6 +9,9 @@ use pixtape::engine::device::cuda::{Cuda, CudaOptions};
 use pixtape::engine::kernel::cpu::{CpuKernel, Real};
 use pixtape::engine::program::{Program, Step};
 use pixtape::engine::tensor::Tensor;
+use pixtape::gan::Parameters;
+
+use super::values::parameter_values;
 
 /// A device and a number type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +25,43 @@ pub enum Engine {
 }
 
 impl Engine {
+    /// True if it computes in f64; the others compute in f32.
+    pub fn is_f64(self) -> bool {
+        self == Engine::F64
+    }
+
     /// The distance from 1 to the next number.
     pub fn epsilon(self) -> f64 {
+        if self.is_f64() { f64::EPSILON } else { f64::from(f32::EPSILON) }
+    }
+}
+
+/// The memory of a program and the order of its steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Execution {
+    /// In one arena, in recorded order.
+    Arena,
+    /// In one arena, in an order drawn by a seed.
+    Shuffled(u64),
+    /// In guarded buffers that are NaN before and after use, in an order drawn by a seed.
+    Checked(u64),
+}
+
+impl Execution {
+    /// `program` in the memory of this execution.
+    pub fn machine(self, engine: Engine, program: Program, control: Control) -> Box<dyn Machine> {
         match self {
-            Engine::F32 | Engine::Cuda | Engine::CudaForced(_) => f64::from(f32::EPSILON),
-            Engine::F64 => f64::EPSILON,
+            Execution::Arena | Execution::Shuffled(_) => arena(engine, program, control),
+            Execution::Checked(_) => checked(engine, program, control),
+        }
+    }
+
+    /// Executes the program of [`Execution::machine`] once.
+    pub fn run(self, machine: &mut dyn Machine) {
+        match self {
+            Execution::Arena => machine.execute(),
+            Execution::Shuffled(seed) => machine.execute_shuffled(seed),
+            Execution::Checked(seed) => machine.execute_checked(seed),
         }
     }
 }
@@ -37,13 +72,22 @@ pub trait Machine {
     fn read(&self, tensor: Tensor) -> Vec<f64>;
     fn execute(&mut self);
     fn execute_on_demand(&mut self);
-    /// Executes the program on the memory of [`checked`].
+    /// Executes the program of [`checked`] in an order drawn by `seed`.
     fn execute_checked(&mut self, seed: u64);
+    /// Executes the program of [`arena`] in an order drawn by `seed`.
     fn execute_shuffled(&mut self, seed: u64);
 
     /// Names of implementations that could run steps of the program instead of the chosen ones.
     fn others(&self) -> Vec<&'static str> {
         Vec::new()
+    }
+
+    /// Writes every parameter of a network: its values are a function of `owner` and its name.
+    fn write_parameters(&mut self, owner: &str, parameters: &Parameters, scale: f64) {
+        for (index, spec) in parameters.specs.iter().enumerate() {
+            let values = parameter_values(&format!("{owner}.{}", spec.name), spec, scale);
+            self.write(parameters.part(parameters.values, index), &values);
+        }
     }
 
     fn fill(&mut self, tensor: Tensor, value: f64) {

@@ -76,7 +76,7 @@ fn check(parts: &[Part]) {
             machine.execute_checked(seed)
         }
         // Sums of up to four numbers of at most 1.
-        let tolerance = Tolerance { of_each: 0.0, of_largest: 8.0 * f64::EPSILON };
+        let tolerance = Tolerance { relative: 0.0, relative_to_largest: 8.0 * f64::EPSILON };
         assert_close(&format!("{parts:?}"), &machine.read(of_given), &expected, tolerance);
         assert_same_bits(&format!("{parts:?}, of x"), &machine.read(of_x), &machine.read(of_given));
     }

@@ -46,8 +46,8 @@ fn updated(of_generator: &[f64], of_discriminator: &[f64]) -> [Vec<f64>; 2] {
     [started.read(started.generator.values), started.read(started.discriminator.values)]
 }
 
-/// Compares a whole step, which has D's and G's updates, with its parts. `generator_sees` are the parameters of D with
-/// which G's gradients are computed, given D's updated ones.
+/// Compares a whole step, which has D's and G's updates, with its parts. G's gradients are computed with D's updated
+/// parameters if `sees_update`, else with those before.
 fn compare(toy: Toy, pass: u16, sees_update: bool) {
     let mut step = toy.start(ENGINE);
     step.run(3);
@@ -65,7 +65,7 @@ fn compare(toy: Toy, pass: u16, sees_update: bool) {
     assert_same_bits("updated D", &step.read(step.discriminator.values), &d_updated);
     assert_same_bits("updated G", &step.read(step.generator.values), &g_updated);
 
-    // That the order matters: with the other D, or the other picture, G's gradients are not these.
+    // A control: with the other D, or the other picture, G's gradients are not these.
     let other = generator_alone(pass, (!sees_update).then_some(&d_updated));
     assert_ne!(other.read(other.generator.gradients), g_gradients);
     let other = generator_alone(1 - pass, sees_update.then_some(&d_updated));

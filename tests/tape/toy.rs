@@ -12,7 +12,7 @@ use pixtape::engine::tensor::{Shape, Tensor};
 use pixtape::gan::{Parameters, Spec};
 
 use crate::support::machine::{Engine, Machine, checked};
-use crate::support::values::{image_values, parameter_values};
+use crate::support::values::image_values;
 
 pub const CONTROL: Control = Control { seed: 5, step: 0, learning_rate: 1e-2 };
 const ADAM: AdamOptions = AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 };
@@ -113,10 +113,7 @@ impl Toy {
         let Toy { tape, generator, discriminator, input, target, losses } = self;
         let mut machine = checked(engine, tape.finish(), CONTROL);
         for (owner, parameters) in [("toy.g", &generator), ("toy.d", &discriminator)] {
-            for (index, spec) in parameters.specs.iter().enumerate() {
-                let values = parameter_values(&format!("{owner}.{}", spec.name), spec, 0.25);
-                machine.write(parameters.part(parameters.values, index), &values);
-            }
+            machine.write_parameters(owner, parameters, 0.25);
             machine.fill(parameters.gradients, f64::NAN);
         }
         machine.write(input, &image_values("toy.input", PICTURE, 1.0));

@@ -1,27 +1,24 @@
 //! Gradients added up over several batches are those of one large batch, dropout included.
 
 use clap::ValueEnum;
-use pixtape::gan::{GanLoss, Norm, PatchGan, Pix2Pix, Recipe, UNet};
+use pixtape::gan::{GanLoss, Norm, PatchGan, Pix2Pix, Recipe, UNet, values};
 
 use super::state::{self, CONTROL};
 use crate::support::compare::{Tolerance, assert_close};
 use crate::support::machine::{Engine, arena};
 
-/// The mean losses of each of three steps, and the parameters at the end.
+/// The terms of each of three steps, and the parameters at the end.
 fn train(options: &Pix2Pix) -> (Vec<f64>, Vec<f64>) {
     let (program, handles) = state::record(options);
     let mut machine = arena(Engine::F64, program, CONTROL);
     handles.load(&mut *machine);
     let mut losses = Vec::new();
     for step in 0..3 {
-        handles.show(&mut *machine, step);
+        handles.write_pictures(&mut *machine, step);
         machine.execute();
-        let values = machine.read(handles.losses);
-        let each = values.len() / options.accumulate;
-        let mean = |index: usize| values.iter().skip(index).step_by(each).sum::<f64>() / options.accumulate as f64;
-        losses.extend((0..each).map(mean));
+        losses.extend(values(&handles.terms, &machine.read(handles.losses)));
     }
-    let parameters = handles.networks().into_iter().flat_map(|(_, parameters)| machine.read(parameters.values));
+    let parameters = handles.networks.iter().flat_map(|(_, parameters)| machine.read(parameters.values));
     (losses, parameters.collect())
 }
 
@@ -32,14 +29,14 @@ fn compare(what: &str, options: Pix2Pix) {
         let (parts_losses, parts_parameters) = train(&Pix2Pix { batch, accumulate, ..options });
         let what = format!("{what}, {accumulate} batches of {batch}");
         // Sums in another order, in f64: 1e-16, which three steps amplify as those of the traces.
-        let tolerance = Tolerance { of_each: 0.0, of_largest: 1e-11 };
+        let tolerance = Tolerance { relative: 0.0, relative_to_largest: 1e-11 };
         assert_close(&format!("{what}: losses"), &parts_losses, &losses, tolerance);
         assert_close(&format!("{what}: parameters"), &parts_parameters, &parameters, tolerance);
     }
 }
 
 #[test]
-fn parts_of_a_batch_teach_what_the_batch_teaches() {
+fn accumulated_gradients_are_those_of_one_large_batch() {
     for &recipe in Recipe::value_variants() {
         compare(&format!("{recipe:?}"), Pix2Pix::small(recipe, 64, 2, 0.5));
     }

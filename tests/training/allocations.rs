@@ -17,7 +17,7 @@ use super::state::{self, CONTROL};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Role {
-    /// Of a test that counts nothing.
+    /// A thread of a test that counts nothing.
     Other,
     /// Runs the steps.
     Executor,
@@ -92,7 +92,7 @@ fn train(threads: usize) -> usize {
         assert!(products.contains(&true) && products.contains(&false));
         let mut cpu: Cpu<f32> = Cpu::new(program, CONTROL).expect("memory");
         handles.load(&mut cpu);
-        handles.show(&mut cpu, 0);
+        handles.write_pictures(&mut cpu, 0);
         // Sizes the buffers of the products.
         cpu.execute();
 
@@ -112,7 +112,7 @@ fn train(threads: usize) -> usize {
             }
         });
         IN_PRODUCT_STEP.store(false, Ordering::SeqCst);
-        // That an allocation would have been seen, on either kind of thread.
+        // A control: one allocation is counted, on either kind of thread.
         assert_eq!(count(|| drop(std::hint::black_box(Box::new(1)))), 1);
         let seen = count(|| {
             rayon::broadcast(|_| drop(std::hint::black_box(Box::new(1))));

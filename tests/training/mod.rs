@@ -2,6 +2,7 @@
 
 mod accumulation;
 mod allocations;
+pub mod checks;
 mod determinism;
 mod rewrites;
 mod sharing;

@@ -1,7 +1,7 @@
 //! Programs that are rewritten for a device compute what the recorded ones do, to the bit.
 
 use clap::ValueEnum;
-use pixtape::engine::access::{Access, Control, Destination};
+use pixtape::engine::access::{Access, Control, Destination, Mode};
 use pixtape::engine::ops::adam::{AdamOptions, adam, advance};
 use pixtape::engine::ops::conv::{Dgrad, Geometry, Wgrad};
 use pixtape::engine::ops::copy::copy;
@@ -11,15 +11,11 @@ use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::Tensor;
 use pixtape::gan::{Parameters, Pix2Pix, Recipe, Role, Spec, StepOrder};
 
+use super::checks::{self, count};
 use super::state::{self, CONTROL};
 use crate::support::compare::assert_same_bits;
 use crate::support::machine::{Engine, arena, checked};
 use crate::support::values::values;
-
-/// Steps of this name.
-fn count(program: &Program, name: &str) -> usize {
-    program.steps().iter().filter(|recorded| recorded.step().name() == name).count()
-}
 
 /// Every recipe, in every order of its updates and with gradients that gather, in f32 and in f64.
 #[test]
@@ -29,7 +25,7 @@ fn rewrites_change_no_bit() {
             for engine in [Engine::F32, Engine::F64] {
                 let options = Pix2Pix { accumulate, batch, ..Pix2Pix::small(*recipe, 32, 8, 0.5) };
                 let what = format!("{recipe:?}, {accumulate} x {batch}");
-                let joined = state::assert_rewrites_change_no_bit(&what, &options, engine, 3);
+                let joined = checks::rewrites(&what, &options, engine, 3);
                 // A gradient that gathers has several writers.
                 assert_eq!(joined > 0, accumulate == 1, "{what}: {joined} joined");
             }
@@ -37,7 +33,7 @@ fn rewrites_change_no_bit() {
     }
     for step_order in StepOrder::value_variants() {
         let options = Pix2Pix { step_order: *step_order, ..Pix2Pix::small(Recipe::PytorchGan, 32, 8, 0.5) };
-        let joined = state::assert_rewrites_change_no_bit(&format!("{step_order:?}"), &options, Engine::F32, 3);
+        let joined = checks::rewrites(&format!("{step_order:?}"), &options, Engine::F32, 3);
         assert!(joined > 0, "{step_order:?}");
     }
 }
@@ -46,7 +42,7 @@ fn rewrites_change_no_bit() {
 #[test]
 fn rewrites_change_no_bit_at_full_size() {
     let options = Pix2Pix::small(Recipe::PytorchGan, 256, 64, 0.5);
-    assert!(state::assert_rewrites_change_no_bit("full size", &options, Engine::F32, 2) > 0);
+    assert!(checks::rewrites("full size", &options, Engine::F32, 2) > 0);
 }
 
 #[test]
@@ -60,7 +56,7 @@ fn adam_joins_every_weight_gradient_of_the_published_steps() {
         let rewritten = program.rewritten(CPU);
         assert_eq!(count(&rewritten, "conv_wgrad_adam"), all - folded, "{recipe:?}");
         assert_eq!(weights(&rewritten), all, "{recipe:?}");
-        for (owner, network) in handles.networks() {
+        for (owner, network) in &handles.networks {
             let left = rewritten.buffers().get(network.gradients.buffer()).count();
             assert_eq!(left, 0, "{recipe:?}: gradients of the {owner}");
         }
@@ -124,7 +120,7 @@ fn toy(change: Change) -> (Program, Parameters, [Tensor; 2], Tensor) {
     let copied_bias = tape.persistent([1, 1, 1, SHAPE[0]]);
     let input_gradient = || Dgrad { dy, weight, bias: None, dx: Destination::overwrite(dx), geometry };
     let wgrad = |dw: Destination| Wgrad { x, dy, dw, geometry };
-    let accumulate = Destination { mode: pixtape::engine::access::Mode::Accumulate, tensor: dw };
+    let accumulate = Destination { mode: Mode::Accumulate, tensor: dw };
 
     if change != Change::InputGradientBehind {
         tape.push(input_gradient());

@@ -1,8 +1,8 @@
-//! One judgement of the fake serves both halves of the step: what that may and may not change.
+//! One forward pass of D over fake and real pictures, for both losses: its results against those of separate passes.
 //!
-//! As usually coded, D judges the fake for G's loss, then the real picture and the fake again for its own. The recorded
-//! step judges both once, in one batch. G's gradients and losses must keep their bits; D's weight gradients are sums
-//! over both pictures, which the batch adds up in another order.
+//! As usually coded, D runs on the fake for G's loss, then on the real picture and the fake again for its own. The
+//! recorded step runs it once, on a batch of both. G's gradients and losses must keep their bits; D's weight gradients
+//! are sums over both pictures, which the batch adds up in another order.
 
 use pixtape::engine::ops::copy::copy;
 use pixtape::engine::ops::detach::detach;
@@ -28,24 +28,24 @@ fn record_unshared(options: &Pix2Pix) -> (Program, Handles) {
     let pictures = unet.output_channels;
     let pair = image(pictures + unet.input_channels);
 
-    let seen_fake = tape.transient(pair);
-    let fake = seen_fake.channel_slice(0..pictures);
+    let fake_input = tape.transient(pair);
+    let fake = fake_input.channel_slice(0..pictures);
     unet.forward(&mut tape, &generator, input, fake, Draws { pass: 0, first_image: 0, by_step: false });
-    copy(&mut tape, input, seen_fake.channel_slice(pictures..pair[3]));
-    let loss = |x, criterion, weight, place: usize| {
-        let value = losses.channel_slice(place..place + 1);
+    copy(&mut tape, input, fake_input.channel_slice(pictures..pair[3]));
+    let loss = |x, criterion, weight, index: usize| {
+        let value = losses.channel_slice(index..index + 1);
         Loss { x, criterion, weight, value }
     };
-    let judged = patchgan.forward(&mut tape, &discriminator, seen_fake).map;
-    let fooled = loss(judged, Criterion::Mse { target: 1.0 }, 1.0, 0);
+    let map = patchgan.forward(&mut tape, &discriminator, fake_input).map;
+    let adv = loss(map, Criterion::Mse { target: 1.0 }, 1.0, 0);
     let pixel = loss(fake, Criterion::L1 { target }, options.lambda_pixel, 1);
-    tape.backward(&[&fooled, &pixel], &[generator.values]).expect("G's half");
+    tape.backward(&[&adv, &pixel], &[generator.values]).expect("G's half");
 
-    let seen_real = tape.transient(pair);
-    copy(&mut tape, target, seen_real.channel_slice(0..pictures));
-    copy(&mut tape, input, seen_real.channel_slice(pictures..pair[3]));
-    let on_real = patchgan.forward(&mut tape, &discriminator, seen_real).map;
-    let on_fake = patchgan.forward(&mut tape, &discriminator, detach(seen_fake)).map;
+    let real_input = tape.transient(pair);
+    copy(&mut tape, target, real_input.channel_slice(0..pictures));
+    copy(&mut tape, input, real_input.channel_slice(pictures..pair[3]));
+    let on_real = patchgan.forward(&mut tape, &discriminator, real_input).map;
+    let on_fake = patchgan.forward(&mut tape, &discriminator, detach(fake_input)).map;
     let on_real = loss(on_real, Criterion::Mse { target: 1.0 }, 0.5, 2);
     let on_fake = loss(on_fake, Criterion::Mse { target: 0.0 }, 0.5, 3);
     tape.backward(&[&on_real, &on_fake], &[discriminator.values]).expect("D's half");
@@ -57,10 +57,10 @@ fn record_unshared(options: &Pix2Pix) -> (Program, Handles) {
 fn gradients((program, handles): (Program, Handles)) -> [Vec<f64>; 3] {
     let mut machine = arena(Engine::F32, program, CONTROL);
     handles.load(&mut *machine);
-    handles.show(&mut *machine, 0);
+    handles.write_pictures(&mut *machine, 0);
     machine.execute();
-    let [generator, discriminator] = handles.networks()[..] else { panic!("both networks") };
-    [handles.losses, generator.1.gradients, discriminator.1.gradients].map(|tensor| machine.read(tensor))
+    let [(_, generator), (_, discriminator)] = &handles.networks[..] else { panic!("both networks") };
+    [handles.losses, generator.gradients, discriminator.gradients].map(|tensor| machine.read(tensor))
 }
 
 fn compare(options: Pix2Pix) {
@@ -69,7 +69,7 @@ fn compare(options: Pix2Pix) {
     let what = |name: &str| format!("{name} at {} of width {}", options.height, options.generator.width);
     assert!(losses.iter().all(|x| x.is_finite()));
     // The same products summed in f32 in another order: PyTorch's own orders differ by 2.6e-6 (the networks' fixtures).
-    let tolerance = Tolerance { of_each: 0.0, of_largest: 6e-6 };
+    let tolerance = Tolerance { relative: 0.0, relative_to_largest: 6e-6 };
     assert_same_bits(&what("losses"), &losses, &unshared_losses);
     assert_same_bits(&what("G's gradients"), &of_generator, &unshared_of_generator);
     assert_close(&what("D's gradients"), &of_discriminator, &unshared_of_discriminator, tolerance);
