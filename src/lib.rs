@@ -1,6 +1,6 @@
 //! Pix2Pix (image-to-image translation with conditional adversarial networks) on a small autograd tape of its own.
 //!
-//! Three layers, each of which imports those below alone:
+//! Three layers, each of which imports only those before it in this list:
 //!
 //! 1. The [`engine`]: a training step is recorded once on a [`tape`](engine::tape), [planned](engine::plan) into one
 //!    block of memory and executed again and again by a [`device`](engine::device).

@@ -5,12 +5,14 @@ use std::str::FromStr;
 
 use anyhow::{Error, Result, bail};
 
+/// Number of bytes in a mebibyte.
 pub const MIB: u64 = 1 << 20;
 
-/// The suffixes that are read, each 1024 times the one before.
+/// The suffixes that are read, each 1024 times the one before it.
 const SUFFIXES: &str = "KMGT";
 
-/// A number of bytes. Typed as `500M`, `20G` or `20GiB`, in powers of 1024.
+/// A number of bytes. Parsed from text such as `500M`, `20G` or `20GiB`, with suffixes in powers of 1024 and a value
+/// above 0; displayed in bytes, MiB or GiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 

@@ -10,17 +10,18 @@ use same_file::Handle;
 
 use crate::base::progress::say;
 
-/// Ending of the name of a file or folder that is not complete yet.
+/// Suffix of the name of a file or folder that is still being written. The finished one is renamed to the name without
+/// it.
 pub const UNFINISHED: &str = ".unfinished";
 
-/// Links from one name to the next that are followed at most, as Linux does.
+/// Maximum number of symbolic links that are followed from one name to the next, the same as on Linux.
 const MOST_LINKS: usize = 40;
 
-/// Opens a regular file for reading. Anything else is refused before it is opened: a FIFO would wait for a writer, and
-/// a device need not end.
+/// Opens a regular file for reading; symbolic links are followed. Anything else is refused before it is opened: a FIFO
+/// would wait for a writer, and reading a device may never end.
 ///
 /// # Errors
-/// When there is no such file, it is none, or it cannot be opened.
+/// When nothing is at `path`, it is not a regular file, or it cannot be opened.
 pub fn open(path: &Path) -> io::Result<File> {
     let refuse = |kind: FileType| io::Error::other(format!("it is {} and no file", kind_of(kind)));
     let kind = fs::metadata(path)?.file_type();
@@ -33,7 +34,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     if kind.is_file() { Ok(file) } else { Err(refuse(kind)) }
 }
 
-/// The first `most` bytes of a file, or all of a shorter one. A single read may give fewer than there are.
+/// Reads the first `most` bytes of a file, or all bytes of a shorter one, in as many reads as that takes.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -43,10 +44,10 @@ pub fn start(file: impl Read, most: u64) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// The contents of a regular file.
+/// Reads all bytes of a regular file.
 ///
 /// # Errors
-/// As [`open`], or when it cannot be read.
+/// As [`open`], or when it cannot be read or does not fit in memory.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = open(path)?;
     let mut bytes = Vec::new();
@@ -55,7 +56,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The text of a regular file.
+/// Reads a regular file as UTF-8 text.
 ///
 /// # Errors
 /// As [`read`], or when it is not UTF-8.
@@ -63,7 +64,8 @@ pub fn read_text(path: &Path) -> io::Result<String> {
     String::from_utf8(read(path)?).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not text in UTF-8"))
 }
 
-/// The kind of something in a folder, with its article.
+/// Returns a file type in words, with an article: `a file`, `a folder`, `a FIFO`. A symbolic link is
+/// `a link to nothing`: the callers follow links, so only a dangling one is left.
 pub fn kind_of(kind: FileType) -> &'static str {
     #[cfg(unix)]
     {
@@ -86,10 +88,11 @@ pub fn kind_of(kind: FileType) -> &'static str {
     }
 }
 
-/// The regular file that writing to `path` makes or replaces: `path` itself, or the target of its links.
+/// Returns the path of the regular file that writing to `path` would create or replace: `path` itself, or the target of
+/// its symbolic links, which need not exist.
 ///
 /// # Errors
-/// When what is there is no regular file, or its links lead in a circle.
+/// When something other than a regular file is there, or the links lead in a circle or cannot be read.
 pub fn target(path: &Path) -> Result<PathBuf> {
     let mut target = path.to_path_buf();
     for _ in 0..MOST_LINKS {
@@ -108,33 +111,35 @@ pub fn target(path: &Path) -> Result<PathBuf> {
     bail!("{} is a link that leads in a circle", path.display())
 }
 
-/// True if two paths lead to one file or folder that exists.
+/// True if both paths exist and lead to the same file or folder.
 pub fn is_same_place(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
-/// True if writing to `a` and to `b` would replace one file, also where it is not there yet.
+/// True if writing to `a` and writing to `b` would create or replace the same file.
 ///
 /// # Errors
-/// As [`target`].
+/// When something other than a regular file is at `a` or `b`, or their links lead in a circle or cannot be read.
 pub fn is_one_target(a: &Path, b: &Path) -> Result<bool> {
     Ok(whole_target(a)? == whole_target(b)?)
 }
 
-/// The [`target`] of `path` in its one spelling.
+/// Returns the [`target`] of `path` as an absolute path, without links, `.` or `..` in its folder if that exists, so
+/// that two paths to one file compare as equal.
 ///
 /// # Errors
-/// As [`target`].
+/// When something other than a regular file is at `path`, its links lead in a circle or cannot be read, or it is empty.
 pub fn whole_target(path: &Path) -> Result<PathBuf> {
     let target = std::path::absolute(target(path)?)?;
     let folder = target.parent().and_then(|folder| folder.canonicalize().ok());
     Ok(folder.zip(target.file_name()).map_or_else(|| target.clone(), |(folder, name)| folder.join(name)))
 }
 
-/// Asserts that `path` is a folder, links followed, or can become one: neither there nor above it is anything else.
+/// Checks that `path` is a folder or can become one: the first of `path`, its parent and so on that exists has to be a
+/// folder or a link to one. Creates nothing.
 ///
 /// # Errors
-/// Naming what is in the way.
+/// Naming the file, or the link to nothing, that is in the way.
 pub fn ensure_folder(path: &Path) -> Result<()> {
     for above in path.ancestors() {
         let Ok(found) = fs::symlink_metadata(above) else { continue };
@@ -149,39 +154,41 @@ pub fn ensure_folder(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the folder that a file at `path` is to lie in.
+/// Creates the parent folder of `path`, and those above it, if they are missing.
 ///
 /// # Errors
-/// When it cannot be made.
+/// When it cannot be created.
 pub fn make_folder_of(path: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new(""));
     fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
 }
 
-/// `path` with `ending` behind its name.
+/// Returns `path` with `ending` appended to the file name: `a/b.png` and `.part` give `a/b.png.part`.
 pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(ending);
     path.with_file_name(name)
 }
 
-/// Writes `bytes` to `path` atomically: under another name, which is then renamed, so that neither a kill nor a full
-/// disk leaves half a file.
+/// Writes `bytes` to the file at `path` atomically: to a file beside it, which is then renamed, so that neither a kill
+/// nor a full disk leaves half a file.
 ///
 /// # Errors
-/// When the file cannot be written, or something else than a file is there ([`target`]).
+/// When the file cannot be written, another process is writing it, or something other than a regular file is at `path`
+/// ([`target`]).
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let written = replace(path, |mut file| Ok(file.write_all(bytes)?));
     written.with_context(|| format!("cannot write {}", path.display()))?;
     Ok(())
 }
 
-/// Replaces the file at `path`: `write` fills a file under another name, which is then renamed. On an error the old
-/// file is unchanged and the new one removed.
+/// Creates or replaces the file at `path` atomically: `write` fills a new file beside it, of the same name with
+/// [`UNFINISHED`], which is then renamed. Returns the path of the replaced file: `path`, or the [`target`] of its
+/// links. If `write` or renaming fails, the old file is unchanged and the new one removed.
 ///
 /// # Errors
-/// Those of `write`, or when the file cannot be made, another process is writing it, or `path` or the other name
-/// belongs to something else than a file.
+/// Those of `write`, or when the new file cannot be created, another process is writing it, or something other than a
+/// regular file is at `path` or has the name of the new file.
 pub fn replace(path: &Path, write: impl FnOnce(&File) -> Result<()>) -> Result<PathBuf> {
     let target = target(path)?;
     let unfinished = with_ending(&target, UNFINISHED);
@@ -205,11 +212,12 @@ pub fn replace(path: &Path, write: impl FnOnce(&File) -> Result<()>) -> Result<P
     Ok(target)
 }
 
-/// Takes the lock file at `path`, made if it is missing, until the handle is dropped or the process ends. `None` if
-/// another process has it, or had it until just now.
+/// Takes an exclusive lock on the file at `path`, created if it is missing, until the returned handle is dropped or the
+/// process ends. Returns `None`, without waiting, if it is locked already, or if another process removed or replaced it
+/// in the meantime. On a file system that has no locks, returns a handle without one, after a warning on stderr.
 ///
 /// # Errors
-/// When the file cannot be made or locked.
+/// When the file cannot be created or locked.
 pub fn lock(path: &Path) -> io::Result<Option<Handle>> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
     let lock = Handle::from_file(file)?;

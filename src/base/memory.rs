@@ -23,14 +23,15 @@ const STACK: u64 = (2 << 20) + (128 << 10);
 /// Address space for everything else a command does, and for the main thread's stack to grow in.
 const SPARE: u64 = 16 << 20;
 
-/// Memory that this process can still allocate, and the limit that decides it: the machine's, a cgroup's or `ulimit`'s.
+/// Host memory in bytes that this process can still allocate, and the limit that decides it: the machine's, a cgroup's
+/// or `ulimit`'s. Displayed as a clause: `this machine has 3.0 GiB free`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Room {
     pub bytes: u64,
     bound: Bound,
 }
 
-/// The origin of the bound on the memory of a process.
+/// The limit on the memory of a process: free memory of the machine, a cgroup, or `ulimit -v`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Bound {
     Machine,
@@ -49,16 +50,18 @@ impl Display for Room {
     }
 }
 
-/// The memory that is left to this process by the tightest bound; `None` if the system tells no bound.
+/// Returns the host memory that is left to this process: the least of what the machine has free, its cgroups leave and
+/// `ulimit -v` leaves. `None` if the system reports none of them.
 pub fn room() -> Option<Room> {
     let rooms = [(machine(), Bound::Machine), (container(), Bound::Container), (address_space(), Bound::AddressSpace)];
     rooms.into_iter().filter_map(|(bytes, bound)| Some(Room { bytes: bytes?, bound })).min()
 }
 
-/// Asserts that there is memory for `bytes`, which `what` needs. `cure` says what needs less.
+/// Checks that this process can still allocate `bytes` bytes, which `what` needs, such as "translating a.png"; `cure`
+/// says which setting needs less. Passes if the limit is unknown.
 ///
 /// # Errors
-/// When there is less.
+/// When less is left; the message names both amounts, `what` and `cure`.
 pub fn require(bytes: u64, what: impl Display, cure: impl FnOnce() -> String) -> Result<()> {
     require_of(room(), bytes, what, cure)
 }
@@ -70,8 +73,8 @@ fn require_of(room: Option<Room>, bytes: u64, what: impl Display, cure: impl FnO
     }
 }
 
-/// Checks that `ulimit -v` leaves room for the stacks of `threads` more threads and for the least that a command needs.
-/// Later, a thread without a stack could only abort the process.
+/// Checks that `ulimit -v` leaves address space for the stacks of `threads` more threads, and 16 MiB for all else that
+/// a command does. Passes without such a limit. A thread that gets no stack later could only abort the process.
 ///
 /// # Errors
 /// When there is too little.
@@ -85,7 +88,8 @@ pub fn require_stacks(threads: usize) -> Result<()> {
     require_of(room, threads as u64 * STACK + SPARE, what, cure)
 }
 
-/// Bytes for something that can do with less: `wanted`, or half of what is left beside `needed`.
+/// Returns how many bytes something optional, such as a cache, may take beside the `needed` bytes of the rest:
+/// `wanted`, but at most half of what is left then.
 pub fn spare(wanted: usize, needed: u64) -> usize {
     let left = room().map_or(u64::MAX, |room| room.bytes.saturating_sub(needed) / 2);
     wanted.min(usize::try_from(left).unwrap_or(usize::MAX))
@@ -102,7 +106,7 @@ fn container() -> Option<u64> {
     container_in(Path::new("/sys/fs/cgroup"), &read("/proc/self/cgroup")?)
 }
 
-/// The same for control groups mounted at `root`; `own` has a line for each group of this process.
+/// As [`container`], for control groups mounted at `root`; `own` has a line for each group of this process.
 fn container_in(root: &Path, own: &str) -> Option<u64> {
     let group = |line: &str| {
         let mut parts = line.splitn(3, ':').skip(1);
@@ -122,7 +126,7 @@ fn container_in(root: &Path, own: &str) -> Option<u64> {
 }
 
 /// The limit of a control group less its use. Cached file contents, which are dropped when memory is short, do not
-/// count as use.
+/// count as used.
 fn left_in(group: &Path, [limit, usage, kept]: [&str; 3]) -> Option<u64> {
     let number = |name: &str| read(group.join(name))?.trim().parse::<u64>().ok();
     let kept = read(group.join("memory.stat")).and_then(|text| {
@@ -148,29 +152,30 @@ fn read(path: impl AsRef<Path>) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
-/// The bytes in a line such as `VmSize:   1234 kB`.
+/// The number of bytes in a line such as `VmSize:   1234 kB`.
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The right of one piece of work to take memory, until it is dropped.
+/// A reservation of some bytes of host memory for one piece of work, released when it is dropped.
 #[derive(Debug)]
 pub struct Turn(u64);
 
-/// Bytes of all turns together.
+/// Bytes of all reservations together.
 static TAKEN: Mutex<u64> = Mutex::new(0);
 static FREED: Condvar = Condvar::new();
 
 impl Turn {
-    /// Waits until `bytes` fit beside what other threads have taken: together they stay below a bound, and work that
-    /// takes more than that is done while nobody else has a turn.
+    /// Reserves `bytes` bytes, waiting until they fit beside the reservations of other threads: together these take at
+    /// most 1 GiB, or half of the free memory if that is less. Work that takes more waits until there is no other
+    /// reservation. `what` and `cure` are for the error, as in [`require`].
     ///
-    /// A thread takes one turn at a time, and does nothing in parallel meanwhile: rayon would have it begin work that
-    /// waits for the same turn.
+    /// A thread holds one reservation at a time, and does nothing in parallel meanwhile: rayon might have it begin
+    /// other work that waits for this very reservation.
     ///
     /// # Errors
-    /// When there is not that much memory.
+    /// When `bytes` are more than that bound and this process cannot allocate them.
     pub fn take(bytes: u64, what: impl Display, cure: &str) -> Result<Turn> {
         static BOUND: OnceLock<u64> = OnceLock::new();
         let bound = *BOUND.get_or_init(|| room().map_or(TOGETHER, |room| TOGETHER.min(room.bytes / 2)));

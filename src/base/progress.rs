@@ -12,10 +12,11 @@ use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::base::words::printable;
 
-/// Time between two plain lines.
+/// Least time between two lines of progress where stderr is no terminal.
 pub const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// A progress display. Several threads may advance it. Dropped, it leaves the terminal as it was.
+/// A progress display on stderr: a bar on a terminal, elsewhere a line at most every [`LINE_EVERY`]. Several threads
+/// may advance it. Dropping it removes the bar.
 pub struct Progress {
     what: String,
     bar: Option<ProgressBar>,
@@ -27,11 +28,13 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Begins a display that counts up to `total` jobs; `what` stands in front of the numbers.
     pub fn of_jobs(what: &str, total: u64) -> Progress {
         Progress::new(what, 0, total, false)
     }
 
-    /// A display in bytes: `done` of `total` are there already. A `total` of 0 is unknown.
+    /// Begins a display in bytes, of which `done` of `total` are there already; a `total` of 0 means that it is
+    /// unknown. `what` stands in front of the numbers.
     pub fn of_bytes(what: &str, done: u64, total: u64) -> Progress {
         Progress::new(what, done, total, true)
     }
@@ -54,6 +57,7 @@ impl Progress {
         Progress { what: what.to_owned(), bar, state: Mutex::new((done, Instant::now())), total, is_bytes }
     }
 
+    /// Adds `by` jobs or bytes to the amount done.
     pub fn advance(&self, by: u64) {
         // A poisoned lock is a panic elsewhere, which ends everything.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,12 +87,13 @@ impl Drop for Progress {
     }
 }
 
-/// Writes a line to stderr. A closed stderr is no error: the work goes on.
+/// Writes a line to stderr, control characters escaped ([`printable`]). Errors are ignored: a closed stderr does not
+/// end the work.
 pub fn say(line: &str) {
     let _ = writeln!(stderr(), "{}", printable(line));
 }
 
-/// Writes a line of a command's result to stdout.
+/// Writes a line of a command's result to stdout, control characters escaped ([`printable`]).
 ///
 /// # Errors
 /// When stdout cannot be written.

@@ -3,16 +3,17 @@
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
 
-/// The most problems that an error names one by one.
+/// Maximum number of problems that an error names one by one.
 pub const MOST_NAMED: usize = 20;
 
-/// A number of things whose plural ends in s: `1 pair`, `2 pairs`.
+/// Returns `number` and `thing`, with an s unless `number` is 1: `1 pair`, `2 pairs`.
 pub fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// `text` with every control character escaped as in Rust (`\n`, `\u{1b}`): a file or a tensor may bear any name, and a
-/// terminal would obey one that holds an escape sequence. So are the characters that reverse the direction of writing.
+/// Returns `text` with every control character escaped as in Rust (`\n`, `\u{1b}`), and the characters that reverse the
+/// direction of writing as well: a file or a tensor may have any name, and a terminal would obey an escape sequence in
+/// it.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unprintable) {
         return Cow::Borrowed(text);
@@ -27,10 +28,11 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// The longest name that is shown in full.
+/// Length in characters of the longest name that is shown in full.
 const LONGEST_NAME: usize = 100;
 
-/// A name from a file, cut to its first hundred characters and an ellipsis: it may have a thousand.
+/// Returns `name`, cut to its first 100 characters and an ellipsis if it is longer: names in foreign files may have
+/// thousands.
 pub fn shortened(name: &str) -> Cow<'_, str> {
     match name.char_indices().nth(LONGEST_NAME) {
         Some((end, _)) => Cow::Owned(format!("{}…", &name[..end])),
@@ -42,7 +44,7 @@ fn is_unprintable(character: char) -> bool {
     character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The first `most` of `names`, followed by the number of the others.
+/// Returns the first `most` of `names`, then, if there are others, `and N more` as the last element.
 pub fn first(names: impl ExactSizeIterator<Item = String>, most: usize) -> Vec<String> {
     let more = names.len().saturating_sub(most);
     let more = (more > 0).then(|| format!("and {more} more"));
@@ -54,8 +56,9 @@ pub fn first(names: impl ExactSizeIterator<Item = String>, most: usize) -> Vec<S
 #[derive(Debug)]
 pub struct Problems {
     pub summary: String,
+    /// One problem each.
     pub lines: Vec<String>,
-    /// Most lines to list.
+    /// Maximum number of lines that are listed.
     pub most: usize,
 }
 
@@ -68,8 +71,8 @@ impl Display for Problems {
     }
 }
 
-/// An error of `summary` and `lines`, of which the first [`MOST_NAMED`] are listed and the others counted; `Ok` without
-/// lines.
+/// Returns an error of `summary` and `lines`, of which the first [`MOST_NAMED`] are listed and the others counted, or
+/// `Ok` if there are no lines.
 ///
 /// # Errors
 /// [`Problems`], when there are lines.
@@ -77,7 +80,8 @@ pub fn refuse(lines: Vec<String>, summary: impl Into<String>) -> anyhow::Result<
     refuse_naming(MOST_NAMED, lines, summary)
 }
 
-/// An error of `summary` and `lines`, of which the first `most` are listed and the others counted; `Ok` without lines.
+/// Returns an error of `summary` and `lines`, of which the first `most` are listed and the others counted, or `Ok` if
+/// there are no lines.
 ///
 /// # Errors
 /// [`Problems`], when there are lines.

@@ -12,10 +12,15 @@ use anyhow::{Context, Result, anyhow, ensure};
 use super::{About, Meta, Tensors, save};
 use crate::base::files::{UNFINISHED, with_ending};
 
-/// The checkpoint whose validation was the best.
+/// Name of the checkpoint with the best validation.
 const BEST: &str = "best.safetensors";
 
-/// Saves a checkpoint of the run, then removes all but the `keep` newest. Returns the path of the new one.
+/// Saves a checkpoint as `checkpoints/step-N.safetensors` in the run folder `run`, `N` being `meta.step` with eight
+/// digits, and returns its path. Then removes all such files but the `keep` newest, at least one; `best.safetensors`
+/// stays.
+///
+/// # Errors
+/// When a file cannot be written or removed, or `tensors` fail.
 pub fn save_to_run(run: &Path, meta: &Meta, tensors: &dyn Tensors, keep: usize) -> Result<PathBuf> {
     let folder = folder_of(run);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
@@ -26,8 +31,12 @@ pub fn save_to_run(run: &Path, meta: &Meta, tensors: &dyn Tensors, keep: usize) 
     Ok(path)
 }
 
-/// Saves the run's best checkpoint so far, beside the newest ones and not counted with them. If the checkpoint of its
-/// step has just been saved, the best one becomes a hard link to it.
+/// Saves a checkpoint as `checkpoints/best.safetensors` in the run folder `run`, replacing the best one before it. If
+/// the checkpoint of step `meta.step` has been saved already, the file becomes a hard link to it where the file system
+/// has such links.
+///
+/// # Errors
+/// When a file cannot be written or removed, or `tensors` fail.
 pub fn save_best(run: &Path, meta: &Meta, tensors: &dyn Tensors) -> Result<()> {
     let folder = folder_of(run);
     let (best, newest) = (folder.join(BEST), folder.join(name_of(meta.step)));
@@ -42,7 +51,11 @@ pub fn save_best(run: &Path, meta: &Meta, tensors: &dyn Tensors) -> Result<()> {
     save(&best, &About::of_run(meta.clone()), tensors)
 }
 
-/// The names of all checkpoints of a run, oldest first, the best one last.
+/// Returns the file names of all checkpoints in the run folder `run`, in order of their steps, then `best.safetensors`
+/// if there is one.
+///
+/// # Errors
+/// When the folder of checkpoints cannot be listed; it may be missing.
 pub fn names(run: &Path) -> Result<Vec<String>> {
     let folder = folder_of(run);
     let mut paths = list(&folder)?;
@@ -50,13 +63,21 @@ pub fn names(run: &Path) -> Result<Vec<String>> {
     Ok(paths.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect())
 }
 
-/// The run's newest checkpoint, if it has one. A run that was killed early may have saved none but the best one.
+/// Returns the path of the checkpoint with the highest step in the run folder `run`; if there is only
+/// `best.safetensors`, as in a run that was killed early, that one. `None` if the run has no checkpoint.
+///
+/// # Errors
+/// When the folder of checkpoints cannot be listed; it may be missing.
 pub fn latest(run: &Path) -> Result<Option<PathBuf>> {
     let folder = folder_of(run);
     Ok(list(&folder)?.pop().or(Some(folder.join(BEST)).filter(|best| best.exists())))
 }
 
-/// The checkpoint file that `path` means: itself, or the newest one of a run folder.
+/// Returns the path of the checkpoint file that a user means by `path`: the newest checkpoint if it is a run folder, as
+/// [`latest`] finds it, else `path` itself.
+///
+/// # Errors
+/// When `path` does not exist, or is a folder without a checkpoint.
 pub fn resolve(path: &Path) -> Result<PathBuf> {
     ensure!(path.exists(), "{} does not exist: give a run folder or a checkpoint file", path.display());
     if !path.is_dir() {
@@ -76,7 +97,7 @@ fn folder_of(run: &Path) -> PathBuf {
     run.join("checkpoints")
 }
 
-/// The finished checkpoints in a folder, oldest first. A folder that is not there has none.
+/// The finished checkpoints in a folder, oldest first. A missing folder has none.
 fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found: Vec<(u64, PathBuf)> =
         files(folder)?.into_iter().filter_map(|path| Some((step_in_name(&path)?, path))).collect();
@@ -109,7 +130,7 @@ fn remove_unfinished(folder: &Path) -> Result<()> {
     remove(files(folder)?.iter().filter(|path| is_unfinished(path) == Some(true)))
 }
 
-/// True for the name of a checkpoint in a run's `checkpoints/`.
+/// True if `name` is the file name of a checkpoint in `checkpoints/` of a run.
 pub(crate) fn is_checkpoint(name: &str) -> bool {
     name == BEST || step_in_name(Path::new(name)).is_some()
 }

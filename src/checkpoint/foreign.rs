@@ -1,29 +1,32 @@
-//! Recognition, by their first bytes, of files that are given as weights and are something else.
+//! Recognition, by their first bytes, of files that are given as weights and have another format.
 
 use std::path::Path;
 
 use crate::base::words::shortened;
 
-/// Bytes at the beginning of a file that are read to recognise it.
+/// Number of bytes at the beginning of a file that are read to recognise its format.
 pub const START: u64 = 512;
 
-/// The safetensors format's own limit of its header, in bytes.
+/// Largest size of a header, in bytes, that the safetensors format allows.
 pub const LARGEST_HEADER: u64 = 100_000_000;
 
-/// True if a file that begins with `start` may be a safetensors file: the length of a header, then the header as JSON.
-/// The first bytes of any other format are, as a number, astronomically large.
+/// True if a file that begins with `start` may be a safetensors file: 8 bytes with the length of the header, a
+/// little-endian integer of at most [`LARGEST_HEADER`], then the header, JSON that begins with `{`. Files of other
+/// formats are told apart by these 8 bytes, which are a far greater integer there. False for fewer than 8 bytes.
 pub fn is_safetensors(start: &[u8]) -> bool {
     let Some((length, header)) = start.split_first_chunk() else { return false };
     u64::from_le_bytes(*length) <= LARGEST_HEADER && matches!(header, [] | [b'{', ..])
 }
 
-/// True if a file that begins with `start` may be one of `torch.save`: a zip archive, or a pickle of the protocols 2 to
-/// 5.
+/// True if a file that begins with `start` may be one that `torch.save` has written: a zip archive, or a pickle of the
+/// protocols 2 to 5.
 pub fn is_torch_save(start: &[u8]) -> bool {
     matches!(start, [b'P', b'K', 3, 4, ..] | [0x80, 2..=5, ..]) && !is_safetensors(start)
 }
 
-/// The kind of a file that begins with `start` and holds no weights, with its cure; `None` if it is of no known kind.
+/// Returns the format of a file that begins with `start` and is no safetensors file, in words and with advice: a file
+/// of `torch.save`, a Git LFS pointer, a web page, other text, an archive, a picture. `None` if the format is unknown.
+/// `path` is named in the advice.
 pub fn kind(start: &[u8], path: &Path) -> Option<String> {
     let text = text(start);
     let begins = |marks: &[&str]| {

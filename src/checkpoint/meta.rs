@@ -12,11 +12,12 @@ use crate::data::Direction;
 use crate::gan::UNet;
 use crate::metrics::Validation;
 
-/// Version of the format that this program writes, and the only one it reads. It is raised when a tensor or a key
-/// changes its meaning. A new setting needs no new format, but a default of its own ([`TrainConfig`]).
+/// Version of the checkpoint format that this program writes, and the only one that it reads. It is raised when a
+/// tensor or a key changes its meaning. A new setting needs no new version: [`TrainConfig`] gives it a value for older
+/// checkpoints.
 pub const FORMAT_VERSION: u32 = 2;
 
-/// Steps of a run at most: a hundred days of ten milliseconds each. Its tables have a row for each.
+/// Maximum number of training steps of a run: a hundred days of ten milliseconds each. Its tables have a row for each.
 const MOST_STEPS: u64 = 1_000_000_000;
 
 const VERSION_KEY: &str = "pixtape.format-version";
@@ -31,31 +32,35 @@ const GENERATOR_KEY: &str = "pixtape.generator";
 const IMPORTED_FROM_KEY: &str = "pixtape.imported-from";
 const DIRECTION_KEY: &str = "pixtape.direction";
 
-/// Everything that a file says beside its tensors. The generator is described under `pixtape.generator`, as TOML.
+/// The metadata of a file of weights: the architecture of its generator (in the header as TOML, under
+/// `pixtape.generator`), and the origin of the weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct About {
     pub generator: UNet,
     pub origin: Origin,
 }
 
-/// Origin of the weights in a file.
+/// Origin of the weights in a file: a training run of this program, or an imported PyTorch file.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Origin {
+    /// A run, with its position and settings when the weights were saved.
     Run(Box<Meta>),
-    /// A PyTorch file: its name, under `pixtape.imported-from`, and the side of a pair that its generator takes, under
-    /// `pixtape.direction`.
+    /// A file of another program, such as `latest_net_G.pth`.
     Import {
+        /// Its name without the folder; in the header under `pixtape.imported-from`.
         file: String,
+        /// The direction in which its generator translates pairs; in the header under `pixtape.direction`.
         direction: Direction,
     },
 }
 
 impl About {
+    /// Makes the metadata of a checkpoint of a run; the generator is that of its settings.
     pub fn of_run(meta: Meta) -> About {
         About { generator: meta.config.objective().generator, origin: Origin::Run(Box::new(meta)) }
     }
 
-    /// The side of a pair that the generator takes.
+    /// The direction in which the generator translates pairs: from A to B, or from B to A.
     pub fn direction(&self) -> Direction {
         match &self.origin {
             Origin::Run(meta) => meta.config.direction,
@@ -63,7 +68,8 @@ impl About {
         }
     }
 
-    /// A description of the weights for a sentence.
+    /// Returns the origin of the weights as a phrase: `weights of step 400`, or
+    /// `weights imported from latest_net_G.pth`.
     pub fn describe(&self) -> String {
         match &self.origin {
             Origin::Run(meta) => format!("weights of step {}", meta.step),
@@ -71,6 +77,10 @@ impl About {
         }
     }
 
+    /// Returns the metadata as keys and values of a checkpoint's header.
+    ///
+    /// # Errors
+    /// When a setting or the generator cannot be written as TOML.
     pub(crate) fn to_strings(&self) -> Result<HashMap<String, String>> {
         let mut strings = match &self.origin {
             Origin::Run(meta) => meta.to_strings()?,
@@ -85,27 +95,31 @@ impl About {
         Ok(strings)
     }
 
-    /// The strings for weights alone. They lack the format version, which marks a checkpoint.
+    /// As [`About::to_strings`], for a file of weights alone: without the format version, which marks a checkpoint.
+    ///
+    /// # Errors
+    /// As [`About::to_strings`].
     pub(super) fn to_weights_strings(&self) -> Result<HashMap<String, String>> {
         let mut strings = self.to_strings()?;
         strings.remove(VERSION_KEY);
         Ok(strings)
     }
 
-    /// True of the header of a checkpoint or an import, of any format version.
+    /// True if `strings` are from the header of a checkpoint or an import, of any format version.
     pub(crate) fn is_checkpoint(strings: &HashMap<String, String>) -> bool {
         strings.contains_key(VERSION_KEY)
     }
 
-    /// The header of exported weights; `None` for weights of another program.
+    /// Reads the metadata of weights that `export` has written; `None` for weights of another program.
     ///
     /// # Errors
-    /// When the header is damaged, or of a version that this program does not know.
+    /// When the header is damaged, or has settings that this program does not know.
     pub(crate) fn from_weights_strings(strings: &HashMap<String, String>) -> Result<Option<About>> {
         strings.contains_key(GENERATOR_KEY).then(|| About::from_versionless(strings)).transpose()
     }
 
-    /// The inverse of `to_strings`. The version is checked first: keys of another format may have other meanings.
+    /// The inverse of [`About::to_strings`]. The version is checked first: keys of another format may have other
+    /// meanings.
     pub(super) fn from_strings(strings: &HashMap<String, String>) -> Result<About> {
         ensure!(
             About::is_checkpoint(strings),
@@ -131,22 +145,24 @@ impl About {
     }
 }
 
-/// The position in a run, enough to go on bit for bit: every random draw is a function of the seed and the position.
+/// Position, settings and validation results of a run when a checkpoint is saved. With the tensors that is enough to
+/// resume the run bit for bit: every random draw is a function of the seed and the position.
 ///
 /// In the file each field is a string under `pixtape.` and its name with dashes (numbers in decimal, the history as
 /// JSON, the config as TOML), beside `pixtape.format-version`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meta {
-    /// Optimiser steps done since the start of the run.
+    /// Training steps completed since the start of the run.
     pub step: u64,
     /// Epochs completed.
     pub epoch: u64,
-    /// Steps done in the epoch that is under way.
+    /// Training steps completed in the current epoch.
     pub step_in_epoch: u64,
+    /// Seed of all random draws of the run.
     pub seed: u64,
-    /// A hash of the training pairs, so that a run does not silently go on with others.
+    /// A hash of the training pairs, so that a run is not resumed with others unnoticed.
     pub data_fingerprint: u64,
-    /// The results on the held-out pairs so far.
+    /// The validation results so far, in order of their steps.
     pub history: Vec<Validation>,
     pub config: TrainConfig,
 }

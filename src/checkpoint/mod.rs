@@ -1,6 +1,6 @@
 //! The state of a training run as one safetensors file.
 //!
-//! At any moment, whatever is killed, the newest file with a checkpoint's name is whole. A checkpoint is written under
+//! Whenever the process is killed, the newest file with a checkpoint's name is complete. A checkpoint is written under
 //! a name that marks it unfinished, forced to the disk, and only then renamed.
 //!
 //! Weights stand under PyTorch's names and layouts, so any safetensors reader can use them. Tensors are written and
@@ -22,7 +22,8 @@ pub(crate) use read::read_header;
 pub use state::State;
 pub use write::{Tensors, save, save_weights};
 
-/// Name and shape of one f32 tensor, as PyTorch has them.
+/// Name and shape of an f32 tensor in a file, as PyTorch has them, such as `generator.down1.model.0.weight` with the
+/// shape `[64, 3, 4, 4]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
     pub name: String,

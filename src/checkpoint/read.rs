@@ -13,7 +13,8 @@ use super::foreign::{self, is_safetensors};
 use super::{About, Meta, Origin, TensorSpec};
 use crate::base::files;
 
-/// An open safetensors file: a checkpoint, or weights alone.
+/// An open safetensors file, a checkpoint or one of weights alone. Its header is in memory; tensors are read when they
+/// are asked for.
 #[derive(Debug)]
 pub struct Reader {
     path: PathBuf,
@@ -24,7 +25,10 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens a file and checks that it is a whole safetensors file, without reading the tensors.
+    /// Opens a safetensors file and reads its header, but no tensor.
+    ///
+    /// # Errors
+    /// When it cannot be read, is not a safetensors file, or does not have the length that its header says.
     pub fn open(path: &Path) -> Result<Reader> {
         let open = || -> Result<Reader> {
             let mut file = files::open(path)?;
@@ -45,14 +49,20 @@ impl Reader {
         self.header.metadata().as_ref().is_some_and(About::is_checkpoint)
     }
 
-    /// The description beside the tensors. Fails if the file is no checkpoint, or one of another format version.
+    /// Returns the metadata of a checkpoint or an import.
+    ///
+    /// # Errors
+    /// When the file is neither, is of another format version, or its header is damaged.
     pub fn about(&self) -> Result<About> {
         let none = Default::default();
         About::from_strings(self.header.metadata().as_ref().unwrap_or(&none))
             .with_context(|| self.path.display().to_string())
     }
 
-    /// Position and settings of the run. Fails if the file is not the checkpoint of one.
+    /// Returns the position, settings and validation results of the run that saved the file.
+    ///
+    /// # Errors
+    /// When the file is no checkpoint of a run, is of another format version, or its header is damaged.
     pub fn meta(&self) -> Result<Meta> {
         match self.about()?.origin {
             Origin::Run(meta) => Ok(*meta),
@@ -60,13 +70,16 @@ impl Reader {
         }
     }
 
-    /// Names and shapes of all tensors, in the order of the file.
+    /// Returns names and shapes of all tensors, in the order of their values in the file.
     pub fn specs(&self) -> Vec<TensorSpec> {
         let shape = |name: &str| self.header.info(name).map(|info| info.shape.clone()).unwrap_or_default();
         self.header.offset_keys().into_iter().map(|name| TensorSpec { shape: shape(&name), name }).collect()
     }
 
-    /// The values of one tensor, row-major. Fails if it is not there, or not f32 of the expected shape.
+    /// Reads the values of the tensor `name`, row-major.
+    ///
+    /// # Errors
+    /// When there is no such tensor, it is not f32 of `expected_shape`, or the file cannot be read.
     pub fn tensor(&mut self, name: &str, expected_shape: &[usize]) -> Result<Vec<f32>> {
         let file = self.path.display();
         let info = self
@@ -93,7 +106,8 @@ impl Reader {
 
 const NO_SAFETENSORS: &str = "it is not a safetensors file";
 
-/// The header of a file for which [`is_safetensors`] is true, and the offset of its end, in bytes.
+/// Reads the header of a file of `length` bytes for which [`is_safetensors`] is true. Returns it with the offset of its
+/// end, in bytes.
 ///
 /// # Errors
 /// When the file is damaged or cut short.

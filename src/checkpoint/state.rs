@@ -1,4 +1,4 @@
-//! A network's values on their way between a device and PyTorch's names and layouts.
+//! Copies of a network's values between a device and the names and layouts of PyTorch.
 
 use anyhow::Result;
 
@@ -7,22 +7,25 @@ use crate::engine::device::Device;
 use crate::engine::tensor::Tensor;
 use crate::gan::{Parameters, Spec};
 
-/// One flat buffer of a network (values or a moment) under a prefix, as a checkpoint names it.
+/// A flat buffer of a network on a device, its parameters or one of Adam's moments, seen as the named tensors of a
+/// checkpoint: each parameter's tensor is called `PREFIX.NAME`, `NAME` being the parameter's name in PyTorch.
 #[derive(Clone, Debug)]
 pub struct State<'a> {
     pub parameters: &'a Parameters,
+    /// The buffer: `parameters.values`, or one of `parameters.moments`.
     pub flat: Tensor,
+    /// Such as `generator`, or `adam.first.generator` for the first moment.
     pub prefix: String,
 }
 
 impl State<'_> {
-    /// Names and PyTorch shapes of all tensors.
+    /// Returns names and PyTorch shapes of all tensors, in the order of `parameters.specs`.
     pub fn specs(&self) -> impl Iterator<Item = TensorSpec> {
         let spec = |spec: &Spec| TensorSpec { name: self.name(&spec.name), shape: spec.torch_shape() };
         self.parameters.specs.iter().map(spec)
     }
 
-    /// True for the network itself, false for the moments of its updates.
+    /// True if the buffer holds the parameters, false if it holds a moment.
     pub fn is_weights(&self) -> bool {
         self.flat == self.parameters.values
     }
@@ -31,19 +34,26 @@ impl State<'_> {
         format!("{}.{parameter}", self.prefix)
     }
 
-    /// The values of tensor `index` in PyTorch's layout.
+    /// Reads the values of tensor `index` of [`State::specs`] from the device, row-major in PyTorch's shape.
     ///
     /// # Errors
     /// When the device has failed.
+    ///
+    /// # Panics
+    /// When there is no such tensor.
     pub fn read(&self, device: &Device, index: usize) -> Result<Vec<f32>> {
         let values = device.read(self.parameters.part(self.flat, index))?;
         Ok(self.parameters.specs[index].to_torch(&values))
     }
 
-    /// Loads all tensors. `read` gives a tensor of a file by its name and shape.
+    /// Writes all tensors to the device. `read` is called for each with its name and PyTorch shape, and returns its
+    /// values, row-major.
     ///
     /// # Errors
-    /// Naming the tensor that is missing or has another shape; or when the device has failed.
+    /// Those of `read`, or when the device has failed.
+    ///
+    /// # Panics
+    /// When `read` returns fewer values than the shape has.
     pub fn load(&self, device: &mut Device, mut read: impl FnMut(&str, &[usize]) -> Result<Vec<f32>>) -> Result<()> {
         for (index, spec) in self.parameters.specs.iter().enumerate() {
             let values = read(&self.name(&spec.name), &spec.torch_shape())?;

@@ -16,27 +16,36 @@ use safetensors::{Dtype, tensor::Metadata, tensor::TensorInfo};
 use super::{About, TensorSpec};
 use crate::base::files;
 
-/// The tensors of a checkpoint, handed out one at a time.
+/// The tensors of a file to be saved. Their values are asked for one tensor at a time, so that they are never in memory
+/// all together.
 pub trait Tensors {
-    /// Names and shapes of all tensors. Names are unique.
+    /// Returns names and shapes of all tensors, in the order of the file. Names are unique.
     fn specs(&self) -> Vec<TensorSpec>;
 
-    /// The values of the tensor at `index` of [`specs`](Tensors::specs), row-major. Called once for each while saving.
+    /// Returns the values of the tensor at `index` of [`specs`](Tensors::specs), row-major. Called once for each while
+    /// saving.
     ///
     /// # Errors
-    /// When the device that holds them has failed.
+    /// When the values cannot be read, such as from a device that has failed.
     fn read(&self, index: usize) -> Result<Vec<f32>>;
 }
 
-/// Writes a checkpoint to `path`, replacing a file of that name in one step once the new one is safely on the disk.
+/// Writes a checkpoint to `path` atomically: an old file of that name is replaced once the new one is safely on the
+/// disk.
 ///
-/// On an error (no space, no permission) the old file is unchanged and the unfinished one removed.
+/// # Errors
+/// When the file cannot be written (no space, no permission), or `tensors` fail or give a wrong number of values. The
+/// old file is then unchanged and the unfinished one removed.
 pub fn save(path: &Path, about: &About, tensors: &dyn Tensors) -> Result<()> {
     let saved = about.to_strings().and_then(|strings| replace(path, strings, tensors));
     saved.with_context(|| format!("cannot save the checkpoint {}", path.display()))
 }
 
-/// Writes weights for other programs, in the same way. The header describes the network, but not as a checkpoint.
+/// Writes weights for other programs to `path` atomically, as [`save`] does. The header has the keys of a checkpoint
+/// but not the format version, so the file does not count as one.
+///
+/// # Errors
+/// When the file cannot be written, or `tensors` fail or give a wrong number of values. The old file is then unchanged.
 pub fn save_weights(path: &Path, about: &About, tensors: &dyn Tensors) -> Result<()> {
     let strings = about.to_weights_strings();
     let saved = strings.and_then(|strings| replace(path, strings, tensors));

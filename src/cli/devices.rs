@@ -8,7 +8,7 @@ use crate::engine::device::DeviceChoice;
 use crate::engine::device::DeviceId;
 use crate::engine::device::cuda::{Info, devices, ready};
 
-/// Prints a line for every device, and marks the one that `--device auto` takes.
+/// Prints a line for the CPU and for every GPU to stdout, and marks the one that `--device auto` takes.
 ///
 /// # Errors
 /// When stdout cannot be written.

@@ -10,8 +10,8 @@ use crate::evaluate::Request;
 /// Measure a trained run on pairs: L1, PSNR and SSIM
 ///
 /// Translates the inputs of all pairs, compares them with the targets, and prints how close they come: mean, deviation,
-/// least and most, and which pairs are the best and the worst. What was found in the folder is said on stderr, as by
-/// `data check`.
+/// least and most, and which pairs are the best and the worst. A report on the folder goes to stderr, as that of `data
+/// check` to stdout.
 ///
 /// L1 is the mean absolute error on the scale from -1 to 1 that the networks use; lower is better. PSNR, the peak
 /// signal-to-noise ratio, is in decibels; higher is better. SSIM, the structural similarity, is 1 for equal pictures;

@@ -87,7 +87,11 @@ enum Command {
     Devices,
 }
 
-/// Runs the command that the command line of this process asks for. Usage errors end the process with status 2.
+/// Parses the command line of this process and runs its command. Returns the exit status of success; a usage error ends
+/// the process with status 2, `--help` and `--version` end it with 0.
+///
+/// # Errors
+/// Those of the command.
 pub fn run() -> Result<ExitCode> {
     let matches = command().get_matches();
     let Cli { command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -115,9 +119,9 @@ fn command() -> clap::Command {
 }
 
 /// Prints an error with its causes on stderr, as one line or, if it is a list of `Problems`, a line for each. Returns
-/// the exit status.
+/// exit status 1.
 ///
-/// A closed pipe is no error: `pixtape evaluate ... | head -1` has all it wanted.
+/// An error from a closed pipe is not printed and has status 0: `pixtape evaluate ... | head -1` has all it wanted.
 pub fn report(error: &Error) -> ExitCode {
     let closed_pipe = |cause: &io::Error| cause.kind() == ErrorKind::BrokenPipe;
     if error.chain().any(|cause| cause.downcast_ref().is_some_and(closed_pipe)) {
@@ -136,12 +140,12 @@ fn text(error: &Error) -> String {
     }
 }
 
-/// `on` or `off`.
+/// A parser of `on`, true, and `off`, false.
 fn on_off() -> impl TypedValueParser<Value = bool> {
     PossibleValuesParser::new(["on", "off"]).map(|word| word == "on")
 }
 
-/// A number of threads that a machine can have.
+/// A parser of a number of threads, from 1 to 1024.
 fn threads() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=1024)
 }

@@ -35,7 +35,12 @@ pub struct TrainArgs {
 }
 
 impl TrainArgs {
-    /// The command line, the settings file and (to go on with a run) its checkpoint as one complete request.
+    /// Turns the arguments into a complete request. Flags win over the settings file of `--config`; with `--resume`,
+    /// the rest comes from the run's newest checkpoint, and the run's folder is locked.
+    ///
+    /// # Errors
+    /// When a file cannot be read or a setting not be used, when the folder of a new run is taken, or when the run to
+    /// resume has no checkpoint or is in use.
     pub fn request(self) -> Result<TrainRequest> {
         let options = match &self.config {
             Some(file) => self.options.over(TrainOptions::from_file(file)?)?,

@@ -65,7 +65,7 @@ pub struct TranslateArgs {
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=9999))]
     pub samples: usize,
 
-    /// Pictures or tiles of equal size to run at once on a GPU.
+    /// Batch size on a GPU: pictures or tiles of equal size in one forward pass.
     ///
     /// It changes no result and takes so many times the memory. The CPU runs one after the other whatever is asked for.
     #[arg(long, value_name = "N", default_value_t = 1)]

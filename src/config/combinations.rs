@@ -1,4 +1,4 @@
-//! Combinations of settings that make no sense together.
+//! Checks of the settings of a run: each value, and combinations that make no sense.
 
 use anyhow::{Context, Result, ensure};
 
@@ -7,10 +7,10 @@ use crate::data::{Augment, Preprocess};
 use crate::gan::{GanLoss, Pix2Pix, PixelLoss};
 
 impl TrainConfig {
-    /// Refuses values, and combinations of them, that make no sense.
+    /// Checks each value by its rule, then the combinations of losses, schedule, sizes and data options.
     ///
     /// # Errors
-    /// Naming the flag and the value.
+    /// When a value breaks its rule, or a combination makes no sense; the error names the flag and the value.
     pub(super) fn validate(&self) -> Result<()> {
         self.check_values()?;
         self.validate_losses()?;
@@ -29,7 +29,7 @@ impl TrainConfig {
         self.validate_data()
     }
 
-    /// Refuses combinations of which one part would have no effect.
+    /// Refuses data options that would have no effect beside the others, and a load size below the image size.
     fn validate_data(&self) -> Result<()> {
         let (image, load) = (self.image_size, self.load_size);
         let preprocess = value_name(self.preprocess);
@@ -79,7 +79,8 @@ impl TrainConfig {
         Ok(())
     }
 
-    /// Refuses numbers of another schedule than the chosen one: they would have no effect.
+    /// Refuses an option of another schedule than the chosen one, which would have no effect, and a chosen schedule
+    /// that lacks one of its options.
     fn validate_schedule(&self) -> Result<()> {
         let used = self.lr_schedule.uses();
         let given = [

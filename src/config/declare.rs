@@ -46,7 +46,7 @@ impl<T> Present<T> for Option<T> {
     }
 }
 
-/// True for the word `may_change`, which marks an option that a resumed run may be given anew.
+/// True for the word `may_change`, which marks an option that may change when a run is resumed.
 macro_rules! is_changeable {
     () => {
         false
@@ -69,8 +69,8 @@ macro_rules! options {
                 $(, resume $changeable:ident)?;
         )+})+
     ) => {
-        /// The settings that were given, as flags or in a file. A field that was not set is `None` and takes its
-        /// default later.
+        /// The options of `train` that were given, as flags or in a settings file. A field is `None` if the option was
+        /// not given; [`resolve`](TrainOptions::resolve) fills in its default.
         #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
         #[serde(deny_unknown_fields, rename_all = "kebab-case")]
         #[command(allow_negative_numbers = true)]
@@ -81,13 +81,15 @@ macro_rules! options {
             pub $name: Option<$type>,
         )+)+}
 
-        /// Every setting of a run, resolved and checked, as it stands in `config.toml` and in every checkpoint.
+        /// All settings of a run, checked and with the defaults filled in, as saved in `config.toml` and in every
+        /// checkpoint. A field is `None` if the run has no such setting, such as an option of another learning-rate
+        /// schedule.
         ///
-        /// Checkpoints outlive the program that wrote them. A new option has `#[before]`, the value at which a run
-        /// computes what it computed before there was the option, which need not be the default of new runs; without
-        /// `#[before]` an `Option` is read as `None`. `tests/cli/compat.rs` resumes a run of commit f0f07b7, which
-        /// lacks all later settings. A change that no such value expresses needs a new
-        /// [`FORMAT_VERSION`](crate::checkpoint::FORMAT_VERSION).
+        /// Checkpoints of earlier versions lack the options added since. `#[before]` names the function that returns
+        /// the value of such an option for those runs: the value that keeps their results, which need not be the
+        /// default of new runs. Without `#[before]`, a missing `Option` is read as `None`. `tests/cli/compat.rs`
+        /// resumes a run of commit f0f07b7, which lacks all later settings. A change that no such value expresses needs
+        /// a new [`FORMAT_VERSION`](crate::checkpoint::FORMAT_VERSION).
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
         pub struct TrainConfig {$($(
@@ -97,7 +99,7 @@ macro_rules! options {
         )+)+}
 
         impl TrainConfig {
-            /// The settings that were given, and the defaults of the others. Nothing is checked.
+            /// Fills in the defaults of the options that were not given. Nothing is checked.
             pub(super) fn from_given($given: &TrainOptions) -> TrainConfig {
                 let $published = Pix2Pix::published($given.recipe.unwrap_or(DEFAULT_RECIPE));
                 $($(
@@ -107,10 +109,10 @@ macro_rules! options {
                 TrainConfig {$($($name,)+)+}
             }
 
-            /// Refuses each value that makes no sense by itself.
+            /// Checks each value by the rule of its declaration.
             ///
             /// # Errors
-            /// Naming the flag, the value and the rule.
+            /// When a value breaks its rule; the error names the flag, the value and the rule.
             pub(super) fn check_values(&self) -> Result<()> {
                 $($($(
                     if let Some(value) = Present::<$type>::present(&self.$name)
@@ -122,10 +124,10 @@ macro_rules! options {
                 Ok(())
             }
 
-            /// Refuses a choice that another one leaves without effect, where it is not the recipe's own.
+            /// Refuses an option that another one leaves without effect, unless it has the recipe's default.
             ///
             /// # Errors
-            /// Naming the flag and the reason.
+            /// When there is such an option; the error names the flag and the reason.
             pub(super) fn check_uses(&self) -> Result<()> {
                 let recipe = TrainOptions { recipe: Some(self.recipe), data: self.data.clone(), ..Default::default() };
                 let recipe = TrainConfig::from_given(&recipe);
@@ -148,7 +150,7 @@ macro_rules! options {
 }
 pub(super) use {is_changeable, options, resolved, setting};
 
-/// The flag of an option, and its key in a settings file.
+/// Returns the flag of the option in field `field`, without dashes; it is also the key in a settings file.
 pub(super) fn flag(field: &str) -> String {
     field.replace('_', "-")
 }

@@ -9,7 +9,7 @@ use super::resume::plain;
 use super::{TrainConfig, TrainOptions};
 use crate::gan::Recipe;
 
-/// The word in a help text that stands for the flags that a resumed run may be given anew.
+/// The word in a help text that stands for the flags that may change when a run is resumed.
 const CHANGEABLE: &str = "CHANGEABLE";
 
 /// Completes the help of `train`: each option's default, where its text does not say it, and the options that may
@@ -59,7 +59,7 @@ fn defaults() -> Vec<(String, String)> {
     names.map(|name| (name.clone(), text(name))).collect()
 }
 
-/// `--a, --b and --c`.
+/// Joins flags for a sentence: `--a, --b and --c`.
 fn flags(names: &[String]) -> String {
     let flags: Vec<String> = names.iter().map(|name| format!("--{name}")).collect();
     match flags.split_last() {

@@ -3,7 +3,8 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// The learning rate as a function of the epoch.
+/// The kind of learning-rate schedule, by which the rate changes from epoch to epoch. The help of `--lr-schedule` has
+/// the formulas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LrSchedule {
@@ -15,18 +16,20 @@ pub enum LrSchedule {
     Cosine,
     /// Falls by a factor every so many epochs.
     Step,
-    /// Falls by a factor when the held-out L1 no longer does.
+    /// Falls by a factor when the held-out L1 has stopped falling.
     Plateau,
 }
 
 impl LrSchedule {
-    /// The default of `--lr-constant-epochs` in a run of so many epochs: half of them, of an odd number the longer
-    /// half.
+    /// Returns the default of `--lr-constant-epochs` in a run of `epochs` epochs: half of them, rounded up, for
+    /// [`LrSchedule::Linear`]; `None` for the other schedules, which do not use the option.
     pub fn default_constant_epochs(self, epochs: u64) -> Option<u64> {
         (self == LrSchedule::Linear).then_some(epochs.div_ceil(2))
     }
 
-    /// The default of `--lr-decay-epochs`: the other half, at least one; all of them in a cosine.
+    /// Returns the default of `--lr-decay-epochs` in a run of `epochs` epochs: half of them, rounded down but at least
+    /// 1, for [`LrSchedule::Linear`]; all of them for [`LrSchedule::Cosine`]; `None` for the other schedules, which do
+    /// not use the option.
     pub fn default_decay_epochs(self, epochs: u64) -> Option<u64> {
         match self {
             LrSchedule::Linear => Some((epochs / 2).max(1)),
@@ -35,7 +38,8 @@ impl LrSchedule {
         }
     }
 
-    /// The flags that belong to it.
+    /// Returns the flags of the options that this schedule needs, without dashes. A run has a value for each of them,
+    /// and none for the options of the other schedules.
     pub fn uses(self) -> &'static [&'static str] {
         match self {
             LrSchedule::Constant => &[],

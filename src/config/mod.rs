@@ -22,7 +22,8 @@ pub use lr_schedule::LrSchedule;
 pub use options::{Precision, TrainConfig, TrainOptions};
 pub(crate) use train_config::{read_settings, value_name};
 
-/// Default number of threads: as many as this machine runs at once.
+/// Returns the number of threads that this process can run in parallel, the default of `--threads`; 1 if the system
+/// does not tell.
 pub fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -40,12 +40,12 @@ fn without_discriminator(config: &TrainConfig) -> Option<&'static str> {
     (config.gan_loss == GanLoss::None).then_some("--gan-loss none has no discriminator")
 }
 
-/// Of a run before there were scales.
+/// The number of discriminators in a run of a version without the option.
 fn one_scale() -> usize {
     1
 }
 
-/// Of a run before there was the loss.
+/// The weight of the feature-matching loss in a run of a version without the option.
 fn no_weight() -> f64 {
     0.0
 }
@@ -159,7 +159,7 @@ options! {
         #[arg(value_name = "N")]
         steps: u64 => None, check positive, resume may_change;
 
-        /// Pairs that are computed at once
+        /// Batch size: pairs in one forward and backward pass
         #[arg(value_name = "N")]
         batch: usize = published.batch, check between(1, 4096);
 
@@ -337,7 +337,7 @@ options! {
             LrSchedule::Constant | LrSchedule::Linear | LrSchedule::Cosine => None,
         }, check reducing;
 
-        /// plateau: validations without progress that are put up with [default: 5]
+        /// plateau: validations in a row without progress that leave the rate as it is [default: 5]
         #[arg(value_name = "N")]
         lr_patience: u64 => (lr_schedule == LrSchedule::Plateau).then_some(5), check count;
     }

@@ -14,9 +14,12 @@ use super::{TrainConfig, TrainOptions};
 use crate::base::files::is_same_place;
 
 impl TrainOptions {
-    /// The settings with which the run in folder `run`, started with `saved`, goes on.
+    /// Returns the settings for resuming the run in the folder `run`: `saved`, those of its checkpoint, with the values
+    /// of the options given here in their place. `out` becomes `run`, since the folder may have been moved.
     ///
-    /// Fails if an option that must not differ was given another value, naming it and both values.
+    /// # Errors
+    /// When an option that may not change differs from `saved` (the error names both values), a new value makes no
+    /// sense, or the folder of the training images does not exist.
     pub fn resume(self, saved: TrainConfig, run: &Path) -> Result<TrainConfig> {
         let mut given = self.with_absolute_inputs()?;
         // The folder may have been moved: the run continues in the folder given here, in any spelling of its path.

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// The first `runs/NAME-N` that does not exist yet, NAME being the data folder's own name.
+/// Returns the path `runs/NAME-N` with the smallest N from 1 that does not exist yet. NAME is the last component of the
+/// data folder `data`, or `facades-builtin` if that is `None`.
 pub fn next_free(data: Option<&Path>) -> PathBuf {
     next_free_in(Path::new("runs"), data)
 }

@@ -7,25 +7,28 @@ use anyhow::{Result, bail, ensure};
 
 use crate::data::Size;
 
-/// Least side: smaller pictures show too little to translate.
+/// Least side in pixels: smaller pictures show too little to translate.
 const SMALLEST_SIDE: usize = 32;
 const MOST_LEVELS: u32 = 8;
 
-/// Default number of levels of the generator for images of `size`: min(8, floor(log2(shorter side))), but at least 2.
+/// Returns the default number of levels of the generator for images of `size`: floor(log2(shorter side)), but at least
+/// 2 and at most 8.
 pub fn default_depth(size: Size) -> usize {
     (size.width.min(size.height).max(4).ilog2().min(MOST_LEVELS)) as usize
 }
 
-/// The load size of jitter: 286 for 256 as in the paper, in proportion for other sizes.
+/// Returns the size that pictures are resized to before `--augment jitter` crops `image` out of them: each side times
+/// 286/256, rounded. The paper crops 256 out of 286.
 pub fn jitter_size(image: Size) -> Size {
     let scale = |side: usize| (side * 286 + 128) / 256;
     Size { width: scale(image.width), height: scale(image.height) }
 }
 
-/// Refuses a size that the generator cannot halve `depth` times.
+/// Checks that the generator can halve images of `size` `depth` times.
 ///
 /// # Errors
-/// When a side is under 32 or not a multiple of 2^depth; the error names the nearest sizes that work.
+/// When a side is under 32 pixels or not a multiple of 2^`depth`, or `depth` is under 2. The error says what to change,
+/// and names the nearest sizes that work.
 pub fn check(size: Size, depth: usize) -> Result<()> {
     let shorter = size.width.min(size.height);
     ensure!(shorter >= SMALLEST_SIDE, "--image-size: size {size} is too small: the smallest side is {SMALLEST_SIDE}");

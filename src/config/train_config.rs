@@ -18,10 +18,12 @@ impl TrainConfig {
         toml::to_string(self).context("the settings cannot be written as TOML")
     }
 
-    /// The inverse of [`to_toml`](TrainConfig::to_toml), also for what an earlier version of this program has written.
+    /// Reads settings from the TOML text that [`to_toml`](TrainConfig::to_toml) has written, also in an earlier version
+    /// of this program: an option that did not exist then gets the value of runs before it.
     ///
     /// # Errors
-    /// Naming the settings that this version does not know.
+    /// When a setting is missing or has an unknown value, or is unknown itself, as those of a newer version are; the
+    /// error names the unknown settings.
     pub fn from_toml(text: &str) -> Result<TrainConfig> {
         read_settings(text)
     }
@@ -31,13 +33,15 @@ impl TrainConfig {
         self.batch * self.accumulate
     }
 
-    /// The last epoch of a schedule that decays the learning rate to nearly 0; `None` for the other schedules.
+    /// Returns the number of the last epoch, counted from 1, in which the schedule lowers the learning rate, for a
+    /// schedule that decays to nearly 0; `None` for the other schedules.
     pub fn last_epoch_of_decay(&self) -> Option<u64> {
         let decays = matches!(self.lr_schedule, LrSchedule::Linear | LrSchedule::Cosine);
         decays.then(|| self.lr_constant_epochs.unwrap_or(0).saturating_add(self.lr_decay_epochs.unwrap_or(1)))
     }
 
-    /// Options by which files become the pairs of a run with these settings.
+    /// Returns the options by which files are read as pairs of a new run: direction, channels, preprocessing and sizes,
+    /// held-out fraction and seed. Doubtful layouts and shapes are refused (`taken_before` is false).
     pub fn pair_options(&self) -> PairOptions {
         PairOptions {
             direction: self.direction,
@@ -54,20 +58,23 @@ impl TrainConfig {
         }
     }
 
-    /// As [`pair_options`](TrainConfig::pair_options), for the pairs of `dir`: held-out pairs are told apart only in
-    /// the folder that the run was trained on.
+    /// As [`pair_options`](TrainConfig::pair_options), for evaluating on the pairs of `dir`. If the run was trained on
+    /// that folder, its pairs are accepted without a further check (`taken_before`); in any other folder nothing was
+    /// held out, and `val_split` is 0.
     pub fn evaluation_options(&self, dir: &Path) -> PairOptions {
         let is_trained_on = self.data.as_ref().is_some_and(|data| is_same_place(data, dir));
         let val_split = if is_trained_on { self.val_split } else { 0.0 };
         PairOptions { val_split, taken_before: is_trained_on, ..self.pair_options() }
     }
 
-    /// Options of executing the training step.
+    /// Returns the options for the device that executes the training step: `graph` is `--cuda-graph`, and the program
+    /// may be rewritten for the device.
     pub fn device_options(&self) -> DeviceOptions {
         DeviceOptions { graph: self.cuda_graph, ..DeviceOptions::default() }
     }
 
-    /// The objective that these settings describe.
+    /// Returns the objective that these settings describe: generator, discriminators, losses and their weights, batch
+    /// size, image size, order of the updates, and Adam's constants.
     pub fn objective(&self) -> Pix2Pix {
         let generator = UNet {
             recipe: self.recipe,
@@ -111,11 +118,11 @@ impl TrainConfig {
     }
 }
 
-/// Settings that some version of this program has written as TOML.
+/// Reads settings that this or another version of the program has written as TOML.
 ///
 /// # Errors
-/// When a value is missing or has none of the values that are known, or naming every setting that is not known: it is
-/// of a newer version, and without it the others would mean something else.
+/// When a setting is missing or has an unknown value, or is unknown itself: it is then of a newer version, and without
+/// it the others would mean something else. The error names all unknown settings.
 pub(crate) fn read_settings<T: DeserializeOwned>(text: &str) -> Result<T> {
     const CURE: &str = "use the pixtape that wrote them";
     let mut unknown = Vec::new();
@@ -126,7 +133,7 @@ pub(crate) fn read_settings<T: DeserializeOwned>(text: &str) -> Result<T> {
     Ok(settings)
 }
 
-/// A choice as it is typed behind a flag.
+/// Returns the word for `value` on the command line, such as `a-to-b`.
 pub(crate) fn value_name(value: impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }

@@ -24,7 +24,7 @@ pub fn side_by_side(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, _| Rgb(if x < width / 2 { LEFT } else { RIGHT }))
 }
 
-/// A folder with a pair at each of `paths`.
+/// Makes a temporary folder with a side-by-side pair of 16x8 pixels at each of `paths`.
 pub fn folder(paths: &[&str]) -> TempDir {
     let dir = tempfile::tempdir().expect("a folder for the test");
     for path in paths {
@@ -49,7 +49,7 @@ pub fn refused(dir: &TempDir, options: &PairOptions, words: &[&str]) {
     assert!(words.iter().all(|word| error.contains(word)), "{error}");
 }
 
-/// `picture` as a file.
+/// Encodes `picture` as a file of `format`.
 pub fn encoded(format: FileFormat, picture: &Picture, depth: Depth, carried: &Carried) -> Result<Vec<u8>> {
     let mut file = Cursor::new(Vec::new());
     format.write(&mut file, &mut Held::new(picture.clone()), depth, carried)?;

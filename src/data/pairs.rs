@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::decoding::Picture;
 
-/// The side of a pair that is translated, A or B, into the other. A is the left half of a file and B the right half; of
-/// two files A is that in the folder `A`, the one with the suffix of A, or the one beside the `.png`, as the `.jpg` of
-/// the CMP facades.
+/// The direction of translation: the side of a pair, A or B, that is the input; the other one is the target. A is the
+/// left half of a file and B the right half. Of two files A is that in the folder `A`, the one with the suffix of A, or
+/// the one beside the `.png`, such as the `.jpg` of the CMP facades.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
@@ -22,7 +22,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// A description for a sentence.
+    /// Returns the direction in words, such as `from A to B`.
     pub fn describe(self) -> &'static str {
         match self {
             Direction::AToB => "from A to B",
@@ -31,7 +31,7 @@ impl Direction {
     }
 }
 
-/// Random variations of a pair, drawn each time it is seen. Input and target always share every draw.
+/// Random variations of a pair, drawn anew each time it is seen. Input and target share every draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Augment {
@@ -43,16 +43,17 @@ pub enum Augment {
     Jitter,
 }
 
-/// An input and the picture that it should be translated into, of equal size; their channels may differ.
+/// An input and its target, the picture that it should be translated into. They are of equal size; their channels may
+/// differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
     pub input: Picture,
     pub target: Picture,
 }
 
-/// A source of pairs.
+/// A data set of pairs: the same number in every epoch, each determined by the epoch and an index.
 pub trait Pairs: Send + Sync {
-    /// Pairs in one epoch.
+    /// Number of pairs in an epoch.
     fn len(&self) -> usize;
 
     fn is_empty(&self) -> bool {
@@ -66,7 +67,7 @@ pub trait Pairs: Send + Sync {
     /// When a file can no longer be read.
     fn pair(&self, epoch: u64, index: usize) -> anyhow::Result<Pair>;
 
-    /// The name of the pair at `index`.
+    /// A name for the pair at `index`, for messages.
     fn name(&self, index: usize) -> String {
         format!("pair {}", index + 1)
     }

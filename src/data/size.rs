@@ -5,7 +5,8 @@ use std::{fmt, str::FromStr};
 use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-/// Width and height in pixels, each from 1 to [`Size::LONGEST`].
+/// Width and height in pixels. Sides of a size that is parsed from text are from 1 to [`Size::LONGEST`]; those of a
+/// picture may be longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "String")]
 pub struct Size {
@@ -14,7 +15,7 @@ pub struct Size {
 }
 
 impl Size {
-    /// Longest side that can be asked for: a longer one is likely a typing error.
+    /// Longest side, in pixels, that a text may ask for: a longer one is likely a typing error.
     pub const LONGEST: usize = 4096;
 
     pub fn square(side: usize) -> Size {
@@ -25,7 +26,7 @@ impl Size {
         self.width * self.height
     }
 
-    /// True if width and height are in the same proportion, to 1 % or to the rounding of a side to whole pixels.
+    /// True if both sizes have the same ratio of width to height: to 1 %, or to the rounding of a side to whole pixels.
     pub fn has_shape_of(self, other: Size) -> bool {
         // Sides come from headers of files: their products need not fit in fewer bits.
         let [[width, height], [others_width, others_height]] =
@@ -37,7 +38,7 @@ impl Size {
         100 * apart <= ours.min(theirs) || 2 * apart <= longest
     }
 
-    /// The left or the right half.
+    /// Returns the size of the left or the right half: half the width, the same height.
     ///
     /// # Errors
     /// When the width is odd.
@@ -46,7 +47,7 @@ impl Size {
         Ok(Size { width: self.width / 2, ..self })
     }
 
-    /// Both sides as text, squares too: `256x256`.
+    /// Returns both sides as text, those of a square too: `256x256`.
     pub fn sides(self) -> String {
         format!("{}x{}", self.width, self.height)
     }

@@ -2,7 +2,8 @@
 
 use super::tensor::Tensor;
 
-/// One access of a step to memory.
+/// One access of a program step to memory: it reads a tensor, overwrites it or updates it in place, or it reads or
+/// writes the [`Control`] values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     Read(Tensor),
@@ -12,7 +13,7 @@ pub enum Access {
     Update(Tensor),
     /// Reads [`Control`], the values that change from one execution to the next.
     ReadControl,
-    /// Writes [`Control`].
+    /// Writes [`Control`], and may read it.
     WriteControl,
 }
 
@@ -31,23 +32,27 @@ impl Access {
     }
 }
 
-/// The values that change from one execution of a program to the next. They never enter a step by value.
+/// The values on a device that change from one execution of a program to the next: seed, step number and learning rate.
+/// A step of the program reads them when it runs; they are not part of the recording.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Control {
+    /// Seed of the dropout masks.
     pub seed: u64,
-    /// Executions so far, those of earlier runs included.
+    /// Training steps completed so far, those before a resume included. A translation has the number of its first
+    /// picture here, which selects the dropout masks.
     pub step: u64,
     pub learning_rate: f64,
 }
 
-/// The way in which a gradient is written: decided by the tape, obeyed by the ops.
+/// The mode in which a step writes a gradient: it overwrites the destination, or adds to what is there. The tape
+/// chooses it, the ops follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Overwrite,
     Accumulate,
 }
 
-/// A tensor that a step writes a gradient to, and the mode in which it does.
+/// The tensor that a step writes a gradient to, and the [`Mode`] in which it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Destination {
     pub tensor: Tensor,
@@ -55,17 +60,18 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// A destination that is overwritten.
+    /// Returns the destination `tensor` with [`Mode::Overwrite`].
     pub fn overwrite(tensor: Tensor) -> Destination {
         Destination { tensor, mode: Mode::Overwrite }
     }
 
-    /// The destination with the same mode at the tensor that `moved` gives for this one.
+    /// Returns a destination of the same mode, with `moved(tensor)` in the place of its tensor.
     pub fn moved(self, moved: &dyn Fn(Tensor) -> Tensor) -> Destination {
         Destination { tensor: moved(self.tensor), ..self }
     }
 
-    /// The access of the step that writes the gradient.
+    /// The access that a step which writes here declares: [`Access::Write`] if it overwrites, [`Access::Update`] if it
+    /// accumulates.
     pub fn access(&self) -> Access {
         match self.mode {
             Mode::Overwrite => Access::Write(self.tensor),

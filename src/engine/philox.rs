@@ -9,7 +9,8 @@
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
-/// Ten rounds of Philox4x32: four 32-bit words that depend on every bit of `counter` and `key`.
+/// Returns four random 32-bit words, a pure function of `counter` and `key`: Philox4x32 with ten rounds, after which
+/// the words depend on every bit of both.
 #[inline(always)]
 pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     let [mut c, mut k] = [counter, [key[0], key[1], 0, 0]];
@@ -22,20 +23,21 @@ pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     c
 }
 
-/// A seed as a Philox key: low word first.
+/// Splits a seed into the two words of a Philox key, the low 32 bits first.
 pub fn key(seed: u64) -> [u32; 2] {
     [seed as u32, (seed >> 32) as u32]
 }
 
-/// The purpose of a [`Stream`]. Streams of different purposes are independent under the same seed.
+/// The purpose of a [`Stream`] of random numbers, such as initial weights or the order of training pairs. Streams of
+/// different purposes are independent under the same seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Purpose {
-    /// Initial weights; the index is the parameter's index in its network.
+    /// Initial weights; the index counts the parameters of all networks.
     Init = 1,
     /// The order of the training pairs; the index is the epoch.
     Shuffle = 2,
-    /// Crop and flip; the index is the position of the pair since the start of training.
+    /// Crop and flip; the index counts the pairs since the start of training.
     Augment = 3,
     /// The built-in facades; the index is the number of the picture.
     Facade = 4,
@@ -45,7 +47,8 @@ pub enum Purpose {
     Holes = 6,
 }
 
-/// A sequence of draws for one purpose and one index. The n-th draw is a function of (seed, purpose, index, n) alone.
+/// A sequence of random draws for one seed, purpose and index. The n-th draw is a function of (seed, purpose, index, n)
+/// alone.
 #[derive(Clone, Debug)]
 pub struct Stream {
     key: [u32; 2],
@@ -73,18 +76,21 @@ impl Stream {
         self.words[self.used - 1]
     }
 
-    /// Uniform in [0, 1), a multiple of 2^-24.
+    /// Draws a number uniform in [0, 1), a multiple of 2^-24.
     pub fn unit(&mut self) -> f32 {
         (self.next_u32() >> 8) as f32 * (1.0 / 16_777_216.0)
     }
 
-    /// Uniform in [low, high).
+    /// Draws a number uniform in [low, high); rounding can give `high` itself.
     pub fn range(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.unit()
     }
 
-    /// Uniform in 0..n, without modulo bias (Lemire, "Fast Random Integer Generation in an Interval", 2019). `n` is at
-    /// least 1.
+    /// Draws an integer uniform in 0..n, without modulo bias (Lemire, "Fast Random Integer Generation in an Interval",
+    /// 2019).
+    ///
+    /// # Panics
+    /// If `n` is 0.
     pub fn below(&mut self, n: u32) -> u32 {
         debug_assert!(n > 0, "an empty range has nothing to draw");
         let reject_under = n.wrapping_neg() % n;
@@ -96,12 +102,12 @@ impl Stream {
         }
     }
 
-    /// True with probability `p`.
+    /// Draws true with probability `p`, else false.
     pub fn chance(&mut self, p: f32) -> bool {
         self.unit() < p
     }
 
-    /// Standard normal, by Box and Muller's transform in f64.
+    /// Draws a number of the standard normal distribution, by Box and Muller's transform in f64.
     pub fn normal(&mut self) -> f32 {
         // 1 - u lies in (0, 1], where the logarithm is finite.
         let radius = (-2.0 * (1.0 - f64::from(self.unit())).ln()).sqrt();
@@ -109,7 +115,10 @@ impl Stream {
         (radius * angle.cos()) as f32
     }
 
-    /// Fisher and Yates's shuffle.
+    /// Shuffles `items` in place, every order equally likely (Fisher and Yates).
+    ///
+    /// # Panics
+    /// If there are 2^32 items or more.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             let n = u32::try_from(last + 1).expect("a data set has fewer than 2^32 pairs");

@@ -14,7 +14,7 @@ use crate::engine::tensor::{BufferId, DType};
 /// a tensor map requires.
 const ALIGNMENT: usize = 128;
 
-/// The partial order of a program's steps.
+/// The partial order of a program's steps: for each step, all earlier steps that must have ended before it starts.
 #[derive(Debug)]
 pub struct Dependencies {
     /// For each step, all steps that must end before it starts.
@@ -22,7 +22,8 @@ pub struct Dependencies {
 }
 
 impl Dependencies {
-    /// The dependencies of the steps: two steps with conflicting accesses keep their recorded order.
+    /// Computes the dependencies of a program's steps: of two steps that access the same memory, at least one of them
+    /// writing it, the later recorded one waits for the earlier.
     pub fn new(program: &Program) -> Dependencies {
         let touched: Vec<Vec<Touch>> = program
             .steps
@@ -44,7 +45,11 @@ impl Dependencies {
         Dependencies { ancestors }
     }
 
-    /// True if `later` must wait for `earlier`.
+    /// True if step `later` must wait for step `earlier`, directly or through other steps. Both are indices in recorded
+    /// order.
+    ///
+    /// # Panics
+    /// If there is no step `later`.
     pub fn ordered(&self, earlier: usize, later: usize) -> bool {
         self.ancestors[later].contains(earlier)
     }
@@ -95,7 +100,8 @@ impl StepSet {
     }
 }
 
-/// The offset of each buffer in one arena, in bytes. Persistent buffers come first.
+/// The memory plan of a program: the offset of each buffer, in bytes, in one block of memory, the arena. Persistent
+/// buffers come first; behind them, transient buffers that are never in use at the same time may overlap.
 #[derive(Debug)]
 pub struct Plan {
     offsets: Vec<usize>,
@@ -105,9 +111,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan for a device on which an element of a number format has `element` bytes.
+    /// Plans the memory of `program` for a device on which an element of a number format takes `element(format)` bytes.
     ///
-    /// Transient buffers are packed greedily, largest first, each at the lowest offset that is free for its whole life.
+    /// Transient buffers are packed greedily, largest first, each at the lowest offset where no other buffer lies that
+    /// may be in use at the same time.
     pub fn new(program: &Program, dependencies: &Dependencies, element: impl Fn(DType) -> usize) -> Plan {
         let bytes = |buffer: &Buffer| (buffer.count() * element(buffer.dtype)).next_multiple_of(ALIGNMENT);
         let mut offsets = vec![0; program.buffers.len()];
@@ -138,12 +145,13 @@ impl Plan {
         self.offsets[buffer.0]
     }
 
-    /// Bytes of the arena.
+    /// Size of the arena in bytes.
     pub fn total(&self) -> usize {
         self.total
     }
 
-    /// Bytes of the persistent buffers (parameters, moments, pictures, losses), which fill the start of the arena.
+    /// Bytes at the start of the arena that the persistent buffers (parameters, moments, pictures, losses) take, with
+    /// the padding between them.
     pub fn persistent(&self) -> usize {
         self.persistent
     }

@@ -12,7 +12,8 @@ use crate::engine::kernel::cpu::CpuKernel;
 use crate::engine::kernel::cuda::CudaStep;
 use crate::engine::tensor::{BufferId, DType, Region, Shape, Tensor};
 
-/// One kernel's worth of work over fixed tensors.
+/// One operation of a program over fixed tensors, such as the forward pass of a convolution or an Adam update. It says
+/// what it reads and writes, has kernels for the CPU and for CUDA, and may have a derivative.
 pub trait Step: Any + Debug + Send + Sync + CpuKernel<f32> + CpuKernel<f64> + CudaStep {
     /// The name of the step, for reports and errors.
     fn name(&self) -> &'static str;
@@ -25,8 +26,8 @@ pub trait Step: Any + Debug + Send + Sync + CpuKernel<f32> + CpuKernel<f64> + Cu
         0
     }
 
-    /// Rows of the input that one row of the output depends on, as of a receptive field. The statistics of a norm,
-    /// which depend on all pixels, do not count.
+    /// Rows of the input that one row of the output depends on: the receptive field of this step alone. The statistics
+    /// of a norm, which depend on all pixels, do not count.
     fn receptive_field(&self) -> usize {
         1
     }
@@ -44,7 +45,8 @@ pub trait Step: Any + Debug + Send + Sync + CpuKernel<f32> + CpuKernel<f64> + Cu
     }
 }
 
-/// The derivative of a step with one output.
+/// The derivative rule of a step with one output: it records the steps that compute the gradients of the inputs from
+/// the gradient of the output.
 pub trait Rule {
     /// The tensor whose gradient the rule passes on.
     fn output(&self) -> Tensor;
@@ -55,7 +57,8 @@ pub trait Rule {
     fn backward(&self, dy: Tensor, backward: &mut dyn Backward);
 }
 
-/// A backward pass while it is being recorded, as a [`Rule`] sees it.
+/// The recording of a backward pass as a [`Rule`] sees it: the rule asks it for the destinations of gradients, and
+/// appends steps that write there.
 pub trait Backward {
     /// `activation`, a tensor of the forward step, narrowed to the images that `dy` covers.
     fn at(&self, activation: Tensor) -> Tensor;
@@ -75,12 +78,16 @@ pub trait Backward {
 
 impl dyn Backward + '_ {
     /// Appends `step` to the recording.
+    ///
+    /// # Panics
+    /// As [`RecordedStep::new`].
     pub fn push(&mut self, step: impl Step + 'static) {
         self.push_shared(Arc::new(step));
     }
 }
 
-/// The lifetime of a buffer's values, within one execution of the program or beyond it.
+/// The lifetime of a buffer's values: kept from one execution of the program to the next, or from first writer to last
+/// reader within one execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
     /// Kept from one execution to the next, and zero at first: parameters, moments, inputs, losses.
@@ -89,7 +96,8 @@ pub enum Lifetime {
     Transient,
 }
 
-/// A contiguous piece of memory with one element type.
+/// A contiguous piece of memory that a program uses: its element type, shape and lifetime. A device gives it an
+/// address.
 #[derive(Clone, Debug)]
 pub struct Buffer {
     pub dtype: DType,
@@ -98,7 +106,7 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Elements of the buffer.
+    /// Number of elements, the product of the shape.
     pub fn count(&self) -> usize {
         self.shape.iter().product()
     }
@@ -109,7 +117,7 @@ impl Buffer {
 pub struct Buffers(Vec<Buffer>);
 
 impl Buffers {
-    /// Adds a buffer, and returns the tensor that covers it.
+    /// Adds a buffer of this element type, shape and lifetime, and returns the tensor that covers all of it.
     pub fn add(&mut self, dtype: DType, shape: Shape, lifetime: Lifetime) -> Tensor {
         self.0.push(Buffer { dtype, shape, lifetime });
         Tensor { buffer: BufferId(self.0.len() - 1), dtype, offset: 0, shape, stride: shape[3], detached: false }
@@ -136,8 +144,9 @@ impl Buffers {
         self.0.iter().enumerate().map(|(i, buffer)| (BufferId(i), buffer))
     }
 
-    /// The region of `tensor` in its buffer. Where the pixels of the view are not those of the buffer (a weight in a
-    /// flat parameter buffer), the view is contiguous, and the buffer counts as one row.
+    /// The region of its buffer that `tensor` covers: a row for each pixel and a column for each channel. Where the
+    /// tensor's stride is not the buffer's number of channels (a weight in a flat parameter buffer), the tensor is
+    /// contiguous, and the buffer counts as one row.
     pub fn region(&self, tensor: Tensor) -> Region {
         let pitch = self.get(tensor.buffer).shape[3];
         let (rows, columns) = if tensor.stride == pitch {
@@ -162,7 +171,8 @@ impl Touch {
         Touch { region: access.tensor().map(|t| buffers.region(t)), writes: access.writes() }
     }
 
-    /// True if both access the same memory and one of them writes it, so that their order matters.
+    /// True if the order of the two accesses matters: they share elements, or are both to the control values, and at
+    /// least one of them writes.
     pub fn conflicts(&self, other: &Touch) -> bool {
         (self.writes || other.writes)
             && match (&self.region, &other.region) {
@@ -173,7 +183,7 @@ impl Touch {
     }
 }
 
-/// A step of a program, with its accesses.
+/// A [`Step`] of a program with the list of its accesses to memory, which have been checked.
 #[derive(Clone, Debug)]
 pub struct RecordedStep {
     pub(crate) step: Arc<dyn Step>,
@@ -181,9 +191,11 @@ pub struct RecordedStep {
 }
 
 impl RecordedStep {
+    /// Wraps `step` with the list of its accesses, after checking these.
+    ///
     /// # Panics
-    /// If the span of a tensor that the step writes overlaps the span of another of its tensors: kernels get spans as
-    /// slices, which must not alias. That is a bug of an op, never of its caller.
+    /// If the pixels of a tensor overlap, or the span of a tensor that the step writes overlaps the span of another of
+    /// its tensors: kernels get spans as slices, which must not alias. That is a bug of an op, never of its caller.
     pub fn new(step: Arc<dyn Step>) -> RecordedStep {
         let accesses = step.accesses();
         for tensor in accesses.iter().filter_map(Access::tensor) {
@@ -203,13 +215,14 @@ impl RecordedStep {
         &*self.step
     }
 
-    /// The accesses to memory, in the order of the step's own list.
+    /// The accesses to memory, in the order of [`Step::accesses`].
     pub fn accesses(&self) -> &[Access] {
         &self.accesses
     }
 }
 
-/// A finished tape: recorded once, planned, executed again and again.
+/// A finished tape: buffers, and steps over them in recorded order. It is recorded once; a device plans its memory and
+/// executes it again and again.
 #[derive(Clone, Debug)]
 pub struct Program {
     pub(crate) buffers: Buffers,
@@ -224,12 +237,13 @@ impl Program {
         &self.buffers
     }
 
-    /// The number of steps, from the first on, that an execution runs; the others run on demand.
+    /// The number of steps in the main part, which is what one execution runs: the first ones in recorded order. The
+    /// steps after them run on demand.
     pub fn main_steps(&self) -> usize {
         self.main
     }
 
-    /// All steps, in recorded order.
+    /// All steps in recorded order: those of the main part, then the on-demand ones.
     pub fn steps(&self) -> &[RecordedStep] {
         &self.steps
     }

@@ -2,20 +2,25 @@
 
 use super::tensor::Shape;
 
-/// Half of the range of a 16-bit sample, which maps 0 to -1 and 65535 to 1: `sample / HALF - 1`.
+/// Half of the largest 16-bit sample: `sample / HALF - 1` maps 0 to -1 and 65535 to 1.
 pub const HALF: f32 = 32_767.5;
 
-/// The samples for a tensor of shape `[n, h, w, c]`, in row-major order.
+/// 16-bit picture samples for a tensor of shape `[n, h, w, c]`, in row-major order, and for each image a flag that has
+/// it mirrored left to right.
 #[derive(Clone, Copy, Debug)]
 pub struct Samples<'a> {
     pub shape: Shape,
     pub values: &'a [u16],
-    /// For each image, true if its columns are reversed.
+    /// For each image, true if its columns are to be reversed.
     pub mirrored: &'a [bool],
 }
 
 impl Samples<'_> {
-    /// Writes the samples as floats to `out`, which has an element for each.
+    /// Writes the samples to `out` as floats in [-1, 1], in the order `[n, h, w, c]`; images that are flagged are
+    /// mirrored left to right.
+    ///
+    /// # Panics
+    /// If `out` and the samples differ in length, or there are fewer flags than images.
     pub fn normalize(&self, out: &mut [f32]) {
         assert_eq!(out.len(), self.values.len(), "an element for every sample");
         let [_, height, width, channels] = self.shape;
@@ -32,7 +37,8 @@ impl Samples<'_> {
     }
 }
 
-/// Converts samples to floats in [-1, 1].
+/// Converts samples to floats in [-1, 1], `sample / HALF - 1`, element by element. Where one slice is longer, its rest
+/// is left alone.
 pub fn normalize(samples: &[u16], out: &mut [f32]) {
     for (out, &sample) in out.iter_mut().zip(samples) {
         *out = f32::from(sample) / HALF - 1.0;

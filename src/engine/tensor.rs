@@ -6,11 +6,11 @@
 use std::fmt;
 use std::ops::Range;
 
-/// `[n, h, w, c]`: images, rows, columns, channels. Weights are `[k, kh, kw, c]`: output channels of the convolution,
-/// kernel rows and columns, input channels.
+/// The shape of a tensor, `[n, h, w, c]`: images, rows, columns, channels. That of a weight is `[k, kh, kw, c]`: output
+/// channels of the convolution, kernel rows and columns, input channels.
 pub type Shape = [usize; 4];
 
-/// The number format of a buffer's elements.
+/// The number format of a buffer's elements: f32 or bf16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     F32,
@@ -19,7 +19,8 @@ pub enum DType {
 }
 
 impl DType {
-    /// Bytes of an element in a training, on a GPU and on the CPU. (The f64 device of tests keeps both as f64.)
+    /// Size of an element in bytes, on a GPU and on the CPU in f32: 4 or 2. (The CPU in f64, which is for tests, keeps
+    /// both formats as f64.)
     pub const fn bytes(self) -> usize {
         match self {
             DType::F32 => 4,
@@ -28,11 +29,12 @@ impl DType {
     }
 }
 
-/// The number of a buffer in its program.
+/// The index of a buffer in its program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BufferId(pub(crate) usize);
 
-/// A strided view of a buffer. Element `[n, h, w, c]` lies at `offset + ((n * H + h) * W + w) * stride + c`.
+/// A strided view of a buffer, without values: a device holds these. Of a view of shape `[N, H, W, C]`, element
+/// `[n, h, w, c]` is element `offset + ((n * H + h) * W + w) * stride + c` of the buffer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Tensor {
     pub(crate) buffer: BufferId,
@@ -57,32 +59,33 @@ impl Tensor {
         self.buffer
     }
 
-    /// The type of its elements, which is that of its buffer.
+    /// The number format of the elements, which is that of the buffer.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// Pixels of all images: `n * h * w`.
+    /// Number of pixels of all images: `n * h * w`.
     pub fn pixels(&self) -> usize {
         self.shape[0] * self.shape[1] * self.shape[2]
     }
 
-    /// Channels of a pixel: `c`.
+    /// Number of channels of a pixel: `c`.
     pub fn channels(&self) -> usize {
         self.shape[3]
     }
 
-    /// Elements of the view: `n * h * w * c`.
+    /// Number of elements of the view: `n * h * w * c`.
     pub fn count(&self) -> usize {
         self.pixels() * self.channels()
     }
 
-    /// Bytes of the view's elements.
+    /// Size of the elements in bytes, `count() * dtype().bytes()`: the gaps of a strided view do not count.
     pub fn bytes(&self) -> usize {
         self.count() * self.dtype.bytes()
     }
 
-    /// The elements of the buffer from the first one of the view to the last. A strided view has gaps in its span.
+    /// The range of the buffer's elements from the first one of the view to the last. That of a strided view includes
+    /// gaps, elements that are not the view's.
     pub fn span(&self) -> Range<usize> {
         match self.count() {
             0 => self.offset..self.offset,
@@ -90,21 +93,27 @@ impl Tensor {
         }
     }
 
-    /// The channels `range` of every pixel.
+    /// The view of the channels `range` of every pixel, in the same buffer.
+    ///
+    /// # Panics
+    /// If `range` ends behind the last channel.
     pub fn channel_slice(self, range: Range<usize>) -> Tensor {
         assert!(range.end <= self.shape[3], "channels {range:?} of {self:?}");
         let [n, h, w, _] = self.shape;
         Tensor { offset: self.offset + range.start, shape: [n, h, w, range.len()], ..self }
     }
 
-    /// The images `range`.
+    /// The view of the images `range`, in the same buffer.
+    ///
+    /// # Panics
+    /// If `range` ends behind the last image.
     pub fn batch_slice(self, range: Range<usize>) -> Tensor {
         let [n, h, w, c] = self.shape;
         assert!(range.end <= n, "images {range:?} of {self:?}");
         Tensor { offset: self.offset + range.start * h * w * self.stride, shape: [range.len(), h, w, c], ..self }
     }
 
-    /// True if gradients stop here: see [`crate::engine::ops::detach`].
+    /// True if no gradient passes through this view: see [`crate::engine::ops::detach`].
     pub fn is_detached(&self) -> bool {
         self.detached
     }
@@ -144,7 +153,8 @@ impl Region {
         self.intersection(other).is_some()
     }
 
-    /// This region without the elements of `hole`: up to four rectangles.
+    /// The elements of this region that are not in `hole`, as up to four disjoint rectangles; empty if `hole` covers
+    /// them all.
     pub fn without(&self, hole: &Region) -> Vec<Region> {
         let Some(cut) = self.intersection(hole) else { return vec![self.clone()] };
         let rectangle = |rows: Range<usize>, columns: Range<usize>| Region { buffer: self.buffer, rows, columns };

@@ -6,11 +6,11 @@ use crate::base::memory::{require, spare};
 use crate::data::Size;
 use crate::translate::Model;
 
-/// Checks that there is memory to evaluate `model` on pairs of `size` pixels. Returns the part of `cache` bytes, for
-/// decoded pairs, that fits beside it.
+/// Checks that there is host memory to evaluate `model` on pairs of `size`, one at a time. Returns the number of bytes
+/// that the cache of decoded pairs may take: `cache`, or half of the memory that the evaluation leaves if that is less.
 ///
 /// # Errors
-/// When there is too little memory.
+/// When there is too little memory for the evaluation without a cache.
 pub fn check(model: &Model, size: Size, cache: usize) -> Result<usize> {
     let [inputs, outputs] = model.channels();
     // Input and target as 16-bit samples, input, output and target as floats, and a picture for the page.

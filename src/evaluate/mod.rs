@@ -1,4 +1,5 @@
-//! `pixtape evaluate`: the distances between the outputs of a trained generator and the targets of a test set.
+//! `pixtape evaluate`: L1, PSNR and SSIM of the outputs of a trained generator, compared with the targets of a test
+//! set.
 
 mod memory;
 mod pictures;
@@ -19,7 +20,7 @@ use crate::metrics::{Distances, Metric, Statistics};
 use crate::translate::{GeneratorOptions, Model};
 use pictures::Gallery;
 
-/// A request to `evaluate`; each field is the flag or argument of its name.
+/// The arguments of `pixtape evaluate`; each field has the name of its flag or argument.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub model: PathBuf,
@@ -29,19 +30,25 @@ pub struct Request {
     pub generator: GeneratorOptions,
 }
 
-/// The contents of `evaluation.json`: the subject of the evaluation, and its results.
+/// The contents of `evaluation.json`: the generator and the pairs that it was evaluated on, the metrics of each pair,
+/// and their statistics.
 #[derive(Debug, Serialize)]
 pub struct Evaluation {
-    /// The run or the checkpoint, as it was given.
+    /// The run folder or the checkpoint file, as it was given.
     pub model: String,
-    /// A description of the weights, the noise and the device.
+    /// The origin of the weights, the dropout and the device, as a phrase.
     pub about: String,
-    /// The folder, as it was given, and the part of it that was used.
+    /// The folder of pairs, as it was given.
     pub data: String,
+    /// The split of the folder that was used, such as `test/`.
     pub split: String,
+    /// The direction in which pairs were translated.
     pub direction: Direction,
+    /// Size of the pictures: `256`, or `512x256` for width by height.
     pub image_size: String,
+    /// Statistics over all pairs.
     pub summary: Summary,
+    /// The metrics of each pair, in the order of the split.
     pub images: Vec<Measured>,
 }
 
@@ -49,15 +56,17 @@ pub struct Evaluation {
 #[derive(Debug, Serialize)]
 pub struct Summary {
     pub l1: Statistics,
-    /// Mean and deviation leave equal pictures out, whose PSNR is infinite.
+    /// Mean and deviation leave out pairs whose output equals the target, which have an infinite PSNR.
     pub psnr: Statistics,
     pub ssim: Statistics,
 }
 
-/// The distances (L1, PSNR, SSIM) between the generator's picture and the target of one pair.
+/// The metrics (L1, PSNR, SSIM) of the generator's output for one pair, compared with the target.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measured {
+    /// Name of the pair.
     pub name: String,
+    /// The metrics; in JSON, fields beside `name`.
     #[serde(flatten)]
     pub distances: Distances,
 }
@@ -86,10 +95,11 @@ impl Summary {
     }
 }
 
-/// Translates the inputs of a test set and prints the distances of the results from its targets.
+/// Translates the inputs of a test set, compares the results with the targets, and prints L1, PSNR and SSIM as a table
+/// or as JSON. With an output folder in `request`, also writes a page that shows all pairs.
 ///
 /// # Errors
-/// When the checkpoint or the data cannot be used, or the page cannot be written.
+/// When the checkpoint or the data cannot be used, memory does not suffice, or the page cannot be written.
 pub fn run(request: &Request) -> Result<()> {
     let mut gallery = request.out.as_deref().map(|out| Gallery::new(out, &request.data)).transpose()?;
     let mut model = Model::open(&request.model, &request.generator)?;

@@ -1,4 +1,4 @@
-//! The folder of an evaluation: `index.html`, its pictures, and `evaluation.json`.
+//! The output folder of an evaluation: `index.html`, its pictures, and `evaluation.json`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,26 +10,29 @@ use crate::base::files::{UNFINISHED, ensure_folder, target, write_whole};
 use crate::data::{Pair, Picture, write_png};
 use crate::report::{EvaluationPage, Row};
 
-/// Kinds of pictures of a pair.
+/// The pictures of a pair.
 const KINDS: [&str; 3] = ["input", "output", "target"];
 
-/// The names of the folder of pictures, the page, and the file of numbers.
+/// Name of the folder of pictures.
 const IMAGES: &str = "images";
+/// Name of the page.
 const PAGE: &str = "index.html";
+/// Name of the file of the metrics.
 const NUMBERS: &str = "evaluation.json";
 
-/// The folder of an evaluation while pairs are added.
+/// The output folder of an evaluation while it is written: pictures pair by pair, then the page `index.html` and
+/// `evaluation.json`.
 pub struct Gallery {
     folder: PathBuf,
     pairs: usize,
 }
 
 impl Gallery {
-    /// A gallery at `folder` for the pairs of `data`. The folder is made with the first picture, so that an earlier
-    /// error changes nothing. An earlier evaluation there is replaced.
+    /// Checks that `folder` may become the output folder of an evaluation of the pairs in the folder `data`. Writes
+    /// nothing yet: the first [`Gallery::add`] creates the folder, or replaces an earlier evaluation in it.
     ///
     /// # Errors
-    /// When the folder holds anything else than an evaluation.
+    /// When `folder` holds anything other than an evaluation, holds `data`, or cannot be a folder.
     pub fn new(folder: &Path, data: &Path) -> Result<Gallery> {
         let out = folder.display();
         ensure_folder(folder).context("--out")?;
@@ -49,7 +52,7 @@ impl Gallery {
         Ok(Gallery { folder: folder.to_path_buf(), pairs: 0 })
     }
 
-    /// Writes the pictures of the next pair.
+    /// Writes the pictures of the next pair as 8-bit PNG files: its input, the generator's `output`, and its target.
     ///
     /// # Errors
     /// When they cannot be written.
@@ -65,7 +68,7 @@ impl Gallery {
         Ok(())
     }
 
-    /// Makes the folder, without the pictures of an earlier evaluation: it may have had more of them.
+    /// Creates the folder, without the pictures of an earlier evaluation: it may have had more of them.
     fn begin(&self) -> Result<()> {
         let images = self.folder.join(IMAGES);
         fs::create_dir_all(&images).with_context(|| format!("cannot make the folder {}", images.display()))?;
@@ -76,7 +79,8 @@ impl Gallery {
         Ok(())
     }
 
-    /// Writes the page and the numbers. Returns the path of the page.
+    /// Writes `index.html`, the page of `evaluation`, and `evaluation.json`, whose contents are `json`. Returns the
+    /// path of the page.
     ///
     /// # Errors
     /// When they cannot be written.

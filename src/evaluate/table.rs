@@ -7,10 +7,12 @@ use crate::metrics::{Metric, Statistics};
 /// Number of the best pairs, and of the worst pairs, that are named.
 const NAMED: usize = 3;
 
-/// Column widths: the name of a metric, and each of its numbers.
+/// Width of the column with the names of the metrics, in characters.
 const NAME: usize = 4;
+/// Width of each column of numbers, in characters.
 const NUMBER: usize = 10;
 
+/// Returns the table of an evaluation as lines of text: statistics of each metric, then the best and the worst pairs.
 pub fn table(evaluation: &Evaluation) -> String {
     let mut text = format!("{}\n{}\n\n", evaluation.title(), evaluation.about);
     let heads = ["mean", "deviation", "least", "most"].map(|head| format!("{head:>NUMBER$}"));

@@ -1,4 +1,4 @@
-//! The weights in a file: those of a checkpoint, or bare tensors under the names that PyTorch gives them.
+//! The weights in a safetensors file: those of a checkpoint, or tensors alone under the names that PyTorch gives them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,15 +8,18 @@ use anyhow::{Context, Result, anyhow, ensure};
 use super::import::{self, TorchFile, TorchTensor};
 use crate::checkpoint::{About, Origin, Reader, TensorSpec};
 
-/// The weights of a checkpoint or an import, or of a bare safetensors file that `export` or another program has
-/// written. Tensors are called as in a checkpoint, `generator.*` and `discriminator.*`.
+/// The weights in an open safetensors file: a checkpoint, an import, or tensors alone, as `export` or another program
+/// writes them. In all cases tensors are asked for by their names in a checkpoint, `generator.*` and `discriminator.*`.
 #[derive(Debug)]
 pub enum Weights {
+    /// A file whose tensors have these names.
     Checkpoint(Reader),
+    /// A file whose tensors have other names, by which its networks were recognised.
     Bare(Box<Bare>),
 }
 
-/// Weights in a file that is no checkpoint.
+/// A file of weights under the names that PyTorch gives them, without the prefixes of a checkpoint, and the networks
+/// that were recognised in it.
 #[derive(Debug)]
 pub struct Bare {
     path: PathBuf,
@@ -29,10 +32,11 @@ pub struct Bare {
 }
 
 impl Weights {
-    /// Opens a file for the generator in it.
+    /// Opens a file for its generator, which is recognised by names and shapes unless the file is a checkpoint or an
+    /// import.
     ///
     /// # Errors
-    /// When it is no safetensors file, or holds no generator that is known.
+    /// When it is no safetensors file, or holds no known generator.
     pub fn open_generator(path: &Path) -> Result<Weights> {
         let reader = Reader::open(path)?;
         if reader.is_checkpoint() {
@@ -46,10 +50,10 @@ impl Weights {
         Ok(Weights::Bare(Box::new(open().with_context(|| format!("cannot use {}", path.display()))?)))
     }
 
-    /// Opens a file for the networks in it, one or both.
+    /// Opens a file for its networks: a generator, a discriminator, or both.
     ///
     /// # Errors
-    /// When it is no safetensors file, or holds no network that is known.
+    /// When it is no safetensors file, or holds no known network.
     pub fn open_networks(path: &Path) -> Result<Weights> {
         let reader = Reader::open(path)?;
         let is_of_network =
@@ -68,10 +72,11 @@ impl Weights {
         Ok(Weights::Bare(Box::new(open().with_context(|| format!("cannot use {}", path.display()))?)))
     }
 
-    /// The description in the header of the file.
+    /// Returns the architecture of the generator and the origin of the weights: from the header, or, for weights of
+    /// another program, as recognised.
     ///
     /// # Errors
-    /// When it is a checkpoint of another format, or has no generator.
+    /// When the header of a checkpoint is missing, damaged or of another format version, or the file has no generator.
     pub fn about(&self) -> Result<About> {
         match self {
             Weights::Checkpoint(reader) => reader.about(),
@@ -82,7 +87,8 @@ impl Weights {
         }
     }
 
-    /// A line that says what weights of another program are taken for; `None` for weights of this program.
+    /// Returns a line that says what the generator of another program was recognised as, and which direction is assumed
+    /// for it. `None` for weights of this program, and without a generator.
     pub fn note(&self) -> Option<String> {
         let Weights::Bare(bare) = self else { return None };
         let (About { generator, origin }, Some(recognised)) = bare.generator.as_ref()? else { return None };
@@ -92,7 +98,7 @@ impl Weights {
         Some(format!("{path}: {recognised}; {norms}; for pairs {direction}, which `import --direction` can change"))
     }
 
-    /// Names and shapes of all tensors.
+    /// Returns names and shapes of all tensors.
     pub fn specs(&self) -> Vec<TensorSpec> {
         match self {
             Weights::Checkpoint(reader) => reader.specs(),
@@ -106,10 +112,10 @@ impl Weights {
         }
     }
 
-    /// The values of one tensor, row-major, in f32.
+    /// Reads the values of the tensor `name`, row-major, converted to f32.
     ///
     /// # Errors
-    /// When it is not there, has another shape, or cannot be read.
+    /// When there is no such tensor, it does not have `expected_shape`, or it cannot be read.
     pub fn tensor(&mut self, name: &str, expected_shape: &[usize]) -> Result<Vec<f32>> {
         match self {
             Weights::Checkpoint(reader) => reader.tensor(name, expected_shape),

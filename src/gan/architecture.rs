@@ -4,17 +4,17 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// The skips of the generator.
+/// The skip connections of the generator: at every level but the innermost (a U-Net), or none (an encoder-decoder).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Skips {
-    /// Every level beside the innermost: a U-Net.
+    /// At every level but the innermost: a U-Net.
     Unet,
-    /// Nothing but the innermost level.
+    /// None: everything passes through the innermost level.
     EncoderDecoder,
 }
 
-/// The norm of both networks.
+/// The norm of both networks: instance norm, without or with a learned gain and bias, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Norm {
@@ -22,12 +22,12 @@ pub enum Norm {
     Instance,
     /// The same, then times a learned gain, plus a learned bias: batch norm at batch 1.
     InstanceAffine,
-    /// Not at all.
+    /// No norm.
     None,
 }
 
 impl Norm {
-    /// True if it has a learned gain and bias for each channel.
+    /// True if the norm has a learned gain and bias for each channel.
     pub fn is_affine(self) -> bool {
         match self {
             Norm::InstanceAffine => true,
@@ -35,9 +35,9 @@ impl Norm {
         }
     }
 
-    /// True if a constant that is added to a channel in front of it changes nothing behind it, because it subtracts the
-    /// mean of each channel. The bias of a convolution in front of such a norm has a gradient of exactly zero:
-    /// computing it would only let rounding noise move the bias, so it is left alone.
+    /// True if the norm cancels a constant that is added to a channel of its input, because it subtracts the mean of
+    /// each channel. The bias of a convolution in front of such a norm has a gradient of exactly zero: computing it
+    /// would only let rounding noise move the bias, so it is left alone.
     pub fn cancels_bias(self) -> bool {
         match self {
             Norm::Instance | Norm::InstanceAffine => true,
@@ -46,7 +46,7 @@ impl Norm {
     }
 }
 
-/// The order of convolution, norm and activation in a block.
+/// The order of convolution, norm, activation and dropout in a block of the generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BlockOrder {
@@ -55,33 +55,36 @@ pub enum BlockOrder {
     /// Convolution, norm, dropout, activation: the same numbers, since zeroing and scaling commute with both
     /// activations.
     ConvNormDropoutAct,
-    /// Activation, convolution, norm, dropout: a skip connection is rectified on its way up.
+    /// Activation, convolution, norm, dropout: the decoder's ReLU is applied to skip connections too.
     ActConvNormDropout,
 }
 
-/// The last layer of the generator, which comes back to the full size.
+/// The last layer of the generator, from level 1, of half the image's size, to the full size: upsampling and a
+/// convolution, or a transposed convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LastLayer {
-    /// Nearest-neighbour x2, one row and column of zeros in front, 4x4 convolution.
+    /// Nearest-neighbour x2, one row and column of zeros at the top and left, 4x4 convolution.
     Resize,
     /// Transposed 4x4 convolution of stride 2.
     Transposed,
 }
 
-/// The levels of the generator that drop out. Level `i` has 1/2^i of the image's size; of n levels the innermost is n.
+/// The levels at which the generator applies dropout. Level `i` has 1/2^i of the image's height and width; of n levels
+/// the innermost is n. The encoder is the way down, from level 1 to n, the decoder the way up, from level n-1 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DropoutAt {
-    /// Levels 4 to n on the way down, n-1 to 4 on the way up.
+    /// Levels 4 to n, the innermost, on the way down, n-1 to 4 on the way up.
     BothWays,
-    /// Levels n-1 to 5 on the way up: the first three of eight levels.
+    /// Levels n-1 to 5 on the way up: of eight levels 7, 6 and 5.
     Up,
-    /// Levels n-2 to 4 on the way up: the three after the innermost of eight levels.
+    /// Levels n-2 to 4 on the way up: of eight levels 6, 5 and 4.
     UpAfterInnermost,
 }
 
-/// The receptive field of a discriminator: the side, in pixels, of the patch that one number of its map sees.
+/// The receptive field of a discriminator, which decides its layers: the side, in pixels, of the patch of its input
+/// that each number of its output, the map, depends on. `Map70` is named by the side of its map instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum ReceptiveField {
     /// One pixel: three 1x1 convolutions.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Role, Spec};
 use crate::engine::philox::{Purpose, Stream};
 
-/// The distribution of initial weights.
+/// The distribution from which the initial weights of convolutions are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InitKind {
@@ -21,6 +21,8 @@ pub enum InitKind {
     Orthogonal,
 }
 
+/// The initialisation of parameters: `kind` is the distribution of the weights, `gain` their scale, and the standard
+/// deviation of the gains of a norm around 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Init {
     pub kind: InitKind,
@@ -28,12 +30,12 @@ pub struct Init {
 }
 
 impl Init {
-    /// The initial values of a parameter, in this project's layout: weights as drawn, gains of a norm normal around 1
-    /// with deviation `gain`, biases zero. `index` counts all parameters of
-    /// the run.
+    /// Draws the initial values of the parameter `spec`, in the order of its shape `[k, kh, kw, c]`: weights by `kind`,
+    /// gains of a norm normal around 1 with standard deviation `gain`, biases zero. `index` counts the parameters of
+    /// all networks, so that each has draws of its own.
     ///
-    /// Fans are counted as PyTorch does, on its weight `[first, second, kh, kw]`: in = second x kh x kw, out = first x
-    /// kh x kw, of a transposed convolution too.
+    /// Fans are counted as PyTorch does on its weight `[k, c, kh, kw]`: in = c x kh x kw, out = k x kh x kw, also of a
+    /// transposed convolution.
     pub fn values(self, spec: &Spec, seed: u64, index: u64) -> Vec<f32> {
         let mut draws = Stream::new(seed, Purpose::Init, index);
         let mut normal =

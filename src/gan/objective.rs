@@ -11,7 +11,8 @@ use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
 use crate::gan::Draws;
 
-/// A set of networks trained together, such as [`Pix2Pix`](super::Pix2Pix).
+/// A set of networks that are trained together, with the loss terms that they minimise and the recording of the
+/// training step. [`Pix2Pix`](super::Pix2Pix) is one.
 pub trait Objective {
     /// Its networks, in the order in which their initial weights are drawn and a checkpoint lists them.
     fn networks(&self) -> Vec<Network>;
@@ -19,7 +20,7 @@ pub trait Objective {
     /// Its loss terms, in the order in which they are shown.
     fn terms(&self) -> Vec<Term>;
 
-    /// The pictures of one training step.
+    /// The number, size and channels of the pictures of one training step.
     fn shape(&self) -> StepShape;
 
     /// Records the losses, gradients and updates of one training step.
@@ -33,10 +34,11 @@ pub trait Objective {
     fn record_preview(&self, recorder: &mut Recorder, x: Tensor, out: Tensor);
 }
 
-/// The pictures of one training step.
+/// The pictures of one training step: pairs in a batch, batches whose gradients are added up, height and width in
+/// pixels, and channels of input and target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepShape {
-    /// Pairs that are computed at once.
+    /// Pairs in a batch.
     pub batch: usize,
     /// Batches whose gradients are added up for one update.
     pub accumulate: usize,
@@ -46,7 +48,7 @@ pub struct StepShape {
     pub output_channels: usize,
 }
 
-/// A network of an objective.
+/// A network that an [`Objective`] trains: name, architecture, input, and Adam's hyperparameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
     /// Its name: in front of its tensors in a checkpoint, and of `export --network`.
@@ -59,6 +61,7 @@ pub struct Network {
     pub adam: AdamOptions,
 }
 
+/// A U-Net or a PatchGAN, as the description from which the parameters and the graph of a network follow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Architecture {
     UNet(UNet),
@@ -66,7 +69,7 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// Its parameters, in order.
+    /// The parameters, in the order in which they lie in the network's flat buffers.
     pub fn specs(&self) -> Vec<Spec> {
         match self {
             Architecture::UNet(unet) => unet.specs(),
@@ -81,7 +84,11 @@ impl Architecture {
         }
     }
 
-    /// Records the forward pass over `x`, `[n, h, w, input channels]`, and returns the output.
+    /// Records the forward pass over `x`, `[n, h, w, input channels]`, and returns the output: a U-Net's picture
+    /// `[n, h, w, output channels]`, or a PatchGAN's map `[n, map height, map width, 1]`.
+    ///
+    /// # Panics
+    /// As [`UNet::forward`] and [`PatchGan::forward`].
     pub fn forward(&self, tape: &mut Tape, parameters: &Parameters, x: Tensor) -> Tensor {
         match self {
             Architecture::UNet(unet) => {
@@ -95,7 +102,7 @@ impl Architecture {
     }
 }
 
-/// A loss of an objective: a column of `losses.csv`, a curve of the report.
+/// A loss term of an objective, as it is computed and shown: a column of `losses.csv`, a curve of the report.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Term {
     /// The column of `losses.csv`.
@@ -104,12 +111,13 @@ pub struct Term {
     pub title: &'static str,
     /// Its meaning, under the heading.
     pub note: &'static str,
-    /// True if it follows from terms that are shown beside it, or they from it: left out where room is short.
+    /// True if the term is left out where room is short, because it is a sum or a part of terms that are shown.
     pub is_detail: bool,
     pub value: Value,
 }
 
-/// The value of a term.
+/// The definition of a loss term: the sum of losses that the training step computes, or the weighted sum of other
+/// terms.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// The sum of losses that the step computes, each times its factor.
@@ -119,7 +127,7 @@ pub enum Value {
 }
 
 impl Term {
-    /// The losses that a step computes for it, for each batch.
+    /// Number of losses that the training step computes for this term and each batch; 0 for a total.
     pub fn losses(&self) -> usize {
         match &self.value {
             Value::Losses(factors) => factors.len(),
@@ -128,10 +136,13 @@ impl Term {
     }
 }
 
-/// The terms' values after a step, in their order.
+/// Returns the values of `terms`, in their order, after a training step.
 ///
 /// `losses` are the values of [`TrainingStep::losses`](super::TrainingStep::losses): for each batch the losses of each
-/// term. A term of several batches is their mean.
+/// term. Over several batches, the value of a term is the mean.
+///
+/// # Panics
+/// If no term has a loss, or a total names a term that is not among `terms`.
 pub fn values<T: Real>(terms: &[Term], losses: &[T]) -> Vec<T> {
     let each: usize = terms.iter().map(Term::losses).sum();
     let batches = losses.len() / each;

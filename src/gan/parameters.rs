@@ -4,7 +4,8 @@ use crate::engine::ops::adam::{AdamOptions, adam};
 use crate::engine::tape::Tape;
 use crate::engine::tensor::{Shape, Tensor};
 
-/// The role of a parameter in its layer.
+/// The role of a parameter in its layer, by which it is laid out and initialised: weight of a convolution, bias, or
+/// gain of a norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Of a convolution.
@@ -15,7 +16,7 @@ pub enum Role {
     Gain,
 }
 
-/// One parameter of a network.
+/// The description of one parameter of a network: its name in PyTorch, its shape and its role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// As in PyTorch's `state_dict`.
@@ -27,7 +28,7 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// The weight of a convolution with a `kernel` by `kernel` window from `c` channels to `k`, or of its transpose,
+    /// Describes the weight `[k, kernel, kernel, c]` of a convolution from `c` channels to `k`, or of a transposed one
     /// from `k` to `c`.
     pub fn weight(name: impl Into<String>, k: usize, kernel: usize, c: usize) -> Spec {
         Spec { name: name.into(), shape: [k, kernel, kernel, c], role: Role::Weight }
@@ -52,7 +53,11 @@ impl Spec {
         if self.role == Role::Weight { vec![k, c, kh, kw] } else { vec![c] }
     }
 
-    /// Values in this project's layout, as PyTorch lays them out.
+    /// Reorders the values of the parameter from this project's layout, `[k, kh, kw, c]`, to PyTorch's,
+    /// `[k, c, kh, kw]`. Biases and gains stay as they are.
+    ///
+    /// # Panics
+    /// If there are fewer values than the parameter has elements.
     pub fn to_torch<T: Copy>(&self, values: &[T]) -> Vec<T> {
         let [k, kh, kw, c] = self.shape;
         let taps = kh * kw;
@@ -60,7 +65,11 @@ impl Spec {
         (0..k * c * taps).map(|i| values[index(i)]).collect()
     }
 
-    /// Values as PyTorch lays them out, in this project's layout.
+    /// Reorders the values of the parameter from PyTorch's layout, `[k, c, kh, kw]`, to this project's,
+    /// `[k, kh, kw, c]`. Biases and gains stay as they are.
+    ///
+    /// # Panics
+    /// If there are fewer values than the parameter has elements.
     pub fn from_torch<T: Copy>(&self, values: &[T]) -> Vec<T> {
         let [k, kh, kw, c] = self.shape;
         let taps = kh * kw;
@@ -69,7 +78,8 @@ impl Spec {
     }
 }
 
-/// A network's parameters, with their gradients and Adam's moments, on a tape.
+/// The parameters of a network on a tape: their specs, and flat tensors `[1, 1, 1, count]` of the values, the
+/// gradients, and Adam's first and second moments.
 #[derive(Clone, Debug)]
 pub struct Parameters {
     pub specs: Vec<Spec>,
@@ -86,14 +96,19 @@ impl Parameters {
         Parameters { specs, values, gradients, moments }
     }
 
-    /// The part of `flat` (values, gradients or a moment) that belongs to parameter `index`.
+    /// The view of `flat` (values, gradients or a moment of this network) that belongs to parameter `index`, in the
+    /// shape of its spec.
+    ///
+    /// # Panics
+    /// If there is no such parameter.
     pub fn part(&self, flat: Tensor, index: usize) -> Tensor {
         let offset = self.specs[..index].iter().map(Spec::count).sum();
         let shape = self.specs[index].shape;
         Tensor { offset, shape, stride: shape[3], ..flat }
     }
 
-    /// The number of the parameter whose part of a flat buffer `tensor` is.
+    /// The index of the parameter in whose part of a flat buffer `tensor` begins; `None` if it begins behind all of
+    /// them.
     pub(crate) fn at(&self, tensor: Tensor) -> Option<usize> {
         let mut end = 0;
         self.specs.iter().position(|spec| {
@@ -103,13 +118,17 @@ impl Parameters {
     }
 
     /// The values of the parameter called `name`.
+    ///
+    /// # Panics
+    /// If there is no such parameter.
     pub(crate) fn value(&self, name: &str) -> Tensor {
         let index = self.specs.iter().position(|spec| spec.name == name);
         let index = index.unwrap_or_else(|| panic!("a network asks for {name}, which it has not listed"));
         self.part(self.values, index)
     }
 
-    /// Records Adam over all of them.
+    /// Records an Adam update of all parameters of the network by their gradients, which the next backward pass
+    /// overwrites.
     pub fn update(&self, tape: &mut Tape, options: AdamOptions) {
         adam(tape, self.values, self.gradients, self.moments, options);
     }
@@ -125,7 +144,7 @@ mod tests {
         assert_eq!(spec.torch_shape(), [2, 3, 4, 4]);
         let ours: Vec<usize> = (0..spec.count()).collect();
         let torch = spec.to_torch(&ours);
-        // Element [s = 1, b = 2, kh = 3, kw = 0] of PyTorch's [2, 3, 4, 4] is [1, 3, 0, 2] of our [2, 4, 4, 3].
+        // Element [k = 1, c = 2, kh = 3, kw = 0] of PyTorch's [2, 3, 4, 4] is [1, 3, 0, 2] of our [2, 4, 4, 3].
         let offset =
             |index: [usize; 4], shape: [usize; 4]| index.iter().zip(shape).fold(0, |i, (x, size)| i * size + x);
         assert_eq!(torch[offset([1, 2, 3, 0], [2, 3, 4, 4])], offset([1, 3, 0, 2], [2, 4, 4, 3]));

@@ -13,10 +13,11 @@ use crate::engine::ops::norm_act::{Activation, Affine, NormAct, norm_act};
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
 
+/// A PatchGAN discriminator, as the numbers and choices from which its parameters and its graph follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PatchGan {
     pub receptive_field: ReceptiveField,
-    /// Channels of all that it sees: the picture, and the condition where it is shown that.
+    /// Channels of its input: those of the picture, and of the condition if the discriminator is given that too.
     pub input_channels: usize,
     /// Channels of the first layer (ndf).
     pub width: usize,
@@ -25,10 +26,11 @@ pub struct PatchGan {
     pub sigmoid: bool,
 }
 
-/// The output of a discriminator.
+/// The tensors that a discriminator's forward pass gives: the map, with one number for each patch of the picture, and
+/// the activations of the layers before it.
 #[derive(Clone, Debug)]
 pub struct PatchGanOutput {
-    /// Of every layer but the last, behind its activation.
+    /// `[n, height, width, channels]` of every layer but the last, in order, behind the activation.
     pub features: Vec<Tensor>,
     /// `[n, map height, map width, 1]`: one number for each patch.
     pub map: Tensor,
@@ -129,10 +131,11 @@ impl PatchGan {
         specs
     }
 
-    /// Height and width of the map that it makes of a picture.
+    /// `[height, width]` of the discriminator's output, the map, for a picture of `height` by `width` pixels.
     ///
     /// # Errors
-    /// When a picture of this size leaves it nothing to judge, or a norm a single pixel, which it would make zero.
+    /// When the picture is so small that a layer has no output, or that a norm gets a single pixel, which it would make
+    /// zero.
     pub fn map_size(&self, height: usize, width: usize) -> Result<[usize; 2]> {
         let mut grid = [height, width];
         for layer in self.layers() {
@@ -147,15 +150,15 @@ impl PatchGan {
         Ok(grid)
     }
 
-    /// Layers in front of the last, whose outputs are [`PatchGanOutput::features`].
+    /// Number of layers before the last one: the length of [`PatchGanOutput::features`].
     pub fn features(&self) -> usize {
         self.layers().len() - 1
     }
 
-    /// Records the forward pass over `x`, `[n, h, w, input_channels]`.
+    /// Records the forward pass over `x`, `[n, h, w, input_channels]`, and returns its output tensors.
     ///
     /// # Panics
-    /// When [`PatchGan::map_size`] refuses the size.
+    /// When [`PatchGan::map_size`] refuses the size, or `parameters` are not those of [`PatchGan::specs`].
     pub fn forward(&self, tape: &mut Tape, parameters: &Parameters, x: Tensor) -> PatchGanOutput {
         let (mut from, mut features) = (x, Vec::new());
         for layer in self.layers() {
@@ -201,7 +204,7 @@ fn halving_then_keeping(halvings: usize) -> Vec<Geometry> {
 }
 
 impl Layer {
-    /// Height and width behind the convolution; `None` when nothing is left.
+    /// Height and width of the output for an input of height and width `grid`; `None` when nothing is left.
     fn output_grid(&self, grid: [usize; 2]) -> Option<[usize; 2]> {
         let Geometry { kernel, stride, pad, dilation } = self.geometry;
         // Zeros behind: as many as in front, but one less where the layer in front is padded by itself.

@@ -8,7 +8,7 @@
 //!
 //! Of pix2pixHD (Wang et al., 2018) it can have several discriminators, each further one on pictures of half the size,
 //! whose GAN losses are added up; and the feature-matching loss, the distance of what their inner layers compute of
-//! `G(x)` and of `y`, with `lambda_feature` for its weight in G's total.
+//! `G(x)` and of `y`, with the weight `lambda_feature` in G's total.
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -23,7 +23,8 @@ use crate::engine::ops::loss::Criterion;
 use crate::engine::ops::pool::{avg_pool, pooled};
 use crate::engine::tensor::Tensor;
 
-/// The GAN loss.
+/// The GAN loss, which compares the discriminator's map with 1 for real and 0 for generated pictures. `None` trains the
+/// generator alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GanLoss {
@@ -31,18 +32,19 @@ pub enum GanLoss {
     Lsgan,
     /// Cross-entropy of probabilities: the discriminator ends with a sigmoid. Logarithms are cut off at -100.
     Bce,
-    /// Cross-entropy of numbers whose sigmoid are the probabilities: the same, computed in one.
+    /// Cross-entropy of logits: the same loss with the sigmoid computed inside it, which needs no cut-off.
     BceLogits,
     /// No discriminator at all.
     None,
 }
 
-/// The answer that a discriminator is compared with.
+/// The target of a discriminator for a real picture.
 const REAL: f64 = 1.0;
+/// The target of a discriminator for a generated picture.
 const FAKE: f64 = 0.0;
 
 impl GanLoss {
-    /// The criterion of a discriminator's map that is to say `answer` everywhere.
+    /// The criterion of a discriminator's map whose target is `answer` everywhere.
     ///
     /// # Panics
     /// Of [`GanLoss::None`].
@@ -56,7 +58,7 @@ impl GanLoss {
     }
 }
 
-/// The pixel loss, between the generator's picture and the target.
+/// The pixel loss, the error of the generator's picture against the target: L1, L2, 1 - SSIM, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PixelLoss {
@@ -80,7 +82,8 @@ impl PixelLoss {
     }
 }
 
-/// The order of the two networks' updates, and the pictures that the second one works on.
+/// The order in which a training step updates generator and discriminator, and the generated pictures that the second
+/// update uses: those of the first, or new ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepOrder {
@@ -92,16 +95,17 @@ pub enum StepOrder {
     DiscriminatorFirstFresh,
 }
 
-/// The objective of Pix2Pix, with everything in which its published versions differ.
+/// The objective of Pix2Pix, with everything in which its published versions differ: generator and discriminators, size
+/// and number of the pictures, losses and their weights, and order of the updates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pix2Pix {
     pub generator: UNet,
     pub discriminator: PatchGan,
-    /// Discriminators, from 1 to 3: each further one sees pictures of half the size.
+    /// Number of discriminators, from 1 to 3: each further one sees pictures of half the size.
     pub scales: usize,
     /// True if the discriminator's input has the channels of the condition beside those of the picture.
     pub conditional: bool,
-    /// Pairs that are computed at once.
+    /// Pairs in a batch.
     pub batch: usize,
     /// Batches whose gradients are added up for one update.
     pub accumulate: usize,
@@ -124,10 +128,11 @@ pub struct Pix2Pix {
 const GENERATOR: &str = "generator";
 const DISCRIMINATORS: [&str; 3] = ["discriminator", "discriminator2", "discriminator3"];
 
-/// The generator's forward passes within a step, which draw different dropout. The preview's number is that of a step
-/// which would come later than any.
+/// Number of the generator's first forward pass in a training step: each number draws other dropout masks.
 const FIRST: u16 = 0;
+/// Number of the generator's second forward pass, for [`StepOrder::DiscriminatorFirstFresh`].
 const FRESH: u16 = 1;
+/// Number of the forward pass of the preview, which no training step reaches.
 const PREVIEW: u16 = u16::MAX;
 
 /// Input of the discriminators: n generated pictures, then n real ones where they are needed, each with its condition.
@@ -377,7 +382,8 @@ impl Pix2Pix {
         if self.gan_loss == GanLoss::None { &[] } else { &DISCRIMINATORS[..self.scales] }
     }
 
-    /// Height and width of the pictures that each discriminator sees, by scale.
+    /// `[height, width]` in pixels of the pictures that each discriminator sees, the full size first; each further one
+    /// is half as large, rounded up.
     pub fn sizes(&self) -> impl Iterator<Item = [usize; 2]> {
         let halved = |size: &[usize; 2]| Some(size.map(pooled));
         std::iter::successors(Some([self.height, self.width]), halved).take(self.scales)

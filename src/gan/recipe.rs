@@ -9,8 +9,9 @@ use super::{
 };
 use crate::engine::ops::adam::AdamOptions;
 
-/// A published implementation of Pix2Pix. In the networks it decides the names of the parameters, the convolutions that
-/// have a bias, and the order of channels in concatenations (skips, input of the discriminator).
+/// A published implementation of Pix2Pix, whose settings [`Pix2Pix::published`] gives. In the networks the recipe
+/// itself decides the names of the parameters, the convolutions that have a bias, and the order of channels in
+/// concatenations (skips, input of the discriminator).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Recipe {
@@ -22,25 +23,27 @@ pub enum Recipe {
     Isola,
 }
 
-/// The side of the pictures that the published networks are trained on, and the channels of their first layers.
+/// The side, in pixels, of the square pictures that the published networks are trained on.
 pub const PUBLISHED_SIDE: usize = 256;
+/// The number of channels of the first layer of both published networks.
 pub const PUBLISHED_WIDTH: usize = 64;
 
 impl Recipe {
-    /// True if the skip stands in front of what comes up where they are joined.
+    /// True if the channels of a skip come before those of the decoder where both are concatenated, false if behind.
     pub(crate) fn puts_skip_first(self) -> bool {
         self == Recipe::Isola
     }
 
-    /// True if the discriminator sees the condition in front of the picture.
+    /// True if the channels of the condition come before those of the picture in the discriminator's input, false if
+    /// behind.
     pub fn puts_condition_first(self) -> bool {
         self == Recipe::Isola
     }
 }
 
 impl Pix2Pix {
-    /// The recipe at its published size: 256x256 pixels, 64 channels on the first level of both networks, one pair at
-    /// once.
+    /// Returns the objective of a recipe with its published settings: pictures of 256x256 pixels, 64 channels on the
+    /// first level of both networks, a generator of eight levels, batch size 1.
     pub fn published(recipe: Recipe) -> Pix2Pix {
         let (receptive_field, gan_loss, step_order) = match recipe {
             Recipe::PytorchGan => (ReceptiveField::R94, GanLoss::Lsgan, StepOrder::GeneratorFirst),
@@ -91,7 +94,12 @@ impl Pix2Pix {
         }
     }
 
-    /// The recipe for pictures of `size` by `size` pixels, with `width` channels on the first level of both networks.
+    /// Returns [`Pix2Pix::published`] for smaller pictures and networks: `size` by `size` pixels, `width` channels on
+    /// the first level of both networks, `dropout` as the probability of dropout, and log2(`size`) levels (rounded
+    /// down, at most 8).
+    ///
+    /// # Panics
+    /// If `size` is 0.
     pub fn small(recipe: Recipe, size: usize, width: usize, dropout: f64) -> Pix2Pix {
         let published = Pix2Pix::published(recipe);
         let depth = size.ilog2().min(8) as usize;
@@ -106,7 +114,8 @@ impl Pix2Pix {
 }
 
 impl UNet {
-    /// The generator of a recipe at its published size, 256x256 and 64 channels.
+    /// Returns the generator of [`Pix2Pix::published`]: for pictures of 256x256 pixels with 3 channels, 64 channels on
+    /// the first of eight levels.
     pub fn published(recipe: Recipe) -> UNet {
         Pix2Pix::published(recipe).generator
     }

@@ -1,4 +1,4 @@
-//! Recording a training step: what an [`Objective`] is given to write itself down with.
+//! The recording of a training step: the [`Recorder`] that an [`Objective`] is given, and the result.
 
 use std::ops::Range;
 
@@ -12,14 +12,15 @@ use crate::engine::program::Program;
 use crate::engine::tape::{Root, Tape};
 use crate::engine::tensor::Tensor;
 
-/// A network with its parameters on a tape.
+/// A network of an objective, with its parameters on the tape of the training step.
 #[derive(Clone, Debug)]
 pub struct Trained {
     pub network: Network,
     pub parameters: Parameters,
 }
 
-/// A recorded training step, and the tensors by which the host deals with it.
+/// A recorded training step: its program, and the tensors through which the host writes pictures, and reads losses and
+/// the preview.
 #[derive(Debug)]
 pub struct TrainingStep {
     pub program: Program,
@@ -40,6 +41,8 @@ pub struct TrainingStep {
 }
 
 impl TrainingStep {
+    /// Records the training step of `objective`, and its preview as steps that run on demand.
+    ///
     /// # Errors
     /// When the objective has no loss, or cannot be differentiated as it is recorded.
     pub fn record(objective: &impl Objective) -> Result<TrainingStep> {
@@ -71,7 +74,8 @@ impl TrainingStep {
     }
 }
 
-/// A training step while it is recorded.
+/// A training step while it is recorded: the tape, the networks' parameters, and the tensors of inputs, targets and
+/// losses. [`Objective::record`] gets it.
 pub struct Recorder {
     pub tape: Tape,
     networks: Vec<Trained>,
@@ -82,12 +86,12 @@ pub struct Recorder {
     losses: Tensor,
 }
 
-/// A batch of pairs: a step has one, or several whose gradients it accumulates.
+/// A batch of pairs of a training step, which has one batch, or several whose gradients it accumulates.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// Its index among the batches of the step.
+    /// Its index among the batches of the training step.
     pub index: usize,
-    /// The images of the step that are its own.
+    /// Indices of its images among all images of the training step.
     pub images: Range<usize>,
     /// `[n, h, w, input channels]`.
     pub input: Tensor,
@@ -96,10 +100,11 @@ pub struct Batch {
 }
 
 impl Recorder {
-    /// Gradient accumulation: records `work` for each batch of the step, and returns what it returned.
+    /// Calls `work` for each batch of the training step, in order, to record what the step does with that batch, and
+    /// returns the results. The gradients of several batches add up (gradient accumulation).
     ///
     /// # Errors
-    /// Those of `work`.
+    /// The first error of `work`.
     pub fn each_batch<T>(&mut self, mut work: impl FnMut(&mut Recorder, &Batch) -> Result<T>) -> Result<Vec<T>> {
         let batch = |index: usize| {
             let images = index * self.batch..(index + 1) * self.batch;
@@ -110,18 +115,25 @@ impl Recorder {
         batches.iter().map(|batch| work(self, batch)).collect()
     }
 
-    /// Batches of one step.
+    /// Number of batches in one training step, whose gradients are accumulated.
     pub fn accumulate(&self) -> usize {
         self.losses.shape[2]
     }
 
     /// The parameters of the network called `name`.
+    ///
+    /// # Panics
+    /// If the objective has not listed such a network.
     pub fn parameters(&self, name: &str) -> &Parameters {
         &self.trained(name).parameters
     }
 
-    /// Loss `index` of the term called `term`: `criterion` over the elements of `x`. Its gradient has the weight that
-    /// the total which the term is part of gives it; its value is unweighted.
+    /// Returns loss `index` of the term called `term`: the mean of `criterion` over the elements of `x`, for
+    /// [`Recorder::backward`] to record. Its gradient has the weight of the term in the total that it is part of, times
+    /// the factor of the loss, divided by the number of batches; its value is unweighted.
+    ///
+    /// # Panics
+    /// If the objective has not listed such a term and loss, or the term is a total or part of none.
     pub fn loss(&self, batch: &Batch, term: &str, index: usize, x: Tensor, criterion: Criterion) -> Loss {
         let number = index_of(&self.terms, term);
         let Value::Losses(factors) = &self.terms[number].value else { panic!("{term} is a total: it has no losses") };
@@ -138,17 +150,24 @@ impl Recorder {
         Loss { x, criterion, weight: weight / self.accumulate() as f64, value }
     }
 
-    /// Records the losses, and their gradients with respect to the networks called `networks`.
+    /// Records the losses, and their gradients with respect to the parameters of the networks called `networks`. These
+    /// gradients add to those of earlier calls, until the network is updated.
     ///
     /// # Errors
-    /// When a value that a gradient needs has been overwritten since.
+    /// When a loss does not depend on these networks, or a value that a gradient needs has been overwritten since.
+    ///
+    /// # Panics
+    /// If the objective has not listed such a network.
     pub fn backward(&mut self, losses: &[Loss], networks: &[&str]) -> Result<()> {
         let roots: Vec<&dyn Root> = losses.iter().map(|loss| loss as &dyn Root).collect();
         let parameters: Vec<Tensor> = networks.iter().map(|name| self.parameters(name).values).collect();
         self.tape.backward(&roots, &parameters).map(drop)
     }
 
-    /// Records the update of the network called `name` by the gradients that it has accumulated.
+    /// Records the Adam update of the network called `name` by the gradients that it has accumulated.
+    ///
+    /// # Panics
+    /// If the objective has not listed such a network.
     pub fn update(&mut self, name: &str) {
         let Trained { network, parameters } = self.trained(name).clone();
         parameters.update(&mut self.tape, network.adam);

@@ -1,8 +1,8 @@
 //! The generator: a U-Net (Ronneberger et al., 2015), or without its skip connections an encoder and decoder.
 //!
 //! Level `i` has 1/2^i of the image's size. On the way down each level halves the size of the one before, on the way up
-//! each doubles the one below, and at every level but the innermost both meet in one buffer. They are written straight
-//! into their halves, so the concatenation costs nothing.
+//! each doubles the one below. At every level but the innermost the results of both ways lie in one buffer: each is
+//! written straight into its half of the channels, so the concatenation costs nothing.
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,8 @@ use crate::engine::ops::upsample::upsample_conv;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
 
-/// All that the parameters and the graph follow from. It stands in every checkpoint: a field that is added gets
-/// `#[serde(default = "...")]` with the value of the generators before it, as in
+/// The description of a generator, from which its parameters and its graph follow. It stands in every checkpoint: a
+/// field that is added gets `#[serde(default = "...")]` with the value of generators from before that field, as in
 /// [`TrainConfig`](crate::config::TrainConfig).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -33,34 +33,36 @@ pub struct UNet {
     pub norm: Norm,
     pub block_order: BlockOrder,
     pub last_layer: LastLayer,
+    /// Probability with which dropout zeroes an element, from 0 to below 1.
     pub dropout: f64,
     pub dropout_at: DropoutAt,
 }
 
-/// One of two steps of a level.
+/// One of the two halves of the generator: the way down is the encoder, the way up the decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Down,
     Up,
 }
 
-/// The position of a forward pass among the random draws of a run: each forward pass draws its own dropout.
+/// The numbers that, with the seed and the training step, select the dropout masks of one forward pass of the
+/// generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draws {
-    /// The number of the forward pass within its step.
+    /// The number of the forward pass within its training step.
     pub pass: u16,
-    /// Index of the first image in the batch of the step.
+    /// Index of the first image of the forward pass in the whole batch of the training step.
     pub first_image: usize,
-    /// True if the images of the batch are told apart by the step, each one later than that before, and not by their
-    /// index.
+    /// True if image i of the batch has the masks of image 0 at i training steps later, instead of masks of its index.
     pub by_step: bool,
 }
 
 impl UNet {
-    /// Refuses sizes beyond all use, which a file may claim.
+    /// Checks that every number is in its range, since a file may claim any: 1 to 4 channels of input and output,
+    /// `width` 1 to 1024, `depth` 2 to 12, `dropout` from 0 to below 1.
     ///
     /// # Errors
-    /// Naming the number.
+    /// When a number is out of its range; the message names it.
     pub fn validate(&self) -> Result<()> {
         let UNet { input_channels, output_channels, width, depth, dropout, .. } = *self;
         for (what, value, least, most) in [
@@ -118,7 +120,8 @@ impl UNet {
         here && self.dropout > 0.0
     }
 
-    /// True if any level drops out: some depths have no level where their recipe would.
+    /// True if the generator applies dropout at any level: with `dropout` 0 it does not, nor with a `depth` that has
+    /// none of the levels of `dropout_at`.
     pub fn has_dropout(&self) -> bool {
         self.levels().any(|(way, level)| self.drops_out(way, level))
     }
@@ -169,7 +172,7 @@ impl UNet {
         }
     }
 
-    /// PyTorch's name of the norm behind it.
+    /// PyTorch's name of the norm behind the convolution of the same `way` and `level`.
     pub(crate) fn norm_name(&self, way: Way, level: usize) -> String {
         match self.recipe {
             Recipe::PytorchGan | Recipe::BlockCk => format!("{}.model.1", self.block_name(way, level)),
@@ -211,7 +214,11 @@ impl UNet {
         }
     }
 
-    /// Records `out = G(x)`. `x` is `[n, h, w, input_channels]`, `out` `[n, h, w, output_channels]`.
+    /// Records `out = G(x)`. `x` is `[n, h, w, input_channels]`, `out` `[n, h, w, output_channels]`, with values in
+    /// [-1, 1]; h and w are multiples of 2^`depth`. `draws` selects the dropout masks.
+    ///
+    /// # Panics
+    /// If channels or `parameters` are not those of this generator, or a norm gets a single pixel.
     pub fn forward(&self, tape: &mut Tape, parameters: &Parameters, x: Tensor, out: Tensor, draws: Draws) {
         let [n, height, width, _] = x.shape;
         let grid = |level: usize, channels: usize| [n, height >> level, width >> level, channels];

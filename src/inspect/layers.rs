@@ -7,7 +7,8 @@ use crate::engine::program::Program;
 use crate::engine::tensor::{Region, Tensor};
 use crate::gan::{Parameters, Role};
 
-/// One convolution and what follows it, for one image.
+/// A layer of a network: a convolution and the operations that follow it until the next one. All numbers are for one
+/// image.
 pub struct Layer {
     /// PyTorch's name of the convolution.
     name: String,
@@ -15,7 +16,7 @@ pub struct Layer {
     output: Tensor,
     parameters: usize,
     multiply_adds: usize,
-    /// Bytes that its kernels write.
+    /// Bytes that the kernels of the layer write.
     written: usize,
     /// Receptive field: side of the square of the input that an output pixel depends on, in pixels.
     field: f64,
@@ -28,7 +29,8 @@ struct Field {
     jump: f64,
 }
 
-/// The layers of the network that `program` records alone, with `input` as the network's input.
+/// Returns the layers of a network in the order of its forward pass. `program` holds that forward pass alone, recorded
+/// for one image; `parameters` and `input` are the network's parameters and its input in that program.
 pub fn layers(program: &Program, parameters: &Parameters, input: Tensor) -> Vec<Layer> {
     let region = |tensor: Tensor| program.buffers().region(tensor);
     let mut fields = vec![Field { region: region(input), side: 1.0, jump: 1.0 }];
@@ -77,7 +79,7 @@ fn whole(shrinking: f64) -> f64 {
     if shrinking >= 1.0 { shrinking.round() } else { 1.0 / (1.0 / shrinking).round() }
 }
 
-/// The lines of a table of `layers`: a head, a line for each layer, and a line of totals.
+/// Formats `layers` as the lines of a table: a header line, a line for each layer, and a line of totals.
 pub fn describe(layers: &[Layer]) -> Vec<String> {
     let heads = ["layer", "kernels", "output", "parameters", "multiply-adds", "activations", "field"];
     let mut rows = vec![heads.map(str::to_owned)];

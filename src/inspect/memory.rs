@@ -1,4 +1,5 @@
-//! The memory plan of a training step: the buffers that stay from one step to the next, and the arena of all others.
+//! The memory plan of a training step: the buffers that keep their contents from one training step to the next, and
+//! those that share memory.
 
 use super::{bytes, grid, table};
 use crate::engine::access::Access;
@@ -82,7 +83,7 @@ fn row(recorded: &TrainingStep, plan: &Plan, id: BufferId) -> Option<Row> {
     Some(Row { id, what, bytes: bytes_of(buffer), offset: plan.offset(id), first, last })
 }
 
-/// The name of a buffer that stays.
+/// The name of a buffer that keeps its contents from one training step to the next; `None` for others.
 fn known(recorded: &TrainingStep, id: BufferId) -> Option<String> {
     for Trained { network, parameters } in &recorded.networks {
         let [first, second] = parameters.moments;

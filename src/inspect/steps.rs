@@ -1,4 +1,4 @@
-//! The recorded steps of a training step: a list in order, or a count of steps for each kernel.
+//! The recorded operations of a training step: a list in order, or a count for each kernel.
 
 use super::{bytes, grid, table};
 use crate::base::words::count;

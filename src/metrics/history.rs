@@ -1,22 +1,23 @@
-//! The results of the held-out pairs over a run. They are part of every checkpoint, so what depends on them (which
-//! state was the best, `metrics.csv`) is the same in a run that goes on and in one that was never stopped.
+//! The validations of a run: metrics of its held-out pairs. They are part of every checkpoint, so what depends on them
+//! (which state was the best, `metrics.csv`) is the same in a run that was resumed and in one that was never stopped.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Distances, Metric};
 
-/// The mean distances of the held-out pairs after an epoch.
+/// The metrics of the held-out pairs after an epoch, as means over these pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
     /// Epochs completed.
     pub epoch: u64,
-    /// Steps done.
+    /// Training steps completed.
     pub step: u64,
     #[serde(flatten)]
     pub mean: Distances,
 }
 
-/// The best by `metric`; the earliest of equal ones.
+/// Returns the best validation by `metric`, the earliest of equal ones. Those where the metric is NaN are left out;
+/// `None` if there is no other.
 pub fn best(history: &[Validation], metric: Metric) -> Option<&Validation> {
     let is_number = |validation: &&Validation| !metric.value(&validation.mean).is_nan();
     history
@@ -25,7 +26,8 @@ pub fn best(history: &[Validation], metric: Metric) -> Option<&Validation> {
         .reduce(|best, next| if metric.is_better(&next.mean, &best.mean) { next } else { best })
 }
 
-/// The text of `metrics.csv`: a header and a row for each validation, with all digits of the values.
+/// Returns the text of `metrics.csv`: a header line (`epoch,step,l1,psnr,ssim`) and a row for each validation, with all
+/// digits of the values.
 pub fn to_csv(history: &[Validation]) -> String {
     let mut text = "epoch,step,l1,psnr,ssim\n".to_owned();
     for Validation { epoch, step, mean: Distances { l1, psnr, ssim } } in history {

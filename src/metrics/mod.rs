@@ -1,4 +1,5 @@
-//! Distances between two pictures. Pictures are `[h, w, c]` with values in [-1, 1], as the networks use them.
+//! Metrics of how close a picture is to its target. Pictures are `[h, w, c]` with values in [-1, 1], as the networks
+//! use them.
 
 mod history;
 mod ssim;
@@ -9,19 +10,20 @@ use serde::{Deserialize, Serialize};
 pub use history::{Validation, best, to_csv};
 pub use ssim::{WINDOW, ssim};
 
-/// The distances of a picture from the one that it should be, or their means over many pictures.
+/// The metrics of a picture compared with its target, or their means over many pictures. For a larger difference L1 is
+/// higher, PSNR and SSIM are lower.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Distances {
-    /// Mean absolute error, see [`l1`].
+    /// Mean absolute error of values in [-1, 1], from 0 to 2, see [`l1`].
     pub l1: f64,
     /// Peak signal-to-noise ratio in dB, see [`psnr`]. In JSON the infinity of equal pictures is `null`.
     #[serde(with = "infinity_as_null")]
     pub psnr: f64,
-    /// Structural similarity, see [`ssim()`].
+    /// Structural similarity, from -1 to 1, see [`ssim()`].
     pub ssim: f64,
 }
 
-/// A metric, by which pictures, or states of a network, are put in order.
+/// A measure of how close a picture is to its target. A run picks one to decide which of its checkpoints is the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Metric {
@@ -34,9 +36,10 @@ pub enum Metric {
 }
 
 impl Metric {
+    /// All metrics, in the order in which they are shown.
     pub const ALL: [Metric; 3] = [Metric::L1, Metric::Psnr, Metric::Ssim];
 
-    /// Name of the metric.
+    /// Returns the name to be shown: `L1`, `PSNR` or `SSIM`.
     pub fn name(self) -> &'static str {
         match self {
             Metric::L1 => "L1",
@@ -45,7 +48,8 @@ impl Metric {
         }
     }
 
-    /// Explanation of the metric.
+    /// Returns an explanation of the metric in a few words, which says its unit or scale, and whether lower or higher
+    /// is better.
     pub fn meaning(self) -> &'static str {
         match self {
             Metric::L1 => "mean absolute error on the scale from -1 to 1; lower is better",
@@ -54,10 +58,12 @@ impl Metric {
         }
     }
 
+    /// True for L1, false for PSNR and SSIM.
     pub fn lower_is_better(self) -> bool {
         self == Metric::L1
     }
 
+    /// Returns the value of this metric in `distances`.
     pub fn value(self, distances: &Distances) -> f64 {
         match self {
             Metric::L1 => distances.l1,
@@ -66,13 +72,13 @@ impl Metric {
         }
     }
 
-    /// True if `a` is better than `b`. NaN is never better.
+    /// True if `a` is better than `b` by this metric. NaN is never better.
     pub fn is_better(self, a: &Distances, b: &Distances) -> bool {
         let (a, b) = (self.value(a), self.value(b));
         if self.lower_is_better() { a < b } else { a > b }
     }
 
-    /// `value` with as many digits as can be compared.
+    /// Formats a value of this metric: with two decimals for PSNR, with four for L1 and SSIM.
     pub fn format(self, value: f64) -> String {
         match self {
             Metric::Psnr => format!("{value:.2}"),
@@ -82,28 +88,29 @@ impl Metric {
 }
 
 impl Distances {
-    /// Distances between the pictures `a` and `b` of `shape`, `[h, w, c]`.
+    /// Computes L1, PSNR and SSIM of the pictures `a` and `b`, both of `shape` `[h, w, c]`, row-major, with values in
+    /// [-1, 1].
     ///
     /// # Panics
-    /// As [`ssim()`] does.
+    /// When `a` or `b` does not have this shape, or a side is below the 11 pixels of SSIM's window ([`WINDOW`]).
     pub fn between(a: &[f32], b: &[f32], shape: [usize; 3]) -> Distances {
         Distances { l1: l1(a, b), psnr: psnr(a, b), ssim: ssim(a, b, shape) }
     }
 
-    /// The mean of each distance. Equal pictures, whose PSNR is infinite, are left out of the mean of the PSNR, which
-    /// would be infinite with them, unless there are no others.
+    /// Returns the mean of each metric over `all`. Equal pictures, whose PSNR is infinite, are left out of the mean of
+    /// the PSNR, which would be infinite with them, unless there are no others.
     pub fn mean(all: &[Distances]) -> Distances {
         let mean = |metric| Statistics::new(metric, all).mean;
         Distances { l1: mean(Metric::L1), psnr: mean(Metric::Psnr), ssim: mean(Metric::Ssim) }
     }
 }
 
-/// Statistics of one metric over many pictures.
+/// Mean, deviation, minimum and maximum of one metric over many pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Statistics {
     #[serde(with = "infinity_as_null")]
     pub mean: f64,
-    /// Standard deviation of these very pictures: the root of the mean squared distance from the mean.
+    /// Population standard deviation: the root of the mean squared difference from the mean.
     pub deviation: f64,
     #[serde(with = "infinity_as_null")]
     pub min: f64,
@@ -112,8 +119,8 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Statistics of `metric` over `all`. Mean and deviation are those of the finite values, if there are any: see
-    /// [`Distances::mean`].
+    /// Computes the statistics of `metric` over `all`. An infinite PSNR, which equal pictures have, is left out of mean
+    /// and deviation; if there are no other values, the mean is infinity and the deviation 0.
     pub fn new(metric: Metric, all: &[Distances]) -> Statistics {
         let values = || all.iter().map(|distances| metric.value(distances));
         let finite: Vec<f64> = values().filter(|value| *value != f64::INFINITY).collect();
@@ -129,13 +136,19 @@ impl Statistics {
     }
 }
 
-/// Mean absolute error.
+/// Returns the mean absolute error of two pictures with values in [-1, 1]: from 0, for equal ones, to 2.
+///
+/// # Panics
+/// When they differ in length.
 pub fn l1(a: &[f32], b: &[f32]) -> f64 {
     mean(a, b, f64::abs)
 }
 
-/// Peak signal-to-noise ratio in dB: `10 log10(peak^2 / mean squared error)`, with the width of [-1, 1] as the peak.
-/// Infinite for equal pictures.
+/// Returns the peak signal-to-noise ratio in dB of two pictures with values in [-1, 1]:
+/// `10 log10(peak^2 / mean squared error)` with a peak of 2, the width of that range. Infinite for equal pictures.
+///
+/// # Panics
+/// When they differ in length.
 pub fn psnr(a: &[f32], b: &[f32]) -> f64 {
     10.0 * (4.0 / mean(a, b, |error| error * error)).log10()
 }

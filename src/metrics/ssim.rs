@@ -14,10 +14,12 @@ pub use crate::engine::ops::loss::ssim::WINDOW;
 use crate::engine::ops::loss::ssim::{C1, C2, weights};
 use crate::engine::simd::vectorized;
 
-/// Mean structural similarity of two pictures of `shape`, `[h, w, c]`: 1 for equal ones, from -1 to 1.
+/// Returns the mean structural similarity of two pictures of shape `[h, w, c]`, row-major, with values in [-1, 1]: 1
+/// for equal ones, and at least -1.
 ///
 /// # Panics
-/// When a side is below [`WINDOW`]: such a picture has no window. The networks take sides of 32 and more.
+/// When `a` or `b` does not have this shape, or a side is below [`WINDOW`]: such a picture has no window. The networks
+/// take sides of 32 and more.
 pub fn ssim(a: &[f32], b: &[f32], [h, w, c]: [usize; 3]) -> f64 {
     assert!(h >= WINDOW && w >= WINDOW, "SSIM needs sides of {WINDOW} pixels, and these are {w}x{h}");
     assert!(a.len() == h * w * c && b.len() == a.len(), "two pictures of {w}x{h} with {c} channels");

@@ -20,10 +20,11 @@ pub struct Request {
     pub load_size: Option<Size>,
 }
 
-/// Decodes all pairs of `request.dir` and prints a report.
+/// Decodes all pairs of `request.dir` with the preprocessing that `request` describes, and prints a report to stdout.
 ///
 /// # Errors
-/// When there are no pairs, or some that cannot be used. The report is printed first.
+/// When there are no pairs, or some cannot be used, in which case the report is printed first; when a flag makes no
+/// sense.
 pub fn run(request: &Request) -> Result<()> {
     if let Some(load) = request.load_size {
         ensure!(

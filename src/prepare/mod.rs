@@ -1,7 +1,7 @@
 //! Data preparation: the commands of `pixtape data`.
 //!
-//! Each command fills a `new_folder`, which gets its name when it is complete, so a folder of that name is complete.
-//! All faults of the input are reported at once.
+//! Each command that writes fills a `new_folder`, which gets its name when it is complete, so a folder of that name is
+//! complete. All faults of the input are reported together.
 
 pub mod check;
 pub mod fetch;
@@ -22,10 +22,12 @@ use crate::data::finding::listing::{NOT_LOOKED_INTO, pictures, skip_folders};
 use crate::data::{Picture, Size};
 use new_folder::{ensure_free, new_folder};
 
-/// The pictures in each of the [`PARTS`] of a folder that has any. All other entries are added to `skipped`.
+/// Returns the splits in the folder `dir` that have pictures, each with its name and files, in the order of [`PARTS`]:
+/// `train`, `val`, `test`, and the empty name for pictures in `dir` itself. Everything else in them is added to
+/// `skipped`, with the reason.
 ///
 /// # Errors
-/// When there is no such folder, or no picture in any part.
+/// When there is no such folder, or no picture in any split.
 fn parts(dir: &Path, skipped: &mut Vec<(PathBuf, String)>) -> Result<Vec<(&'static str, Vec<PathBuf>)>> {
     ensure!(dir.exists(), "there is no folder {}", dir.display());
     ensure!(dir.is_dir(), "{} is a file: give the folder that holds the pictures", dir.display());
@@ -70,7 +72,10 @@ fn for_all<J: Sync>(jobs: &[J], what: &str, one: impl Fn(&J) -> Result<()> + Syn
     refuse(bad, summary)
 }
 
-/// `a` in the left half of a picture, `b` in its right half. Both are of one size and have the same channels.
+/// Returns a picture with `a` in its left half and `b` in its right half.
+///
+/// # Panics
+/// If their sizes or numbers of channels differ.
 fn beside(a: &Picture, b: &Picture) -> Picture {
     assert_eq!((a.size, a.channels), (b.size, b.channels), "halves of one picture");
     let row = a.size.width * a.channels;

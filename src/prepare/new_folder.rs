@@ -17,10 +17,10 @@ use crate::base::files::{UNFINISHED, lock, with_ending};
 /// The name of the lock file.
 const LOCK: &str = "pixtape.lock";
 
-/// Asserts that nothing is lost when a folder is made at `out`.
+/// Checks that there is nothing at `out`, or an empty folder, so that a folder can be created there.
 ///
 /// # Errors
-/// When `out` exists already. An empty folder does not count.
+/// When there is anything else, or `out` has no name of its own, like `/` and `..`.
 pub fn ensure_free(out: &Path) -> Result<()> {
     let cannot = || format!("cannot look into {}", out.display());
     ensure!(out.file_name().is_some(), "{} is no name for a new folder", out.display());
@@ -32,8 +32,9 @@ pub fn ensure_free(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the folder `out`: `fill` writes into a folder beside it, which is renamed in the end. On an error both are
-/// removed; the remains of a kill are replaced the next time.
+/// Creates the folder `out` atomically: `fill` is called with an empty temporary folder next to it, which is renamed to
+/// `out` after success. Returns the value of `fill`. After an error the temporary folder is removed; after a kill it
+/// remains, and the next call replaces it.
 ///
 /// # Errors
 /// Those of `fill`, or when `out` is [taken](ensure_free), is being made by another command, or cannot be written.

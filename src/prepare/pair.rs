@@ -26,10 +26,12 @@ pub struct Request {
     pub resize: bool,
 }
 
-/// Joins `request.a` and `request.b` into `request.out`.
+/// Joins the pictures of the same name in the folders `request.a` and `request.b` into side-by-side PNGs in the new
+/// folder `request.out`, A on the left. With `request.resize`, B is resized to the size of A.
 ///
 /// # Errors
-/// Naming pictures without a partner, pairs of two sizes and pictures that cannot be read; nothing is written then.
+/// When a picture has no partner, the two of a pair differ in size (with `request.resize`: in shape, by more than 1 %),
+/// or one cannot be read; all of them are named. Also when `request.out` exists already. Nothing is written then.
 pub fn run(request: &Request) -> Result<()> {
     super::ensure_free(&request.out)?;
     let pairs = find(request)?;
@@ -79,7 +81,7 @@ struct PairOfFiles {
     b: PathBuf,
 }
 
-/// All pairs, by part and name. Files that are no pictures are named in a message.
+/// All pairs, by split and name. Files that are no pictures are named in a message.
 fn find(request: &Request) -> Result<Vec<PairOfFiles>> {
     let dirs = [&request.a, &request.b];
     let mut skipped = Vec::new();

@@ -25,11 +25,13 @@ pub struct Request {
     pub seed: u64,
 }
 
-/// Copies the pairs of `request.dir` into `train/`, `val/` and `test/` of `request.out`, drawn with `request.seed`.
+/// Copies the pairs of `request.dir` into the new folder `request.out`, divided at random into `train/`, `val/` and
+/// `test/`. `request.val` and `request.test` are the fractions for the last two, each at least one pair unless it is 0;
+/// `request.seed` decides the division.
 ///
 /// # Errors
-/// When the folder has no pairs or too few, or it is unclear which files are pairs, or the halves of files have an
-/// unlikely shape; nothing is written then.
+/// When the folder has no pairs, too few, or is divided already; when it is unclear which files are pairs, or
+/// side-by-side files have an unlikely shape; or when `request.out` exists already. Nothing is written then.
 pub fn run(request: &Request) -> Result<()> {
     super::ensure_free(&request.out)?;
     for (flag, share) in [("--val", request.val), ("--test", request.test)] {
@@ -80,9 +82,9 @@ fn find(dir: &Path, shape: Size) -> Result<Found> {
     Ok(found)
 }
 
-/// The name of the part of each of `pairs` pairs.
+/// Returns the name of the split for each of `pairs` pairs, drawn at random.
 fn divide(pairs: usize, request: &Request) -> Result<Vec<&'static str>> {
-    // A part that was asked for gets at least one pair.
+    // A split that was asked for gets at least one pair.
     let part = |share: f64| ((pairs as f64 * share).round() as usize).max(usize::from(share > 0.0));
     let (val, test) = (part(request.val), part(request.test));
     ensure!(

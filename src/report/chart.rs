@@ -2,25 +2,30 @@
 
 use maud::{Markup, html};
 
-/// The sides of a chart and the margins of its plot, in pixels of the view box.
+/// Width and height of a chart, in the pixels of its view box.
 const SIDES: [f64; 2] = [420.0, 210.0];
+/// Left margin of the plot, in pixels.
 const LEFT: f64 = 46.0;
+/// Right margin of the plot, in pixels.
 const RIGHT: f64 = 20.0;
+/// Upper margin of the plot, in pixels.
 const TOP: f64 = 10.0;
+/// Lower margin of the plot, in pixels.
 const BOTTOM: f64 = 26.0;
 
-/// A quantity over a run. Points are x and y, with x ascending.
+/// A line chart of one quantity, a loss or a metric, over the steps or epochs of a run. Points are `[x, y]`, in the
+/// order of ascending x; a point whose y is not finite is not drawn.
 pub struct Chart<'a> {
     pub title: &'a str,
-    /// The quantity in words, and its better direction.
+    /// Text beside the title: the quantity in words, and its better direction.
     pub note: &'a str,
-    /// The quantity on the x axis.
+    /// Name of the quantity on the x axis, `step` or `epoch`.
     pub x: &'a str,
-    /// The main curve.
+    /// Points of the main curve.
     pub line: &'a [[f64; 2]],
-    /// The noisy curve that the main one was smoothed from; empty if there is none.
+    /// Points of the noisy curve that the main one was smoothed from, drawn faintly behind it; empty if there is none.
     pub faint: &'a [[f64; 2]],
-    /// A point to mark, and its label.
+    /// A point to mark with a ring, and its label; `None` for no mark.
     pub mark: Option<([f64; 2], &'a str)>,
 }
 
@@ -94,7 +99,7 @@ impl Chart<'_> {
             0.0 => (0.1 * high.abs()).max(1e-6),
             _ => return [0.0, 1.0],
         };
-        // Losses and distances are not negative: the room below does not make them look so.
+        // Losses and errors are not negative: the margin below does not make them look so.
         [if low >= 0.0 { (low - room).max(0.0) } else { low - room }, high + room]
     }
 }
@@ -117,7 +122,8 @@ fn ticks([low, high]: [f64; 2], count: usize) -> Vec<f64> {
     (first..=last).map(|n| n as f64 * step).collect()
 }
 
-/// A number in few characters: four significant digits, thousands as k and M.
+/// Returns `value` as text with about four significant digits and no trailing zeros; from 1e4 on in thousands, with the
+/// suffix `k`, and from 1e7 on in millions, with `M`.
 pub fn short(value: f64) -> String {
     let (value, unit) = match value.abs() {
         size if size >= 1e7 => (value / 1e6, "M"),

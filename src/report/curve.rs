@@ -1,19 +1,20 @@
-//! A curve of any length in bounded memory: neighbouring values are averaged as it grows.
+//! A curve of any length in bounded memory: its bins become wider as it grows.
 
-/// Most points of a curve; a chart is not wider in pixels.
+/// Most bins of a curve; a chart is not wider in pixels.
 const MOST: u64 = 512;
 
-/// Values over the steps of a run, as means over equally many steps each.
+/// A quantity over the steps of a run, reduced to its means over bins of equally many steps. There are 512 bins at
+/// most: when the steps no longer fit, neighbouring bins are merged in pairs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curve {
-    /// Number of steps that had a value, and sum of the values, for the steps `i * width + 1..=(i + 1) * width`.
+    /// Number and sum of the values in each bin: bin `i` is that of the steps `i * width + 1..=(i + 1) * width`.
     points: Vec<(u64, f64)>,
-    /// Steps in a point: a power of two, once there are points.
+    /// Steps in a bin: a power of two; 0 before the first value.
     width: u64,
 }
 
 impl Curve {
-    /// Adds the value of a step, from 1.
+    /// Adds `value` to the bin of `step`, which counts from 1.
     pub fn add(&mut self, step: u64, value: f64) {
         self.width = self.width.max(1);
         while (step - 1) / self.width >= MOST {
@@ -27,7 +28,8 @@ impl Curve {
         self.points[index] = put_together(self.points[index], &(1, value));
     }
 
-    /// Steps and values, in order: the last step of each point that has a value, and the mean of its values.
+    /// Returns a point `[step, value]` for each bin that has values, in ascending order: the last step of the bin, and
+    /// the mean of its values.
     pub fn points(&self) -> Vec<[f64; 2]> {
         let step = |index: usize| ((index as u64 + 1) * self.width) as f64;
         let points = self.points.iter().enumerate().filter(|(_, (count, _))| *count > 0);
@@ -39,7 +41,8 @@ fn put_together(a: (u64, f64), b: &(u64, f64)) -> (u64, f64) {
     (a.0 + b.0, a.1 + b.1)
 }
 
-/// The points with each value replaced by the mean of those around it, weighted by a Gaussian of `deviation` points.
+/// Smooths `points`, `[x, y]` with evenly spaced x: each y becomes the mean of the neighbouring ones, weighted by a
+/// Gaussian whose standard deviation is `deviation` points (above 0), cut off at three deviations. Each x is kept.
 pub fn smooth(points: &[[f64; 2]], deviation: f64) -> Vec<[f64; 2]> {
     let reach = (3.0 * deviation) as usize;
     let weight = |distance: usize| (-0.5 * (distance as f64 / deviation).powi(2)).exp();

@@ -5,15 +5,17 @@ use maud::{Markup, html};
 use super::page;
 use crate::metrics::{Distances, Metric, Statistics};
 
-/// Contents of the page.
+/// The contents of the page of an evaluation: a heading, statistics, and input, output and target of every pair.
+/// [`EvaluationPage::html`] returns the page as HTML.
 pub struct EvaluationPage<'a> {
-    /// The subject of the evaluation, in a few words, and in lines below.
+    /// The subject of the evaluation in a few words, the heading of the page.
     pub title: &'a str,
+    /// Lines on the evaluation, below the heading.
     pub about: &'a [String],
     pub rows: &'a [Row],
 }
 
-/// A pair and the distances of its output from its target.
+/// An evaluated pair: its name, L1, PSNR and SSIM between output and target, and its picture files.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub name: String,

@@ -1,8 +1,7 @@
 //! Pages for people: `report.html` of a run, and the pictures of an evaluation. They work offline and in one piece:
 //! style, scripts and charts are part of the page itself.
 //!
-//! Pages are written with `maud`, which escapes every text that is put into them: names of files and settings are just
-//! that.
+//! Pages are written with `maud`, which escapes every text that is put into them, such as names of files and settings.
 
 mod chart;
 mod curve;

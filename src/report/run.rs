@@ -16,13 +16,17 @@ use crate::metrics::{Metric, Validation, best};
 /// Deviation of the Gaussian that smooths the thick line of a loss, as a fraction of all points.
 const SMOOTHING: f64 = 0.015;
 
-/// State of a run.
+/// The outcome of a run so far, shown at the top of its report: still training, ended early by a signal, complete, or
+/// failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State<'a> {
+    /// The training goes on after this.
     Running,
+    /// A signal has ended it before its last step; it can be resumed.
     Stopped,
+    /// All steps are done.
     Finished,
-    /// Ended by an error.
+    /// An error, with this text, has ended it.
     Failed(&'a str),
 }
 
@@ -38,31 +42,35 @@ impl State<'_> {
     }
 }
 
-/// Contents of the page.
+/// The contents of `report.html`, the page on one run: settings, progress, losses, validations, sample pictures and
+/// checkpoints. [`RunPage::html`] returns the page as HTML.
 pub struct RunPage<'a> {
     pub config: &'a TrainConfig,
-    /// Description of the device.
+    /// Description of the device, such as `cpu with 2 threads`.
     pub device: &'a str,
     pub state: State<'a>,
-    /// Steps done, and steps in all.
+    /// Steps done, those before a resume included.
     pub step: u64,
+    /// Number of steps after which the run ends.
     pub total: u64,
     pub steps_per_epoch: u64,
     /// Time of writing.
     pub written: SystemTime,
-    /// Steps per second since the program was started; `None` before the first step.
+    /// Training steps per second since the program was started; `None` before the first step.
     pub speed: Option<f64>,
+    /// A curve for each loss term that has values.
     pub losses: &'a [LossCurve],
+    /// All validations of the run, in order.
     pub history: &'a [Validation],
     /// Number of held-out pairs; 0 if there are none to validate on.
     pub held_out: usize,
     /// Sample grids, in the order of the steps.
     pub samples: &'a [Sample],
-    /// File names of the checkpoints.
+    /// File names of the checkpoints, oldest first, the best one last.
     pub checkpoints: &'a [String],
 }
 
-/// A loss over the run.
+/// A loss term over the steps of a run: the heading of its chart, an explanation, and the values.
 #[derive(Clone, Debug)]
 pub struct LossCurve {
     pub title: &'static str,
@@ -70,11 +78,11 @@ pub struct LossCurve {
     pub curve: Curve,
 }
 
-/// A sample grid: the generator's outputs for the sample pairs at a step.
+/// A sample grid, drawn after `step` steps: input, generator's output and target of each sample pair.
 #[derive(Clone, Debug)]
 pub struct Sample {
     pub step: u64,
-    /// A JPEG as a `data:` address.
+    /// The grid as a JPEG, in a URL of the scheme `data:`.
     pub address: String,
 }
 

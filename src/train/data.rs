@@ -13,24 +13,28 @@ use crate::data::{Dataset, Facades, Pair, PairOptions, Pairs, Report, Split};
 /// Built-in facades in an epoch: as many as the CMP data set has for training.
 const FACADES_PER_EPOCH: usize = 400;
 
-/// Built-in facades that are measured: drawn once more each time, but never trained on.
+/// Built-in facades that are held out: drawn again for each validation, always the same, and never trained on.
 const FACADES_HELD_OUT: usize = 40;
 
-/// The data of a run: pairs to learn from, held-out pairs to measure, and the pairs of the sample pictures.
+/// The pairs of a run: those to train on, those held out for validation, and those that the sample pictures show.
 pub struct Data {
     pub train: Arc<dyn Pairs>,
+    /// Pairs to validate on, at the image size; `None` if the data has none.
     pub held_out: Option<Box<dyn Pairs>>,
+    /// The first pairs, at most [`samples::ROWS`], of the held-out ones, else of the training pairs; cropped to the
+    /// image size.
     pub samples: Vec<Pair>,
     /// Report on the data folder; `None` for the built-in facades.
     pub report: Option<Report>,
 }
 
 impl Data {
-    /// Opens the data of a run. If `is_resumed`, pairs that a new run would refuse as doubtful are taken, because the
-    /// run has begun with them. Decoded pairs are kept in memory as far as they fit in `cache_bytes`.
+    /// Opens the data folder of `config` and decodes all of its pairs once to check them, or opens the built-in facades
+    /// if there is no folder. Decoded pairs stay in memory as far as they fit in `cache_bytes` bytes. If `is_resumed`,
+    /// files that look unlike pairs, by their names or shapes, are accepted: the run has begun with them.
     ///
     /// # Errors
-    /// When a file cannot be used, or there are no pairs.
+    /// When there are no pairs to train on, a file cannot be used, or it is unclear which files are pairs.
     pub fn open(config: &TrainConfig, is_resumed: bool, cache_bytes: usize) -> Result<Data> {
         let options = PairOptions { taken_before: is_resumed, ..config.pair_options() };
         let (train, held_out, report): (Arc<dyn Pairs>, Option<Box<dyn Pairs>>, _) = match &config.data {

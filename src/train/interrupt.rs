@@ -1,4 +1,4 @@
-//! Ctrl-C: the first asks the run to save and end, the second ends it at once.
+//! Ctrl-C: the first asks the run to save and end, the second ends the process immediately.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,11 +23,12 @@ const SIGNALS: &[i32] = &[
 
 static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Default::default);
 
-/// Catches Ctrl-C, SIGTERM and SIGHUP from now on. One that was ignored when the program was started stays ignored:
-/// `nohup` asks for that, and so does a script that runs it in the background.
+/// Installs handlers of SIGINT (Ctrl-C), SIGTERM and, on Unix, SIGHUP: after the first signal [`asked`] returns true,
+/// and the second ends the process with status 130. A signal that was ignored when the program was started stays
+/// ignored (on Linux): `nohup` asks for that, and so does a shell for a background job. A second call installs nothing.
 ///
 /// # Errors
-/// When the system refuses the handler.
+/// When the system refuses a handler.
 pub fn catch() -> Result<()> {
     static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
     let install = || {
@@ -43,13 +44,13 @@ pub fn catch() -> Result<()> {
     INSTALLED.get_or_init(install).clone().map_err(|error| anyhow!(error)).context("cannot catch Ctrl-C")
 }
 
-/// True once a signal has asked the run to end.
+/// Returns true once a signal that [`catch`] handles has asked the run to save and end.
 pub fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }
 
-/// The signals that this process ignores, signal n as bit n - 1. Only Linux tells without unsafe code; elsewhere there
-/// are none.
+/// Returns the signals that this process ignores, signal n as bit n - 1. Only Linux tells without unsafe code;
+/// elsewhere the result is 0.
 fn ignored_signals() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok()).unwrap_or(0)

@@ -20,7 +20,7 @@ use crate::gan::Term;
 use crate::metrics::{Metric, Validation, to_csv};
 use crate::report::{Curve, LossCurve, RunPage, Sample};
 
-/// Steps between two rows in TensorBoard, which smooths and thins them out anyway; `losses.csv` has them all.
+/// Steps between two values in TensorBoard, which smooths and thins them out anyway; `losses.csv` has them all.
 const SCALARS_EVERY: u64 = 10;
 
 /// The most samples in the report. More of them are no easier to look at, and each takes some 200 kB.
@@ -33,17 +33,20 @@ pub struct Journal {
     terms: Vec<Term>,
     /// A curve for each loss term.
     curves: Vec<Curve>,
+    /// The samples that the report shows, each with its index among all that the run has drawn.
     samples: Vec<(usize, Sample)>,
     /// Number of samples that the run has drawn.
     drawn: usize,
 }
 
 impl Journal {
-    /// Opens the files of a run for the step after `steps_done`; rows and samples of later steps are dropped. A new run
-    /// has no files yet.
+    /// Opens the records in the run folder `run`, to go on after step `steps_done`, which is 0 for a new run. Reads the
+    /// losses and samples up to that step, writes `losses.csv` without the rows of later steps, and begins a new event
+    /// file. `terms` are the loss terms of a step, in the order of their values.
     ///
     /// # Errors
-    /// When one of them cannot be read or written.
+    /// When `losses.csv` cannot be read, or a file cannot be written. A sample that cannot be read is left out of the
+    /// report.
     pub fn open(run: &Path, steps_done: u64, terms: &[Term]) -> Result<Journal> {
         let (path, columns) = (run.join(LOSSES_FILE), Columns::new(terms));
         let earlier = tables::losses(&path, &columns, steps_done)?;
@@ -61,10 +64,15 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Adds the values of a step's terms, and the rate that it learned at. `epoch` and `step` count from 1.
+    /// Records a training step: a row of `losses.csv`, and for the first and every tenth step the values for
+    /// TensorBoard. `values` are those of the loss terms, in the order of `terms` in [`Journal::open`]; `learning_rate`
+    /// is the one that the step used; `epoch` and `step` count from 1.
     ///
     /// # Errors
     /// When a file cannot be written.
+    ///
+    /// # Panics
+    /// If there are fewer values than terms.
     pub fn step(&mut self, epoch: u64, step: u64, values: &[f32], learning_rate: f64) -> Result<()> {
         self.log.add(epoch, step, values)?;
         add(&mut self.curves, step, values.iter().copied().map(Some));
@@ -75,11 +83,11 @@ impl Journal {
         Ok(())
     }
 
-    /// Adds `grid`, the sample pictures of the generator after `step`: to the samples folder, TensorBoard and the
-    /// report.
+    /// Saves `grid`, the sample grid drawn after `step` steps, as a PNG in the samples folder, and adds it to
+    /// TensorBoard and to the next report.
     ///
     /// # Errors
-    /// When a file cannot be written.
+    /// When it is too large for a JPEG, or a file cannot be written.
     pub fn sample(&mut self, step: u64, grid: &RgbImage) -> Result<()> {
         samples::save(&samples::path(&self.run, step), grid)?;
         let (jpeg, size) = samples::jpeg(grid)?;
@@ -92,16 +100,17 @@ impl Journal {
         Ok(())
     }
 
-    /// Begins `metrics.csv` with the results of a checkpoint.
+    /// Writes `metrics.csv` with `history`, the validations in the checkpoint from which the run goes on (none for a
+    /// new run). An existing file that disagrees with them is first copied to `metrics-kept-N.csv`.
     ///
     /// # Errors
-    /// When the file cannot be read or written.
+    /// When the existing file cannot be read, or a file cannot be written.
     pub fn begin_metrics(&mut self, history: &[Validation]) -> Result<()> {
         tables::metrics(&self.run.join(METRICS), history)?;
         self.write_metrics(history)
     }
 
-    /// Writes `metrics.csv`.
+    /// Writes `metrics.csv` with `history`, in place of an existing file.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -109,7 +118,8 @@ impl Journal {
         write_whole(&self.run.join(METRICS), to_csv(history).as_bytes())
     }
 
-    /// Adds the last validation of `history`.
+    /// Records a new validation, the last of `history`, which holds all validations of the run: adds it to TensorBoard
+    /// and writes `metrics.csv` again.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -121,7 +131,8 @@ impl Journal {
         self.write_metrics(history)
     }
 
-    /// Brings the losses to the disk. A checkpoint is saved only after the rows of its steps.
+    /// Forces all rows of `losses.csv` to the disk (fsync). To be called before a checkpoint is saved, which must not
+    /// be ahead of the rows of its steps.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -129,7 +140,8 @@ impl Journal {
         self.log.sync()
     }
 
-    /// Writes `report.html` from `page`, the losses and the samples, and hands all other files to the operating system.
+    /// Writes `report.html` from `page`, with the losses and samples of this journal in place of those of `page`, and
+    /// writes all buffered rows and events to their files.
     ///
     /// # Errors
     /// When a file cannot be written.

@@ -1,5 +1,5 @@
-//! `losses.csv`: one row for every step, with full precision. A term that the run does not have is an empty cell. A row
-//! with the step alone replaces one that was lost.
+//! `losses.csv`: one row for every step, with full precision. The cell of a term that the run does not have is empty. A
+//! row whose losses were lost has the step alone.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, IntoInnerError, Write};
@@ -10,13 +10,15 @@ use anyhow::{Context, Result};
 use crate::base::files::replace;
 use crate::gan::Term;
 
-/// The columns of epoch and step, and those of the terms that every table has, whether or not the run has them. Runs of
-/// earlier versions have the first three terms alone.
+/// The first columns of every table.
 const BEGINNING: [&str; 2] = ["epoch", "step"];
+/// The loss columns that every table has, even if the run lacks the term.
 const USUAL: [&str; 6] = ["d", "adv", "pixel", "g", "d_real", "d_fake"];
+/// The number of loss columns in the tables of the first versions: the first of [`USUAL`].
 const FEWEST: usize = 3;
 
-/// The columns of `losses.csv` behind epoch and step: a name for each loss term, those of every table first.
+/// The loss columns of `losses.csv`, which follow the columns `epoch` and `step`: the six that every table has, then
+/// the other loss terms of the run. A column whose term the run lacks has empty cells.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Columns {
     names: Vec<&'static str>,
@@ -32,7 +34,7 @@ impl Columns {
         Columns { terms: names.iter().map(index).collect(), names }
     }
 
-    /// Terms in a row.
+    /// Returns the number of loss columns.
     pub fn count(&self) -> usize {
         self.names.len()
     }
@@ -45,30 +47,36 @@ impl Columns {
         [&BEGINNING[..], &self.names[..columns]].concat().join(",")
     }
 
-    /// The number of terms in the table whose first line is `header`: all of this run's; or fewer, the first of them,
-    /// if an earlier version has written it. `None` if it is another table.
+    /// Returns how many of these loss columns the table with the first line `header` has: all of them, or in a table of
+    /// an earlier version the first three or more. `None` if it is no such table.
     pub fn of_header(&self, header: &str) -> Option<usize> {
         (FEWEST..=self.names.len()).find(|&columns| self.header_of(columns) == header)
     }
 
-    /// The row of a step: `epoch` and `step` count from 1, and `values` are those of the terms.
+    /// Returns the row of a step, without a line end: `epoch` and `step` count from 1, and `values` are those of the
+    /// run's terms, in their order.
     fn row(&self, epoch: u64, step: u64, values: &[f32]) -> String {
         let cell = |term: &Option<usize>| term.map_or_else(String::new, |term| values[term].to_string());
         let cells: Vec<String> = self.terms.iter().map(cell).collect();
         format!("{epoch},{step},{}", cells.join(","))
     }
 
-    /// The row of a step whose losses are not known any more.
+    /// Returns the row, without a line end, of a step whose losses were lost: the number `step` alone, and empty cells.
     pub fn lost_row(&self, step: u64) -> String {
         format!(",{step}{}", ",".repeat(self.names.len()))
     }
 
-    /// A row of `columns` terms, extended by empty cells to the terms of this run.
+    /// Returns `row`, which has `columns` loss columns, with empty cells appended for the other columns.
+    ///
+    /// # Panics
+    /// If `columns` is more than [`Columns::count`].
     pub fn widened(&self, row: &str, columns: usize) -> String {
         format!("{row}{}", ",".repeat(self.names.len() - columns))
     }
 
-    /// Step and terms of a row with `columns` terms. A term is `None` if its cell is empty or missing.
+    /// Parses `row`, `epoch,step` and `columns` losses, separated by commas. Returns the step and the values of the
+    /// run's terms, in the order of `terms` in [`Columns::new`]; a value is `None` if its cell is empty or missing.
+    /// Returns `None` for the whole if `row` is malformed: another number of cells, or a cell that is no number.
     pub fn parse(&self, row: &str, columns: usize) -> Option<(u64, Vec<Option<f32>>)> {
         let cells: Vec<&str> = row.split(',').collect();
         let [epoch, step, losses @ ..] = &cells[..] else { return None };
@@ -91,7 +99,7 @@ impl Columns {
     }
 }
 
-/// The open `losses.csv`. Rows may wait in memory until [`LossLog::sync`].
+/// `losses.csv`, open for appending rows. Rows may wait in a buffer until [`LossLog::flush`] or [`LossLog::sync`].
 pub struct LossLog {
     path: PathBuf,
     columns: Columns,
@@ -99,7 +107,8 @@ pub struct LossLog {
 }
 
 impl LossLog {
-    /// Begins the log at `path` with the rows of earlier steps, replacing the file that is there.
+    /// Creates the file at `path`, in place of an existing one, with a header line and the rows `earlier`, which have
+    /// no line ends, and opens it for appending.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -117,15 +126,19 @@ impl LossLog {
         Ok(LossLog { path: path.to_path_buf(), columns, file: BufWriter::new(file) })
     }
 
-    /// Adds the row of a step. `epoch` and `step` count from 1; `values` are those of the terms.
+    /// Appends the row of a step. `epoch` and `step` count from 1; `values` are those of the run's terms, in the order
+    /// of `terms` in [`Columns::new`].
     ///
     /// # Errors
     /// When the file cannot be written.
+    ///
+    /// # Panics
+    /// If there are fewer values than terms.
     pub fn add(&mut self, epoch: u64, step: u64, values: &[f32]) -> Result<()> {
         writeln!(self.file, "{}", self.columns.row(epoch, step, values)).with_context(|| self.cannot_write())
     }
 
-    /// Hands all rows to the operating system.
+    /// Writes the buffered rows to the file, where other programs can read them.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -133,7 +146,8 @@ impl LossLog {
         self.file.flush().with_context(|| self.cannot_write())
     }
 
-    /// Brings all rows to the disk. A checkpoint is saved only after the rows of its steps.
+    /// Writes the buffered rows to the file and forces it to the disk (fsync). To be called before a checkpoint is
+    /// saved, which must not be ahead of the rows of its steps.
     ///
     /// # Errors
     /// When the file cannot be written.

@@ -10,11 +10,12 @@ use crate::data::feeding::loader::batches_at_once;
 use crate::engine::device::DeviceId;
 use crate::gan::TrainingStep;
 
-/// Asserts that there is memory for a run with these settings on `device`. Returns the part of `cache` bytes, for
-/// decoded pairs, that fits beside it.
+/// Checks that there is enough memory for a run with these settings on `device`. Returns the number of bytes that
+/// decoded pairs may take beside it: `cache`, or half of what is left if that is less.
 ///
 /// # Errors
-/// When there is too little; the error names the settings that take less.
+/// When there is too little memory; the error names the settings that need less. Also when the training step cannot be
+/// recorded.
 pub fn check(config: &TrainConfig, device: DeviceId, cache: usize) -> Result<usize> {
     let bytes = bytes(config, device)?;
     let batch = match config.batch {
@@ -26,7 +27,7 @@ pub fn check(config: &TrainConfig, device: DeviceId, cache: usize) -> Result<usi
     Ok(spare(cache, bytes))
 }
 
-/// Bytes of memory at most, without the decoded pairs that are kept.
+/// The most memory of a run in bytes, without the decoded pairs that are kept.
 fn bytes(config: &TrainConfig, device: DeviceId) -> Result<u64> {
     let recorded = TrainingStep::record(&config.objective())?;
     let specs = recorded.networks.iter().flat_map(|trained| &trained.parameters.specs);

@@ -22,7 +22,8 @@ pub struct TrainingProgress {
 }
 
 impl TrainingProgress {
-    /// A display for the steps after `done`, up to `total` steps in `epochs` epochs, with the losses `terms`.
+    /// Creates the display of a run of `total` steps in `epochs` epochs, of which `done` steps were done before.
+    /// `terms` are the loss terms to show. Speed and remaining time are measured from this call on.
     pub fn new(done: u64, total: u64, epochs: u64, terms: &[Term]) -> TrainingProgress {
         let bar = stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
@@ -34,7 +35,9 @@ impl TrainingProgress {
         TrainingProgress { bar, terms: terms.to_vec(), first: done, total, epochs, start: now, last: now }
     }
 
-    /// Shows a step that is done, with the values of its terms. `epoch` and `step` count from 1.
+    /// Shows that `step` is done: epoch, speed, remaining time, and `values`, those of the loss terms in the order of
+    /// `terms` in [`TrainingProgress::new`]. `epoch` and `step` count from 1. A call soon after the last update shows
+    /// nothing.
     pub fn step(&mut self, epoch: u64, step: u64, values: &[f32]) {
         let every = if self.bar.is_some() { BAR_EVERY } else { LINE_EVERY };
         let is_due = self.last.elapsed() >= every || step == self.total;
@@ -60,14 +63,15 @@ impl TrainingProgress {
         }
     }
 
-    /// Shows an activity between two steps on the bar, if there is one.
+    /// Shows `what`, an activity between two training steps, on the bar in place of the losses; nothing without a
+    /// terminal.
     pub fn aside(&self, what: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(what.to_owned());
         }
     }
 
-    /// Writes a line that stays.
+    /// Writes a line to stderr, above the bar if there is one.
     pub fn line(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| say(line)),

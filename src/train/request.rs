@@ -8,27 +8,28 @@ use super::RunLock;
 use super::run_folder::ensure_free;
 use crate::config::TrainConfig;
 
-/// A request to `train`.
+/// The input of a training: its settings, and the checkpoint from which a run is resumed.
 #[derive(Debug)]
 pub struct TrainRequest {
     pub config: TrainConfig,
-    /// The run to go on with; `None` starts a new one.
+    /// The checkpoint to go on from; `None` starts a new run.
     pub resume: Option<Resume>,
 }
 
-/// A run to go on with.
+/// A checkpoint from which a run is resumed, and the lock on the run's folder.
 #[derive(Debug)]
 pub struct Resume {
+    /// Path of the checkpoint file.
     pub checkpoint: PathBuf,
-    /// Lock on its folder, which no other process writes to meanwhile.
+    /// Lock on the run's folder, to which no other process writes meanwhile.
     pub lock: RunLock,
 }
 
 impl TrainRequest {
-    /// Asks for a new run.
+    /// Returns the request to start a new run in the folder `config.out`.
     ///
     /// # Errors
-    /// When its folder holds anything that it would overwrite.
+    /// When that folder holds a run with a checkpoint, or files that no run wrote, or cannot be read.
     pub fn new_run(config: TrainConfig) -> Result<TrainRequest> {
         ensure_free(&config.out)?;
         Ok(TrainRequest { config, resume: None })

@@ -40,11 +40,12 @@ const SAVE_AFTER: Duration = Duration::from_secs(300);
 /// Advice for data without held-out pairs.
 const HOW_TO_HOLD_OUT: &str = "put pairs into val/ beside train/, or hold a share of them out with --val-split";
 
-/// Trains as `request` says, from the start or from a checkpoint.
+/// Runs a training, from the start or from a checkpoint, until its last step or until a signal asks it to end.
+/// Settings, losses, samples, checkpoints and the report are written into the run folder.
 ///
 /// # Errors
-/// When the data, a checkpoint or the run folder cannot be used, or a loss stops being a finite number. The checkpoints
-/// that were saved until then stay.
+/// When the data, the device, a checkpoint or the run folder cannot be used, there is too little memory, or a loss or
+/// weight stops being finite. Checkpoints saved until then are kept.
 pub fn run(request: TrainRequest) -> Result<()> {
     let TrainRequest { config, resume } = request;
     let chosen = config.device.choose()?;
@@ -64,16 +65,19 @@ struct Run {
     report: Option<Report>,
     history: Vec<Validation>,
     fingerprint: u64,
-    /// Steps done when the program began, and the time.
+    /// Steps done when the program began.
     first: u64,
+    /// Time at which the program began.
     start: Instant,
     /// Steps of the run, those before a resume included.
     total: u64,
-    /// Step of the newest checkpoint, and true if that holds the present state.
+    /// Step of the newest checkpoint.
     saved: u64,
+    /// True if the newest checkpoint holds the present state.
     is_saved: bool,
-    /// Times of the last checkpoint and of the last report; the start if there is none yet.
+    /// Time of the last checkpoint; the start if there is none yet.
     saved_at: Instant,
+    /// Time of the last report; the start if there is none yet.
     reported_at: Instant,
     /// Held until the last file is written.
     _lock: RunLock,
@@ -169,7 +173,7 @@ impl Run {
         })
     }
 
-    /// Does the remaining steps, and writes into the report if and how they ended early.
+    /// Runs the remaining steps. If they fail, the error is written into the report.
     fn train(mut self) -> Result<()> {
         if let Err(error) = self.learn() {
             // If even the report cannot be written, the first error is still the one to return.

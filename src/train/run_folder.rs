@@ -30,16 +30,20 @@ const LOCK: &str = "pixtape.lock";
 /// Number of foreign files that a refusal names; it counts the rest.
 const NAMED: usize = 3;
 
-/// The contents of a folder in which a run is to be started.
+/// The contents of a folder in which a new run is to be started: nothing, the remains of a run without a checkpoint,
+/// which a new run replaces, or checkpoints, beside which none is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contents {
+    /// No files but a lock file, or no folder.
     Nothing,
     /// The files of a run that ended before its first checkpoint.
     Begun,
+    /// At least one checkpoint of a run.
     Checkpoints,
 }
 
-/// The right of one process to read and write the folder of a run. It ends with the process.
+/// A lock on the folder of a run, which one process holds while it reads and writes there. It is released when dropped,
+/// and when the process ends.
 #[derive(Debug)]
 pub struct RunLock {
     path: PathBuf,
@@ -47,10 +51,10 @@ pub struct RunLock {
 }
 
 impl RunLock {
-    /// Locks the folder of a run.
+    /// Locks the run folder `run`, which has to exist, without waiting for another process.
     ///
     /// # Errors
-    /// When another process has it, or the lock file cannot be made.
+    /// When another process holds the lock, or the lock file cannot be created.
     pub fn take(run: &Path) -> Result<RunLock> {
         let path = run.join(LOCK);
         let cannot = || format!("cannot write the run folder {}", run.display());
@@ -68,10 +72,11 @@ impl Drop for RunLock {
     }
 }
 
-/// Looks into a folder in which a run is to be started.
+/// Returns the contents of the folder `run`, in which a new run is to be started; a missing folder holds nothing.
 ///
 /// # Errors
-/// When something is there that no run wrote, naming the first few, or it is no folder or cannot be read.
+/// When there is no checkpoint but files that no run wrote (the error names the first few), or a run whose checkpoints
+/// were removed. Also when `run` is no folder or cannot be read.
 pub fn contents(run: &Path) -> Result<Contents> {
     let cannot = || format!("cannot write the run folder {}", run.display());
     ensure_folder(run).with_context(cannot)?;
@@ -126,10 +131,11 @@ fn settings(run: &Path) -> Result<Settings> {
     })
 }
 
-/// Asserts that a run can be started in a folder.
+/// Checks that a new run can be started in the folder `run`, and returns its contents: [`Contents::Nothing`] or
+/// [`Contents::Begun`].
 ///
 /// # Errors
-/// When there is a run that can be resumed, and those of [`contents`].
+/// When it holds a checkpoint, and those of [`contents`].
 pub fn ensure_free(run: &Path) -> Result<Contents> {
     let contents = contents(run).context("--out")?;
     let name = run.display();
@@ -201,8 +207,9 @@ fn is_in(folder: &str, name: &str) -> bool {
     }
 }
 
-/// Makes the folder for a new run and locks it. Files of an earlier run that ended before its first checkpoint are
-/// cleared: tables are kept under other names, samples are removed. TensorBoard drops outdated events by itself.
+/// Creates the folder `run` for a new run, with its subfolders, and locks it. The files of an earlier run that ended
+/// before its first checkpoint are cleared: its tables are copied to other names, its samples and report are removed.
+/// TensorBoard drops outdated events by itself.
 ///
 /// # Errors
 /// As [`ensure_free`] and [`RunLock::take`], or when the folder cannot be written.
@@ -225,10 +232,10 @@ pub fn begin(run: &Path) -> Result<RunLock> {
     Ok(lock)
 }
 
-/// Makes the subfolders of the run folder `run` that are missing: samples and checkpoints.
+/// Creates the subfolders `samples` and `checkpoints` of the run folder `run` where they are missing.
 ///
 /// # Errors
-/// When one cannot be made.
+/// When one cannot be created.
 pub fn make_folders(run: &Path) -> Result<()> {
     [SAMPLES, CHECKPOINTS].iter().try_for_each(|folder| {
         let cannot = || format!("cannot write the run folder {}", run.display());
@@ -236,8 +243,8 @@ pub fn make_folders(run: &Path) -> Result<()> {
     })
 }
 
-/// Removes unfinished files that failed or killed writes have left in the folder of a run. Unfinished checkpoints are
-/// removed when the next one is saved.
+/// Removes the temporary files (`*.unfinished`) that failed or killed writes have left in the run folder `run` and in
+/// its samples. Unfinished checkpoints are removed when the next one is saved.
 ///
 /// # Errors
 /// When a file cannot be removed.

@@ -10,7 +10,7 @@ use image::{Rgb, RgbImage};
 
 use crate::data::{Pair, Picture, write_png};
 
-/// Number of pairs in a sample grid, one in a row.
+/// Largest number of pairs in a sample grid, which has a row for each.
 pub const ROWS: usize = 4;
 
 /// Pixels between two pictures.
@@ -25,17 +25,17 @@ const MOST_WIDTH: u32 = 800;
 /// Quality of the JPEGs, in percent: high enough that visible artefacts are the generator's.
 const JPEG_QUALITY: u8 = 88;
 
-/// Path of the sample grid of a step.
+/// Returns the path of the sample grid drawn after `step` steps: `RUN/samples/step-00000400.png`.
 pub fn path(run: &Path, step: u64) -> PathBuf {
     run.join("samples").join(format!("step-{step:08}.png"))
 }
 
-/// The step of a grid, from the name of its file.
+/// Returns the step in the file name of a sample grid, `step-N.png`; `None` for any other name.
 pub fn step_of(name: &OsStr) -> Option<u64> {
     name.to_str()?.strip_prefix("step-")?.strip_suffix(".png")?.parse().ok()
 }
 
-/// Writes a grid.
+/// Writes a sample grid as a PNG.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -43,7 +43,8 @@ pub fn save(path: &Path, grid: &RgbImage) -> Result<()> {
     write_png(path, &grid.clone().into())
 }
 
-/// A grid encoded as a JPEG, with its width and height.
+/// Encodes a sample grid as a JPEG, shrunk to 800 pixels in width if it is wider. Returns the bytes of the JPEG, and
+/// its width and height in pixels.
 ///
 /// # Errors
 /// When it is too large for a JPEG.
@@ -59,7 +60,12 @@ pub fn jpeg(grid: &RgbImage) -> Result<(Vec<u8>, [u32; 2])> {
     Ok((bytes, [grid.width(), grid.height()]))
 }
 
-/// A grid with a row for each of `pairs`: input, output, target.
+/// Draws a sample grid: a row for each of `pairs`, with the input, the generator's output for it (the element of
+/// `outputs` at the same index) and the target from left to right. All pictures have one size; if a side is under 128
+/// pixels, they are enlarged by a whole number.
+///
+/// # Panics
+/// If there are no pairs.
 pub fn rows(pairs: &[Pair], outputs: &[Picture]) -> RgbImage {
     let rows: Vec<[RgbImage; 3]> = pairs
         .iter()

@@ -6,7 +6,8 @@ use crate::metrics::Validation;
 /// Fraction of the best held-out L1 by which a validation has to be below it to count as progress.
 const PROGRESS: f64 = 0.01;
 
-/// The learning rate of `epoch`, which counts from 1, after the validations of `history`.
+/// Returns the learning rate in `epoch`, which counts from 1, by the schedule in `config` (the help of `--lr-schedule`
+/// has the formulas). `history` are the validations of earlier epochs, on which the plateau schedule depends.
 pub fn learning_rate(config: &TrainConfig, epoch: u64, history: &[Validation]) -> f64 {
     let constant = config.lr_constant_epochs.unwrap_or(0);
     let decay = config.lr_decay_epochs.unwrap_or(1);

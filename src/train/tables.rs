@@ -15,17 +15,19 @@ use crate::metrics::{Validation, to_csv};
 /// Separator between the name of a table that is kept and its number.
 const KEPT: &str = "-kept-";
 
-/// True for the name of a table that was kept: `losses-kept-1.csv`.
+/// Returns true for the name of a file to which an earlier table was copied, such as `losses-kept-1.csv`.
 pub fn is_kept(name: &str) -> bool {
     let number = ["losses", "metrics"].iter().find_map(|stem| name.strip_prefix(stem)?.strip_prefix(KEPT));
     number.and_then(|number| number.strip_suffix(".csv")).is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
-/// The rows of the steps from 1 to `steps_done` of a `losses.csv`, with the columns of this run. One that is missing or
-/// cannot be read has its step and no losses; a table with such rows, other than those that are so already, is kept.
+/// Reads the `losses.csv` at `path`. Returns the rows of steps 1 to `steps_done`, in order and without line ends, with
+/// cells for all of `columns`. A row that is missing or malformed is replaced by [`Columns::lost_row`]. If the table
+/// has a fault, which rows of later steps and an unfinished last line are not, it is copied to `losses-kept-N.csv`, and
+/// a message says so.
 ///
 /// # Errors
-/// When the table is there and cannot be read, or not kept.
+/// When the file exists but cannot be read, or the copy cannot be written.
 pub fn losses(path: &Path, columns: &Columns, steps_done: u64) -> Result<Vec<String>> {
     let Some(bytes) = read(path)? else {
         if steps_done > 0 {
@@ -82,11 +84,11 @@ fn read_losses(bytes: &[u8], columns: &Columns, steps_done: u64) -> (Vec<String>
     (rows.collect(), fault)
 }
 
-/// Keeps a `metrics.csv` that does not begin with the results of the checkpoint, or goes on with something else than
-/// later ones.
+/// Compares the `metrics.csv` at `path` with `history`, the validations in the checkpoint. If it does not begin with
+/// them, or goes on with anything but later validations, it is copied to `metrics-kept-N.csv`, and a message says so.
 ///
 /// # Errors
-/// When it is there and cannot be read, or not kept.
+/// When the file exists but cannot be read, or the copy cannot be written.
 pub fn metrics(path: &Path, history: &[Validation]) -> Result<()> {
     let Some(bytes) = read(path)? else {
         if !history.is_empty() {
@@ -115,10 +117,10 @@ fn step_of_metrics(row: &str) -> Option<u64> {
     step.parse().ok()
 }
 
-/// The largest step of the rows of the `losses.csv` at `path`; 0 if there is no file or no row.
+/// Returns the largest step in the rows of the `losses.csv` at `path`; 0 if there is no file or no row.
 ///
 /// # Errors
-/// When the file is there and cannot be read.
+/// When the file exists but cannot be read.
 pub fn last_step(path: &Path) -> Result<u64> {
     let text = read(path)?.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -126,10 +128,11 @@ pub fn last_step(path: &Path) -> Result<u64> {
     Ok(text.lines().filter_map(step).max().unwrap_or(0))
 }
 
-/// Keeps a table of a run that starts over, if it has rows.
+/// Copies the table at `path`, that of a run that starts over, to the first free name `NAME-kept-N.csv` beside it, if
+/// it has rows. The table itself stays.
 ///
 /// # Errors
-/// When they cannot be kept.
+/// When the table exists but cannot be read, or the copy cannot be written.
 pub fn set_aside(path: &Path) -> Result<()> {
     match read(path)? {
         Some(bytes) if bytes.iter().filter(|byte| **byte == b'\n').count() > 1 => {

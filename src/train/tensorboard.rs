@@ -85,15 +85,16 @@ struct Image {
     encoded: Vec<u8>,
 }
 
-/// The open event file of a run.
+/// An event file of TensorBoard, open for appending. Events may wait in a buffer until [`EventFile::flush`].
 pub struct EventFile {
     path: PathBuf,
     file: BufWriter<File>,
 }
 
 impl EventFile {
-    /// Begins a new file in `folder` for the steps after `steps_done`. TensorBoard forgets later steps of the files
-    /// before it: those of a run that was killed after its last checkpoint.
+    /// Creates a new event file in `folder`, which is created if it is missing, for the steps after `steps_done`.
+    /// TensorBoard then drops later steps in the earlier files of the folder: those of a run that was killed after its
+    /// last checkpoint.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -111,7 +112,8 @@ impl EventFile {
         Ok(events)
     }
 
-    /// Adds named numbers at a step.
+    /// Appends one event with values of scalars at `step`. Each has a tag, the name of its chart in TensorBoard, and a
+    /// value, which is stored as f32.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -121,7 +123,8 @@ impl EventFile {
         self.add(step, What::Summary(Summary { value }))
     }
 
-    /// Adds a JPEG of `width` by `height` pixels at a step.
+    /// Appends an event with a picture at `step`, and flushes the file. `tag` is its name in TensorBoard; `jpeg` holds
+    /// the bytes of an RGB JPEG of `width` by `height` pixels.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -132,7 +135,7 @@ impl EventFile {
         self.flush()
     }
 
-    /// Hands all events to the operating system, where TensorBoard sees them.
+    /// Writes the buffered events to the file, where TensorBoard sees them.
     ///
     /// # Errors
     /// When the file cannot be written.

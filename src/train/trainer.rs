@@ -31,10 +31,11 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// The networks on `device`, with the initial weights of the seed.
+    /// Records the training step of `config`, places it on `device`, and draws the initial weights with the seed of
+    /// `config`.
     ///
     /// # Errors
-    /// When there is not that much memory, or the GPU cannot be used.
+    /// When there is too little memory, the GPU cannot be used, or the step cannot be recorded.
     pub fn new(config: &TrainConfig, device: DeviceId) -> Result<Trainer> {
         let TrainingStep { program, networks, terms, input, target, losses, preview } =
             TrainingStep::record(&config.objective())?;
@@ -70,11 +71,12 @@ impl Trainer {
         Ok(())
     }
 
-    /// Loads weights alone from a file, and returns the names of the networks that the file holds. The others keep
-    /// their weights.
+    /// Loads the weights of all networks of which the file has tensors, and returns the names of these networks. The
+    /// other networks keep their weights; Adam's moments and the number of steps done stay as they are.
     ///
     /// # Errors
-    /// When the file holds no tensor of any network, or a tensor is missing, unexpected or of another shape.
+    /// When the file has no tensor of any network, or a tensor of these networks is missing, unexpected or of another
+    /// shape; or when the device has failed.
     pub fn load_weights(&mut self, weights: &mut Weights) -> Result<Vec<&'static str>> {
         let Trainer { device, networks, .. } = self;
         let theirs: Vec<String> = weights.specs().into_iter().map(|spec| spec.name).collect();
@@ -107,10 +109,11 @@ impl Trainer {
         Ok(found)
     }
 
-    /// Loads weights, moments and the step number from a checkpoint.
+    /// Loads the weights and Adam's moments of all networks from a checkpoint, and sets the number of steps done to
+    /// `step`.
     ///
     /// # Errors
-    /// Naming the tensor that is missing or has another shape.
+    /// When a tensor is missing or has another shape (the error names it), or when the device has failed.
     pub fn resume(&mut self, reader: &mut Reader, step: u64) -> Result<()> {
         let Trainer { device, networks, .. } = self;
         states(networks).try_for_each(|state| state.load(device, |name, shape| reader.tensor(name, shape)))?;
@@ -119,20 +122,25 @@ impl Trainer {
         Ok(())
     }
 
-    /// Steps done, those before a resume included.
+    /// Returns the number of training steps done, those before a resume included.
     pub fn steps_done(&self) -> u64 {
         self.steps
     }
 
-    /// The loss terms of a step, in order.
+    /// The loss terms of the training step, in the order of the values that [`Trainer::step`] returns.
     pub fn terms(&self) -> &[Term] {
         &self.terms
     }
 
-    /// One training step. Returns the values of its loss terms.
+    /// Executes one training step with `learning_rate` on `pictures`, which hold as many pairs as one update takes
+    /// ([`TrainConfig::pairs`]), at the image size. Returns the values of the loss terms, in the order of
+    /// [`Trainer::terms`].
     ///
     /// # Errors
     /// When the device has failed.
+    ///
+    /// # Panics
+    /// If `pictures` hold another number of samples.
     pub fn step(&mut self, pictures: &Pictures, learning_rate: f64) -> Result<Vec<f32>> {
         if learning_rate != self.learning_rate {
             self.device.set_control(Control { learning_rate, ..self.device.control()? })?;
@@ -145,7 +153,8 @@ impl Trainer {
         Ok(values(&self.terms, &self.device.read(self.losses)?))
     }
 
-    /// True if all weights and moments are finite: an update can overflow while the losses before it were still fine.
+    /// Returns true if all weights and moments are finite: an update can overflow while the losses before it were still
+    /// fine.
     ///
     /// # Errors
     /// When the device has failed.
@@ -159,20 +168,27 @@ impl Trainer {
         Ok(true)
     }
 
-    /// The generator's output for the input of `pair`, with dropout as in training. The training is not affected.
+    /// Runs the generator on the input of `pair`, which has the image size, with dropout as in training, and returns
+    /// the generated picture. Weights and later training steps are not affected.
     ///
     /// # Errors
     /// When the device has failed.
+    ///
+    /// # Panics
+    /// As [`Trainer::generate`].
     pub fn preview(&mut self, pair: &Pair) -> Result<Picture> {
         let output = self.generate(&pair.input)?;
         Ok(Picture::from_f32(self.config.image_size, self.preview.channels(), &output))
     }
 
-    /// The generator's output as floats in [-1, 1], `[h, w, output channels]`, for an input picture of the networks'
-    /// size.
+    /// Runs the generator on an input picture of the image size, with dropout as in training. Returns its output as
+    /// floats in [-1, 1], `[h, w, output channels]`.
     ///
     /// # Errors
     /// When the device has failed.
+    ///
+    /// # Panics
+    /// If `picture` has another number of samples than the generator's input.
     pub fn generate(&mut self, picture: &Picture) -> Result<Vec<f32>> {
         self.device.write(self.input.batch_slice(0..1), &picture.values())?;
         self.device.execute_on_demand()?;
@@ -180,7 +196,8 @@ impl Trainer {
     }
 }
 
-/// The states that a checkpoint holds: the weights of all networks, then the moments.
+/// Returns the states that a checkpoint holds: the weights of all networks, then their first moments, then their second
+/// moments.
 fn states(networks: &[Trained]) -> impl Iterator<Item = State<'_>> {
     ["", "adam.first.", "adam.second."].into_iter().enumerate().flat_map(move |(kind, prefix)| {
         networks.iter().map(move |Trained { network, parameters }| {

@@ -1,4 +1,4 @@
-//! Validation: the distances between the generator's outputs and held-out targets, after an epoch.
+//! Validation: L1, PSNR and SSIM of the generator's outputs for held-out pairs, after an epoch.
 
 use anyhow::Result;
 use rayon::prelude::*;
@@ -8,12 +8,12 @@ use super::trainer::Trainer;
 use crate::data::{Pair, Pairs};
 use crate::metrics::Distances;
 
-/// Number of pairs that are read, and measured, at once.
+/// Number of pairs that are decoded, and then measured, in parallel; it bounds the memory of a validation.
 pub const AT_ONCE: usize = 16;
 
-/// The mean distances between the generator's outputs for `pairs` and their targets. The pairs have the size of the
-/// networks, and dropout is on as in training. `None` if the run was asked to end before all were measured. `progress`
-/// gets the number of translated pairs.
+/// Runs the generator on the inputs of `pairs`, which have the image size, with dropout as in training, and returns the
+/// means of L1, PSNR and SSIM between outputs and targets. Returns `None` if a signal asks the run to end before all
+/// pairs are done. `progress` is called with the number of pairs done so far.
 ///
 /// # Errors
 /// When a pair can no longer be read, or the device has failed.

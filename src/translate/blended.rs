@@ -1,4 +1,4 @@
-//! A result blended of its tiles and handed out by rows, as soon as no further tile covers them.
+//! A result, blended of its tiles and read row by row: a row is complete when no further tile covers it.
 
 use anyhow::Result;
 
@@ -7,20 +7,22 @@ use super::stream::Stream;
 use super::tiles::Tiles;
 use crate::data::{Picture, Pieces, Rows, Shape, Size};
 
+/// A reader of a result, row by row ([`Rows`]), which takes the tiles from a [`Stream`] and blends them.
 pub struct Blended<'s, 'a> {
     stream: &'s mut Stream<'a>,
     tiles: Tiles,
     shape: Shape,
     /// Index of the first tile in the next row of tiles.
     index: usize,
-    /// Weighted sums of tiles, from row `top` on.
+    /// Weighted sums of tiles, `[rows, width, channels]`, from row `top` on.
     sums: Vec<f32>,
     top: usize,
     pieces: Pieces,
 }
 
 impl<'s, 'a> Blended<'s, 'a> {
-    /// The result of `job`, whose tiles are next in `stream`.
+    /// Makes the reader of the result of `job`. The next tiles of `stream` have to be those of this job; they are taken
+    /// from it as rows are read.
     pub fn new(stream: &'s mut Stream<'a>, job: &Job) -> Blended<'s, 'a> {
         let tiles = stream.cut.tiles(job.shape.size);
         let shape = job.result(&stream.model);

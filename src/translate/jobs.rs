@@ -15,17 +15,18 @@ use crate::data::decoding::file::CURE;
 use crate::data::finding::listing::{LeftOut, describe_left_out, describe_none, pictures_by_contents};
 use crate::data::{Carried, Depth, Direction, FileFormat, Half, PictureFile, Rows, Shape, Size, Undecoded};
 
-/// Samples that are read at a time, in whole rows, to test that a picture can be read.
+/// Number of samples that are read at a time, in whole rows, to test that a picture can be read.
 const SAMPLES: usize = 1 << 18;
 
-/// One image to translate: a file, or a page of a file.
+/// One image to translate, a file or a page of a multi-page TIFF, with its output files.
 #[derive(Debug)]
 pub struct Job {
     pub input: PathBuf,
-    /// Number of the page, from 0.
+    /// Index of the page in the input, from 0.
     pub page: usize,
-    /// Pages of the input.
+    /// Number of pages of the input.
     pub pages: usize,
+    /// The direction whose input half is translated, if the inputs are side-by-side pairs.
     pair_side: Option<Direction>,
     /// Size and channels of the picture to translate.
     pub shape: Shape,
@@ -33,19 +34,22 @@ pub struct Job {
     pub held_bytes: u64,
     /// Output files, one for each sample.
     pub outputs: Vec<PathBuf>,
+    /// Format of the outputs.
     pub format: FileFormat,
+    /// Bits of a sample in the input, which a PNG or TIFF output has as well.
     pub depth: Depth,
     /// Tags of a TIFF input that a TIFF output keeps.
     pub carried: Carried,
-    /// Tags that are not kept, with the reasons.
+    /// Contents of the input that the output lacks, each with the reason.
     pub left_out: Vec<&'static str>,
 }
 
 impl Job {
-    /// The rows of the picture to translate: the whole file, or the input half of a side-by-side pair.
+    /// Opens the picture to translate, to be read row by row: the whole image, or the input half of a side-by-side
+    /// pair.
     ///
     /// # Errors
-    /// When it can no longer be read.
+    /// When it can no longer be read, or has changed since the job was made.
     pub fn rows(&self) -> Result<Box<dyn Rows>> {
         let input = self.input.display();
         let found = PictureFile::open(&self.input)?.page(self.page).with_context(|| input.to_string())?;
@@ -55,23 +59,24 @@ impl Job {
         Ok(found.picture)
     }
 
-    /// Size and channels of the result that `model` makes.
+    /// Returns size and channels of the result: the size of the input, and as many channels as `model` makes.
     pub fn result(&self, model: &Model) -> Shape {
         let [_, channels] = model.channels();
         Shape { channels, ..self.shape }
     }
 
-    /// True if the output is one of several pages of a file.
+    /// True if the result is one of several pages of a TIFF file.
     pub fn is_page(&self) -> bool {
         self.pages > 1 && self.format == FileFormat::Tiff
     }
 }
 
-/// The jobs for all images that the inputs of `request` name. Prints the files that are left out, and a warning about
-/// inputs that look like pairs.
+/// Makes the jobs for all images that the inputs of `request` name, files or folders, in their order. Reads each image
+/// once to check it. Prints the files that are left out, and a warning about inputs that look like pairs.
 ///
 /// # Errors
-/// When an input cannot be translated (all such are named), two outputs would be one file, or an output an input.
+/// When an input cannot be translated (all such are named), two outputs would be one file, or an output would replace
+/// an input.
 pub fn jobs(request: &Request, model: &Model, cut: &Cut) -> Result<Vec<Job>> {
     ensure_folder(&request.out).context("--out")?;
     let (inputs, left_out) = files(request)?;
@@ -161,7 +166,8 @@ fn files(request: &Request) -> Result<(Vec<PathBuf>, Vec<LeftOut>)> {
     Ok((files, left_out))
 }
 
-/// A warning of whole files that have the shape of two pictures of `trained` beside each other.
+/// A warning about inputs that have the shape of two pictures of size `trained` side by side; `None` if there are none
+/// or they are to be translated as pairs.
 fn warning_of_pairs(request: &Request, jobs: &[Job], trained: Size) -> Option<String> {
     let is_pair = |job: &&Job| {
         let Size { width, height } = job.shape.size;
@@ -178,7 +184,7 @@ fn warning_of_pairs(request: &Request, jobs: &[Job], trained: Size) -> Option<St
     ))
 }
 
-/// The picture to translate of a file or a page.
+/// The picture to translate of a file or a page: all of it, or the input half of a pair.
 fn to_translate(found: Undecoded<'static>, pair_side: Option<Direction>) -> Result<Undecoded<'static>> {
     match pair_side {
         None => Ok(found),
@@ -186,7 +192,7 @@ fn to_translate(found: Undecoded<'static>, pair_side: Option<Direction>) -> Resu
     }
 }
 
-/// Asserts that as many rows of a picture may be in memory at once as `cut` needs.
+/// Checks that as many rows of a picture may be in memory together as `cut` needs.
 fn check_size(found: &Undecoded, cut: &Cut) -> Result<()> {
     let shape = found.picture.shape();
     let height = shape.size.height;
@@ -202,7 +208,7 @@ fn check_size(found: &Undecoded, cut: &Cut) -> Result<()> {
     }
 }
 
-/// Asserts that every row of a picture can be read.
+/// Checks that every row of a picture can be read.
 fn check_rows(rows: &mut dyn Rows) -> Result<()> {
     let Shape { size: Size { width, height }, channels, .. } = rows.shape();
     let at_once = (SAMPLES / (width * channels)).max(1);
@@ -212,7 +218,7 @@ fn check_rows(rows: &mut dyn Rows) -> Result<()> {
     Ok(())
 }
 
-/// The tags of `found` that the output keeps, and those that it does not.
+/// The tags of `found` that the output keeps, and those that it does not keep, with the reasons.
 fn carried(found: &Undecoded, format: FileFormat, pair_side: Option<Direction>) -> (Carried, Vec<&'static str>) {
     let mut left_out = Vec::new();
     if found.carried.has_band_tags {
@@ -239,7 +245,7 @@ fn is_of(format: FileFormat, ending: &OsStr) -> bool {
     format.endings().iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
-/// Asserts that no output replaces another one or an input.
+/// Checks that no output replaces another one or an input.
 fn check_outputs(jobs: &[Job]) -> Result<()> {
     let inputs: HashSet<PathBuf> = jobs.iter().filter_map(|job| job.input.canonicalize().ok()).collect();
     let mut taken: HashMap<PathBuf, &Path> = HashMap::new();

@@ -10,10 +10,10 @@ use crate::base::bytes::ByteSize;
 use crate::base::memory::require;
 use crate::data::Size;
 
-/// Bytes that are held at once while a format is written by rows.
+/// Bytes that are in memory while a format that is written by rows is written.
 const WRITTEN: usize = 8 << 20;
 
-/// Asserts that there is memory for any of `jobs`, with `batch` tiles at once.
+/// Checks that there is host memory to translate each one of `jobs`, with `batch` tiles in a batch.
 ///
 /// # Errors
 /// When there is too little; the error names settings that take less.
@@ -55,12 +55,12 @@ fn cure(model: &Model, cut: &Cut, job: &Job, batch: usize) -> String {
     }
 }
 
-/// Bytes of memory of the recorded generator. To record it for another size takes the weights twice.
+/// Bytes of host memory of the recorded generator. To record it for another size takes the weights twice.
 fn program_bytes(model: &Model, cut: &Cut, job: &Job, batch: usize) -> u64 {
     model.program_bytes(cut.tile(job.shape.size), batch).max(2 * model.weight_bytes())
 }
 
-/// Bytes of memory at most while `job` is translated, beside those of the recorded generator.
+/// Bytes of host memory at most while `job` is translated, beside those of the recorded generator.
 fn other_bytes(model: &Model, cut: &Cut, job: &Job, batch: usize) -> u64 {
     let [inputs, outputs] = model.channels();
     let tile = cut.tile(job.shape.size);

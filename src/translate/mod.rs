@@ -32,7 +32,7 @@ use jobs::{Job, jobs};
 use stream::Stream;
 use tiles::Tiles;
 
-/// A request to `translate`; each field is the flag or argument of its name.
+/// The arguments of `pixtape translate`; each field has the name of its flag or argument.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub model: PathBuf,
@@ -40,6 +40,7 @@ pub struct Request {
     pub out: PathBuf,
     pub pairs: bool,
     pub format: Option<FileFormat>,
+    /// `None` without the flag, `Some(None)` with the flag alone: tiles of the size in training.
     pub tile: Option<Option<Size>>,
     pub overlap: Option<usize>,
     pub samples: usize,
@@ -47,11 +48,11 @@ pub struct Request {
     pub generator: GeneratorOptions,
 }
 
-/// Translates every input of `request`.
+/// Translates all pictures that `request` names and writes the results into its output folder.
 ///
 /// # Errors
-/// When the checkpoint or an input cannot be used (all bad inputs are named before anything is written), or an output
-/// cannot be written.
+/// When the checkpoint or an input cannot be used (all bad inputs are named before anything is written), memory does
+/// not suffice, or an output cannot be written.
 pub fn run(request: &Request) -> Result<()> {
     let model = Model::open(&request.model, &request.generator)?;
     check_samples(request, &model)?;
@@ -97,7 +98,7 @@ pub fn run(request: &Request) -> Result<()> {
     })?
 }
 
-/// Writes the next results of `stream`, those of `pages`, into one file.
+/// Writes the next results of `stream`, which are those of `pages`, into one file.
 fn write(stream: &mut Stream, pages: &[Job], output: &Path) -> Result<()> {
     let write = |file: &fs::File| {
         let mut file = BufWriter::new(file);
@@ -148,9 +149,9 @@ fn check_samples(request: &Request, model: &Model) -> Result<()> {
 
 /// The division of pictures into inputs of the network.
 enum Cut {
-    /// No division: a picture is padded to a multiple of this.
+    /// No division: a picture is padded until both sides are multiples of `multiple`.
     Whole { multiple: usize },
-    /// Tiles with an `overlap` along the width and along the height.
+    /// Tiles that overlap by at least `overlap` pixels, horizontally and vertically.
     Tiled { tile: Size, overlap: [usize; 2] },
 }
 
@@ -158,7 +159,7 @@ impl Cut {
     /// The division that `request` asks for.
     ///
     /// # Errors
-    /// When the network cannot take such tiles, or they would not move on.
+    /// When the network cannot take tiles of that size, or the overlap is not less than a side of the tile.
     fn new(request: &Request, model: &Model) -> Result<Cut> {
         let multiple = model.multiple();
         let Some(tile) = request.tile else {
@@ -199,7 +200,7 @@ impl Cut {
         Tiles::new(picture, self.tile(picture), overlap)
     }
 
-    /// A description for the closing line.
+    /// The tiles in words, for the last line that is printed.
     fn describe(&self) -> String {
         match *self {
             Cut::Whole { .. } => String::new(),

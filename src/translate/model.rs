@@ -15,7 +15,7 @@ use crate::engine::tensor::Tensor;
 use crate::exchange::Weights;
 use crate::gan::{Draws, PUBLISHED_SIDE, Parameters, Spec};
 
-/// Options of a trained generator; each field is the flag or argument of its name.
+/// The flags `--dropout`, `--seed`, `--device` and `--threads` of the commands that run a trained generator.
 #[derive(Clone, Debug)]
 pub struct GeneratorOptions {
     pub dropout: bool,
@@ -24,7 +24,8 @@ pub struct GeneratorOptions {
     pub threads: usize,
 }
 
-/// A generator from a checkpoint. Its program is recorded for one size at a time.
+/// A trained generator and the device that runs it. Its forward pass is recorded when the first images come, and again
+/// for images of another size or more of them.
 pub struct Model {
     checkpoint: PathBuf,
     about: About,
@@ -36,7 +37,7 @@ pub struct Model {
     recorded: Option<Recorded>,
 }
 
-/// The generator recorded for batches of one size.
+/// The forward pass, recorded for batches of images of one size.
 struct Recorded {
     size: Size,
     device: Device,
@@ -47,10 +48,11 @@ struct Recorded {
 }
 
 impl Model {
-    /// Opens the newest checkpoint of a run, a checkpoint file, or weights alone in a safetensors file.
+    /// Opens a generator: the newest checkpoint of a run folder, a checkpoint file, or weights alone in a safetensors
+    /// file. Its weights are read later, by the first [`Model::generate`].
     ///
     /// # Errors
-    /// When there is none, it is not a checkpoint of this format or has no known generator, or the device cannot be
+    /// When there is no such file, it is of another format version or has no known generator, or the device cannot be
     /// used.
     pub fn open(run_or_checkpoint: &Path, generator: &GeneratorOptions) -> Result<Model> {
         let GeneratorOptions { dropout, seed, device, threads } = *generator;
@@ -61,22 +63,24 @@ impl Model {
         Ok(Model { checkpoint, about, note, dropout, seed, threads, chosen: device.choose()?, recorded: None })
     }
 
-    /// The side of a pair that the generator takes.
+    /// The direction in which the generator translates pairs: from A to B, or from B to A.
     pub fn direction(&self) -> Direction {
         self.about.direction()
     }
 
-    /// A line that says what weights of another program are taken for; `None` for weights of this program.
+    /// Returns a line that says what the generator of another program was recognised as, and which direction is assumed
+    /// for it. `None` for a generator of this program.
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()
     }
 
-    /// Channels of the input and of the output.
+    /// Number of channels of the input and of the output.
     pub fn channels(&self) -> [usize; 2] {
         [self.about.generator.input_channels, self.about.generator.output_channels]
     }
 
-    /// Size of the images in training. Imported weights count as trained at the published size.
+    /// Returns the size of the images in training. For imported weights, which do not say it, that is 256x256, as
+    /// published.
     pub fn training_size(&self) -> Size {
         match &self.about.origin {
             Origin::Run(meta) => meta.config.image_size,
@@ -84,7 +88,8 @@ impl Model {
         }
     }
 
-    /// Options by which the pairs of `dir` become inputs and targets of the generator.
+    /// Returns the options for reading the pairs in the folder `dir`, to evaluate the generator on: direction, channels
+    /// and size as in training, and, if the run was trained on `dir`, the fraction of the pairs that it held out.
     pub fn evaluation_options(&self, dir: &Path) -> PairOptions {
         match &self.about.origin {
             Origin::Run(meta) => meta.config.evaluation_options(dir),
@@ -95,18 +100,20 @@ impl Model {
         }
     }
 
-    /// The number that both sides of an input must be multiples of: each level of the generator halves them.
+    /// Returns the number that both sides of an input must be multiples of: 2 to the power of the depth, as each level
+    /// of the generator halves them.
     pub fn multiple(&self) -> usize {
         1 << self.about.generator.depth
     }
 
-    /// True if the output depends on the seed, because dropout is on.
+    /// True if the output depends on the seed: dropout is switched on, and the generator has layers with dropout.
     pub fn is_noisy(&self) -> bool {
         self.dropout && self.about.generator.has_dropout()
     }
 
-    /// Number of images that run at once, at most `asked`. The CPU takes one at a time: its matrix products add up in
-    /// an order that depends on the batch, and a picture must not depend on the others of its batch.
+    /// Returns the number of images to give to [`Model::generate`] together: `asked` on a GPU, 1 on the CPU. The CPU's
+    /// matrix products add up in an order that depends on the batch, and a result must not depend on the other images
+    /// of its batch.
     pub fn images_at_once(&self, asked: usize) -> usize {
         match self.chosen.device {
             DeviceId::Cpu => 1,
@@ -114,7 +121,8 @@ impl Model {
         }
     }
 
-    /// A description of the weights, the noise and the device.
+    /// Returns the origin of the weights, the dropout and the device as a phrase:
+    /// `weights of step 400, dropout on (seed 1), on the CPU with 8 threads`.
     pub fn describe(&self) -> String {
         let dropout = match self.is_noisy() {
             true => format!("on (seed {})", self.seed),
@@ -124,11 +132,16 @@ impl Model {
         format!("{}, dropout {dropout}, on {device}", self.about.describe())
     }
 
-    /// The generator's outputs for `inputs`, any number of images `[h, w, channels]` in [-1, 1] with sides that the
-    /// network can take. Image i has the dropout masks of number `first + i`, independent of the batch it runs in.
+    /// Runs the generator on `inputs`, one image or several of `size`, `[images, h, w, input channels]` in [-1, 1], and
+    /// returns the outputs, `[images, h, w, output channels]` in [-1, 1]. Both sides are multiples of
+    /// [`Model::multiple`]. Image `i` gets the dropout masks of number `first + i`, so they do not depend on the
+    /// division into batches.
     ///
     /// # Errors
-    /// When a tensor is missing from the checkpoint, or memory runs out.
+    /// When a tensor is missing from the checkpoint, memory runs out, or the device has failed.
+    ///
+    /// # Panics
+    /// When `inputs` are not a whole number of images of `size`.
     pub fn generate(&mut self, inputs: Vec<f32>, size: Size, first: u64) -> Result<Vec<f32>> {
         let count = inputs.len() / (size.pixels() * self.about.generator.input_channels);
         let recorded = match self.recorded.take() {
@@ -144,7 +157,7 @@ impl Model {
         device.read(output.batch_slice(0..count))
     }
 
-    /// The generator as a program for `count` images of `size`, with its parameters, its input and its output.
+    /// The forward pass as a program for `count` images of `size`, with its parameters, its input and its output.
     fn program(&self, size: Size, count: usize) -> (Program, Parameters, [Tensor; 2]) {
         let mut unet = self.about.generator;
         if !self.dropout {
@@ -158,18 +171,19 @@ impl Model {
         (tape.finish(), parameters, [input, output])
     }
 
-    /// Bytes of host memory that the generator takes for `count` images of `size`.
+    /// Returns the number of bytes of host memory that the forward pass takes for `count` images of `size`, weights
+    /// included; 0 on a GPU.
     pub fn program_bytes(&self, size: Size, count: usize) -> u64 {
         self.chosen.device.program_bytes(self.program(size, count).0, DeviceOptions::default())
     }
 
-    /// Bytes of the weights.
+    /// Number of bytes that the generator's parameters take as f32.
     pub fn weight_bytes(&self) -> u64 {
         let weights: usize = self.about.generator.specs().iter().map(Spec::count).sum();
         (size_of::<f32>() * weights) as u64
     }
 
-    /// Records the generator for `count` images of `size`. The weights come from the program `before` where there is
+    /// Records the forward pass for `count` images of `size`. The weights come from the program `before` where there is
     /// one, else from the checkpoint.
     fn record(&self, size: Size, count: usize, before: Option<Recorded>) -> Result<Recorded> {
         let weights = before.map(|before| before.device.read(before.parameters.values)).transpose()?;

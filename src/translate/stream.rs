@@ -1,4 +1,4 @@
-//! The tiles of all results on their way through the network, in batches that may span several results.
+//! The tiles of all results, run through the network in batches that may span several results.
 
 use std::vec;
 
@@ -10,37 +10,46 @@ use super::{Cut, Model};
 use crate::base::progress::Progress;
 use crate::data::Size;
 
-/// Translated tiles, result by result. Each has a number over all of them, which picks its dropout.
+/// The translated tiles of all results, one result after the other, each row by row from the upper left. Tiles are
+/// numbered from 0 across all results; the number picks the dropout of a tile. They are computed in batches, as they
+/// are asked for.
 pub struct Stream<'a> {
     pub model: Model,
     pub cut: &'a Cut,
     progress: Progress,
-    /// Tiles in a batch.
+    /// Maximum number of tiles in a batch.
     batch: usize,
-    /// Jobs whose tiles have not begun to go in.
+    /// Jobs of which no tile has been cut yet.
     inputs: vec::IntoIter<&'a Job>,
     window: Option<Window<'a>>,
-    /// Number of the next tile to go in.
+    /// Number of the next tile to be cut.
     number: u64,
-    /// The tiles of a batch, one behind the other.
+    /// The translated tiles of a batch, one after the other.
     translated: Vec<f32>,
-    /// Values in a tile.
+    /// Number of values in a translated tile.
     tile: usize,
+    /// Number of values of `translated` that have been handed out.
     given: usize,
 }
 
 impl<'a> Stream<'a> {
-    /// A stream of the tiles of `inputs`, one job for each result, in order.
+    /// Makes the stream of the tiles of `inputs`, one job for each result: a job of several samples comes as often. A
+    /// batch has up to `batch` tiles of one size on a GPU, one tile on the CPU. `progress` is advanced by 1 for each
+    /// tile.
     pub fn new(model: Model, cut: &'a Cut, inputs: Vec<&'a Job>, batch: usize, progress: Progress) -> Stream<'a> {
         let batch = model.images_at_once(batch);
         let (inputs, translated) = (inputs.into_iter(), Vec::new());
         Stream { model, cut, progress, batch, inputs, window: None, number: 0, translated, tile: 0, given: 0 }
     }
 
-    /// The next tile, `[height, width, channels]`.
+    /// Returns the next translated tile, `[height, width, output channels]` in [-1, 1], as large as the tiles that its
+    /// picture was cut into. Runs the next batch first if that is needed.
     ///
     /// # Errors
     /// When an input can no longer be read, a tensor is missing from the checkpoint, or memory runs out.
+    ///
+    /// # Panics
+    /// After the last tile.
     pub fn next(&mut self) -> Result<&[f32]> {
         self.fill()?;
         let start = self.given;
@@ -49,10 +58,10 @@ impl<'a> Stream<'a> {
         Ok(&self.translated[start..self.given])
     }
 
-    /// Computes tiles if none is ready and one is left.
+    /// Runs the next batch of tiles through the generator, unless a translated one is left or there are no more.
     ///
     /// # Errors
-    /// As [`Stream::next`].
+    /// When an input can no longer be read, a tensor is missing from the checkpoint, or memory runs out.
     pub fn fill(&mut self) -> Result<()> {
         if self.given < self.translated.len() {
             return Ok(());
@@ -89,7 +98,7 @@ impl<'a> Stream<'a> {
         self.model
     }
 
-    /// The window of the result whose tiles go in now; `None` behind the last result.
+    /// The window on the picture from which the next tile is cut; `None` after the last picture.
     fn window(&mut self) -> Result<Option<&mut Window<'a>>> {
         if self.window.is_none()
             && let Some(job) = self.inputs.next()

@@ -1,16 +1,17 @@
-//! Overlapping tiles of a picture, and the window that blends them.
+//! Overlapping tiles of a picture, and the weights that blend them.
 //!
 //! Along each side the tiles stand at equal distances, the first and the last one at the border. Where two neighbours
-//! overlap, one fades into the other over the width of the overlap along a raised cosine, in the middle of the region
-//! they share. The weight of a tile is its own fade-in less that of the next tile, so the weights of a pixel add up to
-//! one by construction.
+//! overlap, one fades into the other along a raised cosine, over as many pixels as the overlap that was asked for, in
+//! the middle of the region that they share. The weight of a tile is its own fade-in less that of the next tile, so the
+//! weights of a pixel add up to one by construction.
 
 use std::f64::consts::PI;
 use std::ops::Range;
 
 use crate::data::{Picture, Size};
 
-/// The tiles of one picture. One that is larger than the picture reaches beyond its right and lower border.
+/// The division of one picture into overlapping tiles of one size, numbered row by row from the upper left. A tile that
+/// is larger than the picture reaches beyond its right and lower border.
 #[derive(Clone, Copy, Debug)]
 pub struct Tiles {
     x: Axis,
@@ -18,7 +19,8 @@ pub struct Tiles {
 }
 
 impl Tiles {
-    /// The tiles of `picture`. `overlap` is along the width and along the height, less than the tile.
+    /// Divides a picture of size `picture` into tiles of size `tile`: the fewest, evenly spread, that overlap by at
+    /// least `overlap` pixels, horizontally and vertically. Each overlap has to be less than that side of the tile.
     pub fn new(picture: Size, tile: Size, overlap: [usize; 2]) -> Tiles {
         Tiles {
             x: Axis { length: picture.width, tile: tile.width, overlap: overlap[0] },
@@ -26,11 +28,12 @@ impl Tiles {
         }
     }
 
+    /// Number of tiles.
     pub fn count(&self) -> usize {
         self.x.count() * self.y.count()
     }
 
-    /// Number of tiles in a row of tiles.
+    /// Number of tiles side by side.
     pub fn per_row(&self) -> usize {
         self.x.count()
     }
@@ -40,22 +43,26 @@ impl Tiles {
         Size { width: self.x.tile, height: self.y.tile }
     }
 
-    /// The rows of the picture under tile `index`.
+    /// Returns the rows of the picture that tile `index` covers, without those beyond its lower border.
     pub fn rows(&self, index: usize) -> Range<usize> {
         let [_, row] = self.column_and_row(index);
         self.y.start(row)..self.y.start(row) + self.y.inside()
     }
 
-    /// The part of the whole picture that tile `index` covers. Where the tile reaches past the border, the last column
-    /// and row of the whole picture are repeated. `picture` holds its rows from `top` on.
+    /// Cuts tile `index` out of a picture, of which `picture` has the rows from `top` on. Where the tile reaches beyond
+    /// the border of the whole picture, its last column and row are repeated.
+    ///
+    /// # Panics
+    /// When `picture` lacks a row that the tile covers.
     pub fn cut(&self, picture: &Picture, top: usize, index: usize) -> Picture {
         let ([column, _], rows) = (self.column_and_row(index), self.rows(index));
         let part = Size { width: self.x.inside(), height: rows.len() };
         pad(&picture.crop(self.x.start(column), rows.start - top, part), self.tile())
     }
 
-    /// Adds tile `index`, `[height, width, channels]`, to the picture that is being blended, with the tile's weight at
-    /// each pixel. `picture` holds the rows from `top` on.
+    /// Adds `tile`, the translated tile `index`, `[height, width, channels]`, times its weight at each pixel, to a
+    /// result of which `picture` has the rows from `top` on, `[rows, width, channels]`. After all tiles of a pixel the
+    /// sum is its blended value.
     pub fn blend(&self, index: usize, tile: &[f32], channels: usize, picture: &mut [f32], top: usize) {
         let [column, row] = self.column_and_row(index);
         let (along, down) = (self.x.weights(column), self.y.weights(row));
@@ -122,7 +129,7 @@ impl Axis {
         }
     }
 
-    /// The weights of a tile at its pixels inside the picture.
+    /// The weights of a tile at its pixels inside the picture, along this side.
     fn weights(&self, tile: usize) -> Vec<f32> {
         let pixels = self.start(tile)..self.start(tile) + self.inside();
         pixels.map(|x| (self.faded_in(tile, x) - self.faded_in(tile + 1, x)) as f32).collect()

@@ -1,4 +1,4 @@
-//! The tiles of a picture on their way into the network. As many rows of the picture are in memory as a tile has.
+//! The tiles of a picture, cut while it is read. As many of its rows are in memory as a tile has.
 
 use anyhow::{Context, Result};
 
@@ -6,20 +6,21 @@ use super::jobs::Job;
 use super::tiles::Tiles;
 use crate::data::{Picture, Rows, Shape};
 
+/// A reader of a picture that cuts it into tiles.
 pub struct Window<'a> {
     job: &'a Job,
     rows: Box<dyn Rows>,
     tiles: Tiles,
     /// Index of the next tile.
     index: usize,
-    /// The rows that are in memory, in the channels of the network.
+    /// The rows that are in memory, with the channels of the network.
     picture: Picture,
     /// Row of the picture that is the first in memory.
     top: usize,
 }
 
 impl<'a> Window<'a> {
-    /// A window on the first tile of the picture of `job`.
+    /// Opens the picture of `job` to cut `tiles` from it, with `channels` channels, those of the network's input.
     ///
     /// # Errors
     /// When the picture can no longer be read.
@@ -32,7 +33,7 @@ impl<'a> Window<'a> {
         &self.tiles
     }
 
-    /// The next tile, `[height, width, channels]` in [-1, 1]; `None` behind the last one.
+    /// Reads and returns the next tile, `[height, width, channels]` in [-1, 1]; `None` after the last one.
     ///
     /// # Errors
     /// When the picture can no longer be read.

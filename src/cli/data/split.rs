@@ -13,10 +13,10 @@ Example: four fifths to train on, a tenth to watch, a tenth to measure with
 
 /// Divide pairs into train/, val/ and test/
 ///
-/// Copies the pictures of a folder, which stays as it is: side-by-side pairs, pairs of two files of the same name
-/// (house.jpg and house.png) or of two suffixes (house_A.png and house_B.png), or two folders, which become A/ and B/.
-/// The two files of a pair always land in the same part. Which pair lands where depends on the names and the seed
-/// alone.
+/// Copies the pictures of DIR, which stays as it is. DIR holds side-by-side pairs, or pairs of two files of the same
+/// name (house.jpg and house.png) or of two suffixes (house_A.png and house_B.png), or two folders of pictures; these
+/// become A/train/, B/train/ and so on. Both files of a pair go into the same split. Which split a pair goes into
+/// depends on the names of the files and on the seed alone.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLE)]
 pub struct SplitArgs {
@@ -24,7 +24,7 @@ pub struct SplitArgs {
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
 
-    /// Folder for the parts, a new one.
+    /// Folder for the splits, a new one.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 
@@ -41,7 +41,7 @@ pub struct SplitArgs {
     #[arg(long, value_name = "SIZE", default_value = "256")]
     pub image_size: Size,
 
-    /// Another seed divides another way.
+    /// Seed of the random division: another one divides another way.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }

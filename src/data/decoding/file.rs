@@ -14,18 +14,20 @@ use crate::data::decoding::tiff::{self, Carried, Directory, TiffRows};
 use crate::data::decoding::{FileFormat, Picture, png, raster};
 use crate::data::size::Size;
 
-/// File name endings of pictures, in lower case. The format of a file follows from its contents.
+/// File name endings by which a file counts as a picture, in lower case and without the dot. The format is read from
+/// the contents of the file, whatever its ending.
 pub const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "webp", "bmp"];
 
-/// The [`ENDINGS`] in a sentence.
+/// The [`ENDINGS`] as a list in words, for messages.
 pub const LOOKED_FOR: &str = ".png, .jpg, .jpeg, .tif, .tiff, .webp and .bmp";
 
-/// A decoded picture, with the properties of its file.
+/// A picture and the properties of the file that it comes from. `P` is the decoded [`Picture`], or the [`Rows`] that
+/// decode it as they are read ([`Undecoded`]).
 pub struct Decoded<P = Picture> {
     pub picture: P,
     pub format: FileFormat,
     pub depth: Depth,
-    /// True if the file stores colours multiplied by alpha; decoding divides them by it.
+    /// True if the file stores colours multiplied by alpha. The picture has them divided by it.
     pub is_premultiplied: bool,
     /// Georeference and resolution tags of a TIFF.
     pub carried: Carried,
@@ -37,7 +39,7 @@ pub struct Decoded<P = Picture> {
 pub type Undecoded<'a> = Decoded<Box<dyn Rows + 'a>>;
 
 impl<P> Decoded<P> {
-    /// The same with another picture, made of this one.
+    /// Replaces the picture by what `picture` makes of it; the other fields stay.
     ///
     /// # Errors
     /// Those of `picture`.
@@ -48,7 +50,7 @@ impl<P> Decoded<P> {
 }
 
 impl Decoded {
-    /// A description such as `8-bit RGB PNG`.
+    /// Returns bit depth, channels and format in words, such as `8-bit RGB PNG`.
     pub fn kind(&self) -> String {
         let bits = 8 * self.depth.bytes();
         let channels = self.picture.describe();
@@ -105,7 +107,7 @@ fn from_page<'a>(mut file: impl Read + Seek + 'a, page: &Directory) -> Result<Un
     stored.oriented(orientation.unwrap_or(Orientation::NoTransforms))
 }
 
-/// A file of pictures: one, or the pages of a TIFF.
+/// An opened picture file. A TIFF has one page or several; a file of another format is a single page.
 pub struct PictureFile<'a> {
     path: &'a Path,
     format: FileFormat,
@@ -114,10 +116,10 @@ pub struct PictureFile<'a> {
 }
 
 impl PictureFile<'_> {
-    /// Opens a file and reads the list of its pages.
+    /// Opens a file, recognises its format by its contents, and reads the list of its pages.
     ///
     /// # Errors
-    /// When it cannot be read or is no picture of a known kind.
+    /// When it cannot be read or is no picture of a known format; the error names the file.
     pub fn open(path: &Path) -> Result<PictureFile<'_>> {
         let open = || -> Result<PictureFile> {
             let mut file = BufReader::new(files::open(path)?);
@@ -137,10 +139,12 @@ impl PictureFile<'_> {
         self.pages.get(index).with_context(|| format!("it has no page {} any more", index + 1))
     }
 
-    /// Bytes of memory that reading a page takes, beside the rows that are asked for.
+    /// Estimates the bytes of memory that decoding page `index` (from 0) takes, without the rows that the reader
+    /// receives. Only a TIFF has more than one page; for other formats `index` is ignored.
     ///
     /// # Errors
-    /// When the page is of a kind that is not read; if it has to be decoded as a whole, also when it is too large.
+    /// When the file cannot be read, a TIFF has no such page, or the page is damaged or of a kind that is not read; if
+    /// it has to be decoded as a whole, also when it is too large.
     pub fn held_bytes(&self, index: usize) -> Result<u64> {
         let mut file = BufReader::new(files::open(self.path)?);
         Ok(match self.format {
@@ -161,11 +165,12 @@ impl PictureFile<'_> {
         })
     }
 
-    /// The picture of a page (from 0), upright.
+    /// Opens page `index` (from 0) to be read row by row, turned upright. Only a TIFF has more than one page; for other
+    /// formats `index` is ignored.
     ///
     /// # Errors
-    /// When it is of a kind that is not read; if it has to be decoded as a whole, also when it is damaged, cut short or
-    /// too large.
+    /// When the file cannot be read, a TIFF has no such page, or the page is of a kind that is not read; if it has to
+    /// be decoded as a whole, also when it is damaged, cut short or too large.
     pub fn page(&self, index: usize) -> Result<Undecoded<'static>> {
         let file = BufReader::new(files::open(self.path)?);
         match self.format {
@@ -185,15 +190,15 @@ fn check_pages(pages: usize) -> Result<()> {
 /// halves, in other channels, or cropped.
 const WORK: u64 = 4;
 
-/// Advice for pictures that there is no memory for.
+/// Advice at the end of the message that there is not enough memory for a picture.
 pub const CURE: &str = "reduce the picture, or cut it into parts";
 
-/// The picture in a file, upright and with the channels that it has, its format and its depth.
-///
-/// The orientation is that of the EXIF data, or of TIFF's own tag.
+/// Decodes the picture file at `path`. Returns the picture with the channels of its file, turned upright by its EXIF
+/// data or TIFF's orientation tag, then the format and the bit depth of the file.
 ///
 /// # Errors
-/// When it is no picture of a known kind, is damaged or cut short, or has several pages; the error names the file.
+/// When the file cannot be read, is no picture of a known format, is damaged, cut short or too large, or has several
+/// pages; the error names the file.
 pub fn read_picture(path: &Path) -> Result<(Picture, FileFormat, Depth)> {
     let read = || {
         // A large file of another kind is not read to its end.
@@ -204,7 +209,10 @@ pub fn read_picture(path: &Path) -> Result<(Picture, FileFormat, Depth)> {
     Ok((picture, format, depth))
 }
 
-/// As [`read_picture`], from the bytes of a file.
+/// Decodes the `bytes` of a picture file as [`read_picture`] does.
+///
+/// # Errors
+/// As [`read_picture`], but the error does not name the file.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded> {
     match format_of(bytes)? {
         FileFormat::Png => from_png(Cursor::new(bytes))?.whole(),
@@ -217,11 +225,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded> {
     }
 }
 
-/// A turn to decode the pictures in `paths` and to work on them: no other thread works on large pictures meanwhile.
-/// Files that cannot be read take no memory.
+/// Reserves the memory for decoding the pictures in `paths` and working on them, until the `Turn` is dropped. Waits
+/// while other threads hold too much of a common bound, at most 1 GiB. Sizes come from the files' headers; a file that
+/// cannot be read counts as 0 bytes.
 ///
 /// # Errors
-/// When there is not that much memory.
+/// When the pictures need more memory than is left to the process.
 pub fn turn(paths: &[impl AsRef<Path>]) -> Result<Turn> {
     let samples = |path: &Path| -> Result<u64> { Ok(Header::read(path)?.samples) };
     let samples: u64 = paths.iter().map(|path| samples(path.as_ref()).unwrap_or(0)).sum();
@@ -229,10 +238,11 @@ pub fn turn(paths: &[impl AsRef<Path>]) -> Result<Turn> {
     Turn::take(samples.saturating_mul(WORK), format_args!("working on {what}"), CURE)
 }
 
-/// Width and height of the picture that [`read_picture`] gives, from the beginning of the file.
+/// Reads the size of a picture from the header of its file: that of the picture of [`read_picture`], turned upright.
 ///
 /// # Errors
-/// When it is no picture of a known kind, or has several pages; the error names the file.
+/// When the file cannot be read, is no picture of a known format, has a damaged header, is too large, or has several
+/// pages; the error names the file.
 pub fn picture_size(path: &Path) -> Result<Size> {
     let read = || -> Result<_> {
         let Header { size, orientation, pages, .. } = Header::read(path)?;
@@ -245,13 +255,13 @@ pub fn picture_size(path: &Path) -> Result<Size> {
     read().with_context(|| path.display().to_string())
 }
 
-/// The beginning of a file of pictures.
+/// The properties of a picture file that its header tells.
 pub(super) struct Header {
     /// Size of the first page, as it is stored.
     pub(super) size: Size,
     pub(super) orientation: Orientation,
     pub(super) pages: usize,
-    /// Samples of the largest page.
+    /// Number of samples (pixels times channels) of the largest page.
     pub(super) samples: u64,
 }
 
@@ -279,14 +289,17 @@ impl Header {
 }
 
 /// The format of a file by its first bytes.
+///
+/// # Errors
+/// When they are those of no format that is read.
 fn format_of(bytes: &[u8]) -> Result<FileFormat> {
     FileFormat::from_start(bytes).context("not a PNG, JPEG, TIFF, WebP or BMP image")
 }
 
-/// Writes a PNG, whole or not at all.
+/// Writes `image` to `path` as a PNG, atomically: a file that is there already is replaced only by a complete one.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// When a PNG cannot hold the samples of `image`, such as 32-bit floats, or the file cannot be written.
 pub fn write_png(path: &Path, image: &DynamicImage) -> Result<()> {
     let mut bytes = Cursor::new(Vec::new());
     image.write_to(&mut bytes, ImageFormat::Png).with_context(|| format!("cannot write {}", path.display()))?;

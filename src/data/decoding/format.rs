@@ -69,7 +69,7 @@ impl FileFormat {
         }
     }
 
-    /// File name endings of the format, in lower case, the usual one first.
+    /// File name endings of the format, in lower case and without the dot, the usual one first.
     pub fn endings(self) -> &'static [&'static str] {
         match self {
             FileFormat::Png => &["png"],
@@ -80,10 +80,13 @@ impl FileFormat {
         }
     }
 
-    /// Refuses a picture that the format cannot hold.
+    /// Checks that the format can hold a picture of `size` with `channels` channels, 1 to 4.
     ///
     /// # Errors
-    /// Naming what is too much for it.
+    /// When it cannot hold that many channels, or a side of that many pixels; the error says which.
+    ///
+    /// # Panics
+    /// If `channels` is not from 1 to 4.
     pub fn check(self, size: Size, channels: usize) -> Result<()> {
         let holds: &[usize] = match self {
             FileFormat::Png | FileFormat::WebP | FileFormat::Tiff => &[1, 2, 3, 4],
@@ -101,7 +104,7 @@ impl FileFormat {
         Ok(())
     }
 
-    /// The depth nearest to `depth` that the format can hold.
+    /// Returns `depth` if the format can hold it, else 8 bits: only PNG and TIFF hold 16.
     pub fn nearest(self, depth: Depth) -> Depth {
         match self {
             FileFormat::Png | FileFormat::Tiff => depth,
@@ -109,13 +112,14 @@ impl FileFormat {
         }
     }
 
-    /// True if files of the format are read and written some rows at a time.
+    /// True if files of the format (PNG and TIFF) are read and written some rows at a time, not as a whole.
     pub fn is_by_rows(self) -> bool {
         matches!(self, FileFormat::Png | FileFormat::Tiff)
     }
 
-    /// Encodes the picture that `rows` yields into `file`. Only rounding to the depth and JPEG's compression lose
-    /// anything.
+    /// Encodes the picture that `rows` yields, of which no row has been read yet, into `file`. A sample is rounded to
+    /// `depth`, or to 8 bits where the format holds no more; JPEG alone is lossy beyond that (quality 95). The tags
+    /// `carried` are written to a TIFF; other formats drop them.
     ///
     /// # Errors
     /// Those of `rows`, or when the file cannot be written, or the format cannot hold the picture: see

@@ -7,14 +7,16 @@ use anyhow::{Context, Result, anyhow, ensure};
 /// Environment variable with the bound on a decoded picture, in MiB.
 const VARIABLE: &str = "PIXTAPE_MAX_PICTURE";
 
+/// The bound without that variable, in MiB.
 const DEFAULT_MIB: u64 = 512;
 
-/// Bound on the bytes of a picture, in the depth of its file: width x height x channels x 1 or 2. Decoding takes these
-/// bytes and, for the [`Picture`](super::Picture), two more for each sample; a progressive JPEG takes two to four more
-/// while it is decoded.
+/// Returns the bound on a decoded picture in bytes: the value of the environment variable `PIXTAPE_MAX_PICTURE`, in
+/// MiB, or 512 MiB if it is not set. It bounds width x height x channels x bytes of a sample in the file (1 or 2).
+/// Decoding takes these bytes and, for the [`Picture`](super::Picture), two more for each sample; a progressive JPEG
+/// takes two to four more while it is decoded.
 ///
 /// # Errors
-/// When the variable holds something else than a number of MiB.
+/// When the variable is set to something else than a whole number of MiB above 0.
 pub fn most_bytes() -> Result<u64> {
     let Some(value) = env::var_os(VARIABLE) else { return Ok(DEFAULT_MIB << 20) };
     let mib = value.to_str().and_then(|text| text.trim().parse::<u64>().ok()).filter(|mib| (1..1 << 40).contains(mib));
@@ -24,10 +26,10 @@ pub fn most_bytes() -> Result<u64> {
     Ok(mib << 20)
 }
 
-/// Asserts that a picture of `bytes` is within the bound.
+/// Checks that a picture that takes `bytes` bytes when decoded, in the depth of its file, is within [`most_bytes`].
 ///
 /// # Errors
-/// When the picture is too large.
+/// When the picture is too large, or as [`most_bytes`].
 pub fn check_bytes(bytes: u64) -> Result<()> {
     let most = most_bytes()? >> 20;
     let mib = bytes.div_ceil(1 << 20);
@@ -38,7 +40,7 @@ pub fn check_bytes(bytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// `length` zeros.
+/// Allocates a vector of `length` zeros.
 ///
 /// # Errors
 /// When there is no memory for them.

@@ -10,16 +10,16 @@ use crate::data::decoding::limit::zeroed;
 use crate::data::size::Size;
 use crate::engine::samples::{HALF, normalize};
 
-/// Factor from an 8-bit value to a sample.
+/// Factor from an 8-bit value to a 16-bit sample.
 pub(super) const WIDEN: u16 = 257;
 
-/// Names of the channels, by their number.
+/// Names of the channels of a picture: element `n - 1` is for `n` channels, where the last of 2 or 4 is alpha.
 pub const CHANNELS: [&str; 4] = ["grey", "grey with alpha", "RGB", "RGB with alpha"];
 
-/// Names of the channels if the last one is no alpha.
+/// As [`CHANNELS`], where the last of 2 or 4 channels is no alpha.
 const BANDS: [&str; 4] = ["grey", "grey with a second band", "RGB", "RGB with a fourth band"];
 
-/// Bits of a sample in a file.
+/// Bits of a sample in a picture file: 8 or 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
     Eight,
@@ -27,7 +27,7 @@ pub enum Depth {
 }
 
 impl Depth {
-    /// Bytes of a sample.
+    /// Bytes of a sample in a file: 1 or 2.
     pub fn bytes(self) -> usize {
         match self {
             Depth::Eight => 1,
@@ -35,7 +35,8 @@ impl Depth {
         }
     }
 
-    /// Depth of a decoded file. Values of fewer than 8 bits are decoded to 8.
+    /// Returns the depth of a decoded file: 8 bits if a sample of `image` takes one byte, else 16. Values of fewer than
+    /// 8 bits are decoded to 8.
     pub fn from_image(image: &DynamicImage) -> Depth {
         let color = image.color();
         match color.bytes_per_pixel() / color.channel_count() {
@@ -45,24 +46,26 @@ impl Depth {
     }
 }
 
-/// A picture, `[height, width, channels]`.
+/// A picture in memory: samples `[height, width, channels]` in row-major order, of 16 bits each. 0 is black and 65535
+/// white; an 8-bit value `v` is the sample `257 v`. The last of 2 or 4 channels is alpha or a band.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
     pub size: Size,
     /// 1 is grey, 2 grey with alpha, 3 RGB, 4 RGB with alpha.
     pub channels: usize,
-    /// True if the last of 2 or 4 channels is no alpha but a measurement like the others, such as infrared.
+    /// True if the last of 2 or 4 channels is no alpha but a band: a measurement like the others, such as infrared.
     pub is_last_a_band: bool,
     pub samples: Vec<u16>,
 }
 
 impl Picture {
-    /// The picture of `samples`, `[height, width, channels]`; the last of 2 or 4 channels is alpha.
+    /// Makes a picture of `samples`, `[height, width, channels]`, whose number is not checked. The last of 2 or 4
+    /// channels is alpha.
     pub fn new(size: Size, channels: usize, samples: Vec<u16>) -> Picture {
         Picture { size, channels, is_last_a_band: false, samples }
     }
 
-    /// Names of the channels.
+    /// Returns the names of the channels, such as `RGB with alpha`.
     pub fn describe(&self) -> &'static str {
         (if self.is_last_a_band { BANDS } else { CHANNELS })[self.channels - 1]
     }
@@ -75,16 +78,20 @@ impl Picture {
         self.channels.is_multiple_of(2) && self.is_last_a_band
     }
 
-    /// The picture of 8-bit `values`, `[height, width, channels]`.
+    /// Makes a picture of 8-bit `values`, `[height, width, channels]`: `v` becomes `257 v`. The last of 2 or 4 channels
+    /// is alpha.
+    ///
+    /// # Panics
+    /// If there is not one value for every channel of every pixel.
     pub fn from_bytes(size: Size, channels: usize, values: &[u8]) -> Picture {
         assert_eq!(values.len(), size.pixels() * channels, "a value for every channel of every pixel");
         Picture::new(size, channels, values.iter().map(|&value| u16::from(value) * WIDEN).collect())
     }
 
-    /// The picture of a decoded file, with the channels that it has.
+    /// Makes a picture of a decoded file, with the channels that `image` has.
     ///
     /// # Errors
-    /// When its samples are neither 8 nor 16 bits: 32-bit floats have no defined white.
+    /// When its samples are not integers of 8 or 16 bits (32-bit floats have no defined white), or it has no pixels.
     pub fn from_image(image: DynamicImage) -> Result<Picture> {
         fn shape<P: Pixel>(image: &ImageBuffer<P, Vec<P::Subpixel>>) -> (Size, usize) {
             let (width, height) = image.dimensions();
@@ -113,8 +120,12 @@ impl Picture {
         Ok(picture)
     }
 
-    /// The same picture with other channels. Grey is the weighted sum of ITU-R BT.601, as in PIL's mode L. Alpha that
-    /// was missing is opaque, and alpha or a band that is not wanted is dropped.
+    /// Converts the picture to 1 (grey), 2 (grey with alpha), 3 (RGB) or 4 channels (RGB with alpha). Grey is the
+    /// weighted sum of ITU-R BT.601, as in PIL's mode L. Missing alpha is opaque. Alpha or a band (see
+    /// `is_last_a_band`) is dropped if `channels` is odd, and otherwise stays the last channel.
+    ///
+    /// # Panics
+    /// If `channels` is not from 1 to 4.
     pub fn with_channels(self, channels: usize) -> Picture {
         if self.channels == channels {
             return self;
@@ -140,26 +151,35 @@ impl Picture {
         Picture { channels, is_last_a_band, samples, ..self }
     }
 
-    /// The part of `size` at (`left`, `top`), which lies inside of the picture.
+    /// Copies the part of `size` pixels whose upper left corner is at (`left`, `top`).
+    ///
+    /// # Panics
+    /// If the part reaches beyond the right edge. Nor may it reach beyond the lower edge, which is not checked.
     pub fn crop(&self, left: usize, top: usize, size: Size) -> Picture {
         let samples = self.rows(left, top, size).flatten().copied().collect();
         Picture { size, samples, ..*self }
     }
 
-    /// The rows of the part of `size` at (`left`, `top`).
+    /// The rows of the part of `size` pixels whose upper left corner is at (`left`, `top`), from the top.
     pub(crate) fn rows(&self, left: usize, top: usize, size: Size) -> impl Iterator<Item = &[u16]> {
         let (channels, width) = (self.channels, self.size.width);
         let rows = self.samples.chunks_exact(width * channels).skip(top).take(size.height);
         rows.map(move |row| &row[left * channels..(left + size.width) * channels])
     }
 
-    /// Removes the first `count` rows.
+    /// Removes the topmost `count` rows.
+    ///
+    /// # Panics
+    /// If the picture has fewer rows.
     pub fn drop_rows(&mut self, count: usize) {
         self.samples.drain(..count * self.size.width * self.channels);
         self.size.height -= count;
     }
 
-    /// Appends the rows of `below`, which has the same width and channels.
+    /// Adds the rows of `below` at the bottom.
+    ///
+    /// # Panics
+    /// If `below` has another width or number of channels.
     pub fn append(&mut self, below: Picture) {
         assert_eq!((below.size.width, below.channels), (self.size.width, self.channels), "rows of one kind");
         self.size.height += below.size.height;
@@ -200,7 +220,7 @@ impl Picture {
         Ok(Picture { size, samples, ..self })
     }
 
-    /// The left and the right half.
+    /// Returns copies of the left and the right half, in this order.
     ///
     /// # Errors
     /// When the width is odd.
@@ -209,21 +229,26 @@ impl Picture {
         Ok([0, half.width].map(|left| self.crop(left, 0, half)))
     }
 
-    /// The picture as floats in [-1, 1], `[height, width, channels]`.
+    /// Converts the samples to floats in [-1, 1], `[height, width, channels]`: 0 becomes -1, and 65535 becomes 1.
     pub fn values(&self) -> Vec<f32> {
         let mut values = vec![0.0; self.samples.len()];
         normalize(&self.samples, &mut values);
         values
     }
 
-    /// The picture of `values`, `[height, width, channels]`, from -1 to 1; values outside are clamped.
+    /// Makes a picture of floats in [-1, 1], `[height, width, channels]`: -1 becomes 0, and 1 becomes 65535. Values
+    /// outside are clamped, and NaN becomes 0. The last of 2 or 4 channels is alpha.
+    ///
+    /// # Panics
+    /// If there is not one value for every channel of every pixel.
     pub fn from_f32(size: Size, channels: usize, values: &[f32]) -> Picture {
         assert_eq!(values.len(), size.pixels() * channels, "a value for every channel of every pixel");
         // The cast saturates: it clamps to the range of a sample by itself.
         Picture::new(size, channels, values.iter().map(|&x| ((x + 1.0) * HALF).round() as u16).collect())
     }
 
-    /// The picture with 8 bits a sample, rounded to the nearest value, for writing.
+    /// Converts the picture to an image of 8 bits a sample, rounded to the nearest value, with the same number of
+    /// channels. The last of 2 or 4 becomes alpha, even if it is a band (see `is_last_a_band`).
     pub fn to_image8(&self) -> DynamicImage {
         let (width, height) = (self.size.width as u32, self.size.height as u32);
         let bytes = self.samples.iter().map(|&sample| narrow(sample)).collect();
@@ -236,7 +261,8 @@ impl Picture {
         image.expect("a sample for every channel of every pixel")
     }
 
-    /// The picture with 16 bits a sample, for writing.
+    /// Converts the picture to an image of 16 bits a sample, with the same number of channels. The last of 2 or 4
+    /// becomes alpha, even if it is a band (see `is_last_a_band`).
     pub fn to_image16(&self) -> DynamicImage {
         let (width, height) = (self.size.width as u32, self.size.height as u32);
         let words = self.samples.clone();
@@ -249,13 +275,15 @@ impl Picture {
         image.expect("a sample for every channel of every pixel")
     }
 
-    /// The picture without its band, which formats of the web cannot mark as one.
+    /// Drops the last channel if it is a band (see `is_last_a_band`): of the formats, only TIFF can mark it as no
+    /// alpha.
     pub fn without_band(self) -> Picture {
         let colors = if self.has_band() { self.channels - 1 } else { self.channels };
         self.with_channels(colors)
     }
 
-    /// The picture for display: grey stays grey, transparent pixels lie on white, and a band is left out.
+    /// Converts the picture to 8-bit RGB for display. Grey is copied to the three channels, a picture with alpha is
+    /// composited on white, and a band (see `is_last_a_band`) is dropped.
     pub fn to_rgb8(&self) -> RgbImage {
         let over_white = |sample: u16, alpha: u16| {
             let [sample, alpha, white] = [sample, alpha, u16::MAX].map(u32::from);
@@ -269,7 +297,7 @@ impl Picture {
     }
 }
 
-/// True if the orientation exchanges width and height.
+/// True if turning a picture with this orientation upright exchanges width and height.
 pub(super) fn is_transposed(orientation: Orientation) -> bool {
     use Orientation::{FlipHorizontal, FlipVertical, NoTransforms, Rotate180};
     !matches!(orientation, NoTransforms | Rotate180 | FlipHorizontal | FlipVertical)
@@ -282,7 +310,7 @@ impl From<&RgbImage> for Picture {
     }
 }
 
-/// PIL's weights, 0.299, 0.587 and 0.114, in parts of 65536, which is their sum.
+/// Grey of an RGB pixel by PIL's weights, 0.299, 0.587 and 0.114, in parts of 65536.
 fn grey(rgb: [u16; 3]) -> u16 {
     let [r, g, b] = rgb.map(u64::from);
     ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16) as u16

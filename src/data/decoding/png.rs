@@ -17,26 +17,29 @@ use crate::data::size::Size;
 /// gigabyte.
 const BESIDE: usize = 64 << 20;
 
-/// Bytes and rows that the decoder unpacks ahead, for rows of the most channels and bits.
+/// Bytes, and rows of the decoded picture, that the decoder unpacks ahead at most.
 const AHEAD: (u64, u64) = (512 << 10, 5);
 
 /// Bytes of a chunk of a PNG that is written.
 const CHUNK: usize = 64 << 10;
 
-/// Rows of a PNG that is not interlaced.
+/// Decoder of a PNG that is not interlaced, row by row.
 pub struct PngRows<R: BufRead + Seek> {
     reader: Reader<R>,
     shape: Shape,
     depth: Depth,
+    /// Rows that have not been read yet.
     left: usize,
     /// One row as it is decoded, big-endian.
     row: Vec<u8>,
 }
 
-/// The picture of a PNG, its depth and its orientation.
+/// Opens a PNG. Returns its rows, which are not turned upright, its bit depth, and the orientation in its EXIF data. An
+/// interlaced PNG is decoded as a whole at this point.
 ///
 /// # Errors
-/// When the file is damaged, cut short, an animation, or of a kind that is not read, or its rows are too large.
+/// When the file is damaged, cut short, an animation, or of a kind that is not read, or a row (of an interlaced PNG,
+/// the picture) is too large.
 pub fn open<'a>(file: impl BufRead + Seek + 'a) -> Result<(Box<dyn Rows + 'a>, Depth, Orientation)> {
     let mut reader = reader(file)?;
     let (shape, depth) = kind(&reader);
@@ -53,10 +56,10 @@ pub fn open<'a>(file: impl BufRead + Seek + 'a) -> Result<(Box<dyn Rows + 'a>, D
     Ok((Box::new(PngRows { reader, shape, depth, left: shape.size.height, row }), depth, orientation))
 }
 
-/// The beginning of a PNG.
+/// Reads the header of a PNG.
 ///
 /// # Errors
-/// When it is damaged, of a kind that is not read, or too large.
+/// When it is damaged, of a kind that is not read, or the decoded picture would be too large.
 pub fn header(file: impl BufRead + Seek) -> Result<Header> {
     let reader = reader(file)?;
     let (shape, depth) = kind(&reader);
@@ -65,7 +68,8 @@ pub fn header(file: impl BufRead + Seek) -> Result<Header> {
     Ok(Header { size: shape.size, orientation: orientation(&reader), pages: 1, samples })
 }
 
-/// Bytes of memory while rows are read; `None` if the picture has to be decoded as a whole first.
+/// Estimates the bytes of memory that reading the rows takes, without the rows that the reader receives. Returns `None`
+/// if the picture has to be decoded as a whole first, because it is interlaced or not stored upright.
 ///
 /// # Errors
 /// As [`open`].
@@ -158,7 +162,7 @@ impl<R: BufRead + Seek> Rows for PngRows<R> {
     }
 }
 
-/// Writes the picture of `rows` as a PNG.
+/// Encodes the picture that `rows` yields, of which no row has been read yet, as a PNG with samples of `depth`.
 ///
 /// # Errors
 /// Those of `rows`, or when the file cannot be written.

@@ -16,7 +16,7 @@ use crate::data::size::Size;
 /// of half a megabyte can unpack to half a gigabyte.
 const BESIDE: u64 = 64 << 20;
 
-/// The picture in the `bytes` of a file.
+/// Decodes the `bytes` of a JPEG, WebP or BMP file, according to `format`, and turns the picture upright.
 ///
 /// # Errors
 /// When the file is damaged, cut short, too large, an animation, or of a kind that is not read.
@@ -55,10 +55,10 @@ pub fn decode(bytes: &[u8], format: FileFormat) -> Result<Decoded> {
     })
 }
 
-/// The header of a picture file.
+/// Reads the header of a JPEG, WebP or BMP file, according to `format`.
 ///
 /// # Errors
-/// When it is damaged or of a kind that is not read.
+/// When it is damaged or of a kind that is not read, or the decoded picture would be too large.
 pub fn header(file: impl BufRead + Seek, format: FileFormat) -> Result<Header> {
     let mut decoder = decoder(file, format)?;
     let (width, height) = decoder.dimensions();

@@ -14,30 +14,32 @@ pub struct Shape {
     pub size: Size,
     /// Number of channels, as in a [`Picture`].
     pub channels: usize,
+    /// True if the last of 2 or 4 channels is no alpha but a band, as in a [`Picture`].
     pub is_last_a_band: bool,
 }
 
 impl Shape {
-    /// The shape of a picture in memory.
+    /// Returns the shape of `picture`.
     pub fn from_picture(picture: &Picture) -> Shape {
         Shape { size: picture.size, channels: picture.channels, is_last_a_band: picture.is_last_a_band }
     }
 
-    /// Bytes of `rows` rows, in a file's `depth`.
+    /// Returns the bytes that `rows` rows take uncompressed in a file of `depth`.
     pub fn bytes(&self, rows: usize, depth: Depth) -> u64 {
         let row = (self.size.width * self.channels * depth.bytes()) as u64;
         row.saturating_mul(rows as u64)
     }
 
-    /// Asserts that `rows` rows may be in memory at once.
+    /// Checks that `rows` rows together may be held in memory.
     ///
     /// # Errors
-    /// When they are more bytes than a decoded picture may have.
+    /// When they take more bytes at `depth` than a decoded picture may have: see `limit::most_bytes`.
     pub fn check(&self, rows: usize, depth: Depth) -> Result<()> {
         check_bytes(self.bytes(rows, depth))
     }
 
-    /// A picture of some rows, with the samples `samples`.
+    /// Makes a picture of some rows of this shape. `samples` are `[rows, width, channels]`; their number tells how many
+    /// rows there are.
     pub fn rows(&self, samples: Vec<u16>) -> Picture {
         let Shape { size: Size { width, .. }, channels, is_last_a_band } = *self;
         let size = Size { width, height: samples.len() / (width * channels) };
@@ -45,18 +47,20 @@ impl Shape {
     }
 }
 
-/// A picture that is read by rows, each of them once.
+/// A picture that is read once from the top row to the bottom row, some rows at a time.
 pub trait Rows {
+    /// The shape of the whole picture, however much of it has been read.
     fn shape(&self) -> Shape;
 
-    /// The next `count` rows. At least as many must be left.
+    /// Returns the next `count` rows as a picture of that height. `count` must not be above the number of rows that are
+    /// left, which need not be checked.
     ///
     /// # Errors
     /// When they are damaged, cut short, or of a kind that is not read, or memory runs out.
     fn next(&mut self, count: usize) -> Result<Picture>;
 }
 
-/// Rows of a picture in memory.
+/// [`Rows`] of a picture that is in memory already.
 pub struct Held {
     picture: Picture,
     given: usize,
@@ -83,7 +87,7 @@ impl Rows for Held {
     }
 }
 
-/// Rows of the left or the right half of a picture.
+/// [`Rows`] of the left or the right half of another picture, whose rows it reads in the same order, from the top.
 pub struct Half<R> {
     whole: R,
     left: usize,
@@ -91,10 +95,11 @@ pub struct Half<R> {
 }
 
 impl<R: Rows> Half<R> {
-    /// Rows of the right half of `whole`, or of its left half.
+    /// Begins to read the right half of `whole` if `is_right` is true, else the left half. No row of `whole` may have
+    /// been read yet.
     ///
     /// # Errors
-    /// When the width is odd.
+    /// When the width of `whole` is odd.
     pub fn new(whole: R, is_right: bool) -> Result<Half<R>> {
         let shape = whole.shape();
         let size = shape.size.half()?;
@@ -122,7 +127,7 @@ impl<R: Rows + ?Sized> Rows for Box<R> {
     }
 }
 
-/// A buffer between a source of pieces of any length and a reader of rows.
+/// A buffer between a decoder, which yields samples in pieces of any length, and a reader of rows.
 #[derive(Default)]
 pub struct Pieces {
     piece: Vec<u16>,
@@ -130,10 +135,11 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// The next `count` rows of a picture; `next` gives the next piece.
+    /// Returns the next `count` rows of a picture of `shape`. Whenever the buffer is empty, `next` is called for the
+    /// samples that follow in row-major order, as many as it likes but at least one.
     ///
     /// # Errors
-    /// Those of `next`, when it gives an empty one, or when there is no memory.
+    /// Those of `next`, when it returns no samples, or when there is no memory.
     pub fn rows(&mut self, shape: &Shape, count: usize, mut next: impl FnMut() -> Result<Vec<u16>>) -> Result<Picture> {
         let mut next = || {
             let piece = next()?;

@@ -9,18 +9,23 @@ use crate::data::size::Size;
 use crate::engine::philox::Stream;
 use crate::engine::samples::Samples;
 
-/// The crop of a pair that the network sees, the same for both sides, in pixels of the resized pictures.
+/// The crop of a pair that the network sees, the same for input and target. `left` and `top` are the upper left corner,
+/// in pixels of the resized pictures; the size of the crop is known to the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     pub left: usize,
     pub top: usize,
-    /// True if the part is mirrored left to right.
+    /// True if the crop is mirrored left to right.
     pub flip: bool,
 }
 
 impl Window {
-    /// A window of `size` out of a pair of size `have`, which is at least as large. Its offset is random with
-    /// [`Augment::Jitter`], else it is in the middle; it is mirrored half of the time unless with [`Augment::None`].
+    /// Draws a window of `size` pixels in pictures of `have` pixels. Its corner is uniformly random with
+    /// [`Augment::Jitter`], else the window is in the middle; it is mirrored with probability 1/2, but never with
+    /// [`Augment::None`].
+    ///
+    /// # Panics
+    /// If `size` is wider or higher than `have`.
     pub fn draw(have: Size, size: Size, augment: Augment, stream: &mut Stream) -> Window {
         let mut window = Window::middle(have, size);
         if augment == Augment::Jitter {
@@ -32,32 +37,37 @@ impl Window {
         window
     }
 
-    /// The window in the middle, not mirrored.
+    /// Returns the window of `size` pixels in the middle of pictures of `have` pixels, not mirrored. Where the margins
+    /// on two sides cannot be equal, the left or the upper one is a pixel smaller.
+    ///
+    /// # Panics
+    /// If `size` is wider or higher than `have`.
     pub fn middle(have: Size, size: Size) -> Window {
         assert!(have.width >= size.width && have.height >= size.height, "a window of {size} in a picture of {have}");
         Window { left: (have.width - size.width) / 2, top: (have.height - size.height) / 2, flip: false }
     }
 }
 
-/// The cropped pairs of a batch. Mirroring is left to the copy into the network.
+/// The cropped pictures of the pairs of a batch, not yet mirrored: that is done where they are copied to the device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pictures {
     pub inputs: Stack,
     pub targets: Stack,
-    /// Flags of the pairs: true if a pair is mirrored left to right.
+    /// For each pair, true if it is to be mirrored left to right.
     pub flips: Vec<bool>,
 }
 
-/// The pictures of one side of a batch, of equal size and channels, one after the other.
+/// The pictures of one side (inputs or targets) of a batch, of equal size and channels: samples `[n, height, width,
+/// channels]` in row-major order, of 16 bits each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stack {
-    /// `[n, height, width, channels]`; all zero without pictures.
+    /// `[n, height, width, channels]`; all zero if there are no pictures.
     pub shape: [usize; 4],
     pub samples: Vec<u16>,
 }
 
 impl Pictures {
-    /// Removes all pictures and keeps their memory.
+    /// Removes all pictures and keeps their memory for the next ones.
     pub fn clear(&mut self) {
         let Pictures { inputs, targets, flips } = self;
         for stack in [inputs, targets] {
@@ -67,7 +77,11 @@ impl Pictures {
         flips.clear();
     }
 
-    /// Adds the `window` of `size` of both pictures of a pair.
+    /// Adds a pair: the part of `size` pixels of both of its pictures, at the corner of `window`.
+    ///
+    /// # Panics
+    /// If the two pictures differ in size, if one side of the pair differs from those in the batch in size or channels,
+    /// or if the part reaches beyond the right edge. Nor may it reach beyond the lower edge, which is not checked.
     pub fn push(&mut self, pair: &Pair, window: Window, size: Size) {
         assert_eq!(pair.input.size, pair.target.size, "a pair is two pictures of one size");
         self.inputs.push(&pair.input, window, size);
@@ -75,12 +89,12 @@ impl Pictures {
         self.flips.push(window.flip);
     }
 
-    /// All inputs, for a tensor of the shape of `inputs`.
+    /// Returns all inputs with their flags for mirroring, to be copied into a tensor of the shape of `inputs`.
     pub fn inputs(&self) -> Samples<'_> {
         self.inputs.samples(&self.flips)
     }
 
-    /// All targets, for a tensor of the shape of `targets`.
+    /// Returns all targets with their flags for mirroring, to be copied into a tensor of the shape of `targets`.
     pub fn targets(&self) -> Samples<'_> {
         self.targets.samples(&self.flips)
     }

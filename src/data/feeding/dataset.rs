@@ -10,23 +10,28 @@ use crate::data::feeding::{Folder, PairOptions, Report, halves};
 use crate::data::finding::layout::{Found, PARTS, Source, find};
 use crate::engine::philox::{Purpose, Stream};
 
-/// The splits of one data set.
+/// A data set opened for training: the training pairs, the held-out pairs, and a report on the files of both.
 pub struct Dataset {
     pub train: Folder,
-    /// Pairs that are never trained on, to measure progress with. Each has the image size.
+    /// Pairs that are never trained on, to measure progress with, resized and cropped to the image size. `None` if no
+    /// pairs are held out.
     pub held_out: Option<Folder>,
     pub report: Report,
 }
 
 impl Dataset {
-    /// Opens `dir`. Training pairs are those of its part `train`, or of `dir` itself if there are none. Held out are
-    /// those of the part `val`, else `test`, else a fraction of the training pairs. `progress` gets the number of
-    /// decoded pairs and the number of all, from several threads. Decoded pairs are kept as far as they fit in
-    /// `cache_bytes`, the training pairs first.
+    /// Finds the pairs in `dir` and decodes them. Training pairs are those of the split `train`, or if there is none,
+    /// those that lie in `dir` itself. Held out are the pairs of the split `val`, else `test`, else the fraction
+    /// `val_split` of the training pairs.
+    ///
+    /// `progress` is called with the number of decoded pairs and the number of all, from several threads. Decoded pairs
+    /// are kept in memory up to `cache_bytes` bytes, the training pairs first; the others are decoded again when they
+    /// are asked for.
     ///
     /// # Errors
-    /// When there are no pairs to train on, or it is unclear where, or the halves of files have an unlikely shape, or
-    /// naming every file that cannot be used.
+    /// When there are no training pairs, it is unclear which files are pairs, side-by-side files have halves of an
+    /// unlikely shape, or `val_split` is above 0 beside a split `val` or `test` or for a single pair. When some files
+    /// cannot be used: the error names all of them.
     pub fn open(
         dir: &Path,
         options: &PairOptions,
@@ -44,11 +49,12 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Decodes all pairs of `dir`, trained on or not. Returns a report, and a line for everything that keeps
-    /// [`Dataset::open`] or [`Folder::to_evaluate`] from using the folder.
+    /// Decodes all pairs of `dir`, those for evaluation too, with `progress` as in [`Dataset::open`]. Returns a report,
+    /// and a line for each fault of a pair for which [`Dataset::open`] or [`Folder::to_evaluate`] would refuse the
+    /// folder.
     ///
     /// # Errors
-    /// When there are no pairs, or it is unclear where, or the halves of files have an unlikely shape.
+    /// As [`Dataset::open`], but not for single pairs.
     pub fn check(
         dir: &Path,
         options: &PairOptions,
@@ -62,7 +68,7 @@ impl Dataset {
     }
 }
 
-/// The pairs of a data set by their use.
+/// The splits of a data set by their use, each with its name.
 struct Parts {
     train: (&'static str, Vec<Source>),
     held_out: (&'static str, Vec<Source>),
@@ -143,7 +149,7 @@ impl Parts {
     }
 }
 
-/// The folder of a part in words, such as ` in train/`, to follow the number of its pairs.
+/// The folder of a split in words, such as ` in train/`, to follow the number of its pairs.
 fn in_part(part: &str) -> String {
     if part.is_empty() { String::new() } else { format!(" in {part}/") }
 }
@@ -181,22 +187,23 @@ fn refuse(dir: &Path, bad: Vec<String>, total: usize) -> Result<()> {
     words::refuse(bad, summary)
 }
 
-/// The pairs to evaluate a trained network on.
+/// The pairs to evaluate a trained network on, and a report on their files.
 pub struct ToEvaluate {
-    /// The name of these pairs within the data set, for a sentence.
+    /// The split in words, such as `test/` or `all`, to be used in a sentence.
     pub split: String,
     pub pairs: Folder,
     pub report: Report,
 }
 
 impl Folder {
-    /// Opens the pairs of `dir` to evaluate a trained network on: those of the part `test`, else `val`, else `train`,
-    /// else those of `dir` itself; of these only the held-out fraction, if `options` hold out any. All other pairs are
-    /// ignored. Every pair has the image size. Decoded pairs are kept as far as they fit in `cache_bytes`.
+    /// Finds and decodes the pairs of `dir` to evaluate a trained network on: those of the split `test`, else `val`,
+    /// else `train`, else those that lie in `dir` itself. Of the latter two only the held-out pairs are taken if
+    /// `val_split` is above 0. Every pair is resized and cropped to the image size. Decoded pairs are kept in memory up
+    /// to `cache_bytes` bytes.
     ///
     /// # Errors
-    /// When there are none, or it is unclear where, or the halves of files have an unlikely shape, or naming every file
-    /// that cannot be used.
+    /// When there are none, it is unclear which files are pairs, or side-by-side files have halves of an unlikely
+    /// shape. When some files cannot be used: the error names all of them.
     pub fn to_evaluate(dir: &Path, options: &PairOptions, cache_bytes: usize) -> Result<ToEvaluate> {
         let found = find(dir)?;
         let name = ["test", "val", "train", ""].into_iter().find(|part| !found.part(part).is_empty());

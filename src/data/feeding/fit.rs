@@ -9,7 +9,7 @@ use crate::data::decoding::limit::most_bytes;
 use crate::data::feeding::{ResizeFilter, Window};
 use crate::data::size::Size;
 
-/// Treatment of pictures of any size.
+/// The way in which pictures of any size are brought to the image size: by resizing, cropping or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preprocess {
@@ -26,7 +26,7 @@ pub enum Preprocess {
 }
 
 impl Preprocess {
-    /// True if the image is cropped out of a picture that may be larger.
+    /// True if the last operation is a crop to the image size, out of a picture that may be larger.
     pub fn crops(self) -> bool {
         matches!(self, Preprocess::ResizeAndCrop | Preprocess::Crop | Preprocess::ScaleWidthAndCrop)
     }
@@ -36,25 +36,27 @@ impl Preprocess {
     }
 }
 
-/// A [`Preprocess`] with its sizes.
+/// A [`Preprocess`] with the sizes and the filter that it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fit {
     pub preprocess: Preprocess,
-    /// Size before the crop.
+    /// Load size: the size before the crop, for [`Preprocess::ResizeAndCrop`]; its width alone for
+    /// [`Preprocess::ScaleWidthAndCrop`].
     pub load: Size,
-    /// Size of the crop.
+    /// Image size: the size after the crop, which the networks see.
     pub image: Size,
     pub filter: ResizeFilter,
 }
 
 impl Fit {
-    /// A fit that only resizes, to `image`.
+    /// Returns the fit that resizes any picture to `image`, whatever its proportions, with the bicubic filter and
+    /// without a crop.
     pub fn resize(image: Size) -> Fit {
         Fit { preprocess: Preprocess::ResizeAndCrop, load: image, image, filter: ResizeFilter::Bicubic }
     }
 
-    /// The fit for pictures that are cropped in the middle: if proportions do not count, the whole picture is resized
-    /// to the image size.
+    /// Returns the fit for pictures that are cropped in the middle, not at random. With [`Preprocess::ResizeAndCrop`]
+    /// its load size is the image size, so that the whole picture is seen; otherwise it is unchanged.
     pub fn whole(self) -> Fit {
         match self.preprocess {
             Preprocess::ResizeAndCrop => Fit { load: self.image, ..self },
@@ -62,11 +64,11 @@ impl Fit {
         }
     }
 
-    /// The size to which a picture of size `have` is resized before it is cropped: at least the image size, or exactly
-    /// that if nothing is cropped.
+    /// Returns the size to which a picture of `have` pixels is resized before it is cropped: the image size or larger,
+    /// or the image size itself if nothing is cropped.
     ///
     /// # Errors
-    /// When it cannot be resized to that.
+    /// When the [`Preprocess`] cannot bring a picture of `have` pixels to such a size.
     pub fn size(&self, have: Size) -> Result<Size> {
         let Fit { load, image, .. } = *self;
         let scaled = |width: usize| {
@@ -119,17 +121,20 @@ impl Fit {
         }
     }
 
-    /// `picture`, resized and ready to be cropped.
+    /// Resizes `picture` to [`Fit::size`], ready to be cropped.
     ///
     /// # Errors
-    /// As [`Fit::size`], or when the picture would grow beyond the bound of decoded files, as a narrow strip may.
+    /// As [`Fit::size`], or when the picture would grow beyond the bound on a decoded picture, as a narrow strip may.
     pub fn apply(&self, picture: Picture) -> Result<Picture> {
         let size = self.size(picture.size)?;
         check_growth(picture.size, size, picture.channels)?;
         Ok(picture.resize(size, self.filter))
     }
 
-    /// The middle of `picture`, which [`Fit::apply`] has resized.
+    /// Crops the image size from the middle of `picture`, which [`Fit::apply`] has resized.
+    ///
+    /// # Panics
+    /// If `picture` is smaller than the image size.
     pub fn middle(&self, picture: &Picture) -> Picture {
         let Window { left, top, .. } = Window::middle(picture.size, self.image);
         picture.crop(left, top, self.image)

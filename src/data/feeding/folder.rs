@@ -1,4 +1,4 @@
-//! The pairs of one part of a data set, read from their files.
+//! The pairs of one split of a data set, read from their files.
 //!
 //! Every file is decoded once, when the folder is opened: a broken one is found before hours are spent on training, and
 //! all broken ones are named together. Decoded pairs are kept in memory as far as they fit.
@@ -18,18 +18,18 @@ use crate::data::finding::layout::Source;
 use crate::data::pairs::{Direction, Fnv, Pair, Pairs};
 use crate::data::size::Size;
 
-/// Memory for decoded pictures: 1 GiB, which holds 1365 RGB pairs of 256x256. Pairs that do not fit are decoded again
-/// in every epoch.
+/// Bytes of memory for decoded pairs: 1 GiB, which holds 1365 RGB pairs of 256x256. Pairs that do not fit are decoded
+/// again in every epoch.
 pub const CACHE_BYTES: usize = 1 << 30;
 
-/// Options by which the files of a folder become pairs.
+/// Options that decide which pairs the files of a folder become.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairOptions {
     pub direction: Direction,
-    /// Channels of the input and of the target.
+    /// Channels of the input and of the target, in this order.
     pub channels: [usize; 2],
     pub fit: Fit,
-    /// Fraction of the pairs that is held out if no folder holds out any.
+    /// Fraction of the training pairs that is held out if the data set has no split `val` or `test`; 0 holds out none.
     pub val_split: f64,
     /// Seed of the choice of the held-out pairs.
     pub seed: u64,
@@ -37,19 +37,19 @@ pub struct PairOptions {
     pub taken_before: bool,
 }
 
-/// One split: its pairs, in the order of the bytes of their file names.
+/// The pairs of one split of a data set, ordered by the bytes of the names of their files.
 pub struct Folder {
     pub(super) sources: Vec<Source>,
     /// Decoded pairs, one for each source if it fits in memory.
     cached: Vec<Option<Pair>>,
     options: PairOptions,
-    /// True if pairs are cut to the image size.
+    /// True if pairs are cropped to the image size.
     is_cut: bool,
     fingerprint: u64,
 }
 
 impl PairOptions {
-    /// RGB pairs from A to B, resized to `image`.
+    /// Returns options for RGB pairs from A to B, resized to `image` without a crop; none are held out.
     pub fn rgb(image: Size) -> PairOptions {
         let fit = Fit::resize(image);
         PairOptions { direction: Direction::AToB, channels: [3, 3], fit, val_split: 0.0, seed: 1, taken_before: false }
@@ -57,7 +57,8 @@ impl PairOptions {
 }
 
 impl PairOptions {
-    /// Channels that the networks see of A and of B.
+    /// Returns the channels that the networks see of A and of B, in this order: `channels`, exchanged if B is the
+    /// input.
     pub fn channels_of_sides(&self) -> [usize; 2] {
         let [input, target] = self.channels;
         match self.direction {

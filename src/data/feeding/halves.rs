@@ -16,8 +16,8 @@ use crate::data::size::Size;
 /// square files have 0.5, upright photographs of a telephone 9/16 of that width.
 const NARROWEST: f64 = 0.55;
 
-/// The shape that the pictures of a pair are expected to have: that of the image size, unless it is a wide crop out of
-/// them.
+/// Returns the proportions that the pictures of a pair are expected to have, as a size: those of the image size, or a
+/// square where a wide image is cropped out of them.
 pub fn expected_shape(fit: &Fit) -> Size {
     let image = fit.image;
     match fit.preprocess {
@@ -26,19 +26,21 @@ pub fn expected_shape(fit: &Fit) -> Size {
     }
 }
 
-/// Advice for single pictures that have been taken as two halves.
+/// Advice at the end of a message that files taken as side-by-side pairs may be single pictures.
 pub const OTHER_LAYOUTS: &str = "Pairs of such pictures lie in two folders, A/ and B/, under equal names, or in one as \
                                  x_A and x_B; `pixtape data pair --a FOLDER --b FOLDER --out pairs` joins two folders; \
                                  pictures without a partner are for `pixtape translate`";
 
-/// The advice where the files are pairs all the same, for commands that are told the image size.
+/// Further advice for commands that have the option `--image-size`: the way to have such files taken as pairs all the
+/// same.
 pub const ASK_FOR_THE_SHAPE: &str = "; where they are pairs all the same, give an --image-size of the shape of a half";
 
-/// Refuses side-by-side files of `dir` whose halves are much narrower than `shape`. Only the beginning of each file is
-/// read; a file that does not begin with its size is left to decoding. `else_do` ends the advice.
+/// Refuses side-by-side files of `dir` whose halves, at their height, have less than 0.55 of the width that `shape`
+/// has: they are more likely single pictures. Only the header of each file is read; a file whose header is damaged is
+/// passed over, since decoding reports it. `else_do` is added to the advice in the error.
 ///
 /// # Errors
-/// Naming each size of such files, and one of them.
+/// When there are such files. The error has a line for each size that they have, with the name of one of them.
 pub fn check<'a>(dir: &Path, sources: impl IntoIterator<Item = &'a Source>, shape: Size, else_do: &str) -> Result<()> {
     let files: Vec<&PathBuf> = sources
         .into_iter()

@@ -22,27 +22,28 @@ use crate::data::pairs::{Augment, Pairs};
 use crate::data::size::Size;
 use crate::engine::philox::{Purpose, Stream};
 
-/// Options by which pairs become batches.
+/// Options that decide which batches the pairs become.
 #[derive(Clone, Copy, Debug)]
 pub struct LoaderConfig {
-    /// Size of the images in a batch.
+    /// Size of the images in a batch, to which pairs are cropped.
     pub size: Size,
     /// Pairs in a batch.
     pub batch: usize,
     pub augment: Augment,
-    /// True for a new order in every epoch, false for the order of the source.
+    /// True for a new random order in every epoch, false for the order of the data set.
     pub shuffle: bool,
     pub seed: u64,
 }
 
-/// The step that comes next.
+/// A position in the sequence of batches: the number of the epoch and the number of the training step within it, both
+/// from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
     pub epoch: u64,
     pub step_in_epoch: usize,
 }
 
-/// Input of one step.
+/// The pictures of one training step, and the position of that step: epoch and step within it, both from 0.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     pub epoch: u64,
@@ -50,7 +51,8 @@ pub struct Batch {
     pub pictures: Pictures,
 }
 
-/// An endless sequence of batches, epoch after epoch. Dropping it ends its threads.
+/// An endless sequence of batches, epoch after epoch, made ahead of time on threads of its own. Dropping it ends these
+/// threads.
 pub struct Loader {
     workers: Vec<Worker>,
     /// Index of the worker whose batch comes next.
@@ -65,7 +67,7 @@ struct Worker {
     thread: JoinHandle<()>,
 }
 
-/// Batches that the reader is done with, kept for their memory.
+/// Batches that the reader is done with, whose memory is used again.
 type Spent = Arc<Mutex<Vec<Batch>>>;
 
 /// Inputs of the workers: pairs, options, and the start.
@@ -82,16 +84,17 @@ fn workers() -> usize {
     thread::available_parallelism().map_or(1, |cores| cores.get() / 2).clamp(1, 4)
 }
 
-/// Most batches at a time: each worker makes one while one waits, the reader has one, and one is spent.
+/// Returns the largest number of batches in memory at a time: two for each thread that makes them (one in the making,
+/// one that waits), one at the reader, and one whose memory is to be used again.
 pub fn batches_at_once() -> usize {
     2 * workers() + 2
 }
 
 impl Loader {
-    /// Starts making batches, the first of them for `from`.
+    /// Starts the threads that make batches of `pairs`. The first batch is that of position `from`.
     ///
     /// # Errors
-    /// When the batch is empty or the data does not fill one batch.
+    /// When `config.batch` is 0, `pairs` are too few for one batch, or the threads cannot be started.
     pub fn start(pairs: Arc<dyn Pairs>, config: LoaderConfig, from: Position) -> Result<Loader> {
         let (len, batch) = (pairs.len(), config.batch);
         ensure!(batch > 0, "a batch of 0 pairs trains nothing: ask for a batch of at least 1");
@@ -118,20 +121,21 @@ impl Loader {
         Ok(Loader { workers, turn: 0, steps, left_over, spent })
     }
 
-    /// Batches in one epoch.
+    /// Number of full batches in an epoch.
     pub fn steps_per_epoch(&self) -> usize {
         self.steps
     }
 
-    /// Pairs of an epoch that do not fill a last batch and are not seen in it.
+    /// Number of pairs at the end of an epoch that are too few for another batch and are not seen in that epoch.
     pub fn left_over(&self) -> usize {
         self.left_over
     }
 
-    /// The next batch, waiting for it if need be.
+    /// Returns the next batch and waits for it if need be.
     ///
     /// # Errors
-    /// When a pair could not be loaded. There is no batch after an error.
+    /// When a pair of this batch could not be loaded, or making the batch panicked. It then stays missing, so that no
+    /// later batch should be asked for.
     #[expect(clippy::should_implement_trait, reason = "an iterator would have to offer an end")]
     pub fn next(&mut self) -> Result<Batch> {
         let worker = &self.workers[self.turn];
@@ -139,7 +143,7 @@ impl Loader {
         worker.batches.recv().unwrap_or_else(|_| Err(anyhow!("the data loader has stopped at an earlier error")))
     }
 
-    /// Takes back the memory of a batch for a later one.
+    /// Takes a batch that is no longer needed, so that a later one can use its memory.
     pub fn recycle(&self, batch: Batch) {
         self.spent.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
     }

@@ -17,35 +17,38 @@ use crate::data::size::Size;
 /// Number of names, sizes or kinds that are listed; more are counted.
 const NAMED: usize = 6;
 
-/// The pairs and files found in a folder.
+/// A report on a folder of pairs: the layout, the number of pairs by split, properties of their files, and what was
+/// skipped.
 #[derive(Clone, Debug)]
 pub struct Report {
     pub dir: PathBuf,
     pub layout: Layout,
-    /// True if the names of pairs differ in case or Unicode form.
+    /// True if the two files of a pair have names that are equal only apart from case and Unicode form.
     pub is_folded: bool,
     pub direction: Direction,
-    /// Each part of the data: ` in train/` and the like, the number of its pairs, and what they are for.
+    /// Each split that is used: its folder in words (` in train/` and the like, empty for `dir` itself), the number of
+    /// its pairs, and their use in words.
     pub parts: Vec<(String, usize, &'static str)>,
     pub properties: FileProperties,
     /// Files that belong to no pair and folders that are not searched, each with the reason.
     pub skipped: Vec<(PathBuf, String)>,
 }
 
-/// Properties of the files of pairs.
+/// Statistics over the files of all pairs: sizes, kinds, sample values, and side-by-side files without a seam.
 #[derive(Clone, Debug, Default)]
 pub struct FileProperties {
-    /// Width and height of A and B, with the number of such pairs.
+    /// Number of pairs by the width and height of A and of B, in pixels, before they are resized.
     pub sizes: BTreeMap<[(usize, usize); 2], usize>,
-    /// Kinds such as `8-bit RGB PNG`, with the number of files of each.
+    /// Number of files by kind, such as `8-bit RGB PNG`.
     pub kinds: BTreeMap<String, usize>,
-    /// Values of their samples.
+    /// Range of the samples, alpha and bands.
     values: Values,
     pub seams: Seams,
 }
 
 impl Report {
-    /// A line for each of: layout, parts, sizes, kinds of files, their values, and what was skipped; then warnings.
+    /// Returns the report as lines of text: the layout, the number of pairs of each split, the sizes and the kinds of
+    /// their files, the range of the sample values, and the skipped files; then warnings.
     pub fn lines(&self) -> Vec<String> {
         let (input, target) = match self.direction {
             Direction::AToB => ("input", "target"),
@@ -106,7 +109,8 @@ impl Report {
     }
 }
 
-/// The preparation of each pair, as a line behind those of a [`Report`].
+/// Describes in one line how each pair is prepared (resized, cropped, mirrored, its channels), to follow
+/// [`Report::lines`].
 pub fn preparation(options: &PairOptions, augment: Augment) -> String {
     let PairOptions { channels, fit, .. } = options;
     let filter = match fit.filter {
@@ -138,17 +142,18 @@ pub fn preparation(options: &PairOptions, augment: Augment) -> String {
 }
 
 impl FileProperties {
-    /// The properties of no files yet. The networks see these `channels` of A and of B.
+    /// Returns the statistics of no files yet. `channels` are those that the networks see of A and of B; channels of
+    /// files that are dropped, or that files lack, are reported.
     pub fn new(channels: [usize; 2]) -> FileProperties {
         FileProperties { values: Values::new(channels), ..FileProperties::default() }
     }
 
-    /// Adds the values of A and B of a pair.
+    /// Adds the statistics of the samples of A and of B of one pair.
     pub fn values(&mut self, sides: [Side; 2]) {
         self.values.add(sides);
     }
 
-    /// Adds a pair whose sides have these sizes in their files.
+    /// Counts a pair whose sides A and B have these sizes before they are resized.
     pub fn pair(&mut self, sides: [Size; 2]) {
         *self.sizes.entry(sides.map(|size| (size.width, size.height))).or_default() += 1;
     }

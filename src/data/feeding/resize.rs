@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::decoding::Picture;
 use crate::data::size::Size;
 
-/// Filter of a resized picture.
+/// Interpolation filter for resizing. Where a picture is reduced, its kernel is widened against aliasing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResizeFilter {
@@ -20,7 +20,7 @@ pub enum ResizeFilter {
 }
 
 impl Picture {
-    /// The picture resized to `size`, each channel by itself, alpha too.
+    /// Resizes the picture to `size` pixels, each channel by itself: colours are not weighted by alpha.
     pub fn resize(self, size: Size, filter: ResizeFilter) -> Picture {
         if self.size == size {
             return self;

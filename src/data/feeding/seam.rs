@@ -26,7 +26,7 @@ const PLAIN: f64 = 8.0 * 257.0;
 /// changes and a gradient does not.
 const PARTS: usize = 16;
 
-/// Number of side-by-side files, and of those that look like a single picture.
+/// Counts of side-by-side files: of all, and of those without a seam, which look like single pictures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seams {
     files: usize,
@@ -39,8 +39,8 @@ impl Seams {
         self.without += usize::from(is_missing);
     }
 
-    /// A warning if most files have no seam. A few without one prove nothing: halves of a pair may happen to meet
-    /// alike.
+    /// Returns a warning if more than half of the files have no seam, else `None`. A few without one prove nothing:
+    /// halves of a pair may happen to meet alike.
     pub fn warning(&self) -> Option<String> {
         let Seams { files, without } = *self;
         (2 * without > files).then(|| {
@@ -54,7 +54,8 @@ impl Seams {
     }
 }
 
-/// True if the contents of a file of two halves continue across the middle.
+/// True if a side-by-side file, given as a whole, has no seam: no edge between its left and its right half, so that it
+/// looks like a single picture. False where the picture is too narrow, or too plain in the middle, to tell.
 pub fn is_missing(file: &Picture) -> bool {
     let middle = file.size.width / 2;
     let others = DISTANCES.iter().filter(|&&distance| distance < middle);

@@ -7,11 +7,11 @@ use crate::data::decoding::picture::Depth;
 /// A warning is due if a side uses less than one part in this of the range of its bits.
 const NARROW: u16 = 8;
 
-/// Values of one side of a pair, or of several pairs.
+/// Statistics of the samples of one side (A or B), over one picture or several: range, alpha and bands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Side {
     pictures: usize,
-    /// Range of the colours, as samples of 16 bits; `None` before the first picture.
+    /// Least and greatest sample of the colours, of 16 bits; `None` before the first picture.
     range: Option<(u16, u16)>,
     is_deep: bool,
     with_alpha: usize,
@@ -65,7 +65,7 @@ impl Side {
     }
 }
 
-/// Values of both sides, and the channels that the networks see.
+/// Statistics of the samples of A and of B, and the number of channels that the networks see of each.
 #[derive(Clone, Debug, Default)]
 pub struct Values {
     sides: [Side; 2],
@@ -87,7 +87,7 @@ impl Values {
         [("A", a, self.channels[0]), ("B", b, self.channels[1])].into_iter().filter(|(_, side, _)| side.pictures > 0)
     }
 
-    /// Lines on the ranges, and on channels that are dropped.
+    /// Returns lines for a report: the range of the samples of A and of B, then alpha and bands that are dropped.
     pub fn lines(&self) -> Vec<String> {
         let ranges: Vec<String> =
             self.each().filter_map(|(name, side, _)| Some(format!("{name} {}", side.describe()?))).collect();

@@ -14,14 +14,14 @@ use crate::base::words::{MOST_NAMED, count};
 use crate::data::decoding::file::ENDINGS;
 use crate::data::decoding::{FileFormat, LOOKED_FOR};
 
-/// Reason for skipping a folder.
+/// The reason that is given for a folder which is not searched for pictures, though it lies in one that is.
 pub const NOT_LOOKED_INTO: &str = "a folder that is not looked into";
 
 /// Endings of cameras' raw files that begin like a TIFF. A TIFF decoder finds only a thumbnail in them.
 const RAW_ENDINGS: [&str; 14] =
     ["3fr", "arw", "cr2", "dcr", "dng", "erf", "fff", "iiq", "kdc", "mef", "nef", "nrw", "pef", "srw"];
 
-/// Criterion for a picture.
+/// The criterion by which a file is a picture.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     /// One of the [`ENDINGS`]. The pairs of a folder, and with them the fingerprint of a run's data, depend on names
@@ -31,10 +31,10 @@ enum By {
     Contents,
 }
 
-/// A file or folder that is not among the pictures of its folder, and the reason.
+/// A file or folder that is not among the pictures of its folder, and the reason in words.
 pub type LeftOut = (PathBuf, String);
 
-/// The pictures directly in `dir` by their names, as [`pictures`].
+/// Lists the pictures directly in `dir` as [`pictures`] does, without the reasons why other files are left out.
 ///
 /// # Errors
 /// As [`pictures`].
@@ -42,8 +42,9 @@ pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
     pictures(dir, &mut Vec::new())
 }
 
-/// The pictures directly in `dir` by their names, in the order of the bytes of these; none when there is no such
-/// folder. The other files go to `skipped`, each with the reason. Only regular files are opened.
+/// Lists the pictures directly in `dir`, which are the files with one of the [`ENDINGS`], in the order of the bytes of
+/// their names; none if there is no such folder. Adds the other files, but not folders, to `skipped`, each with the
+/// reason. Only regular files are opened.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -52,8 +53,9 @@ pub fn pictures(dir: &Path, skipped: &mut Vec<LeftOut>) -> Result<Vec<PathBuf>> 
     Ok(divide(files, By::Names, skipped))
 }
 
-/// The pictures directly in `dir` by their contents, in the order of the bytes of their names, and all else that lies
-/// there, folders too, each with the reason why it is left out.
+/// Lists the pictures directly in `dir`, in the order of the bytes of their names: files with one of the [`ENDINGS`],
+/// and files under any other name whose contents begin like a picture. Returns also everything else that lies there,
+/// folders included, each with the reason why it is left out.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -74,7 +76,8 @@ fn divide(paths: Vec<PathBuf>, by: By, left_out: &mut Vec<LeftOut>) -> Vec<PathB
     pictures
 }
 
-/// Adds to `skipped` the folders in `looked_into` that were not searched themselves.
+/// Adds to `skipped` the folders that lie directly in one of `looked_into`, but are not in `looked_into` themselves and
+/// contain none of them. Hidden folders are not added.
 ///
 /// # Errors
 /// When a folder cannot be read.
@@ -86,8 +89,8 @@ pub fn skip_folders(looked_into: &[&PathBuf], skipped: &mut Vec<(PathBuf, String
     Ok(())
 }
 
-/// The folders directly in `dir` that are not hidden, in the order of the bytes of their names; none when there is no
-/// such folder.
+/// Lists the folders directly in `dir` that are not hidden, in the order of the bytes of their names; none if there is
+/// no such folder.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -95,7 +98,7 @@ pub fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(entries(dir)?.into_iter().filter(|path| path.is_dir() && !is_hidden(path)).collect())
 }
 
-/// The ending of a file name, in lower case.
+/// Returns the ending of a file name, in lower case and without the dot; empty if it has none.
 pub fn ending(file: &Path) -> String {
     file.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
@@ -164,8 +167,8 @@ fn what_it_is(start: &[u8]) -> String {
     format!("{kind}, which is not read: convert it to PNG")
 }
 
-/// The files and folders that are left out, for a line: how many they are, then each reason with at most `most` names,
-/// as seen from `dir`.
+/// Describes files and folders that are left out, in one line: the number of files and of folders, then each reason
+/// with the first `most` paths, relative to `dir`, and the number of the others.
 pub fn describe_left_out(left_out: &[LeftOut], dir: &Path, most: usize) -> String {
     let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (path, why) in left_out {
@@ -185,7 +188,8 @@ pub fn describe_left_out(left_out: &[LeftOut], dir: &Path, most: usize) -> Strin
     format!("{} ({reasons})", counts.collect::<Vec<_>>().join(", "))
 }
 
-/// The reason why `dir` has no pictures, with what it holds instead.
+/// Returns the error message for a folder `dir` without pictures, whose entries are `left_out`: it says what the folder
+/// holds instead.
 pub fn describe_none(dir: &Path, left_out: &[LeftOut]) -> String {
     let is_folder = |(path, why): &&LeftOut| why == NOT_LOOKED_INTO && path.is_dir();
     let folders: Vec<String> = left_out.iter().filter(is_folder).map(|(path, _)| path.display().to_string()).collect();

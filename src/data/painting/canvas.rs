@@ -10,14 +10,14 @@ use crate::data::size::Size;
 /// Number of samples taken on the way to the sun.
 const SHADOW_STEPS: usize = 8;
 
-/// Red, green and blue from 0 to 1.
+/// Red, green and blue: from 0 to 1 as a colour, also above 1 as a factor for colours.
 pub type Rgb = [f32; 3];
 
 pub fn mix(a: Rgb, b: Rgb, t: f32) -> Rgb {
     [0, 1, 2].map(|c| a[c] + (b[c] - a[c]) * t)
 }
 
-/// The fractional part of `x`: a pattern that repeats at every 1.
+/// Returns the fractional part of `x`, from 0 to below 1 also for a negative `x`, for patterns that repeat at every 1.
 pub fn fract(x: f32) -> f32 {
     x - x.floor()
 }
@@ -26,8 +26,8 @@ pub fn scale(a: Rgb, by: f32) -> Rgb {
     a.map(|x| x * by)
 }
 
-/// A label of the label map, in the colours of the CMP facade database. Roofs, which that database counts as
-/// background, have a colour of their own.
+/// A class of the label map. It is drawn in the colour that the CMP facade database gives it; roofs, which that
+/// database counts as background, have a colour of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label {
     Background,
@@ -65,7 +65,7 @@ impl Label {
     }
 }
 
-/// A rectangle from (left, top) to (right, bottom), in pixels of the finished picture.
+/// A rectangle from (left, top) to (right, bottom), in pixels of the finished picture; y grows downwards.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rect {
     pub left: f32,
@@ -91,13 +91,13 @@ impl Rect {
         (self.left + self.right) / 2.0
     }
 
-    /// The rectangle, larger by `x` to both sides and by `y` above and below.
+    /// Returns the rectangle extended by `x` on the left and right, and by `y` above and below.
     pub fn grown(self, x: f32, y: f32) -> Rect {
         Rect::new(self.left - x, self.top - y, self.right + x, self.bottom + y)
     }
 }
 
-/// One sample of the relief.
+/// One sample of the relief; a pixel of the finished picture is the mean of several.
 #[derive(Clone, Copy)]
 pub struct Texel {
     pub color: Rgb,
@@ -108,7 +108,7 @@ pub struct Texel {
     pub lit: bool,
 }
 
-/// The light of the scene.
+/// The sunlight on a facade: its direction, and its colours in light and shadow.
 #[derive(Clone, Copy, Debug)]
 pub struct Sun {
     /// Side of the sun: -1 left, 1 right.
@@ -139,7 +139,8 @@ impl Canvas {
         Canvas { size, unit, samples, texels: vec![blank; size.pixels() * samples * samples] }
     }
 
-    /// Calls `brush` with the position (in pixels of the finished picture) and the texel of every sample in `area`.
+    /// Calls `brush(x, y, texel)` for every sample whose centre lies in `area`. `x` and `y` are the position of the
+    /// centre, in pixels of the finished picture.
     pub fn draw(&mut self, area: Rect, mut brush: impl FnMut(f32, f32, &mut Texel)) {
         let samples = self.samples as f32;
         let (width, height) = (self.size.width * self.samples, self.size.height * self.samples);
@@ -155,17 +156,19 @@ impl Canvas {
         }
     }
 
-    /// Sets the label of `area`.
+    /// Sets the label of the samples in `area`; their colours and heights stay.
     pub fn mark(&mut self, area: Rect, label: Label) {
         self.draw(area, |_, _, texel| texel.label = label);
     }
 
-    /// Paints `area` at one height in one colour.
+    /// Sets the height (in pixels of the finished picture) and the colour of the samples in `area`, and makes them lit;
+    /// their labels stay.
     pub fn fill(&mut self, area: Rect, height: f32, color: Rgb) {
         self.draw(area, |_, _, texel| (texel.color, texel.height, texel.lit) = (color, height, true));
     }
 
-    /// Lights the relief and averages the samples of every pixel: the label map, and the lit picture.
+    /// Lights the relief and averages the samples of every pixel. Returns the label map and the lit picture, in this
+    /// order.
     pub fn finish(&self, sun: Sun) -> [RgbImage; 2] {
         let columns = self.size.width * self.samples;
         let relief = Relief::new(self, sun);

@@ -13,13 +13,13 @@ impl Grain {
         Grain { values: (0..SIDE * SIDE).map(|_| stream.range(-1.0, 1.0)).collect() }
     }
 
-    /// Noise from -1 to 1, independent at each whole number.
+    /// Noise from -1 to 1, independent at each (`x`, `y`). It repeats every 64 in both directions.
     pub fn at(&self, x: i32, y: i32) -> f32 {
         let wrap = |i: i32| i.rem_euclid(SIDE as i32) as usize;
         self.values[wrap(y) * SIDE + wrap(x)]
     }
 
-    /// Noise from -1 to 1 that changes smoothly over a distance of 1.
+    /// The noise of [`Grain::at`], interpolated smoothly between whole numbers.
     pub fn smooth(&self, x: f32, y: f32) -> f32 {
         let (i, j) = (x.floor(), y.floor());
         let [s, t] = [x - i, y - j].map(|t| t * t * (3.0 - 2.0 * t));

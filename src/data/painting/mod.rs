@@ -19,15 +19,15 @@ use crate::data::pairs::{Fnv, Pair, Pairs};
 use crate::data::size::Size;
 use crate::engine::philox::{Purpose, Stream};
 
-/// Split of the facades: those to train on are new in every epoch, those held out are always the same and never trained
-/// on.
+/// Split of the built-in facades: those to train on are new in every epoch, those held out are always the same and
+/// never trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     Train,
     HeldOut,
 }
 
-/// The built-in data set: labels in, facades out.
+/// The built-in data set: label maps as inputs, pictures of facades as targets.
 pub struct Facades {
     seed: u64,
     size: Size,
@@ -37,10 +37,10 @@ pub struct Facades {
 }
 
 impl Facades {
-    /// Shortest side at which windows can still be told apart.
+    /// Shortest side, in pixels, at which windows can still be told apart.
     pub const SHORTEST: usize = 32;
 
-    /// Facades of `size`, `epoch_len` in an epoch.
+    /// Makes a data set of RGB facades of `size` pixels, with `epoch_len` pairs in an epoch.
     ///
     /// # Errors
     /// When a side is shorter than [`Facades::SHORTEST`].
@@ -53,7 +53,8 @@ impl Facades {
         Ok(Facades { seed, size, channels: [3, 3], epoch_len, split })
     }
 
-    /// The same facades with other numbers of channels in input and target.
+    /// Returns the same data set with `channels` channels in the input and in the target, converted as by
+    /// [`Picture::with_channels`].
     pub fn with_channels(self, channels: [usize; 2]) -> Facades {
         Facades { channels, ..self }
     }

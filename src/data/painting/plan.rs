@@ -42,24 +42,27 @@ pub struct Plan {
     pub roof: Rgb,
     /// Left and right edge of the building, in pixels.
     pub sides: [f32; 2],
-    /// Top of the roof, top of the wall, and the pavement, in pixels.
+    /// Top of the roof, in pixels from the top of the picture.
     pub ridge: f32,
+    /// Top of the wall, in pixels from the top of the picture.
     pub eaves: f32,
+    /// Top of the pavement, in pixels from the top of the picture.
     pub ground: f32,
-    /// The top edges of the storeys, upper first, and the pavement.
+    /// Top edges of the storeys, from the highest to the lowest, and `ground`, in pixels.
     pub floors: Vec<f32>,
-    /// Middle of every column of windows.
+    /// Middle of every column of windows, in pixels from the left.
     pub columns: Vec<f32>,
     pub column_width: f32,
-    /// Width of a window, and its height as a fraction of its storey.
+    /// Width of a window in pixels, and its height as a fraction of its storey.
     pub window: [f32; 2],
     pub bars: Bars,
     /// Column of the front door.
     pub door: usize,
     /// True if the rest of the ground floor is a shop.
     pub shop: bool,
-    /// Two flags for every storey: true if it has balconies, and true if its windows are arched.
+    /// For every storey, true if it has balconies.
     pub balconies: Vec<bool>,
+    /// For every storey, true if its windows are arched.
     pub arches: Vec<bool>,
     /// Cover of the sky by clouds: 0 is almost none, 1 almost all.
     pub clouds: f32,

@@ -15,18 +15,19 @@ use crate::engine::program::Program;
 /// Approximate bytes of the packing buffers of matrix products, which depend on the caches of the machine.
 const PACKED: u64 = 8 << 20;
 
-/// The value of `--device`: `auto`, `cpu`, `cuda` or `cuda:N`.
+/// The device that a user asks for by `--device`: parsed from and written as `auto`, `cpu`, `cuda` (the GPU with number
+/// 0) or `cuda:N`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceChoice {
-    /// The first GPU that can be used, else the CPU.
+    /// The first GPU that can be used and is not simulated, else the CPU.
     Auto,
     Cpu,
     /// A GPU by its number.
     Cuda(usize),
 }
 
-/// A device of this machine: what a [`DeviceChoice`] comes to.
+/// A device of this machine, as [`DeviceChoice::choose`] finds it: the CPU, or a GPU by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceId {
     Cpu,
@@ -35,8 +36,9 @@ pub enum DeviceId {
 }
 
 impl DeviceId {
-    /// Bytes of this machine's memory that `program` takes on this device, with the buffers of its kernels. On a GPU
-    /// none: there [`Device::new`](super::Device::new) fails if the GPU's memory does not suffice.
+    /// Returns the number of bytes of host memory that `program` takes when it is executed on this device: buffers,
+    /// scratch memory and the packing buffers of matrix products. It is 0 for a GPU, whose own memory
+    /// [`Device::new`](super::Device::new) checks.
     pub fn program_bytes(self, program: Program, options: DeviceOptions) -> u64 {
         match self {
             DeviceId::Cpu => Cpu::<f32>::bytes_of(&program.rewritten(options.passes(self))) as u64 + PACKED,
@@ -45,16 +47,19 @@ impl DeviceId {
     }
 }
 
-/// The device that a [`DeviceChoice`] has come to, and the reason.
+/// The device that [`DeviceChoice::choose`] has found, with its name if it is a GPU, or the reason why `auto` has come
+/// to the CPU.
 #[derive(Clone, Debug)]
 pub struct Chosen {
     pub device: DeviceId,
-    /// The name of a GPU. For the CPU, if `auto` has chosen it, the reason why no GPU is used.
+    /// For a GPU, its name. For the CPU, the reason why no GPU is used if the choice was `auto`; `None` if the choice
+    /// was `cpu`.
     pub note: Option<String>,
 }
 
 impl Chosen {
-    /// The device in words, for the first line of a run; `threads` is the number of CPU threads.
+    /// Returns the device in words, for the first line of a run: `the CPU with 8 threads`, followed by the note in
+    /// parentheses if there is one, or `cuda:0, NVIDIA H200`. `threads` is the number of CPU threads.
     pub fn describe(&self, threads: usize) -> String {
         let threads = count(threads, "thread");
         match (self.device, &self.note) {
@@ -66,10 +71,12 @@ impl Chosen {
 }
 
 impl DeviceChoice {
-    /// Chooses among the devices that this machine has.
+    /// Finds the chosen device on this machine: `auto` takes the first GPU that can be used and is not simulated, else
+    /// the CPU. To see if a GPU can be used, it creates a context on it and loads the kernels.
     ///
     /// # Errors
-    /// When the requested GPU does not exist or cannot be used, with the reason and the cure.
+    /// When the choice is a GPU that does not exist or cannot be used, with the reason and the cure. Never for `auto`
+    /// and `cpu`.
     pub fn choose(self) -> Result<Chosen> {
         let on_gpu = |info: &Info| Chosen { device: DeviceId::Cuda(info.ordinal), note: Some(info.name.clone()) };
         match self {
@@ -86,7 +93,10 @@ impl DeviceChoice {
     }
 }
 
-/// The first GPU that is `ready` and not simulated.
+/// Returns the first GPU of `found` that is not simulated and for which `ready` succeeds.
+///
+/// # Errors
+/// When there is none, with the reason for each GPU.
 fn first_ready(found: &[Info], ready: impl Fn(usize) -> Result<Info>) -> Result<Info> {
     let mut reasons = Vec::new();
     for info in found {

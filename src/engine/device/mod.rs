@@ -21,13 +21,16 @@ use crate::engine::tensor::Tensor;
 use cpu::Cpu;
 use cuda::{Cuda, CudaOptions};
 
-/// Options of a device.
+/// The optimisations that a [`Device`] applies: CUDA graphs on a GPU, and rewrite passes over the program. Both are on
+/// by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceOptions {
-    /// True if a GPU replays each execution as one CUDA graph, instead of launching its kernels one by one.
+    /// True if a GPU runs each execution as one CUDA graph, false if it launches the kernels one by one. Without effect
+    /// on the CPU.
     pub graph: bool,
-    /// True if the program is rewritten for the device ([`mod@rewrite`]), which changes no bit of parameters, moments,
-    /// losses and pictures. On the CPU, gradients that only Adam reads can then not be read by the host.
+    /// True if the rewrite passes for the device ([`mod@rewrite`]; so far only the CPU has any) are applied to the
+    /// program, which changes no bit of parameters, moments, losses and pictures. Gradients that only Adam reads can
+    /// then not be read by the host.
     pub rewrite: bool,
 }
 
@@ -38,7 +41,8 @@ impl Default for DeviceOptions {
 }
 
 impl DeviceOptions {
-    /// The passes over a program that is to be executed on `device`.
+    /// Returns the rewrite passes for a program that is to be executed on `device`, in the order of their application:
+    /// those of the CPU if `rewrite` is true, none for a GPU.
     pub fn passes(self, device: DeviceId) -> &'static [Pass] {
         match device {
             DeviceId::Cpu if self.rewrite => rewrite::CPU,
@@ -55,10 +59,12 @@ pub enum Device {
 }
 
 impl Device {
-    /// Plans `program` into memory on `device`.
+    /// Applies the rewrite passes of `options` to `program`, plans its memory, and allocates it on `device`. Persistent
+    /// buffers are zero at first; `control` has the control values of the first execution.
     ///
     /// # Errors
-    /// When the memory does not suffice, or the GPU cannot be used.
+    /// When the memory does not suffice, or the GPU does not exist or cannot be used; for a GPU also when a buffer has
+    /// 2^31 elements or more.
     pub fn new(program: Program, control: Control, device: DeviceId, options: DeviceOptions) -> Result<Device> {
         let program = program.rewritten(options.passes(device));
         Ok(match device {
@@ -70,11 +76,11 @@ impl Device {
         })
     }
 
-    /// Runs every step of the main part once. On a GPU it returns before they have finished, and a kernel that fails is
-    /// an error of the next call that reads.
+    /// Runs every step of the program's main part (all but its on-demand steps) once. On a GPU this only enqueues the
+    /// steps; the error of a kernel that fails is returned by a later call, at the latest by the next that waits.
     ///
     /// # Errors
-    /// When the GPU has failed; never on the CPU.
+    /// When an earlier kernel has failed on the GPU, or the driver refuses the call; never on the CPU.
     pub fn execute(&mut self) -> Result<()> {
         match self {
             Device::Cpu(cpu) => {
@@ -85,10 +91,11 @@ impl Device {
         }
     }
 
-    /// Runs the steps that were recorded to run on demand.
+    /// Runs the program's on-demand steps, those after the first [`main_steps`](Program::main_steps), once. As
+    /// [`Device::execute`], it only enqueues them on a GPU.
     ///
     /// # Errors
-    /// As [`Device::execute`].
+    /// When an earlier kernel has failed on the GPU, or the driver refuses the call; never on the CPU.
     pub fn execute_on_demand(&mut self) -> Result<()> {
         match self {
             Device::Cpu(cpu) => {
@@ -99,11 +106,12 @@ impl Device {
         }
     }
 
-    /// Runs every step of the main part once, and returns the time of each. A GPU launches the steps one by one for
-    /// this. For measurements.
+    /// Runs every step of the program's main part (all but its on-demand steps) once, waits until all have finished,
+    /// and returns the duration of each step, in recorded order. A GPU launches the steps one by one for this, without
+    /// a CUDA graph. For measurements.
     ///
     /// # Errors
-    /// As [`Device::execute`].
+    /// When a kernel has failed on the GPU, or the driver refuses the call; never on the CPU.
     pub fn execute_timed(&mut self) -> Result<Vec<Duration>> {
         match self {
             Device::Cpu(cpu) => {
@@ -119,10 +127,11 @@ impl Device {
         }
     }
 
-    /// Waits until everything that was started before has finished.
+    /// Waits until the GPU has finished everything that earlier calls have enqueued. Returns at once on the CPU, whose
+    /// calls enqueue nothing.
     ///
     /// # Errors
-    /// As [`Device::execute`].
+    /// When a kernel has failed on the GPU, or the driver refuses the call; never on the CPU.
     pub fn wait(&self) -> Result<()> {
         match self {
             Device::Cpu(_) => Ok(()),
@@ -130,7 +139,8 @@ impl Device {
         }
     }
 
-    /// The executed program, after the passes of the device.
+    /// Returns the program as it is executed: after the rewrite passes, and on a GPU with a further buffer for each
+    /// step that needs scratch memory.
     pub fn program(&self) -> &Program {
         match self {
             Device::Cpu(cpu) => cpu.program(),
@@ -138,7 +148,8 @@ impl Device {
         }
     }
 
-    /// Bytes of all buffers and of scratch memory.
+    /// Returns the number of bytes allocated on the device for all buffers (transient ones may share memory) and for
+    /// scratch memory.
     pub fn memory_bytes(&self) -> usize {
         match self {
             Device::Cpu(cpu) => cpu.memory_bytes(),
@@ -146,10 +157,15 @@ impl Device {
         }
     }
 
-    /// The values of `tensor` in row-major order `[n, h, w, c]`, without gaps.
+    /// Returns the values of `tensor` in row-major order `[n, h, w, c]` without gaps, bf16 converted to f32. On a GPU
+    /// it waits first for everything that has been enqueued. The values of a transient tensor are valid only until a
+    /// later step reuses its memory.
     ///
     /// # Errors
-    /// As [`Device::execute`].
+    /// When a kernel has failed on the GPU, or the driver refuses the call; never on the CPU.
+    ///
+    /// # Panics
+    /// If a rewrite pass has removed the buffer of `tensor`, or the program has no such buffer.
     pub fn read(&self, tensor: Tensor) -> Result<Vec<f32>> {
         match self {
             Device::Cpu(cpu) => Ok(cpu.read(tensor)),
@@ -157,10 +173,15 @@ impl Device {
         }
     }
 
-    /// Sets the values of `tensor`, in row-major order `[n, h, w, c]`, without gaps.
+    /// Sets the elements of `tensor` to `values`, in row-major order `[n, h, w, c]` without gaps. If the tensor is of
+    /// bf16, each value is rounded to the nearest bf16, ties to even.
     ///
     /// # Errors
-    /// As [`Device::execute`].
+    /// When a kernel has failed on the GPU, or the driver refuses the call; never on the CPU.
+    ///
+    /// # Panics
+    /// If `values` has not exactly one value for each element of `tensor`, or the program has no such buffer (any more:
+    /// a rewrite pass may have removed it).
     pub fn write(&mut self, tensor: Tensor, values: &[f32]) -> Result<()> {
         match self {
             Device::Cpu(cpu) => {
@@ -171,10 +192,15 @@ impl Device {
         }
     }
 
-    /// Sets `tensor` to normalised samples. On the CPU it has to be contiguous.
+    /// Sets `tensor`, which is of f32, to `samples`: normalised to [-1, 1], and an image flipped left to right if it is
+    /// marked in `samples.mirrored`. On the CPU, `tensor` has to be contiguous.
     ///
     /// # Errors
-    /// As [`Device::execute`].
+    /// When a kernel has failed on the GPU, or the driver refuses the call; never on the CPU.
+    ///
+    /// # Panics
+    /// If `tensor` is not of f32, or has another number of elements than `samples`; on the CPU also if it is not
+    /// contiguous, on a GPU also if the shapes differ.
     pub fn write_samples(&mut self, tensor: Tensor, samples: Samples<'_>) -> Result<()> {
         match self {
             Device::Cpu(cpu) => {
@@ -185,10 +211,13 @@ impl Device {
         }
     }
 
-    /// True if every value of the buffer of `tensor` is finite.
+    /// True if every element of the whole buffer of `tensor`, also outside of `tensor`, is neither infinite nor NaN.
     ///
     /// # Errors
-    /// As [`Device::execute`].
+    /// When a kernel has failed on the GPU, or the driver refuses the call; never on the CPU.
+    ///
+    /// # Panics
+    /// If the program has no such buffer.
     pub fn is_finite(&mut self, tensor: Tensor) -> Result<bool> {
         match self {
             Device::Cpu(cpu) => Ok(cpu.is_finite(tensor)),
@@ -196,10 +225,11 @@ impl Device {
         }
     }
 
-    /// The control values: seed, step and learning rate.
+    /// Returns the control values (seed, number of executions so far, learning rate). On a GPU it waits first for
+    /// everything that has been enqueued.
     ///
     /// # Errors
-    /// As [`Device::execute`].
+    /// When a kernel has failed on the GPU, or the driver refuses the call; never on the CPU.
     pub fn control(&self) -> Result<Control> {
         match self {
             Device::Cpu(cpu) => Ok(cpu.control()),
@@ -207,10 +237,11 @@ impl Device {
         }
     }
 
-    /// Sets the control values for the next execution.
+    /// Sets the control values (seed, number of executions so far, learning rate), which hold from the next execution
+    /// on.
     ///
     /// # Errors
-    /// As [`Device::execute`].
+    /// When a kernel has failed on the GPU, or the driver refuses the call; never on the CPU.
     pub fn set_control(&mut self, control: Control) -> Result<()> {
         match self {
             Device::Cpu(cpu) => {

@@ -4,8 +4,8 @@
 
 use crate::engine::tensor::Tensor;
 
-/// `x` as a constant of differentiation: the generated picture in the discriminator's loss, or a bias that the norm
-/// after it cancels, whose gradient is zero.
+/// Returns a view of `x`, with the same values, that a backward pass treats as a constant: no gradient passes through
+/// it. The networks use it for a bias that the norm after it cancels, whose gradient is zero.
 pub fn detach(x: Tensor) -> Tensor {
     Tensor { detached: true, ..x }
 }

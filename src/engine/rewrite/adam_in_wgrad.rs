@@ -24,7 +24,8 @@ use crate::engine::ops::conv::{Wgrad, WgradAdam};
 use crate::engine::program::{Lifetime, Program, RecordedStep, Step, Touch};
 use crate::engine::tensor::{BufferId, DType, Tensor};
 
-/// Joins every weight gradient that meets the condition with its update.
+/// Replaces every weight gradient of a convolution that meets the condition of this module, and its part of the Adam
+/// update, by one [`WgradAdam`] step.
 pub fn apply(program: &mut Program) {
     let updates: Vec<usize> = (0..program.main).filter(|&index| as_a::<Adam>(program, index).is_some()).collect();
     // Last first: each update is replaced by several, which moves the steps after it.

@@ -7,14 +7,16 @@ mod adam_in_wgrad;
 
 use super::program::Program;
 
-/// A rewrite of a program, applied wherever its condition holds.
+/// A rewrite pass: a function that replaces steps of a program by others that compute the same bits, wherever its
+/// condition holds.
 pub type Pass = fn(&mut Program);
 
-/// The passes of the CPU device, in their order.
+/// The rewrite passes for programs that run on the CPU, in the order in which they are applied: one, which fuses the
+/// weight gradients of convolutions with their Adam updates.
 pub const CPU: &[Pass] = &[adam_in_wgrad::apply];
 
 impl Program {
-    /// The program after `passes`, in their order.
+    /// Applies the rewrite passes `passes` to the program, one after the other, and returns it.
     #[must_use]
     pub fn rewritten(mut self, passes: &[Pass]) -> Program {
         for pass in passes {

@@ -17,12 +17,13 @@ use crate::engine::program::{Backward, Buffer, Buffers, Lifetime, Program, Recor
 use crate::engine::tensor::{BufferId, DType, Region, Shape, Tensor};
 use fill::Fill;
 
-/// The root of a backward pass: a scalar whose gradient is one, or a tensor whose gradient is given.
+/// A starting point of a backward pass: a loss, or a tensor whose gradient is given.
 pub trait Root {
     /// The tensor that the root's gradient flows into: the argument of a loss.
     fn input(&self) -> Tensor;
 
-    /// The step that computes the root's value and, into `gradient`, its derivative with respect to [`Root::input`].
+    /// The step that writes the derivative of the root with respect to [`Root::input`] to `gradient`, and the value of
+    /// a loss to its tensor.
     fn step(&self, gradient: Destination) -> Arc<dyn Step>;
 }
 
@@ -44,7 +45,8 @@ impl Gradient {
     }
 }
 
-/// A recording of steps over buffers.
+/// A recording of program steps over buffers. [`Tape::backward`] appends the steps that compute gradients;
+/// [`Tape::finish`] makes a [`Program`] of it.
 #[derive(Debug, Default)]
 pub struct Tape {
     buffers: Buffers,
@@ -61,22 +63,25 @@ impl Tape {
         Tape::default()
     }
 
-    /// A new tensor of f32 whose values last from its first writer to its last reader.
+    /// Adds a buffer of f32 whose values last from its first writer to its last reader within one execution, and
+    /// returns the tensor that covers it.
     pub fn transient(&mut self, shape: Shape) -> Tensor {
         self.transient_of(DType::F32, shape)
     }
 
-    /// A new tensor like that of [`Tape::transient`], in another number format.
+    /// Adds a buffer as [`Tape::transient`] does, with elements of another number format.
     pub fn transient_of(&mut self, dtype: DType, shape: Shape) -> Tensor {
         self.buffers.add(dtype, shape, Lifetime::Transient)
     }
 
-    /// A new tensor of f32 whose values last from one execution to the next, for the host to read or write.
+    /// Adds a buffer of f32, zero at first, whose values last from one execution to the next, for the host to read or
+    /// write, and returns the tensor that covers it.
     pub fn persistent(&mut self, shape: Shape) -> Tensor {
         self.buffers.add(DType::F32, shape, Lifetime::Persistent)
     }
 
-    /// Two new flat tensors `[1, 1, 1, count]`: parameters and their gradients.
+    /// Adds two persistent tensors `[1, 1, 1, count]`, and returns them: parameters, and their gradients. Backward
+    /// passes add to these gradients until an update has used them ([`Tape::gradients_used`]).
     pub fn parameters(&mut self, count: usize) -> (Tensor, Tensor) {
         let parameters = self.persistent([1, 1, 1, count]);
         let gradients = self.persistent([1, 1, 1, count]);
@@ -85,6 +90,9 @@ impl Tape {
     }
 
     /// Appends `step` to the recording.
+    ///
+    /// # Panics
+    /// As [`RecordedStep::new`].
     pub fn push(&mut self, step: impl Step + 'static) {
         self.push_shared(Arc::new(step));
     }
@@ -93,7 +101,8 @@ impl Tape {
         self.steps.push(RecordedStep::new(step));
     }
 
-    /// Marks the gradients of `parameters` as used: the next backward pass overwrites them.
+    /// Marks the gradients of `parameters`, a tensor that [`Tape::parameters`] returned, as used: the next backward
+    /// pass overwrites them instead of adding to them.
     pub fn gradients_used(&mut self, parameters: Tensor) {
         if let Some(gradient) = self.parameter_gradients.get_mut(&parameters.buffer) {
             gradient.written.clear();
@@ -101,14 +110,19 @@ impl Tape {
     }
 
     /// Appends the steps that compute the gradients of the sum of `roots` with respect to `wrt`, and no others. Returns
-    /// the tensors of the gradients: for parameters in the flat buffer of their gradients, else transient.
+    /// the tensors of the gradients in the order of `wrt`: those of parameters lie in the flat buffer of their
+    /// gradients, the others in transient buffers.
     ///
-    /// Gradients of parameters add to those of earlier passes, until an update uses them. Where no root depends on it,
-    /// the gradient of a parameter keeps its value (zero at first), and any other gradient is set to zero.
+    /// Gradients of parameters add to those of earlier backward passes, until an update uses them. Where no root
+    /// depends on a tensor of `wrt`, the gradient of a parameter keeps its value (zero at first), and any other
+    /// gradient is set to zero.
     ///
     /// # Errors
-    /// When a root does not depend on `wrt`, or when a value that a gradient needs has been overwritten since the
+    /// When a root depends on no tensor of `wrt`, or when a value that a gradient needs has been overwritten since the
     /// forward pass (most often by an update between a network's evaluation and its differentiation).
+    ///
+    /// # Panics
+    /// If the tensors of a root do not fit together in shape.
     pub fn backward(&mut self, roots: &[&dyn Root], wrt: &[Tensor]) -> Result<Vec<Tensor>> {
         let recorded = self.steps.len();
         let (reaching, live) = self.reach(wrt);
@@ -145,8 +159,9 @@ impl Tape {
         (reaching, live)
     }
 
-    /// Checks the values that the gradient of step `forward` needs, whose steps begin at `recorded`: its output, and
-    /// its other tensors that those steps read, must not have been overwritten since it ran.
+    /// Checks that no value which the gradient of step `forward` needs has been overwritten since that step ran: its
+    /// output, and those of its other tensors that the gradient's steps read, which are recorded from index `recorded`
+    /// on.
     fn check_versions(&self, forward: usize, recorded: usize) -> Result<()> {
         let known = &self.steps[forward].accesses;
         let same_memory = |a: &Access, b: &Access| a.tensor().map(|t| t.buffer) == b.tensor().map(|t| t.buffer);
@@ -170,12 +185,13 @@ impl Tape {
         Ok(())
     }
 
-    /// Begins the steps that run on demand only, between two executions.
+    /// Ends the main part of the program: steps recorded from here on run on demand only, between two executions. A
+    /// second call moves the end of the main part to where it is made.
     pub fn begin_on_demand(&mut self) {
         self.main = Some(self.steps.len());
     }
 
-    /// The recorded program.
+    /// Ends the recording, and returns it as a program.
     pub fn finish(self) -> Program {
         let main = self.main.unwrap_or(self.steps.len());
         Program { buffers: self.buffers, steps: self.steps, main }

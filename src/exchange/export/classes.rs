@@ -1,7 +1,7 @@
-//! The published classes of PyTorch that take exported weights, and the arguments of their constructors.
+//! The published classes of PyTorch that can load exported weights, and the arguments of their constructors.
 //!
 //! Only the authors' classes (`UnetGenerator`, `NLayerDiscriminator`, `PixelDiscriminator`) have a width or a depth to
-//! choose. A class may take the names and shapes and yet compute something else, where the order within a block
+//! choose. A class may have the same names and shapes and yet compute something else, where the order within a block
 //! differs: that counts as a difference too.
 
 use crate::gan::{BlockOrder, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, Skips, UNet};
@@ -27,7 +27,8 @@ struct Class {
     remarks: Vec<String>,
 }
 
-/// A sentence that names the class that takes an exported generator, or says that there is none, and why.
+/// Returns a sentence that names the published PyTorch class that can load the exported generator `unet`, or says why
+/// there is none.
 pub fn for_generator(unet: &UNet) -> String {
     let UNet { recipe, input_channels, output_channels, width, depth, norm, last_layer, .. } = *unet;
     let mut class = match recipe {
@@ -69,8 +70,9 @@ pub fn for_generator(unet: &UNet) -> String {
     class.describe()
 }
 
-/// A sentence that names the published PyTorch class that can load the exported discriminator `patchgan`, or says why
-/// there is none. `input` names the channels of the discriminator's input, such as "one picture and its condition".
+/// Returns a sentence that names the published PyTorch class that can load the exported discriminator `patchgan`, or
+/// says why there is none. `input` names the channels of the discriminator's input, such as "one picture and its
+/// condition".
 pub fn for_discriminator(patchgan: &PatchGan, input: &str) -> String {
     let PatchGan { receptive_field, input_channels, width, norm, sigmoid } = *patchgan;
     let authors = |class: &str, layers: &str| {

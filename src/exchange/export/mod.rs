@@ -18,7 +18,7 @@ use crate::base::progress::tell;
 use crate::checkpoint::{About, Origin, TensorSpec, Tensors, resolve, save_weights};
 use crate::gan::{Architecture, Objective, Spec};
 
-/// A request to `export`; each field is the flag or argument of its name.
+/// The arguments of `pixtape export`; each field has the name of its flag or argument.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub model: PathBuf,
@@ -28,10 +28,11 @@ pub struct Request {
     pub network: String,
 }
 
-/// Writes a network of the checkpoint that `request` names as safetensors, ONNX or both.
+/// Exports the checkpoint that `request` names: the weights of one network as safetensors, the generator as an ONNX
+/// graph, or both. Prints what it has written.
 ///
 /// # Errors
-/// When it cannot be used, lacks the network that is asked for, or the result cannot be written.
+/// When the checkpoint cannot be used or lacks the network, or a file cannot be written.
 pub fn run(request: &Request) -> Result<()> {
     let outs = [&request.safetensors, &request.onnx].into_iter().flatten();
     outs.clone().try_for_each(|out| target(out).map(drop))?;
@@ -109,7 +110,7 @@ fn network_of(spec: TensorSpec) -> Option<String> {
     (network != "adam").then(|| network.to_owned())
 }
 
-/// The tensors under one prefix, named without it.
+/// The tensors under one prefix, named without the prefix.
 struct Bare {
     weights: RefCell<Weights>,
     prefix: String,

@@ -14,11 +14,11 @@ use crate::gan::{BlockOrder, LastLayer, Norm, Skips, UNet, Way};
 /// The slope of the leaky ReLU.
 const SLOPE: f32 = 0.2;
 
-/// The graph of `unet`; `read` gives its parameters by name, in PyTorch's layouts. `about` becomes the
-/// model's metadata.
+/// Builds the ONNX model of the generator `unet`, without dropout. `read` is called for each parameter with its PyTorch
+/// name and shape, and returns its values, row-major. `about` becomes the keys and values of the model's metadata.
 ///
 /// # Errors
-/// When `read` fails.
+/// Those of `read`.
 pub fn model(
     unet: UNet,
     about: impl IntoIterator<Item = (String, String)>,
@@ -142,7 +142,7 @@ impl Writer {
         self.push("InstanceNormalization", &[&hidden, &gain, &bias], format!("{name}.normed"), epsilon)
     }
 
-    /// A vector of `count` times `value`, shared by all nodes that use it.
+    /// A vector of `count` elements, all `value`, shared by all nodes that use it.
     fn constant(&mut self, name: &str, value: f32, count: usize) -> String {
         let name = format!("{name}.{count}");
         if !self.initializer.iter().any(|tensor| tensor.name == name) {

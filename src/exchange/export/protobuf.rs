@@ -2,8 +2,9 @@
 
 use prost::Message;
 
-/// Version of the intermediate representation: the one that brought opset 17.
+/// Version of ONNX's intermediate representation, the one that was published with opset 17.
 pub const IR_VERSION: i64 = 8;
+/// Version of ONNX's standard operators (the operator set) that the graph uses.
 pub const OPSET: i64 = 17;
 
 /// `TensorProto.DataType.FLOAT`.
@@ -107,7 +108,7 @@ impl Attribute {
     }
 }
 
-/// A constant.
+/// ONNX's `TensorProto`: a named constant of the graph, such as a weight, in f32.
 #[derive(Clone, PartialEq, Message)]
 pub struct Tensor {
     #[prost(int64, repeated, packed = "false", tag = "1")]
@@ -116,7 +117,7 @@ pub struct Tensor {
     pub data_type: i32,
     #[prost(string, tag = "8")]
     pub name: String,
-    /// Values, little-endian.
+    /// The values, row-major, as little-endian bytes.
     #[prost(bytes = "vec", tag = "9")]
     pub raw_data: Vec<u8>,
 }
@@ -132,7 +133,7 @@ impl Tensor {
     }
 }
 
-/// An input or output of the graph.
+/// ONNX's `ValueInfoProto`: name and type of an input or output of the graph.
 #[derive(Clone, PartialEq, Message)]
 pub struct ValueInfo {
     #[prost(string, tag = "1")]
@@ -142,7 +143,8 @@ pub struct ValueInfo {
 }
 
 impl ValueInfo {
-    /// The description of pictures in f32, `[batch, channels, height, width]`, of which only the channels are fixed.
+    /// Describes an input or output called `name` as f32 pictures `[batch, channels, height, width]`, of which only the
+    /// number of channels is fixed.
     pub fn pictures(name: &str, channels: usize) -> ValueInfo {
         let free = |name: &str| Dimension { value: Some(DimensionValue::Param(name.to_owned())) };
         let fixed = Dimension { value: Some(DimensionValue::Value(channels as i64)) };

@@ -1,4 +1,4 @@
-//! The forms in which PyTorch's tensors lie in a file: those of `torch.save`, and safetensors.
+//! The formats in which PyTorch's tensors lie in a file: two of `torch.save`, and safetensors.
 //!
 //! `torch.save` writes a pickle that describes the tensors, and beside it their storages. Since PyTorch 1.6 that is a
 //! zip archive, with the pickle as `NAME/data.pkl` and each storage, uncompressed, as `NAME/data/KEY`. Before (and
@@ -20,33 +20,37 @@ use crate::base::files;
 use crate::base::words::shortened;
 use crate::checkpoint::{foreign, read_header};
 
-/// Longest description of tensors that is read, in bytes. That of the authors' `unet_256`, with its optimiser, is 100
-/// KB.
+/// Length in bytes of the longest pickle that is read as a description of tensors. That of the authors' `unet_256`,
+/// with its optimiser, is 100 KB.
 const LONGEST_PICKLE: u64 = 16 << 20;
 
-/// The number that the older form starts with.
+/// The number in the first of the five pickles of the older format.
 const MAGIC_NUMBER: i128 = 0x1950_a86a_20f9_469c_fc6c;
 
-/// Location of the bytes of the storages.
+/// An open file of tensors, from which their storages are read by key. A storage is PyTorch's flat buffer of elements,
+/// of which a tensor is a view.
 #[derive(Debug)]
 pub enum Archive {
+    /// An archive of `torch.save` with an entry for each storage.
     Zip {
         zip: ZipArchive<File>,
-        /// Folder of all entries.
+        /// Name of the folder that all entries are in.
         folder: String,
     },
-    /// Storages one behind the other in the file.
+    /// Storages one after the other in the file: the older format of `torch.save`, or safetensors.
     Flat {
         file: File,
-        /// Start and length of each storage, in bytes.
+        /// Offset in the file and length of each storage, in bytes, by key.
         storages: HashMap<String, (u64, u64)>,
     },
 }
 
-/// Opens a file that `torch.save` has written, in either form, or one of safetensors, and lists its tensors.
+/// Opens a file of tensors in any of the three formats (zip archive or older format of `torch.save`, safetensors) and
+/// lists its tensors. Reads none of their values and executes nothing in the file.
 ///
 /// # Errors
-/// When it is none of them, asks for more than tensors, or is damaged.
+/// When the file has another format, is cut short or damaged, or its pickle refers to Python functions or classes other
+/// than those of tensors ([`may_name`]).
 pub fn open(path: &Path) -> Result<(Archive, Contents)> {
     let mut file = files::open(path)?;
     let length = file.metadata()?.len();
@@ -163,10 +167,10 @@ fn open_legacy(mut file: File, length: u64) -> Result<(Archive, Contents)> {
 }
 
 impl Archive {
-    /// The bytes of the storage `key`, from its start, at least `needed` of them.
+    /// Reads all bytes of the storage `key`.
     ///
     /// # Errors
-    /// When there are fewer, or they cannot be read.
+    /// When there is no such storage, it has fewer than `needed` bytes, or it cannot be read.
     pub fn storage(&mut self, key: &str, needed: u64) -> Result<Vec<u8>> {
         let bytes = match self {
             Archive::Zip { zip, folder } => {

@@ -28,7 +28,7 @@ pub(super) use recognise::{discriminator, has_generator};
 use torch::StateDict;
 pub(super) use torch::{TorchFile, TorchTensor};
 
-/// A request to `import`; each field is the flag or argument of its name.
+/// The arguments of `pixtape import`; each field has the name of its flag or argument.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub file: PathBuf,
@@ -37,11 +37,12 @@ pub struct Request {
     pub running_stats: bool,
 }
 
-/// Imports the file that `request` names.
+/// Imports the generator in the file of PyTorch or `export` that `request` names, into a file that is used like a
+/// checkpoint. Prints what it was recognised as.
 ///
 /// # Errors
-/// When it is none of PyTorch or of `export`, asks for more than tensors, is damaged, or holds no generator that is
-/// known; or the result cannot be written.
+/// When the file has another format, is damaged, refers to Python functions or classes other than those of tensors, or
+/// holds no known generator; or the result cannot be written.
 pub fn run(request: &Request) -> Result<()> {
     let Request { file: path, out, direction, running_stats } = request;
     ensure!(
@@ -84,7 +85,7 @@ pub fn run(request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// Asserts that there is memory for the weights of `unet`, all of which are held before anything is written, and for
+/// Checks that there is memory for the weights of `unet`, all of which are held before anything is written, and for
 /// copies of the largest tensor.
 fn require_memory(unet: UNet) -> Result<()> {
     let counts = unet.specs().iter().map(Spec::count).collect::<Vec<_>>();
@@ -93,10 +94,11 @@ fn require_memory(unet: UNet) -> Result<()> {
     require(bytes as u64, "holding its weights", || "free memory, or import it on another machine".to_owned())
 }
 
-/// The generator among the tensors of a file, and its description in the header if `export` has written it.
+/// Finds the generator among the state dicts of a file, and its metadata in the file's header if `export` has written
+/// it. `running_stats` as in [`recognise::generator`].
 ///
 /// # Errors
-/// When there is none that is known.
+/// When there is no known generator, or not the one that the header describes.
 pub(super) fn generator<'a>(
     dicts: &'a [StateDict],
     header: &HashMap<String, String>,
@@ -110,18 +112,18 @@ pub(super) fn generator<'a>(
     Ok((recognise::generator(dicts, running_stats)?, None))
 }
 
-/// The description of a generator from the file at `path`. The default `direction` is from A to B.
+/// Returns the metadata of a generator that was found in the file at `path`. The default `direction` is from A to B.
 pub(super) fn about(generator: UNet, path: &Path, direction: Option<Direction>) -> About {
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     About { generator, origin: Origin::Import { file, direction: direction.unwrap_or(Direction::AToB) } }
 }
 
-/// The norms of an imported generator, for a sentence.
+/// Returns a phrase about the mean and variance that the norms of an imported generator use.
 pub(super) fn describe_norms(norm: Norm) -> String {
     weights::describe(norm, false).replace("Norms: ", "its norms use ")
 }
 
-/// The tensors on their way into the new file.
+/// The tensors to be saved, with their values.
 struct Imported(Vec<(TensorSpec, Vec<f32>)>);
 
 impl Tensors for Imported {

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::base::words::shortened;
 
-/// One value. A value with parts is an [`Object`].
+/// A Python value: a plain one, or, for any other, the index of an [`Object`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
     None,
@@ -24,37 +24,39 @@ pub enum Value<'a> {
     Float(f64),
     Text(&'a str),
     Bytes(&'a [u8]),
+    /// The index of an object, to be looked up with [`Pickle::object`].
     Object(usize),
 }
 
+/// A Python value that consists of other values, or refers to something outside of the pickle.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Object<'a> {
     Tuple(Vec<Value<'a>>),
     List(Vec<Value<'a>>),
     /// Entries of a `dict` or an `OrderedDict`.
     Dict(Vec<(Value<'a>, Value<'a>)>),
-    /// A function or class, `module.name`.
+    /// A function or class, by its name: `module.name`.
     Global(String),
-    /// A call that was not made: the function and its arguments, both objects.
+    /// A call that was not carried out: the function, as the index of its `Global`, and its arguments, a `Tuple`.
     Call {
         function: usize,
         arguments: Value<'a>,
     },
-    /// An object outside of the pickle, by its name there.
+    /// Something outside of the pickle, by its persistent ID; in a file of `torch.save`, a storage.
     Persistent(Value<'a>),
 }
 
-/// A pickle's value, with the objects that it consists of.
+/// A pickle that has been read: its value, and the objects that this value consists of.
 #[derive(Debug)]
 pub struct Pickle<'a> {
     pub root: Value<'a>,
-    /// Bytes of the input up to the pickle's end.
+    /// Length of the pickle in bytes, from the start of the input.
     pub length: usize,
     objects: Vec<Object<'a>>,
 }
 
 impl<'a> Pickle<'a> {
-    /// The object that `value` is, if it has parts.
+    /// Returns the object that `value` refers to; `None` for a plain value.
     pub fn object(&self, value: Value<'a>) -> Option<&Object<'a>> {
         match value {
             Value::Object(index) => self.objects.get(index),
@@ -62,6 +64,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
+    /// Returns the items of `value` if it is a tuple, else `None`.
     pub fn tuple(&self, value: Value<'a>) -> Option<&[Value<'a>]> {
         match self.object(value) {
             Some(Object::Tuple(items)) => Some(items),
@@ -69,6 +72,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
+    /// Returns the keys and values of `value` if it is a `dict` or an `OrderedDict`, else `None`.
     pub fn dict(&self, value: Value<'a>) -> Option<&[(Value<'a>, Value<'a>)]> {
         match self.object(value) {
             Some(Object::Dict(items)) => Some(items),
@@ -76,6 +80,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
+    /// Returns the name, `module.name`, of the function or class `value`; `None` if it is none.
     pub fn global(&self, value: Value<'a>) -> Option<&str> {
         match self.object(value) {
             Some(Object::Global(name)) => Some(name),
@@ -83,7 +88,8 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// Names of all objects outside of the pickle.
+    /// Returns the persistent IDs by which the pickle refers to objects outside of it, in the order in which it does.
+    /// Those in a file of `torch.save` describe its storages.
     pub fn persistent_names(&self) -> impl Iterator<Item = Value<'a>> + '_ {
         self.objects.iter().filter_map(|object| match object {
             Object::Persistent(name) => Some(*name),
@@ -91,7 +97,8 @@ impl<'a> Pickle<'a> {
         })
     }
 
-    /// Function and arguments of a call, if `value` is one.
+    /// Returns the function, as `module.name`, and the arguments of the call `value`, which was recorded and not
+    /// carried out; `None` if `value` is no call.
     pub fn call(&self, value: Value<'a>) -> Option<(&str, &[Value<'a>])> {
         match self.object(value) {
             Some(Object::Call { function, arguments }) => {
@@ -109,11 +116,13 @@ const MOST_OBJECTS: usize = 4_000_000;
 /// The only class whose calls are carried out, into a [dict](Object::Dict).
 const ORDERED_DICT: &str = "collections.OrderedDict";
 
-/// Reads the pickle at the start of `input`, in any of the protocols 2 to 5. `may_name` says which functions and
-/// classes it may name, beside `OrderedDict`.
+/// Parses the pickle at the start of `input`, in any of the protocols 2 to 5, without calling anything. `may_name`
+/// returns true for the functions and classes, as `module.name`, that the pickle may refer to beside
+/// `collections.OrderedDict`.
 ///
 /// # Errors
-/// When it names another one, is cut short or damaged, or uses an instruction that plain data does not need.
+/// When it refers to another one, is cut short or damaged, makes more than four million objects, or uses an instruction
+/// that plain data does not need.
 pub fn read<'a>(input: &'a [u8], may_name: fn(&str) -> bool) -> Result<Pickle<'a>> {
     let mut machine = Machine {
         input,

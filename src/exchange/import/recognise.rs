@@ -12,24 +12,26 @@ use super::torch::{StateDict, TorchTensor};
 use crate::base::words::shortened;
 use crate::gan::{LastLayer, Norm, Recipe, Skips, UNet, Way};
 
-/// Depth of nested prefixes that are looked behind: `module.`, `_orig_mod.`, `netG.` and others of modules that wrap a
-/// module.
+/// Maximum number of prefixes in front of the names of a network, such as `module.`, `_orig_mod.` or `netG.`, which
+/// modules that wrap a module add.
 const MOST_PREFIXES: usize = 3;
 
-/// Number of problems or names that an error lists.
+/// Maximum number of problems or names that an error lists.
 const LISTED: usize = 4;
 
-/// A generator in a file.
+/// A generator that was recognised in a file: its architecture, and the dictionary and prefix under which its tensors
+/// are.
 #[derive(Debug)]
 pub struct Found<'a> {
     pub unet: UNet,
     pub dict: &'a StateDict,
-    /// Prefix of the names of its tensors.
+    /// The prefix of its tensors in `dict`, such as `module.`; empty if there is none.
     pub prefix: String,
 }
 
-/// Recognises the first generator among the state dicts of a file. Convolutions in front of a batch norm may have a
-/// bias only with `running_stats`, where the norm is folded into them.
+/// Recognises the first generator among the state dicts of a file. With `running_stats`, its norms are to be folded
+/// into the convolutions, so each of these may have a bias. Without, the bias of a convolution in front of a norm is
+/// ignored, as the norm cancels it, and that of another one is refused if the generator has batch norms.
 ///
 /// # Errors
 /// When there is no generator (the error says what the file holds instead), or it has none of the published
@@ -56,11 +58,11 @@ pub fn generator(dicts: &[StateDict], running_stats: bool) -> Result<Found<'_>> 
     );
 }
 
-/// The generator that `unet` describes, as `export` writes it: under its bare names. `None` if the file does not begin
-/// like that.
+/// Finds the generator `unet` in a file of `export`, which writes the names of tensors without a prefix. Returns `None`
+/// if there is no generator without a prefix. `running_stats` says which biases are allowed, see [`generator`].
 ///
 /// # Errors
-/// When it begins so and differs.
+/// When there is one, but the names or shapes of its tensors are not those of `unet`.
 pub fn exported(dicts: &[StateDict], unet: UNet, running_stats: bool) -> Result<Option<Found<'_>>> {
     let networks = Networks::find(dicts);
     let Some(Start { dict, .. }) = networks.generators.iter().find(|start| start.prefix.is_empty()) else {
@@ -71,13 +73,13 @@ pub fn exported(dicts: &[StateDict], unet: UNet, running_stats: bool) -> Result<
     Ok(Some(Found { unet, dict, prefix: String::new() }))
 }
 
-/// True if a file holds a generator, even one that cannot be used.
+/// True if there is a generator among the state dicts of a file, even one that is refused by [`generator`].
 pub fn has_generator(dicts: &[StateDict]) -> bool {
     !Networks::find(dicts).generators.is_empty()
 }
 
-/// The tensors of the first discriminator in the state dicts of a file, each with its name in this program and its name
-/// in the file. The list is empty if there is no discriminator.
+/// Returns the tensors of the first discriminator in the state dicts of a file, without stored statistics of batch
+/// norms, each with its name in this program and its name in the file. The list is empty if there is no discriminator.
 pub fn discriminator(dicts: &[StateDict]) -> Vec<(String, String, &TorchTensor)> {
     let Some((dict, prefix)) = Networks::find(dicts).discriminators.into_iter().next() else { return Vec::new() };
     let stored = [".running_mean", ".running_var", ".num_batches_tracked"];
@@ -86,7 +88,7 @@ pub fn discriminator(dicts: &[StateDict]) -> Vec<(String, String, &TorchTensor)>
 }
 
 impl StateDict {
-    /// The tensors whose names begin with `prefix`, without it.
+    /// The tensors whose names begin with `prefix`, by their names without it.
     fn under<'a>(&'a self, prefix: &str) -> BTreeMap<&'a str, &'a TorchTensor> {
         let from = self.tensors.range(prefix.to_owned()..);
         from.map_while(|(name, tensor)| Some((name.strip_prefix(prefix)?, tensor))).collect()
@@ -94,7 +96,8 @@ impl StateDict {
 }
 
 impl<'a> Found<'a> {
-    /// The tensor of the generator's parameter `name`, with its name in the file.
+    /// Returns the tensor of the generator's parameter `name`, which is its name in PyTorch without a prefix, and the
+    /// tensor's name in the file. `None` if the file lacks it.
     pub fn tensor(&self, name: &str) -> Option<(String, &'a TorchTensor)> {
         let names = [Some(name.to_owned()), other_name(name)];
         names.into_iter().flatten().find_map(|name| {
@@ -104,7 +107,8 @@ impl<'a> Found<'a> {
         })
     }
 
-    /// A description for a sentence.
+    /// Returns recipe, channels, width, depth and prefix as a phrase:
+    /// `generator of isola, 3 to 3 channels, width 64, depth 8, found under netG`.
     pub fn describe(&self) -> String {
         let UNet { recipe, input_channels, output_channels, width, depth, .. } = self.unet;
         let recipe = match recipe {

@@ -11,25 +11,28 @@ use super::archive::{self, Archive};
 use super::pickle::{Object, Pickle, Value};
 use crate::base::words::shortened;
 
-/// Most tensors in a file: more than a network, its averages and its optimiser have.
+/// Maximum number of tensors in a file: more than a network, its averages and its optimiser have.
 const MOST_TENSORS: usize = 100_000;
+/// Length in bytes of the longest name of a tensor or key of a storage.
 const LONGEST_NAME: usize = 1000;
+/// Maximum number of dimensions of a tensor.
 const MOST_DIMENSIONS: usize = 8;
-/// Depth of nested dictionaries that are looked into.
+/// Maximum depth of nested dictionaries; deeper ones are ignored.
 const DEEPEST: usize = 4;
 
-/// The type of a tensor's elements.
+/// The type of a tensor's elements: a floating-point format, or an integer of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dtype {
     F16,
     Bf16,
     F32,
     F64,
-    /// An integer of this many bytes. No weight is one: a batch norm counts its batches.
+    /// An integer or boolean of this many bytes. No weight has this type; the counters of batches in batch norms do.
     Integer(usize),
 }
 
 impl Dtype {
+    /// The type of the elements of a storage of the Python class `class`; `None` for another class.
     fn of_storage(class: &str) -> Option<Dtype> {
         Some(match class {
             "torch.HalfStorage" => Dtype::F16,
@@ -69,7 +72,7 @@ impl Dtype {
         }
     }
 
-    /// The number that starts at `bytes`.
+    /// The element that begins at the start of `bytes`, converted to f32.
     fn read(self, bytes: &[u8]) -> f32 {
         fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
             *bytes.first_chunk().expect("the storage was checked to be long enough")
@@ -84,14 +87,17 @@ impl Dtype {
     }
 }
 
-/// A tensor, described by its storage and the offset and strides of its elements in it.
+/// The description of a tensor in a file: its storage (the flat buffer that it is a view of), type, shape, offset and
+/// strides. It has no values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TorchTensor {
+    /// Key of the storage.
     storage: String,
     dtype: Dtype,
-    /// Offset of the first element, counted in elements, as the strides are.
+    /// Offset of the first element in the storage, in elements.
     offset: usize,
     pub shape: Vec<usize>,
+    /// Distances in the storage between neighbours in each dimension, in elements.
     strides: Vec<usize>,
 }
 
@@ -123,26 +129,27 @@ impl TorchTensor {
     }
 }
 
-/// The tensors of one dictionary.
+/// The tensors of one dictionary in a file, by name.
 #[derive(Clone, Debug)]
 pub struct StateDict {
-    /// Keys that lead to it, joined by dots; empty for the whole file.
+    /// Keys that lead to the dictionary, joined by dots; empty for the outermost.
     pub path: String,
     pub tensors: BTreeMap<String, TorchTensor>,
 }
 
-/// The tensors of a file.
+/// The description of all tensors in a file, of their storages and of the header, without any values.
 #[derive(Debug)]
 pub struct Contents {
-    /// The dictionaries with tensors of real numbers, in the order of the file.
+    /// The dictionaries that hold tensors of real numbers, in the order of the file.
     pub dicts: Vec<StateDict>,
-    /// Bytes of an element of each storage.
+    /// Number of bytes of an element of each storage, by key; empty for safetensors.
     pub element_sizes: HashMap<String, usize>,
-    /// Strings of a safetensors header beside its tensors.
+    /// Keys and values of `__metadata__` in a safetensors header; empty for other files.
     pub about: HashMap<String, String>,
 }
 
-/// True for the functions and classes that a pickle of tensors may name.
+/// True for the names of the functions and classes that a pickle of tensors needs, such as
+/// `torch._utils._rebuild_tensor_v2` and `torch.FloatStorage`.
 pub fn may_name(name: &str) -> bool {
     const FUNCTIONS: [&str; 4] = [
         "torch._utils._rebuild_tensor",
@@ -153,10 +160,10 @@ pub fn may_name(name: &str) -> bool {
     FUNCTIONS.contains(&name) || Dtype::of_storage(name).is_some()
 }
 
-/// Finds the tensors in a pickle.
+/// Finds the tensors that a pickle of `torch.save` describes, in dictionaries up to four levels deep.
 ///
 /// # Errors
-/// When one is not as PyTorch writes them.
+/// When a tensor or storage is not described as PyTorch does it, or there are too many.
 pub fn contents(pickle: &Pickle) -> Result<Contents> {
     // Sizes of all storages, also of those without interest: in the older form they lie one behind the other.
     let mut element_sizes = HashMap::new();
@@ -169,11 +176,12 @@ pub fn contents(pickle: &Pickle) -> Result<Contents> {
     Ok(Contents { dicts: finder.dicts, element_sizes, about: HashMap::new() })
 }
 
-/// The tensors of a safetensors file, each a storage of its own, and the bytes behind the header where each storage
-/// starts and ends.
+/// Lists the tensors in the header of a safetensors file, without those of integers. Each is a storage of its own,
+/// whose key is the tensor's name. Returns also where each storage lies: `[start, end]` in bytes from the end of the
+/// header.
 ///
 /// # Errors
-/// When one is of a type that is not read.
+/// When a tensor has a type that is not read, a name or shape that is too long, or there are too many.
 pub fn safetensors_contents(header: &Metadata) -> Result<(Contents, HashMap<String, [usize; 2]>)> {
     let mut tensors = BTreeMap::new();
     let mut storages = HashMap::new();
@@ -295,30 +303,32 @@ fn size(value: Value) -> Result<usize> {
     }
 }
 
-/// A file of `torch.save` or of safetensors, whose tensors are read one at a time.
+/// An open file of `torch.save` or of safetensors, with the list of its tensors. Values are read one tensor at a time.
 #[derive(Debug)]
 pub struct TorchFile {
     path: PathBuf,
     archive: Archive,
+    /// The dictionaries that hold tensors of real numbers, in the order of the file.
     pub dicts: Vec<StateDict>,
-    /// Strings of a safetensors header beside its tensors.
+    /// Keys and values of `__metadata__` in a safetensors header; empty for other files.
     pub about: HashMap<String, String>,
 }
 
 impl TorchFile {
-    /// Opens a file and finds its tensors, without reading them.
+    /// Opens a file and lists its tensors, without reading their values.
     ///
     /// # Errors
-    /// When it is neither, asks for more than tensors, or is damaged.
+    /// When the file is neither of `torch.save` nor of safetensors, is damaged, or refers to Python functions or
+    /// classes other than those of tensors ([`may_name`]).
     pub fn open(path: &Path) -> Result<TorchFile> {
         let (archive, Contents { dicts, about, .. }) = archive::open(path)?;
         Ok(TorchFile { path: path.to_owned(), archive, dicts, about })
     }
 
-    /// The values of a tensor, row-major, in f32.
+    /// Reads the values of `tensor`, row-major, converted to f32. `name` is only used in the error.
     ///
     /// # Errors
-    /// When the file is damaged.
+    /// When its storage is missing, too short or cannot be read, or the tensor has no elements.
     pub fn read(&mut self, name: &str, tensor: &TorchTensor) -> Result<Vec<f32>> {
         let mut read = || -> Result<Vec<f32>> {
             let size = tensor.dtype.size();

@@ -1,8 +1,8 @@
-//! Weights of a checkpoint from the tensors of a file.
+//! Parameters for a checkpoint, from the tensors of a foreign file.
 //!
 //! A batch norm that sees one image at a time, with its own mean and variance, is an instance norm with gain and bias.
-//! Used with the statistics that it stored in training, it is a multiplication and an addition, `y = g (x - m) / sqrt(v
-//! + eps) + b`, and so can be part of the convolution `x` in front of it.
+//! Used with the statistics that it stored in training, it is a multiplication and an addition,
+//! `y = g (x - m) / sqrt(v + eps) + b`, and so can be part of the convolution in front of it, whose output is `x`.
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -10,9 +10,11 @@ use crate::checkpoint::TensorSpec;
 use crate::engine::ops::norm_act::EPSILON;
 use crate::gan::{Norm, Spec, UNet, Way};
 
+/// Parameters by name and shape in a checkpoint, with their values, row-major.
 type Named = Vec<(TensorSpec, Vec<f32>)>;
 
-/// A line that says how the norms were imported.
+/// Returns a line about the mean and variance that the norms `norm` of an imported generator use: those stored in
+/// training and now folded into the convolutions, if `running_stats` is true, else those of each image.
 pub fn describe(norm: Norm, running_stats: bool) -> &'static str {
     match (norm, running_stats) {
         (_, true) => "Norms: the statistics stored in training, folded into the convolutions",
@@ -23,10 +25,12 @@ pub fn describe(norm: Norm, running_stats: bool) -> &'static str {
     }
 }
 
-/// The parameters of `unet`, unchanged; `read` gives a tensor by its name.
+/// Reads the parameters of `unet` with the values that they have in the file, and returns them under their names in a
+/// checkpoint, `generator.*`. `read` gets a parameter's name in PyTorch and returns its values, row-major in PyTorch's
+/// shape, or `None` if the file lacks it.
 ///
 /// # Errors
-/// When the file is damaged.
+/// When the file lacks a parameter, or those of `read`.
 pub fn as_they_are(unet: UNet, mut read: impl FnMut(&str) -> Result<Option<Vec<f32>>>) -> Result<Named> {
     let take = |spec: Spec| {
         let values = read(&spec.name)?.with_context(|| format!("it lacks {}", spec.name))?;
@@ -35,11 +39,13 @@ pub fn as_they_are(unet: UNet, mut read: impl FnMut(&str) -> Result<Option<Vec<f
     unet.specs().into_iter().map(take).collect()
 }
 
-/// Folds the running statistics of `unet`'s batch norms into its convolutions: the generator without norms that
-/// computes the same, and its parameters. `read` gives a tensor of the file by name, `None` if the file lacks it.
+/// Folds the running mean and variance of `unet`'s batch norms into its convolutions. Returns the generator without
+/// norms that computes the same, and its parameters under their names in a checkpoint. `read` gets the name of a tensor
+/// in PyTorch and returns its values, row-major, or `None` if the file lacks it.
 ///
 /// # Errors
-/// When the file has no running statistics, or is damaged.
+/// When the file lacks a weight, or the running statistics of a norm; when a tensor has a wrong length; or those of
+/// `read`.
 pub fn folded(unet: UNet, mut read: impl FnMut(&str) -> Result<Option<Vec<f32>>>) -> Result<(UNet, Named)> {
     let without = UNet { norm: Norm::None, ..unet };
     let mut tensors = Vec::new();

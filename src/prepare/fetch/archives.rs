@@ -2,16 +2,17 @@
 
 use crate::base::bytes::{ByteSize, MIB};
 
-/// A data set: side-by-side JPEGs in NAME/train, NAME/val and, for some, NAME/test.
+/// A public data set of the Pix2Pix paper in a `.tar.gz` archive: side-by-side JPEGs in NAME/train, NAME/val and, for
+/// some, NAME/test.
 pub struct Archive {
     pub name: &'static str,
-    /// Size of the download, as its server lists it, rounded.
+    /// Size of the download in MiB, as its server lists it, rounded.
     mebibytes: u64,
     /// Number of training pairs.
     pairs: &'static str,
     /// Contents of the left and of the right half.
     halves: &'static str,
-    /// Direction of the paper.
+    /// The direction of translation in the paper, as `--direction` takes it.
     pub direction: &'static str,
     terms: &'static str,
 }
@@ -75,7 +76,7 @@ impl Archive {
         ARCHIVES.iter().find(|archive| archive.name == name)
     }
 
-    /// All names, for a sentence.
+    /// Returns the names of all data sets, separated by commas, for an error message.
     pub fn names() -> String {
         ARCHIVES.map(|archive| archive.name).join(", ")
     }
@@ -88,18 +89,21 @@ impl Archive {
         ByteSize(self.mebibytes * MIB)
     }
 
-    /// The bound on the download: its size, and a reserve for a later edition.
+    /// Returns the largest size that a download may have: 1.5 times that of the archive plus 64 MiB, in case a later
+    /// edition is larger.
     pub fn max_download(&self) -> ByteSize {
         ByteSize(self.size().0 / 2 * 3 + 64 * MIB)
     }
 
-    /// The bound on what is unpacked: JPEGs, which an archive hardly makes smaller.
+    /// Returns the most disk space that the unpacked files may take: twice the size of the archive plus 256 MiB. JPEGs
+    /// hardly become smaller in an archive.
     pub fn max_unpacked(&self) -> ByteSize {
         ByteSize(2 * self.size().0 + 256 * MIB)
     }
 }
 
-/// All data sets, as text: a line of facts and one of terms for each.
+/// Returns a list of all data sets as text: for each, a line with its name, size, number of pairs, contents and
+/// direction, and a line with its source and terms of use.
 pub fn table() -> String {
     let mut lines = vec![format!("Data sets of {SERVER}:")];
     for archive in &ARCHIVES {

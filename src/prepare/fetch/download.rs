@@ -33,7 +33,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Timeout of a connection, and of each read.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// A download that may not be complete: a file, and a note on its origin in another file beside it.
+/// The two files of a download that may not be complete: the bytes that have arrived, and beside them a note with the
+/// URL, version and length of the whole, which a later call needs to resume it.
 pub struct Partial {
     path: PathBuf,
     about: PathBuf,
@@ -59,10 +60,10 @@ impl Partial {
         &self.path
     }
 
-    /// Deletes the partial download, and the note beside it by which it can be continued.
+    /// Deletes both files of the download, so that it can no longer be resumed. Missing files are no error.
     ///
     /// # Errors
-    /// When one is there and cannot be deleted.
+    /// When one exists and cannot be deleted.
     pub fn remove(&self) -> Result<()> {
         for path in [&self.path, &self.about] {
             match fs::remove_file(path) {
@@ -125,12 +126,13 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// Downloads `url` into `partial`, which is complete in the end, and at most `most` bytes. `what` names the download on
+/// Downloads the file at `url` into the file of `partial`, going on with what an earlier call for the same `url` has
+/// left there. A broken connection is tried again. The file may have at most `most` bytes; `what` names the download on
 /// the terminal.
 ///
 /// # Errors
-/// When the server refuses, the file is larger than `most`, several attempts in a row bring nothing new, or the file
-/// cannot be written. The bytes that have arrived are kept for the next call.
+/// When `url` is not of HTTP or HTTPS, the server refuses, the file is larger than `most`, several attempts in a row
+/// bring nothing new, or the file cannot be written. The bytes that have arrived are kept for the next call.
 pub fn download(url: &str, partial: &Partial, what: &str, most: ByteSize) -> Result<()> {
     let is_web = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme));
     ensure!(is_web, "{url} is no address that begins with https:// or http://");

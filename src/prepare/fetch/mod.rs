@@ -43,14 +43,15 @@ pub struct Request {
     pub max_unpacked: Option<ByteSize>,
 }
 
-/// The bound on the download of a data set that is not listed here.
+/// The most bytes of the download of a data set that is not in the list.
 const MAX_DOWNLOAD: ByteSize = ByteSize(20 * 1024 * MIB);
 
-/// Fetches the data set that `request` names, or lists the data sets.
+/// Downloads the data set `request.name`, checks its SHA-256 and unpacks it into the folder of that name in
+/// `request.out`. Without a name, prints the list of data sets.
 ///
 /// # Errors
-/// When the name is unknown or taken, the archive cannot be had, is another one than expected, or holds what it should
-/// not.
+/// When the name is unknown or no name for a folder, the folder exists already, the download fails, its SHA-256 is not
+/// that of `--sha256` or of the first download, or the archive cannot be unpacked.
 pub fn run(request: &Request) -> Result<()> {
     let Some(name) = &request.name else {
         return table().lines().try_for_each(tell);

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::files::{read_text, write_whole};
 
-/// An archive as of its first download, or as of the download that `--sha256` was given for.
+/// The URL, size in bytes and SHA-256 (64 lower-case hexadecimal digits) of a fetched archive, with which later
+/// downloads of the data set are compared.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     pub url: String,
@@ -19,17 +20,18 @@ pub struct Record {
     pub sha256: String,
 }
 
-/// The file `fetched.toml` of a folder: a table for each data set.
+/// The contents of `fetched.toml`, a file in the folder of all fetched data sets: a [`Record`] for each data set, by
+/// its name.
 pub struct Records {
     path: PathBuf,
     records: BTreeMap<String, Record>,
 }
 
 impl Records {
-    /// Opens the records of `dir`.
+    /// Reads `fetched.toml` in the folder `dir`; a missing file has no records.
     ///
     /// # Errors
-    /// When there is a file that cannot be read or understood.
+    /// When the file exists and cannot be read or parsed.
     pub fn open(dir: &Path) -> Result<Records> {
         let path = dir.join("fetched.toml");
         let records = read(&path)?;
@@ -44,8 +46,8 @@ impl Records {
         self.records.get(name)
     }
 
-    /// Replaces the record of a data set in the file. Records that another command has added since it was opened are
-    /// kept.
+    /// Writes `record` for the data set `name` into the file, in place of an earlier one. Records that another command
+    /// has added to the file meanwhile are kept. Later calls of [`Records::get`] still return the records as opened.
     ///
     /// # Errors
     /// When the file cannot be read or written. It is then unchanged.

@@ -20,10 +20,11 @@ use crate::base::words::shortened;
 /// File systems give out space in blocks of mostly this many bytes; an empty file, or a folder, takes one as well.
 const BLOCK: u64 = 4096;
 
-/// Most bytes in front of the contents of an entry: its names, which are read into memory.
+/// Most bytes in front of the contents of an entry: its names, which are read into memory as a whole.
 const HEADERS: u64 = MIB;
 
-/// An archive that is at fault: another attempt with the same bytes fails as well.
+/// The error for an archive that is damaged or refused for its contents, with the reason: another attempt with the same
+/// bytes would fail as well.
 #[derive(Debug)]
 pub struct Damaged(String);
 
@@ -35,13 +36,13 @@ impl fmt::Display for Damaged {
 
 impl error::Error for Damaged {}
 
-/// Unpacks `archive` into the empty folder `to`, in which it may take `most` bytes of the disk, and returns the number
-/// of pictures.
+/// Unpacks the `.tar.gz` file `archive` into the empty folder `to`, where the files may take `most` bytes of disk
+/// space. Returns the number of pictures among them. After an error, the files unpacked so far remain.
 ///
 /// # Errors
-/// [`Damaged`] when the archive is cut short or no archive, when one of its entries is a link, a device or would lie
-/// outside of `to` (its name is said), or when it has no pictures; another error when it takes more than `most`, or a
-/// file cannot be written.
+/// [`Damaged`] when the archive is cut short or is no `.tar.gz`, holds no pictures, or has an entry that is refused
+/// (the error names it), such as a link, a device or a path that leads out of `to`. Another error when the files take
+/// more than `most`, or a file cannot be read or written.
 pub fn unpack(archive: &Path, to: &Path, most: ByteSize) -> Result<usize> {
     let cannot = || format!("cannot read {}", archive.display());
     let file = File::open(archive).with_context(cannot)?;
@@ -120,7 +121,8 @@ fn path_below<R: Read>(entry: &Entry<R>) -> Result<Option<PathBuf>> {
     Ok((!below.as_os_str().is_empty()).then_some(below))
 }
 
-/// Writes a new file. A file that is there would be an earlier entry of the same name.
+/// Writes an entry to a new file at `path`. If there is a file, it comes from an earlier entry of the same name, and
+/// the archive is refused.
 fn write<R: Read>(entry: &mut Entry<R>, path: &Path) -> Result<()> {
     let cannot = || format!("cannot write {}", path.display());
     if let Some(folder) = path.parent() {

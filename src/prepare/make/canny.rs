@@ -6,19 +6,24 @@
 
 use crate::data::Picture;
 
-/// Deviation of the Gaussian, in pixels.
+/// Standard deviation of the Gaussian, in pixels.
 const SIGMA: f32 = 1.4;
 
-/// The fraction of all pixels whose gradient is no edge by itself.
+/// Quantile of the gradient magnitudes of the picture at which the threshold of strong edges lies.
 const QUIET: f32 = 0.85;
 
-/// A weak edge has this fraction of a strong one's gradient.
+/// Threshold of weak edges, as a fraction of that of strong ones.
 const WEAK: f32 = 0.4;
 
-/// No gradient below it is an edge, in grey levels a pixel: noise and compression in a plain surface.
+/// Least threshold of strong edges, in 8-bit grey levels per pixel: smaller gradients are noise and compression in a
+/// plain surface.
 const NOISE: f32 = 4.0;
 
-/// The edges of `gray` (one channel), black on white.
+/// Detects the edges of `gray`, a picture with one channel, by Canny's method. Returns a picture of the same size:
+/// black (0) on edges, white (65535) elsewhere.
+///
+/// # Panics
+/// If `gray` has more than one channel.
 pub fn canny(gray: &Picture) -> Picture {
     assert_eq!(gray.channels, 1, "edges are those of a grey picture");
     let (width, height) = (gray.size.width, gray.size.height);
@@ -89,7 +94,7 @@ impl Plane {
     }
 }
 
-/// Rows of `width`, each smoothed by a Gaussian.
+/// Returns rows of `width` values, each smoothed by a Gaussian.
 fn blur_rows(values: &[f32], width: usize) -> Vec<f32> {
     let radius = (3.0 * SIGMA).ceil() as i32;
     let weights: Vec<f32> = (-radius..=radius).map(|x| (-0.5 * (x as f32 / SIGMA).powi(2)).exp()).collect();
@@ -109,7 +114,7 @@ fn transpose(values: &[f32], width: usize) -> Vec<f32> {
     (0..width).flat_map(|x| values.iter().skip(x).step_by(width)).copied().collect()
 }
 
-/// The gradient, in grey levels per pixel.
+/// The gradient `[dx, dy]` by the Sobel operator, in grey levels per pixel.
 fn sobel(plane: &Plane, x: i32, y: i32) -> [f32; 2] {
     let p = |dx, dy| plane.at(x + dx, y + dy);
     let dx = p(1, -1) + 2.0 * p(1, 0) + p(1, 1) - p(-1, -1) - 2.0 * p(-1, 0) - p(-1, 1);

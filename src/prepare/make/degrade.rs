@@ -9,7 +9,7 @@ use super::{Kind, Request};
 use crate::data::{Fnv, Picture, ResizeFilter, Size};
 use crate::engine::philox::{Purpose, Stream};
 
-/// The grey of a hole: the middle of the scale, as an 8-bit value.
+/// Sample of a hole: middle grey, the 8-bit value 127.
 const HOLE: u16 = 127 * 257;
 
 pub enum Degrade {
@@ -20,10 +20,10 @@ pub enum Degrade {
 }
 
 impl Degrade {
-    /// The degradation that `request` asks for.
+    /// Returns the degradation for `request.kind`, with the factor (4 unless given) or the seed that it uses.
     ///
     /// # Errors
-    /// When there is a factor for what has none, or the low resolution would have no pixel.
+    /// When a factor is given for another kind than `upscale`, or does not divide both sides of `request.size`.
     pub fn new(request: &Request) -> Result<Degrade> {
         ensure!(request.factor.is_none() || request.kind == Kind::Upscale, "--factor is for `upscale` alone");
         Ok(match request.kind {
@@ -48,8 +48,9 @@ impl Degrade {
         }
     }
 
-    /// `photo` degraded, at the same size. `name` tells photographs apart, so that a photo has the same holes whatever
-    /// else is in the folder.
+    /// Returns the degraded version of the RGB picture `photo`, at the same size. The holes of [`Degrade::Inpaint`] are
+    /// drawn from its seed and `name`, the name of the photograph, so they do not depend on the other photographs in
+    /// the folder.
     pub fn degrade(&self, photo: &Picture, name: &OsStr) -> Picture {
         let grey = || photo.clone().with_channels(1);
         match *self {

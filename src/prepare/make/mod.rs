@@ -19,7 +19,8 @@ use crate::base::progress::{say, tell};
 use crate::data::{Picture, ResizeFilter, Size, picture_size, read_picture, turn, write_png};
 use degrade::Degrade;
 
-/// The picture that is derived from a photograph.
+/// The kind of picture that `data make` derives from a photograph, as the input of a pair whose target is the
+/// photograph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     /// The photo without its colours: learns to colour it.
@@ -43,10 +44,12 @@ pub struct Request {
     pub seed: u64,
 }
 
-/// Makes a pair of every photograph in `request.photos`.
+/// Derives a picture from every photograph in `request.photos` and writes both side by side, the photograph on the
+/// right, as a PNG in the new folder `request.out`. Photographs smaller than `request.size` are left out.
 ///
 /// # Errors
-/// When no photograph is large enough, or some files are no photographs, which are all named. Nothing is written then.
+/// When no photograph is large enough, files cannot be read or have the same name (all are named), or the folder
+/// `request.out` exists already. Nothing is written then.
 pub fn run(request: &Request) -> Result<()> {
     super::ensure_free(&request.out)?;
     let degrade = Degrade::new(request)?;
@@ -127,7 +130,7 @@ fn find(request: &Request) -> Result<Vec<Photo>> {
     Ok(photos)
 }
 
-/// The middle of `photo` in the shape of `size`, at that size.
+/// Crops the middle of `photo` in the proportions of `size`, and resizes it to `size`.
 fn fit(photo: Picture, size: Size) -> Picture {
     let Size { width, height } = photo.size;
     // The largest rectangle of the shape that the photo holds.

@@ -2,13 +2,13 @@
 
 use anyhow::{Context, Result, ensure};
 
-/// Symbol and length of the code that begins the next 16 bits, for all values of these; the length is 0 if there is no
-/// code.
+/// A Huffman table of a JPEG as a lookup table: for each value of the next 16 bits, the symbol of the code that they
+/// begin with and the length of that code in bits. The length is 0 if they begin with no code.
 pub struct Table(Vec<(u8, u8)>);
 
 impl Table {
-    /// The codes with `counts` of each length from 1 to 16, in the order of their `symbols`. `None` when there are more
-    /// than fit.
+    /// Builds the table of a DHT segment: `counts[i]` codes of `i + 1` bits, for up to 16 lengths, which stand for the
+    /// `symbols` in this order. Returns `None` if there are more codes than that many bits can tell apart.
     pub fn new(counts: &[u8], symbols: &[u8]) -> Option<Table> {
         let mut table = vec![(0, 0); 1 << 16];
         let (mut next, mut symbols) = (0, symbols.iter());
@@ -23,7 +23,7 @@ impl Table {
     }
 }
 
-/// The bits between two markers.
+/// A reader of the bits between two markers of a JPEG, the highest bit of each byte first.
 pub struct Bits {
     /// Bytes without the zeros that are stuffed behind 0xFF.
     bytes: Vec<u8>,
@@ -32,7 +32,7 @@ pub struct Bits {
 }
 
 impl Bits {
-    /// The bits of `data`, which holds no marker.
+    /// Begins to read `data`, the bytes between two markers. The zero bytes that are stuffed behind 0xFF are left out.
     pub fn new(data: &[u8]) -> Bits {
         let mut bytes = Vec::with_capacity(data.len());
         let mut is_after_ff = false;
@@ -45,7 +45,8 @@ impl Bits {
         Bits { bytes, position: 0 }
     }
 
-    /// The next `count` bits, 16 at most; zeros beyond the end, which [`Bits::finish`] notices.
+    /// Takes the next `count` bits, 16 at most, as a number with the first bit highest. Beyond the end they are zeros,
+    /// which [`Bits::ensure_inside`] and [`Bits::finish`] notice.
     pub fn take(&mut self, count: u8) -> u32 {
         let bits = self.peek() >> (16 - u32::from(count));
         self.position += usize::from(count);
@@ -59,10 +60,10 @@ impl Bits {
         word >> (8 - self.position % 8) & 0xFFFF
     }
 
-    /// The next symbol by `table`.
+    /// Takes the next code of `table` and returns its symbol.
     ///
     /// # Errors
-    /// When there is no such code.
+    /// When the next bits are no code of `table`.
     pub fn symbol(&mut self, table: &Table) -> Result<u8> {
         let (symbol, length) = table.0[self.peek() as usize];
         ensure!(length > 0, "the JPEG file is damaged: its data have a code that does not exist");
@@ -70,7 +71,7 @@ impl Bits {
         Ok(symbol)
     }
 
-    /// Asserts that the data have not run out.
+    /// Checks that the bits taken so far were all there.
     ///
     /// # Errors
     /// When more bits were taken than there are.
@@ -79,11 +80,11 @@ impl Bits {
         is_inside.then_some(()).context("the JPEG file is damaged: some of its data are missing")
     }
 
-    /// Asserts that the data end here.
+    /// Checks that the data end at the current position.
     ///
     /// # Errors
-    /// When more bits were taken than there are, or some are left other than padding bits of the last byte and fill
-    /// bytes.
+    /// When more bits were taken than there are, or when something is left besides the padding bits of the last byte
+    /// and fill bytes (all 0x00 or all 0xFF).
     pub fn finish(&self) -> Result<()> {
         self.ensure_inside()?;
         let left = &self.bytes[self.position.div_ceil(8)..];

@@ -15,7 +15,7 @@ use self::huffman::Table;
 use self::scan::{Component, Scan};
 use crate::data::decoding::limit::check_bytes;
 
-/// Most scans of a file: each goes over the whole picture, however short it is.
+/// Largest number of scans in a file. Each goes over the whole picture, however few bytes it has.
 const MOST_SCANS: usize = 1000;
 
 /// Marker codes behind their 0xFF.
@@ -29,7 +29,8 @@ mod marker {
     pub const APP0: u8 = 0xE0;
 }
 
-/// The header of a JPEG picture (SOF), and the state of its components.
+/// The frame header of a JPEG (SOF), and for each of its components the coefficients that the scans checked so far
+/// contain.
 #[derive(Debug)]
 pub struct Frame {
     pub width: u16,
@@ -38,7 +39,8 @@ pub struct Frame {
     components: Vec<Component>,
 }
 
-/// Checks `file`, which may use the tables of a stream of its own, as JPEGs in a TIFF do.
+/// Checks that the JPEG stream `file` is complete and, as far as can be noticed, undamaged, and returns its frame
+/// header. `tables` is a second stream with quantisation and Huffman tables that `file` may use, as JPEGs in a TIFF do.
 ///
 /// # Errors
 /// When it is damaged, cut short, too large, or of a kind that is not read.

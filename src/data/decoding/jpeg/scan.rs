@@ -11,18 +11,19 @@ const LARGEST_MEAN: i64 = 2048;
 /// Largest product of an AC coefficient and its quantisation step, twice that of a DC coefficient.
 const LARGEST: i64 = 4096;
 
-/// A channel of the picture.
+/// A component (channel) of a JPEG: its description in the frame header, and the coefficients that the scans checked so
+/// far contain.
 #[derive(Debug)]
 pub struct Component {
     pub id: u8,
-    /// Sampling factors: blocks in an interleaved unit, horizontally and vertically.
+    /// Sampling factors: blocks in a minimum coded unit (MCU), horizontally and vertically.
     pub sampling: [usize; 2],
     quantization: usize,
     /// Blocks that hold its samples, horizontally and vertically.
     blocks: [usize; 2],
-    /// Units of the picture, horizontally and vertically.
+    /// MCUs of the picture, horizontally and vertically.
     units: [usize; 2],
-    /// A bit for each coefficient of each block (in whole units), set if the coefficient is not zero: later scans of a
+    /// A bit for each coefficient of each block (in whole MCUs), set if the coefficient is not zero: later scans of a
     /// progressive file depend on it.
     nonzero: Vec<u64>,
     /// Lower bits of each coefficient that are still missing; `None` before its first scan.
@@ -49,18 +50,19 @@ impl Component {
         })
     }
 
-    /// True if all bits of all coefficients have been read.
+    /// True if the scans checked so far contain all bits of all coefficients.
     pub fn is_complete(&self) -> bool {
         self.missing.iter().all(|missing| *missing == Some(0))
     }
 
-    /// Marks all bits of all coefficients as read.
+    /// Marks all bits of all coefficients as read, for a file whose scans cannot be checked.
     pub fn skip(&mut self) {
         self.missing = [Some(0); 64];
     }
 }
 
-/// Sets the number of blocks of each of `components` in a picture of `size`.
+/// Computes the numbers of blocks and MCUs of each of `components` for a picture of `size`, `[width, height]` in
+/// pixels. `is_progressive` is true for a progressive JPEG (SOF2), whose scans need a record of nonzero coefficients.
 pub fn measure(components: &mut [Component], size: [usize; 2], is_progressive: bool) {
     let most = [0, 1].map(|axis| components.iter().map(|component| component.sampling[axis]).max().unwrap_or(1));
     for component in components {
@@ -78,14 +80,16 @@ pub fn measure(components: &mut [Component], size: [usize; 2], is_progressive: b
 }
 
 pub struct Scan<'a> {
-    /// Index of each component, and its tables for DC and AC.
+    /// The components of the scan: index in the frame, number of the DC table, number of the AC table.
     pub parts: Vec<(usize, usize, usize)>,
     pub is_progressive: bool,
-    /// Range of the coefficients in this scan.
+    /// First coefficient of the scan, in zigzag order; 0 is the DC coefficient.
     pub first: usize,
+    /// Last coefficient of the scan, in zigzag order.
     pub last: usize,
-    /// Successive approximation: the bit position of the scan before, and of this one.
+    /// Successive approximation: the lowest bit that an earlier scan contains; 0 in a first scan.
     pub high: u8,
+    /// Successive approximation: the lowest bit that this scan contains.
     pub low: u8,
     pub quantization: &'a [Option<[u16; 64]>; 4],
     pub dc: &'a [Option<Table>; 4],
@@ -103,7 +107,11 @@ struct State {
 }
 
 impl Scan<'_> {
-    /// Checks the data that begin at `at`. Returns their end.
+    /// Decodes the data of the scan, which begin at `bytes[at]`, without computing a picture, and records in
+    /// `components` which coefficients they contain. Returns the index of the marker behind them.
+    ///
+    /// # Errors
+    /// When the data are damaged or cut short, or the scan cannot follow those before it.
     pub fn check(&self, components: &mut [Component], bytes: &[u8], at: usize) -> Result<usize> {
         self.note(components)?;
         let units = match self.parts.as_slice() {
@@ -160,7 +168,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Checks one block of the only component, or all blocks of an interleaved unit.
+    /// Checks one block of the only component, or all blocks of an MCU.
     fn unit(
         &self,
         components: &mut [Component],
@@ -315,7 +323,8 @@ fn end_of_segment(bytes: &[u8], at: usize) -> usize {
     at + rest.windows(2).position(is_marker).unwrap_or(rest.len())
 }
 
-/// The end of a scan's data, restarts included.
+/// Returns the index of the marker that ends the data of a scan, which begin at `bytes[at]`, or the length of `bytes`
+/// if there is none. Restart markers belong to the data.
 pub fn end_of_data(bytes: &[u8], mut at: usize) -> usize {
     loop {
         at = end_of_segment(bytes, at);

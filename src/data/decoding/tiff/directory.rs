@@ -39,7 +39,7 @@ pub mod tag {
     pub const JPEG_TABLES: u16 = 347;
 }
 
-/// Byte order of a file, and the width of its offsets.
+/// The header of a TIFF: byte order, and width of the offsets in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     pub is_big_endian: bool,
@@ -48,7 +48,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// The position of the offset of the first directory.
+    /// Returns the position in the file, in bytes, of the field that holds the offset of the first directory.
     pub fn first_offset_at(self) -> u64 {
         if self.is_big { 8 } else { 4 }
     }
@@ -66,7 +66,8 @@ impl Header {
         }
     }
 
-    /// `value` in `length` bytes of the file's order.
+    /// Encodes `value` in `length` bytes, 8 at most, in the byte order of the file. Higher bytes of `value` are cut
+    /// off.
     pub fn bytes(self, value: u64, length: usize) -> Vec<u8> {
         let mut bytes = value.to_le_bytes()[..length].to_vec();
         if self.is_big_endian {
@@ -82,12 +83,13 @@ pub struct Entry {
     /// The type's number, such as 3 for SHORT.
     pub kind: u16,
     count: u64,
-    /// Position of the first value.
+    /// Offset of the first value in the file, in bytes.
     pub at: u64,
 }
 
 impl Entry {
-    /// Bytes of the numbers that a value consists of, in which the byte order is reversed; 0 for an unknown type.
+    /// Returns the size in bytes of the numbers that a value consists of, within which the byte order applies: 4 for a
+    /// rational, which is two numbers of 4 bytes, else the size of the type. 0 for an unknown type.
     pub fn unit(&self) -> usize {
         match self.kind {
             1 | 2 | 6 | 7 => 1,
@@ -106,20 +108,20 @@ impl Entry {
     }
 }
 
-/// The tags of a picture or a page.
+/// An image file directory (IFD) of a TIFF: the tags that describe one page, with their values still in the file.
 #[derive(Clone, Debug)]
 pub struct Directory {
     pub header: Header,
-    /// Position in the file.
+    /// Offset of the directory in the file, in bytes.
     pub at: u64,
     entries: BTreeMap<u16, Entry>,
 }
 
-/// The directories of the pages of a file: all in its list but thumbnails, reduced pictures and masks. If all are such,
-/// the first one is the only page.
+/// Reads the directories of a TIFF and returns those of its pages, in the order of the file: all but thumbnails,
+/// reduced pictures and masks. If all are such, the first one is the only page.
 ///
 /// # Errors
-/// When it is no TIFF, or a directory lies beyond its end.
+/// When the file is no TIFF, a directory lies beyond its end, or the list of directories has no end or too many tags.
 pub fn pages(file: &mut (impl Read + Seek)) -> Result<Vec<Directory>> {
     let header = header(file)?;
     let mut at = header.number(&bytes(file, header.first_offset_at(), header.offset_bytes())?);
@@ -169,8 +171,8 @@ fn header(file: &mut (impl Read + Seek)) -> Result<Header> {
     }
 }
 
-/// The directory at `at`, the number of its tags, repeated ones included, and the position of the next directory; 0 if
-/// there is none.
+/// Reads the directory at offset `at`. Returns it, the number of its tags, repeated ones included, and the offset of
+/// the next directory, 0 if there is none.
 fn read(file: &mut (impl Read + Seek), header: Header, at: u64) -> Result<(Directory, u64, u64)> {
     let (count_bytes, entry_bytes) = if header.is_big { (8, 20) } else { (2, 12) };
     let count = header.number(&bytes(file, at, count_bytes)?);
@@ -207,10 +209,11 @@ impl Directory {
         self.entries.get(&tag)
     }
 
-    /// The bytes of a tag's values, in the byte order of the file.
+    /// Reads the values of `tag` as bytes, in the byte order of the file. Returns `None` if the directory has no such
+    /// tag.
     ///
     /// # Errors
-    /// When they lie beyond its end.
+    /// When the values lie beyond the end of the file, or take more than 64 MiB.
     pub fn raw(&self, file: &mut (impl Read + Seek), tag: u16) -> Result<Option<Vec<u8>>> {
         let Some(entry) = self.entries.get(&tag) else { return Ok(None) };
         let length = entry.length().filter(|&length| length <= MOST_VALUE_BYTES);
@@ -218,10 +221,10 @@ impl Directory {
         bytes(file, entry.at, length as usize).map(Some)
     }
 
-    /// The values of a tag of unsigned numbers; none when it is missing.
+    /// Reads the values of `tag` as unsigned integers. Returns an empty list if the directory has no such tag.
     ///
     /// # Errors
-    /// As [`Directory::raw`], or when it is no such tag.
+    /// As [`Directory::raw`], or when the values are no unsigned integers.
     pub fn numbers(&self, file: &mut (impl Read + Seek), tag: u16) -> Result<Vec<u64>> {
         let Some(entry) = self.entries.get(&tag) else { return Ok(Vec::new()) };
         ensure!(matches!(entry.kind, 1 | 3 | 4 | 13 | 16 | 18), "tag {tag} of the TIFF is no unsigned number");
@@ -229,7 +232,8 @@ impl Directory {
         Ok(raw.chunks_exact(entry.unit()).map(|bytes| self.header.number(bytes)).collect())
     }
 
-    /// The first value of a tag of unsigned numbers.
+    /// Reads the first value of `tag` as an unsigned integer. Returns `None` if the directory has no such tag, or one
+    /// without values.
     ///
     /// # Errors
     /// As [`Directory::numbers`].

@@ -8,10 +8,10 @@ use super::directory::{Directory, tag};
 use crate::data::decoding::Depth;
 use crate::data::size::Size;
 
-/// Compression by JPEG, in its newer form.
+/// Value of the tag Compression for JPEG in its newer form (TIFF Technical Note 2).
 pub const JPEG: u64 = 7;
 
-/// The meaning of the first samples of a pixel.
+/// The colour space of a page: the meaning of the samples of a pixel, apart from an extra one at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colors {
     Grey,
@@ -22,7 +22,7 @@ pub enum Colors {
     Cmyk,
 }
 
-/// The meaning of the sample behind the colours.
+/// The meaning of an extra sample that follows the colours of a pixel (tag ExtraSamples).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Last {
     Alpha,
@@ -46,10 +46,10 @@ pub struct Kind {
     pub compression: u64,
 }
 
-/// Width and height as they are stored.
+/// Reads width and height in pixels, as they are stored: they are not exchanged by the orientation.
 ///
 /// # Errors
-/// When they are missing.
+/// When one of the two is missing, 0, or above 2^32 - 1.
 pub fn size(file: &mut (impl Read + Seek), page: &Directory) -> Result<Size> {
     let mut side = |tag| -> Result<usize> {
         let side = page.number(file, tag)?.context("the TIFF does not say its size")?;
@@ -61,10 +61,11 @@ pub fn size(file: &mut (impl Read + Seek), page: &Directory) -> Result<Size> {
 }
 
 impl Kind {
-    /// The kind of a page.
+    /// Reads from the tags of a page how its samples are stored.
     ///
     /// # Errors
-    /// When it is not read; the error names the kind, and a cure.
+    /// When pictures of that kind are not read; the error names the kind and a cure. When the size is missing or the
+    /// tags are damaged.
     pub fn read(file: &mut (impl Read + Seek), page: &Directory) -> Result<Kind> {
         let size = size(file, page)?;
         let samples = page.number(file, tag::SAMPLES_PER_PIXEL)?.unwrap_or(1) as usize;
@@ -106,7 +107,8 @@ impl Kind {
         if self.bits == 16 { Depth::Sixteen } else { Depth::Eight }
     }
 
-    /// Channels of the decoded picture.
+    /// Returns the number of channels of the decoded picture: 3 for a palette or CMYK, which become RGB, else the
+    /// number of samples of a pixel.
     pub fn channels(&self) -> usize {
         match self.colors {
             Colors::Palette | Colors::Cmyk => 3,
@@ -114,7 +116,8 @@ impl Kind {
         }
     }
 
-    /// Bytes of the decoded picture, or of the file's samples if they are more.
+    /// Returns the bytes of the decoded picture, or of the samples of the file if they are more; a sample of up to 8
+    /// bits counts as 1 byte, one of 16 bits as 2.
     pub fn decoded_bytes(&self) -> u64 {
         let samples = self.samples.max(self.channels());
         (self.size.pixels() as u64).saturating_mul((samples * self.bits.div_ceil(8)) as u64)

@@ -38,7 +38,7 @@ struct Chunks {
 }
 
 impl<R: Read + Seek> TiffRows<R> {
-    /// Opens the picture of a page.
+    /// Opens a page for decoding, row by row from the top. The rows are not turned upright.
     ///
     /// # Errors
     /// When the page is of a kind that is not read, damaged, or its strips or tiles are too large.
@@ -77,14 +77,14 @@ impl<R: Read + Seek> TiffRows<R> {
         }
     }
 
-    /// Bytes of a row of strips or tiles: as it is stored, as samples, and as colours, the latter two of two bytes
-    /// each.
+    /// Estimates the bytes of memory that decoding takes, without the rows that the reader receives: a row of strips or
+    /// tiles as it is stored, as samples and as colours, each of which counts 2 bytes a sample.
     pub fn held_bytes(&self) -> u64 {
         let row = self.kind.size.width.max(self.chunks.width) * self.kind.samples.max(self.kind.channels());
         3 * 2 * (self.chunks.height * row) as u64
     }
 
-    /// True if the file stores colours multiplied by alpha; decoding divides them by it.
+    /// True if the file stores colours multiplied by alpha. The decoded rows have them divided by it.
     pub fn is_premultiplied(&self) -> bool {
         self.kind.last == Some(Last::PremultipliedAlpha)
     }

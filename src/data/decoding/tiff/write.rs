@@ -25,7 +25,7 @@ const RESOLUTION: [u16; 3] = [282, 283, 296];
 /// and are not true of a translation.
 const OF_THE_BANDS: [u16; 2] = [42112, 42113];
 
-/// Tags with their values, to be written as they were read.
+/// Tags that a translation copies from its input, a TIFF, to its output: georeference and resolution.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
     /// Number and type of each tag, and its values in the byte order of this machine.
@@ -53,7 +53,7 @@ impl Carried {
         Ok(Carried { tags, has_band_tags: OF_THE_BANDS.iter().any(|&tag| page.entry(tag).is_some()) })
     }
 
-    /// The resolution tags alone.
+    /// Removes the georeference and keeps the resolution tags.
     pub fn without_georeference(mut self) -> Carried {
         self.tags.retain(|(tag, ..)| RESOLUTION.contains(tag));
         self
@@ -65,18 +65,20 @@ impl Carried {
     }
 }
 
-/// Most bytes of the tags of a page, for the choice between TIFF and BigTIFF.
+/// Most bytes that the tags of a file may take, for the choice between TIFF and BigTIFF.
 const TAGS: u64 = 64 << 20;
 
-/// A file that is written page by page.
+/// A writer of a TIFF file, page by page.
 pub enum TiffWriter<W: Write + Seek> {
+    /// TIFF with offsets of 32 bits.
     Standard(TiffEncoder<W, TiffKindStandard>),
     /// BigTIFF, for more than 4 GiB.
     Big(TiffEncoder<W, TiffKindBig>),
 }
 
 impl<W: Write + Seek> TiffWriter<W> {
-    /// A writer for pages of `bytes` together.
+    /// Begins a TIFF in `file`. `bytes` is the number of bytes that the samples of all its pages will take together: if
+    /// these and some tags need more than 4 GiB, the file becomes a BigTIFF.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -87,7 +89,8 @@ impl<W: Write + Seek> TiffWriter<W> {
         })
     }
 
-    /// Writes one page.
+    /// Writes the picture that `rows` yields, of which no row has been read yet, as the next page: uncompressed, with
+    /// samples rounded to `depth` and with the tags `carried`.
     ///
     /// # Errors
     /// Those of `rows`, or when the file cannot be written.

@@ -1,6 +1,6 @@
 //! Detection of the layout of the pairs in a folder.
 //!
-//! A data set has up to three parts, `train`, `val` and `test`, or is flat. Whatever its layout, a part is a list of
+//! A data set has up to three splits, `train`, `val` and `test`, or is flat. Whatever its layout, a split is a list of
 //! [`Source`]s; later stages do not depend on the layout.
 
 mod names;
@@ -22,26 +22,26 @@ pub use names::{Joined, Named, join, join_folded};
 use sides::Sides;
 use suffix::Suffixes;
 
-/// The layout of pairs: how the two sides of a pair are kept together.
+/// The layout of a data set: the files in which the two sides of a pair, A and B, are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// One file, A in its left half and B in its right half.
     SideBySide,
-    /// Two files of one name, in a folder of A and in one of B, which are called so.
+    /// Two files of one name, in two folders of these names, that of A first.
     Folders([String; 2]),
     /// Two files of one stem in one folder, B a `.png` and A of another ending, as in the CMP facade database: there it
     /// is `.jpg`.
     Stems,
-    /// Two files in one folder whose stems differ in these suffixes.
+    /// Two files in one folder whose stems differ in these suffixes, that of A first.
     Suffixes([String; 2]),
 }
 
-/// The file or the files of one pair.
+/// The one or two files of a pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Side by side.
+    /// One file: A in its left half, B in its right half.
     Halves(PathBuf),
-    /// A and B.
+    /// Two files: that of A, that of B.
     Files([PathBuf; 2]),
 }
 
@@ -63,17 +63,18 @@ impl fmt::Display for Source {
     }
 }
 
-/// The parts of a data set by their folders; the empty name is the data set's own.
+/// Names of the splits of a data set, which are those of their folders. The empty name is for pairs that lie in the
+/// folder of the data set itself.
 pub const PARTS: [&str; 4] = ["train", "val", "test", ""];
 
 const NO_PARTNER: &str = "no partner";
 const BESIDE_TRAIN: &str = "beside train/";
 
-/// The pairs in a folder, and the files that are none.
+/// The pairs that [`find`] has found in a folder, and the files that belong to no pair.
 #[derive(Debug)]
 pub struct Found {
     pub layout: Layout,
-    /// True if the names of pairs differ in case or Unicode form.
+    /// True if the two files of a pair have names that are equal only apart from case and Unicode form.
     pub is_folded: bool,
     /// The pairs of each of [`PARTS`], in the order of the bytes of A's file names.
     parts: [Vec<Source>; 4],
@@ -81,24 +82,28 @@ pub struct Found {
     sides: [Option<[PathBuf; 2]>; 4],
     /// Files that belong to no pair, each with the reason, and folders that are not searched.
     pub skipped: Vec<(PathBuf, String)>,
-    /// Reasons why it is unclear which files are pairs.
+    /// A line for each group of files of which it is unclear which belong to the pair.
     pub unclear: Vec<String>,
-    /// A reason to doubt that the files are meant as runs have always read them.
+    /// A reason to doubt that the files are meant as earlier versions read them.
     doubt: Option<String>,
 }
 
-/// Finds the pairs in `dir`.
+/// Finds the pairs in `dir`. The first of these layouts that there is, is taken:
 ///
-/// Folders `A` and `B` are pairs of folders, wherever they are: `A/train` and `B/train`, `train/A` and `train/B`, or
-/// `trainA` and `trainB`. So are folders by other words (`sides::by_words`) where no pictures lie beside them. Else
-/// most stems decide: those with a `.png` and another ending are pairs of files; else the names of all: those that
-/// differ in two suffixes are pairs of files, the others side by side.
+/// 1. Folders `A` and `B`: `A/train` and `B/train`, `train/A` and `train/B`, `trainA` and `trainB`, or `A` and `B`
+///    alone.
+/// 2. Such folders under other words for the sides (see `sides::by_words`), if no pictures lie in the folder of a split
+///    or in `dir` itself.
+/// 3. Files of equal stem, of which one is a `.png` ([`Layout::Stems`]), if most stems have such a pair.
+/// 4. Files whose stems differ in two suffixes ([`Layout::Suffixes`]), if all files do.
+/// 5. Side-by-side files.
 ///
 /// Files that were taken as pairs by earlier versions are taken so again, since the fingerprint of a run's data depends
-/// on it. Callers that do not resume such a run ask for [`Found::ensure_certain`].
+/// on it. Callers that do not resume such a run call [`Found::ensure_certain`].
 ///
 /// # Errors
-/// When there is no such folder, or there are no pairs, or it is unclear where; says what was looked for.
+/// When there is no such folder, it has no pairs, or of the folders of two sides one is missing or there are several;
+/// the error says what was looked for.
 pub fn find(dir: &Path) -> Result<Found> {
     ensure!(dir.exists(), "there is no folder {}: check the path of the data", dir.display());
     ensure!(dir.is_dir(), "{} is a file: give the folder that holds the pictures", dir.display());
@@ -178,7 +183,7 @@ fn in_folders(dir: &Path, sides: Sides) -> Result<Found> {
     Ok(found)
 }
 
-/// The pairs of one or two files that lie in `dir` or in the folders of its parts.
+/// The pairs of one or two files that lie in `dir` or in the folders of its splits.
 fn in_one_folder(dir: &Path) -> Result<Found> {
     let mut found = Found::new(Layout::SideBySide, Default::default());
     let listed = PARTS.map(|part| pictures(&dir.join(part), &mut found.skipped));
@@ -215,10 +220,10 @@ impl Found {
         Found { layout, is_folded: false, parts: Default::default(), sides, skipped, unclear, doubt: None }
     }
 
-    /// Asserts that the files can only be meant as they were read.
+    /// Refuses pairs of which the files may well be meant otherwise than [`find`] took them.
     ///
     /// # Errors
-    /// When the files may be meant otherwise than they were taken.
+    /// When there is such a doubt; the error says which.
     pub fn ensure_certain(&self) -> Result<()> {
         match &self.doubt {
             None => Ok(()),
@@ -226,15 +231,17 @@ impl Found {
         }
     }
 
-    /// The pairs of one of [`PARTS`].
+    /// Returns the pairs of a split, one of [`PARTS`], in the order of the bytes of A's file names; none for any other
+    /// name.
     pub fn part(&self, name: &str) -> &[Source] {
         PARTS.iter().zip(&self.parts).find(|(part, _)| **part == name).map_or(&[], |(_, sources)| sources)
     }
 
-    /// The path of a file below the folder of its side, or its name where there are no such folders.
+    /// Returns the path of `file` relative to the folder of its side (A or B). In layouts without such folders it is
+    /// the file name.
     pub fn below_side<'a>(&self, file: &'a Path) -> &'a Path {
         let mut sides = self.sides.iter().flatten().flatten();
-        // The folder of a part lies in that of the flat ones.
+        // The folder of a split lies in that of the flat ones.
         let below = sides.find_map(|side| file.strip_prefix(side).ok());
         below.unwrap_or(Path::new(file.file_name().unwrap_or_default()))
     }
@@ -259,7 +266,7 @@ impl Found {
         }
     }
 
-    /// Adds the pairs of a part. `expected` says where the partner of a B would be, and that of an A; the files of
+    /// Adds the pairs of a split. `expected` says where the partner of a B would be, and that of an A; the files of
     /// `near` have one whose name differs in case or Unicode form.
     fn take(&mut self, part: usize, joined: Joined, expected: [String; 2], near: &BTreeSet<PathBuf>) {
         let Joined { pairs, alone: [a, b], unclear } = joined;
@@ -325,7 +332,7 @@ fn are_stems<'a>(files: impl Iterator<Item = &'a PathBuf>) -> bool {
     2 * both > is_png.len()
 }
 
-/// `path` as seen from `dir`.
+/// Returns `path` as text, relative to `dir` if it lies in `dir`.
 pub fn below(dir: &Path, path: &Path) -> String {
     path.strip_prefix(dir).unwrap_or(path).display().to_string()
 }

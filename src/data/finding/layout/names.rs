@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use unicode_normalization::UnicodeNormalization;
 
-/// A file with the name that it shares with its partner: without the ending, and below the folder of its side.
+/// A file and the name that it shares with its partner: its path relative to the folder of its side, or its file name,
+/// without the ending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     pub name: OsString,
@@ -14,36 +15,36 @@ pub struct Named {
 }
 
 impl Named {
-    /// A file under its stem.
+    /// Names a file by its stem: the file name without the ending.
     pub fn by_stem(file: PathBuf) -> Named {
         Named { name: file.file_stem().unwrap_or_default().to_owned(), file }
     }
 
-    /// A file under its path below `dir`.
+    /// Names a file by its path relative to `dir`, without the ending.
     pub fn below(dir: &Path, file: PathBuf) -> Named {
         let name = file.strip_prefix(dir).unwrap_or(&file).with_extension("").into_os_string();
         Named { name, file }
     }
 }
 
-/// The files of two sides, joined by name.
+/// The result of joining the files of A and B by their names.
 #[derive(Debug, Default)]
 pub struct Joined {
-    /// Pairs in the order of A.
+    /// Pairs `[a, b]`, in the order in which the files of A were given.
     pub pairs: Vec<[Named; 2]>,
-    /// Files without a partner.
+    /// Files of A, and of B, whose name no file of the other side has.
     pub alone: [Vec<Named>; 2],
-    /// A line for each name that several files of a side have.
+    /// A line for each name that both sides have and one of them several times. Its files are in no pair.
     pub unclear: Vec<String>,
 }
 
-/// Joins the files whose names are equal, byte for byte.
+/// Joins the files of the two sides, A and B, whose names are equal byte for byte.
 pub fn join(sides: [Vec<Named>; 2]) -> Joined {
     join_by(sides, OsStr::to_owned, "have one name")
 }
 
-/// Joins the files whose names are equal except for case and Unicode form: macOS decomposes accents that other systems
-/// compose.
+/// Joins the files of the two sides, A and B, whose names are equal apart from case and Unicode form: macOS decomposes
+/// accents that other systems compose.
 pub fn join_folded(sides: [Vec<Named>; 2]) -> Joined {
     join_by(sides, folded, "have one name but for case and Unicode form")
 }

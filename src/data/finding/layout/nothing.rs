@@ -12,7 +12,8 @@ use crate::data::finding::listing::{folders, list};
 /// Number of names that are listed; more are counted.
 const NAMED: usize = 4;
 
-/// The reason why there are no pairs in `dir`, and a cure.
+/// Returns the error message for a folder `dir` without pairs, in which [`find`](super::find) has found no more than
+/// `found`: it names the reason and a cure.
 ///
 /// # Errors
 /// When a folder cannot be read.

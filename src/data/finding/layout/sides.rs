@@ -9,19 +9,20 @@ use super::words::{is_separator, side_of};
 use super::{PARTS, below, join_command};
 use crate::data::finding::listing::{folders, pictures};
 
-/// The folders of A and of B.
+/// The names of the two sides, and their folders in each split.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Sides {
     /// The names of the sides, A first.
     pub names: [String; 2],
-    /// Folders of A and B for each of [`PARTS`] that has them.
+    /// The folders of A and of B in each of [`PARTS`]; `None` for a split that has none.
     pub folders: [Option<[PathBuf; 2]>; 4],
 }
 
-/// Finds folders `A` and `B`: `A/train` and `B/train`, `train/A` and `train/B`, or `trainA` and `trainB`.
+/// Finds folders `A` and `B`: `A/train` and `B/train`, `train/A` and `train/B`, or `trainA` and `trainB`, and likewise
+/// for the other splits; `A` and `B` alone in a flat data set. Returns `None` if there are no such folders.
 ///
 /// # Errors
-/// When there is one of them without the other.
+/// When one folder of such two is missing.
 pub fn a_and_b(dir: &Path) -> Result<Option<Sides>> {
     let mut sides = Sides { names: ["A", "B"].map(str::to_owned), folders: Default::default() };
     for (part, found) in PARTS.iter().zip(&mut sides.folders) {
@@ -56,11 +57,13 @@ fn a_and_b_of(dir: &Path, part: &str) -> Result<Option<[PathBuf; 2]>> {
     Ok(None)
 }
 
-/// Finds folders that are called by one of the [`words`](super::words), in any case, and hold pictures: `input/train`,
-/// `train/input` or `train_input`, with `target` for the other side.
+/// Finds folders that are called by one of the [`words`](super::words) for a side, in any case, and hold pictures:
+/// `input/train`, `train/input` or `train_input`, and `input` alone in a flat data set, with `target` for the other
+/// side. Returns `None` if no split has folders of both sides.
 ///
 /// # Errors
-/// When a part has several folders of one side, or one of only one side where another part has both.
+/// When a split has folders of both sides and several of one, or a folder of only one side where another split has
+/// both; or when a folder cannot be read.
 pub fn by_words(dir: &Path) -> Result<Option<Sides>> {
     let mut found: BTreeMap<usize, [Vec<(String, PathBuf)>; 2]> = BTreeMap::new();
     let mut note = |part: &str, side: usize, word: &str, folder: PathBuf| -> Result<()> {
@@ -121,7 +124,8 @@ pub fn by_words(dir: &Path) -> Result<Option<Sides>> {
     Ok(Some(sides))
 }
 
-/// `train_input`, `trainInput` or `input_train`: the part, the word and its side.
+/// Divides a name such as `train_input`, `trainInput` or `input_train`: the split, the word, and the side of the word
+/// (0 is A, 1 is B). `None` for other names.
 fn part_and_word(name: &str) -> Option<(&'static str, &str, usize)> {
     PARTS.into_iter().filter(|part| !part.is_empty()).find_map(|part| {
         let behind =
@@ -134,8 +138,9 @@ fn part_and_word(name: &str) -> Option<(&'static str, &str, usize)> {
     })
 }
 
-/// Pictures below `dir`, and the folders that they lie in. `is_flat` leaves out the folders of parts: they are other
-/// sides.
+/// Lists the pictures in `dir` and in all folders below it. Adds other files to `skipped`, each with the reason, and
+/// each folder that was searched to `looked_into`. If `is_flat` is true, folders directly in `dir` that are named like
+/// a split are left out: they are folders of a side of that split.
 ///
 /// # Errors
 /// When a folder cannot be read.

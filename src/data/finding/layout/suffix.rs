@@ -6,19 +6,20 @@ use std::path::PathBuf;
 use super::words::{is_separator, side_of};
 use crate::data::decoding::picture_size;
 
-/// The suffixes by which the files of a folder are pairs.
+/// The result of [`find`]: the suffixes that tell the two files of a pair apart.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Suffixes {
-    /// The suffixes of A and of B, which all files have.
+    /// The suffixes of A and of B, in this order. All files have one of them, and a partner with the other.
     Pairs([String; 2]),
-    /// Suffixes that pair some files and not all: the names of a pair, and one that is left over.
+    /// Words for both sides pair some files and not all: the names of such a pair, and the name of a file that is left
+    /// over.
     Unclear { pair: [String; 2], left_over: String },
     /// No suffixes.
     None,
 }
 
-/// Finds the two suffixes of file names that tell inputs from targets: without them, the files of every part (train,
-/// val, test) form two sets of equal names.
+/// Finds the two suffixes of file names that tell inputs from targets: without them, the files of each split (one
+/// element of `parts`) form two sets of equal names.
 ///
 /// Digits are no suffix: `x1.png` and `x2.png` number a series. Of words for the two sides (`_input`, `_target`) one
 /// pair is enough. Other words need at least two pairs, and are refused where all files are twice as wide as high: such
@@ -48,7 +49,8 @@ pub fn find(parts: &[&[PathBuf]]) -> Suffixes {
     }
 }
 
-/// The pairs of files for which [`find`] returned [`Suffixes::Pairs`], in the order of A.
+/// Joins those of `files` whose stems differ only in the two `suffixes`, of A and of B, which [`find`] has returned.
+/// Returns pairs `[a, b]` in the order of the bytes of A's path; files without a partner are left out.
 pub fn pairs(files: &[PathBuf], suffixes: &[String; 2]) -> Vec<[PathBuf; 2]> {
     let suffixes = suffixes.each_ref().map(String::as_str);
     let mut pairs: BTreeMap<&str, [Option<&PathBuf>; 2]> = BTreeMap::new();

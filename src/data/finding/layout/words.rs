@@ -30,13 +30,13 @@ const B: [&str; 20] = [
     "y",
 ];
 
-/// The side that `word` names, in upper or lower case: 0 is A, 1 is B. `None` if it names neither.
+/// Returns the side that `word` names, in upper or lower case: 0 is A, 1 is B. `None` if it names neither.
 pub fn side_of(word: &str) -> Option<usize> {
     let word = word.to_lowercase();
     [&A[..], &B[..]].iter().position(|words| words.contains(&&*word))
 }
 
-/// True for the characters between the parts of a name.
+/// True for the characters that separate the words of a name: `_`, `-`, `.` and the space.
 pub fn is_separator(letter: char) -> bool {
     matches!(letter, '_' | '-' | '.' | ' ')
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use crate::base::bytes::ByteSize;
 
-/// The system's allocator; a failed allocation ends the process.
+/// A `#[global_allocator]` that takes memory from the system's allocator. When that fails, it prints an error message
+/// to stderr and ends the process with status 1.
 #[derive(Debug)]
 pub struct Allocator;
 
@@ -39,7 +40,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 }
 
-/// `pointer`, if the system has granted the allocation.
+/// Returns `pointer`, or ends the process with an error if it is null: `bytes` were refused.
 #[inline]
 fn granted(pointer: *mut u8, bytes: usize) -> *mut u8 {
     if pointer.is_null() {

@@ -11,11 +11,13 @@ impl<T: Real> Cpu<T>
 where
     dyn Step: CpuKernel<T>,
 {
-    /// Runs every step of the main part once, in a random order that keeps the dependencies. Transient buffers are NaN
-    /// before their first use and after their last, so a read at the wrong time shows as NaN in the results.
+    /// Runs every step of the program's main part (all but its on-demand steps) once, in a random order that keeps the
+    /// dependencies; `seed` determines it. Transient buffers are NaN before their first use and after their last, so a
+    /// read at the wrong time shows as NaN in the results. Only for a device of [`Cpu::checked`]: in an arena, filling
+    /// a buffer with NaN would overwrite others.
     ///
     /// # Panics
-    /// If a step writes outside of its buffers.
+    /// If a step has written to a guard, the 512 bytes before and after each buffer.
     pub fn execute_checked(&mut self, seed: u64) {
         let order = self.dependencies.random_order(self.program.main, seed);
         let transient: Vec<BufferId> =
@@ -40,8 +42,9 @@ where
         }
     }
 
-    /// Runs every step of the main part once, in a random order that keeps the dependencies. On an arena this tests the
-    /// plan with other orders than the recorded one.
+    /// Runs every step of the program's main part (all but its on-demand steps) once, in a random order that keeps the
+    /// dependencies; `seed` determines it. For tests: the memory plan has to hold for other orders than the recorded
+    /// one too.
     pub fn execute_shuffled(&mut self, seed: u64) {
         for step in self.dependencies.random_order(self.program.main, seed) {
             self.run(step);

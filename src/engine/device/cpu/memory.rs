@@ -17,7 +17,8 @@ const GUARD: usize = 512;
 /// Value of the bytes of guards: NaN in every number format, so that a read there shows in the results.
 const GUARD_BYTE: u8 = 0xFF;
 
-/// The memory of a program's buffers, zero at first. The system provides its pages on first use.
+/// The host memory of a program's buffers, zero at first: one arena, or a block between guards for each buffer. The
+/// system provides pages on first use.
 #[derive(Debug)]
 pub struct Memory {
     /// The owned blocks, into which the pointers of `allocations` lead.
@@ -41,10 +42,14 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    /// One block for all buffers, at the offsets of `plan`.
+    /// Allocates one block for all buffers, each at its offset in `plan`. `T` is the number type that `plan` was made
+    /// for.
     ///
     /// # Errors
     /// When the system refuses the memory.
+    ///
+    /// # Panics
+    /// If a buffer ends outside of the block, as after a plan for another `T`.
     pub fn arena<T: Real>(buffers: &Buffers, plan: &Plan) -> Result<Memory> {
         let (block, arena) = zeroed(plan.total())?;
         let allocation = |(id, buffer): (BufferId, &crate::engine::program::Buffer)| {
@@ -58,7 +63,8 @@ impl Memory {
         Ok(Memory { _blocks: vec![block], allocations, bytes: plan.total(), guarded: false })
     }
 
-    /// A block for each buffer, between guards.
+    /// Allocates a block for each buffer, with guards before and after it: 512 bytes of 0xFF each, which
+    /// [`Memory::guards_intact`] checks.
     ///
     /// # Errors
     /// When the system refuses the memory.
@@ -78,7 +84,7 @@ impl Memory {
         Ok(memory)
     }
 
-    /// True if no guard has been written. Always true for an arena, which has none.
+    /// True if no byte of a guard has changed. Always true for an arena, which has no guards.
     pub fn guards_intact(&self) -> bool {
         !self.guarded
             || self.allocations.iter().all(|allocation| {
@@ -93,25 +99,33 @@ impl Memory {
             })
     }
 
-    /// Bytes of all buffers.
+    /// Returns the number of bytes allocated for all buffers, guards not counted.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The elements of a buffer of f32.
+    /// Returns all elements of buffer `id`, which is of f32; the CPU stores them as `T`.
+    ///
+    /// # Panics
+    /// If the buffer is of bf16.
     pub fn f32s<T: Real>(&self, id: BufferId) -> &[T] {
         self.elements(DType::F32, id)
     }
 
+    /// As [`Memory::f32s`], but mutable.
     pub fn f32s_mut<T: Real>(&mut self, id: BufferId) -> &mut [T] {
         self.elements_mut(DType::F32, id)
     }
 
-    /// The elements of a buffer of bf16.
+    /// Returns all elements of buffer `id`, which is of bf16; the CPU stores them as `T::Bf16`.
+    ///
+    /// # Panics
+    /// If the buffer is of f32.
     pub fn bf16s<T: Real>(&self, id: BufferId) -> &[T::Bf16] {
         self.elements(DType::Bf16, id)
     }
 
+    /// As [`Memory::bf16s`], but mutable.
     pub fn bf16s_mut<T: Real>(&mut self, id: BufferId) -> &mut [T::Bf16] {
         self.elements_mut(DType::Bf16, id)
     }
@@ -131,14 +145,15 @@ impl Memory {
         unsafe { std::slice::from_raw_parts_mut(allocation.start.cast().as_ptr(), allocation.bytes / size_of::<E>()) }
     }
 
-    /// Address and bytes of a buffer, for [`Context`](crate::engine::kernel::cpu::Context), which hands out several at
-    /// once.
+    /// Returns the address of the first byte of buffer `id` and the number of its bytes, for
+    /// [`Context`](crate::engine::kernel::cpu::Context), which hands out slices of several buffers side by side.
     pub fn raw(&mut self, id: BufferId) -> (NonNull<u8>, usize) {
         (self.allocations[id.0].start, self.allocations[id.0].bytes)
     }
 }
 
-/// Scratch memory with arbitrary values, which the steps use one after the other.
+/// The scratch memory of the CPU device: one block, as large as the largest that a step asks for. Each step gets it in
+/// turn, with the values that the step before has left.
 #[derive(Debug)]
 pub struct Workspace {
     block: MmapMut,
@@ -162,8 +177,8 @@ impl Workspace {
     }
 }
 
-/// A page-aligned block of `bytes` zeros, on huge pages where the system has them: weights and moments are read once a
-/// step, and pages of 4 KB would cost a TLB miss each.
+/// Allocates a page-aligned block of `bytes` zeros and returns it with its address, on huge pages where the system has
+/// them: weights and moments are read once in a training step, and pages of 4 KB would cost a TLB miss each.
 fn zeroed(bytes: usize) -> Result<(MmapMut, NonNull<u8>)> {
     let block = MmapMut::map_anon(bytes.max(1));
     let mut block = block.with_context(|| format!("out of memory: {} were refused", ByteSize(bytes as u64)))?;

@@ -37,7 +37,8 @@ impl<T: Real> Cpu<T>
 where
     dyn Step: CpuKernel<T>,
 {
-    /// Plans `program`, and allocates the arena of all its tensors. Persistent tensors are zero at first.
+    /// Plans and allocates the memory of `program`: one arena for all buffers, and scratch memory. Persistent buffers
+    /// are zero at first; `control` has the control values of the first execution.
     ///
     /// # Errors
     /// When the system refuses the memory.
@@ -47,8 +48,8 @@ where
         Cpu::with_memory(program, dependencies, memory, control)
     }
 
-    /// A device with a guarded allocation for each buffer, for [`Cpu::execute_checked`]: in an arena, a write outside
-    /// of a buffer lands in another one. For tests.
+    /// Creates a device with a separate block of zeros for each buffer, between guards that [`Cpu::execute_checked`]
+    /// checks: in an arena, a write outside of a buffer would land in another one. For tests.
     ///
     /// # Errors
     /// When the system refuses the memory.
@@ -58,8 +59,9 @@ where
         Cpu::with_memory(program, dependencies, memory, control)
     }
 
-    /// Bytes of memory that `program` takes: arena and scratch memory. Buffers that no step accesses (the gradients and
-    /// moments of a network that only translates) have addresses in the arena, but never get pages of memory.
+    /// Returns the number of bytes of memory that `program` takes: arena and scratch memory. Persistent buffers that no
+    /// step accesses (the gradients and moments of a network that only translates) do not count: they have addresses in
+    /// the arena, but never get pages of memory.
     pub fn bytes_of(program: &Program) -> usize {
         let plan = Plan::new(program, &Dependencies::new(program), T::bytes);
         let accesses = || program.steps.iter().flat_map(|recorded| &recorded.accesses);
@@ -75,21 +77,23 @@ where
         Ok(Cpu { program, dependencies, memory, workspace, control, number: PhantomData })
     }
 
-    /// Runs every step of the program's main part, all but those on demand, once, in recorded order.
+    /// Runs every step of the program's main part (all but its on-demand steps) once, in recorded order.
     pub fn execute(&mut self) {
         for index in 0..self.program.main {
             self.run(index);
         }
     }
 
-    /// Runs the steps that were recorded to run on demand.
+    /// Runs the program's on-demand steps, those after the first [`main_steps`](Program::main_steps), once, in recorded
+    /// order.
     pub fn execute_on_demand(&mut self) {
         for index in self.program.main..self.program.steps.len() {
             self.run(index);
         }
     }
 
-    /// As [`Cpu::execute`], and calls `after` with the index and name of each step when it has ended. For measurements.
+    /// Runs the program's main part as [`Cpu::execute`] does, and calls `after` each time that a step has ended, with
+    /// the index and the name of the step. For measurements.
     pub fn execute_observed(&mut self, mut after: impl FnMut(usize, &'static str)) {
         for index in 0..self.program.main {
             self.run(index);
@@ -117,8 +121,11 @@ where
         span
     }
 
-    /// The values of `tensor` in row-major order, bf16 widened. Those of a transient tensor are lost if its memory has
-    /// been reused.
+    /// Returns the values of `tensor` in row-major order `[n, h, w, c]` without gaps, bf16 converted to `T`. The values
+    /// of a transient tensor are valid only until a later step reuses its memory.
+    ///
+    /// # Panics
+    /// If a rewrite pass has removed the buffer of `tensor`, or the program has no such buffer.
     pub fn read(&self, tensor: Tensor) -> Vec<T> {
         fn gather<E: Copy, V>(span: &[E], tensor: Tensor, value: impl Fn(E) -> V) -> Vec<V> {
             let pixels = span.chunks(tensor.stride.max(1));
@@ -132,7 +139,10 @@ where
         }
     }
 
-    /// True if every value of the buffer of `tensor` is finite.
+    /// True if every element of the whole buffer of `tensor`, also outside of `tensor`, is neither infinite nor NaN.
+    ///
+    /// # Panics
+    /// If the program has no such buffer.
     pub fn is_finite(&self, tensor: Tensor) -> bool {
         match tensor.dtype {
             DType::F32 => self.memory.f32s::<T>(tensor.buffer).par_iter().all(|value| value.is_finite()),
@@ -142,7 +152,12 @@ where
         }
     }
 
-    /// Sets the values of `tensor`, in row-major order, bf16 rounded.
+    /// Sets the elements of `tensor` to `values`, in row-major order `[n, h, w, c]` without gaps. If the tensor is of
+    /// bf16 and `T` is f32, each value is rounded to the nearest bf16, ties to even; with f64 none is rounded.
+    ///
+    /// # Panics
+    /// If `values` has not exactly one value for each element of `tensor`, or the program has no such buffer (any more:
+    /// a rewrite pass may have removed it).
     pub fn write(&mut self, tensor: Tensor, values: &[T]) {
         assert_eq!(values.len(), tensor.count(), "values for {tensor:?}");
         fn scatter<E, V: Copy>(span: &mut [E], tensor: Tensor, values: &[V], element: impl Fn(V) -> E) {
@@ -161,29 +176,33 @@ where
         }
     }
 
-    /// Calls `fill` with the elements of a contiguous tensor, to be written.
+    /// Calls `fill` with the elements of `tensor`, for `fill` to set.
+    ///
+    /// # Panics
+    /// If `tensor` is not contiguous or not of f32, or a rewrite pass has removed its buffer.
     pub(super) fn write_with(&mut self, tensor: Tensor, fill: impl FnOnce(&mut [T])) {
         assert_eq!(tensor.stride, tensor.channels(), "{tensor:?} is contiguous");
         let span = self.span(tensor);
         fill(&mut self.memory.f32s_mut(tensor.buffer)[span]);
     }
 
-    /// The control values: seed, step and learning rate.
+    /// Returns the control values (seed, number of executions so far, learning rate).
     pub fn control(&self) -> Control {
         self.control
     }
 
-    /// Sets the control values for the next execution.
+    /// Sets the control values (seed, number of executions so far, learning rate), which hold from the next execution
+    /// on.
     pub fn set_control(&mut self, control: Control) {
         self.control = control;
     }
 
-    /// The executed program.
+    /// Returns the program that this device executes.
     pub fn program(&self) -> &Program {
         &self.program
     }
 
-    /// Bytes of all buffers and of the scratch memory.
+    /// Returns the number of bytes allocated for all buffers (transient ones may share memory) and for scratch memory.
     pub fn memory_bytes(&self) -> usize {
         self.memory.bytes() + self.workspace.bytes()
     }
@@ -197,21 +216,23 @@ where
     program.steps.iter().map(|s| CpuKernel::<T>::workspace(&*s.step)).max().unwrap_or(0)
 }
 
-/// Starts the global thread pool, which parallel work outside of [`with_threads`] uses. Without this, rayon takes the
-/// number of threads from a variable of the environment.
+/// Starts rayon's global pool with `threads` threads, for all parallel work outside of [`with_threads`]. Without this
+/// call, rayon starts it on first use, with a number of threads from its environment variable `RAYON_NUM_THREADS` or
+/// else one for each core.
 ///
 /// # Errors
-/// When the operating system refuses the threads.
+/// When the operating system refuses the threads or the memory of their stacks, or the pool has already been started.
 pub fn start_threads(threads: usize) -> Result<()> {
     require_stacks(threads)?;
     let started = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     started.with_context(|| format!("cannot start {threads} threads: raise ulimit -u or -v"))
 }
 
-/// Runs `work` in a pool of `threads` threads, which a [`Cpu`] inside of it uses.
+/// Runs `work` in a new pool of `threads` threads and returns the result of `work`. Every [`Cpu`] that executes inside
+/// of `work` uses these threads.
 ///
 /// # Errors
-/// When the operating system refuses the threads.
+/// When the operating system refuses the threads or the memory of their stacks.
 pub fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> Result<R> {
     require_stacks(threads)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();

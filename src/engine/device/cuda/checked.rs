@@ -11,11 +11,13 @@ use crate::engine::program::Lifetime;
 use crate::engine::tensor::BufferId;
 
 impl Cuda {
-    /// Runs every step of the main part once, in a random order that keeps the dependencies. On a device of
-    /// [`Cuda::checked`] a transient buffer is allocated before its first use and freed after its last.
+    /// Runs every step of the program's main part (all but its on-demand steps) once, in a random order that keeps the
+    /// dependencies (`seed` determines it), and waits for the end. On a device of [`Cuda::checked`] a transient buffer
+    /// is allocated before its first use and freed after its last.
     ///
     /// # Errors
-    /// When a kernel has failed, or the simulator has a report.
+    /// When there is not enough memory, the driver refuses, a kernel has failed, or the simulator has found a wrong
+    /// access.
     pub fn execute_in_random_order(&mut self, seed: u64) -> Result<()> {
         let order = self.dependencies.random_order(self.program.main, seed);
         let uses = |step: usize| {

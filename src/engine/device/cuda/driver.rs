@@ -17,13 +17,14 @@ use crate::engine::kernel::cuda::{GpuFacts, kernels};
 /// The least compute capability, that of Ampere, for which the build makes machine code (`build/nvcc.rs`).
 const LEAST_CAPABILITY: (i32, i32) = (8, 0);
 
-/// The least version of CUDA that a driver has to support: that of cudarc's bindings.
+/// The lowest version of CUDA that a driver has to support, as the driver counts (12000 is CUDA 12.0): that of cudarc's
+/// bindings.
 pub const LEAST_VERSION: i32 = sys::CUDA_VERSION as i32;
 
 /// Prefix of the names of simulated devices; see `tools/cudasim`.
 const SIMULATED: &str = "cudasim";
 
-/// The properties of a CUDA device that are known without a context on it.
+/// The number, name and properties of a CUDA device, which are known without a context on it.
 #[derive(Clone, Debug)]
 pub struct Info {
     pub ordinal: usize,
@@ -35,10 +36,10 @@ pub struct Info {
     pub is_simulated: bool,
 }
 
-/// The CUDA devices of this machine, at least one.
+/// Returns the properties of all CUDA devices of this machine, in the order of their numbers. There is at least one.
 ///
 /// # Errors
-/// When there is no driver, it is broken or too old, or it knows no GPU.
+/// When there is no driver, it is broken or too old, or it finds no GPU.
 pub fn devices() -> Result<Vec<Info>> {
     library::load()?;
     let started = result::init();
@@ -75,7 +76,7 @@ fn info(ordinal: usize) -> Result<Info, DriverError> {
     Ok(Info { ordinal, name, memory, facts, is_simulated })
 }
 
-/// The version of CUDA that the driver supports, in its own notation: 13000 is CUDA 13.0.
+/// Returns the version of CUDA that the driver supports, as the driver counts: 13000 is CUDA 13.0.
 fn version() -> Result<i32> {
     let mut version = 0;
     // SAFETY: writes one number to where it is told.
@@ -84,16 +85,17 @@ fn version() -> Result<i32> {
     Ok(version)
 }
 
-/// A version in words: `13.0` for 13000.
+/// Formats a CUDA version, given as the driver counts: `13.0` for 13000.
 pub fn readable(version: i32) -> String {
     format!("{}.{}", version / 1000, version % 1000 / 10)
 }
 
 impl Info {
-    /// Checks that the kernels of this build run on the device.
+    /// Checks that the kernels of this build run on the device. A simulated one always passes.
     ///
     /// # Errors
-    /// When they do not, with the reason and the cure.
+    /// When the build has no kernels, the compute capability is below 8.0, or the driver is too old for the nvcc of the
+    /// build; with the cure.
     pub fn ensure_usable(&self) -> Result<()> {
         if self.is_simulated {
             return Ok(());
@@ -130,10 +132,11 @@ impl Info {
     }
 }
 
-/// Device `ordinal`, after a check that the kernels of this build run on it.
+/// Returns the properties of GPU `ordinal`, after a check that the kernels of this build run on it. Creates no context
+/// and loads no kernels, unlike [`ready`].
 ///
 /// # Errors
-/// When it does not exist, or the kernels of this build do not run on it.
+/// When there is no driver or no such GPU, or the kernels of this build do not run on it.
 pub fn usable(ordinal: usize) -> Result<Info> {
     let devices = devices()?;
     let Some(info) = devices.get(ordinal) else {
@@ -145,7 +148,7 @@ pub fn usable(ordinal: usize) -> Result<Info> {
     Ok(info.clone())
 }
 
-/// A GPU that is in use by this process, with all kernels loaded.
+/// A GPU in use by this process: its properties, and the kernels, loaded on it.
 #[derive(Debug)]
 pub struct Gpu {
     pub info: Info,
@@ -160,11 +163,12 @@ pub struct Gpu {
 /// driver unloads everything, and the next context would wait for it to be loaded again.
 static GPUS: Mutex<BTreeMap<usize, Arc<Gpu>>> = Mutex::new(BTreeMap::new());
 
-/// A context on device `ordinal`, and the device with its kernels loaded. All contexts on a GPU are its primary
-/// context, but each caller has its own record of errors in cudarc.
+/// Opens GPU `ordinal`: loads the kernels at the first call in this process, and returns a new [`CudaContext`] and the
+/// GPU. All contexts on a GPU are its primary context, but each `CudaContext` has its own record of errors.
 ///
 /// # Errors
-/// When the device does not exist or is not usable.
+/// When there is no such GPU, the kernels of this build do not run on it, or the driver refuses the context or the
+/// kernels.
 pub fn open(ordinal: usize) -> Result<(Arc<CudaContext>, Arc<Gpu>)> {
     let mut gpus = GPUS.lock().unwrap_or_else(PoisonError::into_inner);
     let gpu = match gpus.get(&ordinal) {
@@ -181,11 +185,12 @@ pub fn open(ordinal: usize) -> Result<(Arc<CudaContext>, Arc<Gpu>)> {
     Ok((context(ordinal)?, gpu))
 }
 
-/// Device `ordinal`, after a context on it has been made and the kernels have been loaded. Only this shows whether
-/// another process holds the GPU, or its memory is full. Both are kept for later calls.
+/// Creates a context on GPU `ordinal` and loads the kernels, unless an earlier call has done so, and returns the GPU's
+/// properties. Only this shows that no other process has the GPU for itself and that its memory suffices. The context
+/// and the kernels are kept until the process ends.
 ///
 /// # Errors
-/// When the device does not exist, or cannot be used now.
+/// When there is no such GPU, or it cannot be used now.
 pub fn ready(ordinal: usize) -> Result<Info> {
     open(ordinal).map(|(_, gpu)| gpu.info.clone())
 }
@@ -229,8 +234,8 @@ fn load_kernels(context: &Arc<CudaContext>, info: &Info) -> Result<Vec<CudaFunct
     kernels::KERNELS.iter().map(find).collect()
 }
 
-/// The compute capability that all loaded kernels were compiled for. It can be lower than the GPU's: then the kernels
-/// do not use the newer features.
+/// Returns the compute capability that the loaded kernels were compiled for, the lowest of all. It can be lower than
+/// the GPU's: then the kernels do not use the newer features.
 fn compiled_for(functions: &[CudaFunction]) -> Result<(i32, i32)> {
     let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_PTX_VERSION;
     let versions = functions.iter().map(|function| function.get_attribute(attribute)).collect::<Result<Vec<_>, _>>();

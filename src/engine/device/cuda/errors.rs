@@ -4,7 +4,9 @@ use anyhow::{Error, anyhow};
 use cudarc::driver::DriverError;
 use cudarc::driver::sys::CUresult::{self, *};
 
-/// An error message: `what` could not be done, the reason, and the name of the code.
+/// Makes an error of the form `WHAT: REASON (CODE)`, where `what` is what could not be done, such as "cannot read GPU
+/// memory", and the code is the driver's name for `error`. The reason is the driver's text; for errors that a user can
+/// do something about it is our own, with the cure.
 pub fn explain(what: &str, error: DriverError) -> Error {
     let said = error.error_string().map(|text| text.to_string_lossy().into_owned());
     let why = match (cure(error.0), said) {
@@ -19,8 +21,8 @@ pub fn explain(what: &str, error: DriverError) -> Error {
     anyhow!("{what}: {why} ({name})")
 }
 
-/// The reason and the cure of an error that the user can do something about. The driver's own texts are too short for
-/// that, and a stub or an incomplete driver has none.
+/// The reason and the cure of an error that the user can do something about; `None` for other errors. The driver's own
+/// texts are too short for that, and a stub or an incomplete driver has none.
 fn cure(code: CUresult) -> Option<&'static str> {
     Some(match code {
         CUDA_ERROR_OUT_OF_MEMORY => "its memory is full; `nvidia-smi` lists the processes that use it",

@@ -10,7 +10,7 @@ use super::errors::explain;
 use super::launching::run;
 use crate::engine::kernel::cuda::Launch;
 
-/// A sequence of launches that always run together, in order.
+/// A fixed list of launches that always run together, in order: one by one, or as a CUDA graph.
 #[derive(Debug, Default)]
 pub struct Sequence {
     launches: Vec<Launch>,
@@ -25,8 +25,13 @@ impl Sequence {
         Sequence { launches, wants_graph, is_warm: false, graph: None }
     }
 
-    /// Enqueues all launches. The first time they are launched one by one, since the driver loads a kernel when it is
-    /// first used, which cannot be captured; from the second time on they are replayed as a graph.
+    /// Enqueues all launches on `stream`; `functions` are the loaded kernels in the order of the table `KERNELS`. The
+    /// first time they are launched one by one, since the driver loads a kernel when it is first used, which cannot be
+    /// captured. From the second time on they are replayed as one CUDA graph, if the sequence was created with
+    /// `wants_graph`.
+    ///
+    /// # Errors
+    /// When the driver refuses, or an earlier kernel has failed.
     pub fn run(&mut self, stream: &Arc<CudaStream>, functions: &[CudaFunction]) -> Result<()> {
         if !self.is_warm || !self.wants_graph || self.launches.is_empty() {
             self.is_warm = true;

@@ -16,12 +16,12 @@ use crate::engine::kernel::cuda::{Attribute, Launch};
 /// Bytes of dynamic shared memory that every kernel may use; more has to be permitted kernel by kernel.
 const PERMITTED: usize = 48 << 10;
 
-/// Raises the limit of dynamic shared memory of the kernels in `launches` that use more than [`PERMITTED`]. The limit
-/// is a property of the kernel, which other programs on this GPU share, so it is raised to the most that a block can
-/// have.
+/// Raises the limit of dynamic shared memory for the kernels of those `launches` that use more than the 48 KiB of
+/// [`PERMITTED`]. The limit is a property of the kernel, which other programs on this GPU share, so it is raised to the
+/// most that a block can have.
 ///
 /// # Errors
-/// When a launch uses more than the GPU has.
+/// When a launch uses more than a block can have, or the driver refuses.
 pub fn permit_shared_memory(gpu: &Gpu, launches: &[Launch]) -> Result<()> {
     for launch in launches.iter().filter(|launch| launch.shared > PERMITTED) {
         let (function, name) = (&gpu.functions[launch.kernel], KERNELS[launch.kernel].name);
@@ -40,10 +40,15 @@ pub fn permit_shared_memory(gpu: &Gpu, launches: &[Launch]) -> Result<()> {
     Ok(())
 }
 
-/// Enqueues one launch.
+/// Enqueues `launch` on `stream` without waiting for it; `functions` are the loaded kernels in the order of
+/// [`KERNELS`].
 ///
 /// # Errors
-/// When the driver refuses it.
+/// When the driver refuses it, or an earlier kernel has failed.
+///
+/// # Panics
+/// If the argument does not have the length that the kernel declares, or the grid has 2^32 blocks or more in one
+/// dimension.
 pub fn run(stream: &Arc<CudaStream>, functions: &[CudaFunction], launch: &Launch) -> Result<()> {
     let kernel = &KERNELS[launch.kernel];
     let bytes = &launch.argument;

@@ -12,8 +12,8 @@ use libloading::Library;
 use super::driver::{LEAST_VERSION, readable};
 use crate::base::words::count;
 
-/// The driver's functions that this crate calls through cudarc, all of them those of CUDA 12.0. A test holds the list
-/// to the calls, both ways.
+/// The functions of the NVIDIA driver's library that this crate calls through cudarc; all of them exist since CUDA
+/// 12.0. A test checks that these are exactly the functions that are called.
 pub const FUNCTIONS: [&str; 42] = [
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
@@ -62,7 +62,7 @@ pub const FUNCTIONS: [&str; 42] = [
 /// The first driver for Linux that supports [`LEAST_VERSION`].
 const LEAST_DRIVER: &str = "525.60.13";
 
-/// Loads the library for the rest of the process.
+/// Loads the NVIDIA driver's library for the rest of the process, and checks that it has all of [`FUNCTIONS`].
 ///
 /// # Errors
 /// When there is no library, it cannot be loaded, or it lacks a function.
@@ -94,7 +94,8 @@ pub fn load() -> Result<()> {
     );
 }
 
-/// The error message for a driver of a version before [`LEAST_VERSION`].
+/// Returns the error message for a driver that supports CUDA `version`, as the driver counts (11080 is 11.8), which is
+/// below [`LEAST_VERSION`].
 pub fn too_old(version: i32) -> String {
     format!(
         "the NVIDIA driver is too old: it supports CUDA {}, at least {} is needed; update the driver to {LEAST_DRIVER} \
@@ -119,17 +120,19 @@ fn version(library: &Library) -> Option<i32> {
     unsafe { sys::cuDriverGetVersion(&mut version) }.result().ok().map(|()| version)
 }
 
-/// The system's error from loading the library of this name, which names the file; `None` if there is no such file.
+/// The system's error from loading the library of this name, which names the file; `None` if there is no such file, and
+/// on systems other than Linux.
 fn why_not_loadable(name: &str) -> Option<String> {
     // SAFETY: runs no initialisers, as the library has just failed to load.
     let error = unsafe { Library::new(name) }.err()?;
     let text = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-    // Only ELF systems name the file in their error; where there is none, they go on searching.
+    // The loaders of ELF systems name a file in their error: this one if it is absent, another one if that is a
+    // dependency of it.
     let is_absent = text.to_lowercase().contains("no such file") && text.contains(&format!("{name}:"));
     (cfg!(target_os = "linux") && !is_absent).then_some(text)
 }
 
-/// The file of the loaded library, from Linux's list of memory mappings.
+/// The path of the loaded library, from Linux's list of memory mappings; `None` on other systems.
 fn file() -> Option<String> {
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
     let mut files = maps.lines().filter_map(|line| line.find('/').map(|start| &line[start..]));

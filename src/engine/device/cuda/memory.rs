@@ -14,26 +14,35 @@ use crate::engine::plan::Plan;
 use crate::engine::program::{Buffer, Buffers, Lifetime};
 use crate::engine::tensor::{BufferId, Tensor};
 
-/// The memory of a program's buffers. Persistent ones are zero at first.
+/// The GPU memory of a program's buffers. Persistent ones are zero at first.
 #[derive(Debug)]
 pub enum Memory {
+    /// One block for all buffers.
     Arena {
         block: CudaSlice<u8>,
         /// By buffer, its offset and its bytes.
         buffers: Vec<(usize, usize)>,
     },
+    /// A block for each buffer, for checked runs; `None` for a transient buffer while it is not in use.
     Separate(Vec<Option<CudaSlice<u8>>>),
 }
 
 impl Memory {
-    /// One block for all buffers, at the offsets of `plan`, zeroed.
+    /// Allocates one block for all buffers, each at its offset in `plan`, and zeroes it.
+    ///
+    /// # Errors
+    /// When the GPU does not have enough memory.
     pub fn arena(stream: &Arc<CudaStream>, buffers: &Buffers, plan: &Plan) -> Result<Memory> {
         let block = zeroed(stream, plan.total())?;
         let ranges = buffers.iter().map(|(id, buffer)| (plan.offset(id), bytes_of(buffer))).collect();
         Ok(Memory::Arena { block, buffers: ranges })
     }
 
-    /// A separate, zeroed allocation for each persistent buffer, and none yet for transient ones.
+    /// Allocates and zeroes a separate block for each persistent buffer. Transient buffers have none until
+    /// [`Memory::allocate`].
+    ///
+    /// # Errors
+    /// When the GPU does not have enough memory.
     pub fn separate(stream: &Arc<CudaStream>, buffers: &Buffers) -> Result<Memory> {
         let allocate = |(_, buffer): (BufferId, &Buffer)| match buffer.lifetime {
             Lifetime::Persistent => Ok(Some(zeroed(stream, bytes_of(buffer))?)),
@@ -42,7 +51,7 @@ impl Memory {
         Ok(Memory::Separate(buffers.iter().map(allocate).collect::<Result<_>>()?))
     }
 
-    /// Bytes that are allocated now.
+    /// Returns the number of bytes of GPU memory that are allocated now.
     pub fn bytes(&self) -> usize {
         match self {
             Memory::Arena { block, .. } => block.len(),
@@ -50,7 +59,11 @@ impl Memory {
         }
     }
 
-    /// Allocates a buffer of a checked run, with arbitrary values, unless it is allocated already.
+    /// Allocates `bytes` bytes with arbitrary values for buffer `id`, unless it is allocated already. Does nothing to
+    /// an arena.
+    ///
+    /// # Errors
+    /// When the GPU does not have enough memory.
     pub fn allocate(&mut self, stream: &Arc<CudaStream>, id: BufferId, bytes: usize) -> Result<()> {
         if let Memory::Separate(blocks) = self
             && blocks[id.0].is_none()
@@ -60,19 +73,25 @@ impl Memory {
         Ok(())
     }
 
-    /// Frees a buffer of a checked run.
+    /// Frees buffer `id`, if it is allocated. Does nothing to an arena.
     pub fn free(&mut self, id: BufferId) {
         if let Memory::Separate(blocks) = self {
             blocks[id.0] = None;
         }
     }
 
-    /// The address of a tensor's first element.
+    /// Returns the address, in GPU memory, of the tensor's first element.
+    ///
+    /// # Panics
+    /// If the tensor ends outside of its buffer, or the buffer is a transient one that is not allocated now.
     pub fn address(&self, stream: &CudaStream, tensor: Tensor) -> u64 {
         self.view(tensor).device_ptr(stream).0
     }
 
-    /// The memory of the tensor's span.
+    /// Returns the tensor's memory, from its first element to its last, gaps included.
+    ///
+    /// # Panics
+    /// If the tensor ends outside of its buffer, or the buffer is a transient one that is not allocated now.
     pub fn view(&self, tensor: Tensor) -> CudaView<'_, u8> {
         let span = span(tensor);
         match self {
@@ -85,7 +104,7 @@ impl Memory {
         }
     }
 
-    /// The memory of the tensor's span, to be written.
+    /// As [`Memory::view`], but mutable.
     pub fn view_mut(&mut self, tensor: Tensor) -> CudaViewMut<'_, u8> {
         let span = span(tensor);
         match self {
@@ -101,7 +120,7 @@ impl Memory {
     }
 }
 
-/// Bytes of a buffer on the device.
+/// Returns the number of bytes that the elements of a buffer take on the GPU.
 pub fn bytes_of(buffer: &Buffer) -> usize {
     buffer.count() * buffer.dtype.bytes()
 }

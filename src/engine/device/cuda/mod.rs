@@ -39,19 +39,20 @@ use memory::Memory;
 use samples::Staging;
 use tensor_map::tensor_map;
 
-/// Options of a CUDA device.
+/// The GPU of a [`Cuda`] device, and the way in which its steps are launched: as a CUDA graph or one by one, and by
+/// which implementations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CudaOptions {
     /// Index of the GPU on this machine.
     pub ordinal: usize,
     /// True if each execution is replayed as one CUDA graph, false if its kernels are launched one by one.
     pub graph: bool,
-    /// The name of the implementation to use for every step that has one of this name and can run it. For tests and
-    /// measurements.
+    /// The name of the implementation to use for every step that has one of this name and can run it; all other steps,
+    /// and all if `None`, use their preferred one. For tests and measurements.
     pub forced: Option<&'static str>,
 }
 
-/// The chosen implementation of a step, and its scratch memory.
+/// The chosen implementation of a step, and its scratch memory (`None` if it needs none).
 #[derive(Clone, Copy, Debug)]
 struct Chosen {
     implementation: &'static str,
@@ -80,10 +81,12 @@ pub struct Cuda {
 }
 
 impl Cuda {
-    /// Plans `program` into one arena on the GPU.
+    /// Opens the GPU, chooses an implementation for each step of `program`, and allocates one arena for all buffers.
+    /// Persistent buffers are zero at first; `control` has the control values of the first execution.
     ///
     /// # Errors
-    /// When the GPU does not exist, cannot be used, or has not enough memory.
+    /// When the GPU does not exist, cannot be used, or does not have enough memory, or a buffer has 2^31 elements or
+    /// more.
     pub fn new(program: Program, control: Control, options: CudaOptions) -> Result<Cuda> {
         let cuda = Cuda::start(program, control, options, |stream, program, dependencies| {
             Memory::arena(stream, &program.buffers, &Plan::new(program, dependencies, DType::bytes))
@@ -97,10 +100,12 @@ impl Cuda {
         Ok(Cuda { main, on_demand, ..cuda })
     }
 
-    /// A device with a separate allocation for each buffer, for [`Cuda::execute_in_random_order`]. For tests.
+    /// Creates a device with a separate allocation for each buffer. Only [`Cuda::execute_in_random_order`] executes its
+    /// program: [`Cuda::execute`] does nothing. For tests.
     ///
     /// # Errors
-    /// As [`Cuda::new`].
+    /// When the GPU does not exist, cannot be used, or does not have enough memory, or a buffer has 2^31 elements or
+    /// more.
     pub fn checked(program: Program, control: Control, options: CudaOptions) -> Result<Cuda> {
         Cuda::start(program, control, options, |stream, program, _| Memory::separate(stream, &program.buffers))
     }
@@ -157,52 +162,66 @@ impl Cuda {
         recorded.step.launches(implementation, &context)
     }
 
-    /// Starts every step of the main part once, in recorded order, without waiting for them: a kernel that fails is an
-    /// error of the next call that reads.
+    /// Enqueues every step of the program's main part (all but its on-demand steps) once, in recorded order. The error
+    /// of a kernel that fails is returned by a later call, at the latest by the next that waits.
     ///
     /// # Errors
-    /// When the driver refuses, or an earlier execution has failed.
+    /// When an earlier kernel has failed, or the driver refuses the call.
     pub fn execute(&mut self) -> Result<()> {
         self.main.run(&self.stream, &self.gpu.functions)
     }
 
-    /// Runs the steps that were recorded to run on demand.
+    /// Enqueues the program's on-demand steps, those after the first [`main_steps`](Program::main_steps), once, in
+    /// recorded order.
     ///
     /// # Errors
-    /// As [`Cuda::execute`].
+    /// When an earlier kernel has failed, or the driver refuses the call.
     pub fn execute_on_demand(&mut self) -> Result<()> {
         self.on_demand.run(&self.stream, &self.gpu.functions)
     }
 
-    /// Waits until the GPU has finished everything that was started before.
+    /// Waits until the GPU has finished everything that earlier calls have enqueued.
     ///
     /// # Errors
-    /// When a kernel has failed.
+    /// When a kernel has failed, or the driver refuses the call.
     pub fn wait(&self) -> Result<()> {
         self.done("a CUDA kernel has failed", self.stream.synchronize())
     }
 
-    /// Names of the implementations that can run step `index` on this GPU, and the name of the chosen one.
+    /// Returns the names of the implementations that can run step `index` of the program on this GPU, the preferred one
+    /// first, and the name of the one that is used.
+    ///
+    /// # Panics
+    /// If the program has no step `index`.
     pub fn implementations(&self, index: usize) -> (Vec<&'static str>, &'static str) {
         let step = &self.program.steps[index].step;
         (step.implementations(&self.gpu.facts), self.chosen[index].implementation)
     }
 
-    /// The values of `tensor` in row-major order, bf16 widened, after waiting for everything that was started before.
-    /// Those of a transient tensor are lost if its memory has been reused.
+    /// Returns the values of `tensor` in row-major order `[n, h, w, c]` without gaps, bf16 converted to f32, after
+    /// waiting for everything that has been enqueued. The values of a transient tensor are valid only until a later
+    /// step reuses its memory.
     ///
     /// # Errors
-    /// When a kernel has failed.
+    /// When a kernel has failed, or the driver refuses the call.
+    ///
+    /// # Panics
+    /// If the program has no such buffer, or it is a transient one of a checked device, which is not allocated between
+    /// executions.
     pub fn read(&self, tensor: Tensor) -> Result<Vec<f32>> {
         let span = self.stream.clone_dtoh(&self.memory.view(tensor));
         let span = to_f32(tensor.dtype, &self.done("cannot read GPU memory", span)?);
         Ok(span.chunks(tensor.stride.max(1)).flat_map(|pixel| &pixel[..tensor.channels()]).copied().collect())
     }
 
-    /// Sets the values of `tensor`, in row-major order, bf16 rounded.
+    /// Sets the elements of `tensor` to `values`, in row-major order `[n, h, w, c]` without gaps. If the tensor is of
+    /// bf16, each value is rounded to the nearest bf16, ties to even.
     ///
     /// # Errors
-    /// When a kernel has failed.
+    /// When a kernel has failed, or the driver refuses the call.
+    ///
+    /// # Panics
+    /// If `values` has not exactly one value for each element of `tensor`, or the program has no such buffer.
     pub fn write(&mut self, tensor: Tensor, values: &[f32]) -> Result<()> {
         assert_eq!(values.len(), tensor.count(), "values for {tensor:?}");
         let mut span = to_bytes(tensor.dtype, values);
@@ -219,10 +238,15 @@ impl Cuda {
         self.done("cannot write to GPU memory", sent)
     }
 
-    /// True if every value of the buffer of `tensor` is finite.
+    /// True if every element of the whole buffer of `tensor`, also outside of `tensor`, is neither infinite nor NaN.
+    /// Waits for everything that has been enqueued.
     ///
     /// # Errors
-    /// When a kernel has failed.
+    /// When a kernel has failed, or the driver refuses the call.
+    ///
+    /// # Panics
+    /// If the program has no such buffer, or it is a transient one of a checked device, which is not allocated between
+    /// executions.
     pub fn is_finite(&mut self, tensor: Tensor) -> Result<bool> {
         let count = self.program.buffers.get(tensor.buffer).count();
         let buffer = Tensor { offset: 0, shape: [1, 1, 1, count], stride: count, ..tensor };
@@ -241,40 +265,45 @@ impl Cuda {
         Ok(found == [0])
     }
 
-    /// The control values: seed, step and learning rate.
+    /// Returns the control values (seed, number of executions so far, learning rate), after waiting for everything that
+    /// has been enqueued.
     ///
     /// # Errors
-    /// When a kernel has failed.
+    /// When a kernel has failed, or the driver refuses the call.
     pub fn control(&self) -> Result<Control> {
         let control = self.done("cannot read GPU memory", self.stream.clone_dtoh(&self.control))?;
         Ok(control[0].into())
     }
 
-    /// Sets the control values for the next execution.
+    /// Sets the control values (seed, number of executions so far, learning rate), which hold from the next execution
+    /// on.
     ///
     /// # Errors
-    /// When a kernel has failed.
+    /// When a kernel has failed, or the driver refuses the call.
     pub fn set_control(&mut self, control: Control) -> Result<()> {
         let sent = self.stream.memcpy_htod(&[DeviceControl::from(control)], &mut self.control);
         self.done("cannot write to GPU memory", sent)
     }
 
-    /// The executed program.
+    /// Returns the program that this device executes: the given one, with a further transient buffer for each step that
+    /// needs scratch memory.
     pub fn program(&self) -> &Program {
         &self.program
     }
 
-    /// The properties of the GPU.
+    /// Returns the properties of the GPU.
     pub fn info(&self) -> &Info {
         &self.gpu.info
     }
 
-    /// Bytes of all buffers.
+    /// Returns the number of bytes of GPU memory allocated for all buffers, which include scratch memory; transient
+    /// ones may share memory.
     pub fn memory_bytes(&self) -> usize {
         self.memory.bytes()
     }
 
-    /// `outcome`, or its error, or that of an earlier call that could not report one.
+    /// Returns the value of `outcome`, unless it is an error (`what` says what could not be done) or an earlier call of
+    /// cudarc has failed that could not return its error.
     fn done<T>(&self, what: &str, outcome: Result<T, cudarc::driver::DriverError>) -> Result<T> {
         let value = outcome.map_err(|error| explain(what, error))?;
         self.stream.context().check_err().map_err(|error| explain("a CUDA kernel has failed", error))?;

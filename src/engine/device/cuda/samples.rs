@@ -13,7 +13,8 @@ use crate::engine::kernel::cuda::{Ptr, PtrMut};
 use crate::engine::samples::Samples;
 use crate::engine::tensor::{DType, Tensor};
 
-/// Device memory for the samples of one tensor.
+/// GPU memory for the 16-bit samples of one tensor, and for a flag for each of its images (1 if it is mirrored), from
+/// which a kernel makes floats. It is kept for the next samples.
 #[derive(Debug)]
 pub struct Staging {
     samples: CudaSlice<u16>,
@@ -21,10 +22,15 @@ pub struct Staging {
 }
 
 impl Cuda {
-    /// Sets `tensor` to `samples`: the floats of [`Samples::normalize`], to the bit.
+    /// Uploads `samples` and enqueues the kernel that writes them to `tensor`, which is of f32: normalised to [-1, 1],
+    /// and an image flipped left to right if it is marked in `samples.mirrored`. The floats are those of
+    /// [`Samples::normalize`], bit for bit.
     ///
     /// # Errors
-    /// When the driver refuses, or an earlier kernel has failed.
+    /// When an earlier kernel has failed, or the driver refuses.
+    ///
+    /// # Panics
+    /// If the shapes differ, or `tensor` is not of f32.
     pub fn write_samples(&mut self, tensor: Tensor, samples: Samples<'_>) -> Result<()> {
         assert_eq!(samples.shape, tensor.shape, "samples for the tensor to fill");
         let mirrored: Vec<i32> = samples.mirrored.iter().map(|&mirrored| i32::from(mirrored)).collect();

@@ -5,8 +5,9 @@ use cudarc::driver::sys;
 use crate::engine::kernel::cuda::TensorMap;
 use crate::engine::tensor::{DType, Tensor};
 
-/// The tensor map of `tensor`, whose first element is at `address`, as the matrix `[pixels, channels]`, with boxes of
-/// `[pixels, channels]`.
+/// Returns the tensor map of `tensor`, whose first element is at the GPU address `address`. It describes a matrix with
+/// a row for each of the `n * h * w` pixels and a column for each channel, of which a kernel loads boxes of
+/// `[box_pixels, box_channels]` elements.
 ///
 /// # Panics
 /// If the driver refuses it. An implementation that uses a tensor map has a condition for the tensors that can have

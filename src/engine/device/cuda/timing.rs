@@ -10,11 +10,12 @@ use super::errors::explain;
 use super::launching::{permit_shared_memory, run};
 
 impl Cuda {
-    /// Runs every step of the main part once, in recorded order and launched one by one, and returns the time of each.
-    /// For measurements.
+    /// Runs every step of the program's main part (all but its on-demand steps) once, in recorded order and launched
+    /// one by one, waits until all have finished, and returns the duration of each on the GPU, in this order. For
+    /// measurements.
     ///
     /// # Errors
-    /// As [`Cuda::execute`].
+    /// When a kernel has failed, or the driver refuses the call.
     pub fn execute_timed(&mut self) -> Result<Vec<Duration>> {
         let cannot = |error| explain("cannot time the kernels", error);
         let steps = self.program.main;

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::ViewMut;
 
-/// Channels of a block: two cache lines of f32.
+/// The most channels of a block: two cache lines of f32.
 pub(crate) const BLOCK: usize = 32;
 
 /// The channels `first..first + count` of one image.
@@ -28,10 +28,10 @@ pub(crate) struct BlockMut<'a, T> {
 }
 
 impl<T> BlockMut<'_, T> {
-    /// The block's channels at pixel `p` of the block's image.
+    /// Returns the block's channels at pixel `p` of its image (`p = y * w + x`), to be written.
     ///
     /// # Panics
-    /// When the image has no pixel `p`.
+    /// If the image has no pixel `p`.
     #[inline(always)]
     pub fn pixel(&mut self, p: usize) -> &mut [T] {
         assert!(p < self.pixels);
@@ -49,6 +49,9 @@ unsafe impl<T: Send> Sync for Shared<T> {}
 
 /// Calls `work` for every block of channels of every image, in parallel. All of `outputs` have the same images and
 /// channels; their pixels may differ.
+///
+/// # Panics
+/// If the numbers of images or channels differ.
 pub(crate) fn for_each_block<T: Send, const N: usize>(
     outputs: [ViewMut<'_, T>; N],
     work: impl Fn(Block, [BlockMut<'_, T>; N]) + Sync,

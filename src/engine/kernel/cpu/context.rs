@@ -8,8 +8,9 @@ use super::{Element, Real};
 use crate::engine::access::{Access, Control};
 use crate::engine::tensor::{BufferId, DType, Shape, Tensor};
 
-/// The tensors of a step as slices. Each is checked against the step's declared accesses, and one that is written is
-/// handed out once, so that a mutable slice never aliases another.
+/// The memory that a step may use while it runs: its tensors as slices, scratch memory and the control values. Tensors
+/// are checked against the accesses that the step has declared, and one to write is handed out only once, so that a
+/// mutable slice never aliases another.
 pub struct Context<'a, T> {
     accesses: &'a [Access],
     /// For each access, the start of its buffer and the buffer's bytes.
@@ -25,12 +26,16 @@ const MAX_ACCESSES: usize = 9;
 const WORKSPACE: usize = MAX_ACCESSES;
 
 impl<'a, T: Real> Context<'a, T> {
-    /// The context of a step with these accesses; `memory` gives the start of a buffer and its bytes.
+    /// Creates the context of a step with these accesses; `memory` returns the start of a buffer and its number of
+    /// bytes.
     ///
     /// # Safety
-    /// The memory that `memory` gives is valid and unaliased for `'a`, and `accesses` are those of a
+    /// The memory that `memory` returns is valid and unaliased for `'a`, and `accesses` are those of a
     /// [`RecordedStep`](crate::engine::program::RecordedStep), which has checked that they do not overlap where one
     /// writes.
+    ///
+    /// # Panics
+    /// If there are more than 9 accesses.
     pub(in crate::engine) unsafe fn new(
         accesses: &'a [Access],
         mut memory: impl FnMut(BufferId) -> (NonNull<u8>, usize),
@@ -53,12 +58,20 @@ impl<'a, T: Real> Context<'a, T> {
         }
     }
 
-    /// A tensor of f32, declared as [`Access::Read`].
+    /// Returns `tensor`, which is of f32, for reading, any number of times. The elements are `T`, the type in which the
+    /// device stores f32 (f64 in tests).
+    ///
+    /// # Panics
+    /// If the step has not declared [`Access::Read`] for this very tensor, or the tensor is of bf16.
     pub fn read(&self, tensor: Tensor) -> View<'_, T> {
         self.view(DType::F32, tensor)
     }
 
-    /// A tensor of bf16, declared as [`Access::Read`].
+    /// Returns `tensor`, which is of bf16, for reading, any number of times. The elements are `T::Bf16`, the type in
+    /// which the device stores bf16 (f64 in tests).
+    ///
+    /// # Panics
+    /// If the step has not declared [`Access::Read`] for this very tensor, or the tensor is of f32.
     pub fn read_bf16(&self, tensor: Tensor) -> View<'_, T::Bf16> {
         self.view(DType::Bf16, tensor)
     }
@@ -71,12 +84,22 @@ impl<'a, T: Real> Context<'a, T> {
         View { data, shape: tensor.shape, stride: tensor.stride }
     }
 
-    /// A tensor of f32, declared as [`Access::Write`] or [`Access::Update`]; handed out once.
+    /// Returns the tensor of `access`, which is of f32, for writing, once. The elements are `T`; those of an
+    /// [`Access::Write`] have arbitrary values, and the step has to set all of them.
+    ///
+    /// # Panics
+    /// If `access` is not an [`Access::Write`] or [`Access::Update`] that the step has declared, its tensor is of bf16,
+    /// or an earlier call has returned it.
     pub fn write(&self, access: Access) -> ViewMut<'_, T> {
         self.view_mut(DType::F32, access)
     }
 
-    /// A tensor of bf16, declared as [`Access::Write`] or [`Access::Update`]; handed out once.
+    /// Returns the tensor of `access`, which is of bf16, for writing, once. The elements are `T::Bf16`; those of an
+    /// [`Access::Write`] have arbitrary values, and the step has to set all of them.
+    ///
+    /// # Panics
+    /// If `access` is not an [`Access::Write`] or [`Access::Update`] that the step has declared, its tensor is of f32,
+    /// or an earlier call has returned it.
     pub fn write_bf16(&self, access: Access) -> ViewMut<'_, T::Bf16> {
         self.view_mut(DType::Bf16, access)
     }
@@ -113,8 +136,11 @@ impl<'a, T: Real> Context<'a, T> {
         self.handed.set(self.handed.get() | bit);
     }
 
-    /// Scratch memory of `count` elements with arbitrary values; handed out once. The step reserves it by
+    /// Returns `count` elements of scratch memory with arbitrary values. The step reserves them by
     /// [`CpuKernel::workspace`](super::CpuKernel::workspace).
+    ///
+    /// # Panics
+    /// If the step has already called this, or `count` is more than the device has reserved for its steps.
     #[expect(clippy::mut_from_ref, reason = "handed out once, like what is written")]
     pub fn workspace(&self, count: usize) -> &mut [T] {
         self.hand_out(WORKSPACE);
@@ -124,19 +150,20 @@ impl<'a, T: Real> Context<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), count) }
     }
 
-    /// The control values: seed, step and learning rate.
+    /// Returns the control values (seed, number of executions so far, learning rate).
     ///
     /// # Panics
-    /// If the step has not declared that it reads or writes them.
+    /// If the step has declared neither [`Access::ReadControl`] nor [`Access::WriteControl`].
     pub fn control(&self) -> Control {
         assert!(self.accesses.iter().any(|a| matches!(a, Access::ReadControl | Access::WriteControl)));
         self.control.get()
     }
 
-    /// Sets the control values for the next execution.
+    /// Sets the control values (seed, number of executions so far, learning rate), for the steps after this one and for
+    /// the next execution.
     ///
     /// # Panics
-    /// If the step has not declared that it writes them.
+    /// If the step has not declared [`Access::WriteControl`].
     pub fn set_control(&self, control: Control) {
         assert!(
             self.accesses.contains(&Access::WriteControl),
@@ -146,7 +173,8 @@ impl<'a, T: Real> Context<'a, T> {
     }
 }
 
-/// A tensor to read. Pixel `p` has its channels at `data[p * stride..][..shape[3]]`.
+/// A tensor of shape `[n, h, w, c]` to read. Pixel `p = (image * h + y) * w + x` has its channels at
+/// `data[p * stride..][..c]`.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a, T> {
     pub data: &'a [T],
@@ -163,13 +191,19 @@ impl<'a, T> View<'a, T> {
         self.shape[3]
     }
 
-    /// The channels of pixel `p`.
+    /// Returns the channels of pixel `p = (image * h + y) * w + x`.
+    ///
+    /// # Panics
+    /// If the tensor has no pixel `p`.
     #[inline(always)]
     pub fn pixel(&self, p: usize) -> &'a [T] {
         &self.data[p * self.stride..][..self.shape[3]]
     }
 
-    /// The images `first..first + count`.
+    /// Returns the view of the images `first..first + count`.
+    ///
+    /// # Panics
+    /// If the tensor has fewer images.
     pub fn images(&self, first: usize, count: usize) -> View<'a, T> {
         let [_, h, w, c] = self.shape;
         let (start, pixels) = (first * h * w * self.stride, count * h * w);
@@ -199,13 +233,19 @@ impl<T> ViewMut<'_, T> {
         self.shape[3]
     }
 
-    /// The channels of pixel `p`.
+    /// Returns the channels of pixel `p = (image * h + y) * w + x`, to be written.
+    ///
+    /// # Panics
+    /// If the tensor has no pixel `p`.
     #[inline(always)]
     pub fn pixel(&mut self, p: usize) -> &mut [T] {
         &mut self.data[p * self.stride..][..self.shape[3]]
     }
 
-    /// The images `first..first + count`.
+    /// Returns the view of the images `first..first + count`, to be written.
+    ///
+    /// # Panics
+    /// If the tensor has fewer images.
     pub fn images(&mut self, first: usize, count: usize) -> ViewMut<'_, T> {
         let [_, h, w, c] = self.shape;
         let span = self.as_view().images(first, count).data.len();

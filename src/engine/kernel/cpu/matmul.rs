@@ -7,7 +7,8 @@ use gemm::Parallelism;
 
 use super::Real;
 
-/// A strided matrix: element `[i, j]` at `data[i * row_stride + j * column_stride]`.
+/// A borrowed matrix of `rows` rows and `columns` columns: element `[i, j]` is
+/// `data[i * row_stride + j * column_stride]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a, T> {
     pub data: &'a [T],
@@ -18,12 +19,13 @@ pub struct Matrix<'a, T> {
 }
 
 impl<'a, T> Matrix<'a, T> {
-    /// The matrix in `data` whose rows of `columns` elements are `stride` apart.
+    /// Returns the matrix whose rows lie in `data`, `columns` contiguous elements each, and begin `stride` elements
+    /// apart. [`matmul`] checks that they end inside of `data`.
     pub fn new(data: &'a [T], rows: usize, columns: usize, stride: usize) -> Matrix<'a, T> {
         Matrix { data, rows, columns, row_stride: stride, column_stride: 1 }
     }
 
-    /// The transposed matrix, over the same elements.
+    /// Returns the transposed matrix, over the same elements.
     pub fn transposed(self) -> Matrix<'a, T> {
         Matrix {
             rows: self.columns,
@@ -55,13 +57,18 @@ thread_local! {
     static INSIDE_GEMM: Cell<bool> = const { Cell::new(false) };
 }
 
-/// True if this thread is inside a product. `gemm` allocates its packing buffers itself; the test that counts
-/// allocations leaves those out.
+/// True if the calling thread is inside of [`matmul`]. The crate `gemm` allocates its packing buffers itself; the test
+/// that counts allocations leaves those out.
 pub fn inside_gemm() -> bool {
     INSIDE_GEMM.get()
 }
 
-/// The matrix product `out = a b`, or `out += a b` if `accumulate`. Rows of `out` are `stride` elements apart.
+/// Computes the matrix product `out = a b`, or `out += a b` if `accumulate`, in parallel: `a` is `[m, k]`, `b` `[k, n]`
+/// and `out` `[m, n]`, with contiguous rows that begin `stride` elements apart.
+///
+/// # Panics
+/// If the columns of `a` are not as many as the rows of `b`, a matrix ends outside of its slice, or rows of `out`
+/// overlap.
 pub fn matmul<T: Real>(out: &mut [T], stride: usize, accumulate: bool, a: Matrix<'_, T>, b: Matrix<'_, T>) {
     assert_eq!(a.columns, b.rows, "the inner dimensions of a product");
     let (m, n, k) = (a.rows, b.columns, a.columns);

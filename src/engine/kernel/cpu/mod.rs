@@ -13,12 +13,12 @@ pub use context::{Context, View, ViewMut};
 pub use matmul::{Matrix, inside_gemm, matmul};
 pub use real::{Element, Real};
 
-/// A step that the CPU executes.
+/// A step that the CPU can execute in numbers of type `T`: f32, or f64 in tests.
 pub trait CpuKernel<T: Real> {
     /// Executes the step once, on the tensors of its accesses, which `context` gives.
     fn run(&self, context: &Context<'_, T>);
 
-    /// Elements of scratch memory that the step gets from [`Context::workspace`].
+    /// Returns the number of elements of scratch memory that the step takes from [`Context::workspace`].
     fn workspace(&self) -> usize {
         0
     }

@@ -8,7 +8,8 @@ use num_traits::{Float, NumAssign};
 
 use crate::engine::tensor::DType;
 
-/// The compute type, which is also the storage type of f32 buffers: f32 to train, f64 to check gradients.
+/// The number type of a CPU device, for its computations and for the elements of f32 buffers: f32 to train, f64 to
+/// check gradients.
 pub trait Real: Float + NumAssign + Default + Debug + Sum + Send + Sync + Element + 'static {
     /// The storage type of bf16 buffers: bf16 with f32; with f64, the reference, f64 itself, which is not rounded.
     type Bf16: Element + Debug;
@@ -23,7 +24,7 @@ pub trait Real: Float + NumAssign + Default + Debug + Sum + Send + Sync + Elemen
     /// The value of an element of a bf16 buffer, exactly.
     fn from_bf16(value: Self::Bf16) -> Self;
 
-    /// Bytes of an element of a buffer.
+    /// Bytes of an element of a buffer of `dtype`.
     fn bytes(dtype: DType) -> usize {
         match dtype {
             DType::F32 => size_of::<Self>(),

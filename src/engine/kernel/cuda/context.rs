@@ -5,7 +5,8 @@ use super::pack::{Ptr, PtrMut, TensorMap};
 use crate::engine::access::Access;
 use crate::engine::tensor::{DType, Tensor};
 
-/// The addresses of a step's tensors, each checked against the step's declared accesses.
+/// The GPU addresses that the launches of a step take as arguments: those of its tensors (each checked against the
+/// accesses that the step has declared), of its scratch memory and of the control values.
 pub struct Context<'a> {
     pub(in crate::engine) accesses: &'a [Access],
     /// The address of a tensor's first element.
@@ -17,20 +18,31 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The address of a tensor of elements `E`, declared as [`Access::Read`].
+    /// Returns the address of the first element of `tensor`, for a kernel that reads it as `E`.
+    ///
+    /// # Panics
+    /// If the step has not declared [`Access::Read`] for this very tensor, or its elements are not `E`.
     pub fn read<E: Element>(&self, tensor: Tensor) -> Ptr<E> {
         self.declared(Access::Read(tensor));
         Ptr::new(self.start::<E>(tensor))
     }
 
-    /// The tensor map of a tensor, declared as [`Access::Read`], as the matrix `[pixels, channels]`, with boxes of
-    /// `[pixels, channels]`.
+    /// Returns the tensor map of `tensor`, for a kernel that reads it. It describes a matrix with a row for each of the
+    /// `n * h * w` pixels and a column for each channel, which is loaded in boxes of `boxes = [pixels, channels]`
+    /// elements.
+    ///
+    /// # Panics
+    /// If the step has not declared [`Access::Read`] for this very tensor, or the driver refuses the tensor map.
     pub fn tensor_map(&self, tensor: Tensor, boxes: [usize; 2]) -> TensorMap {
         self.declared(Access::Read(tensor));
         (self.tensor_map)(tensor, boxes)
     }
 
-    /// The address of a tensor of elements `E`, declared as [`Access::Write`] or [`Access::Update`].
+    /// Returns the address of the first element of the tensor of `access`, for a kernel that writes it as `E`.
+    ///
+    /// # Panics
+    /// If `access` is not an [`Access::Write`] or [`Access::Update`] that the step has declared, or the elements of its
+    /// tensor are not `E`.
     pub fn write<E: Element>(&self, access: Access) -> PtrMut<E> {
         assert!(access.writes(), "{access:?} is not for writing");
         self.declared(access);
@@ -43,20 +55,31 @@ impl Context<'_> {
         (self.address)(tensor)
     }
 
-    /// Scratch memory with arbitrary values, of as many bytes as
-    /// [`Implementation::workspace`](super::Implementation::workspace) says.
+    /// Returns the address of the step's scratch memory: as many bytes as
+    /// [`Implementation::workspace`](super::Implementation::workspace) says, with arbitrary values.
+    ///
+    /// # Panics
+    /// If that is 0.
     pub fn workspace<T>(&self) -> PtrMut<T> {
         let tensor = self.workspace.expect("a step that uses scratch memory asks for it");
         PtrMut::new((self.address)(tensor))
     }
 
-    /// The address of the control values (seed, step, learning rate), for a kernel that reads them.
+    /// Returns the address of the control values (seed, number of executions so far, learning rate), for a kernel that
+    /// reads them.
+    ///
+    /// # Panics
+    /// If the step has declared neither [`Access::ReadControl`] nor [`Access::WriteControl`].
     pub fn control(&self) -> Ptr<DeviceControl> {
         assert!(self.accesses.iter().any(|a| matches!(a, Access::ReadControl | Access::WriteControl)));
         Ptr::new(self.control)
     }
 
-    /// The address of the control values (seed, step, learning rate), for a kernel that writes them.
+    /// Returns the address of the control values (seed, number of executions so far, learning rate), for a kernel that
+    /// writes them.
+    ///
+    /// # Panics
+    /// If the step has not declared [`Access::WriteControl`].
     pub fn control_mut(&self) -> PtrMut<DeviceControl> {
         self.declared(Access::WriteControl);
         PtrMut::new(self.control)
@@ -68,7 +91,7 @@ impl Context<'_> {
     }
 }
 
-/// A type of the elements of a buffer on the device: f32 or bf16.
+/// The Rust type for the elements of a buffer on the GPU, f32 or bf16, with its [`DType`].
 pub trait Element {
     const DTYPE: DType;
 }

@@ -4,7 +4,8 @@ use cudarc::driver::{DeviceRepr, ValidAsZeroBits};
 
 use crate::engine::access::Control;
 
-/// The layout of `struct Control` in `kernels/control.cuh`.
+/// The values of [`Control`] as they lie in GPU memory, with the layout of `struct Control` in `kernels/control.cuh`:
+/// seed, number of executions so far and learning rate, 8 bytes each.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct DeviceControl {

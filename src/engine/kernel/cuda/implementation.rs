@@ -6,7 +6,8 @@
 
 use super::{Context, Launch};
 
-/// The properties of a GPU that the choice of an implementation may depend on.
+/// The properties of a GPU that the choice of an implementation may depend on: compute capability, multiprocessors,
+/// shared memory and L2 cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GpuFacts {
     /// Compute capability, major and minor.
@@ -18,13 +19,13 @@ pub struct GpuFacts {
     pub l2_cache: usize,
 }
 
-/// An implementation of step `S`.
+/// One way to execute a step of type `S` on CUDA: the conditions for its choice, its scratch memory and its launches.
 pub struct Implementation<S> {
-    /// The name, unique in its table.
+    /// The name, unique among the implementations of the step.
     pub name: &'static str,
-    /// True if it can execute the step on this GPU.
+    /// True if the implementation can execute the step on this GPU.
     pub runs: fn(&S, &GpuFacts) -> bool,
-    /// True if it is preferred to those after it in the table: where it is faster.
+    /// True if the implementation is preferred to those after it in the table: where it is faster.
     pub pays: fn(&S, &GpuFacts) -> bool,
     /// Bytes of scratch memory, which [`Context::workspace`] hands out.
     pub workspace: fn(&S) -> usize,
@@ -33,33 +34,41 @@ pub struct Implementation<S> {
 }
 
 impl<S> Implementation<S> {
-    /// The implementation named `plain`, which runs everywhere and is the last of its table, without scratch memory.
+    /// Creates the implementation that every step has, named `plain`, from its `launches`. It runs on every GPU,
+    /// without scratch memory, and is the last of its table.
     pub const fn plain(launches: fn(&S, &Context<'_>) -> Vec<Launch>) -> Implementation<S> {
         Implementation { name: "plain", runs: |_, _| true, pays: |_, _| true, workspace: |_| 0, launches }
     }
 
-    /// This implementation with scratch memory.
+    /// Returns this implementation with scratch memory, of as many bytes as `workspace` returns for a step.
     #[must_use]
     pub const fn with_workspace(self, workspace: fn(&S) -> usize) -> Implementation<S> {
         Implementation { workspace, ..self }
     }
 }
 
-/// A step that CUDA executes.
+/// A step that has implementations on CUDA.
 pub trait CudaKernel: Sized + 'static {
-    /// The table of implementations. The first one that runs and pays is chosen; the last one always does.
+    /// The implementations, the preferred ones first: the first one whose [`runs`](Implementation::runs) and
+    /// [`pays`](Implementation::pays) are both true is chosen. For the last one they always are.
     const IMPLEMENTATIONS: &'static [Implementation<Self>];
 }
 
-/// The object-safe form of [`CudaKernel`].
+/// The object-safe form of [`CudaKernel`]: an implementation is given by its name.
 pub trait CudaStep {
-    /// Names of the implementations that run on `gpu`, the preferred one first.
+    /// Returns the names of the implementations that run on `gpu`, the preferred one first.
     fn implementations(&self, gpu: &GpuFacts) -> Vec<&'static str>;
 
-    /// Bytes of scratch memory of an implementation.
+    /// Returns the number of bytes of scratch memory of an implementation.
+    ///
+    /// # Panics
+    /// If the step has none of this name.
     fn workspace(&self, implementation: &str) -> usize;
 
-    /// The launches of an implementation, in order.
+    /// Returns the launches of an implementation, in order.
+    ///
+    /// # Panics
+    /// If the step has none of this name.
     fn launches(&self, implementation: &str, context: &Context<'_>) -> Vec<Launch>;
 }
 

@@ -47,7 +47,7 @@ use super::launch::Kernel;
 use super::pack::{Pack, Ptr, PtrMut, TensorMap};
 use half::bf16;
 
-/// A kernel, as it is declared in its source.
+/// The declaration of a kernel in `kernels/*.cu`: its name, file, block size and argument size.
 #[derive(Debug)]
 pub struct Declared {
     pub name: &'static str,
@@ -55,11 +55,11 @@ pub struct Declared {
     pub module: usize,
     /// The most threads of a block.
     pub threads: u32,
-    /// Bytes of its argument struct.
+    /// Bytes of the kernel's argument struct.
     pub bytes: usize,
 }
 
-/// A kernel file, compiled.
+/// A file `kernels/NAME.cu`, with the machine code that nvcc has compiled from it.
 #[derive(Debug)]
 pub struct Module {
     pub name: &'static str,

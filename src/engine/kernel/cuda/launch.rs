@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use super::kernels::KERNELS;
 use super::pack::Pack;
 
-/// The launch of a kernel, made by [`Kernel::launch`].
+/// The launch of a kernel as data, which a device executes; made by [`Kernel::launch`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Launch {
     /// Index in [`super::kernels::KERNELS`].
@@ -24,14 +24,14 @@ pub struct Launch {
     pub(in crate::engine) argument: Vec<u8>,
 }
 
-/// An attribute of a launch, one of those of `cuLaunchKernelEx`.
+/// An optional attribute of a launch, for `cuLaunchKernelEx`: so far only the scheduling priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attribute {
     /// Scheduling priority: of several waiting kernels, those of a lower number start first.
     Priority(i32),
 }
 
-/// A kernel with the argument struct `A`.
+/// A kernel of `kernels/*.cu` that takes the struct `A` as its argument, to make launches of.
 #[derive(Debug)]
 pub struct Kernel<A> {
     index: usize,
@@ -44,12 +44,13 @@ impl<A: Pack> Kernel<A> {
         Kernel { index, threads, argument: PhantomData }
     }
 
-    /// The most threads of a block, and their number unless [`Launch::block`] sets another.
+    /// Returns the number of threads of a block, which is also the most that [`Launch::block`] can set.
     pub const fn threads(&self) -> usize {
         self.threads
     }
 
-    /// A launch of `grid` blocks.
+    /// Creates a launch of `grid` blocks of [`Kernel::threads`] threads each, without dynamic shared memory and
+    /// attributes. It runs when a device executes it.
     pub fn launch(&self, grid: impl Into<Dim3>, argument: A) -> Launch {
         let mut bytes = vec![0; A::BYTES];
         argument.pack(&mut bytes);
@@ -63,14 +64,14 @@ impl<A: Pack> Kernel<A> {
         }
     }
 
-    /// A launch with a thread for each of `count` elements.
+    /// Creates a launch with a thread for each of `count` elements, rounded up to whole blocks of [`Kernel::threads`].
     pub fn launch_for(&self, count: usize, argument: A) -> Launch {
         self.launch(count.div_ceil(self.threads), argument)
     }
 }
 
 impl Launch {
-    /// The launch with blocks of another shape.
+    /// Returns the launch with blocks of `block` threads, x alone or `[x, y, z]`.
     ///
     /// # Panics
     /// If these are more threads than the kernel was declared with.
@@ -82,13 +83,13 @@ impl Launch {
         Launch { block, ..self }
     }
 
-    /// The launch with `bytes` of dynamic shared memory for each block.
+    /// Returns the launch with `bytes` of dynamic shared memory for each block, instead of none.
     #[must_use]
     pub fn shared(self, bytes: usize) -> Launch {
         Launch { shared: bytes, ..self }
     }
 
-    /// The launch with one more attribute.
+    /// Returns the launch with one more attribute.
     #[must_use]
     pub fn attribute(mut self, attribute: Attribute) -> Launch {
         self.attributes.push(attribute);
@@ -122,10 +123,11 @@ impl From<[usize; 3]> for Dim3 {
     }
 }
 
-/// A size in the type of the kernels.
+/// Converts a size to `int`, the type that kernels have for sizes.
 ///
 /// # Panics
-/// At 2^31 and above: the device refuses buffers of that many elements before any kernel is asked about them.
+/// If `size` is 2^31 or more. The sizes of a tensor never are: the device refuses such buffers before any step makes
+/// its launches.
 pub fn int(size: usize) -> i32 {
     i32::try_from(size).expect("buffers have fewer than 2^31 elements")
 }

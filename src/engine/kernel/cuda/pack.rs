@@ -2,12 +2,12 @@
 
 use std::marker::PhantomData;
 
-/// A value that can be a kernel argument.
+/// A type of kernel arguments or of their fields, whose values are packed into the bytes that they have in C++.
 pub trait Pack {
     /// Bytes of the value in memory, the padding after its last field included.
     const BYTES: usize;
 
-    /// Writes the value to the front of `bytes`, and leaves its padding as it is.
+    /// Writes the value to the first [`Pack::BYTES`] bytes of `bytes`. Bytes of padding keep what is there.
     fn pack(&self, bytes: &mut [u8]);
 }
 
@@ -32,7 +32,7 @@ pub struct Ptr<T> {
     element: PhantomData<fn() -> T>,
 }
 
-/// A device pointer to `T`s that a kernel writes.
+/// A device pointer to `T`s that a kernel writes, or reads and writes.
 #[derive(Debug, PartialEq)]
 pub struct PtrMut<T> {
     address: u64,
@@ -40,7 +40,7 @@ pub struct PtrMut<T> {
 }
 
 impl<T> Ptr<T> {
-    /// The null pointer, for an operand that a launch does not have.
+    /// The null pointer, for an optional operand that a launch leaves out.
     pub const NULL: Ptr<T> = Ptr::new(0);
 
     pub(in crate::engine) const fn new(address: u64) -> Ptr<T> {
@@ -49,19 +49,19 @@ impl<T> Ptr<T> {
 }
 
 impl<T> PtrMut<T> {
-    /// The null pointer, for a result that a launch does not write.
+    /// The null pointer, for an optional result that a launch leaves out.
     pub const NULL: PtrMut<T> = PtrMut::new(0);
 
     pub(in crate::engine) const fn new(address: u64) -> PtrMut<T> {
         PtrMut { address, element: PhantomData }
     }
 
-    /// The address `count` elements further on.
+    /// Returns the pointer `count` elements of type `T` further on, without a check of bounds.
     pub fn offset(&self, count: usize) -> PtrMut<T> {
         PtrMut::new(self.address + (count * size_of::<T>()) as u64)
     }
 
-    /// The pointer to the same address, to read.
+    /// Returns the pointer to the same address, for a kernel that reads it.
     pub fn as_ptr(&self) -> Ptr<T> {
         Ptr::new(self.address)
     }
@@ -100,7 +100,8 @@ impl<T> Pack for PtrMut<T> {
     }
 }
 
-/// A tensor map (`CUtensorMap`), by which the tensor memory accelerator finds a tensor.
+/// A tensor map (`CUtensorMap`, 128 bytes): the description of a tensor by which the tensor memory accelerator (TMA) of
+/// Hopper GPUs loads boxes (rectangular parts) of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(128))]
 pub struct TensorMap(pub(in crate::engine) [u64; 16]);

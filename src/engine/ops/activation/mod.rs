@@ -36,11 +36,17 @@ struct ActivationGrad {
 }
 
 /// Records `y = tanh(x)`, element by element; both are `[n, h, w, c]`.
+///
+/// # Panics
+/// If the shapes differ.
 pub fn tanh(tape: &mut Tape, x: Tensor, y: Tensor) {
     activation(tape, Function::Tanh, x, y);
 }
 
 /// Records `y = 1 / (1 + exp(-x))`, element by element; both are `[n, h, w, c]`.
+///
+/// # Panics
+/// If the shapes differ.
 pub fn sigmoid(tape: &mut Tape, x: Tensor, y: Tensor) {
     activation(tape, Function::Sigmoid, x, y);
 }

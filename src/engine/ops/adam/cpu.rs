@@ -10,7 +10,8 @@ use crate::engine::simd::vectorized;
 /// Elements of one task.
 const CHUNK: usize = 1 << 16;
 
-/// The scalars of one Adam update, which are the same for all parameters.
+/// The scalars of one Adam update, which are the same for all parameters: betas, epsilon, and the learning rate with
+/// the bias corrections.
 #[derive(Clone, Copy)]
 pub struct Update<T> {
     /// `learning rate / (1 - beta1^t)`.
@@ -26,7 +27,7 @@ pub struct Update<T> {
 }
 
 impl<T: Real> Update<T> {
-    /// The update of the step in `control`.
+    /// Computes the scalars of the update at t = `control.step + 1`, with the learning rate in `control`.
     pub fn new(AdamOptions { beta1, beta2, epsilon }: AdamOptions, control: Control) -> Update<T> {
         let t = (control.step + 1) as f64;
         Update {
@@ -40,7 +41,7 @@ impl<T: Real> Update<T> {
         }
     }
 
-    /// Updates parameters and moments by the gradients. All four have one length.
+    /// Updates `parameters`, first moments and second moments in place by `gradients`. All four slices have one length.
     pub fn apply(&self, parameters: &mut [T], gradients: &[T], first: &mut [T], second: &mut [T]) {
         let Update { step_size, sqrt_bias_correction2, epsilon, .. } = *self;
         let Update { beta1, beta2, one_minus_beta1, one_minus_beta2, .. } = *self;

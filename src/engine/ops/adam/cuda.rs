@@ -16,7 +16,8 @@ impl CudaKernel for Adam {
     })];
 }
 
-/// The launch that updates `count` parameters. `state` is parameters, first and second moments.
+/// Returns the kernel launch that updates `count` parameters by Adam. `state` holds the parameters, the first moments
+/// and the second moments, in this order.
 pub fn adam_launch(
     count: usize,
     options: AdamOptions,

@@ -1,5 +1,5 @@
-//! Adam (Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015) over flat buffers, and the step that ends a
-//! training step.
+//! Adam (Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015) over flat buffers, and the increment of the
+//! step number at the end of a training step.
 
 mod cpu;
 mod cuda;
@@ -12,7 +12,7 @@ use crate::engine::program::Step;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
 
-/// Hyperparameters of Adam: PyTorch's `betas` and `eps`.
+/// Hyperparameters of Adam that stay the same in a training: PyTorch's `betas` and `eps`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamOptions {
     pub beta1: f64,
@@ -20,11 +20,11 @@ pub struct AdamOptions {
     pub epsilon: f64,
 }
 
-/// The Adam update of `parameters` by `gradients`, with the moments `first` and `second`. All four are flat, of one
-/// length.
+/// The step that updates `parameters` by `gradients`, with the moments `first` and `second`. All four tensors are
+/// `[1, 1, 1, count]`.
 ///
-/// The learning rate is [`Control::learning_rate`](crate::engine::access::Control), and the paper's t is the control's
-/// step + 1, since a program updates each parameter once in an execution.
+/// The learning rate is [`Control::learning_rate`](crate::engine::access::Control), and the paper's t is
+/// `Control::step` + 1, since a program updates each parameter once in an execution.
 #[derive(Clone, Copy, Debug)]
 pub struct Adam {
     pub parameters: Tensor,
@@ -36,8 +36,11 @@ pub struct Adam {
     pub options: AdamOptions,
 }
 
-/// Records an Adam update; the next backward pass overwrites the gradients. `moments` are the first and the second
-/// moment.
+/// Records an Adam update of `parameters` by `gradients`; the next backward pass overwrites the gradients. `moments`
+/// are the first and the second moments, in this order; all four tensors are `[1, 1, 1, count]`.
+///
+/// # Panics
+/// If a tensor has another shape.
 pub fn adam(tape: &mut Tape, parameters: Tensor, gradients: Tensor, moments: [Tensor; 2], options: AdamOptions) {
     let [first, second] = moments;
     for tensor in [parameters, gradients, first, second] {
@@ -63,11 +66,12 @@ impl Step for Adam {
     }
 }
 
-/// The end of a training step: increments the step of the control values.
+/// The last operation of a training step: adds 1 to the step number in the control values.
 #[derive(Debug)]
 struct Advance;
 
-/// Records the end of a training step.
+/// Records the last operation of a training step, which adds 1 to
+/// [`Control::step`](crate::engine::access::Control::step), the number of training steps completed.
 pub fn advance(tape: &mut Tape) {
     tape.push(Advance);
 }

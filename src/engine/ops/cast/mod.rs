@@ -15,7 +15,11 @@ struct Cast {
     y: Destination,
 }
 
-/// Records the cast `y = x`. Both are `[n, h, w, c]`, one of f32 and the other of bf16.
+/// Records the cast `y = x` from f32 to bf16, rounded to nearest with ties to even, or from bf16 to f32. Both tensors
+/// are `[n, h, w, c]`.
+///
+/// # Panics
+/// If the shapes differ, or the number formats do not.
 pub fn cast(tape: &mut Tape, x: Tensor, y: Tensor) {
     assert_eq!(x.shape, y.shape, "a cast keeps the shape");
     assert_ne!(x.dtype, y.dtype, "a cast changes the number format");

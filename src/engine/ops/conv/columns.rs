@@ -1,9 +1,9 @@
 //! Column matrices, by which a convolution is a matrix product: im2col and col2im, for its input and for its output.
 //!
-//! Pixel `q` of the output meets pixel `q * stride + tap * dilation - pad` of the input at each kernel tap. Every pass
-//! of a convolution or a transposed one is a matrix product with one of four movements of data: gather the taps of the
-//! input or of the output into the rows of a matrix (im2col), or sum the rows of a matrix into the pixels of either
-//! (col2im).
+//! Each kernel tap of output pixel `q` reads input pixel `q * stride + tap * dilation - pad`. The forward pass and the
+//! gradients of a convolution or a transposed one are matrix products with one of four movements of data: gather the
+//! taps of the input or of the output into the rows of a matrix (im2col), or sum the rows of a matrix into the pixels
+//! of either (col2im).
 
 use rayon::prelude::*;
 
@@ -15,7 +15,7 @@ fn rows_per_task(row_elements: usize) -> usize {
     (1_usize << 14).div_ceil(row_elements.max(1))
 }
 
-/// Im2col of the input: `columns[[n, qh, qw], [tap, c]]` = the pixel of `input` that `tap` of output pixel `q` meets,
+/// Im2col of the input: `columns[[n, qh, qw], [tap, c]]` = the pixel of `input` that `tap` of output pixel `q` reads,
 /// or 0.
 pub(super) fn gather_input<T: Real>(columns: &mut [T], input: View<'_, T>, output: [usize; 2], geometry: Geometry) {
     let [_, height, width, channels] = input.shape;
@@ -40,7 +40,7 @@ pub(super) fn gather_input<T: Real>(columns: &mut [T], input: View<'_, T>, outpu
     });
 }
 
-/// Im2col of the output: `columns[[n, ph, pw], [c, tap]]` = the pixel of `output` whose `tap` meets input pixel `p`, or
+/// Im2col of the output: `columns[[n, ph, pw], [c, tap]]` = the pixel of `output` whose `tap` reads input pixel `p`, or
 /// 0.
 pub(super) fn gather_output<T: Real>(columns: &mut [T], output: View<'_, T>, input: [usize; 2], geometry: Geometry) {
     let [_, height, width, channels] = output.shape;
@@ -59,8 +59,8 @@ pub(super) fn gather_output<T: Real>(columns: &mut [T], output: View<'_, T>, inp
     });
 }
 
-/// Col2im of the input: adds the rows of `columns[[n, qh, qw], [tap, c]]` to the pixels of `input` that they meet. The
-/// sums start from `bias`, and if `accumulate` from the pixels' values.
+/// Col2im of the input: adds the rows of `columns[[n, qh, qw], [tap, c]]` to the pixels of `input` that their taps
+/// read. The sums start from `bias`, and if `accumulate` from the pixels' values.
 pub(super) fn sum_into_input<T: Real>(
     input: &mut ViewMut<'_, T>,
     columns: &[T],
@@ -80,7 +80,8 @@ pub(super) fn sum_into_input<T: Real>(
     });
 }
 
-/// Col2im of the output: adds the rows of `columns[[n, ph, pw], [c, tap]]` to the pixels of `output` that they meet.
+/// Col2im of the output: adds the rows of `columns[[n, ph, pw], [c, tap]]` to the pixels of `output` whose taps read
+/// them. The sums start as in [`sum_into_input`].
 pub(super) fn sum_into_output<T: Real>(
     output: &mut ViewMut<'_, T>,
     columns: &[T],
@@ -116,7 +117,7 @@ fn start_sum<T: Real>(pixel: &mut [T], bias: Option<&[T]>, accumulate: bool) {
     }
 }
 
-/// Calls `visit(tap, qh, qw)` for every output pixel and tap that meet input pixel `(ph, pw)`.
+/// Calls `visit(tap, qh, qw)` for every tap of an output pixel that reads input pixel `(ph, pw)`.
 #[inline(always)]
 fn for_each_output(
     ph: usize,

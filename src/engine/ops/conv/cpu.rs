@@ -1,8 +1,8 @@
 //! Convolutions on the CPU, as a matrix product and a column matrix of either the input or the output.
 //!
 //! Gathering the input costs `output pixels * taps * input channels`, gathering the output
-//! `input pixels * taps * output channels`; the cheaper is taken. Strided layers gather the input; heads, which have
-//! few channels at the size of their input, gather the output.
+//! `input pixels * taps * output channels`; the cheaper is taken. Strided layers gather the input; last layers, which
+//! have few channels at the size of their input, gather the output.
 
 use std::ops::Range;
 
@@ -20,21 +20,22 @@ const COLUMNS: usize = 1 << 22;
 /// columns: `gemm` would otherwise pack the weights, which costs more than the product.
 const FEW_PIXELS: usize = 64;
 
-/// The shapes of a convolution, or of the one that is transposed, and the division of one of its passes into groups of
-/// images.
+/// The shapes of a convolution, also where its transpose is computed, and the division of the batch into groups of
+/// images, for which the forward pass or a gradient is computed one after the other.
 #[derive(Clone, Copy)]
 pub(super) struct Shapes {
     pub input: Shape,
     pub output: Shape,
     pub geometry: Geometry,
-    /// True if the result is pixels, not a weight gradient. The products of a head are so small that the order of
+    /// True if the result is pixels, not a weight gradient. The products of a last layer are so small that the order of
     /// `gemm`'s sums depends on their size. They are computed for one image at a time, so that the output for a picture
     /// does not depend on the batch that it is in.
     pub has_pixels_out: bool,
 }
 
 impl Shapes {
-    /// True if the column matrix is that of the input, false if it is that of the output: whichever is smaller.
+    /// True if the column matrix is gathered from the input of the convolution, false if from the output: whichever
+    /// matrix is smaller.
     pub fn gathers_input(&self) -> bool {
         self.output_pixels() * self.input[3] <= self.input_pixels() * self.output[3]
     }
@@ -48,7 +49,7 @@ impl Shapes {
         self.input[1] * self.input[2]
     }
 
-    /// Elements of the column matrix of one image.
+    /// Number of elements of the column matrix of one image.
     pub fn columns(&self) -> usize {
         let gathered = match self.gathers_input() {
             true => self.output_pixels() * self.input[3],
@@ -57,7 +58,7 @@ impl Shapes {
         gathered * self.geometry.taps()
     }
 
-    /// Images of a group: those whose columns are in memory at once.
+    /// Number of images in a group, for which one column matrix is computed.
     pub fn images(&self) -> usize {
         if self.has_pixels_out && !self.gathers_input() {
             return 1;
@@ -65,7 +66,7 @@ impl Shapes {
         (COLUMNS / self.columns().max(1)).clamp(1, self.output[0].max(1))
     }
 
-    /// Elements of the column matrix of a group.
+    /// Number of elements of the column matrix of a group: the scratch memory that it takes.
     pub fn workspace(&self) -> usize {
         self.images() * self.columns()
     }
@@ -76,8 +77,8 @@ impl Shapes {
         if pixels <= FEW_PIXELS && self.gathers_input() { self.images() * pixels * self.output[3] } else { 0 }
     }
 
-    /// Calls `work(first, count)` for each group of images, one after the other: images `first..first + count`, as many
-    /// as the scratch memory holds.
+    /// Calls `work(first, count)` for each group of images in turn: images `first..first + count` of the batch, of
+    /// which the last group may have fewer than the others.
     pub fn for_each_group(self, mut work: impl FnMut(usize, usize)) {
         for first in (0..self.output[0]).step_by(self.images()) {
             work(first, self.images().min(self.output[0] - first));

@@ -1,8 +1,9 @@
 //! Geometry of a convolution: kernel, stride, dilation and padding, and the pixels of input and output that they
 //! connect.
 
-/// The geometry of a convolution, or of the one that is transposed. Tap t of output pixel q meets input pixel
-/// `q * stride + t * dilation - pad`, along each axis.
+/// The geometry of a convolution: kernel size, stride, dilation and padding. Along each axis, kernel tap t of output
+/// pixel q reads input pixel `q * stride + t * dilation - pad`. A transposed convolution has the geometry of the
+/// convolution that it is the transpose of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Rows and columns of the kernel.
@@ -16,23 +17,25 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Kernel 4, stride 2, padding 1, which halves the size: the convolutions of encoder and discriminator, and
-    /// transposed those of the decoder.
+    /// Kernel 4x4, stride 2, padding 1: halves height and width. The convolutions of encoder and discriminator have it,
+    /// and the transposed ones of the decoder, which double height and width.
     pub const HALVING: Geometry = Geometry { kernel: [4, 4], stride: 2, dilation: 1, pad: [1, 1] };
 
-    /// Taps of the kernel: rows times columns.
+    /// Number of taps of the kernel: rows times columns.
     pub fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]
     }
 
-    /// The index of the input row (`axis` 0) or column (`axis` 1) that tap `tap` of output row or column `q` reads;
-    /// `None` where that is padding. The input has `size` rows or columns.
+    /// The index of the input row (`axis` 0) or column (`axis` 1) that kernel row or column `tap` reads for output row
+    /// or column `q`; `None` where that is padding. The input has `size` rows or columns.
     #[inline(always)]
     pub fn input(&self, axis: usize, q: usize, tap: usize, size: usize) -> Option<usize> {
         (q * self.stride + tap * self.dilation).checked_sub(self.pad[axis]).filter(|&p| p < size)
     }
 
-    /// The row or column of the output whose `tap` meets row or column `p` of the input, if there is one.
+    /// The index of the output row (`axis` 0) or column (`axis` 1) for which kernel row or column `tap` reads input row
+    /// or column `p`: the inverse of [`Geometry::input`]. `None` if there is none. The output has `size` rows or
+    /// columns.
     #[inline(always)]
     pub fn output(&self, axis: usize, p: usize, tap: usize, size: usize) -> Option<usize> {
         let offset = (p + self.pad[axis]).checked_sub(tap * self.dilation)?;

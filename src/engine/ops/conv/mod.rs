@@ -28,8 +28,9 @@ use crate::engine::program::{Backward, Rule, Step};
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
 
-/// Convolution forward: `y[q, k] = bias[k] + sum over taps, c of weight[k, tap, c] * x[q * stride + tap * dilation -
-/// pad, c]`.
+/// The step of a convolution's forward pass, for each output pixel q and channel k:
+/// `y[q, k] = bias[k] + sum over taps, c of weight[k, tap, c] * x[q * stride + tap * dilation - pad, c]`, with 0 for
+/// pixels outside of `x`.
 #[derive(Debug)]
 pub struct Fprop {
     pub x: Tensor,
@@ -39,8 +40,9 @@ pub struct Fprop {
     pub geometry: Geometry,
 }
 
-/// Input gradient: `dx[p, c] = bias[c] + sum over k and the taps at which pixel q of dy meets p of weight[k, tap, c] *
-/// dy[q, k]`.
+/// The step of a convolution's input gradient, for each input pixel p and channel c:
+/// `dx[p, c] = bias[c] + sum over q, tap, k of weight[k, tap, c] * dy[q, k]`, over all q and taps with
+/// `q * stride + tap * dilation - pad = p`. Only a transposed convolution, whose forward pass this is, has a bias here.
 #[derive(Debug)]
 pub struct Dgrad {
     pub dy: Tensor,
@@ -50,7 +52,9 @@ pub struct Dgrad {
     pub geometry: Geometry,
 }
 
-/// Weight gradient: `dw[k, tap, c] = sum over q of dy[q, k] * x[q * stride + tap * dilation - pad, c]`.
+/// The step of a convolution's weight gradient:
+/// `dw[k, tap, c] = sum over q of dy[q, k] * x[q * stride + tap * dilation - pad, c]`, over the output pixels q of all
+/// images.
 #[derive(Debug)]
 pub struct Wgrad {
     pub x: Tensor,
@@ -59,7 +63,7 @@ pub struct Wgrad {
     pub geometry: Geometry,
 }
 
-/// Bias gradient: `bias[c] = sum over pixels p of gradient[p, c]`.
+/// The step of a bias gradient: `bias[c] = sum over p of gradient[p, c]`, over the pixels p of all images.
 #[derive(Debug)]
 pub struct BiasGrad {
     pub gradient: Tensor,
@@ -68,13 +72,20 @@ pub struct BiasGrad {
 
 /// Records a convolution, `out = x * weight + bias`. `x` is `[n, h, w, c]`, `weight` `[k, kh, kw, c]`, `bias` of k
 /// elements and `out` `[n, oh, ow, k]`; the sizes of `out` say how much padding there is after the last row and column.
+///
+/// # Panics
+/// If the shapes do not fit together (oh and ow may have any value), or the weight is not contiguous.
 pub fn conv(tape: &mut Tape, x: Tensor, weight: Tensor, bias: Option<Tensor>, out: Tensor, geometry: Geometry) {
     check(x, out, weight, bias, out, geometry);
     tape.push(Fprop { x, weight, bias, y: Destination::overwrite(out), geometry });
 }
 
-/// Records a transposed convolution: `x` is `[n, h, w, k]`, `weight` `[k, kh, kw, c]`, `bias` of c elements, `out`
-/// `[n, oh, ow, c]`.
+/// Records the transpose of a convolution from c to k channels: `x` is `[n, h, w, k]`, `weight` `[k, kh, kw, c]`,
+/// `bias` of c elements, `out` `[n, oh, ow, c]`. `out` has the sizes of that convolution's input, `x` those of its
+/// output.
+///
+/// # Panics
+/// As [`conv`].
 pub fn conv_transpose(
     tape: &mut Tape,
     x: Tensor,
@@ -87,7 +98,8 @@ pub fn conv_transpose(
     tape.push(Dgrad { dy: x, weight, bias, dx: Destination::overwrite(out), geometry });
 }
 
-/// Checks shapes. `x` and `y` are the input and the output of the convolution, or of the one that is transposed.
+/// Checks shapes. `x` and `y` are the input and the output of the convolution, also where its transpose is recorded;
+/// `out` is the one of them that is written.
 fn check(x: Tensor, y: Tensor, weight: Tensor, bias: Option<Tensor>, out: Tensor, geometry: Geometry) {
     let [kernel_rows, kernel_columns] = geometry.kernel;
     assert_eq!(weight.shape, [y.channels(), kernel_rows, kernel_columns, x.channels()], "shape of a weight");

@@ -12,8 +12,9 @@ use crate::engine::ops::adam::{AdamOptions, Update, adam_launch};
 use crate::engine::program::Step;
 use crate::engine::tensor::Tensor;
 
-/// The update of `weight` and its moments `first` and `second` by [`Adam`](crate::engine::ops::adam::Adam), with the
-/// gradient that [`Wgrad`] computes from `x` and `dy`.
+/// The step that computes the weight gradient of a convolution from `x` and `dy`, as [`Wgrad`] does, and updates
+/// `weight` and its moments `first` and `second` by it, as [`Adam`](crate::engine::ops::adam::Adam) does. The gradient
+/// is not kept.
 #[derive(Debug)]
 pub struct WgradAdam {
     pub x: Tensor,

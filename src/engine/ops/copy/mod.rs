@@ -10,7 +10,8 @@ use crate::engine::program::{Backward, Rule, Step};
 use crate::engine::tape::{Root, Tape};
 use crate::engine::tensor::Tensor;
 
-/// The copy `to = from`, or `to += from`.
+/// The step that copies a tensor to another of its shape, `to = from`, or adds it there, `to += from`, as the mode of
+/// `to` says.
 #[derive(Debug)]
 pub struct Copy {
     pub from: Tensor,
@@ -18,6 +19,9 @@ pub struct Copy {
 }
 
 /// Records the copy `to = from`; both are `[n, h, w, c]`.
+///
+/// # Panics
+/// If the shapes differ.
 pub fn copy(tape: &mut Tape, from: Tensor, to: Tensor) {
     assert_eq!(from.shape, to.shape, "a copy keeps the shape");
     tape.push(Copy { from, to: Destination::overwrite(to) });
@@ -50,7 +54,7 @@ impl Rule for Copy {
     }
 }
 
-/// The root of a backward pass from a given gradient: `dy` of `y`, of one shape.
+/// The root of a backward pass that starts from a given gradient: `dy`, of the shape of `y`, is the gradient of `y`.
 #[derive(Debug)]
 pub struct Upstream {
     pub y: Tensor,

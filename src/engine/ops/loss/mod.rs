@@ -14,7 +14,8 @@ use crate::engine::program::Step;
 use crate::engine::tape::Root;
 use crate::engine::tensor::Tensor;
 
-/// The criterion of a loss and its target.
+/// The function that a loss is the mean of (squared or absolute error, cross-entropy, or 1 - SSIM), with its target:
+/// one number for all elements, or a tensor of the shape of the loss's input.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Criterion {
     /// Mean squared error, `(x - target)^2`. The least-squares GAN loss (Mao et al., 2017) has target 1 for real and 0
@@ -44,7 +45,8 @@ impl Criterion {
     }
 }
 
-/// The mean of `criterion` over the elements of `x`, written to `value`, a tensor of one element.
+/// A loss, the root of a backward pass: the mean of `criterion` over the elements of `x`, or for SSIM over its windows.
+/// It is written to `value`, a tensor of one element; the gradient is that of `weight * value`.
 #[derive(Clone, Copy, Debug)]
 pub struct Loss {
     pub x: Tensor,

@@ -1,4 +1,4 @@
-//! Instance normalisation, activation and dropout in one pass, in this order, each of them optional. The norm may be
+//! Instance normalisation, activation and dropout in one step, in this order, each of them optional. The norm may be
 //! followed by a gain and a bias of each channel: `y = dropout(act(gain * norm(x) + bias))`.
 //!
 //! Each channel of each image is normalised by its own mean and biased variance (Ulyanov et al., "Instance
@@ -17,7 +17,7 @@ use crate::engine::tensor::{DType, Tensor};
 /// Epsilon of the norm, added to the variance before its root is taken: PyTorch's default.
 pub const EPSILON: f64 = 1e-5;
 
-/// The activation function after the norm.
+/// The activation function of [`norm_act`]: identity, ReLU, or leaky ReLU of slope 0.2.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
     Identity,
@@ -27,7 +27,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// The slope for values that are not positive.
+    /// The factor by which values that are not positive are multiplied; positive values are kept as they are.
     pub fn slope(self) -> f64 {
         match self {
             Activation::Identity => 1.0,
@@ -44,13 +44,13 @@ pub struct Dropout {
     pub probability: f64,
     /// Number of this dropout layer in its network, in forward order.
     pub layer: u16,
-    /// Number of this evaluation of the network within the step.
+    /// Number of this forward pass of the network within the training step.
     pub pass: u16,
-    /// Index of the step's first image in the batch that the draws belong to. With it, a training step that accumulates
-    /// gradients over several small batches draws what one large batch would have drawn.
+    /// Index of this op's first image in the whole batch of the training step. Where that batch is computed in several
+    /// smaller ones, these together draw what one large batch would have drawn.
     pub first_image: usize,
-    /// True if image i of the batch draws what image 0 would draw i steps later, instead of drawing by its index. An
-    /// image's draws then depend on the step alone, not on the batch that it is run in.
+    /// True if image i of the batch draws what image 0 would draw i training steps later, instead of drawing by its
+    /// index. An image's draws then depend on the step number alone, not on the batch that it is run in.
     pub by_step: bool,
 }
 
@@ -71,7 +71,8 @@ impl Dropout {
     }
 }
 
-/// The parts of the op that are applied, in this order.
+/// The parts of [`norm_act`] that are applied: the instance norm if `norm` is true, then the activation, then dropout
+/// if there is one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NormAct {
     pub norm: bool,
@@ -85,8 +86,8 @@ impl NormAct {
         self.dropout.map_or(0, |dropout| dropout.first_image)
     }
 
-    /// The draws of image `image` of the batch that dropout draws for, which has `elements` elements: the number of
-    /// steps later that they belong to, and the index of the first.
+    /// The position of the draws of image `image`, an index in the whole batch, of `elements` elements an image: the
+    /// number of training steps after the current one, and the index of the first element.
     fn drawn_at(self, image: usize, elements: usize) -> (u64, usize) {
         match self.dropout {
             Some(Dropout { by_step: true, .. }) => (image as u64, 0),
@@ -95,15 +96,18 @@ impl NormAct {
     }
 }
 
-/// Gain and bias of a norm, parameters of `c` elements each: `gain * norm(x) + bias`, channel by channel.
+/// Gain and bias of a norm, parameters of shape `[1, 1, 1, c]` each: `gain * norm(x) + bias`, channel by channel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Affine {
     pub gain: Tensor,
     pub bias: Tensor,
 }
 
-/// Records `y = dropout(activation(gain * norm(x) + bias))`; both are `[n, h, w, c]`. Without `affine` gain is 1 and
-/// bias 0.
+/// Records `y = dropout(activation(gain * norm(x) + bias))`, without the parts that `op` leaves out; `x` and `y` are
+/// `[n, h, w, c]`. Without `affine` gain is 1 and bias 0.
+///
+/// # Panics
+/// If the shapes do not fit together, `affine` is given without a norm, or a norm gets images of a single pixel.
 pub fn norm_act(tape: &mut Tape, x: Tensor, y: Tensor, affine: Option<Affine>, op: NormAct) {
     assert_eq!(x.shape, y.shape, "norm_act keeps the shape");
     assert!(op.norm || affine.is_none(), "gain and bias belong to a norm");
@@ -118,8 +122,9 @@ pub fn norm_act(tape: &mut Tape, x: Tensor, y: Tensor, affine: Option<Affine>, o
     tape.push(Forward { x, y, mean_rstd, affine, op });
 }
 
-/// The forward pass of norm, activation and dropout. Its output `mean_rstd` is `[n, 1, 2, c]`: the mean of each channel
-/// of each image, and `rstd = 1 / sqrt(variance + EPSILON)`; 0 and 1 without norm.
+/// The step of the forward pass of [`norm_act`]: it writes `y`, of the shape of `x`, and for the backward pass
+/// `mean_rstd`, `[n, 1, 2, c]`: the mean of each channel of each image, then `rstd = 1 / sqrt(variance + EPSILON)`.
+/// Without norm these are 0 and 1.
 #[derive(Debug)]
 pub struct Forward {
     x: Tensor,
@@ -136,7 +141,8 @@ struct AffineSums {
     dbias: Tensor,
 }
 
-/// The backward pass: `dx` from `dy`, and with `affine` the sums for the gradients of gain and bias.
+/// The step of the backward pass of [`norm_act`]: it writes `dx` from `dy`, and with `affine` the gradients of gain and
+/// bias for each image, `[n, 1, 1, c]`, which another step adds up over the images.
 #[derive(Debug)]
 pub struct Gradient {
     x: Tensor,

@@ -24,7 +24,7 @@ struct AvgPoolGrad {
     dx: Destination,
 }
 
-/// The side of the output of an image's side: half of it, rounded up.
+/// The side of the output of [`avg_pool`] for an input with a side of `side` pixels: half of it, rounded up.
 pub fn pooled(side: usize) -> usize {
     side.div_ceil(2)
 }
@@ -39,7 +39,11 @@ fn windows_of(index: usize, outputs: usize) -> Range<usize> {
     index / 2..(index.div_ceil(2) + 1).min(outputs)
 }
 
-/// Records `y = avg_pool(x)`. `x` is `[n, h, w, c]`, `y` `[n, ceil(h / 2), ceil(w / 2), c]`.
+/// Records `y = avg_pool(x)`, with windows of 3x3, stride 2 and padding 1; padding does not count in the means. `x` is
+/// `[n, h, w, c]`, `y` `[n, ceil(h / 2), ceil(w / 2), c]`.
+///
+/// # Panics
+/// If `y` has another shape.
 pub fn avg_pool(tape: &mut Tape, x: Tensor, y: Tensor) {
     let [n, h, w, c] = x.shape;
     assert_eq!(y.shape, [n, pooled(h), pooled(w), c], "pooling halves both sides");

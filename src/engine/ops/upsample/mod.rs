@@ -57,6 +57,9 @@ struct ShuffleGrad {
 
 /// Records `out = conv4x4(pad(upsample(x)), weight) + bias`: nearest neighbour x2, two rows and columns of zeros before
 /// and one after. `x` is `[n, h, w, i]`, `weight` `[o, 4, 4, i]`, `bias` of o elements, `out` `[n, 2h, 2w, o]`.
+///
+/// # Panics
+/// If a tensor has another shape.
 pub fn upsample_conv(tape: &mut Tape, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) {
     let [n, h, w, inputs] = x.shape;
     let outputs = bias.count();

@@ -35,7 +35,10 @@ impl Scratch {
     }
 }
 
-/// Elements of scratch memory that the SSIM loss and its gradient need for pictures of `target`'s shape.
+/// Number of elements of scratch memory that the SSIM loss and its gradient need for pictures of `target`'s shape.
+///
+/// # Panics
+/// If a side of the pictures is below [`WINDOW`].
 pub fn workspace(target: Tensor) -> usize {
     Scratch::new(target).total()
 }

@@ -15,8 +15,11 @@ const THREADS: usize = 256;
 /// Bytes of the derivatives of a window: three floats.
 const SLOPES: usize = 3 * size_of::<f32>();
 
-/// Bytes of scratch memory that the SSIM loss and its gradient need for pictures of `target`'s shape: the derivatives
-/// of all windows, and a sum for every block.
+/// Size in bytes of the scratch memory that the SSIM loss and its gradient need for pictures of `target`'s shape: for
+/// the derivatives of all windows, and a sum for every block.
+///
+/// # Panics
+/// If a side of the pictures is below [`WINDOW`](super::WINDOW).
 pub fn workspace(target: Tensor) -> usize {
     let count = Windows::new(target).count();
     SLOPES * count + count.div_ceil(THREADS) * size_of::<f32>()

@@ -21,16 +21,20 @@ pub(super) mod cuda;
 
 use crate::engine::tensor::Tensor;
 
-/// Side of the window in pixels, and so the smallest side of a picture that has an SSIM.
+/// Side of SSIM's square window in pixels. Pictures with a smaller side have no SSIM.
 pub const WINDOW: usize = 11;
 
 const DEVIATION: f64 = 1.5;
 
-/// The constants that keep the quotients apart from 0 / 0: (K L)^2 with K1 = 0.01, K2 = 0.03 and a range L of 2.
+/// The constant (K1 L)^2 in the luminance term of SSIM, which is never 0 / 0 with it: K1 = 0.01, and L = 2 is the range
+/// of values in [-1, 1].
 pub const C1: f64 = (0.01 * 2.0) * (0.01 * 2.0);
+/// The constant (K2 L)^2 in the contrast and structure term of SSIM, which is never 0 / 0 with it: K2 = 0.03, and L as
+/// in [`C1`].
 pub const C2: f64 = (0.03 * 2.0) * (0.03 * 2.0);
 
-/// The window along one side; those of both sides multiply.
+/// Returns the Gaussian weights of SSIM's window along one axis, which add up to 1. The weight of a pixel of the window
+/// is that of its row times that of its column.
 pub fn weights() -> [f64; WINDOW] {
     let weight = |k: usize| (-0.5 * ((k as f64 - (WINDOW / 2) as f64) / DEVIATION).powi(2)).exp();
     let sum: f64 = (0..WINDOW).map(weight).sum();
