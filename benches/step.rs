@@ -32,7 +32,7 @@ fn bench(criterion: &mut Criterion<StepTime>, size: usize, width: usize, samples
 }
 
 fn training_step(size: usize, width: usize) -> Device {
-    let recorded = TrainingStep::record(&Pix2Pix::small(Recipe::PytorchGan, size, width, 0.5));
+    let recorded = TrainingStep::record(&Pix2Pix::with_size(Recipe::PytorchGan, size, width, 0.5));
     let TrainingStep { program, networks, input, target, .. } = recorded.expect("the recipe can be differentiated");
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
     let mut device =

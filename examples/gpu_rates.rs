@@ -71,9 +71,15 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Seconds that an execution of the program of `tape` takes, with nonzero numbers in the tensors of `filled`.
-fn median(options: &Options, device_id: DeviceId, tape: Tape, graph: bool, filled: &[Tensor]) -> anyhow::Result<f64> {
+fn median(
+    options: &Options,
+    device_id: DeviceId,
+    tape: Tape,
+    cuda_graph: bool,
+    filled: &[Tensor],
+) -> anyhow::Result<f64> {
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
-    let replay = DeviceOptions { graph, ..DeviceOptions::default() };
+    let replay = DeviceOptions { cuda_graph, ..DeviceOptions::default() };
     let mut device = Device::new(tape.finish(), control, device_id, replay)?;
     for &tensor in filled {
         let values: Vec<f32> = (0..tensor.count()).map(|i| (i % 1021) as f32 / 1024.0).collect();

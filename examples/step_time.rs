@@ -52,12 +52,12 @@ fn main() -> anyhow::Result<()> {
 
 fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(options.steps > 0, "--steps 0: there is nothing to time");
-    let recipe = Pix2Pix::small(Recipe::PytorchGan, options.size, options.width, 0.5);
+    let recipe = Pix2Pix::with_size(Recipe::PytorchGan, options.size, options.width, 0.5);
     let recorded = TrainingStep::record(&Pix2Pix { batch: options.batch, ..recipe })?;
     let TrainingStep { program, networks, input, target, .. } = recorded;
     let device_id = options.device.choose()?.device;
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
-    let device_options = DeviceOptions { graph: !options.no_graph, rewrite: !options.no_rewrite };
+    let device_options = DeviceOptions { cuda_graph: !options.no_graph, rewrite: !options.no_rewrite };
     let mut device = Device::new(program, control, device_id, device_options)?;
     let all = networks
         .iter()

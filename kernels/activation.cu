@@ -6,12 +6,12 @@ constexpr int THREADS = 256;
 
 struct Tanh {
   __device__ __forceinline__ static float value(float x) { return tanhf(x); }
-  __device__ __forceinline__ static float slope(float y) { return fmaf(-y, y, 1.0f); }
+  __device__ __forceinline__ static float derivative(float y) { return fmaf(-y, y, 1.0f); }
 };
 
 struct Sigmoid {
   __device__ __forceinline__ static float value(float x) { return 1.0f / (1.0f + expf(-x)); }
-  __device__ __forceinline__ static float slope(float y) { return y * (1.0f - y); }
+  __device__ __forceinline__ static float derivative(float y) { return y * (1.0f - y); }
 };
 
 // y = f(x), both [pixels, c].
@@ -33,7 +33,7 @@ INSTANCE(tanh_forward, THREADS, Activate, activate<Tanh>);
 INSTANCE(sigmoid_forward, THREADS, Activate, activate<Sigmoid>);
 
 // dx = dy * f'(x), with f'(x) as a function of y = f(x); all are [pixels, c].
-struct ActivateGradient {
+struct ActivateGrad {
   const float* y;
   const float* dy;
   float* dx;
@@ -42,13 +42,13 @@ struct ActivateGradient {
 
 // The backward pass. One thread per element; grid: ceil(pixels * c / 256).
 template <class Function>
-__device__ __forceinline__ void activate_gradient(const ActivateGradient& args) {
+__device__ __forceinline__ void activate_grad(const ActivateGrad& args) {
   const unsigned element = thread_index();
   const unsigned pixel = element / args.channels, channel = element % args.channels;
   if (pixel >= unsigned(args.pixels)) return;
-  const float slope = Function::slope(args.y[at(pixel, args.y_stride, channel)]);
-  const float gradient = args.dy[at(pixel, args.dy_stride, channel)] * slope;
+  const float derivative = Function::derivative(args.y[at(pixel, args.y_stride, channel)]);
+  const float gradient = args.dy[at(pixel, args.dy_stride, channel)] * derivative;
   store(args.dx + at(pixel, args.dx_stride, channel), gradient, args.accumulate);
 }
-INSTANCE(tanh_gradient, THREADS, ActivateGradient, activate_gradient<Tanh>);
-INSTANCE(sigmoid_gradient, THREADS, ActivateGradient, activate_gradient<Sigmoid>);
+INSTANCE(tanh_grad, THREADS, ActivateGrad, activate_grad<Tanh>);
+INSTANCE(sigmoid_grad, THREADS, ActivateGrad, activate_grad<Sigmoid>);

@@ -19,9 +19,9 @@ struct AdamUpdate {
 KERNEL(adam_update, THREADS, AdamUpdate args) {
   STATIC_SMEM(float, corrections, [2]);
   if (threadIdx.x == 0) {
-    const double update = double(args.control->step + 1);
-    corrections[0] = float(args.control->learning_rate / (1.0 - pow(args.beta1, update)));
-    corrections[1] = float(sqrt(1.0 - pow(args.beta2, update)));
+    const double t = double(args.control->step + 1);
+    corrections[0] = float(args.control->learning_rate / (1.0 - pow(args.beta1, t)));
+    corrections[1] = float(sqrt(1.0 - pow(args.beta2, t)));
   }
   __syncthreads();
   const float step_size = corrections[0], sqrt_bias_correction2 = corrections[1];

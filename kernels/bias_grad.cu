@@ -5,12 +5,12 @@ constexpr int THREADS = 512;
 static_assert(THREADS == LANES * ROWS, "a block is 32 channels x 16 rows of threads");
 
 struct BiasGrad {
-  const float* gradient;
-  float* bias;
-  int pixels, channels, gradient_stride, accumulate;
+  const float* dy;
+  float* dbias;
+  int pixels, channels, dy_stride, accumulate;
 };
 
-// The bias gradient: bias[c] = sum over pixels p of gradient[p, c], or the sum added to bias[c]. A block sums 32
+// The bias gradient: dbias[c] = sum over pixels p of dy[p, c], or the sum added to dbias[c]. A block sums 32
 // channels over all pixels of all images. Grid: ceil(channels / 32).
 KERNEL(bias_grad, THREADS, BiasGrad args) {
   STATIC_SMEM(float, rows, [1][ROWS][LANES]);
@@ -19,6 +19,6 @@ KERNEL(bias_grad, THREADS, BiasGrad args) {
 
   float total[1];
   channel_sums(total, active ? unsigned(args.pixels) : 0, rows,
-               [&](unsigned p, float (&sum)[1]) { sum[0] += args.gradient[at(p, args.gradient_stride, channel)]; });
-  if (active && threadIdx.x < LANES) store(args.bias + channel, total[0], args.accumulate);
+               [&](unsigned p, float (&sum)[1]) { sum[0] += args.dy[at(p, args.dy_stride, channel)]; });
+  if (active && threadIdx.x < LANES) store(args.dbias + channel, total[0], args.accumulate);
 }

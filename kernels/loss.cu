@@ -20,31 +20,31 @@ __device__ __forceinline__ void sum_run(float* partial, int pixels, int channels
   if (threadIdx.x == 0) partial[blockIdx.x] = total;
 }
 
-// Criteria at one element x with target t: `term` returns the term of the sum, and in `slope` its derivative by x.
+// Criteria at one element x with target t: `term` returns the term of the sum, and in `derivative` its derivative by x.
 
 // The squared error (x - t)^2.
 struct Square {
-  __device__ __forceinline__ static float term(float x, float t, float& slope) {
+  __device__ __forceinline__ static float term(float x, float t, float& derivative) {
     const float error = x - t;
-    slope = 2.0f * error;
+    derivative = 2.0f * error;
     return __fmul_rn(error, error);
   }
 };
 
-// The absolute error |x - t|, with slope 0 where they are equal.
+// The absolute error |x - t|, with derivative 0 where they are equal.
 struct Distance {
-  __device__ __forceinline__ static float term(float x, float t, float& slope) {
+  __device__ __forceinline__ static float term(float x, float t, float& derivative) {
     const float error = x - t;
-    slope = error == 0.0f ? 0.0f : copysignf(1.0f, error);
+    derivative = error == 0.0f ? 0.0f : copysignf(1.0f, error);
     return fabsf(error);
   }
 };
 
 // The binary cross-entropy of a probability x, -(t ln x + (1 - t) ln(1 - x)): as in PyTorch the logarithms end at -100,
-// and the slope's divisor at 1e-12.
+// and the derivative's divisor at 1e-12.
 struct CrossEntropy {
-  __device__ __forceinline__ static float term(float x, float t, float& slope) {
-    slope = (x - t) / fmaxf((1.0f - x) * x, 1e-12f);
+  __device__ __forceinline__ static float term(float x, float t, float& derivative) {
+    derivative = (x - t) / fmaxf((1.0f - x) * x, 1e-12f);
     return (t - 1.0f) * cut(log1pf(-x)) - t * cut(logf(x));
   }
 
@@ -57,55 +57,55 @@ struct CrossEntropy {
 
 // The binary cross-entropy of sigmoid(x). It cannot overflow: the only exponential is exp(-|x|).
 struct CrossEntropyOfLogit {
-  __device__ __forceinline__ static float term(float x, float t, float& slope) {
+  __device__ __forceinline__ static float term(float x, float t, float& derivative) {
     const float small = expf(-fabsf(x));
-    slope = (x < 0.0f ? small : 1.0f) / (1.0f + small) - t;
+    derivative = (x < 0.0f ? small : 1.0f) / (1.0f + small) - t;
     return fmaxf(x, 0.0f) - x * t + log1pf(small);
   }
 };
 
-// x and gradient are [pixels, c], weight_per_element is the loss's weight / (pixels * c), partial has one element for
-// each block. The target of x is the number `target` or, for l1 and l2, the tensor `targets`, [pixels, c].
-struct LossGradient {
+// x and dx are [pixels, c], weight_per_element is the loss's weight / (pixels * c), partial has one element for
+// each block. The target of x is the number `target_value` or, for l1 and l2, the tensor `target`, [pixels, c].
+struct LossGrad {
   const float* x;
-  const float* targets;
-  float* gradient;
+  const float* target;
+  float* dx;
   float* partial;
-  int pixels, channels, x_stride, targets_stride, gradient_stride;
-  float target, weight_per_element;
+  int pixels, channels, x_stride, target_stride, dx_stride;
+  float target_value, weight_per_element;
   int run, accumulate;
 };
 
-// gradient = slope * weight_per_element, and the partial sums of the criterion's terms; the target of an element is
+// dx = derivative * weight_per_element, and the partial sums of the criterion's terms; the target of an element is
 // `target(pixel, channel)`.
 template <class Criterion, class Target>
-__device__ __forceinline__ void compare(const LossGradient& args, Target target) {
+__device__ __forceinline__ void compare(const LossGrad& args, Target target) {
   sum_run(args.partial, args.pixels, args.channels, args.run, [&](unsigned pixel, unsigned channel) {
-    float slope;
-    const float term = Criterion::term(args.x[at(pixel, args.x_stride, channel)], target(pixel, channel), slope);
-    store(args.gradient + at(pixel, args.gradient_stride, channel), slope * args.weight_per_element, args.accumulate);
+    float derivative;
+    const float term = Criterion::term(args.x[at(pixel, args.x_stride, channel)], target(pixel, channel), derivative);
+    store(args.dx + at(pixel, args.dx_stride, channel), derivative * args.weight_per_element, args.accumulate);
     return term;
   });
 }
 
 // Losses with a number as target. Grid: ceil(pixels * c / run).
 template <class Criterion>
-__device__ __forceinline__ void to_number(const LossGradient& args) {
-  compare<Criterion>(args, [&](unsigned, unsigned) { return args.target; });
+__device__ __forceinline__ void to_number(const LossGrad& args) {
+  compare<Criterion>(args, [&](unsigned, unsigned) { return args.target_value; });
 }
-INSTANCE(mse_loss, THREADS, LossGradient, to_number<Square>);
-INSTANCE(bce_loss, THREADS, LossGradient, to_number<CrossEntropy>);
-INSTANCE(bce_logits_loss, THREADS, LossGradient, to_number<CrossEntropyOfLogit>);
+INSTANCE(mse_loss, THREADS, LossGrad, to_number<Square>);
+INSTANCE(bce_loss, THREADS, LossGrad, to_number<CrossEntropy>);
+INSTANCE(bce_logits_loss, THREADS, LossGrad, to_number<CrossEntropyOfLogit>);
 
 // Losses with a tensor as target. Grid: ceil(pixels * c / run).
 template <class Criterion>
-__device__ __forceinline__ void to_tensor(const LossGradient& args) {
+__device__ __forceinline__ void to_tensor(const LossGrad& args) {
   compare<Criterion>(args, [&](unsigned pixel, unsigned channel) {
-    return args.targets[at(pixel, args.targets_stride, channel)];
+    return args.target[at(pixel, args.target_stride, channel)];
   });
 }
-INSTANCE(l1_loss, THREADS, LossGradient, to_tensor<Distance>);
-INSTANCE(l2_loss, THREADS, LossGradient, to_tensor<Square>);
+INSTANCE(l1_loss, THREADS, LossGrad, to_tensor<Distance>);
+INSTANCE(l2_loss, THREADS, LossGrad, to_tensor<Square>);
 
 struct LossFinish {
   const float* partial;

@@ -51,11 +51,11 @@ struct NormActForward {
   float* y;
   float* mean_rstd;
   int pixels, channels, x_stride, y_stride, norm;
-  float slope;
+  float negative_slope;
   DropoutDraw dropout;
 };
 
-// y = dropout(activation(gain * norm(x) + bias)). The activation is v > 0 ? v : v * slope.
+// y = dropout(activation(gain * norm(x) + bias)). The activation is v > 0 ? v : v * negative_slope.
 // Grid: (n * ceil(c / 32), 1) with norm, (n * ceil(c / 32), any) without.
 KERNEL(norm_act_forward, THREADS, NormActForward args) {
   STATIC_SMEM(float, rows, [1][ROWS][LANES]);
@@ -88,14 +88,14 @@ KERNEL(norm_act_forward, THREADS, NormActForward args) {
   const size_t first = first_drawn(args.dropout, work.image, size_t(pixels) * channels) + work.channel;
   for (unsigned p = work.first; p < unsigned(pixels); p += work.step) {
     const float value = affine((x[at(p, x_stride, 0)] - mean) * rstd);
-    const float activated = value > 0.0f ? value : value * args.slope;
+    const float activated = value > 0.0f ? value : value * args.negative_slope;
     y[at(p, args.y_stride, 0)] = mask.apply(activated, first + size_t(p) * channels);
   }
 }
 
 // x, dy and dx are [n, pixels, c]; dgain and dbias, the gradients of gain and bias by image, are [n, c], or null
 // without affine. The rest as in NormActForward.
-struct NormActGradient {
+struct NormActGrad {
   const float* x;
   const float* dy;
   const float* mean_rstd;
@@ -105,7 +105,7 @@ struct NormActGradient {
   float* dgain;
   float* dbias;
   int pixels, channels, x_stride, dy_stride, dx_stride, norm;
-  float slope;
+  float negative_slope;
   DropoutDraw dropout;
   int accumulate;
 };
@@ -113,7 +113,7 @@ struct NormActGradient {
 // The backward pass: with xhat = norm(x), and g = dy taken back through dropout and activation, dx = (g - mean(g) -
 // xhat * mean(g * xhat)) * rstd * gain; the means are over the pixels of an image, and 0 without norm. dgain and dbias
 // are the sums of g * xhat and of g. Grid: as of norm_act_forward.
-KERNEL(norm_act_gradient, THREADS, NormActGradient args) {
+KERNEL(norm_act_grad, THREADS, NormActGrad args) {
   STATIC_SMEM(float, rows, [2][ROWS][LANES]);
   const int pixels = args.pixels, channels = args.channels, x_stride = args.x_stride, dy_stride = args.dy_stride;
   const Work work(channels);
@@ -134,7 +134,7 @@ KERNEL(norm_act_gradient, THREADS, NormActGradient args) {
   const auto recompute = [&](unsigned p, float& xhat, float& g) {
     xhat = (x[at(p, x_stride, 0)] - mean) * rstd;
     g = mask.apply(dy[at(p, dy_stride, 0)], first + size_t(p) * channels);
-    if (!(affine(xhat) > 0.0f)) g *= args.slope;
+    if (!(affine(xhat) > 0.0f)) g *= args.negative_slope;
   };
 
   float mean_g = 0.0f, mean_g_xhat = 0.0f;

@@ -18,7 +18,7 @@ __device__ __forceinline__ uint4 philox4x32(uint4 counter, uint2 key) {
   return counter;
 }
 
-// The dropout mask of one image: each element is zeroed or multiplied by 1 / (1 - p).
+// The dropout mask of one image: each element is zeroed or multiplied by 1 / (1 - probability).
 struct Mask {
   bool drops;
   uint2 key;
@@ -38,19 +38,19 @@ struct Mask {
 };
 
 // The dropout of a step. The step's image 0 is image `first_image` of the batch that is drawn for. Image i of that
-// batch draws by its index, or if `by_step`, what image 0 would draw i steps later. `control` is null unless `enabled`.
+// batch draws by its index, or if `by_step`, what image 0 would draw i steps later. `control` is null unless `drops`.
 struct DropoutDraw {
   const Control* control;
-  int enabled;
+  int drops;
   unsigned stream;     // layer | pass << 16
   unsigned threshold;  // a draw below this is dropped
-  float keep_scale;    // 1 / (1 - p)
+  float scale;         // 1 / (1 - probability)
   int first_image, by_step;
 };
 
 // The mask of the step's image `image`.
 __device__ __forceinline__ Mask make_mask(const DropoutDraw& draw, int image) {
-  if (!draw.enabled) return Mask{};
+  if (!draw.drops) return Mask{};
   const size_t later = draw.by_step ? size_t(draw.first_image) + image : 0;
   const unsigned long long seed = draw.control->seed, step = draw.control->step + later;
   return Mask{true,
@@ -58,7 +58,7 @@ __device__ __forceinline__ Mask make_mask(const DropoutDraw& draw, int image) {
               draw.stream,
               make_uint2(uint32_t(step), uint32_t(step >> 32)),
               draw.threshold,
-              draw.keep_scale};
+              draw.scale};
 }
 
 // The index among all draws of the first element of the step's image `image`, which has `elements` elements.

@@ -30,7 +30,7 @@ KERNEL(avg_pool_forward, THREADS, AvgPoolForward args) {
   args.y[at(pixel, y.stride, channel)] = sum * (1.0f / float((bottom - top) * (right - left)));
 }
 
-struct AvgPoolBackward {
+struct AvgPoolGrad {
   const float* dy;
   float* dx;
   Shape dy_shape, dx_shape;
@@ -39,7 +39,7 @@ struct AvgPoolBackward {
 
 // dx[n, i, j, c] = the sum over the windows that (i, j) lies in of dy / their pixels. One thread per element of dx;
 // grid: ceil(n * h * w * c / 256).
-KERNEL(avg_pool_backward, THREADS, AvgPoolBackward args) {
+KERNEL(avg_pool_grad, THREADS, AvgPoolGrad args) {
   const Shape dx = args.dx_shape, dy = args.dy_shape;
   const unsigned element = thread_index(), pixel = element / dx.channels, channel = element % dx.channels;
   if (pixel >= unsigned(dx.images * dx.height * dx.width)) return;

@@ -1,5 +1,5 @@
 // The generator's last layer, folded: nearest x2, padding and a 4x4 convolution as one 3x3 convolution at the size of
-// the input whose channels (a, b, o) are the phases of the output pixels (see src/engine/ops/upsample). These kernels
+// the input whose channels (a, b, k) are the phases of the output pixels (see src/engine/ops/upsample). These kernels
 // fold the weight and lay out the phases; the convolution between them is `conv_fprop`.
 #include "index.cuh"
 
@@ -8,16 +8,15 @@ constexpr int THREADS = 256;
 struct UpsampleFold {
   const float* weight;
   float* folded;
-  int outputs, inputs;
+  int k, c;
 };
 
-// The fold of the weight: folded[(a, b, o), (a + r) / 2, (b + s) / 2, i] = sum of weight[o, r, s, i]. weight is
-// [outputs, 4, 4, inputs], folded [4 outputs, 3, 3, inputs]. One thread per element of `folded`; grid: ceil(36 *
-// outputs * inputs / 256).
+// The fold of the weight: folded[(a, b, k), (a + r) / 2, (b + s) / 2, c] = sum of weight[k, r, s, c]. weight is
+// [k, 4, 4, c], folded [4 k, 3, 3, c]. One thread per element of `folded`; grid: ceil(36 * k * c / 256).
 KERNEL(upsample_fold, THREADS, UpsampleFold args) {
   const unsigned element = thread_index();
-  const unsigned tap = element / args.inputs, i = element % args.inputs;
-  const int column = tap % 3, row = tap / 3 % 3, phase = tap / 9 / args.outputs, o = tap / 9 % args.outputs;
+  const unsigned tap = element / args.c, c = element % args.c;
+  const int column = tap % 3, row = tap / 3 % 3, phase = tap / 9 / args.k, k = tap / 9 % args.k;
   const int a = phase / 2, b = phase % 2;
   if (phase >= 4) return;
 
@@ -26,34 +25,34 @@ KERNEL(upsample_fold, THREADS, UpsampleFold args) {
   // in the order of the CPU, by plain additions, so the bits are the same.
   for (int r = max(0, 2 * row - a); r < min(4, 2 * row - a + 2); r++) {
     for (int s = max(0, 2 * column - b); s < min(4, 2 * column - b + 2); s++) {
-      sum += args.weight[at((o * 4 + r) * 4 + s, args.inputs, i)];
+      sum += args.weight[at((k * 4 + r) * 4 + s, args.c, c)];
     }
   }
   args.folded[element] = sum;
 }
 
-struct UpsampleFoldGradient {
-  const float* folded;
-  float* weight;
-  int outputs, inputs, accumulate;
+struct UpsampleFoldGrad {
+  const float* dfolded;
+  float* dweight;
+  int k, c, accumulate;
 };
 
-// The gradient of the fold: weight[o, r, s, i] = sum over phases (a, b) of folded[(a, b, o), (a + r) / 2, (b + s) / 2,
-// i]. One thread per element of `weight`; grid: ceil(16 * outputs * inputs / 256).
-KERNEL(upsample_fold_gradient, THREADS, UpsampleFoldGradient args) {
+// The gradient of the fold: dweight[k, r, s, c] = sum over phases (a, b) of dfolded[(a, b, k), (a + r) / 2,
+// (b + s) / 2, c]. One thread per element of `dweight`; grid: ceil(16 * k * c / 256).
+KERNEL(upsample_fold_grad, THREADS, UpsampleFoldGrad args) {
   const unsigned element = thread_index();
-  const unsigned tap = element / args.inputs, i = element % args.inputs;
-  const int s = tap % 4, r = tap / 4 % 4, o = tap / 16;
-  if (o >= args.outputs) return;
+  const unsigned tap = element / args.c, c = element % args.c;
+  const int s = tap % 4, r = tap / 4 % 4, k = tap / 16;
+  if (k >= args.k) return;
 
-  float sum = args.accumulate ? args.weight[element] : 0.0f;
+  float sum = args.accumulate ? args.dweight[element] : 0.0f;
   for (int a = 0; a < 2; a++) {
     for (int b = 0; b < 2; b++) {
-      const int phase = (a * 2 + b) * args.outputs + o;
-      sum += args.folded[at((phase * 3 + (a + r) / 2) * 3 + (b + s) / 2, args.inputs, i)];
+      const int phase = (a * 2 + b) * args.k + k;
+      sum += args.dfolded[at((phase * 3 + (a + r) / 2) * 3 + (b + s) / 2, args.c, c)];
     }
   }
-  args.weight[element] = sum;
+  args.dweight[element] = sum;
 }
 
 // The pixel of x, and in `phase` the group of its channels, that becomes pixel `pixel` of y. Height and `width` of y
@@ -73,7 +72,7 @@ struct UpsampleShuffle {
   int x_stride;
 };
 
-// Pixel shuffle: y[n, 2h + a, 2w + b, o] = x[n, h, w, (a, b, o)] + bias[o]: y is [n, height, width, channels], both
+// Pixel shuffle: y[n, 2h + a, 2w + b, k] = x[n, h, w, (a, b, k)] + bias[k]: y is [n, height, width, channels], both
 // even, and x [n, height / 2, width / 2, 4 channels]. One thread per element of y; grid: ceil(n * height * width *
 // channels / 256).
 KERNEL(upsample_shuffle, THREADS, UpsampleShuffle args) {
@@ -87,16 +86,16 @@ KERNEL(upsample_shuffle, THREADS, UpsampleShuffle args) {
   args.y[at(pixel, shape.stride, channel)] = x + args.bias[channel];
 }
 
-struct UpsampleShuffleGradient {
+struct UpsampleShuffleGrad {
   const float* dy;
   float* dx;
   Shape dy_shape;
   int dx_stride, accumulate;
 };
 
-// The gradient of the shuffle: dx[n, h, w, (a, b, o)] = dy[n, 2h + a, 2w + b, o]. One thread per element of dy; grid:
+// The gradient of the shuffle: dx[n, h, w, (a, b, k)] = dy[n, 2h + a, 2w + b, k]. One thread per element of dy; grid:
 // ceil(n * height * width * channels / 256).
-KERNEL(upsample_shuffle_gradient, THREADS, UpsampleShuffleGradient args) {
+KERNEL(upsample_shuffle_grad, THREADS, UpsampleShuffleGrad args) {
   const Shape shape = args.dy_shape;
   const unsigned element = thread_index();
   const unsigned pixel = element / shape.channels, channel = element % shape.channels;

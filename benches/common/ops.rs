@@ -53,7 +53,7 @@ fn ready(layer: &Layer, id: DeviceId) -> Device {
     let mut recording = Recording::default();
     (layer.record)(&mut recording);
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
-    let options = DeviceOptions { graph: false, rewrite: false };
+    let options = DeviceOptions { cuda_graph: false, rewrite: false };
     let mut device = Device::new(recording.tape.finish(), control, id, options).expect("there is enough memory");
     for (tensor, range) in recording.given {
         common::fill(&mut device, tensor, range);

@@ -23,7 +23,7 @@ const MOST_LINKS: usize = 40;
 /// # Errors
 /// When nothing is at `path`, it is not a regular file, or it cannot be opened.
 pub fn open(path: &Path) -> io::Result<File> {
-    let refuse = |kind: FileType| io::Error::other(format!("it is {} and no file", kind_of(kind)));
+    let refuse = |kind: FileType| io::Error::other(format!("it is {} and no file", describe_file_type(kind)));
     let kind = fs::metadata(path)?.file_type();
     if !kind.is_file() {
         return Err(refuse(kind));
@@ -38,7 +38,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn start(file: impl Read, most: u64) -> io::Result<Vec<u8>> {
+pub fn read_prefix(file: impl Read, most: u64) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
     file.take(most).read_to_end(&mut start)?;
     Ok(start)
@@ -66,7 +66,7 @@ pub fn read_text(path: &Path) -> io::Result<String> {
 
 /// Returns a file type in words, with an article: `a file`, `a folder`, `a FIFO`. A symbolic link is
 /// `a link to nothing`: the callers follow links, so only a dangling one is left.
-pub fn kind_of(kind: FileType) -> &'static str {
+pub fn describe_file_type(kind: FileType) -> &'static str {
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt;
@@ -102,7 +102,11 @@ pub fn target(path: &Path) -> Result<PathBuf> {
             return Ok(target);
         }
         if !kind.is_symlink() {
-            bail!("{} is {}, which is not replaced: remove it, or name a file", path.display(), kind_of(kind));
+            bail!(
+                "{} is {}, which is not replaced: remove it, or name a file",
+                path.display(),
+                describe_file_type(kind)
+            );
         }
         let next = fs::read_link(&target).with_context(|| format!("cannot follow the link {}", target.display()))?;
         // Relative to the folder that holds the link; an absolute one replaces it.
@@ -112,7 +116,7 @@ pub fn target(path: &Path) -> Result<PathBuf> {
 }
 
 /// True if both paths exist and lead to the same file or folder.
-pub fn is_same_place(a: &Path, b: &Path) -> bool {
+pub fn is_same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
@@ -145,8 +149,8 @@ pub fn ensure_folder(path: &Path) -> Result<()> {
         let Ok(found) = fs::symlink_metadata(above) else { continue };
         let what = match fs::metadata(above) {
             Ok(found) if found.is_dir() => return Ok(()),
-            Ok(found) => format!("{} is {} and no folder", above.display(), kind_of(found.file_type())),
-            Err(_) => format!("{} is {}", above.display(), kind_of(found.file_type())),
+            Ok(found) => format!("{} is {} and no folder", above.display(), describe_file_type(found.file_type())),
+            Err(_) => format!("{} is {}", above.display(), describe_file_type(found.file_type())),
         };
         ensure!(above != path, "{what}");
         bail!("cannot make the folder {}: {what}", path.display());
@@ -176,7 +180,7 @@ pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
 /// # Errors
 /// When the file cannot be written, another process is writing it, or something other than a regular file is at `path`
 /// ([`target`]).
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let written = replace(path, |mut file| Ok(file.write_all(bytes)?));
     written.with_context(|| format!("cannot write {}", path.display()))?;
     Ok(())
@@ -196,7 +200,7 @@ pub fn replace(path: &Path, write: impl FnOnce(&File) -> Result<()>) -> Result<P
     if let Ok(found) = fs::symlink_metadata(&unfinished)
         && !found.is_file()
     {
-        let kind = if found.is_symlink() { "a link" } else { kind_of(found.file_type()) };
+        let kind = if found.is_symlink() { "a link" } else { describe_file_type(found.file_type()) };
         bail!("{} is {kind}, which is in the way", unfinished.display());
     }
     let locked = lock(&unfinished)?;
@@ -279,8 +283,8 @@ mod tests {
                 self.0.read(&mut buffer[..most])
             }
         }
-        assert_eq!(start(Slow(b"PK\x03\x04 and more"), 4).unwrap(), b"PK\x03\x04");
-        assert_eq!(start(Slow(b"PK"), 4).unwrap(), b"PK");
+        assert_eq!(read_prefix(Slow(b"PK\x03\x04 and more"), 4).unwrap(), b"PK\x03\x04");
+        assert_eq!(read_prefix(Slow(b"PK"), 4).unwrap(), b"PK");
     }
 
     #[test]
@@ -324,11 +328,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::write(at("it.unfinished"), "longer than what comes").unwrap();
-        write_whole(&at("it"), b"new").unwrap();
+        write_atomically(&at("it"), b"new").unwrap();
         assert_eq!((fs::read(at("it")).unwrap(), fs::read_dir(dir.path()).unwrap().count()), (b"new".into(), 1));
         fs::write(at("theirs"), "theirs").unwrap();
         symlink("theirs", at("it.unfinished")).unwrap();
-        let error = format!("{:#}", write_whole(&at("it"), b"newer").unwrap_err());
+        let error = format!("{:#}", write_atomically(&at("it"), b"newer").unwrap_err());
         assert!(error.contains("it.unfinished is a link, which is in the way"), "{error}");
         assert_eq!((fs::read(at("it")).unwrap(), fs::read(at("theirs")).unwrap()), (b"new".into(), b"theirs".into()));
     }
@@ -340,14 +344,14 @@ mod tests {
         fs::write(at("it"), "old").unwrap();
         let first = |mut file: &File| {
             file.write_all(b"the first")?;
-            let error = format!("{:#}", write_whole(&at("it"), b"the second").unwrap_err());
+            let error = format!("{:#}", write_atomically(&at("it"), b"the second").unwrap_err());
             assert!(error.contains("another pixtape is writing") && error.contains("it.unfinished"), "{error}");
             assert_eq!(fs::read(at("it"))?, b"old");
             Ok(())
         };
         replace(&at("it"), first).unwrap();
         assert_eq!((fs::read(at("it")).unwrap(), fs::read_dir(dir.path()).unwrap().count()), (b"the first".into(), 1));
-        write_whole(&at("it"), b"the second").unwrap();
+        write_atomically(&at("it"), b"the second").unwrap();
         assert_eq!(fs::read(at("it")).unwrap(), b"the second");
     }
 
@@ -362,14 +366,14 @@ mod tests {
         symlink("circle", at("circle")).unwrap();
         symlink("/dev/null", at("device")).unwrap();
         for (link, file) in [("link", "file"), ("forward", "folder/new")] {
-            write_whole(&at(link), b"new").unwrap();
+            write_atomically(&at(link), b"new").unwrap();
             assert!(at(link).is_symlink());
             assert_eq!(fs::read(at(file)).unwrap(), b"new");
         }
         for (path, words) in
             [(at("device"), "is a device"), (at("folder"), "is a folder"), (at("circle"), "leads in a circle")]
         {
-            let error = format!("{:#}", write_whole(&path, b"new").unwrap_err());
+            let error = format!("{:#}", write_atomically(&path, b"new").unwrap_err());
             assert!(error.contains(words), "{error}");
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 6);

@@ -26,7 +26,7 @@ const SPARE: u64 = 16 << 20;
 /// Host memory in bytes that this process can still allocate, and the limit that decides it: the machine's, a cgroup's
 /// or `ulimit`'s. Displayed as a clause: `this machine has 3.0 GiB free`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Room {
+pub struct AvailableMemory {
     pub bytes: u64,
     bound: Bound,
 }
@@ -39,7 +39,7 @@ enum Bound {
     AddressSpace,
 }
 
-impl Display for Room {
+impl Display for AvailableMemory {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let bytes = ByteSize(self.bytes);
         match self.bound {
@@ -52,9 +52,9 @@ impl Display for Room {
 
 /// Returns the host memory that is left to this process: the least of what the machine has free, its cgroups leave and
 /// `ulimit -v` leaves. `None` if the system reports none of them.
-pub fn room() -> Option<Room> {
+pub fn available() -> Option<AvailableMemory> {
     let rooms = [(machine(), Bound::Machine), (container(), Bound::Container), (address_space(), Bound::AddressSpace)];
-    rooms.into_iter().filter_map(|(bytes, bound)| Some(Room { bytes: bytes?, bound })).min()
+    rooms.into_iter().filter_map(|(bytes, bound)| Some(AvailableMemory { bytes: bytes?, bound })).min()
 }
 
 /// Checks that this process can still allocate `bytes` bytes, which `what` needs, such as "translating a.png"; `cure`
@@ -63,10 +63,15 @@ pub fn room() -> Option<Room> {
 /// # Errors
 /// When less is left; the message names both amounts, `what` and `cure`.
 pub fn require(bytes: u64, what: impl Display, cure: impl FnOnce() -> String) -> Result<()> {
-    require_of(room(), bytes, what, cure)
+    require_of(available(), bytes, what, cure)
 }
 
-fn require_of(room: Option<Room>, bytes: u64, what: impl Display, cure: impl FnOnce() -> String) -> Result<()> {
+fn require_of(
+    room: Option<AvailableMemory>,
+    bytes: u64,
+    what: impl Display,
+    cure: impl FnOnce() -> String,
+) -> Result<()> {
     match room.filter(|room| room.bytes < bytes) {
         Some(room) => bail!("{what} takes {} of memory, and {room}: {}", ByteSize(bytes), cure()),
         None => Ok(()),
@@ -79,7 +84,7 @@ fn require_of(room: Option<Room>, bytes: u64, what: impl Display, cure: impl FnO
 /// # Errors
 /// When there is too little.
 pub fn require_stacks(threads: usize) -> Result<()> {
-    let room = address_space().map(|bytes| Room { bytes, bound: Bound::AddressSpace });
+    let room = address_space().map(|bytes| AvailableMemory { bytes, bound: Bound::AddressSpace });
     let what = match threads {
         0 => "this command".to_owned(),
         threads => format!("starting {}", count(threads, "more thread")),
@@ -91,7 +96,7 @@ pub fn require_stacks(threads: usize) -> Result<()> {
 /// Returns how many bytes something optional, such as a cache, may take beside the `needed` bytes of the rest:
 /// `wanted`, but at most half of what is left then.
 pub fn spare(wanted: usize, needed: u64) -> usize {
-    let left = room().map_or(u64::MAX, |room| room.bytes.saturating_sub(needed) / 2);
+    let left = available().map_or(u64::MAX, |room| room.bytes.saturating_sub(needed) / 2);
     wanted.min(usize::try_from(left).unwrap_or(usize::MAX))
 }
 
@@ -160,13 +165,13 @@ fn field(text: &str, name: &str) -> Option<u64> {
 
 /// A reservation of some bytes of host memory for one piece of work, released when it is dropped.
 #[derive(Debug)]
-pub struct Turn(u64);
+pub struct Reservation(u64);
 
 /// Bytes of all reservations together.
 static TAKEN: Mutex<u64> = Mutex::new(0);
 static FREED: Condvar = Condvar::new();
 
-impl Turn {
+impl Reservation {
     /// Reserves `bytes` bytes, waiting until they fit beside the reservations of other threads: together these take at
     /// most 1 GiB, or half of the free memory if that is less. Work that takes more waits until there is no other
     /// reservation. `what` and `cure` are for the error, as in [`require`].
@@ -176,9 +181,9 @@ impl Turn {
     ///
     /// # Errors
     /// When `bytes` are more than that bound and this process cannot allocate them.
-    pub fn take(bytes: u64, what: impl Display, cure: &str) -> Result<Turn> {
+    pub fn take(bytes: u64, what: impl Display, cure: &str) -> Result<Reservation> {
         static BOUND: OnceLock<u64> = OnceLock::new();
-        let bound = *BOUND.get_or_init(|| room().map_or(TOGETHER, |room| TOGETHER.min(room.bytes / 2)));
+        let bound = *BOUND.get_or_init(|| available().map_or(TOGETHER, |room| TOGETHER.min(room.bytes / 2)));
         let mut taken = lock();
         while *taken > 0 && taken.saturating_add(bytes) > bound {
             taken = FREED.wait(taken).unwrap_or_else(PoisonError::into_inner);
@@ -188,11 +193,11 @@ impl Turn {
             require(bytes, what, || cure.to_owned())?;
         }
         *taken += bytes;
-        Ok(Turn(bytes))
+        Ok(Reservation(bytes))
     }
 }
 
-impl Drop for Turn {
+impl Drop for Reservation {
     fn drop(&mut self) {
         *lock() -= self.0;
         FREED.notify_all();
@@ -214,7 +219,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_told_with_numbers_the_bound_and_the_cure() {
         let refused = |bound| {
-            let room = Some(Room { bytes: 100 << 20, bound });
+            let room = Some(AvailableMemory { bytes: 100 << 20, bound });
             require_of(room, 101 << 20, "a tile", || "take a smaller one".to_owned()).unwrap_err().to_string()
         };
         assert_eq!(
@@ -223,7 +228,7 @@ mod tests {
         );
         assert!(refused(Bound::Container).contains("the memory limit of this container or service leaves 100 MiB"));
         assert!(refused(Bound::AddressSpace).contains("`ulimit -v` leaves 100 MiB"));
-        let enough = Some(Room { bytes: 100 << 20, bound: Bound::Machine });
+        let enough = Some(AvailableMemory { bytes: 100 << 20, bound: Bound::Machine });
         assert!(require_of(enough, 100 << 20, "", String::new).is_ok());
         assert!(require_of(None, u64::MAX, "", String::new).is_ok());
     }
@@ -255,7 +260,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn this_machine_tells_its_memory() {
-        assert!(room().is_some_and(|room| room.bytes > 1 << 20));
+        assert!(available().is_some_and(|room| room.bytes > 1 << 20));
         assert_eq!(field("VmPeak: 7 kB\nVmSize:\t   12 kB\n", "VmSize:"), Some(12 * 1024));
     }
 
@@ -267,7 +272,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for bytes in [1, large, 1] {
-                        let turn = Turn::take(bytes, "", "").unwrap();
+                        let turn = Reservation::take(bytes, "", "").unwrap();
                         let others = running.fetch_add(1, Ordering::SeqCst);
                         assert!(bytes < large || others == 0, "{others} beside a large one");
                         most.fetch_max(others, Ordering::SeqCst);
@@ -278,9 +283,9 @@ mod tests {
                 });
             }
         });
-        let (a, b) = (Turn::take(1, "", "").unwrap(), Turn::take(1, "", "").unwrap());
+        let (a, b) = (Reservation::take(1, "", "").unwrap(), Reservation::take(1, "", "").unwrap());
         drop((a, b));
         assert_eq!(*lock(), 0);
-        assert!(Turn::take(u64::MAX, "x.png", "cut it").unwrap_err().to_string().starts_with("x.png takes"));
+        assert!(Reservation::take(u64::MAX, "x.png", "cut it").unwrap_err().to_string().starts_with("x.png takes"));
     }
 }

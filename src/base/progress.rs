@@ -29,13 +29,13 @@ pub struct Progress {
 
 impl Progress {
     /// Begins a display that counts up to `total` jobs; `what` stands in front of the numbers.
-    pub fn of_jobs(what: &str, total: u64) -> Progress {
+    pub fn for_jobs(what: &str, total: u64) -> Progress {
         Progress::new(what, 0, total, false)
     }
 
     /// Begins a display in bytes, of which `done` of `total` are there already; a `total` of 0 means that it is
     /// unknown. `what` stands in front of the numbers.
-    pub fn of_bytes(what: &str, done: u64, total: u64) -> Progress {
+    pub fn for_bytes(what: &str, done: u64, total: u64) -> Progress {
         Progress::new(what, done, total, true)
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::{About, Meta, Tensors, save};
+use super::{About, RunState, Tensors, save};
 use crate::base::files::{UNFINISHED, with_ending};
 
 /// Name of the checkpoint with the best validation.
@@ -21,12 +21,12 @@ const BEST: &str = "best.safetensors";
 ///
 /// # Errors
 /// When a file cannot be written or removed, or `tensors` fail.
-pub fn save_to_run(run: &Path, meta: &Meta, tensors: &dyn Tensors, keep: usize) -> Result<PathBuf> {
+pub fn save_to_run(run: &Path, meta: &RunState, tensors: &dyn Tensors, keep: usize) -> Result<PathBuf> {
     let folder = folder_of(run);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     remove_unfinished(&folder)?;
     let path = folder.join(name_of(meta.step));
-    save(&path, &About::of_run(meta.clone()), tensors)?;
+    save(&path, &About::from_run(meta.clone()), tensors)?;
     prune(&folder, keep)?;
     Ok(path)
 }
@@ -37,7 +37,7 @@ pub fn save_to_run(run: &Path, meta: &Meta, tensors: &dyn Tensors, keep: usize) 
 ///
 /// # Errors
 /// When a file cannot be written or removed, or `tensors` fail.
-pub fn save_best(run: &Path, meta: &Meta, tensors: &dyn Tensors) -> Result<()> {
+pub fn save_best(run: &Path, meta: &RunState, tensors: &dyn Tensors) -> Result<()> {
     let folder = folder_of(run);
     let (best, newest) = (folder.join(BEST), folder.join(name_of(meta.step)));
     let unfinished = with_ending(&best, UNFINISHED);
@@ -48,7 +48,7 @@ pub fn save_best(run: &Path, meta: &Meta, tensors: &dyn Tensors) -> Result<()> {
         // If both names were links to one file already, renaming has left both.
         return remove_unfinished(&folder);
     }
-    save(&best, &About::of_run(meta.clone()), tensors)
+    save(&best, &About::from_run(meta.clone()), tensors)
 }
 
 /// Returns the file names of all checkpoints in the run folder `run`, in order of their steps, then `best.safetensors`

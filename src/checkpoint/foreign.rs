@@ -27,7 +27,7 @@ pub fn is_torch_save(start: &[u8]) -> bool {
 /// Returns the format of a file that begins with `start` and is no safetensors file, in words and with advice: a file
 /// of `torch.save`, a Git LFS pointer, a web page, other text, an archive, a picture. `None` if the format is unknown.
 /// `path` is named in the advice.
-pub fn kind(start: &[u8], path: &Path) -> Option<String> {
+pub fn describe_format(start: &[u8], path: &Path) -> Option<String> {
     let text = text(start);
     let begins = |marks: &[&str]| {
         let lower = text.unwrap_or_default().trim_start().to_ascii_lowercase();
@@ -95,10 +95,10 @@ mod tests {
             (b"\x89HDF\r\n\x1a\n", ["HDF5", "PyTorch"]),
             (b"\x89PNG\r\n\x1a\n", ["a picture", "weights"]),
         ] {
-            let found = kind(start, Path::new("net.pth")).unwrap_or_default();
+            let found = describe_format(start, Path::new("net.pth")).unwrap_or_default();
             assert!(words.iter().all(|word| found.contains(word)), "{start:?}: {found}");
         }
-        assert_eq!(kind(&[0xFF, 0, 3], Path::new("net.pth")), None);
+        assert_eq!(describe_format(&[0xFF, 0, 3], Path::new("net.pth")), None);
     }
 
     /// The length of a header may have the first bytes of a pickle.

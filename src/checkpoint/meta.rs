@@ -44,7 +44,7 @@ pub struct About {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Origin {
     /// A run, with its position and settings when the weights were saved.
-    Run(Box<Meta>),
+    Run(Box<RunState>),
     /// A file of another program, such as `latest_net_G.pth`.
     Import {
         /// Its name without the folder; in the header under `pixtape.imported-from`.
@@ -56,7 +56,7 @@ pub enum Origin {
 
 impl About {
     /// Makes the metadata of a checkpoint of a run; the generator is that of its settings.
-    pub fn of_run(meta: Meta) -> About {
+    pub fn from_run(meta: RunState) -> About {
         About { generator: meta.config.objective().generator, origin: Origin::Run(Box::new(meta)) }
     }
 
@@ -137,7 +137,7 @@ impl About {
     fn from_versionless(strings: &HashMap<String, String>) -> Result<About> {
         let origin = match strings.get(IMPORTED_FROM_KEY) {
             Some(file) => Origin::Import { file: file.clone(), direction: parse_choice(strings, DIRECTION_KEY)? },
-            None => Origin::Run(Box::new(Meta::from_strings(strings)?)),
+            None => Origin::Run(Box::new(RunState::from_strings(strings)?)),
         };
         let generator: UNet = read_settings(text(strings, GENERATOR_KEY)?).context(GENERATOR_KEY)?;
         generator.validate().context(GENERATOR_KEY)?;
@@ -151,7 +151,7 @@ impl About {
 /// In the file each field is a string under `pixtape.` and its name with dashes (numbers in decimal, the history as
 /// JSON, the config as TOML), beside `pixtape.format-version`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Meta {
+pub struct RunState {
     /// Training steps completed since the start of the run.
     pub step: u64,
     /// Epochs completed.
@@ -167,7 +167,7 @@ pub struct Meta {
     pub config: TrainConfig,
 }
 
-impl Meta {
+impl RunState {
     fn to_strings(&self) -> Result<HashMap<String, String>> {
         let pairs = [
             (VERSION_KEY, FORMAT_VERSION.to_string()),
@@ -182,10 +182,10 @@ impl Meta {
         Ok(pairs.map(|(key, value)| (key.to_string(), value)).into())
     }
 
-    fn from_strings(strings: &HashMap<String, String>) -> Result<Meta> {
+    fn from_strings(strings: &HashMap<String, String>) -> Result<RunState> {
         let step = parse(strings, STEP_KEY)?;
         ensure!(step <= MOST_STEPS, "has {STEP_KEY} = {step} in its header, more than any run does: it is damaged");
-        Ok(Meta {
+        Ok(RunState {
             step,
             epoch: parse(strings, EPOCH_KEY)?,
             step_in_epoch: parse(strings, STEP_IN_EPOCH_KEY)?,
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn strings_and_back() {
-        let run = About::of_run(fixture::meta(5));
+        let run = About::from_run(fixture::meta(5));
         let origin = Origin::Import { file: "latest_net_G.pth".into(), direction: Direction::BToA };
         let import = About { origin, ..run.clone() };
         for about in [run, import] {
@@ -242,7 +242,7 @@ mod tests {
     fn a_foreign_header_and_a_damaged_one_are_told_apart() {
         let foreign = HashMap::from([("format".to_string(), "pt".to_string())]);
         assert!(About::from_strings(&foreign).unwrap_err().to_string().contains("not a pixtape checkpoint"));
-        let mut damaged = About::of_run(fixture::meta(5)).to_strings().unwrap();
+        let mut damaged = About::from_run(fixture::meta(5)).to_strings().unwrap();
         damaged.insert(STEP_KEY.into(), "five".into());
         assert!(About::from_strings(&damaged).unwrap_err().to_string().contains("\"five\""));
         damaged.insert(STEP_KEY.into(), (MOST_STEPS + 1).to_string());
@@ -258,16 +258,16 @@ mod tests {
             (GENERATOR_KEY, "width = ", "range-a = 1\nrange-b = 2\nwidth = "),
             (CONFIG_KEY, "\"bicubic\"", "\"range-a range-b\""),
         ] {
-            let mut newer = About::of_run(fixture::meta(5)).to_strings().unwrap();
+            let mut newer = About::from_run(fixture::meta(5)).to_strings().unwrap();
             newer.insert(key.into(), newer[key].replacen(before, after, 1));
             let error = format!("{:#}", About::from_strings(&newer).unwrap_err());
             let words = [key, "range-a", "range-b", "use the pixtape that wrote them"];
             assert!(words.iter().all(|word| error.contains(word)), "{error}");
         }
 
-        let mut absurd = About::of_run(fixture::meta(5)).to_strings().unwrap();
+        let mut absurd = About::from_run(fixture::meta(5)).to_strings().unwrap();
         let generator = absurd[GENERATOR_KEY].replace("width = 16", "width = 9999999999");
         absurd.insert(GENERATOR_KEY.into(), generator);
-        assert!(format!("{:#}", About::from_strings(&absurd).unwrap_err()).contains("width 9999999999"));
+        assert!(format!("{:#}", About::from_strings(&absurd).unwrap_err()).contains("ngf 9999999999"));
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! Weights stand under PyTorch's names and layouts, so any safetensors reader can use them. Tensors are written and
 //! read one at a time: a full-size checkpoint (686 MB) is never in memory as a whole. Everything else stands in the
-//! header's `__metadata__`, as strings, under the keys that [`About`] and [`Meta`] list.
+//! header's `__metadata__`, as strings, under the keys that [`About`] and [`RunState`] list.
 
 mod folder;
 pub(crate) mod foreign;
@@ -16,10 +16,10 @@ mod write;
 
 pub(crate) use folder::is_checkpoint;
 pub use folder::{latest, names, resolve, save_best, save_to_run};
-pub use meta::{About, FORMAT_VERSION, Meta, Origin};
+pub use meta::{About, FORMAT_VERSION, Origin, RunState};
 pub use read::Reader;
 pub(crate) use read::read_header;
-pub use state::State;
+pub use state::NamedBuffer;
 pub use write::{Tensors, save, save_weights};
 
 /// Name and shape of an f32 tensor in a file, as PyTorch has them, such as `generator.down1.model.0.weight` with the
@@ -32,9 +32,9 @@ pub struct TensorSpec {
 
 #[cfg(test)]
 mod fixture {
-    use super::{Meta, TensorSpec, Tensors};
+    use super::{RunState, TensorSpec, Tensors};
     use crate::config::TrainOptions;
-    use crate::metrics::{Distances, Validation};
+    use crate::metrics::{Metrics, Validation};
 
     /// Two small tensors whose values include everything f32 has to offer.
     pub struct TwoTensors;
@@ -58,11 +58,11 @@ mod fixture {
         }
     }
 
-    pub fn meta(step: u64) -> Meta {
+    pub fn meta(step: u64) -> RunState {
         let config = TrainOptions { epochs: Some(3), ..Default::default() }.resolve().unwrap();
-        let mean = |psnr| Distances { l1: 1.0 / 3.0, psnr, ssim: -0.125 };
+        let mean = |psnr| Metrics { l1: 1.0 / 3.0, psnr, ssim: -0.125 };
         let history = [(1, mean(0.1)), (2, mean(f64::INFINITY))];
-        Meta {
+        RunState {
             step,
             epoch: 2,
             step_in_epoch: 17,

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use safetensors::{Dtype, tensor::Metadata};
 
 use super::foreign::{self, is_safetensors};
-use super::{About, Meta, Origin, TensorSpec};
+use super::{About, Origin, RunState, TensorSpec};
 use crate::base::files;
 
 /// An open safetensors file, a checkpoint or one of weights alone. Its header is in memory; tensors are read when they
@@ -33,9 +33,9 @@ impl Reader {
         let open = || -> Result<Reader> {
             let mut file = files::open(path)?;
             let length = file.metadata()?.len();
-            let beginning = files::start(&mut file, foreign::START)?;
+            let beginning = files::read_prefix(&mut file, foreign::START)?;
             if !is_safetensors(&beginning) {
-                let kind = foreign::kind(&beginning, path).map(|kind| format!(" but {kind}"));
+                let kind = foreign::describe_format(&beginning, path).map(|kind| format!(" but {kind}"));
                 bail!("{NO_SAFETENSORS}{}", kind.unwrap_or_default());
             }
             let (header, start) = read_header(&mut file, length)?;
@@ -63,7 +63,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the file is no checkpoint of a run, is of another format version, or its header is damaged.
-    pub fn meta(&self) -> Result<Meta> {
+    pub fn meta(&self) -> Result<RunState> {
         match self.about()?.origin {
             Origin::Run(meta) => Ok(*meta),
             Origin::Import { .. } => bail!("{}: holds imported weights and no run", self.path.display()),
@@ -142,7 +142,7 @@ mod tests {
 
     fn saved(folder: &Path) -> PathBuf {
         let path = folder.join("checkpoint");
-        save(&path, &About::of_run(fixture::meta(5)), &fixture::TwoTensors).unwrap();
+        save(&path, &About::from_run(fixture::meta(5)), &fixture::TwoTensors).unwrap();
         path
     }
 

@@ -5,12 +5,12 @@ use anyhow::Result;
 use super::TensorSpec;
 use crate::engine::device::Device;
 use crate::engine::tensor::Tensor;
-use crate::gan::{Parameters, Spec};
+use crate::gan::{ParameterSpec, Parameters};
 
 /// A flat buffer of a network on a device, its parameters or one of Adam's moments, seen as the named tensors of a
 /// checkpoint: each parameter's tensor is called `PREFIX.NAME`, `NAME` being the parameter's name in PyTorch.
 #[derive(Clone, Debug)]
-pub struct State<'a> {
+pub struct NamedBuffer<'a> {
     pub parameters: &'a Parameters,
     /// The buffer: `parameters.values`, or one of `parameters.moments`.
     pub flat: Tensor,
@@ -18,10 +18,10 @@ pub struct State<'a> {
     pub prefix: String,
 }
 
-impl State<'_> {
+impl NamedBuffer<'_> {
     /// Returns names and PyTorch shapes of all tensors, in the order of `parameters.specs`.
     pub fn specs(&self) -> impl Iterator<Item = TensorSpec> {
-        let spec = |spec: &Spec| TensorSpec { name: self.name(&spec.name), shape: spec.torch_shape() };
+        let spec = |spec: &ParameterSpec| TensorSpec { name: self.name(&spec.name), shape: spec.torch_shape() };
         self.parameters.specs.iter().map(spec)
     }
 
@@ -34,7 +34,7 @@ impl State<'_> {
         format!("{}.{parameter}", self.prefix)
     }
 
-    /// Reads the values of tensor `index` of [`State::specs`] from the device, row-major in PyTorch's shape.
+    /// Reads the values of tensor `index` of [`NamedBuffer::specs`] from the device, row-major in PyTorch's shape.
     ///
     /// # Errors
     /// When the device has failed.

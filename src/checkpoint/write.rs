@@ -128,7 +128,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [a, b] = ["a", "b"].map(|name| {
             let path = folder.path().join(name);
-            save(&path, &About::of_run(fixture::meta(5)), &fixture::TwoTensors).unwrap();
+            save(&path, &About::from_run(fixture::meta(5)), &fixture::TwoTensors).unwrap();
             fs::read(path).unwrap()
         });
         assert_eq!(a, b);
@@ -153,7 +153,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("it");
         fs::write(&path, "old").unwrap();
-        let error = format!("{:#}", save(&path, &About::of_run(fixture::meta(5)), &Short).unwrap_err());
+        let error = format!("{:#}", save(&path, &About::from_run(fixture::meta(5)), &Short).unwrap_err());
         assert!(error.contains("tensor x: 2 values"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -163,7 +163,7 @@ mod tests {
     fn a_missing_folder_is_an_error_that_names_the_file() {
         let error = format!(
             "{:#}",
-            save(Path::new("no/such/file"), &About::of_run(fixture::meta(5)), &fixture::TwoTensors).unwrap_err()
+            save(Path::new("no/such/file"), &About::from_run(fixture::meta(5)), &fixture::TwoTensors).unwrap_err()
         );
         assert!(error.starts_with("cannot save the checkpoint no/such/file: "), "{error}");
     }

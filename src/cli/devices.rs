@@ -6,7 +6,7 @@ use crate::base::progress::tell;
 use crate::config::available_threads;
 use crate::engine::device::DeviceChoice;
 use crate::engine::device::DeviceId;
-use crate::engine::device::cuda::{Info, devices, ready};
+use crate::engine::device::cuda::{Info, devices, prepare_gpu};
 
 /// Prints a line for the CPU and for every GPU to stdout, and marks the one that `--device auto` takes.
 ///
@@ -31,7 +31,8 @@ pub fn run() -> Result<()> {
 fn line(gpu: &Info) -> String {
     let (major, minor) = gpu.facts.capability;
     let simulated = if gpu.is_simulated { ", simulated on the CPU" } else { "" };
-    let unusable = ready(gpu.ordinal).err().map(|reason| format!(" (not usable: {reason:#})")).unwrap_or_default();
+    let unusable =
+        prepare_gpu(gpu.ordinal).err().map(|reason| format!(" (not usable: {reason:#})")).unwrap_or_default();
     let memory = gpu.memory >> 20;
     format!("cuda:{}  {}, {memory} MB, compute capability {major}.{minor}{simulated}{unusable}", gpu.ordinal, gpu.name)
 }

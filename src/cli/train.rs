@@ -28,7 +28,7 @@ pub struct TrainArgs {
 
     /// Go on with the run in this folder from its newest checkpoint, on the same device bit for bit.
     ///
-    /// Its settings stay; only CHANGEABLE may be given anew, --data for the same images in another place. A checkpoint
+    /// Its settings stay; only CHANGEABLE may be given anew, --data for the same images in another folder. A checkpoint
     /// moves from one device to another.
     #[arg(long, value_name = "RUN", help_heading = "Run")]
     resume: Option<PathBuf>,
@@ -81,7 +81,7 @@ fn damaged(run: &Path, newest: &Path, error: Error) -> Error {
 }
 
 fn find_checkpoint(run: &Path) -> Result<PathBuf> {
-    let is_begun = run.is_dir() && matches!(run_folder::contents(run), Ok(Contents::Begun));
+    let is_begun = run.is_dir() && matches!(run_folder::contents(run), Ok(Contents::Unsaved));
     ensure!(
         !is_begun,
         "--resume {0}: it has no checkpoint to go on from: the run has just begun, or ended before its first one; the \
@@ -96,7 +96,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::checkpoint::{Meta, TensorSpec, Tensors, save_to_run};
+    use crate::checkpoint::{RunState, TensorSpec, Tensors, save_to_run};
 
     struct Nothing;
     impl Tensors for Nothing {
@@ -129,7 +129,7 @@ mod tests {
         let options = TrainOptions { batch: Some(3), out: Some(run.clone()), ..Default::default() };
         let config = options.resolve().unwrap();
         for step in [10, 20] {
-            let meta = Meta {
+            let meta = RunState {
                 step,
                 epoch: 0,
                 step_in_epoch: step,

@@ -30,7 +30,7 @@ pub fn count(value: &u64) -> Option<String> {
 }
 
 /// Refuses a fraction below 0, of 1 or above, or NaN: returns the rule that `value` breaks, `None` if it breaks none.
-pub fn share(value: &f64) -> Option<String> {
+pub fn fraction(value: &f64) -> Option<String> {
     rule((0.0..1.0).contains(value), "must be from 0 to below 1")
 }
 
@@ -47,7 +47,7 @@ pub fn above_zero(value: &f64) -> Option<String> {
 
 /// Refuses a factor of decay that is not above 0 and below 1: returns the rule that `value` breaks, `None` if it breaks
 /// none.
-pub fn reducing(value: &f64) -> Option<String> {
+pub fn decay_factor(value: &f64) -> Option<String> {
     rule(*value > 0.0 && *value < 1.0, "must be above 0 and below 1")
 }
 

@@ -16,10 +16,10 @@ impl TrainConfig {
         self.validate_losses()?;
         self.validate_schedule()?;
 
-        size_rules::check(self.image_size, self.depth)?;
+        size_rules::check_depth(self.image_size, self.depth)?;
         if self.gan_loss != GanLoss::None {
             let Pix2Pix { discriminator, scales, .. } = self.objective();
-            for [height, width] in self.objective().sizes() {
+            for [height, width] in self.objective().picture_sizes() {
                 discriminator.map_size(height, width).with_context(|| {
                     let scales = if scales > 1 { format!(" --scales {scales}") } else { String::new() };
                     format!("--receptive-field {}{scales}", value_name(self.receptive_field))
@@ -72,9 +72,11 @@ impl TrainConfig {
         );
         ensure!(
             (is_adversarial && self.lambda_gan + self.lambda_feature > 0.0) || (has_pixel && self.lambda_pixel > 0.0),
-            "--lambda-gan {} --lambda-pixel {}: no loss of the generator has any weight; make one of them larger",
+            "--lambda-gan {} --lambda-pixel {} --lambda-feature {}: no loss of the generator has any weight; make one \
+             of them larger",
             self.lambda_gan,
-            self.lambda_pixel
+            self.lambda_pixel,
+            self.lambda_feature
         );
         Ok(())
     }
@@ -82,7 +84,7 @@ impl TrainConfig {
     /// Refuses an option of another schedule than the chosen one, which would have no effect, and a chosen schedule
     /// that lacks one of its options.
     fn validate_schedule(&self) -> Result<()> {
-        let used = self.lr_schedule.uses();
+        let used = self.lr_schedule.flags();
         let given = [
             ("lr-constant-epochs", self.lr_constant_epochs.is_some()),
             ("lr-decay-epochs", self.lr_decay_epochs.is_some()),

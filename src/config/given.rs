@@ -8,7 +8,7 @@ use toml::Table;
 use super::{TrainConfig, TrainOptions};
 use crate::base::files;
 use crate::data::Size;
-use crate::gan::{PUBLISHED_SIDE, PUBLISHED_WIDTH, Recipe};
+use crate::gan::{PUBLISHED_CHANNELS, PUBLISHED_SIDE, Recipe};
 
 impl TrainOptions {
     /// Returns the options of `recipe` at its published size: images of 256x256 pixels and 64 channels in the first
@@ -17,8 +17,8 @@ impl TrainOptions {
         TrainOptions {
             recipe: Some(recipe),
             image_size: Some(Size::square(PUBLISHED_SIDE)),
-            ngf: Some(PUBLISHED_WIDTH),
-            ndf: Some(PUBLISHED_WIDTH),
+            ngf: Some(PUBLISHED_CHANNELS),
+            ndf: Some(PUBLISHED_CHANNELS),
             ..Default::default()
         }
     }
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_in_a_settings_file_is_one_line_with_its_place() {
+    fn a_mistake_in_a_settings_file_is_one_line_with_its_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.toml");
         for (text, line, word) in [

@@ -40,7 +40,7 @@ impl LrSchedule {
 
     /// Returns the flags of the options that this schedule needs, without dashes. A run has a value for each of them,
     /// and none for the options of the other schedules.
-    pub fn uses(self) -> &'static [&'static str] {
+    pub fn flags(self) -> &'static [&'static str] {
         match self {
             LrSchedule::Constant => &[],
             LrSchedule::Linear => &["lr-constant-epochs", "lr-decay-epochs"],

@@ -10,16 +10,16 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::available_threads;
-use super::checks::{LARGEST, above_zero, between, count, positive, reducing, share, weight};
+use super::checks::{LARGEST, above_zero, between, count, decay_factor, fraction, positive, weight};
 use super::declare::{Present, flag, is_changeable, options, resolved, setting};
 use super::lr_schedule::LrSchedule;
 use super::run_name::next_free;
-use super::size_rules::{default_depth, jitter_size};
+use super::size_rules::{default_depth, jitter_load};
 use crate::data::{Augment, Direction, Preprocess, ResizeFilter, Size};
 use crate::engine::device::DeviceChoice;
 use crate::gan::{
-    BlockOrder, DropoutAt, GanLoss, InitKind, LastLayer, Norm, PUBLISHED_SIDE, Pix2Pix, PixelLoss, ReceptiveField,
-    Recipe, Skips, StepOrder,
+    BlockOrder, DropoutAt, GanLoss, GeneratorKind, InitKind, LastLayer, Norm, PUBLISHED_SIDE, Pix2Pix, PixelLoss,
+    ReceptiveField, Recipe, StepOrder,
 };
 use crate::metrics::Metric;
 
@@ -76,17 +76,17 @@ options! {
         /// Of whichever side the direction makes the input. Files of other kinds are converted: colours to grey by the
         /// weights of ITU-R BT.601, no alpha to opaque.
         #[arg(value_name = "N")]
-        in_channels: usize = published.generator.input_channels, check between(1, 4);
+        in_channels: usize = published.generator.in_channels, check between(1, 4);
 
         /// Channels of the target, and so of what the generator makes; as --in-channels
         #[arg(value_name = "N")]
-        out_channels: usize = published.generator.output_channels, check between(1, 4);
+        out_channels: usize = published.generator.out_channels, check between(1, 4);
 
         /// Share of the training pairs to hold out where there is no val/ and no test/, from 0 to below 1
         ///
         /// They are drawn with the seed, and never trained on.
         #[arg(value_name = "SHARE")]
-        val_split: f64 = 0.0, check share;
+        val_split: f64 = 0.0, check fraction;
 
         /// Size of the images the networks see, N or WIDTHxHEIGHT in pixels
         ///
@@ -114,7 +114,7 @@ options! {
         /// Random changes made to a pair, both sides alike
         ///
         /// none: crops are made in the middle. flip: the same, and mirrored left to right half of the time. jitter:
-        /// cropped at a random place, out of a larger load size where there is one, and mirrored half of the time.
+        /// cropped at a random offset, out of a larger load size where there is one, and mirrored half of the time.
         /// --preprocess crop and scale-width-and-crop make it jitter, scale-width and none, which crop nothing, flip.
         augment: Augment = match (preprocess, published.generator.recipe) {
             (Preprocess::ResizeAndCrop, Recipe::PytorchGan) => Augment::Flip,
@@ -129,7 +129,7 @@ options! {
         /// Of a scaled width only the width counts.
         #[arg(value_name = "SIZE")]
         load_size: Size = match (augment, preprocess) {
-            (Augment::Jitter, Preprocess::ResizeAndCrop | Preprocess::ScaleWidthAndCrop) => jitter_size(image_size),
+            (Augment::Jitter, Preprocess::ResizeAndCrop | Preprocess::ScaleWidthAndCrop) => jitter_load(image_size),
             _ => image_size,
         };
 
@@ -177,7 +177,7 @@ options! {
         ///
         /// Lower than the usual 0.9 because the two networks pull at each other: an old gradient is soon a wrong one.
         #[arg(value_name = "DECAY")]
-        beta1: f64 = published.adam.beta1, check share;
+        beta1: f64 = published.adam.beta1, check fraction;
 
         /// Distribution of the initial weights
         init: InitKind = InitKind::Normal;
@@ -200,11 +200,11 @@ options! {
     "Generator" {
         /// With or without skip connections from the way down to the way up
         #[arg(value_name = "KIND")]
-        generator: Skips = published.generator.skips;
+        generator: GeneratorKind = published.generator.kind;
 
         /// Channels of the generator's first layer; deeper layers have up to 8 times as many
         #[arg(value_name = "N")]
-        ngf: usize = if given.data.is_some() { published.generator.width } else { 16 }, check between(1, 1024);
+        ngf: usize = if given.data.is_some() { published.generator.ngf } else { 16 }, check between(1, 1024);
 
         /// Times that the generator halves the image, at least 2 [default: floor(log2(shorter side)), at most 8]
         #[arg(value_name = "N")]
@@ -223,7 +223,7 @@ options! {
 
         /// Share of the generator's inner activations set to zero, from 0 to below 1; its only noise
         #[arg(value_name = "P")]
-        dropout: f64 = published.generator.dropout, check share,
+        dropout: f64 = published.generator.dropout, check fraction,
             unused |config| {
                 (config.dropout != 0.0 && drops_nothing(config)).then_some("no level of this depth drops out")
             };
@@ -235,15 +235,15 @@ options! {
     }
 
     "Discriminator" {
-        /// Side of the patches that the discriminator judges, in pixels, or map70
+        /// Side of the patches that the discriminator classifies, in pixels, or map70
         #[arg(value_name = "PIXELS")]
         receptive_field: ReceptiveField = published.discriminator.receptive_field, unused without_discriminator;
 
-        /// Show the discriminator the input beside the picture it judges; false: the picture alone
+        /// Give the discriminator the input beside the picture; false: the picture alone
         #[arg(value_name = "true|false")]
         conditional: bool = published.conditional, unused without_discriminator;
 
-        /// Discriminators, from 1 to 3: each further one judges pictures of half the size, as in pix2pixHD
+        /// Discriminators, from 1 to 3: each further one sees pictures of half the size, as in pix2pixHD
         ///
         /// Each has weights of its own; their losses are added up. Pictures are halved by averages over 3x3 pixels. In
         /// a checkpoint they are called discriminator, discriminator2 and discriminator3.
@@ -253,7 +253,8 @@ options! {
 
         /// Channels of the discriminator's first layer; deeper layers have up to 8 times as many
         #[arg(value_name = "N")]
-        ndf: usize = if given.data.is_some() { published.discriminator.width } else { 16 }, check between(1, 1024);
+        ndf: usize = if given.data.is_some() { published.discriminator.ndf } else { 16 },
+            check between(1, 1024), unused without_discriminator;
 
         /// Halve the sum of the discriminator's losses on real and fake pictures
         ///
@@ -335,7 +336,7 @@ options! {
             LrSchedule::Step => Some(0.1),
             LrSchedule::Plateau => Some(0.2),
             LrSchedule::Constant | LrSchedule::Linear | LrSchedule::Cosine => None,
-        }, check reducing;
+        }, check decay_factor;
 
         /// plateau: validations in a row without progress that leave the rate as it is [default: 5]
         #[arg(value_name = "N")]

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 use super::given::lay_over;
 use super::options::changeable;
 use super::{TrainConfig, TrainOptions};
-use crate::base::files::is_same_place;
+use crate::base::files::is_same_file;
 
 impl TrainOptions {
     /// Returns the settings for resuming the run in the folder `run`: `saved`, those of its checkpoint, with the values
@@ -25,7 +25,7 @@ impl TrainOptions {
         // The folder may have been moved: the run continues in the folder given here, in any spelling of its path.
         let saved = TrainConfig { out: run.to_path_buf(), ..saved };
         if let Some(out) = &mut given.out
-            && is_same_place(out, run)
+            && is_same_file(out, run)
         {
             *out = run.to_path_buf();
         }

@@ -19,7 +19,7 @@ pub fn default_depth(size: Size) -> usize {
 
 /// Returns the size that pictures are resized to before `--augment jitter` crops `image` out of them: each side times
 /// 286/256, rounded. The paper crops 256 out of 286.
-pub fn jitter_size(image: Size) -> Size {
+pub fn jitter_load(image: Size) -> Size {
     let scale = |side: usize| (side * 286 + 128) / 256;
     Size { width: scale(image.width), height: scale(image.height) }
 }
@@ -29,7 +29,7 @@ pub fn jitter_size(image: Size) -> Size {
 /// # Errors
 /// When a side is under 32 pixels or not a multiple of 2^`depth`, or `depth` is under 2. The error says what to change,
 /// and names the nearest sizes that work.
-pub fn check(size: Size, depth: usize) -> Result<()> {
+pub fn check_depth(size: Size, depth: usize) -> Result<()> {
     let shorter = size.width.min(size.height);
     ensure!(shorter >= SMALLEST_SIDE, "--image-size: size {size} is too small: the smallest side is {SMALLEST_SIDE}");
     ensure!(depth >= 2, "--depth {depth}: must be at least 2");
@@ -80,7 +80,7 @@ mod tests {
     }
 
     fn check_default(size: Size) -> Result<()> {
-        check(size, default_depth(size))
+        check_depth(size, default_depth(size))
     }
 
     #[test]
@@ -117,21 +117,21 @@ mod tests {
 
     #[test]
     fn a_chosen_depth_asks_for_its_own_multiples() {
-        check(size(200, 200), 3).unwrap();
-        check(size(512, 512), 9).unwrap();
-        let error = check(size(200, 200), 4).unwrap_err().to_string();
+        check_depth(size(200, 200), 3).unwrap();
+        check_depth(size(512, 512), 9).unwrap();
+        let error = check_depth(size(200, 200), 4).unwrap_err().to_string();
         assert!(error.ends_with("are 192x192 and 208x208") || error.ends_with("are 192 and 208"), "{error}");
         for (depth, words) in [(1, "--depth 1: must be at least 2"), (9, "can be halved 8 times")] {
-            let error = check(size(256, 256), depth).unwrap_err().to_string();
+            let error = check_depth(size(256, 256), depth).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
     }
 
     #[test]
     fn jitter_loads_larger_in_proportion() {
-        assert_eq!(jitter_size(Size { width: 256, height: 512 }), Size { width: 286, height: 572 });
+        assert_eq!(jitter_load(Size { width: 256, height: 512 }), Size { width: 286, height: 572 });
         // 64 * 286 / 256 = 71.5, rounded up.
-        assert_eq!(jitter_size(Size { width: 64, height: 32 }), Size { width: 72, height: 36 });
+        assert_eq!(jitter_load(Size { width: 64, height: 32 }), Size { width: 72, height: 36 });
     }
 
     #[test]

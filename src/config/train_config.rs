@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::de::DeserializeOwned;
 
 use super::{LrSchedule, TrainConfig};
-use crate::base::files::is_same_place;
+use crate::base::files::is_same_file;
 use crate::data::{Fit, PairOptions};
 use crate::engine::device::DeviceOptions;
 use crate::engine::ops::adam::AdamOptions;
@@ -29,13 +29,13 @@ impl TrainConfig {
     }
 
     /// The number of pairs in one optimiser step: the batch size times the batches that are accumulated.
-    pub fn pairs(&self) -> usize {
+    pub fn pairs_per_step(&self) -> usize {
         self.batch * self.accumulate
     }
 
     /// Returns the number of the last epoch, counted from 1, in which the schedule lowers the learning rate, for a
     /// schedule that decays to nearly 0; `None` for the other schedules.
-    pub fn last_epoch_of_decay(&self) -> Option<u64> {
+    pub fn decay_end(&self) -> Option<u64> {
         let decays = matches!(self.lr_schedule, LrSchedule::Linear | LrSchedule::Cosine);
         decays.then(|| self.lr_constant_epochs.unwrap_or(0).saturating_add(self.lr_decay_epochs.unwrap_or(1)))
     }
@@ -48,13 +48,13 @@ impl TrainConfig {
             channels: [self.in_channels, self.out_channels],
             fit: Fit {
                 preprocess: self.preprocess,
-                load: self.load_size,
-                image: self.image_size,
-                filter: self.resize_filter,
+                load_size: self.load_size,
+                image_size: self.image_size,
+                resize_filter: self.resize_filter,
             },
             val_split: self.val_split,
             seed: self.seed,
-            taken_before: false,
+            accepted_before: false,
         }
     }
 
@@ -62,15 +62,15 @@ impl TrainConfig {
     /// that folder, its pairs are accepted without a further check (`taken_before`); in any other folder nothing was
     /// held out, and `val_split` is 0.
     pub fn evaluation_options(&self, dir: &Path) -> PairOptions {
-        let is_trained_on = self.data.as_ref().is_some_and(|data| is_same_place(data, dir));
+        let is_trained_on = self.data.as_ref().is_some_and(|data| is_same_file(data, dir));
         let val_split = if is_trained_on { self.val_split } else { 0.0 };
-        PairOptions { val_split, taken_before: is_trained_on, ..self.pair_options() }
+        PairOptions { val_split, accepted_before: is_trained_on, ..self.pair_options() }
     }
 
-    /// Returns the options for the device that executes the training step: `graph` is `--cuda-graph`, and the program
-    /// may be rewritten for the device.
+    /// Returns the options for the device that executes the training step: `cuda_graph` is `--cuda-graph`, and the
+    /// program may be rewritten for the device.
     pub fn device_options(&self) -> DeviceOptions {
-        DeviceOptions { graph: self.cuda_graph, ..DeviceOptions::default() }
+        DeviceOptions { cuda_graph: self.cuda_graph, ..DeviceOptions::default() }
     }
 
     /// Returns the objective that these settings describe: generator, discriminators, losses and their weights, batch
@@ -78,10 +78,10 @@ impl TrainConfig {
     pub fn objective(&self) -> Pix2Pix {
         let generator = UNet {
             recipe: self.recipe,
-            skips: self.generator,
-            input_channels: self.in_channels,
-            output_channels: self.out_channels,
-            width: self.ngf,
+            kind: self.generator,
+            in_channels: self.in_channels,
+            out_channels: self.out_channels,
+            ngf: self.ngf,
             depth: self.depth,
             norm: self.norm,
             block_order: self.block_order,
@@ -89,13 +89,13 @@ impl TrainConfig {
             dropout: self.dropout,
             dropout_at: self.dropout_at,
         };
-        let conditions = if self.conditional { generator.input_channels } else { 0 };
+        let conditions = if self.conditional { generator.in_channels } else { 0 };
         Pix2Pix {
             generator,
             discriminator: PatchGan {
                 receptive_field: self.receptive_field,
-                input_channels: generator.output_channels + conditions,
-                width: self.ndf,
+                in_channels: generator.out_channels + conditions,
+                ndf: self.ndf,
                 norm: self.norm,
                 sigmoid: self.gan_loss == GanLoss::Bce,
             },

@@ -7,8 +7,8 @@ use anyhow::Result;
 use image::{Rgb, RgbImage};
 use tempfile::TempDir;
 
-use crate::data::decoding::rows::Held;
-use crate::data::decoding::{Carried, Depth, FileFormat, Picture};
+use crate::data::decoding::rows::InMemoryRows;
+use crate::data::decoding::{CarriedTags, Depth, FileFormat, Picture};
 use crate::data::feeding::{CACHE_BYTES, Dataset, Folder, PairOptions};
 use crate::data::pairs::Pairs;
 use crate::data::size::Size;
@@ -50,8 +50,8 @@ pub fn refused(dir: &TempDir, options: &PairOptions, words: &[&str]) {
 }
 
 /// Encodes `picture` as a file of `format`.
-pub fn encoded(format: FileFormat, picture: &Picture, depth: Depth, carried: &Carried) -> Result<Vec<u8>> {
+pub fn encoded(format: FileFormat, picture: &Picture, depth: Depth, carried: &CarriedTags) -> Result<Vec<u8>> {
     let mut file = Cursor::new(Vec::new());
-    format.write(&mut file, &mut Held::new(picture.clone()), depth, carried)?;
+    format.write(&mut file, &mut InMemoryRows::new(picture.clone()), depth, carried)?;
     Ok(file.into_inner())
 }

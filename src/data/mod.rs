@@ -22,12 +22,12 @@ mod size;
 mod fixture;
 
 pub use decoding::{
-    Carried, Decoded, Depth, FileFormat, Half, LOOKED_FOR, Picture, PictureFile, Pieces, Rows, Shape, TiffWriter,
-    Undecoded, picture_size, read_picture, turn, write_png,
+    CarriedTags, Decoded, Depth, FileFormat, HalfRows, LOOKED_FOR, Picture, PictureFile, RowBuffer, Rows, Shape,
+    TiffWriter, Undecoded, picture_size, read_picture, turn, write_png,
 };
 pub use feeding::{
-    Batch, CACHE_BYTES, Dataset, Fit, Folder, Loader, LoaderConfig, PairOptions, Pictures, Position, Preprocess,
-    Report, ResizeFilter, Stack, Window, preparation,
+    Batch, CACHE_BYTES, Dataset, Fit, Folder, Loader, LoaderConfig, PairOptions, PictureStack, Pictures, Position,
+    Preprocess, Report, ResizeFilter, Window, preparation,
 };
 pub use finding::{Layout, list};
 pub use painting::{Facades, Split};

@@ -39,7 +39,7 @@ pub enum Augment {
     None,
     /// Mirrored left to right half of the time.
     Flip,
-    /// A crop at a random place, then mirrored half of the time.
+    /// A crop at a random offset, then mirrored half of the time.
     Jitter,
 }
 

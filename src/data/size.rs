@@ -27,7 +27,7 @@ impl Size {
     }
 
     /// True if both sizes have the same ratio of width to height: to 1 %, or to the rounding of a side to whole pixels.
-    pub fn has_shape_of(self, other: Size) -> bool {
+    pub fn has_aspect_ratio_of(self, other: Size) -> bool {
         // Sides come from headers of files: their products need not fit in fewer bits.
         let [[width, height], [others_width, others_height]] =
             [self, other].map(|size| [size.width as u128, size.height as u128]);
@@ -112,8 +112,8 @@ mod tests {
     fn shapes_are_compared_to_a_percent_or_a_pixel() {
         let same = |a: &str, b: &str| {
             let [a, b] = [a, b].map(|text| text.parse::<Size>().expect(text));
-            assert_eq!(a.has_shape_of(b), b.has_shape_of(a), "{a} {b}");
-            a.has_shape_of(b)
+            assert_eq!(a.has_aspect_ratio_of(b), b.has_aspect_ratio_of(a), "{a} {b}");
+            a.has_aspect_ratio_of(b)
         };
         for (a, b) in [("256", "64"), ("512x256", "100x50"), ("1000x1000", "1000x1010"), ("100x75", "33x25")] {
             assert!(same(a, b), "{a} {b}");

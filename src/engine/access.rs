@@ -47,22 +47,22 @@ pub struct Control {
 /// The mode in which a step writes a gradient: it overwrites the destination, or adds to what is there. The tape
 /// chooses it, the ops follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum WriteMode {
     Overwrite,
     Accumulate,
 }
 
-/// The tensor that a step writes a gradient to, and the [`Mode`] in which it does.
+/// The tensor that a step writes a gradient to, and the [`WriteMode`] in which it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Destination {
     pub tensor: Tensor,
-    pub mode: Mode,
+    pub mode: WriteMode,
 }
 
 impl Destination {
-    /// Returns the destination `tensor` with [`Mode::Overwrite`].
+    /// Returns the destination `tensor` with [`WriteMode::Overwrite`].
     pub fn overwrite(tensor: Tensor) -> Destination {
-        Destination { tensor, mode: Mode::Overwrite }
+        Destination { tensor, mode: WriteMode::Overwrite }
     }
 
     /// Returns a destination of the same mode, with `moved(tensor)` in the place of its tensor.
@@ -74,13 +74,13 @@ impl Destination {
     /// accumulates.
     pub fn access(&self) -> Access {
         match self.mode {
-            Mode::Overwrite => Access::Write(self.tensor),
-            Mode::Accumulate => Access::Update(self.tensor),
+            WriteMode::Overwrite => Access::Write(self.tensor),
+            WriteMode::Accumulate => Access::Update(self.tensor),
         }
     }
 
     /// True if the gradient is added to what is there.
     pub fn accumulates(&self) -> bool {
-        self.mode == Mode::Accumulate
+        self.mode == WriteMode::Accumulate
     }
 }

@@ -77,13 +77,13 @@ impl Stream {
     }
 
     /// Draws a number uniform in [0, 1), a multiple of 2^-24.
-    pub fn unit(&mut self) -> f32 {
+    pub fn uniform(&mut self) -> f32 {
         (self.next_u32() >> 8) as f32 * (1.0 / 16_777_216.0)
     }
 
     /// Draws a number uniform in [low, high); rounding can give `high` itself.
     pub fn range(&mut self, low: f32, high: f32) -> f32 {
-        low + (high - low) * self.unit()
+        low + (high - low) * self.uniform()
     }
 
     /// Draws an integer uniform in 0..n, without modulo bias (Lemire, "Fast Random Integer Generation in an Interval",
@@ -104,14 +104,14 @@ impl Stream {
 
     /// Draws true with probability `p`, else false.
     pub fn chance(&mut self, p: f32) -> bool {
-        self.unit() < p
+        self.uniform() < p
     }
 
     /// Draws a number of the standard normal distribution, by Box and Muller's transform in f64.
     pub fn normal(&mut self) -> f32 {
         // 1 - u lies in (0, 1], where the logarithm is finite.
-        let radius = (-2.0 * (1.0 - f64::from(self.unit())).ln()).sqrt();
-        let angle = std::f64::consts::TAU * f64::from(self.unit());
+        let radius = (-2.0 * (1.0 - f64::from(self.uniform())).ln()).sqrt();
+        let angle = std::f64::consts::TAU * f64::from(self.uniform());
         (radius * angle.cos()) as f32
     }
 

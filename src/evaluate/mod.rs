@@ -16,7 +16,7 @@ use crate::base::words::count;
 use crate::data::feeding::dataset::ToEvaluate;
 use crate::data::{CACHE_BYTES, Direction, Folder, Pairs, Picture};
 use crate::engine::device::cpu::with_threads;
-use crate::metrics::{Distances, Metric, Statistics};
+use crate::metrics::{Metric, Metrics, Statistics};
 use crate::translate::{GeneratorOptions, Model};
 use pictures::Gallery;
 
@@ -49,7 +49,7 @@ pub struct Evaluation {
     /// Statistics over all pairs.
     pub summary: Summary,
     /// The metrics of each pair, in the order of the split.
-    pub images: Vec<Measured>,
+    pub images: Vec<PairMetrics>,
 }
 
 /// Statistics of each metric over all pairs.
@@ -63,12 +63,12 @@ pub struct Summary {
 
 /// The metrics (L1, PSNR, SSIM) of the generator's output for one pair, compared with the target.
 #[derive(Clone, Debug, Serialize)]
-pub struct Measured {
+pub struct PairMetrics {
     /// Name of the pair.
     pub name: String,
     /// The metrics; in JSON, fields beside `name`.
     #[serde(flatten)]
-    pub distances: Distances,
+    pub metrics: Metrics,
 }
 
 impl Evaluation {
@@ -80,8 +80,8 @@ impl Evaluation {
 }
 
 impl Summary {
-    fn new(images: &[Measured]) -> Summary {
-        let all: Vec<Distances> = images.iter().map(|image| image.distances).collect();
+    fn new(images: &[PairMetrics]) -> Summary {
+        let all: Vec<Metrics> = images.iter().map(|image| image.metrics).collect();
         let statistics = |metric| Statistics::new(metric, &all);
         Summary { l1: statistics(Metric::L1), psnr: statistics(Metric::Psnr), ssim: statistics(Metric::Ssim) }
     }
@@ -104,23 +104,23 @@ pub fn run(request: &Request) -> Result<()> {
     let mut gallery = request.out.as_deref().map(|out| Gallery::new(out, &request.data)).transpose()?;
     let mut model = Model::open(&request.model, &request.generator)?;
     let options = model.evaluation_options(&request.data);
-    let size = options.fit.image;
+    let size = options.fit.image_size;
     model.note().into_iter().for_each(say);
     let cache_bytes = memory::check(&model, size, CACHE_BYTES)?;
     let ToEvaluate { split, pairs, report } = Folder::to_evaluate(&request.data, &options, cache_bytes)?;
     report.lines().iter().for_each(|line| say(line));
-    let progress = Progress::of_jobs("Translating pairs", pairs.len() as u64);
-    let images = with_threads(request.generator.threads, || -> Result<Vec<Measured>> {
+    let progress = Progress::for_jobs("Translating pairs", pairs.len() as u64);
+    let images = with_threads(request.generator.threads, || -> Result<Vec<PairMetrics>> {
         let mut images = Vec::with_capacity(pairs.len());
         for index in 0..pairs.len() {
             let pair = pairs.pair(0, index)?;
-            let output = model.generate(pair.input.values(), size, index as u64)?;
+            let output = model.generate(pair.input.to_f32(), size, index as u64)?;
             let channels = pair.target.channels;
-            let distances = Distances::between(&output, &pair.target.values(), [size.height, size.width, channels]);
+            let metrics = Metrics::between(&output, &pair.target.to_f32(), [size.height, size.width, channels]);
             if let Some(gallery) = &mut gallery {
                 gallery.add(&pair, &Picture::from_f32(size, channels, &output))?;
             }
-            images.push(Measured { name: pairs.name(index), distances });
+            images.push(PairMetrics { name: pairs.name(index), metrics });
             progress.advance(1);
         }
         Ok(images)

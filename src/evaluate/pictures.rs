@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use super::Evaluation;
-use crate::base::files::{UNFINISHED, ensure_folder, target, write_whole};
+use crate::base::files::{UNFINISHED, ensure_folder, target, write_atomically};
 use crate::data::{Pair, Picture, write_png};
 use crate::report::{EvaluationPage, Row};
 
@@ -60,7 +60,7 @@ impl Gallery {
         if self.pairs == 0 {
             self.begin()?;
         }
-        let output = Picture { is_last_a_band: pair.target.is_last_a_band, ..output.clone() };
+        let output = Picture { has_extra_band: pair.target.has_extra_band, ..output.clone() };
         for (picture, file) in [&pair.input, &output, &pair.target].into_iter().zip(files(self.pairs)) {
             write_png(&self.folder.join(file), &picture.clone().without_band().to_image8())?;
         }
@@ -87,13 +87,13 @@ impl Gallery {
     pub fn finish(&self, evaluation: &Evaluation, json: &str) -> Result<PathBuf> {
         let rows = evaluation.images.iter().enumerate();
         let rows: Vec<Row> = rows
-            .map(|(index, image)| Row { name: image.name.clone(), distances: image.distances, files: files(index) })
+            .map(|(index, image)| Row { name: image.name.clone(), distances: image.metrics, files: files(index) })
             .collect();
         let about = [format!("{}: {}", evaluation.model, evaluation.about)];
         let page = EvaluationPage { title: &evaluation.title(), about: &about, rows: &rows }.html();
-        write_whole(&self.folder.join(NUMBERS), json.as_bytes())?;
+        write_atomically(&self.folder.join(NUMBERS), json.as_bytes())?;
         let index = self.folder.join(PAGE);
-        write_whole(&index, page.as_bytes())?;
+        write_atomically(&index, page.as_bytes())?;
         Ok(index)
     }
 }

@@ -1,6 +1,6 @@
 //! The table of an evaluation for a terminal.
 
-use super::{Evaluation, Measured};
+use super::{Evaluation, PairMetrics};
 use crate::base::words::printable;
 use crate::metrics::{Metric, Statistics};
 
@@ -20,20 +20,20 @@ pub fn table(evaluation: &Evaluation) -> String {
     for metric in Metric::ALL {
         let Statistics { mean, deviation, min, max } = *evaluation.summary.get(metric);
         let numbers = [mean, deviation, min, max].map(|value| format!("{:>NUMBER$}", metric.format(value)));
-        text += &format!("{:NAME$}{}  {}\n", metric.name(), numbers.concat(), metric.meaning());
+        text += &format!("{:NAME$}{}  {}\n", metric.name(), numbers.concat(), metric.description());
     }
-    let equal = evaluation.images.iter().filter(|image| image.distances.psnr.is_infinite()).count();
+    let equal = evaluation.images.iter().filter(|image| image.metrics.psnr.is_infinite()).count();
     if equal > 0 {
         let (are, whose) = if equal == 1 { ("output is", "its") } else { ("outputs are", "their") };
         text += &format!("{equal} {are} equal to {whose} target: a PSNR of infinity, left out of its mean\n");
     }
     let named = NAMED.min(evaluation.images.len() / 2);
     if named > 0 {
-        let mut images: Vec<&Measured> = evaluation.images.iter().collect();
-        images.sort_by(|a, b| a.distances.l1.total_cmp(&b.distances.l1));
-        let line = |images: &mut dyn Iterator<Item = &&Measured>| {
+        let mut images: Vec<&PairMetrics> = evaluation.images.iter().collect();
+        images.sort_by(|a, b| a.metrics.l1.total_cmp(&b.metrics.l1));
+        let line = |images: &mut dyn Iterator<Item = &&PairMetrics>| {
             let one =
-                |image: &&Measured| format!("{} {}", printable(&image.name), Metric::L1.format(image.distances.l1));
+                |image: &&PairMetrics| format!("{} {}", printable(&image.name), Metric::L1.format(image.metrics.l1));
             images.map(one).collect::<Vec<_>>().join("  ")
         };
         text += &format!("\nBest by L1   {}\n", line(&mut images[..named].iter()));
@@ -47,13 +47,13 @@ mod tests {
     use super::super::Summary;
     use super::*;
     use crate::data::Direction;
-    use crate::metrics::Distances;
+    use crate::metrics::Metrics;
 
     #[test]
     fn the_table_reads_well() {
-        let image = |name: &str, l1: f64, psnr: f64| Measured {
+        let image = |name: &str, l1: f64, psnr: f64| PairMetrics {
             name: name.into(),
-            distances: Distances { l1, psnr, ssim: 1.0 - l1 },
+            metrics: Metrics { l1, psnr, ssim: 1.0 - l1 },
         };
         let images =
             vec![image("a", 0.5, 10.0), image("b", 0.0, f64::INFINITY), image("c", 0.25, 20.0), image("d", 0.75, 6.0)];

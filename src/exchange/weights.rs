@@ -15,13 +15,13 @@ pub enum Weights {
     /// A file whose tensors have these names.
     Checkpoint(Reader),
     /// A file whose tensors have other names, by which its networks were recognised.
-    Bare(Box<Bare>),
+    Unprefixed(Box<Unprefixed>),
 }
 
 /// A file of weights under the names that PyTorch gives them, without the prefixes of a checkpoint, and the networks
 /// that were recognised in it.
 #[derive(Debug)]
-pub struct Bare {
+pub struct Unprefixed {
     path: PathBuf,
     file: TorchFile,
     /// Tensors by their names in a checkpoint, each with its name in the file.
@@ -42,12 +42,12 @@ impl Weights {
         if reader.is_checkpoint() {
             return Ok(Weights::Checkpoint(reader));
         }
-        let open = || -> Result<Bare> {
-            let mut bare = Bare::open(path)?;
+        let open = || -> Result<Unprefixed> {
+            let mut bare = Unprefixed::open(path)?;
             bare.take_generator()?;
             Ok(bare)
         };
-        Ok(Weights::Bare(Box::new(open().with_context(|| format!("cannot use {}", path.display()))?)))
+        Ok(Weights::Unprefixed(Box::new(open().with_context(|| format!("cannot use {}", path.display()))?)))
     }
 
     /// Opens a file for its networks: a generator, a discriminator, or both.
@@ -61,15 +61,15 @@ impl Weights {
         if reader.is_checkpoint() || reader.specs().iter().any(is_of_network) {
             return Ok(Weights::Checkpoint(reader));
         }
-        let open = || -> Result<Bare> {
-            let mut bare = Bare::open(path)?;
+        let open = || -> Result<Unprefixed> {
+            let mut bare = Unprefixed::open(path)?;
             bare.take_discriminator();
             if bare.tensors.is_empty() || import::has_generator(&bare.file.dicts) {
                 bare.take_generator()?;
             }
             Ok(bare)
         };
-        Ok(Weights::Bare(Box::new(open().with_context(|| format!("cannot use {}", path.display()))?)))
+        Ok(Weights::Unprefixed(Box::new(open().with_context(|| format!("cannot use {}", path.display()))?)))
     }
 
     /// Returns the architecture of the generator and the origin of the weights: from the header, or, for weights of
@@ -80,7 +80,7 @@ impl Weights {
     pub fn about(&self) -> Result<About> {
         match self {
             Weights::Checkpoint(reader) => reader.about(),
-            Weights::Bare(bare) => match &bare.generator {
+            Weights::Unprefixed(bare) => match &bare.generator {
                 Some((about, _)) => Ok(about.clone()),
                 None => Err(anyhow!("{}: holds no generator", bare.path.display())),
             },
@@ -90,7 +90,7 @@ impl Weights {
     /// Returns a line that says what the generator of another program was recognised as, and which direction is assumed
     /// for it. `None` for weights of this program, and without a generator.
     pub fn note(&self) -> Option<String> {
-        let Weights::Bare(bare) = self else { return None };
+        let Weights::Unprefixed(bare) = self else { return None };
         let (About { generator, origin }, Some(recognised)) = bare.generator.as_ref()? else { return None };
         let Origin::Import { direction, .. } = origin else { return None };
         let norms = import::describe_norms(generator.norm);
@@ -102,7 +102,7 @@ impl Weights {
     pub fn specs(&self) -> Vec<TensorSpec> {
         match self {
             Weights::Checkpoint(reader) => reader.specs(),
-            Weights::Bare(bare) => {
+            Weights::Unprefixed(bare) => {
                 let spec = |(name, (_, tensor)): (&String, &(String, TorchTensor))| TensorSpec {
                     name: name.clone(),
                     shape: tensor.shape.clone(),
@@ -119,14 +119,19 @@ impl Weights {
     pub fn tensor(&mut self, name: &str, expected_shape: &[usize]) -> Result<Vec<f32>> {
         match self {
             Weights::Checkpoint(reader) => reader.tensor(name, expected_shape),
-            Weights::Bare(bare) => bare.tensor(name, expected_shape),
+            Weights::Unprefixed(bare) => bare.tensor(name, expected_shape),
         }
     }
 }
 
-impl Bare {
-    fn open(path: &Path) -> Result<Bare> {
-        Ok(Bare { path: path.to_owned(), file: TorchFile::open(path)?, tensors: BTreeMap::new(), generator: None })
+impl Unprefixed {
+    fn open(path: &Path) -> Result<Unprefixed> {
+        Ok(Unprefixed {
+            path: path.to_owned(),
+            file: TorchFile::open(path)?,
+            tensors: BTreeMap::new(),
+            generator: None,
+        })
     }
 
     fn take_generator(&mut self) -> Result<()> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The skip connections of the generator: at every level but the innermost (a U-Net), or none (an encoder-decoder).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Skips {
+pub enum GeneratorKind {
     /// At every level but the innermost: a U-Net.
     Unet,
     /// None: everything passes through the innermost level.

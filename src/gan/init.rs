@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Role, Spec};
+use super::{ParameterSpec, Role};
 use crate::engine::philox::{Purpose, Stream};
 
 /// The distribution from which the initial weights of convolutions are drawn.
@@ -36,12 +36,12 @@ impl Init {
     ///
     /// Fans are counted as PyTorch does on its weight `[k, c, kh, kw]`: in = c x kh x kw, out = k x kh x kw, also of a
     /// transposed convolution.
-    pub fn values(self, spec: &Spec, seed: u64, index: u64) -> Vec<f32> {
+    pub fn values(self, spec: &ParameterSpec, seed: u64, index: u64) -> Vec<f32> {
         let mut draws = Stream::new(seed, Purpose::Init, index);
         let mut normal =
             |deviation: f64| -> Vec<f32> { (0..spec.count()).map(|_| deviation as f32 * draws.normal()).collect() };
-        let [s, kh, kw, b] = spec.shape;
-        let (fan_in, fan_out) = ((b * kh * kw) as f64, (s * kh * kw) as f64);
+        let [k, kh, kw, c] = spec.shape;
+        let (fan_in, fan_out) = ((c * kh * kw) as f64, (k * kh * kw) as f64);
         match (spec.role, self.kind) {
             (Role::Bias, _) => vec![0.0; spec.count()],
             (Role::Gain, _) => normal(self.gain).iter().map(|x| 1.0 + x).collect(),
@@ -51,7 +51,7 @@ impl Init {
             // The elements of a random row are alike in any order: no conversion between layouts.
             (Role::Weight, InitKind::Orthogonal) => {
                 let mut matrix: Vec<f64> = normal(1.0).iter().map(|&x| f64::from(x)).collect();
-                orthogonalise(&mut matrix, s, b * kh * kw);
+                orthogonalise(&mut matrix, k, c * kh * kw);
                 matrix.iter().map(|x| (self.gain * x) as f32).collect()
             }
         }
@@ -63,12 +63,12 @@ fn orthogonalise(matrix: &mut [f64], rows: usize, columns: usize) {
     if rows <= columns {
         return orthonormal_rows(matrix, columns);
     }
-    let mut turned: Vec<f64> = (0..rows * columns).map(|i| matrix[i % rows * columns + i / rows]).collect();
-    orthonormal_rows(&mut turned, rows);
-    matrix.iter_mut().enumerate().for_each(|(i, x)| *x = turned[i % columns * rows + i / columns]);
+    let mut transposed: Vec<f64> = (0..rows * columns).map(|i| matrix[i % rows * columns + i / rows]).collect();
+    orthonormal_rows(&mut transposed, rows);
+    matrix.iter_mut().enumerate().for_each(|(i, x)| *x = transposed[i % columns * rows + i / columns]);
 }
 
-/// Gram and Schmidt's process, modified: each row, once it is of length 1, is taken out of all rows behind it. Rows of
+/// Modified Gram-Schmidt: each row is normalised, then its projection is subtracted from all rows behind it. Rows of
 /// normal draws are far from dependent, so once is enough in f64.
 fn orthonormal_rows(matrix: &mut [f64], columns: usize) {
     let mut rest = matrix;
@@ -78,8 +78,8 @@ fn orthonormal_rows(matrix: &mut [f64], columns: usize) {
         row.iter_mut().for_each(|x| *x /= length);
         let row = &*row;
         behind.par_chunks_mut(columns).for_each(|other| {
-            let along = dot(row, other);
-            other.iter_mut().zip(row).for_each(|(x, r)| *x -= along * r);
+            let projection = dot(row, other);
+            other.iter_mut().zip(row).for_each(|(x, r)| *x -= projection * r);
         });
         rest = behind;
     }
@@ -100,13 +100,13 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    fn init(kind: InitKind, gain: f64, spec: &Spec) -> Vec<f64> {
+    fn init(kind: InitKind, gain: f64, spec: &ParameterSpec) -> Vec<f64> {
         Init { kind, gain }.values(spec, 1, 0).iter().map(|&x| f64::from(x)).collect()
     }
 
     #[test]
     fn deviations_are_those_of_pytorch() {
-        let spec = Spec::weight("w", 24, 4, 40);
+        let spec = ParameterSpec::weight("w", 24, 4, 40);
         let count = spec.count() as f64;
         for (kind, gain, deviation) in [
             (InitKind::Normal, 0.02, 0.02),
@@ -123,10 +123,10 @@ mod tests {
 
     #[test]
     fn orthogonal_weights_are_orthogonal() {
-        for (s, b) in [(6, 3), (40, 1)] {
-            let spec = Spec::weight("w", s, 4, b);
+        for (k, c) in [(6, 3), (40, 1)] {
+            let spec = ParameterSpec::weight("w", k, 4, c);
             let values = init(InitKind::Orthogonal, 0.5, &spec);
-            let (rows, columns) = (s, 16 * b);
+            let (rows, columns) = (k, 16 * c);
             let vector = |i: usize| -> Vec<f64> {
                 if rows <= columns {
                     values[i * columns..(i + 1) * columns].to_vec()
@@ -149,9 +149,9 @@ mod tests {
 
     #[test]
     fn norms_start_around_one_and_biases_at_zero() {
-        let gains = init(InitKind::Xavier, 0.02, &Spec::gain("g", 1000));
+        let gains = init(InitKind::Xavier, 0.02, &ParameterSpec::gain("g", 1000));
         let mean = gains.iter().sum::<f64>() / 1000.0;
         assert!((mean - 1.0).abs() <= 5.0 * 0.02 / 1000.0_f64.sqrt() && gains.iter().any(|&x| x != 1.0), "{mean}");
-        assert_eq!(init(InitKind::Orthogonal, 0.02, &Spec::bias("b", 3)), [0.0; 3]);
+        assert_eq!(init(InitKind::Orthogonal, 0.02, &ParameterSpec::bias("b", 3)), [0.0; 3]);
     }
 }

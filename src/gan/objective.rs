@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 
-use super::{Parameters, PatchGan, Recorder, Spec, UNet};
+use super::{ParameterSpec, Parameters, PatchGan, Recorder, UNet};
 use crate::engine::kernel::cpu::Real;
 use crate::engine::ops::adam::AdamOptions;
 use crate::engine::tape::Tape;
@@ -44,8 +44,8 @@ pub struct StepShape {
     pub accumulate: usize,
     pub height: usize,
     pub width: usize,
-    pub input_channels: usize,
-    pub output_channels: usize,
+    pub in_channels: usize,
+    pub out_channels: usize,
 }
 
 /// A network that an [`Objective`] trains: name, architecture, input, and Adam's hyperparameters.
@@ -70,17 +70,17 @@ pub enum Architecture {
 
 impl Architecture {
     /// The parameters, in the order in which they lie in the network's flat buffers.
-    pub fn specs(&self) -> Vec<Spec> {
+    pub fn specs(&self) -> Vec<ParameterSpec> {
         match self {
             Architecture::UNet(unet) => unet.specs(),
             Architecture::PatchGan(patchgan) => patchgan.specs(),
         }
     }
 
-    pub fn input_channels(&self) -> usize {
+    pub fn in_channels(&self) -> usize {
         match self {
-            Architecture::UNet(unet) => unet.input_channels,
-            Architecture::PatchGan(patchgan) => patchgan.input_channels,
+            Architecture::UNet(unet) => unet.in_channels,
+            Architecture::PatchGan(patchgan) => patchgan.in_channels,
         }
     }
 
@@ -93,7 +93,7 @@ impl Architecture {
         match self {
             Architecture::UNet(unet) => {
                 let [n, height, width, _] = x.shape;
-                let out = tape.transient([n, height, width, unet.output_channels]);
+                let out = tape.transient([n, height, width, unet.out_channels]);
                 unet.forward(tape, parameters, x, out, Draws { pass: 0, first_image: 0, by_step: false });
                 out
             }
@@ -113,13 +113,13 @@ pub struct Term {
     pub note: &'static str,
     /// True if the term is left out where room is short, because it is a sum or a part of terms that are shown.
     pub is_detail: bool,
-    pub value: Value,
+    pub value: TermValue,
 }
 
 /// The definition of a loss term: the sum of losses that the training step computes, or the weighted sum of other
 /// terms.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub enum TermValue {
     /// The sum of losses that the step computes, each times its factor.
     Losses(Vec<f64>),
     /// The sum of other terms, each times its weight: what a network minimises.
@@ -128,10 +128,10 @@ pub enum Value {
 
 impl Term {
     /// Number of losses that the training step computes for this term and each batch; 0 for a total.
-    pub fn losses(&self) -> usize {
+    pub fn loss_count(&self) -> usize {
         match &self.value {
-            Value::Losses(factors) => factors.len(),
-            Value::Total(_) => 0,
+            TermValue::Losses(factors) => factors.len(),
+            TermValue::Total(_) => 0,
         }
     }
 }
@@ -143,22 +143,22 @@ impl Term {
 ///
 /// # Panics
 /// If no term has a loss, or a total names a term that is not among `terms`.
-pub fn values<T: Real>(terms: &[Term], losses: &[T]) -> Vec<T> {
-    let each: usize = terms.iter().map(Term::losses).sum();
+pub fn term_values<T: Real>(terms: &[Term], losses: &[T]) -> Vec<T> {
+    let each: usize = terms.iter().map(Term::loss_count).sum();
     let batches = losses.len() / each;
     let mean = |index: usize| losses.iter().skip(index).step_by(each).copied().sum::<T>() / T::from_f64(batches as f64);
     let mut first = 0;
     let computed: Vec<T> = terms
         .iter()
         .map(|term| {
-            let Value::Losses(factors) = &term.value else { return T::zero() };
+            let TermValue::Losses(factors) = &term.value else { return T::zero() };
             first += factors.len();
             (first - factors.len()..first).zip(factors).map(|(index, &factor)| T::from_f64(factor) * mean(index)).sum()
         })
         .collect();
     let value = |(index, term): (usize, &Term)| match &term.value {
-        Value::Losses(_) => computed[index],
-        Value::Total(parts) => {
+        TermValue::Losses(_) => computed[index],
+        TermValue::Total(parts) => {
             parts.iter().map(|&(name, weight)| T::from_f64(weight) * computed[index_of(terms, name)]).sum()
         }
     };
@@ -179,12 +179,12 @@ mod tests {
     fn totals_are_the_weighted_sums_of_means_over_the_batches() {
         let term = |name, value| Term { name, title: "", note: "", is_detail: false, value };
         let terms = [
-            term("total", Value::Total(vec![("a", 0.5), ("b", 100.0)])),
-            term("a", Value::Losses(vec![1.0, 0.25])),
-            term("b", Value::Losses(vec![1.0])),
+            term("total", TermValue::Total(vec![("a", 0.5), ("b", 100.0)])),
+            term("a", TermValue::Losses(vec![1.0, 0.25])),
+            term("b", TermValue::Losses(vec![1.0])),
         ];
         // By batch: two losses of a, one of b.
         let losses = [1.0_f32, 4.0, 7.0, 3.0, 8.0, 9.0];
-        assert_eq!(values(&terms, &losses), [0.5 * 3.5 + 100.0 * 8.0, 2.0 + 1.5, 8.0]);
+        assert_eq!(term_values(&terms, &losses), [0.5 * 3.5 + 100.0 * 8.0, 2.0 + 1.5, 8.0]);
     }
 }

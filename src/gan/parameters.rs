@@ -18,7 +18,7 @@ pub enum Role {
 
 /// The description of one parameter of a network: its name in PyTorch, its shape and its role.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spec {
+pub struct ParameterSpec {
     /// As in PyTorch's `state_dict`.
     pub name: String,
     /// `[k, kh, kw, c]` of a weight, k output and c input channels of its convolution, or of the one that is
@@ -27,19 +27,19 @@ pub struct Spec {
     pub role: Role,
 }
 
-impl Spec {
+impl ParameterSpec {
     /// Describes the weight `[k, kernel, kernel, c]` of a convolution from `c` channels to `k`, or of a transposed one
     /// from `k` to `c`.
-    pub fn weight(name: impl Into<String>, k: usize, kernel: usize, c: usize) -> Spec {
-        Spec { name: name.into(), shape: [k, kernel, kernel, c], role: Role::Weight }
+    pub fn weight(name: impl Into<String>, k: usize, kernel: usize, c: usize) -> ParameterSpec {
+        ParameterSpec { name: name.into(), shape: [k, kernel, kernel, c], role: Role::Weight }
     }
 
-    pub fn bias(name: impl Into<String>, channels: usize) -> Spec {
-        Spec { name: name.into(), shape: [1, 1, 1, channels], role: Role::Bias }
+    pub fn bias(name: impl Into<String>, channels: usize) -> ParameterSpec {
+        ParameterSpec { name: name.into(), shape: [1, 1, 1, channels], role: Role::Bias }
     }
 
-    pub fn gain(name: impl Into<String>, channels: usize) -> Spec {
-        Spec { name: name.into(), shape: [1, 1, 1, channels], role: Role::Gain }
+    pub fn gain(name: impl Into<String>, channels: usize) -> ParameterSpec {
+        ParameterSpec { name: name.into(), shape: [1, 1, 1, channels], role: Role::Gain }
     }
 
     pub fn count(&self) -> usize {
@@ -82,15 +82,15 @@ impl Spec {
 /// gradients, and Adam's first and second moments.
 #[derive(Clone, Debug)]
 pub struct Parameters {
-    pub specs: Vec<Spec>,
+    pub specs: Vec<ParameterSpec>,
     pub values: Tensor,
     pub gradients: Tensor,
     pub moments: [Tensor; 2],
 }
 
 impl Parameters {
-    pub fn new(tape: &mut Tape, specs: Vec<Spec>) -> Parameters {
-        let count = specs.iter().map(Spec::count).sum();
+    pub fn new(tape: &mut Tape, specs: Vec<ParameterSpec>) -> Parameters {
+        let count = specs.iter().map(ParameterSpec::count).sum();
         let (values, gradients) = tape.parameters(count);
         let moments = [tape.persistent(values.shape), tape.persistent(values.shape)];
         Parameters { specs, values, gradients, moments }
@@ -102,7 +102,7 @@ impl Parameters {
     /// # Panics
     /// If there is no such parameter.
     pub fn part(&self, flat: Tensor, index: usize) -> Tensor {
-        let offset = self.specs[..index].iter().map(Spec::count).sum();
+        let offset = self.specs[..index].iter().map(ParameterSpec::count).sum();
         let shape = self.specs[index].shape;
         Tensor { offset, shape, stride: shape[3], ..flat }
     }
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn layouts_convert_there_and_back() {
-        let spec = Spec::weight("w", 2, 4, 3);
+        let spec = ParameterSpec::weight("w", 2, 4, 3);
         assert_eq!(spec.torch_shape(), [2, 3, 4, 4]);
         let ours: Vec<usize> = (0..spec.count()).collect();
         let torch = spec.to_torch(&ours);

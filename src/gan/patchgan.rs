@@ -5,7 +5,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::{Norm, Parameters, ReceptiveField, Spec};
+use super::{Norm, ParameterSpec, Parameters, ReceptiveField};
 use crate::engine::ops::activation::sigmoid;
 use crate::engine::ops::conv::{Geometry, conv, conv_transpose};
 use crate::engine::ops::detach::detach;
@@ -18,9 +18,9 @@ use crate::engine::tensor::Tensor;
 pub struct PatchGan {
     pub receptive_field: ReceptiveField,
     /// Channels of its input: those of the picture, and of the condition if the discriminator is given that too.
-    pub input_channels: usize,
-    /// Channels of the first layer (ndf).
-    pub width: usize,
+    pub in_channels: usize,
+    /// Channels of the first layer.
+    pub ndf: usize,
     pub norm: Norm,
     /// True if the map holds probabilities, not numbers of any size.
     pub sigmoid: bool,
@@ -41,7 +41,7 @@ pub struct PatchGanOutput {
 struct Layer {
     /// Its index in the `nn.Sequential`; a norm behind it has the next one.
     index: usize,
-    outputs: usize,
+    out_channels: usize,
     geometry: Geometry,
     is_transposed: bool,
     has_bias: bool,
@@ -50,33 +50,41 @@ struct Layer {
     is_last: bool,
 }
 
-const KEEPING: Geometry = Geometry { kernel: [4, 4], stride: 1, pad: [1, 1], dilation: 1 };
+const STRIDE_1: Geometry = Geometry { kernel: [4, 4], stride: 1, pad: [1, 1], dilation: 1 };
 const PIXEL: Geometry = Geometry { kernel: [1, 1], stride: 1, pad: [0, 0], dilation: 1 };
 
 /// Over one row and column of zeros more in front than behind: the map keeps its size.
-const PADDED: Geometry = Geometry { kernel: [4, 4], stride: 1, pad: [2, 2], dilation: 1 };
-const SPREADING: Geometry = Geometry { kernel: [4, 4], stride: 4, pad: [0, 0], dilation: 3 };
+const SAME: Geometry = Geometry { kernel: [4, 4], stride: 1, pad: [2, 2], dilation: 1 };
+const DILATED_UPSAMPLING: Geometry = Geometry { kernel: [4, 4], stride: 4, pad: [0, 0], dilation: 3 };
 
 impl PatchGan {
     fn layers(&self) -> Vec<Layer> {
         use ReceptiveField::{Map70, R1, R16, R34, R70, R94, R142, R286};
         let (body, head, is_transposed) = match self.receptive_field {
             R1 => (vec![PIXEL; 2], PIXEL, false),
-            R16 => (halving_then_keeping(1), KEEPING, false),
-            R34 => (halving_then_keeping(2), KEEPING, false),
-            R70 => (halving_then_keeping(3), KEEPING, false),
-            R142 => (halving_then_keeping(4), KEEPING, false),
-            R286 => (halving_then_keeping(5), KEEPING, false),
-            R94 => (vec![Geometry::HALVING; 4], PADDED, false),
-            Map70 => (vec![Geometry::HALVING; 4], SPREADING, true),
+            R16 => (strided_then_one(1), STRIDE_1, false),
+            R34 => (strided_then_one(2), STRIDE_1, false),
+            R70 => (strided_then_one(3), STRIDE_1, false),
+            R142 => (strided_then_one(4), STRIDE_1, false),
+            R286 => (strided_then_one(5), STRIDE_1, false),
+            R94 => (vec![Geometry::HALVING; 4], SAME, false),
+            Map70 => (vec![Geometry::HALVING; 4], DILATED_UPSAMPLING, true),
         };
         let mut index = 0;
         let mut layers: Vec<Layer> = Vec::new();
         for (number, &geometry) in body.iter().enumerate() {
             let is_normed = number > 0 && self.norm != Norm::None;
-            let outputs = self.width << number.min(3);
+            let outputs = self.ndf << number.min(3);
             let has_bias = number == 0 || self.has_inner_biases();
-            layers.push(Layer { index, outputs, geometry, is_transposed: false, has_bias, is_normed, is_last: false });
+            layers.push(Layer {
+                index,
+                out_channels: outputs,
+                geometry,
+                is_transposed: false,
+                has_bias,
+                is_normed,
+                is_last: false,
+            });
             // The authors' networks count the norm of every layer but the first, also where there is none.
             index += if number > 0 { 3 } else { 2 };
         }
@@ -89,7 +97,7 @@ impl PatchGan {
         let index = if self.receptive_field == R94 { index + 1 } else { index };
         layers.push(Layer {
             index,
-            outputs: 1,
+            out_channels: 1,
             geometry: head,
             is_transposed,
             has_bias,
@@ -111,22 +119,22 @@ impl PatchGan {
         format!("{sequential}.{index}")
     }
 
-    pub fn specs(&self) -> Vec<Spec> {
-        let mut inputs = self.input_channels;
+    pub fn specs(&self) -> Vec<ParameterSpec> {
+        let mut inputs = self.in_channels;
         let mut specs = Vec::new();
         for layer in self.layers() {
             let (name, [kernel, _]) = (self.name(layer.index), layer.geometry.kernel);
-            let (k, c) = if layer.is_transposed { (inputs, layer.outputs) } else { (layer.outputs, inputs) };
-            specs.push(Spec::weight(format!("{name}.weight"), k, kernel, c));
+            let (k, c) = if layer.is_transposed { (inputs, layer.out_channels) } else { (layer.out_channels, inputs) };
+            specs.push(ParameterSpec::weight(format!("{name}.weight"), k, kernel, c));
             if layer.has_bias {
-                specs.push(Spec::bias(format!("{name}.bias"), layer.outputs));
+                specs.push(ParameterSpec::bias(format!("{name}.bias"), layer.out_channels));
             }
             if layer.is_normed && self.norm.is_affine() {
                 let norm = self.name(layer.index + 1);
-                specs.push(Spec::gain(format!("{norm}.weight"), layer.outputs));
-                specs.push(Spec::bias(format!("{norm}.bias"), layer.outputs));
+                specs.push(ParameterSpec::gain(format!("{norm}.weight"), layer.out_channels));
+                specs.push(ParameterSpec::bias(format!("{norm}.bias"), layer.out_channels));
             }
-            inputs = layer.outputs;
+            inputs = layer.out_channels;
         }
         specs
     }
@@ -137,25 +145,25 @@ impl PatchGan {
     /// When the picture is so small that a layer has no output, or that a norm gets a single pixel, which it would make
     /// zero.
     pub fn map_size(&self, height: usize, width: usize) -> Result<[usize; 2]> {
-        let mut grid = [height, width];
+        let mut size = [height, width];
         for layer in self.layers() {
-            let next = layer.output_grid(grid);
+            let next = layer.output_size(size);
             ensure!(
                 next.is_some_and(|[h, w]| !layer.is_normed || h * w > 1),
-                "a discriminator of this receptive field has nothing left to judge of {width}x{height} pixels: take a \
+                "a discriminator of this receptive field leaves no patch of {width}x{height} pixels: take a \
                  smaller receptive field, or larger images"
             );
-            grid = next.unwrap_or(grid);
+            size = next.unwrap_or(size);
         }
-        Ok(grid)
+        Ok(size)
     }
 
     /// Number of layers before the last one: the length of [`PatchGanOutput::features`].
-    pub fn features(&self) -> usize {
+    pub fn feature_count(&self) -> usize {
         self.layers().len() - 1
     }
 
-    /// Records the forward pass over `x`, `[n, h, w, input_channels]`, and returns its output tensors.
+    /// Records the forward pass over `x`, `[n, h, w, in_channels]`, and returns its output tensors.
     ///
     /// # Panics
     /// When [`PatchGan::map_size`] refuses the size, or `parameters` are not those of [`PatchGan::specs`].
@@ -163,8 +171,8 @@ impl PatchGan {
         let (mut from, mut features) = (x, Vec::new());
         for layer in self.layers() {
             let [n, height, width, _] = from.shape;
-            let [height, width] = layer.output_grid([height, width]).expect("map_size accepts the size");
-            let shape = [n, height, width, layer.outputs];
+            let [height, width] = layer.output_size([height, width]).expect("map_size accepts the size");
+            let shape = [n, height, width, layer.out_channels];
             let hidden = tape.transient(shape);
             let name = self.name(layer.index);
             let weight = parameters.value(&format!("{name}.weight"));
@@ -197,26 +205,26 @@ impl PatchGan {
 }
 
 /// The body of the authors' discriminator of `halvings` layers.
-fn halving_then_keeping(halvings: usize) -> Vec<Geometry> {
+fn strided_then_one(halvings: usize) -> Vec<Geometry> {
     let mut body = vec![Geometry::HALVING; halvings];
-    body.push(KEEPING);
+    body.push(STRIDE_1);
     body
 }
 
 impl Layer {
-    /// Height and width of the output for an input of height and width `grid`; `None` when nothing is left.
-    fn output_grid(&self, grid: [usize; 2]) -> Option<[usize; 2]> {
+    /// Height and width of the output for an input of height and width `size`; `None` when nothing is left.
+    fn output_size(&self, size: [usize; 2]) -> Option<[usize; 2]> {
         let Geometry { kernel, stride, pad, dilation } = self.geometry;
         // Zeros behind: as many as in front, but one less where the layer in front is padded by itself.
-        let behind = if self.geometry == PADDED { [1, 1] } else { pad };
-        let along = |i: usize| {
+        let behind = if self.geometry == SAME { [1, 1] } else { pad };
+        let side = |i: usize| {
             let window = dilation * (kernel[i] - 1) + 1;
             if self.is_transposed {
-                return Some((grid[i] - 1) * stride + window - pad[i] - behind[i]);
+                return Some((size[i] - 1) * stride + window - pad[i] - behind[i]);
             }
-            Some((grid[i] + pad[i] + behind[i]).checked_sub(window)? / stride + 1)
+            Some((size[i] + pad[i] + behind[i]).checked_sub(window)? / stride + 1)
         };
-        Some([along(0)?, along(1)?])
+        Some([side(0)?, side(1)?])
     }
 }
 
@@ -227,11 +235,11 @@ mod tests {
     use super::*;
 
     fn full(receptive_field: ReceptiveField) -> PatchGan {
-        PatchGan { receptive_field, input_channels: 6, width: 64, norm: Norm::Instance, sigmoid: false }
+        PatchGan { receptive_field, in_channels: 6, ndf: 64, norm: Norm::Instance, sigmoid: false }
     }
 
     fn count(patchgan: PatchGan) -> usize {
-        patchgan.specs().iter().map(Spec::count).sum()
+        patchgan.specs().iter().map(ParameterSpec::count).sum()
     }
 
     #[test]

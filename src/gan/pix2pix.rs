@@ -14,13 +14,13 @@ use anyhow::Result;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::objective::{Architecture, StepShape, Value};
-use super::recorder::Batch;
+use super::objective::{Architecture, StepShape, TermValue};
+use super::recorder::MicroBatch;
 use super::{Draws, Network, Objective, PatchGan, PatchGanOutput, Recorder, Term, UNet};
 use crate::engine::ops::adam::AdamOptions;
 use crate::engine::ops::copy::copy;
 use crate::engine::ops::loss::Criterion;
-use crate::engine::ops::pool::{avg_pool, pooled};
+use crate::engine::ops::pool::{avg_pool, pooled_side};
 use crate::engine::tensor::Tensor;
 
 /// The GAN loss, which compares the discriminator's map with 1 for real and 0 for generated pictures. `None` trains the
@@ -44,15 +44,15 @@ const REAL: f64 = 1.0;
 const FAKE: f64 = 0.0;
 
 impl GanLoss {
-    /// The criterion of a discriminator's map whose target is `answer` everywhere.
+    /// The criterion of a discriminator's map whose target is `target` everywhere.
     ///
     /// # Panics
     /// Of [`GanLoss::None`].
-    fn criterion(self, answer: f64) -> Criterion {
+    fn criterion(self, target: f64) -> Criterion {
         match self {
-            GanLoss::Lsgan => Criterion::Mse { target: answer },
-            GanLoss::Bce => Criterion::Bce { target: answer },
-            GanLoss::BceLogits => Criterion::BceLogits { target: answer },
+            GanLoss::Lsgan => Criterion::Mse { target },
+            GanLoss::Bce => Criterion::Bce { target },
+            GanLoss::BceLogits => Criterion::BceLogits { target },
             GanLoss::None => unreachable!("there is no discriminator"),
         }
     }
@@ -137,7 +137,7 @@ const PREVIEW: u16 = u16::MAX;
 
 /// Input of the discriminators: n generated pictures, then n real ones where they are needed, each with its condition.
 #[derive(Clone, Debug)]
-struct Pictures {
+struct DiscriminatorInput {
     /// By scale, `[n or 2n, h, w, channels]`; each further one half as large.
     scales: Vec<Tensor>,
     /// `[n, h, w, output channels]`: the generated ones alone.
@@ -146,53 +146,18 @@ struct Pictures {
 
 impl Objective for Pix2Pix {
     fn record(&self, step: &mut Recorder) -> Result<()> {
-        if self.gan_loss == GanLoss::None {
-            step.each_batch(|step, batch| {
-                let fake = step.tape.transient(batch.target.shape);
-                self.generate(step, batch, FIRST, fake);
-                self.backward_generator(step, batch, fake, &[])
-            })?;
-            step.update(GENERATOR);
-        } else if self.step_order == StepOrder::GeneratorFirst {
-            // The discriminator has not changed in between and drops nothing out: one forward pass serves both halves.
-            step.each_batch(|step, batch| {
-                let pictures = self.pictures(step, batch, FIRST, true);
-                let outputs = self.discriminate(step, &pictures);
-                self.backward_generator(step, batch, pictures.fake, &outputs)?;
-                self.backward_discriminators(step, batch, &outputs)
-            })?;
-            step.update(GENERATOR);
-            self.discriminators().iter().for_each(|name| step.update(name));
-        } else {
-            let first = step.each_batch(|step, batch| {
-                let pictures = self.pictures(step, batch, FIRST, true);
-                let outputs = self.discriminate(step, &pictures);
-                self.backward_discriminators(step, batch, &outputs)?;
-                Ok(pictures)
-            })?;
-            self.discriminators().iter().for_each(|name| step.update(name));
-            // Features of generated pictures are compared with those of real ones.
-            let with_real = self.lambda_feature > 0.0;
-            step.each_batch(|step, batch| {
-                let pictures = match self.step_order {
-                    StepOrder::DiscriminatorFirstFresh => self.pictures(step, batch, FRESH, with_real),
-                    _ if step.accumulate() == 1 && with_real => first[batch.index].clone(),
-                    _ if step.accumulate() == 1 => self.generated(&first[batch.index]),
-                    // The same pictures computed again, rather than the activations of all batches kept until here.
-                    _ => self.pictures(step, batch, FIRST, with_real),
-                };
-                let outputs = self.discriminate(step, &pictures);
-                self.backward_generator(step, batch, pictures.fake, &outputs)
-            })?;
-            step.update(GENERATOR);
+        match (self.gan_loss, self.step_order) {
+            (GanLoss::None, _) => self.record_generator_alone(step),
+            (_, StepOrder::GeneratorFirst) => self.record_generator_first(step),
+            (_, StepOrder::DiscriminatorFirst | StepOrder::DiscriminatorFirstFresh) => {
+                self.record_discriminators_first(step)
+            }
         }
-        Ok(())
     }
 
     fn record_preview(&self, step: &mut Recorder, x: Tensor, out: Tensor) {
         let draws = Draws { pass: PREVIEW, first_image: 0, by_step: false };
-        let parameters = step.parameters(GENERATOR).clone();
-        self.generator.forward(&mut step.tape, &parameters, x, out, draws);
+        step.forward(GENERATOR, |tape, parameters| self.generator.forward(tape, parameters, x, out, draws));
     }
 
     fn networks(&self) -> Vec<Network> {
@@ -205,7 +170,7 @@ impl Objective for Pix2Pix {
         let size = [self.height, self.width];
         let architecture = Architecture::UNet(self.generator);
         let generator = Network { name: GENERATOR, architecture, input: "one image", size, adam };
-        let discriminators = self.discriminators().iter().zip(self.sizes()).map(|(name, size)| {
+        let discriminators = self.discriminators().iter().zip(self.picture_sizes()).map(|(name, size)| {
             let architecture = Architecture::PatchGan(self.discriminator);
             Network { name, architecture, input, size, adam }
         });
@@ -220,25 +185,26 @@ impl Objective for Pix2Pix {
             _ => self.gan_loss != GanLoss::None,
         };
         let term = |name, title, note, is_detail, value| Term { name, title, note, is_detail, value };
-        let by_scale = || Value::Losses(vec![1.0; self.scales]);
-        let half = if self.halve_d { 0.5 } else { 1.0 };
-        let features = self.discriminator.features();
+        let by_scale = || TermValue::Losses(vec![1.0; self.scales]);
+        let weight = if self.halve_d { 0.5 } else { 1.0 };
+        let features = self.discriminator.feature_count();
         let mut terms = vec![
             term(
                 "d",
                 "Discriminator",
                 "its total: how far it is from telling real and generated apart",
                 false,
-                Value::Total(vec![("d_real", half), ("d_fake", half)]),
+                TermValue::Total(vec![("d_real", weight), ("d_fake", weight)]),
             ),
+            // The GAN loss, which `--lambda-gan` weights.
             term("adv", "Adversarial", "how far the generator is from being taken for real", false, by_scale()),
-            term("pixel", "Pixel", "how far outputs are from their targets", false, Value::Losses(vec![1.0])),
+            term("pixel", "Pixel", "how far outputs are from their targets", false, TermValue::Losses(vec![1.0])),
             term(
                 "g",
                 "Generator",
                 "its total: its losses by their weights",
                 true,
-                Value::Total(vec![
+                TermValue::Total(vec![
                     ("adv", self.lambda_gan),
                     ("pixel", self.lambda_pixel),
                     ("feature", self.lambda_feature),
@@ -252,13 +218,13 @@ impl Objective for Pix2Pix {
                 "Feature",
                 "how far the discriminators' features of outputs are from those of targets",
                 false,
-                Value::Losses(vec![4.0 / (features * self.scales) as f64; features * self.scales]),
+                TermValue::Losses(vec![4.0 / (features * self.scales) as f64; features * self.scales]),
             ),
         ];
         terms.retain(has);
         let names: Vec<&str> = terms.iter().map(|term| term.name).collect();
         for term in &mut terms {
-            if let Value::Total(parts) = &mut term.value {
+            if let TermValue::Total(parts) = &mut term.value {
                 parts.retain(|(name, _)| names.contains(name));
             }
         }
@@ -267,60 +233,119 @@ impl Objective for Pix2Pix {
 
     fn shape(&self) -> StepShape {
         let Pix2Pix { batch, accumulate, height, width, .. } = *self;
-        let UNet { input_channels, output_channels, .. } = self.generator;
-        StepShape { batch, accumulate, height, width, input_channels, output_channels }
+        let UNet { in_channels, out_channels, .. } = self.generator;
+        StepShape { batch, accumulate, height, width, in_channels, out_channels }
     }
 }
 
 impl Pix2Pix {
+    fn record_generator_alone(&self, step: &mut Recorder) -> Result<()> {
+        step.each_batch(|step, batch| {
+            let fake = step.tape.transient(batch.target.shape);
+            self.generate(step, batch, FIRST, fake);
+            self.backward_generator(step, batch, fake, &[])
+        })?;
+        step.update(GENERATOR);
+        Ok(())
+    }
+
+    /// The discriminators do not change between the two backward passes, and drop nothing out: one forward pass serves
+    /// both.
+    fn record_generator_first(&self, step: &mut Recorder) -> Result<()> {
+        step.each_batch(|step, batch| {
+            let input = self.discriminator_input(step, batch, FIRST, true);
+            let outputs = self.discriminate(step, &input);
+            self.backward_generator(step, batch, input.fake, &outputs)?;
+            self.backward_discriminators(step, batch, &outputs)
+        })?;
+        step.update(GENERATOR);
+        self.update_discriminators(step);
+        Ok(())
+    }
+
+    fn record_discriminators_first(&self, step: &mut Recorder) -> Result<()> {
+        let inputs = step.each_batch(|step, batch| {
+            let input = self.discriminator_input(step, batch, FIRST, true);
+            let outputs = self.discriminate(step, &input);
+            self.backward_discriminators(step, batch, &outputs)?;
+            Ok(input)
+        })?;
+        self.update_discriminators(step);
+        step.each_batch(|step, batch| {
+            let input = self.second_input(step, batch, &inputs[batch.index]);
+            let outputs = self.discriminate(step, &input);
+            self.backward_generator(step, batch, input.fake, &outputs)
+        })?;
+        step.update(GENERATOR);
+        Ok(())
+    }
+
     /// Records `out = G(x)` for a batch.
-    fn generate(&self, step: &mut Recorder, batch: &Batch, pass: u16, out: Tensor) {
+    fn generate(&self, step: &mut Recorder, batch: &MicroBatch, pass: u16, out: Tensor) {
         let draws = Draws { pass, first_image: batch.images.start, by_step: false };
-        let parameters = step.parameters(GENERATOR).clone();
-        self.generator.forward(&mut step.tape, &parameters, batch.input, out, draws);
+        step.forward(GENERATOR, |tape, parameters| self.generator.forward(tape, parameters, batch.input, out, draws));
     }
 
     /// Records the discriminators' input of a batch: generated pictures, and the real ones behind them if `with_real`.
-    fn pictures(&self, step: &mut Recorder, batch: &Batch, pass: u16, with_real: bool) -> Pictures {
-        let [n, height, width, pictures] = batch.target.shape;
-        let conditions = if self.conditional { batch.input.channels() } else { 0 };
-        let kinds = if with_real { 2 } else { 1 };
-        let all = step.tape.transient([kinds * n, height, width, pictures + conditions]);
+    fn discriminator_input(
+        &self,
+        step: &mut Recorder,
+        batch: &MicroBatch,
+        pass: u16,
+        with_real: bool,
+    ) -> DiscriminatorInput {
+        let [n, height, width, picture_channels] = batch.target.shape;
+        let condition_channels = if self.conditional { batch.input.channels() } else { 0 };
+        let channels = picture_channels + condition_channels;
+        let halves = if with_real { 2 } else { 1 };
+        let all = step.tape.transient([halves * n, height, width, channels]);
         let (picture, condition) = if self.generator.recipe.puts_condition_first() {
-            (all.channel_slice(conditions..conditions + pictures), all.channel_slice(0..conditions))
+            (all.channel_slice(condition_channels..channels), all.channel_slice(0..condition_channels))
         } else {
-            (all.channel_slice(0..pictures), all.channel_slice(pictures..pictures + conditions))
+            (all.channel_slice(0..picture_channels), all.channel_slice(picture_channels..channels))
         };
-        let fake = self.of_fake(picture);
+        let fake = self.fake_half(picture);
         self.generate(step, batch, pass, fake);
         if with_real {
-            copy(&mut step.tape, batch.target, self.of_real(picture));
+            copy(&mut step.tape, batch.target, self.real_half(picture));
         }
         if self.conditional {
-            for kind in 0..kinds {
-                copy(&mut step.tape, batch.input, condition.batch_slice(kind * n..(kind + 1) * n));
+            for half in 0..halves {
+                copy(&mut step.tape, batch.input, condition.batch_slice(half * n..(half + 1) * n));
             }
         }
         let mut scales = vec![all];
-        for [height, width] in self.sizes().skip(1) {
-            let half = step.tape.transient([kinds * n, height, width, pictures + conditions]);
-            avg_pool(&mut step.tape, scales[scales.len() - 1], half);
-            scales.push(half);
+        for [height, width] in self.picture_sizes().skip(1) {
+            let pooled = step.tape.transient([halves * n, height, width, channels]);
+            avg_pool(&mut step.tape, scales[scales.len() - 1], pooled);
+            scales.push(pooled);
         }
-        Pictures { scales, fake }
+        DiscriminatorInput { scales, fake }
     }
 
-    /// The generated ones of generated and real pictures.
-    fn generated(&self, pictures: &Pictures) -> Pictures {
-        Pictures { scales: pictures.scales.iter().map(|&both| self.of_fake(both)).collect(), ..*pictures }
+    /// Records the discriminators' input of a batch for the generator's losses, after the discriminators' update, which
+    /// worked on `first`.
+    fn second_input(&self, step: &mut Recorder, batch: &MicroBatch, first: &DiscriminatorInput) -> DiscriminatorInput {
+        // Features of generated pictures are compared with those of real ones.
+        let with_real = self.lambda_feature > 0.0;
+        if self.step_order == StepOrder::DiscriminatorFirstFresh {
+            return self.discriminator_input(step, batch, FRESH, with_real);
+        }
+        if step.batches() > 1 {
+            // The same pictures computed again, rather than the activations of all batches kept until here.
+            return self.discriminator_input(step, batch, FIRST, with_real);
+        }
+        if with_real {
+            return first.clone();
+        }
+        DiscriminatorInput { scales: first.scales.iter().map(|&both| self.fake_half(both)).collect(), ..*first }
     }
 
     /// Records the discriminators' forward passes, and returns their outputs by scale.
-    fn discriminate(&self, step: &mut Recorder, pictures: &Pictures) -> Vec<PatchGanOutput> {
-        let networks = self.discriminators().iter().zip(&pictures.scales);
+    fn discriminate(&self, step: &mut Recorder, input: &DiscriminatorInput) -> Vec<PatchGanOutput> {
+        let networks = self.discriminators().iter().zip(&input.scales);
         let mut forward = |(name, x): (&&str, &Tensor)| {
-            let parameters = step.parameters(name).clone();
-            self.discriminator.forward(&mut step.tape, &parameters, *x)
+            step.forward(name, |tape, parameters| self.discriminator.forward(tape, parameters, *x))
         };
         networks.map(&mut forward).collect()
     }
@@ -330,13 +355,13 @@ impl Pix2Pix {
     fn backward_generator(
         &self,
         step: &mut Recorder,
-        batch: &Batch,
+        batch: &MicroBatch,
         fake: Tensor,
         outputs: &[PatchGanOutput],
     ) -> Result<()> {
         let mut losses = Vec::new();
         for (scale, output) in outputs.iter().enumerate() {
-            let map = self.of_fake(output.map);
+            let map = self.fake_half(output.map);
             losses.push(step.loss(batch, "adv", scale, map, self.gan_loss.criterion(REAL)));
         }
         if let Some(criterion) = self.pixel_loss.criterion(batch.target) {
@@ -344,8 +369,8 @@ impl Pix2Pix {
         }
         if self.lambda_feature > 0.0 {
             for (index, &feature) in outputs.iter().flat_map(|output| &output.features).enumerate() {
-                let criterion = Criterion::L1 { target: self.of_real(feature) };
-                losses.push(step.loss(batch, "feature", index, self.of_fake(feature), criterion));
+                let criterion = Criterion::L1 { target: self.real_half(feature) };
+                losses.push(step.loss(batch, "feature", index, self.fake_half(feature), criterion));
             }
         }
         step.backward(&losses, &[GENERATOR])
@@ -353,27 +378,36 @@ impl Pix2Pix {
 
     /// Records the discriminators' losses on a batch, and their gradients. `outputs` are theirs, of generated pictures,
     /// then of real ones.
-    fn backward_discriminators(&self, step: &mut Recorder, batch: &Batch, outputs: &[PatchGanOutput]) -> Result<()> {
+    fn backward_discriminators(
+        &self,
+        step: &mut Recorder,
+        batch: &MicroBatch,
+        outputs: &[PatchGanOutput],
+    ) -> Result<()> {
         let mut losses = Vec::new();
         for (scale, PatchGanOutput { map, .. }) in outputs.iter().enumerate() {
-            losses.push(step.loss(batch, "d_real", scale, self.of_real(*map), self.gan_loss.criterion(REAL)));
-            losses.push(step.loss(batch, "d_fake", scale, self.of_fake(*map), self.gan_loss.criterion(FAKE)));
+            losses.push(step.loss(batch, "d_real", scale, self.real_half(*map), self.gan_loss.criterion(REAL)));
+            losses.push(step.loss(batch, "d_fake", scale, self.fake_half(*map), self.gan_loss.criterion(FAKE)));
         }
         step.backward(&losses, self.discriminators())
     }
 
-    /// The generated pictures' part of a tensor over generated and real ones.
-    fn of_fake(&self, both: Tensor) -> Tensor {
+    fn update_discriminators(&self, step: &mut Recorder) {
+        self.discriminators().iter().for_each(|name| step.update(name));
+    }
+
+    /// The generated pictures' half of a tensor over generated and real ones.
+    fn fake_half(&self, both: Tensor) -> Tensor {
         both.batch_slice(0..self.batch)
     }
 
-    /// The real pictures' part.
-    fn of_real(&self, both: Tensor) -> Tensor {
+    /// The real pictures' half.
+    fn real_half(&self, both: Tensor) -> Tensor {
         both.batch_slice(self.batch..2 * self.batch)
     }
 
     /// The number of pairs in one update: the batch size times the batches that are accumulated.
-    pub fn pairs(&self) -> usize {
+    pub fn pairs_per_step(&self) -> usize {
         self.batch * self.accumulate
     }
 
@@ -384,8 +418,8 @@ impl Pix2Pix {
 
     /// `[height, width]` in pixels of the pictures that each discriminator sees, the full size first; each further one
     /// is half as large, rounded up.
-    pub fn sizes(&self) -> impl Iterator<Item = [usize; 2]> {
-        let halved = |size: &[usize; 2]| Some(size.map(pooled));
+    pub fn picture_sizes(&self) -> impl Iterator<Item = [usize; 2]> {
+        let halved = |size: &[usize; 2]| Some(size.map(pooled_side));
         std::iter::successors(Some([self.height, self.width]), halved).take(self.scales)
     }
 }

@@ -4,8 +4,8 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BlockOrder, DropoutAt, GanLoss, LastLayer, Norm, PatchGan, Pix2Pix, PixelLoss, ReceptiveField, Skips, StepOrder,
-    UNet,
+    BlockOrder, DropoutAt, GanLoss, GeneratorKind, LastLayer, Norm, PatchGan, Pix2Pix, PixelLoss, ReceptiveField,
+    StepOrder, UNet,
 };
 use crate::engine::ops::adam::AdamOptions;
 
@@ -26,7 +26,7 @@ pub enum Recipe {
 /// The side, in pixels, of the square pictures that the published networks are trained on.
 pub const PUBLISHED_SIDE: usize = 256;
 /// The number of channels of the first layer of both published networks.
-pub const PUBLISHED_WIDTH: usize = 64;
+pub const PUBLISHED_CHANNELS: usize = 64;
 
 impl Recipe {
     /// True if the channels of a skip come before those of the decoder where both are concatenated, false if behind.
@@ -57,10 +57,10 @@ impl Pix2Pix {
         };
         let generator = UNet {
             recipe,
-            skips: Skips::Unet,
-            input_channels: 3,
-            output_channels: 3,
-            width: PUBLISHED_WIDTH,
+            kind: GeneratorKind::Unet,
+            in_channels: 3,
+            out_channels: 3,
+            ngf: PUBLISHED_CHANNELS,
             depth: 8,
             norm: Norm::Instance,
             block_order,
@@ -72,8 +72,8 @@ impl Pix2Pix {
             generator,
             discriminator: PatchGan {
                 receptive_field,
-                input_channels: generator.input_channels + generator.output_channels,
-                width: PUBLISHED_WIDTH,
+                in_channels: generator.in_channels + generator.out_channels,
+                ndf: PUBLISHED_CHANNELS,
                 norm: generator.norm,
                 sigmoid: gan_loss == GanLoss::Bce,
             },
@@ -94,18 +94,18 @@ impl Pix2Pix {
         }
     }
 
-    /// Returns [`Pix2Pix::published`] for smaller pictures and networks: `size` by `size` pixels, `width` channels on
-    /// the first level of both networks, `dropout` as the probability of dropout, and log2(`size`) levels (rounded
+    /// Returns [`Pix2Pix::published`] for smaller pictures and networks: `size` by `size` pixels, `channels` channels
+    /// on the first level of both networks, `dropout` as the probability of dropout, and log2(`size`) levels (rounded
     /// down, at most 8).
     ///
     /// # Panics
     /// If `size` is 0.
-    pub fn small(recipe: Recipe, size: usize, width: usize, dropout: f64) -> Pix2Pix {
+    pub fn with_size(recipe: Recipe, size: usize, channels: usize, dropout: f64) -> Pix2Pix {
         let published = Pix2Pix::published(recipe);
         let depth = size.ilog2().min(8) as usize;
         Pix2Pix {
-            generator: UNet { width, depth, dropout, ..published.generator },
-            discriminator: PatchGan { width, ..published.discriminator },
+            generator: UNet { ngf: channels, depth, dropout, ..published.generator },
+            discriminator: PatchGan { ndf: channels, ..published.discriminator },
             height: size,
             width: size,
             ..published

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::{Result, ensure};
 
-use super::objective::{StepShape, Value, index_of};
+use super::objective::{StepShape, TermValue, index_of};
 use super::{Network, Objective, Parameters, Term};
 use crate::engine::ops::adam::advance;
 use crate::engine::ops::loss::{Criterion, Loss};
@@ -14,7 +14,7 @@ use crate::engine::tensor::Tensor;
 
 /// A network of an objective, with its parameters on the tape of the training step.
 #[derive(Clone, Debug)]
-pub struct Trained {
+pub struct RecordedNetwork {
     pub network: Network,
     pub parameters: Parameters,
 }
@@ -25,15 +25,15 @@ pub struct Trained {
 pub struct TrainingStep {
     pub program: Program,
     /// In the order of [`Objective::networks`].
-    pub networks: Vec<Trained>,
+    pub networks: Vec<RecordedNetwork>,
     /// In the order of [`Objective::terms`].
     pub terms: Vec<Term>,
     /// `[batch * accumulate, h, w, input channels]`: the condition, to be written before each execution.
     pub input: Tensor,
     /// `[batch * accumulate, h, w, output channels]`: the real picture, to be written before each execution.
     pub target: Tensor,
-    /// `[1, 1, accumulate, losses]`: for each batch the losses of each term, which [`values`](super::values) turns into
-    /// the terms' values.
+    /// `[1, 1, accumulate, losses]`: for each batch the losses of each term, which
+    /// [`term_values`](super::term_values) turns into the terms' values.
     pub losses: Tensor,
     /// `[1, h, w, output channels]`: the generator's picture of the first image of `input`, once the steps on demand
     /// have run.
@@ -46,27 +46,27 @@ impl TrainingStep {
     /// # Errors
     /// When the objective has no loss, or cannot be differentiated as it is recorded.
     pub fn record(objective: &impl Objective) -> Result<TrainingStep> {
-        let StepShape { batch, accumulate, height, width, input_channels, output_channels } = objective.shape();
+        let StepShape { batch, accumulate, height, width, in_channels, out_channels } = objective.shape();
         let terms = objective.terms();
-        let losses: usize = terms.iter().map(Term::losses).sum();
+        let losses: usize = terms.iter().map(Term::loss_count).sum();
         ensure!(losses > 0, "a step without any loss learns nothing");
 
         let mut tape = Tape::new();
-        let trained = |network: Network| {
+        let recorded = |network: Network| {
             let parameters = Parameters::new(&mut tape, network.architecture.specs());
-            Trained { network, parameters }
+            RecordedNetwork { network, parameters }
         };
-        let networks = objective.networks().into_iter().map(trained).collect();
+        let networks = objective.networks().into_iter().map(recorded).collect();
         let pairs = batch * accumulate;
-        let input = tape.persistent([pairs, height, width, input_channels]);
-        let target = tape.persistent([pairs, height, width, output_channels]);
+        let input = tape.persistent([pairs, height, width, in_channels]);
+        let target = tape.persistent([pairs, height, width, out_channels]);
         let losses = tape.persistent([1, 1, accumulate, losses]);
 
         let mut recorder = Recorder { tape, networks, terms, batch, input, target, losses };
         objective.record(&mut recorder)?;
         advance(&mut recorder.tape);
         recorder.tape.begin_on_demand();
-        let preview = recorder.tape.persistent([1, height, width, output_channels]);
+        let preview = recorder.tape.persistent([1, height, width, out_channels]);
         objective.record_preview(&mut recorder, input.batch_slice(0..1), preview);
 
         let Recorder { tape, networks, terms, .. } = recorder;
@@ -78,7 +78,7 @@ impl TrainingStep {
 /// losses. [`Objective::record`] gets it.
 pub struct Recorder {
     pub tape: Tape,
-    networks: Vec<Trained>,
+    networks: Vec<RecordedNetwork>,
     terms: Vec<Term>,
     batch: usize,
     input: Tensor,
@@ -88,7 +88,7 @@ pub struct Recorder {
 
 /// A batch of pairs of a training step, which has one batch, or several whose gradients it accumulates.
 #[derive(Clone, Debug)]
-pub struct Batch {
+pub struct MicroBatch {
     /// Its index among the batches of the training step.
     pub index: usize,
     /// Indices of its images among all images of the training step.
@@ -105,27 +105,28 @@ impl Recorder {
     ///
     /// # Errors
     /// The first error of `work`.
-    pub fn each_batch<T>(&mut self, mut work: impl FnMut(&mut Recorder, &Batch) -> Result<T>) -> Result<Vec<T>> {
+    pub fn each_batch<T>(&mut self, mut work: impl FnMut(&mut Recorder, &MicroBatch) -> Result<T>) -> Result<Vec<T>> {
         let batch = |index: usize| {
             let images = index * self.batch..(index + 1) * self.batch;
             let [input, target] = [self.input, self.target].map(|pictures| pictures.batch_slice(images.clone()));
-            Batch { index, images, input, target }
+            MicroBatch { index, images, input, target }
         };
-        let batches: Vec<Batch> = (0..self.accumulate()).map(batch).collect();
+        let batches: Vec<MicroBatch> = (0..self.batches()).map(batch).collect();
         batches.iter().map(|batch| work(self, batch)).collect()
     }
 
     /// Number of batches in one training step, whose gradients are accumulated.
-    pub fn accumulate(&self) -> usize {
+    pub fn batches(&self) -> usize {
         self.losses.shape[2]
     }
 
-    /// The parameters of the network called `name`.
+    /// Records a forward pass of the network called `name`: calls `record` with the tape and the network's parameters,
+    /// and returns what it returns.
     ///
     /// # Panics
     /// If the objective has not listed such a network.
-    pub fn parameters(&self, name: &str) -> &Parameters {
-        &self.trained(name).parameters
+    pub fn forward<T>(&mut self, name: &str, record: impl FnOnce(&mut Tape, &Parameters) -> T) -> T {
+        record(&mut self.tape, &network(&self.networks, name).parameters)
     }
 
     /// Returns loss `index` of the term called `term`: the mean of `criterion` over the elements of `x`, for
@@ -134,20 +135,22 @@ impl Recorder {
     ///
     /// # Panics
     /// If the objective has not listed such a term and loss, or the term is a total or part of none.
-    pub fn loss(&self, batch: &Batch, term: &str, index: usize, x: Tensor, criterion: Criterion) -> Loss {
+    pub fn loss(&self, batch: &MicroBatch, term: &str, index: usize, x: Tensor, criterion: Criterion) -> Loss {
         let number = index_of(&self.terms, term);
-        let Value::Losses(factors) = &self.terms[number].value else { panic!("{term} is a total: it has no losses") };
+        let TermValue::Losses(factors) = &self.terms[number].value else {
+            panic!("{term} is a total: it has no losses")
+        };
         let totals = self.terms.iter().filter_map(|term| match &term.value {
-            Value::Total(parts) => Some(parts),
-            Value::Losses(_) => None,
+            TermValue::Total(parts) => Some(parts),
+            TermValue::Losses(_) => None,
         });
-        let weight = totals.flatten().find(|(part, _)| *part == term).map(|(_, weight)| weight * factors[index]);
-        let weight = weight.unwrap_or_else(|| panic!("the term {term} is part of no total"));
-        let before: usize = self.terms[..number].iter().map(Term::losses).sum();
+        let lambda = totals.flatten().find(|(part, _)| *part == term).map(|(_, lambda)| lambda);
+        let lambda = lambda.unwrap_or_else(|| panic!("the term {term} is part of no total"));
+        let before: usize = self.terms[..number].iter().map(Term::loss_count).sum();
         let values = Tensor { offset: self.losses.offset + batch.index * self.losses.stride, ..self.losses };
         let values = Tensor { shape: [1, 1, 1, self.losses.channels()], ..values };
         let value = values.channel_slice(before + index..before + index + 1);
-        Loss { x, criterion, weight: weight / self.accumulate() as f64, value }
+        Loss { x, criterion, weight: lambda * factors[index] / self.batches() as f64, value }
     }
 
     /// Records the losses, and their gradients with respect to the parameters of the networks called `networks`. These
@@ -160,7 +163,8 @@ impl Recorder {
     /// If the objective has not listed such a network.
     pub fn backward(&mut self, losses: &[Loss], networks: &[&str]) -> Result<()> {
         let roots: Vec<&dyn Root> = losses.iter().map(|loss| loss as &dyn Root).collect();
-        let parameters: Vec<Tensor> = networks.iter().map(|name| self.parameters(name).values).collect();
+        let parameters: Vec<Tensor> =
+            networks.iter().map(|name| network(&self.networks, name).parameters.values).collect();
         self.tape.backward(&roots, &parameters).map(drop)
     }
 
@@ -169,12 +173,12 @@ impl Recorder {
     /// # Panics
     /// If the objective has not listed such a network.
     pub fn update(&mut self, name: &str) {
-        let Trained { network, parameters } = self.trained(name).clone();
+        let RecordedNetwork { network, parameters } = network(&self.networks, name);
         parameters.update(&mut self.tape, network.adam);
     }
+}
 
-    fn trained(&self, name: &str) -> &Trained {
-        let found = self.networks.iter().find(|trained| trained.network.name == name);
-        found.unwrap_or_else(|| panic!("an objective names the network {name}, which it has not listed"))
-    }
+fn network<'a>(networks: &'a [RecordedNetwork], name: &str) -> &'a RecordedNetwork {
+    let found = networks.iter().find(|recorded| recorded.network.name == name);
+    found.unwrap_or_else(|| panic!("an objective names the network {name}, which it has not listed"))
 }

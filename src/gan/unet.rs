@@ -7,7 +7,7 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{BlockOrder, DropoutAt, LastLayer, Norm, Parameters, Recipe, Skips, Spec};
+use super::{BlockOrder, DropoutAt, GeneratorKind, LastLayer, Norm, ParameterSpec, Parameters, Recipe};
 use crate::engine::ops::activation::tanh;
 use crate::engine::ops::conv::{Geometry, conv, conv_transpose};
 use crate::engine::ops::detach::detach;
@@ -23,11 +23,15 @@ use crate::engine::tensor::Tensor;
 #[serde(rename_all = "kebab-case")]
 pub struct UNet {
     pub recipe: Recipe,
-    pub skips: Skips,
-    pub input_channels: usize,
-    pub output_channels: usize,
-    /// Channels of the first level (ngf).
-    pub width: usize,
+    #[serde(rename = "skips")]
+    pub kind: GeneratorKind,
+    #[serde(rename = "input-channels")]
+    pub in_channels: usize,
+    #[serde(rename = "output-channels")]
+    pub out_channels: usize,
+    /// Channels of the first level.
+    #[serde(rename = "width")]
+    pub ngf: usize,
     /// Levels: the innermost is 1/2^depth of the image. At least 2.
     pub depth: usize,
     pub norm: Norm,
@@ -59,16 +63,16 @@ pub struct Draws {
 
 impl UNet {
     /// Checks that every number is in its range, since a file may claim any: 1 to 4 channels of input and output,
-    /// `width` 1 to 1024, `depth` 2 to 12, `dropout` from 0 to below 1.
+    /// `ngf` 1 to 1024, `depth` 2 to 12, `dropout` from 0 to below 1.
     ///
     /// # Errors
     /// When a number is out of its range; the message names it.
     pub fn validate(&self) -> Result<()> {
-        let UNet { input_channels, output_channels, width, depth, dropout, .. } = *self;
+        let UNet { in_channels, out_channels, ngf, depth, dropout, .. } = *self;
         for (what, value, least, most) in [
-            ("input channels", input_channels, 1, 4),
-            ("output channels", output_channels, 1, 4),
-            ("width", width, 1, 1024),
+            ("input channels", in_channels, 1, 4),
+            ("output channels", out_channels, 1, 4),
+            ("ngf", ngf, 1, 1024),
             ("depth", depth, 2, 12),
         ] {
             ensure!((least..=most).contains(&value), "{what} {value}: must be from {least} to {most}");
@@ -77,23 +81,23 @@ impl UNet {
         Ok(())
     }
 
-    /// Channels of a level: doubling from `width` up to eight times that.
+    /// Channels of a level: doubling from `ngf` up to eight times that.
     pub(crate) fn channels(&self, level: usize) -> usize {
         match level {
-            0 => self.input_channels,
-            _ => self.width << (level - 1).min(3),
+            0 => self.in_channels,
+            _ => self.ngf << (level - 1).min(3),
         }
     }
 
     /// Every convolution but the last, in the order of the forward pass.
-    pub(crate) fn levels(&self) -> impl Iterator<Item = (Way, usize)> + use<> {
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = (Way, usize)> + use<> {
         let down = (1..=self.depth).map(|level| (Way::Down, level));
         down.chain((1..self.depth).rev().map(|level| (Way::Up, level)))
     }
 
     /// Channels that the way up finds at `level`.
-    fn joined_channels(&self, level: usize) -> usize {
-        let skips = self.skips == Skips::Unet && level < self.depth;
+    fn decoder_in_channels(&self, level: usize) -> usize {
+        let skips = self.kind == GeneratorKind::Unet && level < self.depth;
         if skips { 2 * self.channels(level) } else { self.channels(level) }
     }
 
@@ -123,35 +127,35 @@ impl UNet {
     /// True if the generator applies dropout at any level: with `dropout` 0 it does not, nor with a `depth` that has
     /// none of the levels of `dropout_at`.
     pub fn has_dropout(&self) -> bool {
-        self.levels().any(|(way, level)| self.drops_out(way, level))
+        self.blocks().any(|(way, level)| self.drops_out(way, level))
     }
 
-    pub fn specs(&self) -> Vec<Spec> {
+    pub fn specs(&self) -> Vec<ParameterSpec> {
         let mut specs = Vec::new();
-        for (way, level) in self.levels() {
+        for (way, level) in self.blocks() {
             let out = self.channels(level);
             let (k, c) = match way {
                 Way::Down => (out, self.channels(level - 1)),
-                Way::Up => (self.joined_channels(level + 1), out),
+                Way::Up => (self.decoder_in_channels(level + 1), out),
             };
             let conv = self.conv_name(way, level);
-            specs.push(Spec::weight(format!("{conv}.weight"), k, 4, c));
+            specs.push(ParameterSpec::weight(format!("{conv}.weight"), k, 4, c));
             if self.has_biases() {
-                specs.push(Spec::bias(format!("{conv}.bias"), out));
+                specs.push(ParameterSpec::bias(format!("{conv}.bias"), out));
             }
             if self.is_normed(way, level) && self.norm.is_affine() {
                 let norm = self.norm_name(way, level);
-                specs.push(Spec::gain(format!("{norm}.weight"), out));
-                specs.push(Spec::bias(format!("{norm}.bias"), out));
+                specs.push(ParameterSpec::gain(format!("{norm}.weight"), out));
+                specs.push(ParameterSpec::bias(format!("{norm}.bias"), out));
             }
         }
-        let (inputs, last) = (self.joined_channels(1), self.last_name());
+        let (inputs, last) = (self.decoder_in_channels(1), self.last_name());
         let (k, c) = match self.last_layer {
-            LastLayer::Resize => (self.output_channels, inputs),
-            LastLayer::Transposed => (inputs, self.output_channels),
+            LastLayer::Resize => (self.out_channels, inputs),
+            LastLayer::Transposed => (inputs, self.out_channels),
         };
-        specs.push(Spec::weight(format!("{last}.weight"), k, 4, c));
-        specs.push(Spec::bias(format!("{last}.bias"), self.output_channels));
+        specs.push(ParameterSpec::weight(format!("{last}.weight"), k, 4, c));
+        specs.push(ParameterSpec::bias(format!("{last}.bias"), self.out_channels));
         specs
     }
 
@@ -214,7 +218,7 @@ impl UNet {
         }
     }
 
-    /// Records `out = G(x)`. `x` is `[n, h, w, input_channels]`, `out` `[n, h, w, output_channels]`, with values in
+    /// Records `out = G(x)`. `x` is `[n, h, w, in_channels]`, `out` `[n, h, w, out_channels]`, with values in
     /// [-1, 1]; h and w are multiples of 2^`depth`. `draws` selects the dropout masks.
     ///
     /// # Panics
@@ -223,7 +227,7 @@ impl UNet {
         let [n, height, width, _] = x.shape;
         let grid = |level: usize, channels: usize| [n, height >> level, width >> level, channels];
         let joined: Vec<Tensor> =
-            (1..=self.depth).map(|level| tape.transient(grid(level, self.joined_channels(level)))).collect();
+            (1..=self.depth).map(|level| tape.transient(grid(level, self.decoder_in_channels(level)))).collect();
         // The halves of a joined tensor: the skip, which the way down writes, and that of the way up.
         let halves = |level: usize| {
             let (joined, one) = (joined[level - 1], self.channels(level));
@@ -242,11 +246,11 @@ impl UNet {
             let innermost = level == self.depth;
             let rectified = self.block_order == BlockOrder::ActConvNormDropout;
             // The values that go on down have a buffer of their own where the skip is rectified or there is none.
-            let is_kept_apart = !innermost && (rectified || self.skips == Skips::EncoderDecoder);
+            let is_kept_apart = !innermost && (rectified || self.kind == GeneratorKind::EncoderDecoder);
             let to = if is_kept_apart { tape.transient(hidden.shape) } else { skip };
             let activation = if innermost && rectified { Activation::Relu } else { Activation::LeakyRelu };
             self.norm_act(tape, parameters, Way::Down, level, hidden, to, activation, draws, &mut layer);
-            if is_kept_apart && self.skips == Skips::Unet {
+            if is_kept_apart && self.kind == GeneratorKind::Unet {
                 // The max of x and 0 is that of the leaky x and 0.
                 let relu = NormAct { norm: false, activation: Activation::Relu, dropout: None };
                 norm_act(tape, to, skip, None, relu);
@@ -315,7 +319,7 @@ mod tests {
     use super::*;
 
     fn count(unet: UNet) -> usize {
-        unet.specs().iter().map(Spec::count).sum()
+        unet.specs().iter().map(ParameterSpec::count).sum()
     }
 
     fn names(unet: UNet) -> Vec<String> {

@@ -7,7 +7,7 @@ use crate::engine::device::{DeviceId, DeviceOptions};
 use crate::engine::plan::{Dependencies, Plan};
 use crate::engine::program::{Buffer, Lifetime, Program};
 use crate::engine::tensor::{BufferId, DType};
-use crate::gan::{Trained, TrainingStep};
+use crate::gan::{RecordedNetwork, TrainingStep};
 
 /// Number of buffers that are shown, unless all are.
 const LARGEST: usize = 10;
@@ -30,7 +30,7 @@ pub fn describe(recorded: &TrainingStep, all: bool) -> Vec<String> {
         format!("Memory: {} in one arena", bytes(total)),
         format!("  {} stay from step to step (parameters, gradients, moments, pictures)", bytes(persistent)),
         format!(
-            "  {} are shared by what does not, which would take {} in places of its own",
+            "  {} are shared by what does not, which would take {} in buffers of its own",
             bytes(total - persistent),
             bytes(alone)
         ),
@@ -85,7 +85,7 @@ fn row(recorded: &TrainingStep, plan: &Plan, id: BufferId) -> Option<Row> {
 
 /// The name of a buffer that keeps its contents from one training step to the next; `None` for others.
 fn known(recorded: &TrainingStep, id: BufferId) -> Option<String> {
-    for Trained { network, parameters } in &recorded.networks {
+    for RecordedNetwork { network, parameters } in &recorded.networks {
         let [first, second] = parameters.moments;
         for (what, tensor) in [
             ("parameters", parameters.values),

@@ -54,7 +54,7 @@ pub fn run(request: &Request) -> Result<()> {
     if subject.is_trained {
         let recorded = TrainingStep::record(&subject.objective)?;
         lines.push(String::new());
-        lines.extend(steps::describe(&recorded.program, subject.objective.pairs(), request.steps));
+        lines.extend(steps::describe(&recorded.program, subject.objective.pairs_per_step(), request.steps));
         lines.push(String::new());
         lines.extend(memory::describe(&recorded, request.memory));
     }
@@ -66,7 +66,7 @@ impl Subject {
     fn find(what: &str) -> Result<Subject> {
         if let Ok(recipe) = Recipe::from_str(what, false) {
             let config = TrainOptions::published(recipe).resolve()?;
-            return Ok(Subject::of_config(format!("The recipe {what} at its published size"), &config));
+            return Ok(Subject::from_config(format!("The recipe {what} at its published size"), &config));
         }
         let recipes: Vec<String> = Recipe::value_variants().iter().map(|&recipe| value_name(recipe)).collect();
         let file = resolve(Path::new(what)).with_context(|| format!("{what} is no recipe ({})", recipes.join(", ")))?;
@@ -74,7 +74,7 @@ impl Subject {
         let recipe = value_name(about.generator.recipe);
         let title = format!("{}: {}, recipe {recipe}", file.display(), about.describe());
         match about.origin {
-            Origin::Run(meta) => Ok(Subject::of_config(title, &meta.config)),
+            Origin::Run(meta) => Ok(Subject::from_config(title, &meta.config)),
             Origin::Import { .. } => {
                 // A deeper generator needs a larger picture: the smallest that it can halve so often.
                 let side = PUBLISHED_SIDE.max(1 << about.generator.depth);
@@ -85,7 +85,7 @@ impl Subject {
         }
     }
 
-    fn of_config(title: String, config: &TrainConfig) -> Subject {
+    fn from_config(title: String, config: &TrainConfig) -> Subject {
         Subject { title, objective: config.objective(), is_trained: true }
     }
 }
@@ -94,7 +94,7 @@ fn network_layers(network: &Network) -> Vec<String> {
     let mut tape = Tape::new();
     let parameters = Parameters::new(&mut tape, network.architecture.specs());
     let [height, width] = network.size;
-    let input = tape.persistent([1, height, width, network.architecture.input_channels()]);
+    let input = tape.persistent([1, height, width, network.architecture.in_channels()]);
     network.architecture.forward(&mut tape, &parameters, input);
     layers::describe(&layers::layers(&tape.finish(), &parameters, input))
 }

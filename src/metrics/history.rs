@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Distances, Metric};
+use super::{Metric, Metrics};
 
 /// The metrics of the held-out pairs after an epoch, as means over these pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,7 +13,7 @@ pub struct Validation {
     /// Training steps completed.
     pub step: u64,
     #[serde(flatten)]
-    pub mean: Distances,
+    pub mean: Metrics,
 }
 
 /// Returns the best validation by `metric`, the earliest of equal ones. Those where the metric is NaN are left out;
@@ -30,7 +30,7 @@ pub fn best(history: &[Validation], metric: Metric) -> Option<&Validation> {
 /// digits of the values.
 pub fn to_csv(history: &[Validation]) -> String {
     let mut text = "epoch,step,l1,psnr,ssim\n".to_owned();
-    for Validation { epoch, step, mean: Distances { l1, psnr, ssim } } in history {
+    for Validation { epoch, step, mean: Metrics { l1, psnr, ssim } } in history {
         text += &format!("{epoch},{step},{l1},{psnr},{ssim}\n");
     }
     text
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     fn at(step: u64, l1: f64, psnr: f64) -> Validation {
-        Validation { epoch: step / 10, step, mean: Distances { l1, psnr, ssim: 1.0 / 3.0 } }
+        Validation { epoch: step / 10, step, mean: Metrics { l1, psnr, ssim: 1.0 / 3.0 } }
     }
 
     #[test]

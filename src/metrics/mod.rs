@@ -13,7 +13,7 @@ pub use ssim::{WINDOW, ssim};
 /// The metrics of a picture compared with its target, or their means over many pictures. For a larger difference L1 is
 /// higher, PSNR and SSIM are lower.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Distances {
+pub struct Metrics {
     /// Mean absolute error of values in [-1, 1], from 0 to 2, see [`l1`].
     pub l1: f64,
     /// Peak signal-to-noise ratio in dB, see [`psnr`]. In JSON the infinity of equal pictures is `null`.
@@ -50,7 +50,7 @@ impl Metric {
 
     /// Returns an explanation of the metric in a few words, which says its unit or scale, and whether lower or higher
     /// is better.
-    pub fn meaning(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
             Metric::L1 => "mean absolute error on the scale from -1 to 1; lower is better",
             Metric::Psnr => "peak signal-to-noise ratio in dB; higher is better",
@@ -64,7 +64,7 @@ impl Metric {
     }
 
     /// Returns the value of this metric in `distances`.
-    pub fn value(self, distances: &Distances) -> f64 {
+    pub fn value(self, distances: &Metrics) -> f64 {
         match self {
             Metric::L1 => distances.l1,
             Metric::Psnr => distances.psnr,
@@ -73,7 +73,7 @@ impl Metric {
     }
 
     /// True if `a` is better than `b` by this metric. NaN is never better.
-    pub fn is_better(self, a: &Distances, b: &Distances) -> bool {
+    pub fn is_better(self, a: &Metrics, b: &Metrics) -> bool {
         let (a, b) = (self.value(a), self.value(b));
         if self.lower_is_better() { a < b } else { a > b }
     }
@@ -87,21 +87,21 @@ impl Metric {
     }
 }
 
-impl Distances {
+impl Metrics {
     /// Computes L1, PSNR and SSIM of the pictures `a` and `b`, both of `shape` `[h, w, c]`, row-major, with values in
     /// [-1, 1].
     ///
     /// # Panics
     /// When `a` or `b` does not have this shape, or a side is below the 11 pixels of SSIM's window ([`WINDOW`]).
-    pub fn between(a: &[f32], b: &[f32], shape: [usize; 3]) -> Distances {
-        Distances { l1: l1(a, b), psnr: psnr(a, b), ssim: ssim(a, b, shape) }
+    pub fn between(a: &[f32], b: &[f32], shape: [usize; 3]) -> Metrics {
+        Metrics { l1: l1(a, b), psnr: psnr(a, b), ssim: ssim(a, b, shape) }
     }
 
     /// Returns the mean of each metric over `all`. Equal pictures, whose PSNR is infinite, are left out of the mean of
     /// the PSNR, which would be infinite with them, unless there are no others.
-    pub fn mean(all: &[Distances]) -> Distances {
+    pub fn mean(all: &[Metrics]) -> Metrics {
         let mean = |metric| Statistics::new(metric, all).mean;
-        Distances { l1: mean(Metric::L1), psnr: mean(Metric::Psnr), ssim: mean(Metric::Ssim) }
+        Metrics { l1: mean(Metric::L1), psnr: mean(Metric::Psnr), ssim: mean(Metric::Ssim) }
     }
 }
 
@@ -121,7 +121,7 @@ pub struct Statistics {
 impl Statistics {
     /// Computes the statistics of `metric` over `all`. An infinite PSNR, which equal pictures have, is left out of mean
     /// and deviation; if there are no other values, the mean is infinity and the deviation 0.
-    pub fn new(metric: Metric, all: &[Distances]) -> Statistics {
+    pub fn new(metric: Metric, all: &[Metrics]) -> Statistics {
         let values = || all.iter().map(|distances| metric.value(distances));
         let finite: Vec<f64> = values().filter(|value| *value != f64::INFINITY).collect();
         let mean_of = |sum: f64| sum / finite.len() as f64;
@@ -186,19 +186,19 @@ mod tests {
 
     #[test]
     fn equal_pictures_do_not_hide_the_others() {
-        let with = |psnr| Distances { l1: 0.5, psnr, ssim: 0.25 };
+        let with = |psnr| Metrics { l1: 0.5, psnr, ssim: 0.25 };
         let all = [with(10.0), with(f64::INFINITY), with(14.0)];
         let Statistics { mean, deviation, min, max } = Statistics::new(Metric::Psnr, &all);
         assert_eq!((mean, deviation, min, max), (12.0, 2.0, 10.0, f64::INFINITY));
-        assert_eq!(Distances::mean(&all), with(12.0));
-        assert_eq!(Distances::mean(&all[1..2]), with(f64::INFINITY));
+        assert_eq!(Metrics::mean(&all), with(12.0));
+        assert_eq!(Metrics::mean(&all[1..2]), with(f64::INFINITY));
     }
 
     #[test]
     fn json_has_no_infinity() {
-        let equal = Distances { l1: 0.0, psnr: f64::INFINITY, ssim: 1.0 };
+        let equal = Metrics { l1: 0.0, psnr: f64::INFINITY, ssim: 1.0 };
         let text = serde_json::to_string(&equal).unwrap();
         assert_eq!(text, r#"{"l1":0.0,"psnr":null,"ssim":1.0}"#);
-        assert_eq!(serde_json::from_str::<Distances>(&text).unwrap(), equal);
+        assert_eq!(serde_json::from_str::<Metrics>(&text).unwrap(), equal);
     }
 }

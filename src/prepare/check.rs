@@ -44,7 +44,7 @@ pub fn run(request: &Request) -> Result<()> {
     let config = options.resolve()?;
     let reading = OnceLock::new();
     let decoded = |_, total: usize| {
-        reading.get_or_init(|| Progress::of_jobs("Reading pairs", total as u64)).advance(1);
+        reading.get_or_init(|| Progress::for_jobs("Reading pairs", total as u64)).advance(1);
     };
     let (report, bad) = Dataset::check(&request.dir, &config.pair_options(), &decoded)?;
     drop(reading);

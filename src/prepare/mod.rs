@@ -17,29 +17,29 @@ use rayon::prelude::*;
 
 use crate::base::progress::{Progress, say};
 use crate::base::words::{MOST_NAMED, count, first, refuse};
-use crate::data::finding::layout::PARTS;
-use crate::data::finding::listing::{NOT_LOOKED_INTO, pictures, skip_folders};
+use crate::data::finding::layout::SPLITS;
+use crate::data::finding::listing::{NOT_SEARCHED, pictures, skip_folders};
 use crate::data::{Picture, Size};
 use new_folder::{ensure_free, new_folder};
 
-/// Returns the splits in the folder `dir` that have pictures, each with its name and files, in the order of [`PARTS`]:
+/// Returns the splits in the folder `dir` that have pictures, each with its name and files, in the order of [`SPLITS`]:
 /// `train`, `val`, `test`, and the empty name for pictures in `dir` itself. Everything else in them is added to
 /// `skipped`, with the reason.
 ///
 /// # Errors
 /// When there is no such folder, or no picture in any split.
-fn parts(dir: &Path, skipped: &mut Vec<(PathBuf, String)>) -> Result<Vec<(&'static str, Vec<PathBuf>)>> {
+fn splits(dir: &Path, skipped: &mut Vec<(PathBuf, String)>) -> Result<Vec<(&'static str, Vec<PathBuf>)>> {
     ensure!(dir.exists(), "there is no folder {}", dir.display());
     ensure!(dir.is_dir(), "{} is a file: give the folder that holds the pictures", dir.display());
     let mut found = Vec::new();
-    for part in PARTS {
-        let files = pictures(&dir.join(part), skipped)?;
+    for split in SPLITS {
+        let files = pictures(&dir.join(split), skipped)?;
         if !files.is_empty() {
-            found.push((part, files));
+            found.push((split, files));
         }
     }
-    skip_folders(&PARTS.map(|part| dir.join(part)).each_ref(), skipped)?;
-    let folders = skipped.iter().filter(|(path, why)| why == NOT_LOOKED_INTO && path.starts_with(dir));
+    skip_folders(&SPLITS.map(|split| dir.join(split)).each_ref(), skipped)?;
+    let folders = skipped.iter().filter(|(path, why)| why == NOT_SEARCHED && path.starts_with(dir));
     let folders: Vec<String> = folders.map(|(path, _)| path.display().to_string()).collect();
     let others = match folders.is_empty() {
         true => String::new(),
@@ -60,7 +60,7 @@ fn say_left_out(skipped: &[(PathBuf, String)]) {
 /// # Errors
 /// Naming every job that failed.
 fn for_all<J: Sync>(jobs: &[J], what: &str, one: impl Fn(&J) -> Result<()> + Sync) -> Result<()> {
-    let progress = Progress::of_jobs(what, jobs.len() as u64);
+    let progress = Progress::for_jobs(what, jobs.len() as u64);
     let done = |job| {
         let done = one(job);
         progress.advance(1);

@@ -41,7 +41,7 @@ pub fn ensure_free(out: &Path) -> Result<()> {
 pub fn new_folder<T>(out: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     ensure_free(out)?;
     let cannot = || format!("cannot make the folder {}", out.display());
-    let site = Site::take(out)?;
+    let site = TemporaryFolder::take(out)?;
     // Another command may have made it until the lock was free.
     ensure_free(out)?;
     let whole = site.whole();
@@ -58,18 +58,18 @@ pub fn new_folder<T>(out: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Resul
 }
 
 /// The temporary folder in which one command makes `out`. Removed when it is dropped.
-struct Site {
+struct TemporaryFolder {
     dir: PathBuf,
     /// Lock file, locked.
     _lock: Handle,
 }
 
-impl Site {
+impl TemporaryFolder {
     /// Locks the temporary folder of `out`.
     ///
     /// # Errors
     /// When another command has it, or there is a folder of its name that was not made here.
-    fn take(out: &Path) -> Result<Site> {
+    fn take(out: &Path) -> Result<TemporaryFolder> {
         let dir = with_ending(out, UNFINISHED);
         let cannot = || format!("cannot make the folder {}", dir.display());
         fs::create_dir_all(&dir).with_context(cannot)?;
@@ -84,7 +84,7 @@ impl Site {
         );
         let lock = lock(&path).with_context(|| format!("cannot lock {}", path.display()))?;
         let lock = lock.with_context(|| format!("another command is writing {}", out.display()))?;
-        Ok(Site { dir, _lock: lock })
+        Ok(TemporaryFolder { dir, _lock: lock })
     }
 
     fn whole(&self) -> PathBuf {
@@ -92,7 +92,7 @@ impl Site {
     }
 }
 
-impl Drop for Site {
+impl Drop for TemporaryFolder {
     fn drop(&mut self) {
         // If an error occurs here, the one of the command is the one to report, and the remains are replaced the next
         // time. The lock file is removed last: a folder without it would count as foreign.

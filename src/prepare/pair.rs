@@ -11,10 +11,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use image::DynamicImage;
 
-use super::{beside, count, for_all, new_folder, parts, say_left_out};
+use super::{beside, count, for_all, new_folder, say_left_out, splits};
 use crate::base::progress::{say, tell};
 use crate::base::words::refuse_naming;
-use crate::data::finding::layout::{Joined, Named, PARTS, join, join_folded};
+use crate::data::finding::layout::{Joined, Named, SPLITS, join, join_folded};
 use crate::data::{Depth, Picture, ResizeFilter, picture_size, read_picture, turn, write_png};
 
 /// A request to `data pair`; each field is the flag or argument of its name.
@@ -37,8 +37,8 @@ pub fn run(request: &Request) -> Result<()> {
     let pairs = find(request)?;
     let with_bands = AtomicUsize::new(0);
     new_folder(&request.out, |out| {
-        for part in PARTS.into_iter().filter(|part| pairs.iter().any(|pair| pair.part == *part)) {
-            let dir = out.join(part);
+        for split in SPLITS.into_iter().filter(|split| pairs.iter().any(|pair| pair.split == *split)) {
+            let dir = out.join(split);
             fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
         }
         for_all(&pairs, "pairs", |pair| {
@@ -50,7 +50,7 @@ pub fn run(request: &Request) -> Result<()> {
             let joined = beside_each_other((a, depth_a), (b, depth_b));
             let mut name = pair.stem.clone();
             name.push(".png");
-            write_png(&out.join(pair.part).join(name), &joined)
+            write_png(&out.join(pair.split).join(name), &joined)
         })
     })?;
     if let with_bands @ 1.. = with_bands.into_inner() {
@@ -60,14 +60,14 @@ pub fn run(request: &Request) -> Result<()> {
              a band"
         ));
     }
-    let of_part = |part: &str| pairs.iter().filter(|pair| pair.part == part).count();
-    let parts: Vec<String> = PARTS
+    let in_split = |split: &str| pairs.iter().filter(|pair| pair.split == split).count();
+    let splits: Vec<String> = SPLITS
         .into_iter()
-        .filter(|part| !part.is_empty() && of_part(part) > 0)
-        .map(|part| format!("{} in {part}/", of_part(part)))
+        .filter(|split| !split.is_empty() && in_split(split) > 0)
+        .map(|split| format!("{} in {split}/", in_split(split)))
         .collect();
-    let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
-    tell(format_args!("Joined {} into {}{parts}", count(pairs.len(), "pair"), request.out.display()))?;
+    let splits = if splits.is_empty() { String::new() } else { format!(": {}", splits.join(", ")) };
+    tell(format_args!("Joined {} into {}{splits}", count(pairs.len(), "pair"), request.out.display()))?;
     Ok(())
 }
 
@@ -75,7 +75,7 @@ pub fn run(request: &Request) -> Result<()> {
 const NAMED: usize = 5;
 
 struct PairOfFiles {
-    part: &'static str,
+    split: &'static str,
     stem: OsString,
     a: PathBuf,
     b: PathBuf,
@@ -85,16 +85,16 @@ struct PairOfFiles {
 fn find(request: &Request) -> Result<Vec<PairOfFiles>> {
     let dirs = [&request.a, &request.b];
     let mut skipped = Vec::new();
-    let mut by_part: BTreeMap<usize, [Vec<Named>; 2]> = BTreeMap::new();
+    let mut by_split: BTreeMap<usize, [Vec<Named>; 2]> = BTreeMap::new();
     for (side, dir) in dirs.into_iter().enumerate() {
-        for (part, found) in parts(dir, &mut skipped)? {
-            let order = PARTS.iter().position(|known| *known == part).unwrap_or_default();
-            by_part.entry(order).or_default()[side] = found.into_iter().map(Named::by_stem).collect();
+        for (split, found) in splits(dir, &mut skipped)? {
+            let order = SPLITS.iter().position(|known| *known == split).unwrap_or_default();
+            by_split.entry(order).or_default()[side] = found.into_iter().map(Named::by_stem).collect();
         }
     }
     let (mut pairs, mut problems) = (Vec::new(), Vec::new());
-    for (order, sides) in by_part {
-        let part = PARTS[order];
+    for (order, sides) in by_split {
+        let split = SPLITS[order];
         let Joined { pairs: equal, alone, unclear } = join(sides);
         let Joined { pairs: folded, alone, unclear: unclear_when_folded } = join_folded(alone);
         problems.extend(unclear.into_iter().chain(unclear_when_folded));
@@ -103,12 +103,12 @@ fn find(request: &Request) -> Result<Vec<PairOfFiles>> {
             if let Err(problem) = check_sizes(&a.file, &b.file, request.resize) {
                 problems.push(format!("{problem:#}"));
             }
-            found.push(PairOfFiles { part, stem: a.name, a: a.file, b: b.file });
+            found.push(PairOfFiles { split, stem: a.name, a: a.file, b: b.file });
         }
         found.sort_by(|one, other| one.stem.cmp(&other.stem));
         pairs.extend(found);
         for (alone, other) in alone.into_iter().zip([&request.b, &request.a]) {
-            let other = if part.is_empty() { other.clone() } else { other.join(part) };
+            let other = if split.is_empty() { other.clone() } else { other.join(split) };
             problems.extend(
                 alone.iter().map(|one| format!("{} has no partner in {}", one.file.display(), other.display())),
             );
@@ -124,7 +124,7 @@ fn check_sizes(a: &Path, b: &Path, is_resized: bool) -> Result<()> {
     let (size_a, size_b) = (picture_size(a)?, picture_size(b)?);
     let sizes = || format!("{} is {} and {} is {}", a.display(), size_a.sides(), b.display(), size_b.sides());
     ensure!(
-        size_a.has_shape_of(size_b),
+        size_a.has_aspect_ratio_of(size_b),
         "{}, more than 1 % apart in shape: they would not lie on each other; crop them to one shape",
         sizes()
     );

@@ -38,11 +38,11 @@ pub fn run(request: &Request) -> Result<()> {
         ensure!((0.0..1.0).contains(&share), "{flag} {share}: must be from 0 to below 1");
     }
     let found = find(&request.dir, request.image_size)?;
-    let pairs = found.part("");
-    let parts = divide(pairs.len(), request)?;
+    let pairs = found.split("");
+    let splits = divide(pairs.len(), request)?;
     let mut copies: Vec<(&PathBuf, PathBuf)> = Vec::new();
-    for (pair, part) in pairs.iter().zip(&parts) {
-        copies.extend(pair.files().iter().zip(targets(pair, &found, part)));
+    for (pair, split) in pairs.iter().zip(&splits) {
+        copies.extend(pair.files().iter().zip(targets(pair, &found, split)));
     }
     new_folder(&request.out, |out| {
         for (_, to) in &copies {
@@ -54,17 +54,17 @@ pub fn run(request: &Request) -> Result<()> {
             copied.with_context(|| format!("cannot copy {}", from.display())).map(drop)
         })
     })?;
-    let of_part = |part: &str| parts.iter().filter(|one| **one == part).count();
-    let [train, val, test] = ["train", "val", "test"].map(of_part);
+    let in_split = |split: &str| splits.iter().filter(|one| **one == split).count();
+    let [train, val, test] = ["train", "val", "test"].map(in_split);
     let (pairs, out) = (count(pairs.len(), "pair"), request.out.display());
     tell(format_args!("Divided {pairs} into {out}: {train} in train/, {val} in val/, {test} in test/"))?;
     Ok(())
 }
 
 /// Paths of the files of a pair below the new folder.
-fn targets(source: &Source, found: &Found, part: &str) -> Vec<PathBuf> {
+fn targets(source: &Source, found: &Found, split: &str) -> Vec<PathBuf> {
     let sides: &[&str] = if matches!(found.layout, Layout::Folders(_)) { &["A", "B"] } else { &["", ""] };
-    let target = |(file, side): (&PathBuf, &&str)| Path::new(side).join(part).join(found.below_side(file));
+    let target = |(file, side): (&PathBuf, &&str)| Path::new(side).join(split).join(found.below_side(file));
     source.files().iter().zip(sides).map(target).collect()
 }
 
@@ -72,12 +72,12 @@ fn targets(source: &Source, found: &Found, part: &str) -> Vec<PathBuf> {
 /// in a message.
 fn find(dir: &Path, shape: Size) -> Result<Found> {
     let found = layout::find(dir)?;
-    for part in ["train", "val", "test"] {
-        ensure!(found.part(part).is_empty(), "{} is divided already: it has pairs in {part}/", dir.display());
+    for split in ["train", "val", "test"] {
+        ensure!(found.split(split).is_empty(), "{} is divided already: it has pairs in {split}/", dir.display());
     }
     refuse(found.unclear.clone(), format!("{} cannot be divided", dir.display()))?;
     found.ensure_certain()?;
-    halves::check(dir, found.part(""), shape, halves::ASK_FOR_THE_SHAPE)?;
+    halves::check(dir, found.split(""), shape, halves::ASK_FOR_THE_SHAPE)?;
     say_left_out(&found.skipped);
     Ok(found)
 }
@@ -85,8 +85,8 @@ fn find(dir: &Path, shape: Size) -> Result<Found> {
 /// Returns the name of the split for each of `pairs` pairs, drawn at random.
 fn divide(pairs: usize, request: &Request) -> Result<Vec<&'static str>> {
     // A split that was asked for gets at least one pair.
-    let part = |share: f64| ((pairs as f64 * share).round() as usize).max(usize::from(share > 0.0));
-    let (val, test) = (part(request.val), part(request.test));
+    let split = |share: f64| ((pairs as f64 * share).round() as usize).max(usize::from(share > 0.0));
+    let (val, test) = (split(request.val), split(request.test));
     ensure!(
         val + test < pairs,
         "--val {} and --test {} of {} leave nothing to train on",
@@ -94,11 +94,11 @@ fn divide(pairs: usize, request: &Request) -> Result<Vec<&'static str>> {
         request.test,
         count(pairs, "pair")
     );
-    let mut parts = vec!["train"; pairs];
-    parts[..val].fill("val");
-    parts[val..val + test].fill("test");
-    Stream::new(request.seed, Purpose::Split, 0).shuffle(&mut parts);
-    Ok(parts)
+    let mut splits = vec!["train"; pairs];
+    splits[..val].fill("val");
+    splits[val..val + test].fill("test");
+    Stream::new(request.seed, Purpose::Split, 0).shuffle(&mut splits);
+    Ok(splits)
 }
 
 #[cfg(test)]
@@ -114,18 +114,18 @@ mod tests {
 
     #[test]
     fn parts_have_the_sizes_asked_for_and_depend_on_the_seed() {
-        let parts = divide(50, 0.1, 0.2, 7).expect("enough pairs");
-        let of_part = |part: &str| parts.iter().filter(|one| **one == part).count();
-        assert_eq!(["train", "val", "test"].map(of_part), [35, 5, 10]);
-        assert_eq!(parts, divide(50, 0.1, 0.2, 7).expect("enough pairs"));
-        assert_ne!(parts, divide(50, 0.1, 0.2, 8).expect("enough pairs"));
+        let splits = divide(50, 0.1, 0.2, 7).expect("enough pairs");
+        let in_split = |split: &str| splits.iter().filter(|one| **one == split).count();
+        assert_eq!(["train", "val", "test"].map(in_split), [35, 5, 10]);
+        assert_eq!(splits, divide(50, 0.1, 0.2, 7).expect("enough pairs"));
+        assert_ne!(splits, divide(50, 0.1, 0.2, 8).expect("enough pairs"));
     }
 
     #[test]
     fn no_part_that_is_asked_for_is_empty() {
-        let mut parts = divide(3, 0.01, 0.01, 0).expect("enough pairs");
-        parts.sort_unstable();
-        assert_eq!(parts, ["test", "train", "val"]);
+        let mut splits = divide(3, 0.01, 0.01, 0).expect("enough pairs");
+        splits.sort_unstable();
+        assert_eq!(splits, ["test", "train", "val"]);
         assert_eq!(divide(2, 0.0, 0.0, 0).expect("enough pairs"), ["train"; 2]);
         let error = divide(2, 0.1, 0.1, 0).expect_err("two of two").to_string();
         assert!(error.contains("of 2 pairs leave nothing to train on"), "{error}");

@@ -50,7 +50,7 @@ impl Chart<'_> {
             figure.chart {
                 figcaption {
                     b { (self.title) }
-                    @if let Some(last) = last { output { (short(last[1])) } }
+                    @if let Some(last) = last { output { (compact(last[1])) } }
                     span { (self.note) }
                 }
                 // The script reads values off the curve with these numbers.
@@ -60,11 +60,11 @@ impl Chart<'_> {
                     @for tick in ticks(y, 4) {
                         @let [_, at] = position([x[0], tick]);
                         line.grid x1=(LEFT) x2=(SIDES[0] - RIGHT) y1=(round(at)) y2=(round(at)) {}
-                        text.y x=(LEFT - 6.0) y=(round(at + 3.5)) { (short(tick)) }
+                        text.y x=(LEFT - 6.0) y=(round(at + 3.5)) { (compact(tick)) }
                     }
                     @for tick in ticks(x, 6).into_iter().filter(|tick| tick.fract() == 0.0) {
                         @let [at, _] = position([tick, y[0]]);
-                        text.x x=(round(at)) y=(SIDES[1] - BOTTOM + 17.0) { (short(tick)) }
+                        text.x x=(round(at)) y=(SIDES[1] - BOTTOM + 17.0) { (compact(tick)) }
                     }
                     svg x=(LEFT) y=(TOP) width=(SIDES[0] - LEFT - RIGHT) height=(SIDES[1] - TOP - BOTTOM)
                         viewBox={ (LEFT) " " (TOP) " " (SIDES[0] - LEFT - RIGHT) " " (SIDES[1] - TOP - BOTTOM) } {
@@ -124,7 +124,7 @@ fn ticks([low, high]: [f64; 2], count: usize) -> Vec<f64> {
 
 /// Returns `value` as text with about four significant digits and no trailing zeros; from 1e4 on in thousands, with the
 /// suffix `k`, and from 1e7 on in millions, with `M`.
-pub fn short(value: f64) -> String {
+pub fn compact(value: f64) -> String {
     let (value, unit) = match value.abs() {
         size if size >= 1e7 => (value / 1e6, "M"),
         size if size >= 1e4 => (value / 1e3, "k"),
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_inside() {
-        assert_eq!(ticks([0.0, 1.0], 4).iter().map(|&tick| short(tick)).collect::<Vec<_>>(), ["0", "0.5", "1"]);
+        assert_eq!(ticks([0.0, 1.0], 4).iter().map(|&tick| compact(tick)).collect::<Vec<_>>(), ["0", "0.5", "1"]);
         assert_eq!(ticks([0.11, 0.39], 4), [0.2, 0.30000000000000004]);
         assert_eq!(ticks([-5.0, 80_000.0], 5), [0.0, 20_000.0, 40_000.0, 60_000.0, 80_000.0]);
     }
@@ -164,7 +164,7 @@ mod tests {
             (-0.5, "-0.5"),
         ];
         for (value, text) in cases {
-            assert_eq!(short(value), text);
+            assert_eq!(compact(value), text);
         }
     }
 

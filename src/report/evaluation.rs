@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::page;
-use crate::metrics::{Distances, Metric, Statistics};
+use crate::metrics::{Metric, Metrics, Statistics};
 
 /// The contents of the page of an evaluation: a heading, statistics, and input, output and target of every pair.
 /// [`EvaluationPage::html`] returns the page as HTML.
@@ -19,7 +19,7 @@ pub struct EvaluationPage<'a> {
 #[derive(Clone, Debug)]
 pub struct Row {
     pub name: String,
-    pub distances: Distances,
+    pub distances: Metrics,
     /// Paths of input, output and target, relative to the page.
     pub files: [String; 3],
 }
@@ -43,7 +43,7 @@ impl EvaluationPage<'_> {
     }
 
     fn table(&self) -> Markup {
-        let all: Vec<Distances> = self.rows.iter().map(|row| row.distances).collect();
+        let all: Vec<Metrics> = self.rows.iter().map(|row| row.distances).collect();
         html! {
             div.scroll { table {
                 tr { th {} @for head in ["mean", "deviation", "least", "most"] { th.number { (head) } } th {} }
@@ -52,7 +52,7 @@ impl EvaluationPage<'_> {
                     tr {
                         th { (metric.name()) }
                         @for value in [mean, deviation, min, max] { td.number { (metric.format(value)) } }
-                        td.soft { (metric.meaning()) }
+                        td.soft { (metric.description()) }
                     }
                 }
             } }
@@ -60,7 +60,7 @@ impl EvaluationPage<'_> {
     }
 
     fn row(&self, index: usize, row: &Row) -> Markup {
-        let Distances { l1, psnr, ssim } = row.distances;
+        let Metrics { l1, psnr, ssim } = row.distances;
         // JavaScript's name of infinity.
         let psnr_value = if psnr.is_infinite() { "Infinity".to_owned() } else { psnr.to_string() };
         html! {
@@ -92,7 +92,7 @@ mod tests {
     fn every_pair_stands_on_the_page_and_names_are_escaped() {
         let row = |name: &str, psnr| Row {
             name: name.into(),
-            distances: Distances { l1: 0.125, psnr, ssim: 0.5 },
+            distances: Metrics { l1: 0.125, psnr, ssim: 0.5 },
             files: ["input", "output", "target"].map(|what| format!("images/0-{what}.png")),
         };
         let rows = [row("<script>alert(1)</script>", 10.0), row("b", f64::INFINITY)];

@@ -12,7 +12,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 pub use curve::Curve;
 pub use evaluation::{EvaluationPage, Row};
-pub use run::{LossCurve, RunPage, Sample, State};
+pub use run::{LossCurve, Outcome, RunPage, Sample};
 
 /// A whole page around `body`.
 fn page(title: &str, body: &Markup, script: &str) -> String {

@@ -19,7 +19,7 @@ const SMOOTHING: f64 = 0.015;
 /// The outcome of a run so far, shown at the top of its report: still training, ended early by a signal, complete, or
 /// failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State<'a> {
+pub enum Outcome<'a> {
     /// The training goes on after this.
     Running,
     /// A signal has ended it before its last step; it can be resumed.
@@ -30,14 +30,14 @@ pub enum State<'a> {
     Failed(&'a str),
 }
 
-impl State<'_> {
+impl Outcome<'_> {
     /// One word for the state, also its class on the page.
     fn name(self) -> &'static str {
         match self {
-            State::Running => "running",
-            State::Stopped => "stopped",
-            State::Finished => "finished",
-            State::Failed(_) => "failed",
+            Outcome::Running => "running",
+            Outcome::Stopped => "stopped",
+            Outcome::Finished => "finished",
+            Outcome::Failed(_) => "failed",
         }
     }
 }
@@ -48,7 +48,7 @@ pub struct RunPage<'a> {
     pub config: &'a TrainConfig,
     /// Description of the device, such as `cpu with 2 threads`.
     pub device: &'a str,
-    pub state: State<'a>,
+    pub state: Outcome<'a>,
     /// Steps done, those before a resume included.
     pub step: u64,
     /// Number of steps after which the run ends.
@@ -93,12 +93,12 @@ impl RunPage<'_> {
             header {
                 h1 { (name) }
                 span class={ "state " (self.state.name()) } {
-                    (self.state.name()) @if self.state == State::Running { " when this page was written" }
+                    (self.state.name()) @if self.state == Outcome::Running { " when this page was written" }
                 }
-                @if let State::Failed(why) = self.state { span.soft { (why) } }
+                @if let Outcome::Failed(why) = self.state { span.soft { (why) } }
                 span.soft {
                     "written " (self.written()) " after step " (self.step)
-                    @if self.state == State::Running { "; reload this page to see more" }
+                    @if self.state == Outcome::Running { "; reload this page to see more" }
                 }
             }
             progress value=(self.step) max=(self.total) {}
@@ -228,7 +228,7 @@ impl RunPage<'_> {
     }
 
     fn going_on(&self) -> Markup {
-        if matches!(self.state, State::Failed(_)) && self.checkpoints.is_empty() {
+        if matches!(self.state, Outcome::Failed(_)) && self.checkpoints.is_empty() {
             return html! { p { "There is no checkpoint to go on from." } };
         }
         let run = self.config.out.display().to_string();
@@ -237,10 +237,10 @@ impl RunPage<'_> {
         let run = if is_plain { run } else { format!("'{}'", run.replace('\'', r"'\''")) };
         let is_best = self.checkpoints.iter().any(|name| name == "best.safetensors");
         let epochs = self.total.div_ceil(self.steps_per_epoch);
-        let is_decayed = self.config.last_epoch_of_decay().is_some_and(|end| epochs >= end);
+        let is_decayed = self.config.decay_end().is_some_and(|end| epochs >= end);
         html! {
             pre {
-                @if self.state == State::Finished {
+                @if self.state == Outcome::Finished {
                     "# train longer" @if is_decayed { ", at the rate that its schedule ended with" }
                     "\npixtape train --resume " (run) " --epochs " (2 * epochs)
                 } @else {
@@ -279,16 +279,16 @@ mod tests {
 
     use super::*;
     use crate::config::TrainOptions;
-    use crate::metrics::Distances;
+    use crate::metrics::Metrics;
 
     fn html(config: &TrainConfig, held_out: usize, history: &[Validation]) -> String {
-        html_of(config, State::Running, held_out, history)
+        html_of(config, Outcome::Running, held_out, history)
     }
 
-    fn html_of(config: &TrainConfig, state: State, held_out: usize, history: &[Validation]) -> String {
+    fn html_of(config: &TrainConfig, state: Outcome, held_out: usize, history: &[Validation]) -> String {
         let mut curve = Curve::default();
         (1..=300).for_each(|step| curve.add(step, 1.0 / step as f64));
-        if state != State::Running {
+        if state != Outcome::Running {
             curve.add(301, f64::NAN);
         }
         let losses = [LossCurve { title: "D", note: "", curve }];
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn a_run_that_failed_says_why_and_its_curves_stay() {
         let config = TrainOptions::default().resolve().unwrap();
-        let html = html_of(&config, State::Failed("a <loss> is not a number"), 0, &[]);
+        let html = html_of(&config, Outcome::Failed("a <loss> is not a number"), 0, &[]);
         assert!(html.contains("class=\"state failed\"") && html.contains("a &lt;loss&gt; is not a number"), "{html}");
         assert!(!html.contains("reload this page") && !html.contains("NaN"), "{html}");
         let line = html.split("<polyline class=\"line\" points=\"").nth(1).unwrap().split('"').next().unwrap();
@@ -341,20 +341,20 @@ mod tests {
         let config = TrainOptions::default().resolve().unwrap();
         let running = html(&config, 0, &[]);
         assert!(running.contains("\"state running\">running when this page was written</span>"), "{running}");
-        for page in [&running, &html_of(&config, State::Finished, 0, &[])] {
+        for page in [&running, &html_of(&config, Outcome::Finished, 0, &[])] {
             let time = r#"written <time datetime="2023-11-14T22:13:20Z">2023-11-14 22:13:20 UTC</time> after step 300"#;
             assert!(page.contains(time), "{page}");
         }
         for words in [".state.running", "header time", "not heard of for"] {
             assert!(running.contains(words), "{words}");
         }
-        assert!(!html_of(&config, State::Finished, 0, &[]).contains("when this page"));
+        assert!(!html_of(&config, Outcome::Finished, 0, &[]).contains("when this page"));
     }
 
     #[test]
     fn the_page_asks_nobody_for_anything() {
         let config = TrainOptions::default().resolve().unwrap();
-        let at = |epoch, l1| Validation { epoch, step: epoch * 100, mean: Distances { l1, psnr: 9.0, ssim: 0.1 } };
+        let at = |epoch, l1| Validation { epoch, step: epoch * 100, mean: Metrics { l1, psnr: 9.0, ssim: 0.1 } };
         let html = html(&config, 40, &[at(1, 0.5), at(2, 0.25), at(3, 0.75)]);
         for address in ["http:", "https:", "src=\"/", "@import", "url("] {
             assert!(!html.contains(address), "{address}");

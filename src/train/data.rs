@@ -17,7 +17,7 @@ const FACADES_PER_EPOCH: usize = 400;
 const FACADES_HELD_OUT: usize = 40;
 
 /// The pairs of a run: those to train on, those held out for validation, and those that the sample pictures show.
-pub struct Data {
+pub struct RunData {
     pub train: Arc<dyn Pairs>,
     /// Pairs to validate on, at the image size; `None` if the data has none.
     pub held_out: Option<Box<dyn Pairs>>,
@@ -28,15 +28,15 @@ pub struct Data {
     pub report: Option<Report>,
 }
 
-impl Data {
+impl RunData {
     /// Opens the data folder of `config` and decodes all of its pairs once to check them, or opens the built-in facades
     /// if there is no folder. Decoded pairs stay in memory as far as they fit in `cache_bytes` bytes. If `is_resumed`,
     /// files that look unlike pairs, by their names or shapes, are accepted: the run has begun with them.
     ///
     /// # Errors
     /// When there are no pairs to train on, a file cannot be used, or it is unclear which files are pairs.
-    pub fn open(config: &TrainConfig, is_resumed: bool, cache_bytes: usize) -> Result<Data> {
-        let options = PairOptions { taken_before: is_resumed, ..config.pair_options() };
+    pub fn open(config: &TrainConfig, is_resumed: bool, cache_bytes: usize) -> Result<RunData> {
+        let options = PairOptions { accepted_before: is_resumed, ..config.pair_options() };
         let (train, held_out, report): (Arc<dyn Pairs>, Option<Box<dyn Pairs>>, _) = match &config.data {
             None => {
                 let facades = |size, count, split| -> Result<Facades> {
@@ -59,14 +59,14 @@ impl Data {
             Ok(Pair { input, target })
         });
         let samples = samples.collect::<Result<_>>()?;
-        Ok(Data { train, held_out, samples, report })
+        Ok(RunData { train, held_out, samples, report })
     }
 }
 
 fn open_folder(dir: &Path, options: &PairOptions, cache_bytes: usize) -> Result<Dataset> {
     let reading = OnceLock::new();
     let decoded = |_, total: usize| {
-        reading.get_or_init(|| Progress::of_jobs("Reading pairs", total as u64)).advance(1);
+        reading.get_or_init(|| Progress::for_jobs("Reading pairs", total as u64)).advance(1);
     };
     Dataset::open(dir, options, cache_bytes, &decoded)
 }

@@ -14,7 +14,7 @@ use super::run_folder::{LOSSES as LOSSES_FILE, METRICS, REPORT};
 use super::samples;
 use super::tables;
 use super::tensorboard::EventFile;
-use crate::base::files::write_whole;
+use crate::base::files::write_atomically;
 use crate::data::read_picture;
 use crate::gan::Term;
 use crate::metrics::{Metric, Validation, to_csv};
@@ -49,7 +49,7 @@ impl Journal {
     /// report.
     pub fn open(run: &Path, steps_done: u64, terms: &[Term]) -> Result<Journal> {
         let (path, columns) = (run.join(LOSSES_FILE), Columns::new(terms));
-        let earlier = tables::losses(&path, &columns, steps_done)?;
+        let earlier = tables::losses_until(&path, &columns, steps_done)?;
         let mut curves = vec![Curve::default(); terms.len()];
         for (step, values) in earlier.iter().filter_map(|row| columns.parse(row, columns.count())) {
             add(&mut curves, step, values);
@@ -106,7 +106,7 @@ impl Journal {
     /// # Errors
     /// When the existing file cannot be read, or a file cannot be written.
     pub fn begin_metrics(&mut self, history: &[Validation]) -> Result<()> {
-        tables::metrics(&self.run.join(METRICS), history)?;
+        tables::keep_stale_metrics(&self.run.join(METRICS), history)?;
         self.write_metrics(history)
     }
 
@@ -115,7 +115,7 @@ impl Journal {
     /// # Errors
     /// When the file cannot be written.
     fn write_metrics(&mut self, history: &[Validation]) -> Result<()> {
-        write_whole(&self.run.join(METRICS), to_csv(history).as_bytes())
+        write_atomically(&self.run.join(METRICS), to_csv(history).as_bytes())
     }
 
     /// Records a new validation, the last of `history`, which holds all validations of the run: adds it to TensorBoard
@@ -154,7 +154,7 @@ impl Journal {
         let curves: Vec<LossCurve> = curves.map(curve).collect();
         let samples: Vec<Sample> = self.samples.iter().map(|(_, sample)| sample.clone()).collect();
         let html = RunPage { losses: &curves, samples: &samples, ..page }.html();
-        write_whole(&self.run.join(REPORT), html.as_bytes())
+        write_atomically(&self.run.join(REPORT), html.as_bytes())
     }
 
     /// Reads the samples that the run has drawn up to a step. They are only for display, so one that cannot be read is

@@ -11,11 +11,11 @@ use crate::base::files::replace;
 use crate::gan::Term;
 
 /// The first columns of every table.
-const BEGINNING: [&str; 2] = ["epoch", "step"];
+const INDEX_COLUMNS: [&str; 2] = ["epoch", "step"];
 /// The loss columns that every table has, even if the run lacks the term.
-const USUAL: [&str; 6] = ["d", "adv", "pixel", "g", "d_real", "d_fake"];
-/// The number of loss columns in the tables of the first versions: the first of [`USUAL`].
-const FEWEST: usize = 3;
+const COMMON_COLUMNS: [&str; 6] = ["d", "adv", "pixel", "g", "d_real", "d_fake"];
+/// The number of loss columns in the tables of the first versions: the first of [`COMMON_COLUMNS`].
+const MIN_LOSS_COLUMNS: usize = 3;
 
 /// The loss columns of `losses.csv`, which follow the columns `epoch` and `step`: the six that every table has, then
 /// the other loss terms of the run. A column whose term the run lacks has empty cells.
@@ -28,8 +28,8 @@ pub struct Columns {
 
 impl Columns {
     pub fn new(terms: &[Term]) -> Columns {
-        let others = terms.iter().map(|term| term.name).filter(|name| !USUAL.contains(name));
-        let names: Vec<&str> = USUAL.into_iter().chain(others).collect();
+        let others = terms.iter().map(|term| term.name).filter(|name| !COMMON_COLUMNS.contains(name));
+        let names: Vec<&str> = COMMON_COLUMNS.into_iter().chain(others).collect();
         let index = |name: &&str| terms.iter().position(|term| term.name == *name);
         Columns { terms: names.iter().map(index).collect(), names }
     }
@@ -44,13 +44,13 @@ impl Columns {
     }
 
     fn header_of(&self, columns: usize) -> String {
-        [&BEGINNING[..], &self.names[..columns]].concat().join(",")
+        [&INDEX_COLUMNS[..], &self.names[..columns]].concat().join(",")
     }
 
     /// Returns how many of these loss columns the table with the first line `header` has: all of them, or in a table of
     /// an earlier version the first three or more. `None` if it is no such table.
-    pub fn of_header(&self, header: &str) -> Option<usize> {
-        (FEWEST..=self.names.len()).find(|&columns| self.header_of(columns) == header)
+    pub fn count_in_header(&self, header: &str) -> Option<usize> {
+        (MIN_LOSS_COLUMNS..=self.names.len()).find(|&columns| self.header_of(columns) == header)
     }
 
     /// Returns the row of a step, without a line end: `epoch` and `step` count from 1, and `values` are those of the
@@ -70,7 +70,7 @@ impl Columns {
     ///
     /// # Panics
     /// If `columns` is more than [`Columns::count`].
-    pub fn widened(&self, row: &str, columns: usize) -> String {
+    pub fn padded(&self, row: &str, columns: usize) -> String {
         format!("{row}{}", ",".repeat(self.names.len() - columns))
     }
 
@@ -164,11 +164,11 @@ impl LossLog {
 #[cfg(test)]
 pub mod fixture {
     use super::Columns;
-    use crate::gan::{Term, Value};
+    use crate::gan::{Term, TermValue};
 
     /// The columns of a run that has a discriminator's total, a pixel loss and a term beyond the usual ones.
     pub fn columns() -> Columns {
-        let term = |name| Term { name, title: "", note: "", is_detail: false, value: Value::Losses(vec![1.0]) };
+        let term = |name| Term { name, title: "", note: "", is_detail: false, value: TermValue::Losses(vec![1.0]) };
         Columns::new(&["d", "pixel", "extra"].map(term))
     }
 }
@@ -206,14 +206,14 @@ mod tests {
     #[test]
     fn the_table_of_an_earlier_version_has_fewer_columns() {
         let columns = fixture::columns();
-        assert_eq!(columns.of_header("epoch,step,d,adv,pixel"), Some(3));
-        assert_eq!(columns.of_header(&columns.header()), Some(7));
-        assert_eq!(columns.of_header("epoch,step,d,adv"), None);
-        assert_eq!(columns.of_header("epoch,step,d,adv,pixel,other"), None);
-        let row = columns.widened("1,2,0.5,,0.25", 3);
+        assert_eq!(columns.count_in_header("epoch,step,d,adv,pixel"), Some(3));
+        assert_eq!(columns.count_in_header(&columns.header()), Some(7));
+        assert_eq!(columns.count_in_header("epoch,step,d,adv"), None);
+        assert_eq!(columns.count_in_header("epoch,step,d,adv,pixel,other"), None);
+        let row = columns.padded("1,2,0.5,,0.25", 3);
         assert_eq!(row, "1,2,0.5,,0.25,,,,");
         assert_eq!(columns.parse(&row, 7), Some((2, vec![Some(0.5), Some(0.25), None])));
-        assert_eq!(columns.parse(&columns.widened(",2,,,", 3), 7), Some((2, vec![None; 3])));
+        assert_eq!(columns.parse(&columns.padded(",2,,,", 3), 7), Some((2, vec![None; 3])));
     }
 
     #[test]

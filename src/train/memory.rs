@@ -3,10 +3,10 @@
 use anyhow::Result;
 
 use super::samples::ROWS;
-use super::validation::AT_ONCE;
+use super::validation::CHUNK;
 use crate::base::memory::{require, spare};
 use crate::config::TrainConfig;
-use crate::data::feeding::loader::batches_at_once;
+use crate::data::feeding::loader::max_batches_in_memory;
 use crate::engine::device::DeviceId;
 use crate::gan::TrainingStep;
 
@@ -30,17 +30,17 @@ pub fn check(config: &TrainConfig, device: DeviceId, cache: usize) -> Result<usi
 /// The most memory of a run in bytes, without the decoded pairs that are kept.
 fn bytes(config: &TrainConfig, device: DeviceId) -> Result<u64> {
     let recorded = TrainingStep::record(&config.objective())?;
-    let specs = recorded.networks.iter().flat_map(|trained| &trained.parameters.specs);
+    let specs = recorded.networks.iter().flat_map(|network| &network.parameters.specs);
     let largest = specs.map(|spec| spec.count()).max();
     // Copies of a tensor on its way into a checkpoint, and out of one.
     let tensor = 3 * size_of::<f32>() * largest.unwrap_or(0);
     let (image, load) = (config.image_size.pixels(), config.load_size.pixels());
     let channels = config.in_channels + config.out_channels;
     let pair = size_of::<u16>() * channels;
-    let batches = batches_at_once() * (config.pairs() * image + load) * pair;
+    let batches = max_batches_in_memory() * (config.pairs_per_step() * image + load) * pair;
     let grids = ROWS * image * (pair + 3 * 3 * 2);
     // While held-out pairs are measured.
-    let measured = AT_ONCE * image * (pair + size_of::<f32>() * 2 * config.out_channels);
+    let measured = CHUNK * image * (pair + size_of::<f32>() * 2 * config.out_channels);
     let pictures = batches + grids + measured;
     Ok(device.program_bytes(recorded.program, config.device_options()) + (tensor + pictures) as u64)
 }

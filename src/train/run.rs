@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::data::Data;
+use super::data::RunData;
 use super::interrupt;
 use super::journal::Journal;
 use super::memory;
@@ -18,17 +18,17 @@ use super::samples;
 use super::schedule::learning_rate;
 use super::trainer::Trainer;
 use super::validation::validate;
-use crate::base::files::write_whole;
+use crate::base::files::write_atomically;
 use crate::base::progress::{say, tell};
 use crate::base::words::count;
-use crate::checkpoint::{Meta, Reader, names, save_best, save_to_run};
+use crate::checkpoint::{Reader, RunState, names, save_best, save_to_run};
 use crate::config::{LrSchedule, TrainConfig};
 use crate::data::{CACHE_BYTES, Loader, LoaderConfig, Pair, Pairs, Picture, Position, Report, preparation};
-use crate::engine::device::Chosen;
+use crate::engine::device::ChosenDevice;
 use crate::engine::device::cpu::with_threads;
 use crate::exchange::Weights;
 use crate::metrics::{Metric, Validation, best};
-use crate::report::{RunPage, State};
+use crate::report::{Outcome, RunPage};
 use crate::train::{Resume, TrainRequest};
 
 /// Longest time between two writings of the report, so that a run in progress can be told from one that was killed.
@@ -50,13 +50,13 @@ pub fn run(request: TrainRequest) -> Result<()> {
     let TrainRequest { config, resume } = request;
     let chosen = config.device.choose()?;
     let cache_bytes = memory::check(&config, chosen.device, CACHE_BYTES)?;
-    let data = Data::open(&config, resume.is_some(), cache_bytes)?;
+    let data = RunData::open(&config, resume.is_some(), cache_bytes)?;
     with_threads(config.threads, || Run::start(config, resume, data, chosen)?.train())?
 }
 
 struct Run {
     config: TrainConfig,
-    chosen: Chosen,
+    chosen: ChosenDevice,
     trainer: Trainer,
     loader: Loader,
     journal: Journal,
@@ -84,8 +84,8 @@ struct Run {
 }
 
 impl Run {
-    fn start(config: TrainConfig, resume: Option<Resume>, data: Data, chosen: Chosen) -> Result<Run> {
-        let steps_per_epoch = (data.train.len() / config.pairs()) as u64;
+    fn start(config: TrainConfig, resume: Option<Resume>, data: RunData, chosen: ChosenDevice) -> Result<Run> {
+        let steps_per_epoch = (data.train.len() / config.pairs_per_step()) as u64;
         let fingerprint = data.train.fingerprint();
         let mut trainer = Trainer::new(&config, chosen.device)?;
         let mut history = Vec::new();
@@ -117,8 +117,8 @@ impl Run {
             }
         };
         let loader_config = LoaderConfig {
-            size: config.image_size,
-            batch: config.pairs(),
+            image_size: config.image_size,
+            pairs_per_step: config.pairs_per_step(),
             augment: config.augment,
             shuffle: config.shuffle,
             seed: config.seed,
@@ -134,7 +134,7 @@ impl Run {
         // Nothing is written before everything that can be wrong with the input has been looked at.
         let is_saved = resume.is_some();
         let lock = match resume {
-            None => run_folder::begin(&config.out)?,
+            None => run_folder::create(&config.out)?,
             Some(Resume { lock, .. }) => {
                 run_folder::clear_unfinished(&config.out)?;
                 run_folder::make_folders(&config.out)?;
@@ -142,7 +142,7 @@ impl Run {
             }
         };
         let settings = config.to_toml()?;
-        write_whole(&config.out.join(SETTINGS), settings.as_bytes())?;
+        write_atomically(&config.out.join(SETTINGS), settings.as_bytes())?;
         let first = trainer.steps_done();
         let mut journal = Journal::open(&config.out, first, trainer.terms())?;
         if data.held_out.is_some() {
@@ -150,7 +150,7 @@ impl Run {
         }
         interrupt::catch()?;
         started.iter().for_each(|line| say(line));
-        let Data { held_out, samples, report, .. } = data;
+        let RunData { held_out, samples, report, .. } = data;
         Ok(Run {
             config,
             chosen,
@@ -177,7 +177,7 @@ impl Run {
     fn train(mut self) -> Result<()> {
         if let Err(error) = self.learn() {
             // If even the report cannot be written, the first error is still the one to return.
-            let _ = self.write_report(State::Failed(&format!("{error:#}")));
+            let _ = self.write_report(Outcome::Failed(&format!("{error:#}")));
             return Err(error);
         }
         self.conclude()
@@ -197,15 +197,15 @@ impl Run {
         while self.trainer.steps_done() < self.total && !interrupt::asked() {
             let batch = match self.loader.next() {
                 Ok(batch) => batch,
-                Err(error) => return Err(self.keep_and(error)),
+                Err(error) => return Err(self.save_then(error)),
             };
             let epoch = batch.epoch + 1;
-            let rate = learning_rate(&self.config, epoch, &self.history);
-            let values = self.trainer.step(&batch.pictures, rate)?;
+            let learning_rate = learning_rate(&self.config, epoch, &self.history);
+            let values = self.trainer.step(&batch.pictures, learning_rate)?;
             self.is_saved = false;
             let step = self.trainer.steps_done();
             self.loader.recycle(batch);
-            self.journal.step(epoch, step, &values, rate)?;
+            self.journal.step(epoch, step, &values, learning_rate)?;
             if !values.iter().all(|value| value.is_finite()) {
                 self.journal.sync()?;
                 progress.finish();
@@ -268,11 +268,11 @@ impl Run {
         if self.held_out.is_none() {
             say(&format!("No pairs are held out, so nothing is measured while it learns: {HOW_TO_HOLD_OUT}"));
         }
-        if let Some(end) = config.last_epoch_of_decay().filter(|end| first / self.steps_per_epoch() >= *end) {
-            let rate = learning_rate(config, end, &[]);
+        if let Some(end) = config.decay_end().filter(|end| first / self.steps_per_epoch() >= *end) {
+            let learning_rate = learning_rate(config, end, &[]);
             say(&format!(
-                "The learning rate stays at the {rate:.2e} that its schedule ended with, after epoch {end}; for \
-                 another one begin a new run with --start-from"
+                "The learning rate stays at the {learning_rate:.2e} that its schedule ended with, after epoch {end}; \
+                 for another one begin a new run with --start-from"
             ));
         }
         let left_over = match self.loader.left_over() {
@@ -280,7 +280,10 @@ impl Run {
             pairs => count(pairs, "pair"),
         };
         let which = if config.shuffle { "drawn anew each time" } else { "the last in order" };
-        say(&format!("Each epoch leaves out {left_over}, {which}: the others fill its steps of {}", config.pairs()));
+        say(&format!(
+            "Each epoch leaves out {left_over}, {which}: the others fill its steps of {}",
+            config.pairs_per_step()
+        ));
     }
 
     fn draw_samples(&mut self) -> Result<()> {
@@ -301,7 +304,7 @@ impl Run {
         let mean = match validate(&mut self.trainer, pairs, translated) {
             Ok(Some(mean)) => mean,
             Ok(None) => return Ok(false),
-            Err(error) => return Err(self.keep_and(error)),
+            Err(error) => return Err(self.save_then(error)),
         };
         // Finite weights may still be too large to compute with.
         let is_number = !mean.l1.is_nan();
@@ -327,13 +330,13 @@ impl Run {
     /// Writes the report of a run without an error.
     fn report(&mut self) -> Result<()> {
         self.write_report(match () {
-            () if self.trainer.steps_done() >= self.total => State::Finished,
-            () if interrupt::asked() => State::Stopped,
-            () => State::Running,
+            () if self.trainer.steps_done() >= self.total => Outcome::Finished,
+            () if interrupt::asked() => Outcome::Stopped,
+            () => Outcome::Running,
         })
     }
 
-    fn write_report(&mut self, state: State) -> Result<()> {
+    fn write_report(&mut self, state: Outcome) -> Result<()> {
         self.reported_at = Instant::now();
         let step = self.trainer.steps_done();
         let seconds = self.start.elapsed().as_secs_f64();
@@ -370,16 +373,16 @@ impl Run {
     }
 
     /// Saves the present state, which is good, after an error in reading a picture. Returns the error to report.
-    fn keep_and(&mut self, error: anyhow::Error) -> anyhow::Error {
+    fn save_then(&mut self, error: anyhow::Error) -> anyhow::Error {
         let _ = self.save_once();
         error
     }
 
     /// The header of a checkpoint of the present state.
-    fn meta(&mut self) -> Result<Meta> {
+    fn meta(&mut self) -> Result<RunState> {
         let step = self.trainer.steps_done();
         ensure!(self.trainer.is_finite()?, "{}", self.not_finite(&format!("a weight after step {step} is")));
-        Ok(Meta {
+        Ok(RunState {
             step,
             epoch: step / self.steps_per_epoch(),
             step_in_epoch: step % self.steps_per_epoch(),

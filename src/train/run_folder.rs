@@ -37,7 +37,7 @@ pub enum Contents {
     /// No files but a lock file, or no folder.
     Nothing,
     /// The files of a run that ended before its first checkpoint.
-    Begun,
+    Unsaved,
     /// At least one checkpoint of a run.
     Checkpoints,
 }
@@ -87,7 +87,7 @@ pub fn contents(run: &Path) -> Result<Contents> {
         return Ok(Contents::Checkpoints);
     }
     let mut others = Vec::new();
-    let (is_begun, settings) = look(run, &mut others).with_context(cannot)?;
+    let (is_begun, settings) = classify(run, &mut others).with_context(cannot)?;
     others.sort_unstable();
     ensure!(
         others.is_empty(),
@@ -95,7 +95,7 @@ pub fn contents(run: &Path) -> Result<Contents> {
         run.display(),
         first(others.into_iter(), NAMED).join(", ")
     );
-    if let Settings::Of(config) = settings {
+    if let FoundSettings::OfRun(config) = settings {
         // The row of a step is written before the checkpoint of that step.
         ensure!(
             tables::last_step(&run.join(LOSSES))? <= config.save_every,
@@ -103,36 +103,36 @@ pub fn contents(run: &Path) -> Result<Contents> {
             run.display()
         );
     }
-    Ok(if is_begun { Contents::Begun } else { Contents::Nothing })
+    Ok(if is_begun { Contents::Unsaved } else { Contents::Nothing })
 }
 
 /// The settings file of a folder in which a run is to be started.
-enum Settings {
+enum FoundSettings {
     /// A settings file that is missing, or empty because the disk was full.
     Nothing,
-    Of(Box<TrainConfig>),
+    OfRun(Box<TrainConfig>),
     /// A file that no run of this program wrote.
-    Theirs,
+    Foreign,
 }
 
-fn settings(run: &Path) -> Result<Settings> {
+fn settings(run: &Path) -> Result<FoundSettings> {
     let path = run.join(SETTINGS);
     if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
-        return Ok(Settings::Theirs);
+        return Ok(FoundSettings::Foreign);
     }
     let text = match files::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Settings::Nothing),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FoundSettings::Nothing),
         read => read.with_context(|| format!("cannot read {}", path.display()))?,
     };
     Ok(match std::str::from_utf8(&text).map(toml::from_str::<TrainConfig>) {
-        Ok(Ok(config)) => Settings::Of(Box::new(config)),
-        _ if text.is_empty() => Settings::Nothing,
-        _ => Settings::Theirs,
+        Ok(Ok(config)) => FoundSettings::OfRun(Box::new(config)),
+        _ if text.is_empty() => FoundSettings::Nothing,
+        _ => FoundSettings::Foreign,
     })
 }
 
 /// Checks that a new run can be started in the folder `run`, and returns its contents: [`Contents::Nothing`] or
-/// [`Contents::Begun`].
+/// [`Contents::Unsaved`].
 ///
 /// # Errors
 /// When it holds a checkpoint, and those of [`contents`].
@@ -148,7 +148,7 @@ pub fn ensure_free(run: &Path) -> Result<Contents> {
 
 /// Adds the names of files that no run wrote to `others`. Returns true if there is anything that a run wrote, and the
 /// settings.
-fn look(run: &Path, others: &mut Vec<String>) -> Result<(bool, Settings)> {
+fn classify(run: &Path, others: &mut Vec<String>) -> Result<(bool, FoundSettings)> {
     let mut found = Vec::new();
     for (name, kind) in list(run)? {
         if kind.is_dir() && FOLDERS.contains(&&*name) {
@@ -160,7 +160,7 @@ fn look(run: &Path, others: &mut Vec<String>) -> Result<(bool, Settings)> {
     }
     // A run writes its settings first: after the listing they are there, if any of its other files is.
     let settings = settings(run)?;
-    let is_run = matches!(settings, Settings::Of(_));
+    let is_run = matches!(settings, FoundSettings::OfRun(_));
     let mut is_begun = false;
     for (folder, name, kind) in found {
         let whole = name.strip_suffix(UNFINISHED).unwrap_or(&name);
@@ -168,7 +168,7 @@ fn look(run: &Path, others: &mut Vec<String>) -> Result<(bool, Settings)> {
             Some(folder) => is_run && kind.is_file() && is_in(folder, &name),
             None if kind.is_dir() => FOLDERS.contains(&&*name),
             // A kill or a full disk may leave an empty settings file.
-            None if name == SETTINGS => kind.is_file() && !matches!(settings, Settings::Theirs),
+            None if name == SETTINGS => kind.is_file() && !matches!(settings, FoundSettings::Foreign),
             None if whole == SETTINGS || name == LOCK => kind.is_file(),
             None => is_run && kind.is_file() && is_at_the_top(whole),
         };
@@ -213,15 +213,15 @@ fn is_in(folder: &str, name: &str) -> bool {
 ///
 /// # Errors
 /// As [`ensure_free`] and [`RunLock::take`], or when the folder cannot be written.
-pub fn begin(run: &Path) -> Result<RunLock> {
+pub fn create(run: &Path) -> Result<RunLock> {
     let cannot = || format!("cannot write the run folder {}", run.display());
     fs::create_dir_all(run).with_context(cannot)?;
     let lock = RunLock::take(run)?;
-    if ensure_free(run)? == Contents::Begun {
+    if ensure_free(run)? == Contents::Unsaved {
         say(&format!("{} holds a run that ended before its first checkpoint: it starts over", run.display()));
         clear_unfinished(run)?;
         for table in [LOSSES, METRICS] {
-            tables::set_aside(&run.join(table))?;
+            tables::keep_copy(&run.join(table))?;
         }
         for name in [LOSSES, METRICS, REPORT] {
             remove(&run.join(name))?;
@@ -319,7 +319,7 @@ mod tests {
             ],
         ];
         for files in begun {
-            assert_eq!(contents(folder(files).path()).unwrap(), Contents::Begun, "{files:?}");
+            assert_eq!(contents(folder(files).path()).unwrap(), Contents::Unsaved, "{files:?}");
         }
         for files in [&[][..], &[(LOCK, "")]] {
             assert_eq!(contents(folder(files).path()).unwrap(), Contents::Nothing, "{files:?}");

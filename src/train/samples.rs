@@ -72,7 +72,7 @@ pub fn rows(pairs: &[Pair], outputs: &[Picture]) -> RgbImage {
         .zip(outputs)
         .map(|(pair, output)| {
             // The output has the kinds of channels that the target has.
-            let output = Picture { is_last_a_band: pair.target.is_last_a_band, ..output.clone() };
+            let output = Picture { has_extra_band: pair.target.has_extra_band, ..output.clone() };
             [&pair.input, &output, &pair.target].map(Picture::to_rgb8)
         })
         .collect();

@@ -9,17 +9,17 @@ const PROGRESS: f64 = 0.01;
 /// Returns the learning rate in `epoch`, which counts from 1, by the schedule in `config` (the help of `--lr-schedule`
 /// has the formulas). `history` are the validations of earlier epochs, on which the plateau schedule depends.
 pub fn learning_rate(config: &TrainConfig, epoch: u64, history: &[Validation]) -> f64 {
-    let constant = config.lr_constant_epochs.unwrap_or(0);
-    let decay = config.lr_decay_epochs.unwrap_or(1);
+    let constant_epochs = config.lr_constant_epochs.unwrap_or(0);
+    let decay_epochs = config.lr_decay_epochs.unwrap_or(1);
     let factor = config.lr_factor.unwrap_or(1.0);
-    let share = match config.lr_schedule {
+    let multiplier = match config.lr_schedule {
         LrSchedule::Constant => 1.0,
         LrSchedule::Linear => {
-            let decayed = epoch.saturating_sub(constant).min(decay);
-            1.0 - decayed as f64 / (decay as f64 + 1.0)
+            let decayed = epoch.saturating_sub(constant_epochs).min(decay_epochs);
+            1.0 - decayed as f64 / (decay_epochs as f64 + 1.0)
         }
         LrSchedule::Cosine => {
-            let done = (epoch.min(decay) - 1) as f64 / decay as f64;
+            let done = (epoch.min(decay_epochs) - 1) as f64 / decay_epochs as f64;
             0.5 * (1.0 + (std::f64::consts::PI * done).cos())
         }
         LrSchedule::Step => factor.powf(((epoch - 1) / config.lr_step_epochs.unwrap_or(1)) as f64),
@@ -28,7 +28,7 @@ pub fn learning_rate(config: &TrainConfig, epoch: u64, history: &[Validation]) -
             factor.powf(falls(l1s, config.lr_patience.unwrap_or(0)) as f64)
         }
     };
-    config.lr * share
+    config.lr * multiplier
 }
 
 /// Number of times that the rate has fallen: once for each time that more than `patience` of these L1s in a row brought

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::losses::Columns;
-use crate::base::files::{self, write_whole};
+use crate::base::files::{self, write_atomically};
 use crate::base::progress::say;
 use crate::base::words::count;
 use crate::metrics::{Validation, to_csv};
@@ -28,7 +28,7 @@ pub fn is_kept(name: &str) -> bool {
 ///
 /// # Errors
 /// When the file exists but cannot be read, or the copy cannot be written.
-pub fn losses(path: &Path, columns: &Columns, steps_done: u64) -> Result<Vec<String>> {
+pub fn losses_until(path: &Path, columns: &Columns, steps_done: u64) -> Result<Vec<String>> {
     let Some(bytes) = read(path)? else {
         if steps_done > 0 {
             say(&format!(
@@ -55,7 +55,7 @@ fn read_losses(bytes: &[u8], columns: &Columns, steps_done: u64) -> (Vec<String>
     // A row that a kill has cut short has no line end.
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(&[][..], |end| &bytes[..end]);
     let mut lines = whole.split(|byte| *byte == b'\n').map(|line| String::from_utf8_lossy(line).trim_end().to_owned());
-    let known = columns.of_header(&lines.next().unwrap_or_default());
+    let known = columns.count_in_header(&lines.next().unwrap_or_default());
     let mut fault = known.is_none().then(|| format!("it does not begin with {}", columns.header()));
     let mut rows: Vec<Option<String>> = Vec::new();
     let mut last = 0_u64;
@@ -73,7 +73,7 @@ fn read_losses(bytes: &[u8], columns: &Columns, steps_done: u64) -> (Vec<String>
         if (1..=steps_done).contains(&step) {
             let index = (step - 1) as usize;
             rows.resize(rows.len().max(index + 1), None);
-            rows[index].get_or_insert_with(|| columns.widened(&row, found));
+            rows[index].get_or_insert_with(|| columns.padded(&row, found));
         }
     }
     if (rows.len() as u64) < steps_done {
@@ -89,7 +89,7 @@ fn read_losses(bytes: &[u8], columns: &Columns, steps_done: u64) -> (Vec<String>
 ///
 /// # Errors
 /// When the file exists but cannot be read, or the copy cannot be written.
-pub fn metrics(path: &Path, history: &[Validation]) -> Result<()> {
+pub fn keep_stale_metrics(path: &Path, history: &[Validation]) -> Result<()> {
     let Some(bytes) = read(path)? else {
         if !history.is_empty() {
             say(&format!("{} is missing: it is written again from the checkpoint", path.display()));
@@ -133,7 +133,7 @@ pub fn last_step(path: &Path) -> Result<u64> {
 ///
 /// # Errors
 /// When the table exists but cannot be read, or the copy cannot be written.
-pub fn set_aside(path: &Path) -> Result<()> {
+pub fn keep_copy(path: &Path) -> Result<()> {
     match read(path)? {
         Some(bytes) if bytes.iter().filter(|byte| **byte == b'\n').count() > 1 => {
             keep(path, &bytes, "it is of the run that is started over")
@@ -155,7 +155,7 @@ fn keep(path: &Path, bytes: &[u8], why: &str) -> Result<()> {
     let names = (1_u32..).map(|number| path.with_file_name(format!("{stem}{KEPT}{number}.csv")));
     let free: Option<PathBuf> = names.into_iter().find(|kept| kept.symlink_metadata().is_err());
     let kept = free.with_context(|| format!("there is no free name beside {}", path.display()))?;
-    write_whole(&kept, bytes)?;
+    write_atomically(&kept, bytes)?;
     say(&format!("{} is written anew and was kept as {}: {why}", path.display(), kept.display()));
     Ok(())
 }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     fn row(step: u64) -> String {
-        columns().widened(GOOD.lines().nth(step as usize).unwrap(), 3)
+        columns().padded(GOOD.lines().nth(step as usize).unwrap(), 3)
     }
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
         let path = run.path().join("losses.csv");
         for number in 1..=3 {
             std::fs::write(&path, format!("{number}\n")).unwrap();
-            losses(&path, &columns(), 1).unwrap();
+            losses_until(&path, &columns(), 1).unwrap();
         }
         for number in 1..=3 {
             let name = format!("losses-kept-{number}.csv");

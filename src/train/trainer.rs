@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use anyhow::{Result, bail, ensure};
 
 use crate::base::words::shortened;
-use crate::checkpoint::State;
+use crate::checkpoint::NamedBuffer;
 use crate::checkpoint::{Reader, TensorSpec, Tensors};
 use crate::config::TrainConfig;
 use crate::data::{Pair, Picture, Pictures};
@@ -13,7 +13,7 @@ use crate::engine::access::Control;
 use crate::engine::device::{Device, DeviceId};
 use crate::engine::tensor::Tensor;
 use crate::exchange::Weights;
-use crate::gan::{Init, Term, Trained, TrainingStep, values};
+use crate::gan::{Init, RecordedNetwork, Term, TrainingStep, term_values};
 
 pub struct Trainer {
     device: Device,
@@ -21,7 +21,7 @@ pub struct Trainer {
     steps: u64,
     /// Learning rate that was last sent to the device.
     learning_rate: f64,
-    networks: Vec<Trained>,
+    networks: Vec<RecordedNetwork>,
     terms: Vec<Term>,
     input: Tensor,
     target: Tensor,
@@ -61,7 +61,7 @@ impl Trainer {
     fn initialise(&mut self) -> Result<()> {
         let init = Init { kind: self.config.init, gain: self.config.init_gain };
         let mut number = 0;
-        for Trained { parameters, .. } in &self.networks {
+        for RecordedNetwork { parameters, .. } in &self.networks {
             for (index, spec) in parameters.specs.iter().enumerate() {
                 let values = init.values(spec, self.config.seed, number);
                 self.device.write(parameters.part(parameters.values, index), &values)?;
@@ -82,12 +82,12 @@ impl Trainer {
         let theirs: Vec<String> = weights.specs().into_iter().map(|spec| spec.name).collect();
         let is_of = |tensor: &str, network: &str| tensor.split_once('.').is_some_and(|(prefix, _)| prefix == network);
         let mut found = Vec::new();
-        for Trained { network, parameters } in networks.iter() {
+        for RecordedNetwork { network, parameters } in networks.iter() {
             let mut theirs = theirs.iter().filter(|name| is_of(name, network.name)).peekable();
             if theirs.peek().is_none() {
                 continue;
             }
-            let state = State { parameters, flat: parameters.values, prefix: network.name.to_owned() };
+            let state = NamedBuffer { parameters, flat: parameters.values, prefix: network.name.to_owned() };
             state.load(device, |name, shape| weights.tensor(name, shape))?;
             let ours: HashSet<String> = state.specs().map(|spec| spec.name).collect();
             if let Some(name) = theirs.find(|name| !ours.contains(*name)) {
@@ -100,7 +100,7 @@ impl Trainer {
             }
             found.push(network.name);
         }
-        let ours: Vec<&str> = networks.iter().map(|trained| trained.network.name).collect();
+        let ours: Vec<&str> = networks.iter().map(|recorded| recorded.network.name).collect();
         ensure!(
             !found.is_empty(),
             "--start-from: the file has no tensor of the networks of this run, which are called {}",
@@ -133,7 +133,7 @@ impl Trainer {
     }
 
     /// Executes one training step with `learning_rate` on `pictures`, which hold as many pairs as one update takes
-    /// ([`TrainConfig::pairs`]), at the image size. Returns the values of the loss terms, in the order of
+    /// ([`TrainConfig::pairs_per_step`]), at the image size. Returns the values of the loss terms, in the order of
     /// [`Trainer::terms`].
     ///
     /// # Errors
@@ -150,7 +150,7 @@ impl Trainer {
         self.device.write_samples(self.target, pictures.targets())?;
         self.device.execute()?;
         self.steps += 1;
-        Ok(values(&self.terms, &self.device.read(self.losses)?))
+        Ok(term_values(&self.terms, &self.device.read(self.losses)?))
     }
 
     /// Returns true if all weights and moments are finite: an update can overflow while the losses before it were still
@@ -190,7 +190,7 @@ impl Trainer {
     /// # Panics
     /// If `picture` has another number of samples than the generator's input.
     pub fn generate(&mut self, picture: &Picture) -> Result<Vec<f32>> {
-        self.device.write(self.input.batch_slice(0..1), &picture.values())?;
+        self.device.write(self.input.batch_slice(0..1), &picture.to_f32())?;
         self.device.execute_on_demand()?;
         self.device.read(self.preview)
     }
@@ -198,11 +198,11 @@ impl Trainer {
 
 /// Returns the states that a checkpoint holds: the weights of all networks, then their first moments, then their second
 /// moments.
-fn states(networks: &[Trained]) -> impl Iterator<Item = State<'_>> {
+fn states(networks: &[RecordedNetwork]) -> impl Iterator<Item = NamedBuffer<'_>> {
     ["", "adam.first.", "adam.second."].into_iter().enumerate().flat_map(move |(kind, prefix)| {
-        networks.iter().map(move |Trained { network, parameters }| {
+        networks.iter().map(move |RecordedNetwork { network, parameters }| {
             let flat = [parameters.values, parameters.moments[0], parameters.moments[1]][kind];
-            State { parameters, flat, prefix: format!("{prefix}{}", network.name) }
+            NamedBuffer { parameters, flat, prefix: format!("{prefix}{}", network.name) }
         })
     })
 }

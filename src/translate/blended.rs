@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::jobs::Job;
 use super::stream::Stream;
 use super::tiles::Tiles;
-use crate::data::{Picture, Pieces, Rows, Shape, Size};
+use crate::data::{Picture, RowBuffer, Rows, Shape, Size};
 
 /// A reader of a result, row by row ([`Rows`]), which takes the tiles from a [`Stream`] and blends them.
 pub struct Blended<'s, 'a> {
@@ -17,7 +17,7 @@ pub struct Blended<'s, 'a> {
     /// Weighted sums of tiles, `[rows, width, channels]`, from row `top` on.
     sums: Vec<f32>,
     top: usize,
-    pieces: Pieces,
+    pieces: RowBuffer,
 }
 
 impl<'s, 'a> Blended<'s, 'a> {
@@ -26,7 +26,7 @@ impl<'s, 'a> Blended<'s, 'a> {
     pub fn new(stream: &'s mut Stream<'a>, job: &Job) -> Blended<'s, 'a> {
         let tiles = stream.cut.tiles(job.shape.size);
         let shape = job.result(&stream.model);
-        Blended { stream, tiles, shape, index: 0, sums: Vec::new(), top: 0, pieces: Pieces::default() }
+        Blended { stream, tiles, shape, index: 0, sums: Vec::new(), top: 0, pieces: RowBuffer::default() }
     }
 
     /// The samples that the next row of tiles completes.

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use super::{Cut, Model, Request};
-use crate::base::files::{ensure_folder, is_same_place, whole_target};
+use super::{Model, Request, Tiling};
+use crate::base::files::{ensure_folder, is_same_file, whole_target};
 use crate::base::memory::require;
 use crate::base::progress::{Progress, say};
 use crate::base::words::{MOST_NAMED, count, refuse};
 use crate::data::decoding::file::CURE;
 use crate::data::finding::listing::{LeftOut, describe_left_out, describe_none, pictures_by_contents};
-use crate::data::{Carried, Depth, Direction, FileFormat, Half, PictureFile, Rows, Shape, Size, Undecoded};
+use crate::data::{CarriedTags, Depth, Direction, FileFormat, HalfRows, PictureFile, Rows, Shape, Size, Undecoded};
 
 /// Number of samples that are read at a time, in whole rows, to test that a picture can be read.
 const SAMPLES: usize = 1 << 18;
@@ -39,7 +39,7 @@ pub struct Job {
     /// Bits of a sample in the input, which a PNG or TIFF output has as well.
     pub depth: Depth,
     /// Tags of a TIFF input that a TIFF output keeps.
-    pub carried: Carried,
+    pub carried: CarriedTags,
     /// Contents of the input that the output lacks, each with the reason.
     pub left_out: Vec<&'static str>,
 }
@@ -77,7 +77,7 @@ impl Job {
 /// # Errors
 /// When an input cannot be translated (all such are named), two outputs would be one file, or an output would replace
 /// an input.
-pub fn jobs(request: &Request, model: &Model, cut: &Cut) -> Result<Vec<Job>> {
+pub fn jobs(request: &Request, model: &Model, cut: &Tiling) -> Result<Vec<Job>> {
     ensure_folder(&request.out).context("--out")?;
     let (inputs, left_out) = files(request)?;
     let pair_side = request.pairs.then(|| model.direction());
@@ -127,7 +127,7 @@ pub fn jobs(request: &Request, model: &Model, cut: &Cut) -> Result<Vec<Job>> {
         (0..file.pages()).map(|page| job(input, &file, page).with_context(|| name(page))).collect()
     };
     let (mut jobs, mut bad) = (Vec::new(), Vec::new());
-    let progress = Progress::of_jobs("Reading inputs", inputs.len() as u64);
+    let progress = Progress::for_jobs("Reading inputs", inputs.len() as u64);
     for input in &inputs {
         match pages(input) {
             Ok(pages) => jobs.extend(pages),
@@ -159,7 +159,7 @@ fn files(request: &Request) -> Result<(Vec<PathBuf>, Vec<LeftOut>)> {
         let (found, mut rest) = pictures_by_contents(path)?;
         ensure!(!found.is_empty(), describe_none(path, &rest));
         // Earlier results of the command are no inputs.
-        rest.retain(|(path, _)| !is_same_place(path, &request.out));
+        rest.retain(|(path, _)| !is_same_file(path, &request.out));
         files.extend(found);
         left_out.extend(rest);
     }
@@ -188,20 +188,20 @@ fn warning_of_pairs(request: &Request, jobs: &[Job], trained: Size) -> Option<St
 fn to_translate(found: Undecoded<'static>, pair_side: Option<Direction>) -> Result<Undecoded<'static>> {
     match pair_side {
         None => Ok(found),
-        Some(input) => found.with(|rows| Ok(Box::new(Half::new(rows, input == Direction::BToA)?) as Box<dyn Rows>)),
+        Some(input) => found.with(|rows| Ok(Box::new(HalfRows::new(rows, input == Direction::BToA)?) as Box<dyn Rows>)),
     }
 }
 
 /// Checks that as many rows of a picture may be in memory together as `cut` needs.
-fn check_size(found: &Undecoded, cut: &Cut) -> Result<()> {
+fn check_size(found: &Undecoded, cut: &Tiling) -> Result<()> {
     let shape = found.picture.shape();
     let height = shape.size.height;
     match *cut {
-        Cut::Tiled { tile, .. } => {
+        Tiling::Tiled { tile, .. } => {
             let checked = shape.check(tile.height.min(height), found.depth);
             checked.map_err(|error| anyhow!("as many rows as a tile has: {error}; or take a smaller --tile"))
         }
-        Cut::Whole { .. } => {
+        Tiling::Whole { .. } => {
             let cure = "or give --tile, which has some rows of it in memory at a time";
             shape.check(height, found.depth).map_err(|error| anyhow!("{error}; {cure}"))
         }
@@ -219,17 +219,17 @@ fn check_rows(rows: &mut dyn Rows) -> Result<()> {
 }
 
 /// The tags of `found` that the output keeps, and those that it does not keep, with the reasons.
-fn carried(found: &Undecoded, format: FileFormat, pair_side: Option<Direction>) -> (Carried, Vec<&'static str>) {
+fn carried(found: &Undecoded, format: FileFormat, pair_side: Option<Direction>) -> (CarriedTags, Vec<&'static str>) {
     let mut left_out = Vec::new();
     if found.carried.has_band_tags {
         left_out.push("GDAL's metadata and no-data value, which are those of the input's bands");
     }
     let (reason, carried) = match () {
         () if format != FileFormat::Tiff => {
-            (Some("the georeference (GeoTIFF), which only a TIFF holds"), Carried::default())
+            (Some("the georeference (GeoTIFF), which only a TIFF holds"), CarriedTags::default())
         }
         () if found.is_turned => {
-            (Some("the georeference (GeoTIFF), as the picture is turned upright"), Carried::default())
+            (Some("the georeference (GeoTIFF), as the picture is turned upright"), CarriedTags::default())
         }
         () if pair_side.is_some() => (
             Some("the georeference (GeoTIFF), as half of the picture is translated"),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::Result;
 
 use super::jobs::Job;
-use super::{Cut, Model};
+use super::{Model, Tiling};
 use crate::base::bytes::ByteSize;
 use crate::base::memory::require;
 use crate::data::Size;
@@ -17,7 +17,7 @@ const WRITTEN: usize = 8 << 20;
 ///
 /// # Errors
 /// When there is too little; the error names settings that take less.
-pub fn check(model: &Model, cut: &Cut, jobs: &[Job], batch: usize) -> Result<()> {
+pub fn check(model: &Model, cut: &Tiling, jobs: &[Job], batch: usize) -> Result<()> {
     // The generator is recorded once for each size.
     let mut programs = HashMap::new();
     let needed = jobs.iter().map(|job| {
@@ -28,21 +28,21 @@ pub fn check(model: &Model, cut: &Cut, jobs: &[Job], batch: usize) -> Result<()>
     let Some((needed, largest)) = needed.max_by_key(|(bytes, _)| *bytes) else { return Ok(()) };
     let input = largest.input.display();
     let how = match cut {
-        Cut::Whole { .. } => "as a whole".to_owned(),
-        Cut::Tiled { tile, .. } => format!("in tiles of {}", tile.sides()),
+        Tiling::Whole { .. } => "as a whole".to_owned(),
+        Tiling::Tiled { tile, .. } => format!("in tiles of {}", tile.sides()),
     };
     let what = format!("translating {input} of {} {how}", largest.shape.size.sides());
     require(needed, what, || cure(model, cut, largest, batch))
 }
 
 /// Advice that takes less memory for `job`.
-fn cure(model: &Model, cut: &Cut, job: &Job, batch: usize) -> String {
+fn cure(model: &Model, cut: &Tiling, job: &Job, batch: usize) -> String {
     let by_rows = if job.format.is_by_rows() { "" } else { "; or --format png, which is written by rows" };
     let free = format!("free memory, or cut the picture into parts{by_rows}");
     match *cut {
-        Cut::Whole { multiple } => {
+        Tiling::Whole { multiple } => {
             let tile = super::padded(model.training_size(), multiple);
-            let tiled = Cut::Tiled { tile, overlap: [tile.width / 4, tile.height / 4] };
+            let tiled = Tiling::Tiled { tile, overlap: [tile.width / 4, tile.height / 4] };
             let bytes = |cut| program_bytes(model, cut, job, batch) + other_bytes(model, cut, job, batch);
             let [whole, tiled] = [cut, &tiled].map(bytes);
             match tiled < whole {
@@ -50,18 +50,18 @@ fn cure(model: &Model, cut: &Cut, job: &Job, batch: usize) -> String {
                 false => free,
             }
         }
-        Cut::Tiled { .. } if batch > 1 => format!("take a smaller --tile or --batch; or {free}"),
-        Cut::Tiled { .. } => format!("take a smaller --tile; or {free}"),
+        Tiling::Tiled { .. } if batch > 1 => format!("take a smaller --tile or --batch; or {free}"),
+        Tiling::Tiled { .. } => format!("take a smaller --tile; or {free}"),
     }
 }
 
 /// Bytes of host memory of the recorded generator. To record it for another size takes the weights twice.
-fn program_bytes(model: &Model, cut: &Cut, job: &Job, batch: usize) -> u64 {
+fn program_bytes(model: &Model, cut: &Tiling, job: &Job, batch: usize) -> u64 {
     model.program_bytes(cut.tile(job.shape.size), batch).max(2 * model.weight_bytes())
 }
 
 /// Bytes of host memory at most while `job` is translated, beside those of the recorded generator.
-fn other_bytes(model: &Model, cut: &Cut, job: &Job, batch: usize) -> u64 {
+fn other_bytes(model: &Model, cut: &Tiling, job: &Job, batch: usize) -> u64 {
     let [inputs, outputs] = model.channels();
     let tile = cut.tile(job.shape.size);
     // The rows that are in memory at once: of the input as they are read, with up to 4 channels, and as they are cut.

@@ -56,9 +56,9 @@ pub struct Request {
 pub fn run(request: &Request) -> Result<()> {
     let model = Model::open(&request.model, &request.generator)?;
     check_samples(request, &model)?;
-    let cut = Cut::new(request, &model)?;
+    let cut = Tiling::new(request, &model)?;
     let jobs = jobs(request, &model, &cut)?;
-    memory::check(&model, &cut, &jobs, model.images_at_once(request.batch))?;
+    memory::check(&model, &cut, &jobs, model.batch_size(request.batch))?;
     say_left_out(&jobs);
     model.note().into_iter().for_each(say);
     // Groups of jobs: the pages of one file each.
@@ -74,7 +74,7 @@ pub fn run(request: &Request) -> Result<()> {
     with_threads(request.generator.threads, || {
         let inputs: Vec<&Job> = results().flat_map(|(pages, _)| pages).collect();
         let tiles: usize = inputs.iter().map(|job| cut.tiles(job.shape.size).count()).sum();
-        let progress = Progress::of_jobs("Translating", tiles as u64);
+        let progress = Progress::for_jobs("Translating", tiles as u64);
         let mut stream = Stream::new(model, &cut, inputs, request.batch, progress);
         for (pages, sample) in results() {
             // The output folder is made when a tile is ready: a checkpoint that lacks a tensor leaves no empty folder.
@@ -141,29 +141,29 @@ fn check_samples(request: &Request, model: &Model) -> Result<()> {
         "--samples {samples}: without noise they would be equal; leave --dropout on"
     );
     ensure!(
-        samples == 1 || model.is_noisy(),
+        samples == 1 || model.is_stochastic(),
         "--samples {samples}: they would be equal, as this generator has no dropout; leave --samples out"
     );
     Ok(())
 }
 
 /// The division of pictures into inputs of the network.
-enum Cut {
+enum Tiling {
     /// No division: a picture is padded until both sides are multiples of `multiple`.
     Whole { multiple: usize },
     /// Tiles that overlap by at least `overlap` pixels, horizontally and vertically.
     Tiled { tile: Size, overlap: [usize; 2] },
 }
 
-impl Cut {
+impl Tiling {
     /// The division that `request` asks for.
     ///
     /// # Errors
     /// When the network cannot take tiles of that size, or the overlap is not less than a side of the tile.
-    fn new(request: &Request, model: &Model) -> Result<Cut> {
+    fn new(request: &Request, model: &Model) -> Result<Tiling> {
         let multiple = model.multiple();
         let Some(tile) = request.tile else {
-            return Ok(Cut::Whole { multiple });
+            return Ok(Tiling::Whole { multiple });
         };
         let tile = tile.unwrap_or_else(|| model.training_size());
         let above = padded(tile, multiple);
@@ -181,21 +181,21 @@ impl Cut {
             "--overlap {}: must be less than the shorter side of the tile, {shorter}",
             overlap[0]
         );
-        Ok(Cut::Tiled { tile, overlap })
+        Ok(Tiling::Tiled { tile, overlap })
     }
 
     /// Size of the network's input for a picture of size `picture`.
     fn tile(&self, picture: Size) -> Size {
         match *self {
-            Cut::Whole { multiple } => padded(picture, multiple),
-            Cut::Tiled { tile, .. } => tile,
+            Tiling::Whole { multiple } => padded(picture, multiple),
+            Tiling::Tiled { tile, .. } => tile,
         }
     }
 
     fn tiles(&self, picture: Size) -> Tiles {
         let overlap = match *self {
-            Cut::Whole { .. } => [0; 2],
-            Cut::Tiled { overlap, .. } => overlap,
+            Tiling::Whole { .. } => [0; 2],
+            Tiling::Tiled { overlap, .. } => overlap,
         };
         Tiles::new(picture, self.tile(picture), overlap)
     }
@@ -203,8 +203,8 @@ impl Cut {
     /// The tiles in words, for the last line that is printed.
     fn describe(&self) -> String {
         match *self {
-            Cut::Whole { .. } => String::new(),
-            Cut::Tiled { tile, overlap: [x, y] } => {
+            Tiling::Whole { .. } => String::new(),
+            Tiling::Tiled { tile, overlap: [x, y] } => {
                 let overlap = if x == y { x.to_string() } else { format!("{x}x{y}") };
                 format!(", in tiles of {} that overlap by {overlap}", tile.sides())
             }

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::checkpoint::State;
+use crate::checkpoint::NamedBuffer;
 use crate::checkpoint::{About, Origin, resolve};
 use crate::data::{Direction, PairOptions, Size};
 use crate::engine::access::Control;
-use crate::engine::device::{Chosen, Device, DeviceChoice, DeviceId, DeviceOptions};
+use crate::engine::device::{ChosenDevice, Device, DeviceChoice, DeviceId, DeviceOptions};
 use crate::engine::program::Program;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
 use crate::exchange::Weights;
-use crate::gan::{Draws, PUBLISHED_SIDE, Parameters, Spec};
+use crate::gan::{Draws, PUBLISHED_SIDE, ParameterSpec, Parameters};
 
 /// The flags `--dropout`, `--seed`, `--device` and `--threads` of the commands that run a trained generator.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub struct Model {
     dropout: bool,
     seed: u64,
     threads: usize,
-    chosen: Chosen,
+    chosen: ChosenDevice,
     recorded: Option<Recorded>,
 }
 
@@ -76,7 +76,7 @@ impl Model {
 
     /// Number of channels of the input and of the output.
     pub fn channels(&self) -> [usize; 2] {
-        [self.about.generator.input_channels, self.about.generator.output_channels]
+        [self.about.generator.in_channels, self.about.generator.out_channels]
     }
 
     /// Returns the size of the images in training. For imported weights, which do not say it, that is 256x256, as
@@ -107,14 +107,14 @@ impl Model {
     }
 
     /// True if the output depends on the seed: dropout is switched on, and the generator has layers with dropout.
-    pub fn is_noisy(&self) -> bool {
+    pub fn is_stochastic(&self) -> bool {
         self.dropout && self.about.generator.has_dropout()
     }
 
     /// Returns the number of images to give to [`Model::generate`] together: `asked` on a GPU, 1 on the CPU. The CPU's
     /// matrix products add up in an order that depends on the batch, and a result must not depend on the other images
     /// of its batch.
-    pub fn images_at_once(&self, asked: usize) -> usize {
+    pub fn batch_size(&self, asked: usize) -> usize {
         match self.chosen.device {
             DeviceId::Cpu => 1,
             DeviceId::Cuda(_) => asked,
@@ -124,7 +124,7 @@ impl Model {
     /// Returns the origin of the weights, the dropout and the device as a phrase:
     /// `weights of step 400, dropout on (seed 1), on the CPU with 8 threads`.
     pub fn describe(&self) -> String {
-        let dropout = match self.is_noisy() {
+        let dropout = match self.is_stochastic() {
             true => format!("on (seed {})", self.seed),
             false => "off".to_owned(),
         };
@@ -143,7 +143,7 @@ impl Model {
     /// # Panics
     /// When `inputs` are not a whole number of images of `size`.
     pub fn generate(&mut self, inputs: Vec<f32>, size: Size, first: u64) -> Result<Vec<f32>> {
-        let count = inputs.len() / (size.pixels() * self.about.generator.input_channels);
+        let count = inputs.len() / (size.pixels() * self.about.generator.in_channels);
         let recorded = match self.recorded.take() {
             Some(recorded) if recorded.size == size && recorded.input.shape[0] >= count => recorded,
             before => self.record(size, count, before)?,
@@ -166,7 +166,7 @@ impl Model {
         let mut tape = Tape::new();
         let parameters = Parameters::new(&mut tape, unet.specs());
         let mut images = |channels| tape.persistent([count, size.height, size.width, channels]);
-        let (input, output) = (images(unet.input_channels), images(unet.output_channels));
+        let (input, output) = (images(unet.in_channels), images(unet.out_channels));
         unet.forward(&mut tape, &parameters, input, output, Draws { pass: 0, first_image: 0, by_step: true });
         (tape.finish(), parameters, [input, output])
     }
@@ -179,7 +179,7 @@ impl Model {
 
     /// Number of bytes that the generator's parameters take as f32.
     pub fn weight_bytes(&self) -> u64 {
-        let weights: usize = self.about.generator.specs().iter().map(Spec::count).sum();
+        let weights: usize = self.about.generator.specs().iter().map(ParameterSpec::count).sum();
         (size_of::<f32>() * weights) as u64
     }
 
@@ -194,7 +194,8 @@ impl Model {
         match weights {
             Some(weights) => device.write(parameters.values, &weights)?,
             None => {
-                let state = State { parameters: &parameters, flat: parameters.values, prefix: "generator".to_owned() };
+                let state =
+                    NamedBuffer { parameters: &parameters, flat: parameters.values, prefix: "generator".to_owned() };
                 let mut weights = Weights::open_generator(&self.checkpoint)?;
                 state.load(&mut device, |name, shape| weights.tensor(name, shape))?;
             }

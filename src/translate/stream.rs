@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::jobs::Job;
 use super::window::Window;
-use super::{Cut, Model};
+use super::{Model, Tiling};
 use crate::base::progress::Progress;
 use crate::data::Size;
 
@@ -15,7 +15,7 @@ use crate::data::Size;
 /// are asked for.
 pub struct Stream<'a> {
     pub model: Model,
-    pub cut: &'a Cut,
+    pub cut: &'a Tiling,
     progress: Progress,
     /// Maximum number of tiles in a batch.
     batch: usize,
@@ -36,8 +36,8 @@ impl<'a> Stream<'a> {
     /// Makes the stream of the tiles of `inputs`, one job for each result: a job of several samples comes as often. A
     /// batch has up to `batch` tiles of one size on a GPU, one tile on the CPU. `progress` is advanced by 1 for each
     /// tile.
-    pub fn new(model: Model, cut: &'a Cut, inputs: Vec<&'a Job>, batch: usize, progress: Progress) -> Stream<'a> {
-        let batch = model.images_at_once(batch);
+    pub fn new(model: Model, cut: &'a Tiling, inputs: Vec<&'a Job>, batch: usize, progress: Progress) -> Stream<'a> {
+        let batch = model.batch_size(batch);
         let (inputs, translated) = (inputs.into_iter(), Vec::new());
         Stream { model, cut, progress, batch, inputs, window: None, number: 0, translated, tile: 0, given: 0 }
     }

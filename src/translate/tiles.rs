@@ -221,7 +221,7 @@ mod tests {
         for index in 0..tiles.count() {
             let cut = tiles.cut(whole, 0, index);
             assert_eq!(cut.size, tile);
-            tiles.blend(index, &cut.values(), whole.channels, &mut sums, 0);
+            tiles.blend(index, &cut.to_f32(), whole.channels, &mut sums, 0);
         }
         sums
     }
@@ -234,7 +234,7 @@ mod tests {
             for overlap in [[0, 0], [8, 4], [16, 15], [31, 1]] {
                 let whole = picture(size, 3);
                 let found = blended(&whole, Size { width: 32, height: 16 }, overlap);
-                let far = found.iter().zip(whole.values()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                let far = found.iter().zip(whole.to_f32()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                 // Roundings of the weights, their products and the sums, on up to 32 x 16 tiles.
                 assert!(far <= 1e-5, "{size} with {overlap:?}: {far}");
                 assert!(Picture::from_f32(size, 3, &found) == whole, "{size} with {overlap:?}");
@@ -256,7 +256,7 @@ mod tests {
                 top = rows.start;
                 let there = whole.crop(0, top, Size { width, height: rows.len() });
                 sums.resize(there.samples.len(), 0.0_f32);
-                tiles.blend(index, &tiles.cut(&there, top, index).values(), 3, &mut sums, top);
+                tiles.blend(index, &tiles.cut(&there, top, index).to_f32(), 3, &mut sums, top);
             }
             found.extend(sums);
             let expected = blended(&whole, tile, overlap);
@@ -269,7 +269,7 @@ mod tests {
         for (width, height) in [(32, 16), (31, 9), (1, 1)] {
             let whole = picture(Size { width, height }, 2);
             let found = blended(&whole, Size { width: 32, height: 16 }, [8, 4]);
-            assert!(found.iter().zip(whole.values()).all(|(a, b)| a.to_bits() == b.to_bits()), "{width}x{height}");
+            assert!(found.iter().zip(whole.to_f32()).all(|(a, b)| a.to_bits() == b.to_bits()), "{width}x{height}");
         }
     }
 

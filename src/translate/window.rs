@@ -51,6 +51,6 @@ impl<'a> Window<'a> {
         }
         let tile = self.tiles.cut(&self.picture, self.top, self.index);
         self.index += 1;
-        Ok(Some(tile.values()))
+        Ok(Some(tile.to_f32()))
     }
 }

@@ -108,7 +108,7 @@ fn weights_of_another_program_are_taken_by_their_names_whatever_their_type() {
         tensors.push((format!("{prefix}down2.model.1.num_batches_tracked"), (Dtype::I64, vec![], vec![7; 8])));
         write_tensors(&scene, "theirs.safetensors", &tensors);
         let said = scene.run("translate theirs.safetensors x.png --dropout off --out out");
-        let note = "theirs.safetensors: generator of pytorch-gan, 3 to 3 channels, width 2, depth 5";
+        let note = "theirs.safetensors: generator of pytorch-gan, 3 to 3 channels, ngf 2, depth 5";
         assert!(said.stderr.starts_with(note), "{}", said.stderr);
         assert!(
             said.stderr.contains("for pairs from A to B, which `import --direction` can change"),
@@ -158,7 +158,7 @@ fn errors_say_which_network_a_file_holds() {
         let tiny = TINY.replace("--ndf 2", "");
         scene.refused(&format!("train --data data {tiny} --steps 1 --out new --start-from {flags}"))
     };
-    let error = start("d.safetensors --ndf 2 --gan-loss none");
+    let error = start("d.safetensors --gan-loss none");
     assert!(error.contains("no tensor of the networks of this run, which are called generator.*"), "{error}");
     let error = start("d.safetensors --ndf 3");
     assert!(error.contains("discriminator.model.0.weight has shape [2, 6, 4, 4], expected [3, 6, 4, 4]"), "{error}");
@@ -256,7 +256,7 @@ fn what_export_says_of_pytorchs_classes_is_true_for_the_network_at_hand() {
     };
     let said = says("", "generator");
     let expected = "No published class takes them: they are those of GeneratorUNet(in_channels=3, out_channels=3), but \
-                    for a width of 2 (the class has 64), a depth of 5 (the class has 8); a copy changed in that takes \
+                    for ngf 2 (the class has 64), a depth of 5 (the class has 8); a copy changed in that takes \
                     them with load_state_dict(strict=True)";
     assert!(said.contains(expected), "{said}");
     let isola = "--recipe isola --receptive-field 34 --norm instance-affine";
@@ -268,7 +268,7 @@ fn what_export_says_of_pytorchs_classes_is_true_for_the_network_at_hand() {
     let expected = format!("They fit the authors' NLayerDiscriminator(6, ndf=2, n_layers=2, {affine}");
     assert!(said.contains(&expected), "{said}");
     let said = says("", "discriminator");
-    assert!(said.contains("those of Discriminator(in_channels=3) of pytorch-gan, but for a width of 2"), "{said}");
+    assert!(said.contains("those of Discriminator(in_channels=3) of pytorch-gan, but for ndf 2"), "{said}");
 }
 
 #[test]

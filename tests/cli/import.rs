@@ -28,7 +28,7 @@ fn imported_generators_compute_what_pytorch_does() {
     let expected = Fixture::new(include_bytes!("../fixtures/import/expected.safetensors"));
     let scene = Scene::new();
     for (name, flags, what, says) in [
-        ("isola-batch", "", "isola-batch.y", "isola, 3 to 3 channels, width 2, depth 5, found under module"),
+        ("isola-batch", "", "isola-batch.y", "isola, 3 to 3 channels, ngf 2, depth 5, found under module"),
         ("isola-batch", "--running-stats", "isola-batch.running.y", "folded into the convolutions"),
         ("pytorch-gan", "", "pytorch-gan.y", "Norms: the statistics of each image\n"),
         ("pytorch-gan-batch", "", "pytorch-gan-batch.y", "with gain and bias"),

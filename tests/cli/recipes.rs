@@ -1,7 +1,7 @@
 //! Recipes and their options: all of them train and can be resumed, and impossible combinations are refused with the
 //! reason.
 
-use super::scene::{Scene, TINY};
+use super::scene::{Scene, TINY, tiny_for};
 
 /// The columns d, adv and pixel of a run's rows.
 fn losses(scene: &Scene, run: &str) -> Vec<[String; 3]> {
@@ -45,7 +45,7 @@ fn every_option_trains() {
     {
         let run = format!("run{number}");
         // One level more than the smallest network, so that every recipe has dropout at some level.
-        let tiny = TINY.replace("--image-size 32", "--image-size 64");
+        let tiny = tiny_for(options).replace("--image-size 32", "--image-size 64");
         scene.run(&format!("train {tiny} {options} --steps 2 --out {run}"));
         let rows = losses(&scene, &run);
         assert_eq!(rows.len(), 2, "{options}");
@@ -71,7 +71,8 @@ fn the_ablations_train() {
     let mut flags: Vec<&str> =
         section.split('`').filter_map(|text| text.strip_prefix("pixtape train --recipe isola --data DIR")).collect();
     for (number, flags) in flags.iter().enumerate() {
-        scene.run(&format!("train --recipe isola --data data{flags} --ngf 2 --ndf 2 --steps 1 --out run{number}"));
+        let narrow = if flags.contains("--gan-loss none") { "--ngf 2" } else { "--ngf 2 --ndf 2" };
+        scene.run(&format!("train --recipe isola --data data{flags} {narrow} --steps 1 --out run{number}"));
     }
     flags.sort_unstable();
     let expected = [
@@ -150,7 +151,7 @@ fn what_cannot_be_is_refused_with_the_reason() {
         ("--gan-loss none --pixel-loss none", "without any loss nothing is learned"),
         ("--lambda-gan 0 --lambda-pixel 0", "no loss of the generator has any weight"),
         ("--gan-loss none --lambda-pixel 0", "no loss of the generator has any weight"),
-        ("--receptive-field 286", "nothing left to judge of 32x32 pixels"),
+        ("--receptive-field 286", "leaves no patch of 32x32 pixels"),
         ("--depth 6", "can be halved 5 times"),
         ("--depth 1", "must be at least 2"),
         ("--lr-patience 3", "--lr-schedule constant does not use it"),
@@ -158,10 +159,11 @@ fn what_cannot_be_is_refused_with_the_reason() {
         ("--lr-schedule linear --lr-step-epochs 3", "--lr-schedule linear does not use it"),
         ("--init-gain 0", "must be above 0"),
         ("--gan-loss none --receptive-field 16", "--receptive-field: --gan-loss none has no discriminator"),
+        ("--ndf 8 --gan-loss none", "--ndf: --gan-loss none has no discriminator"),
         ("--gan-loss none --scales 2", "--scales: --gan-loss none has no discriminator"),
         ("--gan-loss none --lambda-feature 1", "--lambda-feature: --gan-loss none has no discriminator"),
         ("--scales 4", "--scales 4: must be at most 3"),
-        ("--scales 2", "--receptive-field 94 --scales 2: a discriminator of this receptive field has nothing"),
+        ("--scales 2", "--receptive-field 94 --scales 2: a discriminator of this receptive field leaves no patch"),
         ("--gan-loss none --conditional false", "--conditional: --gan-loss none has no discriminator"),
         ("--pixel-loss none --lambda-pixel 10", "--lambda-pixel: --pixel-loss none has nothing to weigh"),
         ("--dropout 0 --dropout-at up", "--dropout-at: no level drops out with --dropout 0"),
@@ -172,7 +174,7 @@ fn what_cannot_be_is_refused_with_the_reason() {
         ("--accumulate 0", "must be at least 1"),
         ("--in-channels 5", "5"),
     ] {
-        let error = scene.refused(&format!("train {TINY} --steps 1 --out run {options}"));
+        let error = scene.refused(&format!("train {} --steps 1 --out run {options}", tiny_for(options)));
         assert!(error.contains(words), "{options}: {error}");
         assert!(!scene.path("run").exists(), "{options} left a folder");
     }

@@ -22,6 +22,11 @@ const PROGRAM: &str = "PIXTAPE_PROGRAM";
 /// The smallest networks that the program takes; a step is a few milliseconds.
 pub const TINY: &str = "--image-size 32 --ngf 2 --ndf 2 --threads 1";
 
+/// As [`TINY`], for `options`, which may leave the run without a discriminator.
+pub fn tiny_for(options: &str) -> String {
+    TINY.replace("--ndf 2 ", if options.contains("--gan-loss none") { "" } else { "--ndf 2 " })
+}
+
 /// A learning rate that changes no f32 weight: differences in losses then come from the pictures alone.
 pub const FROZEN: &str = "--lr 1e-30 --dropout 0";
 

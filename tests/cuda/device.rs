@@ -14,7 +14,7 @@ use pixtape::engine::philox::philox4x32;
 use pixtape::engine::program::Program;
 use pixtape::engine::tape::{Root, Tape};
 use pixtape::engine::tensor::Tensor;
-use pixtape::gan::{Parameters, Role, Spec};
+use pixtape::gan::{ParameterSpec, Parameters, Role};
 
 use super::driver::{on_device, simulator};
 use crate::support::compare::{Tolerance, assert_close, assert_same_bits};
@@ -254,7 +254,7 @@ fn a_transposed_convolution_has_any_geometry() {
             let geometry = Geometry { kernel: [3, 5], stride: 3, dilation: 1, pad: [1, 2] };
             let mut tape = Tape::new();
             let (x, dx) = (tape.persistent([2, 3, 4, 5]), tape.persistent([2, 3, 4, 5]));
-            let spec = Spec { name: "w".into(), shape: [5, 3, 5, 7], role: Role::Weight };
+            let spec = ParameterSpec { name: "w".into(), shape: [5, 3, 5, 7], role: Role::Weight };
             let weights = Parameters::new(&mut tape, vec![spec]);
             let weight = weights.part(weights.values, 0);
             let [y, z, dy, dz] = [(); 4].map(|()| tape.persistent([2, 8, 11, 7]));

@@ -61,7 +61,7 @@ pub fn simulator() -> &'static Simulator {
 /// Refuses where there is no GPU to run on. A simulated one is not meant, unless the environment says so.
 fn gpu() -> Result<(), &'static str> {
     static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
-    let look = || match cuda::usable(0) {
+    let look = || match cuda::check_gpu(0) {
         Ok(info) if info.is_simulated && !is_on(TAKE_SIMULATED) => Err("cuda:0 is simulated".to_owned()),
         Ok(_) => Ok(()),
         Err(reason) => Err(format!("{reason:#}")),

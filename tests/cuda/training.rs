@@ -19,7 +19,7 @@ use crate::training::{checks, traces};
 const STEPS: usize = 20;
 
 fn small() -> Pix2Pix {
-    Pix2Pix::small(Recipe::PytorchGan, 64, 8, 0.5)
+    Pix2Pix::with_size(Recipe::PytorchGan, 64, 8, 0.5)
 }
 
 fn record() -> (Program, Handles) {
@@ -91,9 +91,9 @@ fn nudged(run: usize) -> Outcome {
     Outcome::run(&mut *machine, &handles)
 }
 
-fn on_cuda(graph: bool) -> Outcome {
+fn on_cuda(cuda_graph: bool) -> Outcome {
     let (program, handles) = record();
-    let options = CudaOptions { graph, ..FIRST_GPU };
+    let options = CudaOptions { cuda_graph, ..FIRST_GPU };
     let mut machine = Cuda::new(program, CONTROL, options).unwrap_or_else(|error| panic!("{error:#}"));
     handles.load(&mut machine);
     Outcome::run(&mut machine, &handles)
@@ -214,10 +214,10 @@ fn ten_steps_at_64_match_pytorch() {
 #[test]
 fn steps_of_every_kind_are_the_cpus() {
     on_device(|| {
-        let small = |recipe| Pix2Pix { accumulate: 2, ..Pix2Pix::small(recipe, 64, 4, 0.5) };
+        let small = |recipe| Pix2Pix { accumulate: 2, ..Pix2Pix::with_size(recipe, 64, 4, 0.5) };
         let isola = small(Recipe::Isola);
-        let generator = UNet { input_channels: 1, output_channels: 2, norm: Norm::InstanceAffine, ..isola.generator };
-        let discriminator = PatchGan { input_channels: 2, norm: Norm::InstanceAffine, ..isola.discriminator };
+        let generator = UNet { in_channels: 1, out_channels: 2, norm: Norm::InstanceAffine, ..isola.generator };
+        let discriminator = PatchGan { in_channels: 2, norm: Norm::InstanceAffine, ..isola.discriminator };
         for options in [
             small(Recipe::PytorchGan),
             small(Recipe::BlockCk),
@@ -254,7 +254,7 @@ fn steps_of_every_kind_are_the_cpus() {
 /// No pass of CUDA's own joins the two yet; the step that the CPU's pass records has to be right wherever it runs.
 #[test]
 fn a_weight_gradient_with_its_update_changes_no_bit() {
-    let options = Pix2Pix::small(Recipe::PytorchGan, 32, 8, 0.5);
+    let options = Pix2Pix::with_size(Recipe::PytorchGan, 32, 8, 0.5);
     on_device(|| assert!(checks::rewrites("rewritten", &options, Engine::Cuda, 2) > 0));
 }
 

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use pixtape::engine::device::cpu::with_threads;
-use pixtape::metrics::{Distances, Metric};
+use pixtape::metrics::{Metric, Metrics};
 
 use crate::support::fixture::Fixture;
 
@@ -20,7 +20,7 @@ fn the_distances_are_those_of_scikit_image() {
     assert_eq!(cases.len(), 8);
     for (name, expected) in cases {
         let ((a, shape), (b, _)) = (picture(&format!("{name}/a")), picture(&format!("{name}/b")));
-        let distances = Distances::between(&a, &b, shape);
+        let distances = Metrics::between(&a, &b, shape);
         for (metric, key) in Metric::ALL.into_iter().zip(["l1", "psnr", "ssim"]) {
             let (is, expected) = (metric.value(&distances), expected[key].as_f64().unwrap());
             // Both are computed in f64 from the same numbers. A variance is a difference of sums near 1, which leaves
@@ -28,13 +28,13 @@ fn the_distances_are_those_of_scikit_image() {
             let tolerance = 1e-12 * expected.abs().max(1.0);
             assert!((is - expected).abs() <= tolerance, "{name}: {} is {is}, not {expected}", metric.name());
         }
-        assert_eq!(Distances::between(&b, &a, shape), distances, "{name}: the other way round");
+        assert_eq!(Metrics::between(&b, &a, shape), distances, "{name}: the other way round");
     }
 }
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     let ((a, shape), (b, _)) = (picture("scene moved aside/a"), picture("scene moved aside/b"));
-    let [one, three] = [1, 3].map(|threads| with_threads(threads, || Distances::between(&a, &b, shape)).unwrap());
+    let [one, three] = [1, 3].map(|threads| with_threads(threads, || Metrics::between(&a, &b, shape)).unwrap());
     assert_eq!(one, three);
 }

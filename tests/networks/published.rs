@@ -5,7 +5,7 @@ use pixtape::engine::access::Control;
 use pixtape::engine::ops::copy::{Upstream, copy};
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::{Shape, Tensor};
-use pixtape::gan::{Architecture, Norm, Parameters, PatchGan, ReceptiveField, Recipe, Skips, UNet};
+use pixtape::gan::{Architecture, GeneratorKind, Norm, Parameters, PatchGan, ReceptiveField, Recipe, UNet};
 
 use crate::support::compare::{Tolerance, assert_close, assert_same_bits, largest};
 use crate::support::fixture::Fixture;
@@ -106,7 +106,7 @@ fn all_published() -> Vec<Published> {
         (fixture!("block-ck"), UNet::published(Recipe::BlockCk), ReceptiveField::Map70),
         (fixture!("isola"), isola, ReceptiveField::R70),
         (fixture!("isola-affine"), affine, ReceptiveField::R70),
-        (fixture!("isola-encoder-decoder"), UNet { skips: Skips::EncoderDecoder, ..isola }, ReceptiveField::R70),
+        (fixture!("isola-encoder-decoder"), UNet { kind: GeneratorKind::EncoderDecoder, ..isola }, ReceptiveField::R70),
         (fixture!("isola-1"), isola, ReceptiveField::R1),
         (fixture!("isola-1-affine"), affine, ReceptiveField::R1),
         (fixture!("isola-16"), isola, ReceptiveField::R16),
@@ -116,7 +116,7 @@ fn all_published() -> Vec<Published> {
     ];
     let published = all.map(|((name, bytes), generator, receptive_field)| {
         let sigmoid = generator.recipe == Recipe::BlockCk;
-        let discriminator = PatchGan { receptive_field, input_channels: 6, width: 64, norm: generator.norm, sigmoid };
+        let discriminator = PatchGan { receptive_field, in_channels: 6, ndf: 64, norm: generator.norm, sigmoid };
         Published { name, bytes, generator, discriminator }
     });
     published.into()
@@ -131,14 +131,14 @@ impl Published {
     fn networks(&self) -> Vec<(Architecture, Shape)> {
         let about = self.fixture().about;
         let number = |key: &str| about[key].as_u64().expect("a size") as usize;
-        let (batch, size, width) = (number("batch"), number("size"), number("width"));
-        let (input_channels, output_channels) = (number("inputs"), number("outputs"));
+        let (batch, size, channels) = (number("batch"), number("size"), number("width"));
+        let (in_channels, out_channels) = (number("inputs"), number("outputs"));
         let depth = number("depth");
-        let generator = UNet { input_channels, output_channels, width, depth, dropout: 0.0, ..self.generator };
-        let discriminator_channels = input_channels + output_channels;
-        let discriminator = PatchGan { input_channels: discriminator_channels, width, ..self.discriminator };
+        let generator = UNet { in_channels, out_channels, ngf: channels, depth, dropout: 0.0, ..self.generator };
+        let discriminator_channels = in_channels + out_channels;
+        let discriminator = PatchGan { in_channels: discriminator_channels, ndf: channels, ..self.discriminator };
         let both = [
-            ("g", Architecture::UNet(generator), [batch, size, size, input_channels]),
+            ("g", Architecture::UNet(generator), [batch, size, size, in_channels]),
             ("d", Architecture::PatchGan(discriminator), [batch, size, size, discriminator_channels]),
         ];
         let there = about["networks"].as_str().expect("letters");

@@ -2,7 +2,7 @@
 //! and of every parameter, from equal state.
 
 use pixtape::engine::ops::copy::{Upstream, copy};
-use pixtape::engine::ops::pool::{avg_pool, pooled};
+use pixtape::engine::ops::pool::{avg_pool, pooled_side};
 use pixtape::engine::tape::{Root, Tape};
 use pixtape::engine::tensor::Tensor;
 use pixtape::gan::{Norm, Parameters, PatchGan, ReceptiveField};
@@ -23,20 +23,20 @@ pub fn check(engines: &[Engine]) {
 fn compare(engine: Engine) {
     let fixture = Fixture::new(include_bytes!("../fixtures/networks-isola-scales.safetensors"));
     let number = |key: &str| fixture.about[key].as_u64().expect("a size") as usize;
-    let (batch, size, width) = (number("batch"), number("size"), number("width"));
-    let input_channels = number("inputs") + number("outputs");
+    let (batch, size, ndf) = (number("batch"), number("size"), number("width"));
+    let in_channels = number("inputs") + number("outputs");
     let parameter_scale = fixture.about["parameter_scale"].as_f64().expect("a scale");
     let (receptive_field, norm) = (ReceptiveField::R34, Norm::Instance);
-    let patchgan = PatchGan { receptive_field, input_channels, width, norm, sigmoid: false };
+    let patchgan = PatchGan { receptive_field, in_channels, ndf, norm, sigmoid: false };
 
     let mut tape = Tape::new();
     let networks = NAMES.map(|name| (name, Parameters::new(&mut tape, patchgan.specs())));
-    let x = tape.persistent([batch, size, size, input_channels]);
+    let x = tape.persistent([batch, size, size, in_channels]);
     let (mut input, mut outputs) = (x, Vec::new());
     for (scale, (_, parameters)) in networks.iter().enumerate() {
         if scale > 0 {
             let [n, h, w, c] = input.shape;
-            let half = tape.transient([n, pooled(h), pooled(w), c]);
+            let half = tape.transient([n, pooled_side(h), pooled_side(w), c]);
             avg_pool(&mut tape, input, half);
             input = half;
         }

@@ -4,7 +4,7 @@ use pixtape::engine::ops::copy::{Upstream, copy};
 use pixtape::engine::ops::norm_act::{Activation, Affine, NormAct, norm_act};
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::Shape;
-use pixtape::gan::{Parameters, Spec};
+use pixtape::gan::{ParameterSpec, Parameters};
 
 use super::CPU_ENGINES;
 use super::trial::CONTROL;
@@ -19,7 +19,8 @@ const NAMES: [&str; 3] = ["x", "gain", "bias"];
 fn gradients(engine: Engine, wanted: [bool; 3]) -> Vec<Vec<f64>> {
     let mut tape = Tape::new();
     let [x, y, dy] = [(); 3].map(|()| tape.persistent(SHAPE));
-    let parameters = Parameters::new(&mut tape, ["gain", "bias"].map(|name| Spec::bias(name, SHAPE[3])).to_vec());
+    let parameters =
+        Parameters::new(&mut tape, ["gain", "bias"].map(|name| ParameterSpec::bias(name, SHAPE[3])).to_vec());
     let [gain, bias] = [0, 1].map(|index| parameters.part(parameters.values, index));
     let op = NormAct { norm: true, activation: Activation::LeakyRelu, dropout: None };
     norm_act(&mut tape, x, y, Some(Affine { gain, bias }), op);

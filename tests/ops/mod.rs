@@ -20,7 +20,7 @@ use pixtape::engine::access::Access;
 use pixtape::engine::kernel::cuda::GpuFacts;
 use pixtape::engine::ops::cast::cast;
 use pixtape::engine::program::{Program, RecordedStep};
-use pixtape::engine::rewrite::CPU;
+use pixtape::engine::rewrite::CPU_PASSES;
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::{DType, Shape};
 use pixtape::gan::{Pix2Pix, Recipe, TrainingStep};
@@ -141,7 +141,7 @@ fn programs() -> Vec<Program> {
         (layer.record)(&mut recording);
         recording.tape.finish()
     });
-    let of_recipes = Recipe::value_variants().iter().map(|recipe| published(*recipe).program.rewritten(CPU));
+    let of_recipes = Recipe::value_variants().iter().map(|recipe| published(*recipe).program.rewritten(CPU_PASSES));
     let mut casts = Tape::new();
     let [x, wide] = [(); 2].map(|()| casts.persistent([1, 8, 8, 64]));
     let narrow = casts.transient_of(DType::Bf16, x.shape);
@@ -151,7 +151,7 @@ fn programs() -> Vec<Program> {
 }
 
 fn published(recipe: Recipe) -> TrainingStep {
-    TrainingStep::record(&Pix2Pix::small(recipe, 256, 64, 0.5)).expect("a step")
+    TrainingStep::record(&Pix2Pix::with_size(recipe, 256, 64, 0.5)).expect("a step")
 }
 
 /// A step can be done on any GPU, and its implementations can be told apart.

@@ -10,7 +10,7 @@ use pixtape::engine::ops::copy::{Upstream, copy};
 use pixtape::engine::ops::loss::Loss;
 use pixtape::engine::tape::{Root, Tape};
 use pixtape::engine::tensor::{Shape, Tensor};
-use pixtape::gan::{Parameters, Spec};
+use pixtape::gan::{ParameterSpec, Parameters};
 
 use super::kinds::{Case, Output as Gives};
 use crate::support::machine::{Engine, Execution, Machine};
@@ -110,8 +110,8 @@ impl Notes {
 }
 
 /// Parameters that nothing uses, around each of `specs`.
-fn with_neighbours(specs: &[Spec], framed: bool) -> Vec<Spec> {
-    let neighbour = |i: usize| framed.then(|| Spec::bias(format!("neighbour{i}"), 3 + i));
+fn with_neighbours(specs: &[ParameterSpec], framed: bool) -> Vec<ParameterSpec> {
+    let neighbour = |i: usize| framed.then(|| ParameterSpec::bias(format!("neighbour{i}"), 3 + i));
     let pairs = specs.iter().enumerate().flat_map(|(i, spec)| [neighbour(i), Some(spec.clone())]);
     pairs.chain([neighbour(specs.len())]).flatten().collect()
 }
@@ -127,7 +127,7 @@ impl Trial {
         let x = notes.give_image(&mut tape, op.x(), values, framed);
         let specs = op.parameters();
         let parameters = Parameters::new(&mut tape, with_neighbours(&specs, framed));
-        let index = |wanted: &Spec| parameters.specs.iter().position(|spec| spec.name == wanted.name);
+        let index = |wanted: &ParameterSpec| parameters.specs.iter().position(|spec| spec.name == wanted.name);
         let indices: Vec<usize> = specs.iter().filter_map(index).collect();
         let part = |flat: Tensor, index: usize| parameters.part(flat, index);
         for (spec, &index) in specs.iter().zip(&indices) {

@@ -145,11 +145,11 @@ impl Machine for Cuda {
     }
 
     fn execute_checked(&mut self, seed: u64) {
-        done(self.execute_in_random_order(seed));
+        done(self.execute_shuffled(seed));
     }
 
     fn execute_shuffled(&mut self, seed: u64) {
-        done(self.execute_in_random_order(seed));
+        done(self.execute_shuffled(seed));
     }
 
     fn others(&self) -> Vec<&'static str> {
@@ -170,7 +170,7 @@ fn done<T>(outcome: anyhow::Result<T>) -> T {
 
 /// Options of the first GPU. The second execution and later ones replay a graph, which therefore takes part in every
 /// comparison of an execution with the one before.
-pub const FIRST_GPU: CudaOptions = CudaOptions { ordinal: 0, graph: true, forced: None };
+pub const FIRST_GPU: CudaOptions = CudaOptions { ordinal: 0, cuda_graph: true, forced: None };
 
 fn forced(name: &'static str) -> CudaOptions {
     CudaOptions { forced: Some(name), ..FIRST_GPU }

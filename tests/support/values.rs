@@ -2,7 +2,7 @@
 
 use pixtape::engine::philox::philox4x32;
 use pixtape::engine::tensor::Shape;
-use pixtape::gan::{Role, Spec};
+use pixtape::gan::{ParameterSpec, Role};
 
 /// The half of the key that is not the hash of the name: "pixt" in ASCII.
 const VALUES_KEY: u32 = 0x7069_7874;
@@ -25,7 +25,7 @@ pub fn image_values(tag: &str, shape: Shape, scale: f64) -> Vec<f64> {
 }
 
 /// Values of a parameter in this project's layout. Those of a gain lie around 1, for any scale.
-pub fn parameter_values(tag: &str, spec: &Spec, scale: f64) -> Vec<f64> {
+pub fn parameter_values(tag: &str, spec: &ParameterSpec, scale: f64) -> Vec<f64> {
     match spec.role {
         Role::Gain => values(tag, spec.count(), 0.25).iter().map(|x| 1.0 + x).collect(),
         Role::Weight | Role::Bias => spec.from_torch(&values(tag, spec.count(), scale)),

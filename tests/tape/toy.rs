@@ -9,7 +9,7 @@ use pixtape::engine::ops::loss::{Criterion, Loss};
 use pixtape::engine::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::{Shape, Tensor};
-use pixtape::gan::{Parameters, Spec};
+use pixtape::gan::{ParameterSpec, Parameters};
 
 use crate::support::machine::{Engine, Machine, checked};
 use crate::support::values::image_values;
@@ -33,8 +33,16 @@ pub struct Toy {
 impl Toy {
     pub fn new() -> Toy {
         let mut tape = Tape::new();
-        let generator = vec![Spec::weight("down", 4, 4, 3), Spec::weight("up", 4, 4, 3), Spec::bias("bias", 3)];
-        let discriminator = vec![Spec::weight("down", 4, 4, 6), Spec::bias("bias", 4), Spec::weight("head", 1, 3, 4)];
+        let generator = vec![
+            ParameterSpec::weight("down", 4, 4, 3),
+            ParameterSpec::weight("up", 4, 4, 3),
+            ParameterSpec::bias("bias", 3),
+        ];
+        let discriminator = vec![
+            ParameterSpec::weight("down", 4, 4, 6),
+            ParameterSpec::bias("bias", 4),
+            ParameterSpec::weight("head", 1, 3, 4),
+        ];
         Toy {
             generator: Parameters::new(&mut tape, generator),
             discriminator: Parameters::new(&mut tape, discriminator),

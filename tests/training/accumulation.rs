@@ -1,7 +1,7 @@
 //! Gradients added up over several batches are those of one large batch, dropout included.
 
 use clap::ValueEnum;
-use pixtape::gan::{GanLoss, Norm, PatchGan, Pix2Pix, Recipe, UNet, values};
+use pixtape::gan::{GanLoss, Norm, PatchGan, Pix2Pix, Recipe, UNet, term_values};
 
 use super::state::{self, CONTROL};
 use crate::support::compare::{Tolerance, assert_close};
@@ -16,7 +16,7 @@ fn train(options: &Pix2Pix) -> (Vec<f64>, Vec<f64>) {
     for step in 0..3 {
         handles.write_pictures(&mut *machine, step);
         machine.execute();
-        losses.extend(values(&handles.terms, &machine.read(handles.losses)));
+        losses.extend(term_values(&handles.terms, &machine.read(handles.losses)));
     }
     let parameters = handles.networks.iter().flat_map(|(_, parameters)| machine.read(parameters.values));
     (losses, parameters.collect())
@@ -38,9 +38,9 @@ fn compare(what: &str, options: Pix2Pix) {
 #[test]
 fn accumulated_gradients_are_those_of_one_large_batch() {
     for &recipe in Recipe::value_variants() {
-        compare(&format!("{recipe:?}"), Pix2Pix::small(recipe, 64, 2, 0.5));
+        compare(&format!("{recipe:?}"), Pix2Pix::with_size(recipe, 64, 2, 0.5));
     }
-    let isola = Pix2Pix::small(Recipe::Isola, 64, 2, 0.5);
+    let isola = Pix2Pix::with_size(Recipe::Isola, 64, 2, 0.5);
     let norm = Norm::InstanceAffine;
     let (generator, discriminator) = (UNet { norm, ..isola.generator }, PatchGan { norm, ..isola.discriminator });
     compare("affine", Pix2Pix { generator, discriminator, ..isola });

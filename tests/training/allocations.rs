@@ -86,7 +86,7 @@ fn count(work: impl FnOnce()) -> usize {
 
 fn train(threads: usize) -> usize {
     let work = || {
-        let (program, handles) = state::record(&Pix2Pix::small(Recipe::PytorchGan, 64, 8, 0.5));
+        let (program, handles) = state::record(&Pix2Pix::with_size(Recipe::PytorchGan, 64, 8, 0.5));
         let has_product = |step: &pixtape::engine::program::RecordedStep| step.step().name().starts_with("conv_");
         let products: Vec<bool> = program.steps().iter().map(has_product).collect();
         assert!(products.contains(&true) && products.contains(&false));

@@ -16,7 +16,7 @@ use crate::support::machine::{Engine, arena};
 /// Everything that training changes, after a few steps.
 fn train(threads: usize, seed: u64) -> Vec<f64> {
     let work = || {
-        let (program, handles) = state::record(&Pix2Pix::small(Recipe::PytorchGan, 64, 8, 0.5));
+        let (program, handles) = state::record(&Pix2Pix::with_size(Recipe::PytorchGan, 64, 8, 0.5));
         let mut machine = arena(Engine::F32, program, Control { seed, ..CONTROL });
         handles.load(&mut *machine);
         for step in 0..4 {
@@ -42,7 +42,7 @@ fn runs_repeat_to_the_bit() {
 fn orders_and_memory_change_no_bit() {
     for recipe in Recipe::value_variants() {
         for accumulate in [1, 2] {
-            let options = Pix2Pix { accumulate, ..Pix2Pix::small(*recipe, 64, 8, 0.5) };
+            let options = Pix2Pix { accumulate, ..Pix2Pix::with_size(*recipe, 64, 8, 0.5) };
             checks::orders(&format!("{recipe:?} of {accumulate}"), &options, Engine::F32);
         }
     }
@@ -51,13 +51,13 @@ fn orders_and_memory_change_no_bit() {
 /// The preview may be drawn between any two steps.
 #[test]
 fn previews_leave_training_alone() {
-    checks::previews(&Pix2Pix::small(Recipe::PytorchGan, 64, 8, 0.5), Engine::F32);
+    checks::previews(&Pix2Pix::with_size(Recipe::PytorchGan, 64, 8, 0.5), Engine::F32);
 }
 
 /// Transient buffers share memory: the arena has at most three quarters of their sum.
 #[test]
 fn the_arena_is_smaller_than_its_buffers() {
-    let (program, _) = state::record(&Pix2Pix::small(Recipe::PytorchGan, 256, 64, 0.5));
+    let (program, _) = state::record(&Pix2Pix::with_size(Recipe::PytorchGan, 256, 64, 0.5));
     let transient = program.buffers().iter().filter(|(_, b)| b.lifetime == Lifetime::Transient);
     let separate: usize = transient.map(|(_, buffer)| buffer.count() * buffer.dtype.bytes()).sum();
     let plan = Plan::new(&program, &Dependencies::new(&program), DType::bytes);

@@ -1,15 +1,15 @@
 //! Programs that are rewritten for a device compute what the recorded ones do, to the bit.
 
 use clap::ValueEnum;
-use pixtape::engine::access::{Access, Control, Destination, Mode};
+use pixtape::engine::access::{Access, Control, Destination, WriteMode};
 use pixtape::engine::ops::adam::{AdamOptions, adam, advance};
 use pixtape::engine::ops::conv::{Dgrad, Geometry, Wgrad};
 use pixtape::engine::ops::copy::copy;
 use pixtape::engine::program::Program;
-use pixtape::engine::rewrite::CPU;
+use pixtape::engine::rewrite::CPU_PASSES;
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::Tensor;
-use pixtape::gan::{Parameters, Pix2Pix, Recipe, Role, Spec, StepOrder};
+use pixtape::gan::{ParameterSpec, Parameters, Pix2Pix, Recipe, Role, StepOrder};
 
 use super::checks::{self, count};
 use super::state::{self, CONTROL};
@@ -23,7 +23,7 @@ fn rewrites_change_no_bit() {
     for recipe in Recipe::value_variants() {
         for (accumulate, batch) in [(1, 1), (1, 3), (2, 1)] {
             for engine in [Engine::F32, Engine::F64] {
-                let options = Pix2Pix { accumulate, batch, ..Pix2Pix::small(*recipe, 32, 8, 0.5) };
+                let options = Pix2Pix { accumulate, batch, ..Pix2Pix::with_size(*recipe, 32, 8, 0.5) };
                 let what = format!("{recipe:?}, {accumulate} x {batch}");
                 let joined = checks::rewrites(&what, &options, engine, 3);
                 // A gradient that gathers has several writers.
@@ -32,7 +32,7 @@ fn rewrites_change_no_bit() {
         }
     }
     for step_order in StepOrder::value_variants() {
-        let options = Pix2Pix { step_order: *step_order, ..Pix2Pix::small(Recipe::PytorchGan, 32, 8, 0.5) };
+        let options = Pix2Pix { step_order: *step_order, ..Pix2Pix::with_size(Recipe::PytorchGan, 32, 8, 0.5) };
         let joined = checks::rewrites(&format!("{step_order:?}"), &options, Engine::F32, 3);
         assert!(joined > 0, "{step_order:?}");
     }
@@ -41,19 +41,19 @@ fn rewrites_change_no_bit() {
 /// The shapes of the full recipe, at which the matrix product cuts its work.
 #[test]
 fn rewrites_change_no_bit_at_full_size() {
-    let options = Pix2Pix::small(Recipe::PytorchGan, 256, 64, 0.5);
+    let options = Pix2Pix::with_size(Recipe::PytorchGan, 256, 64, 0.5);
     assert!(checks::rewrites("full size", &options, Engine::F32, 2) > 0);
 }
 
 #[test]
 fn adam_joins_every_weight_gradient_of_the_published_steps() {
     for recipe in Recipe::value_variants() {
-        let (program, handles) = state::record(&Pix2Pix::small(*recipe, 256, 64, 0.5));
+        let (program, handles) = state::record(&Pix2Pix::with_size(*recipe, 256, 64, 0.5));
         let weights = |program: &Program| count(program, "conv_wgrad") + count(program, "conv_wgrad_adam");
         // The last layer of pytorch-gan is folded: its own weight gradient is a sum of the folded one's taps.
         let folded = count(&program, "upsample_fold_grad");
         let all = weights(&program);
-        let rewritten = program.rewritten(CPU);
+        let rewritten = program.rewritten(CPU_PASSES);
         assert_eq!(count(&rewritten, "conv_wgrad_adam"), all - folded, "{recipe:?}");
         assert_eq!(weights(&rewritten), all, "{recipe:?}");
         for (owner, network) in &handles.networks {
@@ -68,7 +68,7 @@ fn adam_joins_every_weight_gradient_of_the_published_steps() {
 fn gradients_that_are_gone_are_not_read() {
     let (program, parameters, _, _) = toy(Change::Nothing);
     let gradients = parameters.part(parameters.gradients, 0);
-    arena(Engine::F32, program.rewritten(CPU), CONTROL).read(gradients);
+    arena(Engine::F32, program.rewritten(CPU_PASSES), CONTROL).read(gradients);
 }
 
 /// A change of the program below: a convolution's backward pass and update.
@@ -108,8 +108,8 @@ const SHAPE: [usize; 4] = [5, 4, 4, 3];
 /// A weight and a bias with given activations and gradients, updated once; and what it computes.
 fn toy(change: Change) -> (Program, Parameters, [Tensor; 2], Tensor) {
     let mut tape = Tape::new();
-    let weight = Spec { name: "w".into(), shape: SHAPE, role: Role::Weight };
-    let parameters = Parameters::new(&mut tape, vec![weight, Spec::bias("b", 5)]);
+    let weight = ParameterSpec { name: "w".into(), shape: SHAPE, role: Role::Weight };
+    let parameters = Parameters::new(&mut tape, vec![weight, ParameterSpec::bias("b", 5)]);
     let [x, dx] = [(); 2].map(|()| tape.persistent([2, 6, 8, 3]));
     let dy = tape.persistent([2, 3, 4, 5]);
     let geometry = Geometry::HALVING;
@@ -120,7 +120,7 @@ fn toy(change: Change) -> (Program, Parameters, [Tensor; 2], Tensor) {
     let copied_bias = tape.persistent([1, 1, 1, SHAPE[0]]);
     let input_gradient = || Dgrad { dy, weight, bias: None, dx: Destination::overwrite(dx), geometry };
     let wgrad = |dw: Destination| Wgrad { x, dy, dw, geometry };
-    let accumulate = Destination { mode: Mode::Accumulate, tensor: dw };
+    let accumulate = Destination { mode: WriteMode::Accumulate, tensor: dw };
 
     if change != Change::InputGradientBehind {
         tape.push(input_gradient());
@@ -186,7 +186,7 @@ fn only_what_meets_the_condition_is_rewritten() {
     ] {
         let run = |rewrite: bool| {
             let (program, parameters, given, dx) = toy(change);
-            let program = if rewrite { program.rewritten(CPU) } else { program };
+            let program = if rewrite { program.rewritten(CPU_PASSES) } else { program };
             let found = count(&program, "conv_wgrad_adam");
             // Every access is to a buffer that is still there.
             let tensors = program.steps().iter().flat_map(|recorded| recorded.accesses()).filter_map(Access::tensor);
@@ -217,7 +217,7 @@ fn a_filter_that_is_left_over_changes_no_bit() {
     let run = |rewrite: bool| {
         let mut tape = Tape::new();
         // 4800 gradients a filter: 109 filters in a tile of 2^19.
-        let weight = Spec { name: "w".into(), shape: [219, 4, 4, 300], role: Role::Weight };
+        let weight = ParameterSpec { name: "w".into(), shape: [219, 4, 4, 300], role: Role::Weight };
         let parameters = Parameters::new(&mut tape, vec![weight]);
         let (x, dy) = (tape.persistent([3, 32, 32, 300]), tape.persistent([3, 16, 16, 219]));
         let dw = Destination::overwrite(parameters.part(parameters.gradients, 0));
@@ -225,7 +225,7 @@ fn a_filter_that_is_left_over_changes_no_bit() {
         let options = AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 };
         adam(&mut tape, parameters.values, parameters.gradients, parameters.moments, options);
         let program = tape.finish();
-        let program = if rewrite { program.rewritten(CPU) } else { program };
+        let program = if rewrite { program.rewritten(CPU_PASSES) } else { program };
         assert_eq!(count(&program, "conv_wgrad_adam"), usize::from(rewrite));
         let mut machine = arena(Engine::F32, program, Control { learning_rate: 1e-2, ..CONTROL });
         for (name, tensor) in [("x", x), ("dy", dy)] {

@@ -22,11 +22,11 @@ fn record_unshared(options: &Pix2Pix) -> (Program, Handles) {
     let generator = Parameters::new(&mut tape, unet.specs());
     let discriminator = Parameters::new(&mut tape, patchgan.specs());
     let image = |channels: usize| [batch, height, width, channels];
-    let input = tape.persistent(image(unet.input_channels));
-    let target = tape.persistent(image(unet.output_channels));
+    let input = tape.persistent(image(unet.in_channels));
+    let target = tape.persistent(image(unet.out_channels));
     let losses = tape.persistent([1, 1, 1, 4]);
-    let pictures = unet.output_channels;
-    let pair = image(pictures + unet.input_channels);
+    let pictures = unet.out_channels;
+    let pair = image(pictures + unet.in_channels);
 
     let fake_input = tape.transient(pair);
     let fake = fake_input.channel_slice(0..pictures);
@@ -66,7 +66,7 @@ fn gradients((program, handles): (Program, Handles)) -> [Vec<f64>; 3] {
 fn compare(options: Pix2Pix) {
     let [losses, of_generator, of_discriminator] = gradients(state::record(&options));
     let [unshared_losses, unshared_of_generator, unshared_of_discriminator] = gradients(record_unshared(&options));
-    let what = |name: &str| format!("{name} at {} of width {}", options.height, options.generator.width);
+    let what = |name: &str| format!("{name} at {} of ngf {}", options.height, options.generator.ngf);
     assert!(losses.iter().all(|x| x.is_finite()));
     // The same products summed in f32 in another order: PyTorch's own orders differ by 2.6e-6 (the networks' fixtures).
     let tolerance = Tolerance { relative: 0.0, relative_to_largest: 6e-6 };
@@ -77,12 +77,12 @@ fn compare(options: Pix2Pix) {
 
 #[test]
 fn sharing_keeps_the_bits_of_small_networks() {
-    compare(Pix2Pix { batch: 2, ..Pix2Pix::small(Recipe::PytorchGan, 64, 8, 0.5) });
-    compare(Pix2Pix::small(Recipe::PytorchGan, 64, 8, 0.5));
-    compare(Pix2Pix::small(Recipe::PytorchGan, 128, 8, 0.5));
+    compare(Pix2Pix { batch: 2, ..Pix2Pix::with_size(Recipe::PytorchGan, 64, 8, 0.5) });
+    compare(Pix2Pix::with_size(Recipe::PytorchGan, 64, 8, 0.5));
+    compare(Pix2Pix::with_size(Recipe::PytorchGan, 128, 8, 0.5));
 }
 
 #[test]
 fn sharing_keeps_the_bits_of_the_full_recipe() {
-    compare(Pix2Pix::small(Recipe::PytorchGan, 256, 64, 0.5));
+    compare(Pix2Pix::with_size(Recipe::PytorchGan, 256, 64, 0.5));
 }

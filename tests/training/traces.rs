@@ -6,7 +6,7 @@
 //! gradient, goes the other way, and the norms over 2x2 maps amplify it. So f32 may stray as far as PyTorch's own f32
 //! does.
 
-use pixtape::gan::{Norm, PatchGan, Pix2Pix, PixelLoss, ReceptiveField, Recipe, UNet, values};
+use pixtape::gan::{Norm, PatchGan, Pix2Pix, PixelLoss, ReceptiveField, Recipe, UNet, term_values};
 use serde::Deserialize;
 
 use super::state::{self, CONTROL, Handles};
@@ -57,7 +57,7 @@ struct Final {
 
 fn traces() -> Traces {
     let traces: Traces = serde_json::from_str(include_str!("../fixtures/traces.json")).expect("the traces");
-    let options = Pix2Pix::small(Recipe::PytorchGan, 64, traces.ngf, 0.0);
+    let options = Pix2Pix::with_size(Recipe::PytorchGan, 64, traces.ngf, 0.0);
     assert_eq!((traces.lambda_pixel, traces.ndf), (options.lambda_pixel, traces.ngf));
     let adam = options.adam;
     assert_eq!([traces.beta1, traces.beta2, traces.eps], [adam.beta1, adam.beta2, adam.epsilon]);
@@ -68,7 +68,7 @@ fn traces() -> Traces {
 
 /// The step of a recipe as the reference names it.
 fn options(recipe: &str, size: usize, width: usize, dropout: f64, lambda_feature: f64) -> Pix2Pix {
-    let small = |recipe| Pix2Pix::small(recipe, size, width, dropout);
+    let small = |recipe| Pix2Pix::with_size(recipe, size, width, dropout);
     match recipe {
         "pytorch-gan" => small(Recipe::PytorchGan),
         "block-ck" => small(Recipe::BlockCk),
@@ -104,7 +104,7 @@ fn train(trace: &Trace, traces: &Traces, engine: Engine) -> (Vec<Vec<f64>>, Box<
     let rows = (0..trace.f64.len()).map(|step| {
         handles.write_pictures(&mut *machine, step);
         machine.execute();
-        let values = values(&handles.terms, &machine.read(handles.losses));
+        let values = term_values(&handles.terms, &machine.read(handles.losses));
         let value = |name: &String| Some(values[handles.terms.iter().position(|term| term.name == name)?]);
         traces.row.iter().filter_map(value).collect()
     });

@@ -6,7 +6,7 @@ from torch import nn
 
 
 class MultiscaleDiscriminator(nn.Module):
-    """`count` discriminators; each further one judges a picture of half the size. Returns for each scale the outputs of
+    """`count` discriminators; each further one sees a picture of half the size. Returns for each scale the outputs of
     its inner blocks, and its map."""
 
     def __init__(self, make, count):
@@ -38,10 +38,10 @@ def features_and_map(discriminator, image, condition):
         for layer in discriminator.modules()
         if isinstance(layer, nn.LeakyReLU)
     ]
-    judged = discriminator(image, condition)
+    map_ = discriminator(image, condition)
     for hook in hooks:
         hook.remove()
-    return [*features, judged]
+    return [*features, map_]
 
 
 def feature_matching(fake, real):

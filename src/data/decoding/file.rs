@@ -6,11 +6,11 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use image::{DynamicImage, ImageFormat, metadata::Orientation};
 
-use crate::base::files::{self, write_whole};
-use crate::base::memory::Turn;
+use crate::base::files::{self, write_atomically};
+use crate::base::memory::Reservation;
 use crate::data::decoding::picture::{Depth, is_transposed};
-use crate::data::decoding::rows::{Held, Rows};
-use crate::data::decoding::tiff::{self, Carried, Directory, TiffRows};
+use crate::data::decoding::rows::{InMemoryRows, Rows};
+use crate::data::decoding::tiff::{self, CarriedTags, Directory, TiffRows};
 use crate::data::decoding::{FileFormat, Picture, png, raster};
 use crate::data::size::Size;
 
@@ -30,7 +30,7 @@ pub struct Decoded<P = Picture> {
     /// True if the file stores colours multiplied by alpha. The picture has them divided by it.
     pub is_premultiplied: bool,
     /// Georeference and resolution tags of a TIFF.
-    pub carried: Carried,
+    pub carried: CarriedTags,
     /// True if the picture was turned upright: the georeference of a TIFF no longer fits.
     pub is_turned: bool,
 }
@@ -84,13 +84,13 @@ impl<'a> Undecoded<'a> {
 }
 
 fn held<'a>(picture: Picture) -> Box<dyn Rows + 'a> {
-    Box::new(Held::new(picture))
+    Box::new(InMemoryRows::new(picture))
 }
 
 /// The picture of a PNG.
 fn from_png<'a>(file: impl BufRead + Seek + 'a) -> Result<Undecoded<'a>> {
     let (picture, depth, orientation) = png::open(file)?;
-    let (format, carried) = (FileFormat::Png, Carried::default());
+    let (format, carried) = (FileFormat::Png, CarriedTags::default());
     let stored = Decoded { picture, format, depth, is_premultiplied: false, carried, is_turned: false };
     stored.oriented(orientation)
 }
@@ -98,7 +98,7 @@ fn from_png<'a>(file: impl BufRead + Seek + 'a) -> Result<Undecoded<'a>> {
 /// The picture of a page of a TIFF.
 fn from_page<'a>(mut file: impl Read + Seek + 'a, page: &Directory) -> Result<Undecoded<'a>> {
     let orientation = tiff::orientation(&mut file, page).and_then(Orientation::from_exif);
-    let carried = Carried::read(&mut file, page)?;
+    let carried = CarriedTags::read(&mut file, page)?;
     let rows = TiffRows::open(file, page)?;
     let (depth, is_premultiplied) = (rows.depth(), rows.is_premultiplied());
     let (picture, format) = (Box::new(rows), FileFormat::Tiff);
@@ -123,7 +123,7 @@ impl PictureFile<'_> {
     pub fn open(path: &Path) -> Result<PictureFile<'_>> {
         let open = || -> Result<PictureFile> {
             let mut file = BufReader::new(files::open(path)?);
-            let format = format_of(&files::start(&mut file, FileFormat::START)?)?;
+            let format = format_of(&files::read_prefix(&mut file, FileFormat::SIGNATURE_BYTES)?)?;
             let pages = if format == FileFormat::Tiff { tiff::pages(&mut file)? } else { Vec::new() };
             Ok(PictureFile { path, format, pages })
         };
@@ -202,7 +202,7 @@ pub const CURE: &str = "reduce the picture, or cut it into parts";
 pub fn read_picture(path: &Path) -> Result<(Picture, FileFormat, Depth)> {
     let read = || {
         // A large file of another kind is not read to its end.
-        format_of(&files::start(files::open(path)?, FileFormat::START)?)?;
+        format_of(&files::read_prefix(files::open(path)?, FileFormat::SIGNATURE_BYTES)?)?;
         decode(&files::read(path)?)
     };
     let Decoded { picture, format, depth, .. } = read().with_context(|| path.display().to_string())?;
@@ -231,11 +231,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded> {
 ///
 /// # Errors
 /// When the pictures need more memory than is left to the process.
-pub fn turn(paths: &[impl AsRef<Path>]) -> Result<Turn> {
+pub fn turn(paths: &[impl AsRef<Path>]) -> Result<Reservation> {
     let samples = |path: &Path| -> Result<u64> { Ok(Header::read(path)?.samples) };
     let samples: u64 = paths.iter().map(|path| samples(path.as_ref()).unwrap_or(0)).sum();
     let what = paths.first().map(|path| path.as_ref().display().to_string()).unwrap_or_default();
-    Turn::take(samples.saturating_mul(WORK), format_args!("working on {what}"), CURE)
+    Reservation::take(samples.saturating_mul(WORK), format_args!("working on {what}"), CURE)
 }
 
 /// Reads the size of a picture from the header of its file: that of the picture of [`read_picture`], turned upright.
@@ -268,7 +268,7 @@ pub(super) struct Header {
 impl Header {
     fn read(path: &Path) -> Result<Header> {
         let mut file = BufReader::new(files::open(path)?);
-        let start = files::start(&mut file, FileFormat::START)?;
+        let start = files::read_prefix(&mut file, FileFormat::SIGNATURE_BYTES)?;
         file.rewind()?;
         match format_of(&start)? {
             FileFormat::Tiff => {
@@ -303,7 +303,7 @@ fn format_of(bytes: &[u8]) -> Result<FileFormat> {
 pub fn write_png(path: &Path, image: &DynamicImage) -> Result<()> {
     let mut bytes = Cursor::new(Vec::new());
     image.write_to(&mut bytes, ImageFormat::Png).with_context(|| format!("cannot write {}", path.display()))?;
-    write_whole(path, &bytes.into_inner())
+    write_atomically(path, &bytes.into_inner())
 }
 
 #[cfg(test)]
@@ -359,7 +359,7 @@ mod tests {
             for &format in formats {
                 let found = decoded(&encoded(&image, format));
                 // The image crate does not mark alpha in a TIFF, so that it is read as a band.
-                let found = Picture { is_last_a_band: false, ..found };
+                let found = Picture { has_extra_band: false, ..found };
                 assert!(found == expected, "{format:?} of {:?}", image.color());
             }
         }

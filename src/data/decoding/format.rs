@@ -9,7 +9,7 @@ use image::{ImageFormat, codecs::jpeg::JpegEncoder};
 use crate::data::decoding::picture::{CHANNELS, Depth};
 use crate::data::decoding::png;
 use crate::data::decoding::rows::{Rows, Shape};
-use crate::data::decoding::tiff::{Carried, TiffWriter};
+use crate::data::decoding::tiff::{CarriedTags, TiffWriter};
 use crate::data::size::Size;
 
 /// Quality of JPEGs, in percent: high, because a translated picture is seldom the last step.
@@ -32,7 +32,7 @@ impl FileFormat {
     }
 
     /// Number of first bytes of a file that tell its format.
-    pub(crate) const START: u64 = 32;
+    pub(crate) const SIGNATURE_BYTES: u64 = 32;
 
     /// The format of a file that begins with `start`, whatever its name; `None` for formats that are not read here.
     pub(crate) fn from_start(start: &[u8]) -> Option<FileFormat> {
@@ -129,7 +129,7 @@ impl FileFormat {
         mut file: impl Write + Seek,
         rows: &mut dyn Rows,
         depth: Depth,
-        carried: &Carried,
+        carried: &CarriedTags,
     ) -> Result<()> {
         let Shape { size, channels, .. } = rows.shape();
         self.check(size, channels)?;
@@ -158,7 +158,7 @@ mod tests {
     use crate::data::fixture;
 
     fn encoded(format: FileFormat, picture: &Picture, depth: Depth) -> Result<Vec<u8>> {
-        fixture::encoded(format, picture, depth, &Carried::default())
+        fixture::encoded(format, picture, depth, &CarriedTags::default())
     }
 
     #[test]

@@ -17,7 +17,7 @@ const DEFAULT_MIB: u64 = 512;
 ///
 /// # Errors
 /// When the variable is set to something else than a whole number of MiB above 0.
-pub fn most_bytes() -> Result<u64> {
+pub fn max_picture_bytes() -> Result<u64> {
     let Some(value) = env::var_os(VARIABLE) else { return Ok(DEFAULT_MIB << 20) };
     let mib = value.to_str().and_then(|text| text.trim().parse::<u64>().ok()).filter(|mib| (1..1 << 40).contains(mib));
     let mib = mib.with_context(|| {
@@ -26,12 +26,13 @@ pub fn most_bytes() -> Result<u64> {
     Ok(mib << 20)
 }
 
-/// Checks that a picture that takes `bytes` bytes when decoded, in the depth of its file, is within [`most_bytes`].
+/// Checks that a picture that takes `bytes` bytes when decoded, in the depth of its file, is within
+/// [`max_picture_bytes`].
 ///
 /// # Errors
-/// When the picture is too large, or as [`most_bytes`].
+/// When the picture is too large, or as [`max_picture_bytes`].
 pub fn check_bytes(bytes: u64) -> Result<()> {
-    let most = most_bytes()? >> 20;
+    let most = max_picture_bytes()? >> 20;
     let mib = bytes.div_ceil(1 << 20);
     ensure!(
         mib <= most,

@@ -13,5 +13,5 @@ mod tiff;
 pub use file::{Decoded, LOOKED_FOR, PictureFile, Undecoded, picture_size, read_picture, turn, write_png};
 pub use format::FileFormat;
 pub use picture::{Depth, Picture};
-pub use rows::{Half, Pieces, Rows, Shape};
-pub use tiff::{Carried, TiffWriter};
+pub use rows::{HalfRows, RowBuffer, Rows, Shape};
+pub use tiff::{CarriedTags, TiffWriter};

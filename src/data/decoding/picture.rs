@@ -8,7 +8,7 @@ use image::{DynamicImage, ImageBuffer, Pixel, RgbImage, metadata::Orientation};
 
 use crate::data::decoding::limit::zeroed;
 use crate::data::size::Size;
-use crate::engine::samples::{HALF, normalize};
+use crate::engine::samples::{HALF_RANGE, normalize};
 
 /// Factor from an 8-bit value to a 16-bit sample.
 pub(super) const WIDEN: u16 = 257;
@@ -54,7 +54,7 @@ pub struct Picture {
     /// 1 is grey, 2 grey with alpha, 3 RGB, 4 RGB with alpha.
     pub channels: usize,
     /// True if the last of 2 or 4 channels is no alpha but a band: a measurement like the others, such as infrared.
-    pub is_last_a_band: bool,
+    pub has_extra_band: bool,
     pub samples: Vec<u16>,
 }
 
@@ -62,20 +62,20 @@ impl Picture {
     /// Makes a picture of `samples`, `[height, width, channels]`, whose number is not checked. The last of 2 or 4
     /// channels is alpha.
     pub fn new(size: Size, channels: usize, samples: Vec<u16>) -> Picture {
-        Picture { size, channels, is_last_a_band: false, samples }
+        Picture { size, channels, has_extra_band: false, samples }
     }
 
     /// Returns the names of the channels, such as `RGB with alpha`.
     pub fn describe(&self) -> &'static str {
-        (if self.is_last_a_band { BANDS } else { CHANNELS })[self.channels - 1]
+        (if self.has_extra_band { BANDS } else { CHANNELS })[self.channels - 1]
     }
 
     pub fn has_alpha(&self) -> bool {
-        self.channels.is_multiple_of(2) && !self.is_last_a_band
+        self.channels.is_multiple_of(2) && !self.has_extra_band
     }
 
     pub fn has_band(&self) -> bool {
-        self.channels.is_multiple_of(2) && self.is_last_a_band
+        self.channels.is_multiple_of(2) && self.has_extra_band
     }
 
     /// Makes a picture of 8-bit `values`, `[height, width, channels]`: `v` becomes `257 v`. The last of 2 or 4 channels
@@ -148,7 +148,7 @@ impl Picture {
             }
         }
         let is_last_a_band = self.has_band() && channels.is_multiple_of(2);
-        Picture { channels, is_last_a_band, samples, ..self }
+        Picture { channels, has_extra_band: is_last_a_band, samples, ..self }
     }
 
     /// Copies the part of `size` pixels whose upper left corner is at (`left`, `top`).
@@ -230,7 +230,7 @@ impl Picture {
     }
 
     /// Converts the samples to floats in [-1, 1], `[height, width, channels]`: 0 becomes -1, and 65535 becomes 1.
-    pub fn values(&self) -> Vec<f32> {
+    pub fn to_f32(&self) -> Vec<f32> {
         let mut values = vec![0.0; self.samples.len()];
         normalize(&self.samples, &mut values);
         values
@@ -244,7 +244,7 @@ impl Picture {
     pub fn from_f32(size: Size, channels: usize, values: &[f32]) -> Picture {
         assert_eq!(values.len(), size.pixels() * channels, "a value for every channel of every pixel");
         // The cast saturates: it clamps to the range of a sample by itself.
-        Picture::new(size, channels, values.iter().map(|&x| ((x + 1.0) * HALF).round() as u16).collect())
+        Picture::new(size, channels, values.iter().map(|&x| ((x + 1.0) * HALF_RANGE).round() as u16).collect())
     }
 
     /// Converts the picture to an image of 8 bits a sample, rounded to the nearest value, with the same number of
@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn the_network_sees_of_an_8_bit_value_what_it_saw_of_the_byte() {
         let bytes: Vec<u8> = (0..=255).collect();
-        let seen = Picture::from_bytes(Size { width: 16, height: 16 }, 1, &bytes).values();
+        let seen = Picture::from_bytes(Size { width: 16, height: 16 }, 1, &bytes).to_f32();
         for (byte, seen) in bytes.into_iter().zip(seen) {
             let of_byte = f32::from(byte) / 127.5 - 1.0;
             assert_eq!(seen.to_bits(), of_byte.to_bits(), "{byte}: {seen} and {of_byte}");
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn every_sample_survives_the_floats_and_values_outside_are_clamped() {
         let all = Picture::new(Size::square(256), 1, (0..=u16::MAX).collect());
-        let values = all.values();
+        let values = all.to_f32();
         assert!(values.iter().all(|x| x.abs() <= 1.0));
         assert_eq!((values[0], values[65535]), (-1.0, 1.0));
         assert_eq!(Picture::from_f32(all.size, 1, &values), all);

@@ -9,7 +9,7 @@ use png::{BitDepth, ColorType, Compression, Decoder, DecodingError, Encoder, Lim
 use crate::data::decoding::file::Header;
 use crate::data::decoding::limit::{check_bytes, zeroed};
 use crate::data::decoding::picture::{WIDEN, narrow};
-use crate::data::decoding::rows::{Held, Rows, Shape};
+use crate::data::decoding::rows::{InMemoryRows, Rows, Shape};
 use crate::data::decoding::{Depth, Picture};
 use crate::data::size::Size;
 
@@ -50,7 +50,7 @@ pub fn open<'a>(file: impl BufRead + Seek + 'a) -> Result<(Box<dyn Rows + 'a>, D
         reader.next_frame(&mut stored).map_err(explained)?;
         let mut samples = zeroed(shape.size.pixels() * shape.channels)?;
         to_samples(&stored, depth, &mut samples);
-        return Ok((Box::new(Held::new(shape.rows(samples))), depth, orientation));
+        return Ok((Box::new(InMemoryRows::new(shape.rows(samples))), depth, orientation));
     }
     let row = zeroed(shape.bytes(1, depth) as usize)?;
     Ok((Box::new(PngRows { reader, shape, depth, left: shape.size.height, row }), depth, orientation))

@@ -7,7 +7,7 @@ use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageError, ImageReader, Limits};
 
 use crate::data::decoding::file::{Decoded, Header};
-use crate::data::decoding::limit::{check_bytes, most_bytes, zeroed};
+use crate::data::decoding::limit::{check_bytes, max_picture_bytes, zeroed};
 use crate::data::decoding::picture::{Depth, Picture, WIDEN};
 use crate::data::decoding::{FileFormat, jpeg};
 use crate::data::size::Size;
@@ -75,7 +75,7 @@ pub fn header(file: impl BufRead + Seek, format: FileFormat) -> Result<Header> {
 fn decoder<'a>(file: impl BufRead + Seek + 'a, format: FileFormat) -> Result<impl ImageDecoder + 'a> {
     let mut reader = ImageReader::with_format(file, format.image_format());
     let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(most_bytes()?.saturating_add(BESIDE));
+    limits.max_alloc = Some(max_picture_bytes()?.saturating_add(BESIDE));
     reader.limits(limits);
     let decoder = reader.into_decoder().map_err(|error| explained(error, format))?;
     check_bytes(decoder.total_bytes())?;

@@ -21,7 +21,7 @@ pub struct Shape {
 impl Shape {
     /// Returns the shape of `picture`.
     pub fn from_picture(picture: &Picture) -> Shape {
-        Shape { size: picture.size, channels: picture.channels, is_last_a_band: picture.is_last_a_band }
+        Shape { size: picture.size, channels: picture.channels, is_last_a_band: picture.has_extra_band }
     }
 
     /// Returns the bytes that `rows` rows take uncompressed in a file of `depth`.
@@ -33,7 +33,7 @@ impl Shape {
     /// Checks that `rows` rows together may be held in memory.
     ///
     /// # Errors
-    /// When they take more bytes at `depth` than a decoded picture may have: see `limit::most_bytes`.
+    /// When they take more bytes at `depth` than a decoded picture may have: see `limit::max_picture_bytes`.
     pub fn check(&self, rows: usize, depth: Depth) -> Result<()> {
         check_bytes(self.bytes(rows, depth))
     }
@@ -43,7 +43,7 @@ impl Shape {
     pub fn rows(&self, samples: Vec<u16>) -> Picture {
         let Shape { size: Size { width, .. }, channels, is_last_a_band } = *self;
         let size = Size { width, height: samples.len() / (width * channels) };
-        Picture { size, channels, is_last_a_band, samples }
+        Picture { size, channels, has_extra_band: is_last_a_band, samples }
     }
 }
 
@@ -61,18 +61,18 @@ pub trait Rows {
 }
 
 /// [`Rows`] of a picture that is in memory already.
-pub struct Held {
+pub struct InMemoryRows {
     picture: Picture,
     given: usize,
 }
 
-impl Held {
-    pub fn new(picture: Picture) -> Held {
-        Held { picture, given: 0 }
+impl InMemoryRows {
+    pub fn new(picture: Picture) -> InMemoryRows {
+        InMemoryRows { picture, given: 0 }
     }
 }
 
-impl Rows for Held {
+impl Rows for InMemoryRows {
     fn shape(&self) -> Shape {
         Shape::from_picture(&self.picture)
     }
@@ -88,26 +88,26 @@ impl Rows for Held {
 }
 
 /// [`Rows`] of the left or the right half of another picture, whose rows it reads in the same order, from the top.
-pub struct Half<R> {
+pub struct HalfRows<R> {
     whole: R,
     left: usize,
     shape: Shape,
 }
 
-impl<R: Rows> Half<R> {
+impl<R: Rows> HalfRows<R> {
     /// Begins to read the right half of `whole` if `is_right` is true, else the left half. No row of `whole` may have
     /// been read yet.
     ///
     /// # Errors
     /// When the width of `whole` is odd.
-    pub fn new(whole: R, is_right: bool) -> Result<Half<R>> {
+    pub fn new(whole: R, is_right: bool) -> Result<HalfRows<R>> {
         let shape = whole.shape();
         let size = shape.size.half()?;
-        Ok(Half { whole, left: if is_right { size.width } else { 0 }, shape: Shape { size, ..shape } })
+        Ok(HalfRows { whole, left: if is_right { size.width } else { 0 }, shape: Shape { size, ..shape } })
     }
 }
 
-impl<R: Rows> Rows for Half<R> {
+impl<R: Rows> Rows for HalfRows<R> {
     fn shape(&self) -> Shape {
         self.shape
     }
@@ -129,12 +129,12 @@ impl<R: Rows + ?Sized> Rows for Box<R> {
 
 /// A buffer between a decoder, which yields samples in pieces of any length, and a reader of rows.
 #[derive(Default)]
-pub struct Pieces {
+pub struct RowBuffer {
     piece: Vec<u16>,
     given: usize,
 }
 
-impl Pieces {
+impl RowBuffer {
     /// Returns the next `count` rows of a picture of `shape`. Whenever the buffer is empty, `next` is called for the
     /// samples that follow in row-major order, as many as it likes but at least one.
     ///
@@ -144,7 +144,7 @@ impl Pieces {
         let mut next = || {
             let piece = next()?;
             ensure!(!piece.is_empty(), "the picture has no more rows");
-            Ok(Pieces { piece, given: 0 })
+            Ok(RowBuffer { piece, given: 0 })
         };
         let length = count * shape.size.width * shape.channels;
         if self.piece.is_empty() {
@@ -167,7 +167,7 @@ impl Pieces {
             samples = rest;
             // The next piece may need the memory of this one.
             if self.given == self.piece.len() {
-                *self = Pieces::default();
+                *self = RowBuffer::default();
             }
         }
         Ok(shape.rows(rows))

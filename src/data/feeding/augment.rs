@@ -51,8 +51,8 @@ impl Window {
 /// The cropped pictures of the pairs of a batch, not yet mirrored: that is done where they are copied to the device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pictures {
-    pub inputs: Stack,
-    pub targets: Stack,
+    pub inputs: PictureStack,
+    pub targets: PictureStack,
     /// For each pair, true if it is to be mirrored left to right.
     pub flips: Vec<bool>,
 }
@@ -60,7 +60,7 @@ pub struct Pictures {
 /// The pictures of one side (inputs or targets) of a batch, of equal size and channels: samples `[n, height, width,
 /// channels]` in row-major order, of 16 bits each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stack {
+pub struct PictureStack {
     /// `[n, height, width, channels]`; all zero if there are no pictures.
     pub shape: [usize; 4],
     pub samples: Vec<u16>,
@@ -100,7 +100,7 @@ impl Pictures {
     }
 }
 
-impl Stack {
+impl PictureStack {
     fn push(&mut self, picture: &Picture, window: Window, size: Size) {
         let [n, ..] = self.shape;
         let shape = [n + 1, size.height, size.width, picture.channels];
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn a_flip_mirrors_columns_and_keeps_rows() {
         let pair = pair(6, 4);
-        let plain = pair.input.values();
+        let plain = pair.input.to_f32();
         let mut mirrored = vec![0.0; 6 * 4 * 3];
         for (i, value) in mirrored.iter_mut().enumerate() {
             let (row, column, channel) = (i / 18, i / 3 % 6, i % 3);
@@ -198,7 +198,7 @@ mod tests {
     fn without_augmentation_nothing_is_drawn_and_the_middle_is_seen() {
         let pair = pair(16, 14);
         let size = Size { width: 8, height: 9 };
-        let middle = pair.input.crop(4, 2, size).values();
+        let middle = pair.input.crop(4, 2, size).to_f32();
         for index in 0..8 {
             let [input, target] = draw(&pair, size, Augment::None, index);
             assert!(input == middle && target == middle, "draw {index}");

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::base::words;
 use crate::data::feeding::folder::Reading;
 use crate::data::feeding::{Folder, PairOptions, Report, halves};
-use crate::data::finding::layout::{Found, PARTS, Source, find};
+use crate::data::finding::layout::{Found, SPLITS, Source, find};
 use crate::engine::philox::{Purpose, Stream};
 
 /// A data set opened for training: the training pairs, the held-out pairs, and a report on the files of both.
@@ -39,12 +39,12 @@ impl Dataset {
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Dataset> {
         let found = find(dir)?;
-        let mut parts = Parts::new(dir, &found, options)?;
+        let mut splits = Splits::new(dir, &found, options)?;
         // Pairs that only `evaluate` uses are not read.
-        parts.rest.clear();
-        parts.refuse_doubtful(dir, &found, options)?;
-        let total = parts.train.1.len() + parts.held_out.1.len() + found.unclear.len();
-        let (dataset, bad) = parts.read(dir, found, options, cache_bytes, progress);
+        splits.rest.clear();
+        splits.refuse_doubtful(dir, &found, options)?;
+        let total = splits.train.1.len() + splits.held_out.1.len() + found.unclear.len();
+        let (dataset, bad) = splits.read(dir, found, options, cache_bytes, progress);
         refuse(dir, bad, total)?;
         Ok(dataset)
     }
@@ -61,23 +61,23 @@ impl Dataset {
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<(Report, Vec<String>)> {
         let found = find(dir)?;
-        let parts = Parts::new(dir, &found, options)?;
-        parts.refuse_doubtful(dir, &found, options)?;
-        let (dataset, bad) = parts.read(dir, found, options, 0, progress);
+        let splits = Splits::new(dir, &found, options)?;
+        splits.refuse_doubtful(dir, &found, options)?;
+        let (dataset, bad) = splits.read(dir, found, options, 0, progress);
         Ok((dataset.report, bad))
     }
 }
 
 /// The splits of a data set by their use, each with its name.
-struct Parts {
+struct Splits {
     train: (&'static str, Vec<Source>),
     held_out: (&'static str, Vec<Source>),
     rest: Vec<(&'static str, Vec<Source>)>,
 }
 
-impl Parts {
-    fn new(dir: &Path, found: &Found, options: &PairOptions) -> Result<Parts> {
-        let named = |part: &'static str| (part, found.part(part).to_vec());
+impl Splits {
+    fn new(dir: &Path, found: &Found, options: &PairOptions) -> Result<Splits> {
+        let named = |split: &'static str| (split, found.split(split).to_vec());
         let first = |names: [&'static str; 2]| names.into_iter().map(named).find(|(_, sources)| !sources.is_empty());
         let mut train = first(["train", ""]).unwrap_or_default();
         ensure!(
@@ -91,18 +91,21 @@ impl Parts {
             rest.push(named("test"));
         }
         if options.val_split > 0.0 {
-            let share = options.val_split;
+            let val_split = options.val_split;
             ensure!(
                 held_out.1.is_empty(),
-                "--val-split {share}: {} holds out {}/ already; leave it out",
+                "--val-split {val_split}: {} holds out {}/ already; leave it out",
                 dir.display(),
                 held_out.0
             );
-            ensure!(train.1.len() != 1, "--val-split {share}: 1 pair cannot be divided; leave it out, or add pairs");
+            ensure!(
+                train.1.len() != 1,
+                "--val-split {val_split}: 1 pair cannot be divided; leave it out, or add pairs"
+            );
             (train.1, held_out.1) = divide(train.1, options);
             held_out.0 = train.0;
         }
-        Ok(Parts { train, held_out, rest })
+        Ok(Splits { train, held_out, rest })
     }
 
     fn refuse_doubtful(&self, dir: &Path, found: &Found, options: &PairOptions) -> Result<()> {
@@ -119,14 +122,14 @@ impl Parts {
         cache_bytes: usize,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> (Dataset, Vec<String>) {
-        let Parts { train, held_out, rest } = self;
+        let Splits { train, held_out, rest } = self;
         let total = [&train, &held_out].into_iter().chain(&rest).map(|(_, sources)| sources.len()).sum();
-        let mut parts = vec![(in_part(train.0), train.1.len(), "to learn from")];
+        let mut splits = vec![(in_split(train.0), train.1.len(), "to learn from")];
         if !held_out.1.is_empty() {
-            parts.push((in_part(held_out.0), held_out.1.len(), "held out"));
+            splits.push((in_split(held_out.0), held_out.1.len(), "held out"));
         }
-        parts.extend(rest.iter().map(|(part, sources)| (in_part(part), sources.len(), "for evaluate")));
-        parts.retain(|(_, count, _)| *count > 0);
+        splits.extend(rest.iter().map(|(split, sources)| (in_split(split), sources.len(), "for evaluate")));
+        splits.retain(|(_, count, _)| *count > 0);
 
         let mut reading = Reading::new(options, progress, total, cache_bytes, found.unclear);
         let train = reading.folder(train.1, false);
@@ -140,7 +143,7 @@ impl Parts {
             layout: found.layout,
             is_folded: found.is_folded,
             direction: options.direction,
-            parts,
+            splits,
             properties,
             skipped: found.skipped,
         };
@@ -150,8 +153,8 @@ impl Parts {
 }
 
 /// The folder of a split in words, such as ` in train/`, to follow the number of its pairs.
-fn in_part(part: &str) -> String {
-    if part.is_empty() { String::new() } else { format!(" in {part}/") }
+fn in_split(split: &str) -> String {
+    if split.is_empty() { String::new() } else { format!(" in {split}/") }
 }
 
 /// Refuses files that do not look like pairs, unless an earlier run has accepted them.
@@ -162,7 +165,7 @@ fn refuse_doubtful<'a>(
     options: &PairOptions,
     else_do: &str,
 ) -> Result<()> {
-    if options.taken_before {
+    if options.accepted_before {
         return Ok(());
     }
     found.ensure_certain()?;
@@ -206,12 +209,12 @@ impl Folder {
     /// shape. When some files cannot be used: the error names all of them.
     pub fn to_evaluate(dir: &Path, options: &PairOptions, cache_bytes: usize) -> Result<ToEvaluate> {
         let found = find(dir)?;
-        let name = ["test", "val", "train", ""].into_iter().find(|part| !found.part(part).is_empty());
-        let part = name.or(PARTS.last().copied()).unwrap_or_default();
-        let mut sources = found.part(part).to_vec();
-        let mut split = if part.is_empty() { "all".to_owned() } else { format!("{part}/") };
+        let name = ["test", "val", "train", ""].into_iter().find(|split| !found.split(split).is_empty());
+        let name = name.or(SPLITS.last().copied()).unwrap_or_default();
+        let mut sources = found.split(name).to_vec();
+        let mut split = if name.is_empty() { "all".to_owned() } else { format!("{name}/") };
         let mut purpose = "to measure";
-        if options.val_split > 0.0 && sources.len() > 1 && !["test", "val"].contains(&part) {
+        if options.val_split > 0.0 && sources.len() > 1 && !["test", "val"].contains(&name) {
             (_, sources) = divide(sources, options);
             split = format!("the {} of {split} held out in training", options.val_split);
             purpose = "held out in training, to measure";
@@ -219,7 +222,7 @@ impl Folder {
         refuse_doubtful(dir, &found, &sources, options, "")?;
         let total = sources.len() + found.unclear.len();
         // A network is evaluated as it was trained, and it may have been trained on pairs of two shapes.
-        let options = PairOptions { taken_before: true, ..*options };
+        let options = PairOptions { accepted_before: true, ..*options };
         let mut reading = Reading::new(&options, &|_, _| {}, total, cache_bytes, found.unclear);
         let pairs = reading.folder(sources, true);
         let Reading { properties, bad, .. } = reading;
@@ -229,7 +232,7 @@ impl Folder {
             layout: found.layout,
             is_folded: found.is_folded,
             direction: options.direction,
-            parts: vec![(in_part(part), pairs.sources.len(), purpose)],
+            splits: vec![(in_split(name), pairs.sources.len(), purpose)],
             properties,
             skipped: found.skipped,
         };
@@ -249,12 +252,12 @@ mod tests {
     #[test]
     fn what_is_held_out_is_never_trained_on() {
         let dir = folder(&["train/x.png", "test/y.png"]);
-        let found = open(&dir, &options()).expect("two parts");
+        let found = open(&dir, &options()).expect("two splits");
         assert_eq!(
             (names(&found.train), found.held_out.as_ref().map(names)),
             (vec!["x.png".into()], Some(vec!["y.png".into()]))
         );
-        let both = open(&folder(&["train/x.png", "test/y.png", "val/z.png"]), &options()).expect("three parts");
+        let both = open(&folder(&["train/x.png", "test/y.png", "val/z.png"]), &options()).expect("three splits");
         assert_eq!(
             (names(&both.train), both.held_out.as_ref().map(names)),
             (vec!["x.png".into()], Some(vec!["z.png".into()]))

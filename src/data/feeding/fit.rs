@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::data::decoding::Picture;
-use crate::data::decoding::limit::most_bytes;
+use crate::data::decoding::limit::max_picture_bytes;
 use crate::data::feeding::{ResizeFilter, Window};
 use crate::data::size::Size;
 
@@ -42,24 +42,29 @@ pub struct Fit {
     pub preprocess: Preprocess,
     /// Load size: the size before the crop, for [`Preprocess::ResizeAndCrop`]; its width alone for
     /// [`Preprocess::ScaleWidthAndCrop`].
-    pub load: Size,
+    pub load_size: Size,
     /// Image size: the size after the crop, which the networks see.
-    pub image: Size,
-    pub filter: ResizeFilter,
+    pub image_size: Size,
+    pub resize_filter: ResizeFilter,
 }
 
 impl Fit {
     /// Returns the fit that resizes any picture to `image`, whatever its proportions, with the bicubic filter and
     /// without a crop.
     pub fn resize(image: Size) -> Fit {
-        Fit { preprocess: Preprocess::ResizeAndCrop, load: image, image, filter: ResizeFilter::Bicubic }
+        Fit {
+            preprocess: Preprocess::ResizeAndCrop,
+            load_size: image,
+            image_size: image,
+            resize_filter: ResizeFilter::Bicubic,
+        }
     }
 
     /// Returns the fit for pictures that are cropped in the middle, not at random. With [`Preprocess::ResizeAndCrop`]
     /// its load size is the image size, so that the whole picture is seen; otherwise it is unchanged.
-    pub fn whole(self) -> Fit {
+    pub fn for_centre_crop(self) -> Fit {
         match self.preprocess {
-            Preprocess::ResizeAndCrop => Fit { load: self.image, ..self },
+            Preprocess::ResizeAndCrop => Fit { load_size: self.image_size, ..self },
             _ => self,
         }
     }
@@ -69,8 +74,8 @@ impl Fit {
     ///
     /// # Errors
     /// When the [`Preprocess`] cannot bring a picture of `have` pixels to such a size.
-    pub fn size(&self, have: Size) -> Result<Size> {
-        let Fit { load, image, .. } = *self;
+    pub fn resized_size(&self, have: Size) -> Result<Size> {
+        let Fit { load_size: load, image_size: image, .. } = *self;
         let scaled = |width: usize| {
             let height = (have.height * width + have.width / 2) / have.width;
             Size { width, height: height.max(1) }
@@ -121,14 +126,15 @@ impl Fit {
         }
     }
 
-    /// Resizes `picture` to [`Fit::size`], ready to be cropped.
+    /// Resizes `picture` to [`Fit::resized_size`], ready to be cropped.
     ///
     /// # Errors
-    /// As [`Fit::size`], or when the picture would grow beyond the bound on a decoded picture, as a narrow strip may.
+    /// As [`Fit::resized_size`], or when the picture would grow beyond the bound on a decoded picture, as a narrow
+    /// strip may.
     pub fn apply(&self, picture: Picture) -> Result<Picture> {
-        let size = self.size(picture.size)?;
+        let size = self.resized_size(picture.size)?;
         check_growth(picture.size, size, picture.channels)?;
-        Ok(picture.resize(size, self.filter))
+        Ok(picture.resize(size, self.resize_filter))
     }
 
     /// Crops the image size from the middle of `picture`, which [`Fit::apply`] has resized.
@@ -136,8 +142,8 @@ impl Fit {
     /// # Panics
     /// If `picture` is smaller than the image size.
     pub fn middle(&self, picture: &Picture) -> Picture {
-        let Window { left, top, .. } = Window::middle(picture.size, self.image);
-        picture.crop(left, top, self.image)
+        let Window { left, top, .. } = Window::middle(picture.size, self.image_size);
+        picture.crop(left, top, self.image_size)
     }
 }
 
@@ -145,7 +151,7 @@ impl Fit {
 /// load sizes are limited.
 fn check_growth(have: Size, size: Size, channels: usize) -> Result<()> {
     let bytes = (size.pixels() * channels * size_of::<u16>()) as u64;
-    let most = most_bytes()?;
+    let most = max_picture_bytes()?;
     ensure!(
         size.pixels() <= have.pixels() || bytes <= most,
         "{} is {} at the load width, too large for --preprocess scale-width-and-crop: {} MiB, of {} at most; \
@@ -165,11 +171,11 @@ mod tests {
     const IMAGE: Size = Size { width: 64, height: 32 };
 
     fn fit(preprocess: Preprocess, load: Size) -> Fit {
-        Fit { preprocess, load, image: IMAGE, filter: ResizeFilter::Bicubic }
+        Fit { preprocess, load_size: load, image_size: IMAGE, resize_filter: ResizeFilter::Bicubic }
     }
 
     fn size(preprocess: Preprocess, load: Size, width: usize, height: usize) -> Result<Size, String> {
-        fit(preprocess, load).size(Size { width, height }).map_err(|error| error.to_string())
+        fit(preprocess, load).resized_size(Size { width, height }).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -225,11 +231,11 @@ mod tests {
         let size = Size { width: 68, height: 36 };
         let samples = (0..size.pixels() as u16).collect();
         let picture = Picture::new(size, 1, samples);
-        let crop = fit(Preprocess::Crop, IMAGE).whole();
+        let crop = fit(Preprocess::Crop, IMAGE).for_centre_crop();
         let middle = crop.middle(&crop.apply(picture.clone()).expect("it is large enough"));
         // Two columns and two rows are left over on each side.
         assert_eq!((middle.size, middle.samples[0], middle.samples[64]), (IMAGE, 2 * 68 + 2, 3 * 68 + 2));
-        let resized = fit(Preprocess::ResizeAndCrop, Size { width: 80, height: 40 }).whole();
+        let resized = fit(Preprocess::ResizeAndCrop, Size { width: 80, height: 40 }).for_centre_crop();
         let seen = resized.middle(&resized.apply(picture.clone()).expect("any size is taken"));
         assert_eq!(seen, picture.resize(IMAGE, ResizeFilter::Bicubic));
     }

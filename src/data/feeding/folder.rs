@@ -34,7 +34,7 @@ pub struct PairOptions {
     /// Seed of the choice of the held-out pairs.
     pub seed: u64,
     /// True if an earlier run has accepted the pairs: their layout and shapes are not checked again.
-    pub taken_before: bool,
+    pub accepted_before: bool,
 }
 
 /// The pairs of one split of a data set, ordered by the bytes of the names of their files.
@@ -44,7 +44,7 @@ pub struct Folder {
     cached: Vec<Option<Pair>>,
     options: PairOptions,
     /// True if pairs are cropped to the image size.
-    is_cut: bool,
+    is_cropped: bool,
     fingerprint: u64,
 }
 
@@ -52,7 +52,14 @@ impl PairOptions {
     /// Returns options for RGB pairs from A to B, resized to `image` without a crop; none are held out.
     pub fn rgb(image: Size) -> PairOptions {
         let fit = Fit::resize(image);
-        PairOptions { direction: Direction::AToB, channels: [3, 3], fit, val_split: 0.0, seed: 1, taken_before: false }
+        PairOptions {
+            direction: Direction::AToB,
+            channels: [3, 3],
+            fit,
+            val_split: 0.0,
+            seed: 1,
+            accepted_before: false,
+        }
     }
 }
 
@@ -79,7 +86,7 @@ impl Pairs for Folder {
             None => {
                 let source = &self.sources[index];
                 let _turn = file::turn(source.files())?;
-                prepare(decode(source)?.0, &self.options, self.is_cut).with_context(|| source.to_string())
+                prepare(decode(source)?.0, &self.options, self.is_cropped).with_context(|| source.to_string())
             }
         }
     }
@@ -157,7 +164,7 @@ impl<'a> Reading<'a> {
                 Err(error) => self.bad.push(format!("{error:#}")),
             }
         }
-        Folder { sources, cached, options: *self.options, is_cut, fingerprint: fingerprint.0 }
+        Folder { sources, cached, options: *self.options, is_cropped: is_cut, fingerprint: fingerprint.0 }
     }
 }
 
@@ -203,7 +210,7 @@ fn decode(source: &Source) -> Result<([Picture; 2], Files)> {
 fn prepare([a, b]: [Picture; 2], options: &PairOptions, is_cut: bool) -> Result<Pair> {
     let squeezes_both = options.fit.preprocess == Preprocess::ResizeAndCrop;
     ensure!(
-        options.taken_before || !squeezes_both || a.size.has_shape_of(b.size),
+        options.accepted_before || !squeezes_both || a.size.has_aspect_ratio_of(b.size),
         "A is {} and B {}, more than 1 % apart in shape: resized to one size, they would no longer lie on each other; \
          crop them to one shape, as --preprocess scale-width-and-crop does around the middle",
         a.size.sides(),
@@ -213,7 +220,7 @@ fn prepare([a, b]: [Picture; 2], options: &PairOptions, is_cut: bool) -> Result<
         Direction::AToB => [a, b],
         Direction::BToA => [b, a],
     };
-    let fit = if is_cut { options.fit.whole() } else { options.fit };
+    let fit = if is_cut { options.fit.for_centre_crop() } else { options.fit };
     let input = fit.apply(input.with_channels(options.channels[0]))?;
     let target = fit.apply(target.with_channels(options.channels[1]))?;
     let [input, target] = match options.fit.preprocess {
@@ -225,7 +232,7 @@ fn prepare([a, b]: [Picture; 2], options: &PairOptions, is_cut: bool) -> Result<
         "one is {} and the other {}; {}",
         input.size.sides(),
         target.size.sides(),
-        match input.size.has_shape_of(target.size) {
+        match input.size.has_aspect_ratio_of(target.size) {
             true => "only --preprocess resize-and-crop makes pictures of one shape one size",
             false => "only --preprocess scale-width-and-crop takes pictures of two shapes",
         }
@@ -358,7 +365,7 @@ mod tests {
         draw("A", 20, 20);
         draw("B", 24, 20);
         // A run that took them goes on, and is measured on them.
-        open(&dir, &PairOptions { taken_before: true, ..resized }).expect("they were taken once");
+        open(&dir, &PairOptions { accepted_before: true, ..resized }).expect("they were taken once");
         Folder::to_evaluate(dir.path(), &resized, 0).expect("measured as they were learned from");
     }
 
@@ -367,9 +374,9 @@ mod tests {
         let dir = folder(&["train/a.png", "val/b.png", "test/c.png"]);
         let fit = Fit {
             preprocess: Preprocess::ResizeAndCrop,
-            load: Size::square(12),
-            image: Size::square(10),
-            filter: ResizeFilter::Bilinear,
+            load_size: Size::square(12),
+            image_size: Size::square(10),
+            resize_filter: ResizeFilter::Bilinear,
         };
         let options = PairOptions { fit, ..options() };
         let found = open(&dir, &options).expect("three parts");

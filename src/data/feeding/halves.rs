@@ -19,7 +19,7 @@ const NARROWEST: f64 = 0.55;
 /// Returns the proportions that the pictures of a pair are expected to have, as a size: those of the image size, or a
 /// square where a wide image is cropped out of them.
 pub fn expected_shape(fit: &Fit) -> Size {
-    let image = fit.image;
+    let image = fit.image_size;
     match fit.preprocess {
         Preprocess::Crop | Preprocess::ScaleWidthAndCrop if image.width > image.height => Size::square(image.height),
         _ => image,
@@ -109,7 +109,7 @@ mod tests {
         }
         std::fs::write(dir.path().join("broken.png"), "no picture").expect("a file for the test");
         let found = crate::data::finding::layout::find(dir.path()).expect("files");
-        let error = check(dir.path(), found.part(""), Size::square(8), ".").expect_err("three are narrow").to_string();
+        let error = check(dir.path(), found.split(""), Size::square(8), ".").expect_err("three are narrow").to_string();
         for words in [
             "3 of 5 files in ",
             "each file of 8x8 would be cut into two of 4x8: a.png and 1 more",

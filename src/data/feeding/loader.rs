@@ -26,9 +26,9 @@ use crate::engine::philox::{Purpose, Stream};
 #[derive(Clone, Copy, Debug)]
 pub struct LoaderConfig {
     /// Size of the images in a batch, to which pairs are cropped.
-    pub size: Size,
-    /// Pairs in a batch.
-    pub batch: usize,
+    pub image_size: Size,
+    /// Pairs of a training step: the batch size times the number of accumulated batches.
+    pub pairs_per_step: usize,
     pub augment: Augment,
     /// True for a new random order in every epoch, false for the order of the data set.
     pub shuffle: bool,
@@ -86,7 +86,7 @@ fn workers() -> usize {
 
 /// Returns the largest number of batches in memory at a time: two for each thread that makes them (one in the making,
 /// one that waits), one at the reader, and one whose memory is to be used again.
-pub fn batches_at_once() -> usize {
+pub fn max_batches_in_memory() -> usize {
     2 * workers() + 2
 }
 
@@ -94,16 +94,16 @@ impl Loader {
     /// Starts the threads that make batches of `pairs`. The first batch is that of position `from`.
     ///
     /// # Errors
-    /// When `config.batch` is 0, `pairs` are too few for one batch, or the threads cannot be started.
+    /// When `config.pairs_per_step` is 0, `pairs` are too few for one batch, or the threads cannot be started.
     pub fn start(pairs: Arc<dyn Pairs>, config: LoaderConfig, from: Position) -> Result<Loader> {
-        let (len, batch) = (pairs.len(), config.batch);
-        ensure!(batch > 0, "a batch of 0 pairs trains nothing: ask for a batch of at least 1");
+        let (len, pairs_per_step) = (pairs.len(), config.pairs_per_step);
+        ensure!(pairs_per_step > 0, "a step of 0 pairs trains nothing: ask for at least 1");
         ensure!(
-            len >= batch,
-            "{len} pairs do not fill one step of {batch} (--batch times --accumulate): make it at most {len}, or add \
-             pairs"
+            len >= pairs_per_step,
+            "{len} pairs do not fill one step of {pairs_per_step} (--batch times --accumulate): make it at most {len}, \
+             or add pairs"
         );
-        let (steps, left_over) = (len / batch, len % batch);
+        let (steps, left_over) = (len / pairs_per_step, len % pairs_per_step);
         let count = workers();
         require_stacks(count)?;
         let first = from.epoch * steps as u64 + from.step_in_epoch as u64;
@@ -178,7 +178,7 @@ impl Source {
     /// Makes batch `number` since the start of training. `order` keeps the order of an epoch from one batch to the
     /// next.
     fn make(&self, number: u64, order: &mut (u64, Vec<usize>)) -> Result<Batch> {
-        let LoaderConfig { size, batch, augment, shuffle, seed } = self.config;
+        let LoaderConfig { image_size: size, pairs_per_step, augment, shuffle, seed } = self.config;
         let (epoch, step_in_epoch) = (number / self.steps as u64, (number % self.steps as u64) as usize);
         let len = self.pairs.len();
         if order.0 != epoch {
@@ -188,7 +188,7 @@ impl Source {
             }
         }
         let mut pictures = self.blank();
-        for position in step_in_epoch * batch..(step_in_epoch + 1) * batch {
+        for position in step_in_epoch * pairs_per_step..(step_in_epoch + 1) * pairs_per_step {
             let index = order.1[position];
             let pair = self.pairs.pair(epoch, index);
             let pair = pair.with_context(|| format!("pair {index} of epoch {epoch} failed"))?;
@@ -245,8 +245,13 @@ mod tests {
         }
     }
 
-    const CONFIG: LoaderConfig =
-        LoaderConfig { size: Size { width: 8, height: 8 }, batch: 3, augment: Augment::Jitter, shuffle: true, seed: 7 };
+    const CONFIG: LoaderConfig = LoaderConfig {
+        image_size: Size { width: 8, height: 8 },
+        pairs_per_step: 3,
+        augment: Augment::Jitter,
+        shuffle: true,
+        seed: 7,
+    };
 
     fn start(len: usize, config: LoaderConfig, from: Position) -> Loader {
         Loader::start(Arc::new(Numbers { len, bad: None, panics: false }), config, from)
@@ -348,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_and_panics_reach_the_reader_at_their_place() {
+    fn errors_and_panics_reach_the_reader_at_their_index() {
         for (panics, words) in [(false, "this one is broken"), (true, "this one is cursed")] {
             let config = LoaderConfig { shuffle: false, ..CONFIG };
             let pairs = Arc::new(Numbers { len: 12, bad: Some(7), panics });
@@ -371,9 +376,9 @@ mod tests {
 
     #[test]
     fn refuses_a_batch_that_cannot_be_filled() {
-        for (len, batch, words) in [(2, 3, "2 pairs do not fill one step of 3"), (2, 0, "a batch of 0")] {
+        for (len, pairs_per_step, words) in [(2, 3, "2 pairs do not fill one step of 3"), (2, 0, "a step of 0")] {
             let pairs = Arc::new(Numbers { len, bad: None, panics: false });
-            let started = Loader::start(pairs, LoaderConfig { batch, ..CONFIG }, Position::default());
+            let started = Loader::start(pairs, LoaderConfig { pairs_per_step, ..CONFIG }, Position::default());
             let error = started.err().map(|error| error.to_string()).unwrap_or_default();
             assert!(error.contains(words), "{error}");
         }

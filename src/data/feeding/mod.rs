@@ -11,7 +11,7 @@ pub mod resize;
 mod seam;
 mod values;
 
-pub use augment::{Pictures, Stack, Window};
+pub use augment::{PictureStack, Pictures, Window};
 pub use dataset::Dataset;
 pub use fit::{Fit, Preprocess};
 pub use folder::{CACHE_BYTES, Folder, PairOptions};

@@ -28,7 +28,7 @@ pub struct Report {
     pub direction: Direction,
     /// Each split that is used: its folder in words (` in train/` and the like, empty for `dir` itself), the number of
     /// its pairs, and their use in words.
-    pub parts: Vec<(String, usize, &'static str)>,
+    pub splits: Vec<(String, usize, &'static str)>,
     pub properties: FileProperties,
     /// Files that belong to no pair and folders that are not searched, each with the reason.
     pub skipped: Vec<(PathBuf, String)>,
@@ -72,8 +72,9 @@ impl Report {
             }
             Layout::Stems => format!("pairs by name, the .png (B) is the {target}, the file beside it (A) the {input}"),
         };
-        let parts = self.parts.iter().map(|(part, count, use_)| format!("{}{part} {use_}", number(*count, "pair")));
-        let mut lines = vec![format!("Found     {how}"), format!("Pairs     {}", parts.collect::<Vec<_>>().join(", "))];
+        let splits = self.splits.iter().map(|(split, count, use_)| format!("{}{split} {use_}", number(*count, "pair")));
+        let mut lines =
+            vec![format!("Found     {how}"), format!("Pairs     {}", splits.collect::<Vec<_>>().join(", "))];
         if !self.properties.kinds.is_empty() {
             lines.push(format!("Sizes     {}", self.sizes()));
             lines.push(format!("Files     {}", counted(&self.properties.kinds)));
@@ -113,21 +114,22 @@ impl Report {
 /// [`Report::lines`].
 pub fn preparation(options: &PairOptions, augment: Augment) -> String {
     let PairOptions { channels, fit, .. } = options;
-    let filter = match fit.filter {
+    let filter = match fit.resize_filter {
         ResizeFilter::Bicubic => "bicubic",
         ResizeFilter::Bilinear => "bilinear",
     };
     let mut steps = match fit.preprocess {
-        Preprocess::ResizeAndCrop => vec![format!("resized to {} ({filter})", fit.load.sides())],
+        Preprocess::ResizeAndCrop => vec![format!("resized to {} ({filter})", fit.load_size.sides())],
         Preprocess::ScaleWidth | Preprocess::ScaleWidthAndCrop => {
-            vec![format!("scaled to a width of {} ({filter})", fit.load.width)]
+            vec![format!("scaled to a width of {} ({filter})", fit.load_size.width)]
         }
         Preprocess::Crop | Preprocess::None => Vec::new(),
     };
-    let is_cropped = fit.preprocess.crops() && !(fit.preprocess == Preprocess::ResizeAndCrop && fit.load == fit.image);
+    let is_cropped =
+        fit.preprocess.crops() && !(fit.preprocess == Preprocess::ResizeAndCrop && fit.load_size == fit.image_size);
     if is_cropped {
-        let offset = if augment == Augment::Jitter { "at a random place" } else { "in the middle" };
-        steps.push(format!("cropped to {} {offset}", fit.image.sides()));
+        let offset = if augment == Augment::Jitter { "at a random offset" } else { "in the middle" };
+        steps.push(format!("cropped to {} {offset}", fit.image_size.sides()));
     }
     if augment != Augment::None {
         steps.push("mirrored half of the time".to_owned());
@@ -178,7 +180,7 @@ fn counted<T: Display>(counts: &BTreeMap<T, usize>) -> String {
 mod tests {
     use super::*;
     use crate::data::feeding::Fit;
-    use crate::data::finding::listing::NOT_LOOKED_INTO;
+    use crate::data::finding::listing::NOT_SEARCHED;
 
     fn report() -> Report {
         let mut properties = FileProperties::default();
@@ -191,7 +193,7 @@ mod tests {
             layout: Layout::SideBySide,
             is_folded: false,
             direction: Direction::BToA,
-            parts: vec![(" in train/".to_owned(), 2, "to learn from"), (" in test/".to_owned(), 1, "held out")],
+            splits: vec![(" in train/".to_owned(), 2, "to learn from"), (" in test/".to_owned(), 1, "held out")],
             properties,
             skipped: Vec::new(),
         }
@@ -260,7 +262,7 @@ mod tests {
             "Skipped   11 files (hidden: .x.png; not a picture: train/0.txt, train/1.txt, train/2.txt, \
              train/3.txt, train/4.txt, train/5.txt, 4 more)"
         );
-        let folder = |name: &str| (name.into(), NOT_LOOKED_INTO.to_owned());
+        let folder = |name: &str| (name.into(), NOT_SEARCHED.to_owned());
         report.skipped = vec![("data/.x.png".into(), "hidden".to_owned()), folder("data/cats"), folder("data/dogs")];
         let expected = "Skipped   1 file, 2 folders (a folder that is not looked into: cats, dogs; hidden: .x.png)";
         assert_eq!(report.lines()[4], expected);
@@ -272,12 +274,12 @@ mod tests {
     fn what_will_be_done_is_said_in_order() {
         let (image, load) = (Size::square(256), Size::square(286));
         let said = |preprocess, load, channels, augment| {
-            let fit = Fit { preprocess, load, ..Fit::resize(image) };
+            let fit = Fit { preprocess, load_size: load, ..Fit::resize(image) };
             preparation(&PairOptions { fit, channels, ..PairOptions::rgb(image) }, augment)
         };
         assert_eq!(
             said(Preprocess::ResizeAndCrop, load, [1, 3], Augment::Jitter),
-            "Prepared  resized to 286x286 (bicubic), cropped to 256x256 at a random place, mirrored half of the time, \
+            "Prepared  resized to 286x286 (bicubic), cropped to 256x256 at a random offset, mirrored half of the time, \
              1 channel in, 3 out"
         );
         assert_eq!(

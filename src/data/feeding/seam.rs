@@ -157,7 +157,7 @@ mod tests {
         };
         assert!(is_missing(&alpha(|x| if x < 64 { 0 } else { u16::MAX })));
         // A band is a colour like the others.
-        let band = Picture { is_last_a_band: true, ..alpha(|x| if x < 64 { 0 } else { u16::MAX }) };
+        let band = Picture { has_extra_band: true, ..alpha(|x| if x < 64 { 0 } else { u16::MAX }) };
         assert!(!is_missing(&band));
     }
 

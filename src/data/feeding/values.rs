@@ -13,7 +13,7 @@ pub struct Side {
     pictures: usize,
     /// Least and greatest sample of the colours, of 16 bits; `None` before the first picture.
     range: Option<(u16, u16)>,
-    is_deep: bool,
+    is_16_bit: bool,
     with_alpha: usize,
     with_band: usize,
     /// Pixels of the pictures with alpha.
@@ -36,7 +36,7 @@ impl Side {
         Side {
             pictures: 1,
             range: Some((least, most)),
-            is_deep: depth == Depth::Sixteen,
+            is_16_bit: depth == Depth::Sixteen,
             with_alpha: usize::from(has_alpha),
             with_band: usize::from(picture.has_band()),
             pixels: if has_alpha { picture.size.pixels() as u64 } else { 0 },
@@ -50,7 +50,7 @@ impl Side {
             (Some((a, b)), Some((least, most))) => Some((a.min(least), b.max(most))),
             (mine, others) => mine.or(others),
         };
-        self.is_deep |= other.is_deep;
+        self.is_16_bit |= other.is_16_bit;
         self.with_alpha += other.with_alpha;
         self.with_band += other.with_band;
         self.pixels += other.pixels;
@@ -60,7 +60,7 @@ impl Side {
     /// A description such as `1000 to 1400 of 0 to 65535`, in the numbers of the deepest file.
     fn describe(&self) -> Option<String> {
         let (least, most) = self.range?;
-        let (unit, white) = if self.is_deep { (1, u16::MAX) } else { (257, 255) };
+        let (unit, white) = if self.is_16_bit { (1, u16::MAX) } else { (257, 255) };
         Some(format!("{} to {} of 0 to {white}", least / unit, most / unit))
     }
 }
@@ -152,7 +152,7 @@ mod tests {
 
     fn picture(channels: usize, is_last_a_band: bool, samples: &[u16]) -> Picture {
         let size = Size { width: samples.len() / channels, height: 1 };
-        Picture { size, channels, is_last_a_band, samples: samples.to_vec() }
+        Picture { size, channels, has_extra_band: is_last_a_band, samples: samples.to_vec() }
     }
 
     fn values(channels: [usize; 2], pairs: &[[&Picture; 2]], depth: Depth) -> Values {

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use image::ImageFormat;
 
-use crate::base::files::{self, UNFINISHED, kind_of};
+use crate::base::files::{self, UNFINISHED, describe_file_type};
 use crate::base::words::{MOST_NAMED, count};
 use crate::data::decoding::file::ENDINGS;
 use crate::data::decoding::{FileFormat, LOOKED_FOR};
 
 /// The reason that is given for a folder which is not searched for pictures, though it lies in one that is.
-pub const NOT_LOOKED_INTO: &str = "a folder that is not looked into";
+pub const NOT_SEARCHED: &str = "a folder that is not looked into";
 
 /// Endings of cameras' raw files that begin like a TIFF. A TIFF decoder finds only a thumbnail in them.
 const RAW_ENDINGS: [&str; 14] =
@@ -84,7 +84,7 @@ fn divide(paths: Vec<PathBuf>, by: By, left_out: &mut Vec<LeftOut>) -> Vec<PathB
 pub fn skip_folders(looked_into: &[&PathBuf], skipped: &mut Vec<(PathBuf, String)>) -> Result<()> {
     for dir in looked_into {
         let unknown = folders(dir)?.into_iter().filter(|folder| !looked_into.iter().any(|one| one.starts_with(folder)));
-        skipped.extend(unknown.map(|folder| (folder, NOT_LOOKED_INTO.to_owned())));
+        skipped.extend(unknown.map(|folder| (folder, NOT_SEARCHED.to_owned())));
     }
     Ok(())
 }
@@ -121,8 +121,8 @@ fn why_left_out(path: &Path, by: By) -> Option<String> {
         return Some("hidden".to_owned());
     }
     match fs::metadata(path).or_else(|_| fs::symlink_metadata(path)).map(|found| found.file_type()) {
-        Ok(kind) if kind.is_dir() => return Some(NOT_LOOKED_INTO.to_owned()),
-        Ok(kind) if !kind.is_file() => return Some(kind_of(kind).to_owned()),
+        Ok(kind) if kind.is_dir() => return Some(NOT_SEARCHED.to_owned()),
+        Ok(kind) if !kind.is_file() => return Some(describe_file_type(kind).to_owned()),
         _ if ENDINGS.contains(&&*ending) => return None,
         Ok(_) => {}
         Err(error) => return Some(format!("cannot be read: {error}")),
@@ -130,7 +130,7 @@ fn why_left_out(path: &Path, by: By) -> Option<String> {
     if path.as_os_str().as_encoded_bytes().ends_with(UNFINISHED.as_bytes()) {
         return Some("not finished when it was written".to_owned());
     }
-    let start = match files::open(path).and_then(|file| files::start(file, FileFormat::START)) {
+    let start = match files::open(path).and_then(|file| files::read_prefix(file, FileFormat::SIGNATURE_BYTES)) {
         Err(error) => return Some(format!("cannot be read: {error}")),
         Ok(start) => start,
     };
@@ -182,7 +182,7 @@ pub fn describe_left_out(left_out: &[LeftOut], dir: &Path, most: usize) -> Strin
         format!("{why}: {}", names.join(", "))
     });
     let reasons = of_reason.collect::<Vec<_>>().join("; ");
-    let folders = left_out.iter().filter(|(path, why)| why == NOT_LOOKED_INTO || path.is_dir()).count();
+    let folders = left_out.iter().filter(|(path, why)| why == NOT_SEARCHED || path.is_dir()).count();
     let counts = [(left_out.len() - folders, "file"), (folders, "folder")];
     let counts = counts.into_iter().filter(|(number, _)| *number > 0).map(|(number, what)| count(number, what));
     format!("{} ({reasons})", counts.collect::<Vec<_>>().join(", "))
@@ -191,7 +191,7 @@ pub fn describe_left_out(left_out: &[LeftOut], dir: &Path, most: usize) -> Strin
 /// Returns the error message for a folder `dir` without pictures, whose entries are `left_out`: it says what the folder
 /// holds instead.
 pub fn describe_none(dir: &Path, left_out: &[LeftOut]) -> String {
-    let is_folder = |(path, why): &&LeftOut| why == NOT_LOOKED_INTO && path.is_dir();
+    let is_folder = |(path, why): &&LeftOut| why == NOT_SEARCHED && path.is_dir();
     let folders: Vec<String> = left_out.iter().filter(is_folder).map(|(path, _)| path.display().to_string()).collect();
     let dir = dir.display();
     match (left_out, &folders[..]) {

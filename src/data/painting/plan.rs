@@ -76,14 +76,14 @@ impl Plan {
         let snap = |units: f32| (units * unit).round().max(1.0);
 
         let family = [Family::Brick, Family::Ochre, Family::Pale, Family::Stone][stream.below(4) as usize];
-        let t = stream.unit();
+        let t = stream.uniform();
         let (wall, trim, roof) = match family {
             Family::Brick => (mix([0.56, 0.29, 0.22], [0.68, 0.41, 0.31], t), [0.88, 0.84, 0.76], [0.36, 0.33, 0.33]),
             Family::Ochre => (mix([0.87, 0.69, 0.43], [0.87, 0.61, 0.46], t), [0.93, 0.87, 0.76], [0.68, 0.36, 0.25]),
             Family::Pale => (mix([0.68, 0.76, 0.76], [0.80, 0.81, 0.73], t), [0.96, 0.95, 0.91], [0.50, 0.33, 0.28]),
             Family::Stone => (mix([0.76, 0.70, 0.59], [0.80, 0.75, 0.67], t), [0.89, 0.85, 0.76], [0.38, 0.43, 0.50]),
         };
-        let t = stream.unit();
+        let t = stream.uniform();
         let paint = match family {
             Family::Brick => mix([0.16, 0.27, 0.24], [0.15, 0.22, 0.34], t),
             Family::Ochre => mix([0.24, 0.40, 0.31], [0.25, 0.43, 0.45], t),
@@ -92,7 +92,7 @@ impl Plan {
         };
 
         let side = if stream.chance(0.5) { 1.0 } else { -1.0 };
-        let noon = stream.unit();
+        let noon = stream.uniform();
         let sun = Sun {
             side,
             steepness: 0.55 + 0.35 * noon,

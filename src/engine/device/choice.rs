@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::DeviceOptions;
 use super::cpu::Cpu;
-use super::cuda::{Info, devices, ready};
+use super::cuda::{Info, devices, prepare_gpu};
 use crate::base::words::count;
 use crate::engine::program::Program;
 
 /// Approximate bytes of the packing buffers of matrix products, which depend on the caches of the machine.
-const PACKED: u64 = 8 << 20;
+const PACKING_BYTES: u64 = 8 << 20;
 
 /// The device that a user asks for by `--device`: parsed from and written as `auto`, `cpu`, `cuda` (the GPU with number
 /// 0) or `cuda:N`.
@@ -41,7 +41,7 @@ impl DeviceId {
     /// [`Device::new`](super::Device::new) checks.
     pub fn program_bytes(self, program: Program, options: DeviceOptions) -> u64 {
         match self {
-            DeviceId::Cpu => Cpu::<f32>::bytes_of(&program.rewritten(options.passes(self))) as u64 + PACKED,
+            DeviceId::Cpu => Cpu::<f32>::bytes_of(&program.rewritten(options.passes(self))) as u64 + PACKING_BYTES,
             DeviceId::Cuda(_) => 0,
         }
     }
@@ -50,14 +50,14 @@ impl DeviceId {
 /// The device that [`DeviceChoice::choose`] has found, with its name if it is a GPU, or the reason why `auto` has come
 /// to the CPU.
 #[derive(Clone, Debug)]
-pub struct Chosen {
+pub struct ChosenDevice {
     pub device: DeviceId,
     /// For a GPU, its name. For the CPU, the reason why no GPU is used if the choice was `auto`; `None` if the choice
     /// was `cpu`.
     pub note: Option<String>,
 }
 
-impl Chosen {
+impl ChosenDevice {
     /// Returns the device in words, for the first line of a run: `the CPU with 8 threads`, followed by the note in
     /// parentheses if there is one, or `cuda:0, NVIDIA H200`. `threads` is the number of CPU threads.
     pub fn describe(&self, threads: usize) -> String {
@@ -77,15 +77,15 @@ impl DeviceChoice {
     /// # Errors
     /// When the choice is a GPU that does not exist or cannot be used, with the reason and the cure. Never for `auto`
     /// and `cpu`.
-    pub fn choose(self) -> Result<Chosen> {
-        let on_gpu = |info: &Info| Chosen { device: DeviceId::Cuda(info.ordinal), note: Some(info.name.clone()) };
+    pub fn choose(self) -> Result<ChosenDevice> {
+        let on_gpu = |info: &Info| ChosenDevice { device: DeviceId::Cuda(info.ordinal), note: Some(info.name.clone()) };
         match self {
-            DeviceChoice::Cpu => Ok(Chosen { device: DeviceId::Cpu, note: None }),
-            DeviceChoice::Auto => Ok(match devices().and_then(|found| first_ready(&found, ready)) {
+            DeviceChoice::Cpu => Ok(ChosenDevice { device: DeviceId::Cpu, note: None }),
+            DeviceChoice::Auto => Ok(match devices().and_then(|found| first_ready(&found, prepare_gpu)) {
                 Ok(info) => on_gpu(&info),
-                Err(reason) => Chosen { device: DeviceId::Cpu, note: Some(format!("{reason:#}")) },
+                Err(reason) => ChosenDevice { device: DeviceId::Cpu, note: Some(format!("{reason:#}")) },
             }),
-            DeviceChoice::Cuda(ordinal) => match ready(ordinal) {
+            DeviceChoice::Cuda(ordinal) => match prepare_gpu(ordinal) {
                 Ok(info) => Ok(on_gpu(&info)),
                 Err(reason) => bail!("--device {self}: {reason:#}; --device cpu works everywhere"),
             },

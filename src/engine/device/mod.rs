@@ -7,7 +7,7 @@ mod choice;
 pub mod cpu;
 pub mod cuda;
 
-pub use choice::{Chosen, DeviceChoice, DeviceId};
+pub use choice::{ChosenDevice, DeviceChoice, DeviceId};
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ use cuda::{Cuda, CudaOptions};
 pub struct DeviceOptions {
     /// True if a GPU runs each execution as one CUDA graph, false if it launches the kernels one by one. Without effect
     /// on the CPU.
-    pub graph: bool,
+    pub cuda_graph: bool,
     /// True if the rewrite passes for the device ([`mod@rewrite`]; so far only the CPU has any) are applied to the
     /// program, which changes no bit of parameters, moments, losses and pictures. Gradients that only Adam reads can
     /// then not be read by the host.
@@ -36,7 +36,7 @@ pub struct DeviceOptions {
 
 impl Default for DeviceOptions {
     fn default() -> DeviceOptions {
-        DeviceOptions { graph: true, rewrite: true }
+        DeviceOptions { cuda_graph: true, rewrite: true }
     }
 }
 
@@ -45,7 +45,7 @@ impl DeviceOptions {
     /// those of the CPU if `rewrite` is true, none for a GPU.
     pub fn passes(self, device: DeviceId) -> &'static [Pass] {
         match device {
-            DeviceId::Cpu if self.rewrite => rewrite::CPU,
+            DeviceId::Cpu if self.rewrite => rewrite::CPU_PASSES,
             DeviceId::Cpu | DeviceId::Cuda(_) => &[],
         }
     }
@@ -70,7 +70,7 @@ impl Device {
         Ok(match device {
             DeviceId::Cpu => Device::Cpu(Cpu::new(program, control)?),
             DeviceId::Cuda(ordinal) => {
-                let options = CudaOptions { ordinal, graph: options.graph, forced: None };
+                let options = CudaOptions { ordinal, cuda_graph: options.cuda_graph, forced: None };
                 Device::Cuda(Box::new(Cuda::new(program, control, options)?))
             }
         })

@@ -3,7 +3,7 @@
 
 use crate::engine::access::Access;
 use crate::engine::kernel::cpu::{self, CpuKernel, Element, Real, ViewMut};
-use crate::engine::kernel::cuda::{CudaKernel, Implementation, int, kernels};
+use crate::engine::kernel::cuda::{CudaKernel, Implementation, kernels, to_int};
 use crate::engine::program::Step;
 use crate::engine::tensor::{DType, Tensor};
 
@@ -43,7 +43,7 @@ fn fill<E: Element>(mut tensor: ViewMut<'_, E>, value: E) {
 impl CudaKernel for Fill {
     const IMPLEMENTATIONS: &'static [Implementation<Fill>] = &[Implementation::plain(|fill, context| {
         let Fill { tensor, value } = *fill;
-        let [pixels, channels, stride] = [tensor.pixels(), tensor.channels(), tensor.stride].map(int);
+        let [pixels, channels, stride] = [tensor.pixels(), tensor.channels(), tensor.stride].map(to_int);
         let (access, value) = (Access::Write(tensor), value as f32);
         vec![match tensor.dtype {
             DType::F32 => {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::engine::access::{Access, Destination, Mode};
+use crate::engine::access::{Access, Destination, WriteMode};
 use crate::engine::program::{Backward, Buffer, Buffers, Lifetime, Program, RecordedStep, Step, Touch};
 use crate::engine::tensor::{BufferId, DType, Region, Shape, Tensor};
 use fill::Fill;
@@ -229,10 +229,10 @@ impl Backward for Pass<'_> {
         let tensor = Tensor { buffer: gradient.tensor.buffer, ..input };
         gradient.written.extend(missing.iter().cloned());
         if missing == [region] {
-            return Some(Destination { tensor, mode: Mode::Overwrite });
+            return Some(Destination { tensor, mode: WriteMode::Overwrite });
         }
         self.fill(region_tensors(&missing, tensor));
-        Some(Destination { tensor, mode: Mode::Accumulate })
+        Some(Destination { tensor, mode: WriteMode::Accumulate })
     }
 
     fn push_shared(&mut self, step: Arc<dyn Step>) {

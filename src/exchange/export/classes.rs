@@ -4,7 +4,7 @@
 //! choose. A class may have the same names and shapes and yet compute something else, where the order within a block
 //! differs: that counts as a difference too.
 
-use crate::gan::{BlockOrder, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, Skips, UNet};
+use crate::gan::{BlockOrder, GeneratorKind, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, UNet};
 
 /// Width and depth of the classes that fix them.
 const WIDTH: usize = 64;
@@ -30,14 +30,14 @@ struct Class {
 /// Returns a sentence that names the published PyTorch class that can load the exported generator `unet`, or says why
 /// there is none.
 pub fn for_generator(unet: &UNet) -> String {
-    let UNet { recipe, input_channels, output_channels, width, depth, norm, last_layer, .. } = *unet;
+    let UNet { recipe, in_channels, out_channels, ngf, depth, norm, last_layer, .. } = *unet;
     let mut class = match recipe {
         Recipe::PytorchGan => {
-            Class::new(format!("GeneratorUNet(in_channels={input_channels}, out_channels={output_channels})"))
+            Class::new(format!("GeneratorUNet(in_channels={in_channels}, out_channels={out_channels})"))
         }
         Recipe::BlockCk => Class::new("Generator() with BlockCK blocks"),
         Recipe::Isola => Class::new(format!(
-            "the authors' UnetGenerator({input_channels}, {output_channels}, num_downs={depth}, ngf={width}, \
+            "the authors' UnetGenerator({in_channels}, {out_channels}, num_downs={depth}, ngf={ngf}, \
              norm_layer={})",
             norm_layer(norm)
         )),
@@ -47,11 +47,11 @@ pub fn for_generator(unet: &UNet) -> String {
         class.differs(depth < 5, || format!("a depth of {depth} (the class has at least 5)"));
     } else {
         class.fixed_norm(norm);
-        class.differs(width != WIDTH, || format!("a width of {width} (the class has {WIDTH})"));
+        class.differs(ngf != WIDTH, || format!("ngf {ngf} (the class has {WIDTH})"));
         class.differs(depth != DEPTH, || format!("a depth of {depth} (the class has {DEPTH})"));
     }
-    class.differs(recipe == Recipe::BlockCk && [input_channels, output_channels] != [3, 3], || {
-        format!("{input_channels} to {output_channels} channels (the class has 3 to 3)")
+    class.differs(recipe == Recipe::BlockCk && [in_channels, out_channels] != [3, 3], || {
+        format!("{in_channels} to {out_channels} channels (the class has 3 to 3)")
     });
     let published = UNet::published(recipe);
     class.differs(last_layer != published.last_layer, || {
@@ -61,7 +61,7 @@ pub fn for_generator(unet: &UNet) -> String {
         };
         format!("{layer} as the last layer, {}", published.last_name())
     });
-    class.differs(unet.skips == Skips::EncoderDecoder, || "no skip connections".to_owned());
+    class.differs(unet.kind == GeneratorKind::EncoderDecoder, || "no skip connections".to_owned());
     let acts_first = |order| order == BlockOrder::ActConvNormDropout;
     class.differs(acts_first(unet.block_order) != acts_first(published.block_order), || {
         let order = if acts_first(unet.block_order) { "in front of the convolutions" } else { "behind the norms" };
@@ -74,22 +74,22 @@ pub fn for_generator(unet: &UNet) -> String {
 /// says why there is none. `input` names the channels of the discriminator's input, such as "one picture and its
 /// condition".
 pub fn for_discriminator(patchgan: &PatchGan, input: &str) -> String {
-    let PatchGan { receptive_field, input_channels, width, norm, sigmoid } = *patchgan;
+    let PatchGan { receptive_field, in_channels, ndf, norm, sigmoid } = *patchgan;
     let authors = |class: &str, layers: &str| {
         let norm_layer = norm_layer(norm);
-        Class::new(format!("the authors' {class}({input_channels}, ndf={width}, {layers}norm_layer={norm_layer})"))
+        Class::new(format!("the authors' {class}({in_channels}, ndf={ndf}, {layers}norm_layer={norm_layer})"))
     };
     let mut class = match receptive_field {
         ReceptiveField::R94 => {
-            let mut class = Class::new(format!("Discriminator(in_channels={}) of pytorch-gan", input_channels / 2));
-            class.differs(input_channels % 2 != 0, || {
-                format!("{input_channels} input channels (the class has an even number)")
+            let mut class = Class::new(format!("Discriminator(in_channels={}) of pytorch-gan", in_channels / 2));
+            class.differs(in_channels % 2 != 0, || {
+                format!("{in_channels} input channels (the class has an even number)")
             });
             class
         }
         ReceptiveField::Map70 => {
             let mut class = Class::new("Discriminator() of block-ck");
-            class.differs(input_channels != 6, || format!("{input_channels} input channels (the class has 6)"));
+            class.differs(in_channels != 6, || format!("{in_channels} input channels (the class has 6)"));
             class
         }
         ReceptiveField::R1 => authors("PixelDiscriminator", ""),
@@ -102,7 +102,7 @@ pub fn for_discriminator(patchgan: &PatchGan, input: &str) -> String {
     let has_sigmoid = receptive_field == ReceptiveField::Map70;
     if matches!(receptive_field, ReceptiveField::R94 | ReceptiveField::Map70) {
         class.fixed_norm(norm);
-        class.differs(width != WIDTH, || format!("a width of {width} (the class has {WIDTH})"));
+        class.differs(ndf != WIDTH, || format!("ndf {ndf} (the class has {WIDTH})"));
     } else {
         class.authors_norm(norm);
     }
@@ -185,13 +185,10 @@ mod tests {
             assert_eq!(for_generator(&UNet::published(recipe)), format!("They fit {call} {STRICT}"));
         }
         // The order of dropout and activation changes no result.
-        let unet = UNet {
-            block_order: BlockOrder::ConvNormDropoutAct,
-            input_channels: 1,
-            ..UNet::published(Recipe::PytorchGan)
-        };
+        let unet =
+            UNet { block_order: BlockOrder::ConvNormDropoutAct, in_channels: 1, ..UNet::published(Recipe::PytorchGan) };
         assert_eq!(for_generator(&unet), format!("They fit GeneratorUNet(in_channels=1, out_channels=3) {STRICT}"));
-        let unet = UNet { width: 8, depth: 5, norm: Norm::InstanceAffine, ..UNet::published(Recipe::Isola) };
+        let unet = UNet { ngf: 8, depth: 5, norm: Norm::InstanceAffine, ..UNet::published(Recipe::Isola) };
         let call = format!("the authors' UnetGenerator(3, 3, num_downs=5, ngf=8, norm_layer={AFFINE})");
         assert_eq!(for_generator(&unet), format!("They fit {call} {STRICT}; or {INTO_BATCH_NORM}"));
     }
@@ -200,21 +197,21 @@ mod tests {
     fn what_no_class_can_be_is_named() {
         let published = UNet::published(Recipe::PytorchGan);
         for (unet, difference) in [
-            (UNet { width: 16, ..published }, "a width of 16 (the class has 64)"),
+            (UNet { ngf: 16, ..published }, "ngf 16 (the class has 64)"),
             (UNet { depth: 7, ..published }, "a depth of 7 (the class has 8)"),
             (UNet { norm: Norm::None, ..published }, "no norms, and a bias in every convolution"),
             (
                 UNet { last_layer: LastLayer::Transposed, ..published },
                 "a transposed convolution as the last layer, final.2",
             ),
-            (UNet { skips: Skips::EncoderDecoder, ..published }, "no skip connections"),
+            (UNet { kind: GeneratorKind::EncoderDecoder, ..published }, "no skip connections"),
             (
                 UNet { block_order: BlockOrder::ActConvNormDropout, ..published },
                 "activations in front of the convolutions",
             ),
             (UNet { depth: 4, ..UNet::published(Recipe::Isola) }, "a depth of 4 (the class has at least 5)"),
             (UNet { norm: Norm::None, ..UNet::published(Recipe::Isola) }, "no norms, and a bias in every convolution"),
-            (UNet { output_channels: 1, ..UNet::published(Recipe::BlockCk) }, "3 to 1 channels (the class has 3 to 3)"),
+            (UNet { out_channels: 1, ..UNet::published(Recipe::BlockCk) }, "3 to 1 channels (the class has 3 to 3)"),
         ] {
             let sentence = for_generator(&unet);
             assert!(sentence.starts_with("No published class takes them"), "{sentence}");
@@ -241,11 +238,11 @@ mod tests {
         assert_eq!(of(Recipe::Isola, |_| {}), fits(authors, condition_first));
         let pixel = of(Recipe::Isola, |patchgan| {
             patchgan.receptive_field = ReceptiveField::R1;
-            patchgan.width = 5;
+            patchgan.ndf = 5;
         });
         assert!(pixel.contains("PixelDiscriminator(6, ndf=5, norm_layer=nn.InstanceNorm2d)"), "{pixel}");
-        let narrow = of(Recipe::PytorchGan, |patchgan| patchgan.width = 2);
-        assert!(narrow.contains("but for a width of 2 (the class has 64); a copy"), "{narrow}");
+        let narrow = of(Recipe::PytorchGan, |patchgan| patchgan.ndf = 2);
+        assert!(narrow.contains("but for ndf 2 (the class has 64); a copy"), "{narrow}");
         let bounded = of(Recipe::Isola, |patchgan| patchgan.sigmoid = true);
         assert!(bounded.contains("but for a sigmoid at the end; a copy"), "{bounded}");
     }

@@ -12,11 +12,11 @@ use anyhow::{Result, bail, ensure};
 use prost::Message;
 
 use super::Weights;
-use crate::base::files::{is_one_target, is_same_place, make_folder_of, target, write_whole};
+use crate::base::files::{is_one_target, is_same_file, make_folder_of, target, write_atomically};
 use crate::base::memory::require;
 use crate::base::progress::tell;
 use crate::checkpoint::{About, Origin, TensorSpec, Tensors, resolve, save_weights};
-use crate::gan::{Architecture, Objective, Spec};
+use crate::gan::{Architecture, Objective, ParameterSpec};
 
 /// The arguments of `pixtape export`; each field has the name of its flag or argument.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub fn run(request: &Request) -> Result<()> {
     let mut weights = Weights::open_generator(&checkpoint)?;
     let about = weights.about()?;
     for out in outs.clone() {
-        ensure!(!is_same_place(out, &checkpoint), "{} is what is exported: choose another file", out.display());
+        ensure!(!is_same_file(out, &checkpoint), "{} is what is exported: choose another file", out.display());
     }
     if let (Some(tensors), Some(graph)) = (&request.safetensors, &request.onnx) {
         ensure!(
@@ -76,7 +76,7 @@ pub fn run(request: &Request) -> Result<()> {
 }
 
 fn to_onnx(weights: &mut Weights, about: &About, out: &Path) -> Result<()> {
-    let counts = about.generator.specs().iter().map(Spec::count).collect::<Vec<_>>();
+    let counts = about.generator.specs().iter().map(ParameterSpec::count).collect::<Vec<_>>();
     // Memory for all weights in the graph, and beside them for copies of the largest; later for the bytes of the file.
     let (all, largest) = (counts.iter().sum::<usize>(), counts.iter().max().copied().unwrap_or(0));
     let values = all + all.max(3 * largest);
@@ -84,7 +84,7 @@ fn to_onnx(weights: &mut Weights, about: &About, out: &Path) -> Result<()> {
     require((size_of::<f32>() * values) as u64, what, || "free memory, or export with --safetensors".to_owned())?;
     let read = |name: &str, shape: &[usize]| weights.tensor(&format!("generator.{name}"), shape);
     let model = onnx::model(about.generator, about.to_strings()?, read)?;
-    write_whole(out, &model.encode_to_vec())
+    write_atomically(out, &model.encode_to_vec())
 }
 
 /// Writes the tensors of one network under PyTorch's bare names, and returns their number.
@@ -100,7 +100,7 @@ fn to_safetensors(weights: Weights, about: &About, network: &str, out: &Path) ->
         );
     }
     let count = specs.len();
-    save_weights(out, about, &Bare { weights: RefCell::new(weights), prefix, specs })?;
+    save_weights(out, about, &UnprefixedTensors { weights: RefCell::new(weights), prefix, specs })?;
     Ok(count)
 }
 
@@ -111,13 +111,13 @@ fn network_of(spec: TensorSpec) -> Option<String> {
 }
 
 /// The tensors under one prefix, named without the prefix.
-struct Bare {
+struct UnprefixedTensors {
     weights: RefCell<Weights>,
     prefix: String,
     specs: Vec<TensorSpec>,
 }
 
-impl Tensors for Bare {
+impl Tensors for UnprefixedTensors {
     fn specs(&self) -> Vec<TensorSpec> {
         self.specs.clone()
     }

@@ -9,7 +9,7 @@ use super::protobuf::{
     Attribute, Graph, IR_VERSION, Model, Node, OPSET, OperatorSetId, StringStringEntry, Tensor, ValueInfo,
 };
 use crate::engine::ops::norm_act::EPSILON;
-use crate::gan::{BlockOrder, LastLayer, Norm, Skips, UNet, Way};
+use crate::gan::{BlockOrder, GeneratorKind, LastLayer, Norm, UNet, Way};
 
 /// The slope of the leaky ReLU.
 const SLOPE: f32 = 0.2;
@@ -35,8 +35,8 @@ pub fn model(
         node: writer.node,
         name: "generator".to_owned(),
         initializer: writer.initializer,
-        input: vec![ValueInfo::pictures(INPUT, unet.input_channels)],
-        output: vec![ValueInfo::pictures(OUTPUT, unet.output_channels)],
+        input: vec![ValueInfo::pictures(INPUT, unet.in_channels)],
+        output: vec![ValueInfo::pictures(OUTPUT, unet.out_channels)],
     };
     let multiple = 1_usize << unet.depth;
     let mut metadata: Vec<_> = about.into_iter().map(|(key, value)| StringStringEntry { key, value }).collect();
@@ -81,7 +81,7 @@ impl Writer {
     fn forward(&mut self) {
         let unet = self.unet;
         let rectified = unet.block_order == BlockOrder::ActConvNormDropout;
-        let has_skips = unet.skips == Skips::Unet;
+        let has_skips = unet.kind == GeneratorKind::Unet;
         // Outputs of the encoder, from level 1 on.
         let mut skips: Vec<String> = Vec::new();
         let mut x = INPUT.to_owned();
@@ -205,10 +205,10 @@ mod tests {
         let norms = [Norm::Instance, Norm::InstanceAffine, Norm::None];
         recipes.into_iter().flat_map(move |recipe| {
             norms.into_iter().flat_map(move |norm| {
-                [Skips::Unet, Skips::EncoderDecoder].map(|skips| UNet {
+                [GeneratorKind::Unet, GeneratorKind::EncoderDecoder].map(|kind| UNet {
                     norm,
-                    skips,
-                    width: 2,
+                    kind,
+                    ngf: 2,
                     depth: 5,
                     ..UNet::published(recipe)
                 })
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn the_published_networks_have_their_layers() {
         let count = |unet: UNet| {
-            let graph = graph(UNet { width: 2, ..unet });
+            let graph = graph(UNet { ngf: 2, ..unet });
             let count = |op: &str| graph.node.iter().filter(|node| node.op_type == op).count();
             ["Conv", "ConvTranspose", "InstanceNormalization", "LeakyRelu", "Relu", "Concat", "Resize", "Tanh"]
                 .map(count)

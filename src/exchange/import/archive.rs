@@ -38,7 +38,7 @@ pub enum Archive {
         folder: String,
     },
     /// Storages one after the other in the file: the older format of `torch.save`, or safetensors.
-    Flat {
+    Contiguous {
         file: File,
         /// Offset in the file and length of each storage, in bytes, by key.
         storages: HashMap<String, (u64, u64)>,
@@ -54,13 +54,13 @@ pub enum Archive {
 pub fn open(path: &Path) -> Result<(Archive, Contents)> {
     let mut file = files::open(path)?;
     let length = file.metadata()?.len();
-    let start = files::start(&mut file, foreign::START)?;
+    let start = files::read_prefix(&mut file, foreign::START)?;
     file.seek(SeekFrom::Start(0))?;
     match &*start {
         start if foreign::is_safetensors(start) => open_safetensors(file, length),
         [b'P', b'K', 3, 4, ..] => open_zip(file, length),
         [0x80, 2..=5, ..] => open_legacy(file, length),
-        _ => match foreign::kind(&start, path) {
+        _ => match foreign::describe_format(&start, path) {
             Some(kind) => bail!("it is not a file that torch.save has written, nor one of safetensors, but {kind}"),
             None => bail!(
                 "it is not a file that torch.save has written, neither a zip archive nor a pickle, and not one of \
@@ -75,7 +75,7 @@ fn open_safetensors(mut file: File, length: u64) -> Result<(Archive, Contents)> 
     let (contents, ranges) = safetensors_contents(&header)?;
     let extent = |[from, to]: [usize; 2]| (start + from as u64, (to - from) as u64);
     let storages = ranges.into_iter().map(|(name, ends)| (name, extent(ends))).collect();
-    Ok((Archive::Flat { file, storages }, contents))
+    Ok((Archive::Contiguous { file, storages }, contents))
 }
 
 fn open_zip(mut file: File, length: u64) -> Result<(Archive, Contents)> {
@@ -163,7 +163,7 @@ fn open_legacy(mut file: File, length: u64) -> Result<(Archive, Contents)> {
         storages.insert((*key).to_owned(), (offset, end - offset));
         offset = end;
     }
-    Ok((Archive::Flat { file, storages }, contents))
+    Ok((Archive::Contiguous { file, storages }, contents))
 }
 
 impl Archive {
@@ -179,7 +179,7 @@ impl Archive {
                 let limit = limit.with_context(|| format!("it lacks the storage {}", shortened(key)))?;
                 read_entry(zip, &format!("{folder}/data/{key}"), limit)?
             }
-            Archive::Flat { file, storages } => {
+            Archive::Contiguous { file, storages } => {
                 let (start, length) =
                     *storages.get(key).with_context(|| format!("it lacks the storage {}", shortened(key)))?;
                 file.seek(SeekFrom::Start(start))?;

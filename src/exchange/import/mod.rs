@@ -17,13 +17,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::base::files::{is_same_place, make_folder_of, target};
+use crate::base::files::{is_same_file, make_folder_of, target};
 use crate::base::memory::require;
 use crate::base::progress::tell;
 use crate::checkpoint::{About, Origin, TensorSpec, Tensors, save};
 use crate::data::Direction;
-use crate::gan::{Norm, Spec, UNet};
-use recognise::Found;
+use crate::gan::{Norm, ParameterSpec, UNet};
+use recognise::FoundGenerator;
 pub(super) use recognise::{discriminator, has_generator};
 use torch::StateDict;
 pub(super) use torch::{TorchFile, TorchTensor};
@@ -46,7 +46,7 @@ pub struct Request {
 pub fn run(request: &Request) -> Result<()> {
     let Request { file: path, out, direction, running_stats } = request;
     ensure!(
-        !is_same_place(path, out),
+        !is_same_file(path, out),
         "{} would be overwritten by its own import: choose another --out",
         path.display()
     );
@@ -66,7 +66,7 @@ pub fn run(request: &Request) -> Result<()> {
         found.tensor(name).map(|(name, tensor)| file.read(&name, tensor)).transpose()
     };
     let (unet, tensors) = match running_stats {
-        false => (found.unet, weights::as_they_are(found.unet, read).with_context(context)?),
+        false => (found.unet, weights::unchanged(found.unet, read).with_context(context)?),
         true => weights::folded(found.unet, read).with_context(context)?,
     };
     let direction = direction.or_else(|| exported.as_ref().map(About::direction));
@@ -79,7 +79,7 @@ pub fn run(request: &Request) -> Result<()> {
     make_folder_of(out)?;
     save(out, &about, &Imported(tensors))?;
     tell(format_args!("{}: {}", path.display(), found.describe()))?;
-    tell(format_args!("{}", weights::describe(found.unet.norm, *running_stats)))?;
+    tell(format_args!("{}", weights::describe_norms(found.unet.norm, *running_stats)))?;
     let direction = about.direction().describe();
     tell(format_args!("Imported {count} parameters into {}, for pairs {direction}", out.display()))?;
     Ok(())
@@ -88,7 +88,7 @@ pub fn run(request: &Request) -> Result<()> {
 /// Checks that there is memory for the weights of `unet`, all of which are held before anything is written, and for
 /// copies of the largest tensor.
 fn require_memory(unet: UNet) -> Result<()> {
-    let counts = unet.specs().iter().map(Spec::count).collect::<Vec<_>>();
+    let counts = unet.specs().iter().map(ParameterSpec::count).collect::<Vec<_>>();
     let largest = counts.iter().max().copied().unwrap_or(0);
     let bytes = size_of::<f32>() * (counts.iter().sum::<usize>() + 3 * largest);
     require(bytes as u64, "holding its weights", || "free memory, or import it on another machine".to_owned())
@@ -103,7 +103,7 @@ pub(super) fn generator<'a>(
     dicts: &'a [StateDict],
     header: &HashMap<String, String>,
     running_stats: bool,
-) -> Result<(Found<'a>, Option<About>)> {
+) -> Result<(FoundGenerator<'a>, Option<About>)> {
     if let Some(about) = About::from_weights_strings(header)?
         && let Some(found) = recognise::exported(dicts, about.generator, running_stats)?
     {
@@ -120,7 +120,7 @@ pub(super) fn about(generator: UNet, path: &Path, direction: Option<Direction>) 
 
 /// Returns a phrase about the mean and variance that the norms of an imported generator use.
 pub(super) fn describe_norms(norm: Norm) -> String {
-    weights::describe(norm, false).replace("Norms: ", "its norms use ")
+    weights::describe_norms(norm, false).replace("Norms: ", "its norms use ")
 }
 
 /// The tensors to be saved, with their values.

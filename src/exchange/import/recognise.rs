@@ -10,7 +10,7 @@ use anyhow::{Result, bail, ensure};
 
 use super::torch::{StateDict, TorchTensor};
 use crate::base::words::shortened;
-use crate::gan::{LastLayer, Norm, Recipe, Skips, UNet, Way};
+use crate::gan::{GeneratorKind, LastLayer, Norm, Recipe, UNet, Way};
 
 /// Maximum number of prefixes in front of the names of a network, such as `module.`, `_orig_mod.` or `netG.`, which
 /// modules that wrap a module add.
@@ -22,7 +22,7 @@ const LISTED: usize = 4;
 /// A generator that was recognised in a file: its architecture, and the dictionary and prefix under which its tensors
 /// are.
 #[derive(Debug)]
-pub struct Found<'a> {
+pub struct FoundGenerator<'a> {
     pub unet: UNet,
     pub dict: &'a StateDict,
     /// The prefix of its tensors in `dict`, such as `module.`; empty if there is none.
@@ -36,11 +36,11 @@ pub struct Found<'a> {
 /// # Errors
 /// When there is no generator (the error says what the file holds instead), or it has none of the published
 /// architectures.
-pub fn generator(dicts: &[StateDict], running_stats: bool) -> Result<Found<'_>> {
+pub fn generator(dicts: &[StateDict], running_stats: bool) -> Result<FoundGenerator<'_>> {
     let networks = Networks::find(dicts);
     if let Some(Start { dict, prefix, recipe }) = networks.generators.into_iter().next() {
         let unet = describe(&dict.under(&prefix), recipe, running_stats)?;
-        return Ok(Found { unet, dict, prefix });
+        return Ok(FoundGenerator { unet, dict, prefix });
     }
     ensure!(
         networks.discriminators.is_empty(),
@@ -63,14 +63,14 @@ pub fn generator(dicts: &[StateDict], running_stats: bool) -> Result<Found<'_>> 
 ///
 /// # Errors
 /// When there is one, but the names or shapes of its tensors are not those of `unet`.
-pub fn exported(dicts: &[StateDict], unet: UNet, running_stats: bool) -> Result<Option<Found<'_>>> {
+pub fn exported(dicts: &[StateDict], unet: UNet, running_stats: bool) -> Result<Option<FoundGenerator<'_>>> {
     let networks = Networks::find(dicts);
     let Some(Start { dict, .. }) = networks.generators.iter().find(|start| start.prefix.is_empty()) else {
         return Ok(None);
     };
     let problems = problems(unet, &dict.under(""), running_stats);
     ensure!(problems.is_empty(), "its generator is not that of its header: it {}", listed(&problems));
-    Ok(Some(Found { unet, dict, prefix: String::new() }))
+    Ok(Some(FoundGenerator { unet, dict, prefix: String::new() }))
 }
 
 /// True if there is a generator among the state dicts of a file, even one that is refused by [`generator`].
@@ -95,7 +95,7 @@ impl StateDict {
     }
 }
 
-impl<'a> Found<'a> {
+impl<'a> FoundGenerator<'a> {
     /// Returns the tensor of the generator's parameter `name`, which is its name in PyTorch without a prefix, and the
     /// tensor's name in the file. `None` if the file lacks it.
     pub fn tensor(&self, name: &str) -> Option<(String, &'a TorchTensor)> {
@@ -107,10 +107,10 @@ impl<'a> Found<'a> {
         })
     }
 
-    /// Returns recipe, channels, width, depth and prefix as a phrase:
-    /// `generator of isola, 3 to 3 channels, width 64, depth 8, found under netG`.
+    /// Returns recipe, channels, ngf, depth and prefix as a phrase:
+    /// `generator of isola, 3 to 3 channels, ngf 64, depth 8, found under netG`.
     pub fn describe(&self) -> String {
-        let UNet { recipe, input_channels, output_channels, width, depth, .. } = self.unet;
+        let UNet { recipe, in_channels, out_channels, ngf, depth, .. } = self.unet;
         let recipe = match recipe {
             Recipe::PytorchGan => "pytorch-gan",
             Recipe::BlockCk => "block-ck",
@@ -123,7 +123,7 @@ impl<'a> Found<'a> {
             (outer, inner) => format!(", found under {outer}.{}", inner.trim_end_matches('.')),
         };
         format!(
-            "generator of {recipe}, {input_channels} to {output_channels} channels, width {width}, depth \
+            "generator of {recipe}, {in_channels} to {out_channels} channels, ngf {ngf}, depth \
              {depth}{location}"
         )
     }
@@ -198,15 +198,15 @@ fn other_name(name: &str) -> Option<String> {
 fn describe(tensors: &BTreeMap<&str, &TorchTensor>, recipe: Recipe, running_stats: bool) -> Result<UNet> {
     let published = UNet::published(recipe);
     let shape = first_convolution(tensors).map(|(_, tensor)| tensor.shape.as_slice());
-    let Some(&[width, input_channels, 4, 4]) = shape else {
+    let Some(&[ngf, in_channels, 4, 4]) = shape else {
         bail!("the first convolution of its generator is not 4x4");
     };
     let last = format!("{}.bias", published.last_name());
     let last = tensors.get(last.as_str()).or_else(|| tensors.get(other_name(&last)?.as_str()));
-    let Some([output_channels]) = last.map(|bias| &bias.shape[..]) else {
+    let Some([out_channels]) = last.map(|bias| &bias.shape[..]) else {
         bail!("its generator has no last convolution called {}, or that has no bias", published.last_name());
     };
-    let counted = UNet { width, input_channels, output_channels: *output_channels, depth: 2, ..published };
+    let counted = UNet { ngf, in_channels, out_channels: *out_channels, depth: 2, ..published };
     counted.validate()?;
     let has_level =
         |level: &usize| tensors.contains_key(format!("{}.weight", counted.conv_name(Way::Down, *level)).as_str());
@@ -219,7 +219,7 @@ fn describe(tensors: &BTreeMap<&str, &TorchTensor>, recipe: Recipe, running_stat
     if problems.is_empty() {
         return Ok(unet);
     }
-    bail!("its generator begins like one of width {width} and depth {}, but {}", unet.depth, listed(&problems));
+    bail!("its generator begins like one of ngf {ngf} and depth {}, but {}", unet.depth, listed(&problems));
 }
 
 /// The first of several problems.
@@ -240,7 +240,12 @@ fn variants(unet: UNet) -> impl Iterator<Item = UNet> {
     // Biases everywhere could be those of a generator without norms, but no published one is without.
     [Norm::Instance, Norm::InstanceAffine].into_iter().flat_map(move |norm| {
         last_layers.into_iter().flat_map(move |last_layer| {
-            [Skips::Unet, Skips::EncoderDecoder].into_iter().map(move |skips| UNet { norm, last_layer, skips, ..unet })
+            [GeneratorKind::Unet, GeneratorKind::EncoderDecoder].into_iter().map(move |kind| UNet {
+                norm,
+                last_layer,
+                kind,
+                ..unet
+            })
         })
     })
 }
@@ -261,7 +266,7 @@ fn problems(unet: UNet, tensors: &BTreeMap<&str, &TorchTensor>, running_stats: b
             Some(_) => {}
         }
     }
-    for (way, level) in unet.levels() {
+    for (way, level) in unet.blocks() {
         if unet.is_normed(way, level) {
             for kind in ["running_mean", "running_var", "num_batches_tracked"] {
                 unexplained.remove(format!("{}.{kind}", unet.norm_name(way, level)).as_str());
@@ -283,10 +288,11 @@ fn problems(unet: UNet, tensors: &BTreeMap<&str, &TorchTensor>, running_stats: b
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gan::Spec;
+    use crate::gan::ParameterSpec;
 
     fn dict(unet: UNet, prefix: &str) -> StateDict {
-        let named = |spec: Spec| (format!("{prefix}{}", spec.name), TorchTensor::of_shape(spec.torch_shape()));
+        let named =
+            |spec: ParameterSpec| (format!("{prefix}{}", spec.name), TorchTensor::with_shape(spec.torch_shape()));
         StateDict { path: String::new(), tensors: unet.specs().into_iter().map(named).collect() }
     }
 
@@ -299,15 +305,15 @@ mod tests {
         for recipe in [Recipe::PytorchGan, Recipe::BlockCk, Recipe::Isola] {
             for norm in [Norm::Instance, Norm::InstanceAffine] {
                 for depth in [2, 5, 7, 8, 12] {
-                    for skips in [Skips::Unet, Skips::EncoderDecoder] {
+                    for kind in [GeneratorKind::Unet, GeneratorKind::EncoderDecoder] {
                         for last_layer in [LastLayer::Resize, LastLayer::Transposed] {
                             let unet = UNet {
                                 norm,
                                 depth,
-                                skips,
+                                kind,
                                 last_layer,
-                                input_channels: 1,
-                                width: 24,
+                                in_channels: 1,
+                                ngf: 24,
                                 ..UNet::published(recipe)
                             };
                             for prefix in ["", "module.", "_orig_mod.module.", "netG."] {
@@ -326,7 +332,7 @@ mod tests {
     fn the_generator_is_found_beside_other_networks() {
         let unet = UNet { depth: 5, ..UNet::published(Recipe::Isola) };
         let mut both = dict(unet, "netG.module.");
-        let discriminator = TorchTensor::of_shape(vec![64, 6, 4, 4]);
+        let discriminator = TorchTensor::with_shape(vec![64, 6, 4, 4]);
         both.tensors.insert("discriminator.model.0.weight".into(), discriminator.clone());
         assert_eq!(generator(&[both], false).unwrap().prefix, "netG.module.");
         let alone = StateDict { path: "d".into(), tensors: [("module.model.0.weight".into(), discriminator)].into() };
@@ -336,7 +342,7 @@ mod tests {
     #[test]
     fn other_networks_are_refused_with_what_they_have() {
         let other = [("conv1.weight", vec![64, 3, 7, 7]), ("fc.bias", vec![10])];
-        let tensors = other.map(|(name, shape)| (name.to_owned(), TorchTensor::of_shape(shape)));
+        let tensors = other.map(|(name, shape)| (name.to_owned(), TorchTensor::with_shape(shape)));
         let error_of = error(StateDict { path: String::new(), tensors: tensors.into() });
         assert!(error_of.contains("looked for down1.model.0.weight"), "{error_of}");
         assert!(error_of.ends_with("its first names are conv1.weight, fc.bias"), "{error_of}");
@@ -346,10 +352,10 @@ mod tests {
         lacking.tensors.remove("up2.model.0.weight");
         assert!(error(lacking).contains("lacks up2.model.0.weight of shape [1024, 256, 4, 4]"));
         let mut more = dict(unet, "");
-        more.tensors.insert("attention.weight".into(), TorchTensor::of_shape(vec![4]));
+        more.tensors.insert("attention.weight".into(), TorchTensor::with_shape(vec![4]));
         assert!(error(more).contains("has attention.weight, which such a generator does not have"));
         let mut wide = dict(unet, "");
-        wide.tensors.insert("down1.model.0.weight".into(), TorchTensor::of_shape(vec![1 << 60, 3, 4, 4]));
+        wide.tensors.insert("down1.model.0.weight".into(), TorchTensor::with_shape(vec![1 << 60, 3, 4, 4]));
         assert!(error(wide).contains("must be from 1 to 1024"));
         assert!(error(dict(UNet { depth: 13, ..UNet::published(Recipe::Isola) }, "")).contains("depth 13"));
     }
@@ -359,10 +365,10 @@ mod tests {
     fn what_a_batch_norm_has_stored_may_be_of_any_type() {
         let unet = UNet { depth: 5, norm: Norm::InstanceAffine, ..UNet::published(Recipe::Isola) };
         let mut dict = dict(unet, "");
-        for (way, level) in unet.levels().filter(|&(way, level)| unet.is_normed(way, level)) {
+        for (way, level) in unet.blocks().filter(|&(way, level)| unet.is_normed(way, level)) {
             let norm = unet.norm_name(way, level);
             for (kind, shape) in [("running_mean", vec![unet.channels(level)]), ("num_batches_tracked", Vec::new())] {
-                dict.tensors.insert(format!("{norm}.{kind}"), TorchTensor::of_shape(shape));
+                dict.tensors.insert(format!("{norm}.{kind}"), TorchTensor::with_shape(shape));
             }
         }
         assert_eq!(generator(&[dict], false).unwrap().unet, unet);
@@ -372,8 +378,8 @@ mod tests {
     fn biases_beside_a_batch_norm_need_the_stored_statistics() {
         let unet = UNet { depth: 5, norm: Norm::InstanceAffine, ..UNet::published(Recipe::Isola) };
         let mut dict = dict(unet, "");
-        for (way, level) in unet.levels() {
-            let bias = TorchTensor::of_shape(vec![unet.channels(level)]);
+        for (way, level) in unet.blocks() {
+            let bias = TorchTensor::with_shape(vec![unet.channels(level)]);
             dict.tensors.insert(format!("{}.bias", unet.conv_name(way, level)), bias);
         }
         assert_eq!(generator(std::slice::from_ref(&dict), true).unwrap().unet, unet);

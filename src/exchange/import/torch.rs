@@ -33,7 +33,7 @@ pub enum Dtype {
 
 impl Dtype {
     /// The type of the elements of a storage of the Python class `class`; `None` for another class.
-    fn of_storage(class: &str) -> Option<Dtype> {
+    fn from_storage(class: &str) -> Option<Dtype> {
         Some(match class {
             "torch.HalfStorage" => Dtype::F16,
             "torch.BFloat16Storage" => Dtype::Bf16,
@@ -112,7 +112,7 @@ impl TorchTensor {
     }
 
     #[cfg(test)]
-    pub fn of_shape(shape: Vec<usize>) -> TorchTensor {
+    pub fn with_shape(shape: Vec<usize>) -> TorchTensor {
         TorchTensor { storage: String::new(), dtype: Dtype::F32, offset: 0, strides: vec![0; shape.len()], shape }
     }
 
@@ -157,7 +157,7 @@ pub fn may_name(name: &str) -> bool {
         "torch._utils._rebuild_parameter",
         "torch.Size",
     ];
-    FUNCTIONS.contains(&name) || Dtype::of_storage(name).is_some()
+    FUNCTIONS.contains(&name) || Dtype::from_storage(name).is_some()
 }
 
 /// Finds the tensors that a pickle of `torch.save` describes, in dictionaries up to four levels deep.
@@ -287,7 +287,7 @@ fn storage<'a>(pickle: &Pickle<'a>, name: Value<'a>) -> Result<(String, Dtype, u
         Some([Value::Text("storage"), class, Value::Text(key), _, _, view @ ..]) => (class, *key, view.first()),
         _ => bail!("a storage is not as PyTorch writes them"),
     };
-    let dtype = pickle.global(*class).and_then(Dtype::of_storage).context("a storage is of no known type")?;
+    let dtype = pickle.global(*class).and_then(Dtype::from_storage).context("a storage is of no known type")?;
     ensure!(key.len() <= LONGEST_NAME, "the key of a storage has {} characters", key.len());
     let start = match view.and_then(|view| pickle.tuple(*view)) {
         Some([_, offset, ..]) => size(*offset)?,

@@ -8,14 +8,14 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::checkpoint::TensorSpec;
 use crate::engine::ops::norm_act::EPSILON;
-use crate::gan::{Norm, Spec, UNet, Way};
+use crate::gan::{Norm, ParameterSpec, UNet, Way};
 
 /// Parameters by name and shape in a checkpoint, with their values, row-major.
-type Named = Vec<(TensorSpec, Vec<f32>)>;
+type NamedTensors = Vec<(TensorSpec, Vec<f32>)>;
 
 /// Returns a line about the mean and variance that the norms `norm` of an imported generator use: those stored in
 /// training and now folded into the convolutions, if `running_stats` is true, else those of each image.
-pub fn describe(norm: Norm, running_stats: bool) -> &'static str {
+pub fn describe_norms(norm: Norm, running_stats: bool) -> &'static str {
     match (norm, running_stats) {
         (_, true) => "Norms: the statistics stored in training, folded into the convolutions",
         (Norm::InstanceAffine, _) => {
@@ -31,8 +31,8 @@ pub fn describe(norm: Norm, running_stats: bool) -> &'static str {
 ///
 /// # Errors
 /// When the file lacks a parameter, or those of `read`.
-pub fn as_they_are(unet: UNet, mut read: impl FnMut(&str) -> Result<Option<Vec<f32>>>) -> Result<Named> {
-    let take = |spec: Spec| {
+pub fn unchanged(unet: UNet, mut read: impl FnMut(&str) -> Result<Option<Vec<f32>>>) -> Result<NamedTensors> {
+    let take = |spec: ParameterSpec| {
         let values = read(&spec.name)?.with_context(|| format!("it lacks {}", spec.name))?;
         Ok(named(&spec, values))
     };
@@ -46,11 +46,11 @@ pub fn as_they_are(unet: UNet, mut read: impl FnMut(&str) -> Result<Option<Vec<f
 /// # Errors
 /// When the file lacks a weight, or the running statistics of a norm; when a tensor has a wrong length; or those of
 /// `read`.
-pub fn folded(unet: UNet, mut read: impl FnMut(&str) -> Result<Option<Vec<f32>>>) -> Result<(UNet, Named)> {
+pub fn folded(unet: UNet, mut read: impl FnMut(&str) -> Result<Option<Vec<f32>>>) -> Result<(UNet, NamedTensors)> {
     let without = UNet { norm: Norm::None, ..unet };
     let mut tensors = Vec::new();
     let mut specs = without.specs().into_iter();
-    for (way, level) in unet.levels() {
+    for (way, level) in unet.blocks() {
         let (Some(weight), Some(bias)) = (specs.next(), specs.next()) else {
             unreachable!("convolutions without a norm have both")
         };
@@ -98,7 +98,7 @@ pub fn folded(unet: UNet, mut read: impl FnMut(&str) -> Result<Option<Vec<f32>>>
 }
 
 /// A parameter under the name that it has in a checkpoint.
-fn named(spec: &Spec, values: Vec<f32>) -> (TensorSpec, Vec<f32>) {
+fn named(spec: &ParameterSpec, values: Vec<f32>) -> (TensorSpec, Vec<f32>) {
     (TensorSpec { name: format!("generator.{}", spec.name), shape: spec.torch_shape() }, values)
 }
 
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_bias_that_does_not_fit_is_named() {
-        let unet = UNet { depth: 3, width: 2, norm: Norm::InstanceAffine, ..UNet::published(Recipe::Isola) };
+        let unet = UNet { depth: 3, ngf: 2, norm: Norm::InstanceAffine, ..UNet::published(Recipe::Isola) };
         let error = |at: &str, length: usize| {
             let read = |name: &str| {
                 let spec = UNet { norm: Norm::None, ..unet }.specs().into_iter().find(|spec| spec.name == name);

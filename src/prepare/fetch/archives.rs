@@ -4,7 +4,7 @@ use crate::base::bytes::{ByteSize, MIB};
 
 /// A public data set of the Pix2Pix paper in a `.tar.gz` archive: side-by-side JPEGs in NAME/train, NAME/val and, for
 /// some, NAME/test.
-pub struct Archive {
+pub struct DataSet {
     pub name: &'static str,
     /// Size of the download in MiB, as its server lists it, rounded.
     mebibytes: u64,
@@ -20,8 +20,8 @@ pub struct Archive {
 /// The authors' own server.
 const SERVER: &str = "https://efrosgans.eecs.berkeley.edu/pix2pix/datasets";
 
-const ARCHIVES: [Archive; 6] = [
-    Archive {
+const ARCHIVES: [DataSet; 6] = [
+    DataSet {
         name: "facades",
         mebibytes: 29,
         pairs: "400",
@@ -29,7 +29,7 @@ const ARCHIVES: [Archive; 6] = [
         direction: "b-to-a",
         terms: "CMP Facade Database, Tylecek and Sara 2013, cmp.felk.cvut.cz/~tylecr1/facade",
     },
-    Archive {
+    DataSet {
         name: "maps",
         mebibytes: 239,
         pairs: "1,096",
@@ -37,7 +37,7 @@ const ARCHIVES: [Archive; 6] = [
         direction: "b-to-a",
         terms: "pictures from Google Maps, under its terms of service",
     },
-    Archive {
+    DataSet {
         name: "cityscapes",
         mebibytes: 99,
         pairs: "2,975",
@@ -45,7 +45,7 @@ const ARCHIVES: [Archive; 6] = [
         direction: "b-to-a",
         terms: "Cordts et al. 2016, non-commercial, www.cityscapes-dataset.com/license",
     },
-    Archive {
+    DataSet {
         name: "edges2shoes",
         mebibytes: 2048,
         pairs: "50,000",
@@ -53,7 +53,7 @@ const ARCHIVES: [Archive; 6] = [
         direction: "a-to-b",
         terms: "UT Zappos50K, Yu and Grauman 2014, academic and non-commercial use",
     },
-    Archive {
+    DataSet {
         name: "edges2handbags",
         mebibytes: 8192,
         pairs: "137,000",
@@ -61,7 +61,7 @@ const ARCHIVES: [Archive; 6] = [
         direction: "a-to-b",
         terms: "iGAN project, Zhu et al. 2016; photos of products on Amazon, no licence stated",
     },
-    Archive {
+    DataSet {
         name: "night2day",
         mebibytes: 1946,
         pairs: "17,823",
@@ -71,8 +71,8 @@ const ARCHIVES: [Archive; 6] = [
     },
 ];
 
-impl Archive {
-    pub fn named(name: &str) -> Option<&'static Archive> {
+impl DataSet {
+    pub fn named(name: &str) -> Option<&'static DataSet> {
         ARCHIVES.iter().find(|archive| archive.name == name)
     }
 
@@ -107,7 +107,7 @@ impl Archive {
 pub fn table() -> String {
     let mut lines = vec![format!("Data sets of {SERVER}:")];
     for archive in &ARCHIVES {
-        let (Archive { name, pairs, halves, direction, terms, .. }, size) = (archive, archive.size().to_string());
+        let (DataSet { name, pairs, halves, direction, terms, .. }, size) = (archive, archive.size().to_string());
         lines.push(format!("  {name:<15} {size:>8}  about {pairs:>7} pairs  {halves:<18}  --direction {direction}"));
         lines.push(format!("  {:<15} {terms}", ""));
     }

@@ -222,7 +222,7 @@ fn attempt(agent: &Agent, url: &str, partial: &Partial, what: &str, most: ByteSi
         }
         _ => return Err(refused(url, status)),
     };
-    let progress = Progress::of_bytes(what, done, total.unwrap_or(0));
+    let progress = Progress::for_bytes(what, done, total.unwrap_or(0));
     receive(response, &mut file, partial, most.0.saturating_sub(done), progress)?
         .then_some(())
         .ok_or_else(|| too_large("is larger", most))?;
@@ -312,7 +312,7 @@ fn refused(url: &str, status: StatusCode) -> Failure {
     match passes {
         true => Failure::Passing(anyhow!("the server answers {status}")),
         false => {
-            Failure::Final(anyhow!("{url}: the server answers {status}; --url names another place of the archive"))
+            Failure::Final(anyhow!("{url}: the server answers {status}; --url names another address of the archive"))
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::base::files::with_ending;
 use crate::base::progress::{Progress, tell};
 use crate::data::finding::layout;
 use crate::data::list;
-use archives::Archive;
+use archives::DataSet;
 use download::{Partial, download};
 use record::{Record, Records};
 use unpack::{Damaged, unpack};
@@ -56,11 +56,11 @@ pub fn run(request: &Request) -> Result<()> {
     let Some(name) = &request.name else {
         return table().lines().try_for_each(tell);
     };
-    let known = Archive::named(name);
+    let known = DataSet::named(name);
     let url = match (&request.url, known) {
         (Some(url), _) => url.clone(),
         (None, Some(archive)) => archive.url(),
-        (None, None) => bail!("there is no data set `{name}`: the names are {}", Archive::names()),
+        (None, None) => bail!("there is no data set `{name}`: the names are {}", DataSet::names()),
     };
     let is_plain = Path::new(name).components().eq([Component::Normal(name.as_ref())]) && !name.starts_with('.');
     ensure!(is_plain, "`{name}` is no name for a folder");
@@ -69,13 +69,13 @@ pub fn run(request: &Request) -> Result<()> {
     ensure_free(&folder)?;
     let records = Records::open(&request.out)?;
     let partial = Partial::new(request.out.join(format!("{name}.tar.gz.part")));
-    let max_download = request.max_download.unwrap_or_else(|| known.map_or(MAX_DOWNLOAD, Archive::max_download));
+    let max_download = request.max_download.unwrap_or_else(|| known.map_or(MAX_DOWNLOAD, DataSet::max_download));
     download(&url, &partial, name, max_download)?;
     let found = Record { url, bytes: file_size(partial.path())?, sha256: sha256_of(partial.path())? };
     check(&found, pinned.as_deref(), records.get(name), &records, partial.path())?;
 
     let ten_times = ByteSize(found.bytes.saturating_mul(10).saturating_add(1024 * MIB));
-    let max_unpacked = request.max_unpacked.unwrap_or_else(|| known.map_or(ten_times, Archive::max_unpacked));
+    let max_unpacked = request.max_unpacked.unwrap_or_else(|| known.map_or(ten_times, DataSet::max_unpacked));
     let pictures = new_folder(&folder, |unfinished| {
         let pictures = unpack(partial.path(), unfinished, max_unpacked)?;
         without_outer_folder(unfinished)?;
@@ -170,7 +170,7 @@ fn file_size(path: &Path) -> Result<u64> {
 fn sha256_of(path: &Path) -> Result<String> {
     let cannot = || format!("cannot read {}", path.display());
     let mut file = File::open(path).with_context(cannot)?;
-    let progress = Progress::of_bytes("Checking", 0, file_size(path)?);
+    let progress = Progress::for_bytes("Checking", 0, file_size(path)?);
     let (mut sum, mut buffer) = (Sha256::new(), vec![0; 1 << 18]);
     loop {
         match file.read(&mut buffer).with_context(cannot)? {

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::base::files::{read_text, write_whole};
+use crate::base::files::{read_text, write_atomically};
 
 /// The URL, size in bytes and SHA-256 (64 lower-case hexadecimal digits) of a fetched archive, with which later
 /// downloads of the data set are compared.
@@ -54,7 +54,7 @@ impl Records {
     pub fn set(&self, name: &str, record: Record) -> Result<()> {
         let mut records = read(&self.path)?;
         records.insert(name.to_owned(), record);
-        write_whole(&self.path, toml::to_string(&records)?.as_bytes())
+        write_atomically(&self.path, toml::to_string(&records)?.as_bytes())
     }
 }
 

@@ -47,7 +47,7 @@ pub fn unpack(archive: &Path, to: &Path, most: ByteSize) -> Result<usize> {
     let cannot = || format!("cannot read {}", archive.display());
     let file = File::open(archive).with_context(cannot)?;
     let size = file.metadata().with_context(cannot)?.len();
-    let watched = Watched { file, progress: Progress::of_bytes("Unpacking", 0, size) };
+    let watched = Watched { file, progress: Progress::for_bytes("Unpacking", 0, size) };
     let bound = Bound { read: Rc::default(), end: Rc::default() };
     let stream =
         Bounded { inner: MultiGzDecoder::new(io::BufReader::with_capacity(1 << 18, watched)), bound: bound.clone() };

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use rayon::prelude::*;
 
-use super::{MOST_NAMED, beside, count, first, for_all, new_folder, parts, refuse, say_left_out};
+use super::{MOST_NAMED, beside, count, first, for_all, new_folder, refuse, say_left_out, splits};
 use crate::base::progress::{say, tell};
 use crate::data::{Picture, ResizeFilter, Size, picture_size, read_picture, turn, write_png};
 use degrade::Degrade;
@@ -63,7 +63,7 @@ pub fn run(request: &Request) -> Result<()> {
     }
     new_folder(&request.out, |out| {
         for photo in &photos {
-            let dir = out.join(photo.part);
+            let dir = out.join(photo.split);
             fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
         }
         for_all(&photos, "photographs", |photo| {
@@ -73,7 +73,7 @@ pub fn run(request: &Request) -> Result<()> {
             let mut name = photo.stem.clone();
             let degraded = degrade.degrade(&whole, &name);
             name.push(".png");
-            write_png(&out.join(photo.part).join(name), &beside(&degraded, &whole).to_image8())
+            write_png(&out.join(photo.split).join(name), &beside(&degraded, &whole).to_image8())
         })
     })?;
     let (pairs, out) = (count(photos.len(), "pair"), request.out.display());
@@ -83,7 +83,7 @@ pub fn run(request: &Request) -> Result<()> {
 
 struct Photo {
     path: PathBuf,
-    part: &'static str,
+    split: &'static str,
     stem: OsString,
     is_small: bool,
 }
@@ -92,23 +92,23 @@ struct Photo {
 fn find(request: &Request) -> Result<Vec<Photo>> {
     let mut by_name: BTreeMap<(&str, OsString), Vec<PathBuf>> = BTreeMap::new();
     let mut skipped = Vec::new();
-    for (part, files) in parts(&request.photos, &mut skipped)? {
+    for (split, files) in splits(&request.photos, &mut skipped)? {
         for file in files {
-            by_name.entry((part, file.file_stem().unwrap_or_default().to_owned())).or_default().push(file);
+            by_name.entry((split, file.file_stem().unwrap_or_default().to_owned())).or_default().push(file);
         }
     }
     let is_small = |path: &Path| -> Result<bool> {
         let Size { width, height } = picture_size(path)?;
         Ok(width < request.size.width || height < request.size.height)
     };
-    let photo = |((part, stem), mut files): ((&'static str, OsString), Vec<PathBuf>)| {
+    let photo = |((split, stem), mut files): ((&'static str, OsString), Vec<PathBuf>)| {
         if files.len() > 1 {
             let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
             return Err(format!("{} have one name", names.join(" and ")));
         }
         let path = files.remove(0);
         let is_small = is_small(&path).map_err(|error| format!("{error:#}"))?;
-        Ok(Photo { path, part, stem, is_small })
+        Ok(Photo { path, split, stem, is_small })
     };
     let all: Vec<Result<Photo, String>> = by_name.into_iter().collect::<Vec<_>>().into_par_iter().map(photo).collect();
     let (mut photos, mut problems) = (Vec::new(), Vec::new());

@@ -4,7 +4,7 @@
 use pixtape::engine::access::Destination;
 use pixtape::engine::ops::conv::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, conv, conv_transpose};
 use pixtape::engine::tensor::Shape;
-use pixtape::gan::{Role, Spec};
+use pixtape::gan::{Role, ParameterSpec};
 use serde::Deserialize;
 
 use super::{Kind, Layer, Op, Output, cases, describe};
@@ -97,11 +97,11 @@ impl Op for Row {
         self.x
     }
 
-    fn parameters(&self) -> Vec<Spec> {
+    fn parameters(&self) -> Vec<ParameterSpec> {
         let [rows, columns] = self.kernel;
         let [k, c] = if self.transposed { [self.x[3], self.out] } else { [self.out, self.x[3]] };
-        let weight = Spec { name: "w".into(), shape: [k, rows, columns, c], role: Role::Weight };
-        [weight].into_iter().chain(self.bias.then(|| Spec::bias("b", self.out))).collect()
+        let weight = ParameterSpec { name: "w".into(), shape: [k, rows, columns, c], role: Role::Weight };
+        [weight].into_iter().chain(self.bias.then(|| ParameterSpec::bias("b", self.out))).collect()
     }
 
     fn output(&self) -> Output<'_> {
@@ -212,9 +212,9 @@ fn layers() -> Vec<Layer> {
     }
     let shape = [2, 128, 128, 64];
     layers.push(Layer::new(format!("D.conv1 bias gradient ({})", describe(shape)), &["bias_grad"], move |r| {
-        let gradient = r.image(shape);
-        let bias = Destination::overwrite(r.tape.persistent([1, 1, 1, 64]));
-        r.tape.push(BiasGrad { gradient, bias });
+        let dy = r.image(shape);
+        let dbias = Destination::overwrite(r.tape.persistent([1, 1, 1, 64]));
+        r.tape.push(BiasGrad { dy, dbias });
     }));
     layers
 }

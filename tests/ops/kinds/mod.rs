@@ -14,7 +14,7 @@ use pixtape::engine::ops::copy::Upstream;
 use pixtape::engine::ops::loss::Criterion;
 use pixtape::engine::tape::{Root, Tape};
 use pixtape::engine::tensor::{Shape, Tensor};
-use pixtape::gan::Spec;
+use pixtape::gan::ParameterSpec;
 use serde::de::DeserializeOwned;
 
 macro_rules! kinds {
@@ -72,7 +72,7 @@ pub trait Op: Debug {
     }
 
     /// Weight or gain, and bias, by the names that the reference gives them.
-    fn parameters(&self) -> Vec<Spec> {
+    fn parameters(&self) -> Vec<ParameterSpec> {
         Vec::new()
     }
 

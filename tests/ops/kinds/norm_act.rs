@@ -4,7 +4,7 @@
 
 use pixtape::engine::ops::norm_act::{Activation, Affine, Dropout, NormAct, norm_act};
 use pixtape::engine::tensor::Shape;
-use pixtape::gan::Spec;
+use pixtape::gan::ParameterSpec;
 use serde::Deserialize;
 
 use super::{Kind, Layer, Op, Output, cases, describe};
@@ -71,8 +71,8 @@ impl Op for Row {
         self.x
     }
 
-    fn parameters(&self) -> Vec<Spec> {
-        if self.affine { ["g", "b"].map(|name| Spec::bias(name, self.x[3])).to_vec() } else { Vec::new() }
+    fn parameters(&self) -> Vec<ParameterSpec> {
+        if self.affine { ["g", "b"].map(|name| ParameterSpec::bias(name, self.x[3])).to_vec() } else { Vec::new() }
     }
 
     fn output(&self) -> Output<'_> {

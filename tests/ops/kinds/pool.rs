@@ -1,7 +1,7 @@
 //! Average pooling that halves an image, as pix2pixHD makes the input of its further discriminators: windows of 3x3,
 //! stride 2, padding 1, the padding left out of the count.
 
-use pixtape::engine::ops::pool::{avg_pool, pooled};
+use pixtape::engine::ops::pool::{avg_pool, pooled_side};
 use pixtape::engine::tensor::Shape;
 use serde::Deserialize;
 
@@ -34,7 +34,7 @@ impl Op for AvgPool {
 
     fn output(&self) -> Output<'_> {
         let [n, h, w, c] = self.x;
-        Output::Image([n, pooled(h), pooled(w), c], Box::new(|tape, x, _, y| avg_pool(tape, x, y)))
+        Output::Image([n, pooled_side(h), pooled_side(w), c], Box::new(|tape, x, _, y| avg_pool(tape, x, y)))
     }
 }
 
@@ -44,7 +44,7 @@ fn layers() -> Vec<Layer> {
         let name = format!("D.pool ({})", describe(shape));
         Layer::new(name, &["avg_pool", "avg_pool_grad"], move |r| {
             let [n, h, w, c] = shape;
-            let (x, y) = (r.image(shape), r.tape.transient([n, pooled(h), pooled(w), c]));
+            let (x, y) = (r.image(shape), r.tape.transient([n, pooled_side(h), pooled_side(w), c]));
             avg_pool(&mut r.tape, x, y);
             r.differentiate(y, &[x]);
         })

@@ -3,7 +3,7 @@
 
 use pixtape::engine::ops::upsample::upsample_conv;
 use pixtape::engine::tensor::Shape;
-use pixtape::gan::{Role, Spec};
+use pixtape::gan::{Role, ParameterSpec};
 use serde::Deserialize;
 
 use super::{Kind, Layer, Op, Output, cases};
@@ -34,9 +34,9 @@ impl Op for UpsampleConv {
         self.x
     }
 
-    fn parameters(&self) -> Vec<Spec> {
-        let weight = Spec { name: "w".into(), shape: [self.out, 4, 4, self.x[3]], role: Role::Weight };
-        vec![weight, Spec::bias("b", self.out)]
+    fn parameters(&self) -> Vec<ParameterSpec> {
+        let weight = ParameterSpec { name: "w".into(), shape: [self.out, 4, 4, self.x[3]], role: Role::Weight };
+        vec![weight, ParameterSpec::bias("b", self.out)]
     }
 
     fn output(&self) -> Output<'_> {

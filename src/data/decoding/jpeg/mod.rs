@@ -123,7 +123,7 @@ impl Checker {
         if let [only] = components.as_mut_slice() {
             only.sampling = [1, 1];
         }
-        scan::measure(&mut components, [width, height].map(usize::from), is_progressive);
+        scan::count_blocks(&mut components, [width, height].map(usize::from), is_progressive);
         self.frame = Some(Frame { width, height, is_progressive, components });
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::huffman::{Bits, Table};
 
 /// Largest product of a DC coefficient and its quantisation step. Samples from -128 to 127 give 1024; rounding and
 /// encoders that overshoot on purpose go a little beyond.
-const LARGEST_MEAN: i64 = 2048;
+const LARGEST_DC: i64 = 2048;
 
 /// Largest product of an AC coefficient and its quantisation step, twice that of a DC coefficient.
 const LARGEST: i64 = 4096;
@@ -63,7 +63,7 @@ impl Component {
 
 /// Computes the numbers of blocks and MCUs of each of `components` for a picture of `size`, `[width, height]` in
 /// pixels. `is_progressive` is true for a progressive JPEG (SOF2), whose scans need a record of nonzero coefficients.
-pub fn measure(components: &mut [Component], size: [usize; 2], is_progressive: bool) {
+pub fn count_blocks(components: &mut [Component], size: [usize; 2], is_progressive: bool) {
     let most = [0, 1].map(|axis| components.iter().map(|component| component.sampling[axis]).max().unwrap_or(1));
     for component in components {
         for axis in 0..2 {
@@ -230,7 +230,7 @@ impl Scan<'_> {
             let is_negative = value >> (size - 1) == 0;
             state.dc[part] += if is_negative { value - (1 << size) + 1 } else { value };
         }
-        ensure!((state.dc[part] << self.low).abs() * step <= LARGEST_MEAN + step, IMPOSSIBLE);
+        ensure!((state.dc[part] << self.low).abs() * step <= LARGEST_DC + step, IMPOSSIBLE);
         Ok(())
     }
 

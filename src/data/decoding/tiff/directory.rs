@@ -44,17 +44,17 @@ pub mod tag {
 pub struct Header {
     pub is_big_endian: bool,
     /// True if offsets have 64 bits (BigTIFF).
-    pub is_big: bool,
+    pub is_bigtiff: bool,
 }
 
 impl Header {
     /// Returns the position in the file, in bytes, of the field that holds the offset of the first directory.
     pub fn first_offset_at(self) -> u64 {
-        if self.is_big { 8 } else { 4 }
+        if self.is_bigtiff { 8 } else { 4 }
     }
 
     fn offset_bytes(self) -> usize {
-        if self.is_big { 8 } else { 4 }
+        if self.is_bigtiff { 8 } else { 4 }
     }
 
     /// The unsigned number in `bytes`, 8 of them at most.
@@ -90,7 +90,7 @@ pub struct Entry {
 impl Entry {
     /// Returns the size in bytes of the numbers that a value consists of, within which the byte order applies: 4 for a
     /// rational, which is two numbers of 4 bytes, else the size of the type. 0 for an unknown type.
-    pub fn unit(&self) -> usize {
+    pub fn number_size(&self) -> usize {
         match self.kind {
             1 | 2 | 6 | 7 => 1,
             3 | 8 => 2,
@@ -104,7 +104,7 @@ impl Entry {
     fn length(&self) -> Option<u64> {
         // A rational is two numbers.
         let numbers = if matches!(self.kind, 5 | 10) { 2 } else { 1 };
-        self.count.checked_mul((self.unit() * numbers) as u64)
+        self.count.checked_mul((self.number_size() * numbers) as u64)
     }
 }
 
@@ -157,12 +157,12 @@ fn is_page(directory: &Directory, file: &mut (impl Read + Seek)) -> bool {
 fn header(file: &mut (impl Read + Seek)) -> Result<Header> {
     let start = bytes(file, 0, 4)?;
     let is_big_endian = start.starts_with(b"MM");
-    let header = Header { is_big_endian, is_big: false };
+    let header = Header { is_big_endian, is_bigtiff: false };
     match header.number(&start[2..]) {
         42 => Ok(header),
         43 => {
             let offsets = bytes(file, 4, 4)?;
-            let header = Header { is_big: true, ..header };
+            let header = Header { is_bigtiff: true, ..header };
             let [size, zero] = [&offsets[..2], &offsets[2..]].map(|bytes| header.number(bytes));
             ensure!((size, zero) == (8, 0), "the BigTIFF's offsets have {size} bytes, not 8");
             Ok(header)
@@ -174,7 +174,7 @@ fn header(file: &mut (impl Read + Seek)) -> Result<Header> {
 /// Reads the directory at offset `at`. Returns it, the number of its tags, repeated ones included, and the offset of
 /// the next directory, 0 if there is none.
 fn read(file: &mut (impl Read + Seek), header: Header, at: u64) -> Result<(Directory, u64, u64)> {
-    let (count_bytes, entry_bytes) = if header.is_big { (8, 20) } else { (2, 12) };
+    let (count_bytes, entry_bytes) = if header.is_bigtiff { (8, 20) } else { (2, 12) };
     let count = header.number(&bytes(file, at, count_bytes)?);
     ensure!(count <= 65_535, "a directory of the TIFF has {count} tags");
     let start = at.saturating_add(count_bytes as u64);
@@ -229,7 +229,7 @@ impl Directory {
         let Some(entry) = self.entries.get(&tag) else { return Ok(Vec::new()) };
         ensure!(matches!(entry.kind, 1 | 3 | 4 | 13 | 16 | 18), "tag {tag} of the TIFF is no unsigned number");
         let raw = self.raw(file, tag)?.unwrap_or_default();
-        Ok(raw.chunks_exact(entry.unit()).map(|bytes| self.header.number(bytes)).collect())
+        Ok(raw.chunks_exact(entry.number_size()).map(|bytes| self.header.number(bytes)).collect())
     }
 
     /// Reads the first value of `tag` as an unsigned integer. Returns `None` if the directory has no such tag, or one

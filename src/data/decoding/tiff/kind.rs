@@ -24,7 +24,7 @@ pub enum Colors {
 
 /// The meaning of an extra sample that follows the colours of a pixel (tag ExtraSamples).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Last {
+pub enum ExtraSample {
     Alpha,
     PremultipliedAlpha,
     /// Another measurement, such as infrared.
@@ -39,7 +39,7 @@ pub struct Kind {
     /// Samples of a pixel.
     pub samples: usize,
     pub colors: Colors,
-    pub last: Option<Last>,
+    pub last: Option<ExtraSample>,
     pub is_signed: bool,
     /// True if all samples of one channel are stored in front of those of the next.
     pub is_planar: bool,
@@ -126,18 +126,18 @@ impl Kind {
 
 /// The meaning of the samples of a pixel. GDAL writes three or four equal bands as grey with extra samples; they are
 /// read as RGB.
-fn meaning(photometric: u64, samples: usize, extra: &[u64]) -> Result<(Colors, Option<Last>)> {
+fn meaning(photometric: u64, samples: usize, extra: &[u64]) -> Result<(Colors, Option<ExtraSample>)> {
     let last = || match extra.last() {
-        Some(1) => Last::PremultipliedAlpha,
-        Some(2) => Last::Alpha,
-        _ => Last::Band,
+        Some(1) => ExtraSample::PremultipliedAlpha,
+        Some(2) => ExtraSample::Alpha,
+        _ => ExtraSample::Band,
     };
     Ok(match (photometric, samples) {
         (0, 1) => (Colors::InvertedGrey, None),
         (0, 2) => (Colors::InvertedGrey, Some(last())),
         (1, 1) => (Colors::Grey, None),
         (1, 2) => (Colors::Grey, Some(last())),
-        (1, 3) if last() != Last::Band => bail!("it has two grey channels and alpha: save one of them, or RGB"),
+        (1, 3) if last() != ExtraSample::Band => bail!("it has two grey channels and alpha: save one of them, or RGB"),
         (1 | 2, 3) => (Colors::Rgb, None),
         (1 | 2, 4) => (Colors::Rgb, Some(last())),
         (3, 1) => (Colors::Palette, None),

@@ -12,7 +12,7 @@ use anyhow::Result;
 
 pub use directory::{Directory, pages};
 pub use rows::TiffRows;
-pub use write::{Carried, TiffWriter};
+pub use write::{CarriedTags, TiffWriter};
 
 use self::directory::tag;
 use self::kind::Kind;

@@ -9,10 +9,10 @@ use anyhow::{Context, Result, anyhow, ensure};
 use tiff::decoder::{Decoder, Limits};
 
 use super::directory::{Directory, tag};
-use super::kind::{self, Colors, Kind, Last};
+use super::kind::{self, Colors, ExtraSample, Kind};
 use super::overlay::Overlay;
 use crate::data::decoding::limit::{check_bytes, zeroed};
-use crate::data::decoding::rows::{Pieces, Rows, Shape};
+use crate::data::decoding::rows::{RowBuffer, Rows, Shape};
 use crate::data::decoding::{Depth, Picture, jpeg};
 use crate::data::size::Size;
 
@@ -24,7 +24,7 @@ pub struct TiffRows<R: Read + Seek> {
     palette: Vec<[u16; 3]>,
     /// Index of the next row of strips or tiles.
     next: usize,
-    pieces: Pieces,
+    pieces: RowBuffer,
 }
 
 /// The strips of a page, or its tiles.
@@ -48,9 +48,9 @@ impl<R: Read + Seek> TiffRows<R> {
         let palette = if kind.colors == Colors::Palette { palette(&mut file, page, &kind)? } else { Vec::new() };
         let header = page.header;
         let photometric = page.entry(tag::PHOTOMETRIC).context("the TIFF does not say what its samples mean")?;
-        let first = header.bytes(page.at, if header.is_big { 8 } else { 4 });
+        let first = header.bytes(page.at, if header.is_bigtiff { 8 } else { 4 });
         // The crate sees grey with any number of bands, which it returns unchanged.
-        let grey = header.bytes(1, photometric.unit());
+        let grey = header.bytes(1, photometric.number_size());
         let mut patches = vec![(header.first_offset_at(), first), (photometric.at, grey)];
         // The crate fails at some LZW tiles that reach beyond the picture, because it skips that part. It is shown a
         // picture of whole tiles, which it returns in full.
@@ -58,8 +58,8 @@ impl<R: Read + Seek> TiffRows<R> {
         for (tag, side, of_chunk) in sides.into_iter().filter(|_| page.entry(tag::TILE_OFFSETS).is_some()) {
             let Some(entry) = page.entry(tag) else { continue };
             let whole = side.next_multiple_of(of_chunk) as u64;
-            if whole < 1 << (8 * entry.unit()).min(32) {
-                patches.push((entry.at, header.bytes(whole, entry.unit())));
+            if whole < 1 << (8 * entry.number_size()).min(32) {
+                patches.push((entry.at, header.bytes(whole, entry.number_size())));
             }
         }
         let mut limits = Limits::default();
@@ -67,7 +67,7 @@ impl<R: Read + Seek> TiffRows<R> {
         limits.intermediate_buffer_size = limits.decoding_buffer_size.max(chunks.file_bytes as usize);
         limits.ifd_value_size = chunks.file_bytes as usize;
         let decoder = Decoder::new(Overlay::new(file, patches)?).map_err(explained)?.with_limits(limits);
-        Ok(TiffRows { decoder, kind, chunks, palette, next: 0, pieces: Pieces::default() })
+        Ok(TiffRows { decoder, kind, chunks, palette, next: 0, pieces: RowBuffer::default() })
     }
 
     pub fn depth(&self) -> Depth {
@@ -86,7 +86,7 @@ impl<R: Read + Seek> TiffRows<R> {
 
     /// True if the file stores colours multiplied by alpha. The decoded rows have them divided by it.
     pub fn is_premultiplied(&self) -> bool {
-        self.kind.last == Some(Last::PremultipliedAlpha)
+        self.kind.last == Some(ExtraSample::PremultipliedAlpha)
     }
 
     /// The next row of strips or tiles.
@@ -172,7 +172,7 @@ impl<R: Read + Seek> TiffRows<R> {
 impl<R: Read + Seek> Rows for TiffRows<R> {
     fn shape(&self) -> Shape {
         let kind = &self.kind;
-        Shape { size: kind.size, channels: kind.channels(), is_last_a_band: kind.last == Some(Last::Band) }
+        Shape { size: kind.size, channels: kind.channels(), is_last_a_band: kind.last == Some(ExtraSample::Band) }
     }
 
     fn next(&mut self, count: usize) -> Result<Picture> {

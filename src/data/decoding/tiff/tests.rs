@@ -9,7 +9,7 @@ use tiff::decoder::Decoder;
 use super::fixture::{DOUBLE, LONG, Order, Page as Made, SHORT, build};
 use super::*;
 use crate::data::decoding::file::{self, Decoded};
-use crate::data::decoding::rows::Held;
+use crate::data::decoding::rows::InMemoryRows;
 use crate::data::decoding::{Depth, FileFormat, Picture, Rows};
 use crate::data::fixture::encoded;
 
@@ -340,7 +340,7 @@ fn georeference_and_resolution_are_written_byte_for_byte() {
         assert!(reader.find_tag(tag(42113)).expect("tags").is_none());
         // The half of a picture keeps its resolution alone.
         let half = found.carried.clone().without_georeference();
-        assert!(!half.is_georeferenced() && half != Carried::default());
+        assert!(!half.is_georeferenced() && half != CarriedTags::default());
         let again = decoded(&written);
         assert_eq!((again.picture, again.carried.is_georeferenced()), (found.picture, true));
     }
@@ -353,12 +353,12 @@ fn pages_come_back_from_a_bigtiff_of_ours() {
     let mut file = Cursor::new(Vec::new());
     let mut writer = TiffWriter::new(&mut file, 5 << 30).expect("in memory");
     for first in [100, 9000] {
-        let mut rows = Held::new(picture(first));
-        writer.page(&mut rows, Depth::Sixteen, &Carried::default()).expect("in memory");
+        let mut rows = InMemoryRows::new(picture(first));
+        writer.page(&mut rows, Depth::Sixteen, &CarriedTags::default()).expect("in memory");
     }
     let file = file.into_inner();
     let pages = super::pages(&mut Cursor::new(&file)).expect("two directories");
-    assert!(pages.len() == 2 && pages[0].header.is_big);
+    assert!(pages.len() == 2 && pages[0].header.is_bigtiff);
     for (page, first) in pages.iter().zip([100, 9000]) {
         let mut rows = TiffRows::open(Cursor::new(&file), page).expect("a kind that is read");
         assert_eq!(rows.next(2).expect("it is whole"), picture(first));
@@ -366,7 +366,7 @@ fn pages_come_back_from_a_bigtiff_of_ours() {
 }
 
 fn plain(picture: &Picture, depth: Depth) -> Vec<u8> {
-    encoded(FileFormat::Tiff, picture, depth, &Carried::default()).expect("a small file")
+    encoded(FileFormat::Tiff, picture, depth, &CarriedTags::default()).expect("a small file")
 }
 
 #[test]
@@ -375,7 +375,8 @@ fn every_picture_comes_back_from_a_tiff_of_ours_and_plain_ones_are_written_as_be
         for is_last_a_band in [false, channels % 2 == 0] {
             for (depth, step) in [(Depth::Eight, 257), (Depth::Sixteen, 211)] {
                 let samples = (0..6 * channels as u16).map(|i| i * step).collect();
-                let picture = Picture { size: Size { width: 3, height: 2 }, channels, is_last_a_band, samples };
+                let picture =
+                    Picture { size: Size { width: 3, height: 2 }, channels, has_extra_band: is_last_a_band, samples };
                 let file = plain(&picture, depth);
                 let found = decoded(&file);
                 assert_eq!((found.picture, found.depth), (picture, depth));

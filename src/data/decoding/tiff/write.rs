@@ -27,34 +27,34 @@ const OF_THE_BANDS: [u16; 2] = [42112, 42113];
 
 /// Tags that a translation copies from its input, a TIFF, to its output: georeference and resolution.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Carried {
+pub struct CarriedTags {
     /// Number and type of each tag, and its values in the byte order of this machine.
     tags: Vec<(u16, u16, Vec<u8>)>,
     /// True if the file also has tags that describe its own bands, which are not carried.
     pub has_band_tags: bool,
 }
 
-impl Carried {
+impl CarriedTags {
     /// The georeference and resolution tags of `page`.
     ///
     /// # Errors
     /// When the values of a tag lie beyond the end of the file.
-    pub(in crate::data) fn read(file: &mut (impl Read + Seek), page: &Directory) -> Result<Carried> {
+    pub(in crate::data) fn read(file: &mut (impl Read + Seek), page: &Directory) -> Result<CarriedTags> {
         let mut tags = Vec::new();
         for tag in GEOREFERENCE.into_iter().chain(RESOLUTION) {
             // Types of BigTIFF, which none of these tags has, are not written.
             let Some(entry) = page.entry(tag).filter(|entry| (1..=12).contains(&entry.kind)) else { continue };
             let mut values = page.raw(file, tag)?.unwrap_or_default();
             if page.header.is_big_endian != cfg!(target_endian = "big") {
-                values.chunks_exact_mut(entry.unit()).for_each(<[u8]>::reverse);
+                values.chunks_exact_mut(entry.number_size()).for_each(<[u8]>::reverse);
             }
             tags.push((tag, entry.kind, values));
         }
-        Ok(Carried { tags, has_band_tags: OF_THE_BANDS.iter().any(|&tag| page.entry(tag).is_some()) })
+        Ok(CarriedTags { tags, has_band_tags: OF_THE_BANDS.iter().any(|&tag| page.entry(tag).is_some()) })
     }
 
     /// Removes the georeference and keeps the resolution tags.
-    pub fn without_georeference(mut self) -> Carried {
+    pub fn without_georeference(mut self) -> CarriedTags {
         self.tags.retain(|(tag, ..)| RESOLUTION.contains(tag));
         self
     }
@@ -94,7 +94,7 @@ impl<W: Write + Seek> TiffWriter<W> {
     ///
     /// # Errors
     /// Those of `rows`, or when the file cannot be written.
-    pub fn page(&mut self, rows: &mut dyn Rows, depth: Depth, carried: &Carried) -> Result<()> {
+    pub fn page(&mut self, rows: &mut dyn Rows, depth: Depth, carried: &CarriedTags) -> Result<()> {
         let written = match self {
             TiffWriter::Standard(encoder) => page(encoder, rows, depth, carried),
             TiffWriter::Big(encoder) => page(encoder, rows, depth, carried),
@@ -112,7 +112,7 @@ fn page<W: Write + Seek, K: TiffKind>(
     encoder: &mut TiffEncoder<W, K>,
     rows: &mut dyn Rows,
     depth: Depth,
-    carried: &Carried,
+    carried: &CarriedTags,
 ) -> Result<()> {
     let eight = |samples: &[u16]| samples.iter().map(|&sample| narrow(sample)).collect();
     let sixteen = <[u16]>::to_vec;
@@ -129,7 +129,7 @@ fn colored<W: Write + Seek, K: TiffKind, C: ColorType>(
     encoder: &mut TiffEncoder<W, K>,
     rows: &mut dyn Rows,
     in_depth: impl Fn(&[u16]) -> Vec<C::Inner>,
-    carried: &Carried,
+    carried: &CarriedTags,
 ) -> Result<()>
 where
     [C::Inner]: TiffValue,

@@ -65,7 +65,7 @@ impl fmt::Display for Source {
 
 /// Names of the splits of a data set, which are those of their folders. The empty name is for pairs that lie in the
 /// folder of the data set itself.
-pub const PARTS: [&str; 4] = ["train", "val", "test", ""];
+pub const SPLITS: [&str; 4] = ["train", "val", "test", ""];
 
 const NO_PARTNER: &str = "no partner";
 const BESIDE_TRAIN: &str = "beside train/";
@@ -76,9 +76,9 @@ pub struct Found {
     pub layout: Layout,
     /// True if the two files of a pair have names that are equal only apart from case and Unicode form.
     pub is_folded: bool,
-    /// The pairs of each of [`PARTS`], in the order of the bytes of A's file names.
-    parts: [Vec<Source>; 4],
-    /// The folders of A and B of each of [`PARTS`], for pairs in two folders.
+    /// The pairs of each of [`SPLITS`], in the order of the bytes of A's file names.
+    splits: [Vec<Source>; 4],
+    /// The folders of A and B of each of [`SPLITS`], for pairs in two folders.
     sides: [Option<[PathBuf; 2]>; 4],
     /// Files that belong to no pair, each with the reason, and folders that are not searched.
     pub skipped: Vec<(PathBuf, String)>,
@@ -113,16 +113,16 @@ pub fn find(dir: &Path) -> Result<Found> {
         // One of the two folders may have another name of its side.
         Err(error) => in_folders(dir, sides::by_words(dir).ok().flatten().ok_or(error)?)?,
     };
-    if found.parts.iter().all(Vec::is_empty) && found.unclear.is_empty() {
-        bail!("{}", nothing::nothing(&found, dir)?);
+    if found.splits.iter().all(Vec::is_empty) && found.unclear.is_empty() {
+        bail!("{}", nothing::no_pairs_message(&found, dir)?);
     }
     Ok(found)
 }
 
 fn in_named_folders_or_beside(dir: &Path) -> Result<Found> {
     let mut loose = 0;
-    for part in PARTS {
-        loose += list(&dir.join(part))?.len();
+    for split in SPLITS {
+        loose += list(&dir.join(split))?.len();
     }
     let named = sides::by_words(dir).and_then(|sides| sides.map(|sides| in_folders(dir, sides)).transpose());
     if loose == 0 {
@@ -132,7 +132,7 @@ fn in_named_folders_or_beside(dir: &Path) -> Result<Found> {
     if let Ok(Some(named)) = named
         && let Layout::Folders([a, b]) = &named.layout
     {
-        let pairs = named.parts.iter().map(Vec::len).sum::<usize>();
+        let pairs = named.splits.iter().map(Vec::len).sum::<usize>();
         let doubt = || {
             format!(
                 "{}: are its pairs the {} in it, or the {} in folders {a}/ and {b}/? move the others elsewhere",
@@ -150,7 +150,7 @@ fn in_named_folders_or_beside(dir: &Path) -> Result<Found> {
 fn in_folders(dir: &Path, sides: Sides) -> Result<Found> {
     let Sides { names, folders } = sides;
     let mut found = Found::new(Layout::Folders(names), folders);
-    let mut looked_into: Vec<PathBuf> = PARTS.map(|part| dir.join(part)).into_iter().collect();
+    let mut looked_into: Vec<PathBuf> = SPLITS.map(|split| dir.join(split)).into_iter().collect();
     looked_into.extend(found.sides.iter().flatten().flatten().cloned());
     let mut listed: [[Vec<Named>; 2]; 4] = Default::default();
     let mut skipped = Vec::new();
@@ -161,17 +161,17 @@ fn in_folders(dir: &Path, sides: Sides) -> Result<Found> {
     }
     if listed.iter().flatten().all(Vec::is_empty) {
         skipped.clear();
-        for ((part, folders), files) in PARTS.iter().zip(&found.sides).zip(&mut listed) {
+        for ((split, folders), files) in SPLITS.iter().zip(&found.sides).zip(&mut listed) {
             for (folder, files) in folders.iter().flatten().zip(files) {
-                let below = sides::nested(folder, part.is_empty(), &mut skipped, &mut looked_into)?;
+                let below = sides::nested(folder, split.is_empty(), &mut skipped, &mut looked_into)?;
                 *files = below.into_iter().map(|file| Named::below(folder, file)).collect();
             }
         }
     }
     found.skipped = skipped;
     found.join_sides(dir, listed);
-    for part in PARTS {
-        let beside = pictures(&dir.join(part), &mut found.skipped)?;
+    for split in SPLITS {
+        let beside = pictures(&dir.join(split), &mut found.skipped)?;
         let why = match &found.layout {
             Layout::Folders([a, b]) => format!("beside {a}/ and {b}/"),
             _ => String::new(),
@@ -186,30 +186,30 @@ fn in_folders(dir: &Path, sides: Sides) -> Result<Found> {
 /// The pairs of one or two files that lie in `dir` or in the folders of its splits.
 fn in_one_folder(dir: &Path) -> Result<Found> {
     let mut found = Found::new(Layout::SideBySide, Default::default());
-    let listed = PARTS.map(|part| pictures(&dir.join(part), &mut found.skipped));
+    let listed = SPLITS.map(|split| pictures(&dir.join(split), &mut found.skipped));
     let mut files: [Vec<PathBuf>; 4] = Default::default();
     for (files, of_part) in files.iter_mut().zip(listed) {
         *files = of_part?;
     }
     if are_stems(files.iter().flatten()) {
         found.layout = Layout::Stems;
-        for (part, files) in files.into_iter().enumerate() {
+        for (split, files) in files.into_iter().enumerate() {
             let (b, a) = files.into_iter().map(Named::by_stem).partition(|one| ending(&one.file) == "png");
             let joined = join([a, b]);
             let expected = ["with another ending", "with .png"].map(str::to_owned);
-            found.take(part, joined, expected, &BTreeSet::new());
+            found.take(split, joined, expected, &BTreeSet::new());
         }
     } else {
         let suffixes = found.suffixes(dir, &mut files);
-        for (part, files) in files.into_iter().enumerate() {
-            found.parts[part] = match &suffixes {
+        for (split, files) in files.into_iter().enumerate() {
+            found.splits[split] = match &suffixes {
                 Some(suffixes) => suffix::pairs(&files, suffixes).into_iter().map(Source::Files).collect(),
                 None => files.into_iter().map(Source::Halves).collect(),
             };
         }
         found.layout = suffixes.map_or(Layout::SideBySide, Layout::Suffixes);
     }
-    skip_folders(&PARTS.map(|part| dir.join(part)).each_ref(), &mut found.skipped)?;
+    skip_folders(&SPLITS.map(|split| dir.join(split)).each_ref(), &mut found.skipped)?;
     found.drop_what_lies_beside_train();
     Ok(found)
 }
@@ -217,7 +217,7 @@ fn in_one_folder(dir: &Path) -> Result<Found> {
 impl Found {
     fn new(layout: Layout, sides: [Option<[PathBuf; 2]>; 4]) -> Found {
         let (skipped, unclear) = (Vec::new(), Vec::new());
-        Found { layout, is_folded: false, parts: Default::default(), sides, skipped, unclear, doubt: None }
+        Found { layout, is_folded: false, splits: Default::default(), sides, skipped, unclear, doubt: None }
     }
 
     /// Refuses pairs of which the files may well be meant otherwise than [`find`] took them.
@@ -231,10 +231,10 @@ impl Found {
         }
     }
 
-    /// Returns the pairs of a split, one of [`PARTS`], in the order of the bytes of A's file names; none for any other
+    /// Returns the pairs of a split, one of [`SPLITS`], in the order of the bytes of A's file names; none for any other
     /// name.
-    pub fn part(&self, name: &str) -> &[Source] {
-        PARTS.iter().zip(&self.parts).find(|(part, _)| **part == name).map_or(&[], |(_, sources)| sources)
+    pub fn split(&self, name: &str) -> &[Source] {
+        SPLITS.iter().zip(&self.splits).find(|(split, _)| **split == name).map_or(&[], |(_, sources)| sources)
     }
 
     /// Returns the path of `file` relative to the folder of its side (A or B). In layouts without such folders it is
@@ -249,10 +249,10 @@ impl Found {
     /// Joins the files in two folders to pairs. Names that differ in case or Unicode form are equal if no two names of
     /// the data set are equal byte for byte; otherwise only the latter are pairs, as in earlier versions.
     fn join_sides(&mut self, dir: &Path, listed: [[Vec<Named>; 2]; 4]) {
-        let parts = listed.map(join);
-        let is_folded = parts.iter().all(|joined| joined.pairs.is_empty());
-        for (part, mut joined) in parts.into_iter().enumerate() {
-            let Some(sides) = &self.sides[part] else { continue };
+        let splits = listed.map(join);
+        let is_folded = splits.iter().all(|joined| joined.pairs.is_empty());
+        for (split, mut joined) in splits.into_iter().enumerate() {
+            let Some(sides) = &self.sides[split] else { continue };
             let expected = sides.each_ref().map(|side| format!("in {}", below(dir, side)));
             let folded = join_folded(joined.alone.clone());
             let mut near = BTreeSet::new();
@@ -262,15 +262,15 @@ impl Found {
             } else {
                 near.extend(folded.pairs.into_iter().flatten().map(|one| one.file));
             }
-            self.take(part, joined, expected, &near);
+            self.take(split, joined, expected, &near);
         }
     }
 
     /// Adds the pairs of a split. `expected` says where the partner of a B would be, and that of an A; the files of
     /// `near` have one whose name differs in case or Unicode form.
-    fn take(&mut self, part: usize, joined: Joined, expected: [String; 2], near: &BTreeSet<PathBuf>) {
+    fn take(&mut self, split: usize, joined: Joined, expected: [String; 2], near: &BTreeSet<PathBuf>) {
         let Joined { pairs, alone: [a, b], unclear } = joined;
-        self.parts[part] = pairs.into_iter().map(|pair| Source::Files(pair.map(|one| one.file))).collect();
+        self.splits[split] = pairs.into_iter().map(|pair| Source::Files(pair.map(|one| one.file))).collect();
         self.unclear.extend(unclear);
         let [of_b, of_a] = expected;
         for (alone, expected) in [(a, of_a), (b, of_b)] {
@@ -285,8 +285,8 @@ impl Found {
     /// The suffixes that tell the files of a pair apart, if any do. Files beside a folder `train` need not have them.
     fn suffixes(&mut self, dir: &Path, files: &mut [Vec<PathBuf>; 4]) -> Option<[String; 2]> {
         let has_train = !files[0].is_empty();
-        let [parts @ .., flat] = files.each_ref().map(Vec::as_slice);
-        let found = if has_train { suffix::find(&parts) } else { suffix::find(&[&parts[..], &[flat]].concat()) };
+        let [splits @ .., flat] = files.each_ref().map(Vec::as_slice);
+        let found = if has_train { suffix::find(&splits) } else { suffix::find(&[&splits[..], &[flat]].concat()) };
         match found {
             Suffixes::Pairs(suffixes) => {
                 if has_train {
@@ -309,7 +309,7 @@ impl Found {
 
     /// Removes the loose files beside a folder `train`, which are not its pairs.
     fn drop_what_lies_beside_train(&mut self) {
-        let [train, _, _, flat] = &mut self.parts;
+        let [train, _, _, flat] = &mut self.splits;
         if !train.is_empty() {
             let files = flat.drain(..).flat_map(|source| source.files().to_vec());
             self.skipped.extend(files.map(|file| (file, BESIDE_TRAIN.to_owned())));
@@ -344,7 +344,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::data::finding::listing::NOT_LOOKED_INTO;
+    use crate::data::finding::listing::NOT_SEARCHED;
 
     /// A folder with empty files.
     fn folder(paths: &[&str]) -> TempDir {
@@ -361,10 +361,10 @@ mod tests {
         find(dir.path()).expect("there are pairs")
     }
 
-    /// The files of a part, below the data set.
-    fn pairs(dir: &TempDir, found: &Found, part: &str) -> Vec<Vec<String>> {
+    /// The files of a split, below the data set.
+    fn pairs(dir: &TempDir, found: &Found, split: &str) -> Vec<Vec<String>> {
         let files = |source: &Source| source.files().iter().map(|file| below(dir.path(), file)).collect();
-        found.part(part).iter().map(files).collect()
+        found.split(split).iter().map(files).collect()
     }
 
     fn skipped(dir: &TempDir, found: &Found) -> Vec<String> {
@@ -388,8 +388,8 @@ mod tests {
 
         let dir = folder(&["train/x.tif", "val/v.png", "test/y.BMP", "loose.png"]);
         let found = look(&dir);
-        let parts = PARTS.map(|part| pairs(&dir, &found, part).concat());
-        assert_eq!(parts, [vec!["train/x.tif"], vec!["val/v.png"], vec!["test/y.BMP"], vec![]]);
+        let splits = SPLITS.map(|split| pairs(&dir, &found, split).concat());
+        assert_eq!(splits, [vec!["train/x.tif"], vec!["val/v.png"], vec!["test/y.BMP"], vec![]]);
         assert_eq!(skipped(&dir, &found), ["loose.png: beside train/"]);
     }
 
@@ -421,7 +421,7 @@ mod tests {
         let found = look(&dir);
         assert_eq!(pairs(&dir, &found, ""), [["A/x.png", "B/x.jpg"]]);
         assert_eq!(skipped(&dir, &found), ["beside.png: beside A/ and B/"]);
-        // Parts that are laid out otherwise are no part of it, and all of their files are told.
+        // Splits that are laid out otherwise are left out, and all of their files are told.
         let dir = folder(&["trainA/x.png", "trainB/x.png", "test/side-by-side.png", "notes.txt"]);
         let expected = ["test/side-by-side.png: beside A/ and B/", "notes.txt: not a PNG, JPEG, TIFF, WebP or BMP"];
         assert_eq!(skipped(&dir, &look(&dir)), expected);
@@ -443,7 +443,7 @@ mod tests {
         );
         let dir = folder(&["x.tif", "x.png"]);
         assert_eq!(pairs(&dir, &look(&dir), ""), [["x.tif", "x.png"]]);
-        // In train/ and test/ alike; the same stem in two parts is no pair.
+        // In train/ and test/ alike; the same stem in two splits is no pair.
         let dir = folder(&["train/a.jpg", "train/a.png", "test/b.jpg", "test/b.png"]);
         let found = look(&dir);
         assert_eq!(pairs(&dir, &found, "test"), [["test/b.jpg", "test/b.png"]]);
@@ -457,7 +457,7 @@ mod tests {
         let told = |paths: &[&str]| {
             let dir = folder(paths);
             let found = look(&dir);
-            let told = found.skipped.iter().filter(|(_, why)| why == NOT_LOOKED_INTO);
+            let told = found.skipped.iter().filter(|(_, why)| why == NOT_SEARCHED);
             told.map(|(folder, _)| below(dir.path(), folder)).collect::<Vec<_>>()
         };
         assert_eq!(told(&["train/1.jpg", "train/cats/2.jpg", "valid/3.jpg", ".git/x"]), ["train/cats", "valid"]);
@@ -466,7 +466,7 @@ mod tests {
             told(&["A/1.png", "B/1.png", "A/more/2.png", "C/1.png", "train/x/1.png"]),
             ["train/x", "C", "A/more"]
         );
-        // A and B of a part lie in its folder, and a folder of parts in A and B.
+        // A and B of a split lie in its folder, and folders of splits in A and B.
         assert_eq!(told(&["train/A/1.png", "train/B/1.png", "test/A/2.png", "test/B/2.png"]), [""; 0]);
     }
 

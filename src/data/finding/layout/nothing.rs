@@ -17,7 +17,7 @@ const NAMED: usize = 4;
 ///
 /// # Errors
 /// When a folder cannot be read.
-pub fn nothing(found: &Found, dir: &Path) -> Result<String> {
+pub fn no_pairs_message(found: &Found, dir: &Path) -> Result<String> {
     let lonely: Vec<String> =
         found.skipped.iter().filter(|(_, why)| why.starts_with(NO_PARTNER)).map(|(file, _)| below(dir, file)).collect();
     if let (Layout::Folders([a, b]), [first, others @ ..]) = (&found.layout, &*lonely) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use super::words::{is_separator, side_of};
-use super::{PARTS, below, join_command};
+use super::{SPLITS, below, join_command};
 use crate::data::finding::listing::{folders, pictures};
 
 /// The names of the two sides, and their folders in each split.
@@ -14,7 +14,7 @@ use crate::data::finding::listing::{folders, pictures};
 pub struct Sides {
     /// The names of the sides, A first.
     pub names: [String; 2],
-    /// The folders of A and of B in each of [`PARTS`]; `None` for a split that has none.
+    /// The folders of A and of B in each of [`SPLITS`]; `None` for a split that has none.
     pub folders: [Option<[PathBuf; 2]>; 4],
 }
 
@@ -25,19 +25,19 @@ pub struct Sides {
 /// When one folder of such two is missing.
 pub fn a_and_b(dir: &Path) -> Result<Option<Sides>> {
     let mut sides = Sides { names: ["A", "B"].map(str::to_owned), folders: Default::default() };
-    for (part, found) in PARTS.iter().zip(&mut sides.folders) {
-        *found = a_and_b_of(dir, part)?;
+    for (split, found) in SPLITS.iter().zip(&mut sides.folders) {
+        *found = a_and_b_of(dir, split)?;
     }
     Ok(sides.folders.iter().any(Option::is_some).then_some(sides))
 }
 
-fn a_and_b_of(dir: &Path, part: &str) -> Result<Option<[PathBuf; 2]>> {
-    let names: &[[String; 2]] = &match part {
+fn a_and_b_of(dir: &Path, split: &str) -> Result<Option<[PathBuf; 2]>> {
+    let names: &[[String; 2]] = &match split {
         "" => vec![["A".to_owned(), "B".to_owned()]],
-        part => vec![
-            ["A", "B"].map(|side| format!("{side}/{part}")),
-            ["A", "B"].map(|side| format!("{part}/{side}")),
-            ["A", "B"].map(|side| format!("{part}{side}")),
+        split => vec![
+            ["A", "B"].map(|side| format!("{side}/{split}")),
+            ["A", "B"].map(|side| format!("{split}/{side}")),
+            ["A", "B"].map(|side| format!("{split}{side}")),
         ],
     };
     for names in names {
@@ -66,16 +66,16 @@ fn a_and_b_of(dir: &Path, part: &str) -> Result<Option<[PathBuf; 2]>> {
 /// both; or when a folder cannot be read.
 pub fn by_words(dir: &Path) -> Result<Option<Sides>> {
     let mut found: BTreeMap<usize, [Vec<(String, PathBuf)>; 2]> = BTreeMap::new();
-    let mut note = |part: &str, side: usize, word: &str, folder: PathBuf| -> Result<()> {
-        let Some(part) = PARTS.iter().position(|known| *known == part) else { return Ok(()) };
-        if holds_pictures(&folder, PARTS[part].is_empty())? {
-            found.entry(part).or_default()[side].push((word.to_owned(), folder));
+    let mut note = |split: &str, side: usize, word: &str, folder: PathBuf| -> Result<()> {
+        let Some(split) = SPLITS.iter().position(|known| *known == split) else { return Ok(()) };
+        if holds_pictures(&folder, SPLITS[split].is_empty())? {
+            found.entry(split).or_default()[side].push((word.to_owned(), folder));
         }
         Ok(())
     };
     for folder in folders(dir)? {
         let name = name_of(&folder);
-        if PARTS.contains(&&*name) {
+        if SPLITS.contains(&&*name) {
             for inner in folders(&folder)? {
                 let word = name_of(&inner);
                 if let Some(side) = side_of(&word) {
@@ -87,17 +87,17 @@ pub fn by_words(dir: &Path) -> Result<Option<Sides>> {
                 note(&name_of(&inner), side, &name, inner)?;
             }
             note("", side, &name, folder)?;
-        } else if let Some((part, word, side)) = part_and_word(&name) {
-            note(part, side, word, folder)?;
+        } else if let Some((split, word, side)) = split_and_word(&name) {
+            note(split, side, word, folder)?;
         }
     }
     let mut sides: Option<Sides> = None;
-    for (part, [a, b]) in &found {
+    for (split, [a, b]) in &found {
         match (a.as_slice(), b.as_slice()) {
             ([(name_a, a)], [(name_b, b)]) => {
                 let names = [name_a.clone(), name_b.clone()];
                 let sides = sides.get_or_insert(Sides { names, folders: Default::default() });
-                sides.folders[*part] = Some([a.clone(), b.clone()]);
+                sides.folders[*split] = Some([a.clone(), b.clone()]);
             }
             ([], _) | (_, []) => {}
             _ => {
@@ -112,8 +112,8 @@ pub fn by_words(dir: &Path) -> Result<Option<Sides>> {
         }
     }
     let Some(sides) = sides else { return Ok(None) };
-    for (part, [a, b]) in &found {
-        if let (true, Some((_, lonely))) = (sides.folders[*part].is_none(), a.iter().chain(b).next()) {
+    for (split, [a, b]) in &found {
+        if let (true, Some((_, lonely))) = (sides.folders[*split].is_none(), a.iter().chain(b).next()) {
             let missing = &sides.names[usize::from(b.is_empty())];
             let (dir, lonely) = (dir.display(), below(dir, lonely));
             bail!(
@@ -126,15 +126,15 @@ pub fn by_words(dir: &Path) -> Result<Option<Sides>> {
 
 /// Divides a name such as `train_input`, `trainInput` or `input_train`: the split, the word, and the side of the word
 /// (0 is A, 1 is B). `None` for other names.
-fn part_and_word(name: &str) -> Option<(&'static str, &str, usize)> {
-    PARTS.into_iter().filter(|part| !part.is_empty()).find_map(|part| {
+fn split_and_word(name: &str) -> Option<(&'static str, &str, usize)> {
+    SPLITS.into_iter().filter(|split| !split.is_empty()).find_map(|split| {
         let behind =
-            name.get(..part.len()).filter(|start| start.eq_ignore_ascii_case(part)).map(|_| &name[part.len()..]);
-        let before = name.len().checked_sub(part.len()).filter(|at| name.is_char_boundary(*at));
-        let before = before.map(|at| name.split_at(at)).filter(|(_, end)| end.eq_ignore_ascii_case(part));
+            name.get(..split.len()).filter(|start| start.eq_ignore_ascii_case(split)).map(|_| &name[split.len()..]);
+        let before = name.len().checked_sub(split.len()).filter(|at| name.is_char_boundary(*at));
+        let before = before.map(|at| name.split_at(at)).filter(|(_, end)| end.eq_ignore_ascii_case(split));
         let before = before.map(|(word, _)| word).filter(|word| word.ends_with(is_separator));
         let word = behind.or(before)?.trim_matches(is_separator);
-        Some((part, word, side_of(word)?))
+        Some((split, word, side_of(word)?))
     })
 }
 
@@ -153,7 +153,7 @@ pub fn nested(
     let mut found = pictures(dir, skipped)?;
     looked_into.push(dir.to_path_buf());
     for folder in folders(dir)? {
-        if is_flat && PARTS.contains(&&*name_of(&folder)) {
+        if is_flat && SPLITS.contains(&&*name_of(&folder)) {
             continue;
         }
         if folder.is_symlink() && leads_back(&folder, looked_into) {
@@ -196,7 +196,7 @@ mod tests {
             ("interval", None),
             ("train", None),
         ] {
-            assert_eq!(part_and_word(name), expected, "{name}");
+            assert_eq!(split_and_word(name), expected, "{name}");
         }
     }
 

@@ -19,15 +19,15 @@ pub enum Suffixes {
 }
 
 /// Finds the two suffixes of file names that tell inputs from targets: without them, the files of each split (one
-/// element of `parts`) form two sets of equal names.
+/// element of `splits`) form two sets of equal names.
 ///
 /// Digits are no suffix: `x1.png` and `x2.png` number a series. Of words for the two sides (`_input`, `_target`) one
 /// pair is enough. Other words need at least two pairs, and are refused where all files are twice as wide as high: such
 /// files are more likely side-by-side pairs.
-pub fn find(parts: &[&[PathBuf]]) -> Suffixes {
+pub fn find(splits: &[&[PathBuf]]) -> Suffixes {
     let stems: Vec<Vec<&str>> =
-        parts.iter().filter_map(|files| stems(files)).filter(|stems| !stems.is_empty()).collect();
-    if stems.len() != parts.iter().filter(|files| !files.is_empty()).count() {
+        splits.iter().filter_map(|files| stems(files)).filter(|stems| !stems.is_empty()).collect();
+    if stems.len() != splits.iter().filter(|files| !files.is_empty()).count() {
         return Suffixes::None;
     }
     let Some((first, others)) = stems.first().and_then(|stems| stems.split_first()) else { return Suffixes::None };
@@ -37,14 +37,14 @@ pub fn find(parts: &[&[PathBuf]]) -> Suffixes {
     for suffixes in candidates {
         if stems.iter().zip(&sets).all(|(stems, all)| divides(stems, all, suffixes)) {
             let is_known = sides_of(suffixes).is_some();
-            if !is_known && (pairs < 2 || are_squares_side_by_side(parts)) {
+            if !is_known && (pairs < 2 || are_squares_side_by_side(splits)) {
                 return Suffixes::None;
             }
             return Suffixes::Pairs(in_order(suffixes).map(str::to_owned));
         }
     }
     match stems.iter().find_map(|stems| left_over(stems)) {
-        Some(unclear) if !are_squares_side_by_side(parts) => unclear,
+        Some(unclear) if !are_squares_side_by_side(splits) => unclear,
         _ => Suffixes::None,
     }
 }
@@ -163,9 +163,9 @@ fn left_over(stems: &[&str]) -> Option<Suffixes> {
 }
 
 /// True if all files are twice as wide as high. False if a size cannot be read.
-fn are_squares_side_by_side(parts: &[&[PathBuf]]) -> bool {
+fn are_squares_side_by_side(splits: &[&[PathBuf]]) -> bool {
     let is_twice_as_wide = |file: &PathBuf| picture_size(file).is_ok_and(|size| size.width == 2 * size.height);
-    parts.iter().copied().flatten().all(is_twice_as_wide)
+    splits.iter().copied().flatten().all(is_twice_as_wide)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ impl Cuda {
     /// # Errors
     /// When there is not enough memory, the driver refuses, a kernel has failed, or the simulator has found a wrong
     /// access.
-    pub fn execute_in_random_order(&mut self, seed: u64) -> Result<()> {
+    pub fn execute_shuffled(&mut self, seed: u64) -> Result<()> {
         let order = self.dependencies.random_order(self.program.main, seed);
         let uses = |step: usize| {
             let tensors = self.program.steps[step].accesses.iter().filter_map(Access::tensor);

@@ -15,11 +15,11 @@ use super::library;
 use crate::engine::kernel::cuda::{GpuFacts, kernels};
 
 /// The least compute capability, that of Ampere, for which the build makes machine code (`build/nvcc.rs`).
-const LEAST_CAPABILITY: (i32, i32) = (8, 0);
+const MIN_CAPABILITY: (i32, i32) = (8, 0);
 
 /// The lowest version of CUDA that a driver has to support, as the driver counts (12000 is CUDA 12.0): that of cudarc's
 /// bindings.
-pub const LEAST_VERSION: i32 = sys::CUDA_VERSION as i32;
+pub const MIN_VERSION: i32 = sys::CUDA_VERSION as i32;
 
 /// Prefix of the names of simulated devices; see `tools/cudasim`.
 const SIMULATED: &str = "cudasim";
@@ -48,7 +48,7 @@ pub fn devices() -> Result<Vec<Info>> {
     }
     started.map_err(|error| explain("the NVIDIA driver does not start", error))?;
     let version = version()?;
-    ensure!(version >= LEAST_VERSION, library::too_old(version));
+    ensure!(version >= MIN_VERSION, library::too_old(version));
     let count = result::device::get_count().map_err(|error| explain("cannot count the GPUs", error))?;
     ensure!(count > 0, "the NVIDIA driver finds no GPU on this machine");
     let info = |ordinal| info(ordinal).map_err(|error| explain(&format!("cannot look at cuda:{ordinal}"), error));
@@ -86,7 +86,7 @@ fn version() -> Result<i32> {
 }
 
 /// Formats a CUDA version, given as the driver counts: `13.0` for 13000.
-pub fn readable(version: i32) -> String {
+pub fn version_in_words(version: i32) -> String {
     format!("{}.{}", version / 1000, version % 1000 / 10)
 }
 
@@ -113,19 +113,19 @@ impl Info {
         };
         let (major, minor) = self.facts.capability;
         ensure!(
-            self.facts.capability >= LEAST_CAPABILITY,
+            self.facts.capability >= MIN_CAPABILITY,
             "{} has compute capability {major}.{minor}; at least {}.{} is needed",
             self.name,
-            LEAST_CAPABILITY.0,
-            LEAST_CAPABILITY.1
+            MIN_CAPABILITY.0,
+            MIN_CAPABILITY.1
         );
         // Machine code of a toolkit runs on drivers of the same major version and of later ones.
         ensure!(
             version / 1000 >= compiled_by / 1000,
             "the NVIDIA driver is too old: it supports CUDA {}, and the kernels of this build were compiled by nvcc \
              {}; update the driver, or build with an nvcc of CUDA {}",
-            readable(version),
-            readable(compiled_by),
+            version_in_words(version),
+            version_in_words(compiled_by),
             version / 1000
         );
         Ok(())
@@ -133,11 +133,11 @@ impl Info {
 }
 
 /// Returns the properties of GPU `ordinal`, after a check that the kernels of this build run on it. Creates no context
-/// and loads no kernels, unlike [`ready`].
+/// and loads no kernels, unlike [`prepare_gpu`].
 ///
 /// # Errors
 /// When there is no driver or no such GPU, or the kernels of this build do not run on it.
-pub fn usable(ordinal: usize) -> Result<Info> {
+pub fn check_gpu(ordinal: usize) -> Result<Info> {
     let devices = devices()?;
     let Some(info) = devices.get(ordinal) else {
         let last = devices.len() - 1;
@@ -174,7 +174,7 @@ pub fn open(ordinal: usize) -> Result<(Arc<CudaContext>, Arc<Gpu>)> {
     let gpu = match gpus.get(&ordinal) {
         Some(gpu) => Arc::clone(gpu),
         None => {
-            let info = usable(ordinal)?;
+            let info = check_gpu(ordinal)?;
             let functions = load_kernels(&context(ordinal)?, &info)?;
             let facts = GpuFacts { capability: info.facts.capability.min(compiled_for(&functions)?), ..info.facts };
             let gpu = Arc::new(Gpu { info, facts, functions });
@@ -191,7 +191,7 @@ pub fn open(ordinal: usize) -> Result<(Arc<CudaContext>, Arc<Gpu>)> {
 ///
 /// # Errors
 /// When there is no such GPU, or it cannot be used now.
-pub fn ready(ordinal: usize) -> Result<Info> {
+pub fn prepare_gpu(ordinal: usize) -> Result<Info> {
     open(ordinal).map(|(_, gpu)| gpu.info.clone())
 }
 

@@ -14,27 +14,27 @@ use crate::engine::kernel::cuda::Launch;
 #[derive(Debug, Default)]
 pub struct Sequence {
     launches: Vec<Launch>,
-    wants_graph: bool,
+    cuda_graph: bool,
     /// True after the first run.
-    is_warm: bool,
+    has_run: bool,
     graph: Option<Graph>,
 }
 
 impl Sequence {
     pub fn new(launches: Vec<Launch>, wants_graph: bool) -> Sequence {
-        Sequence { launches, wants_graph, is_warm: false, graph: None }
+        Sequence { launches, cuda_graph: wants_graph, has_run: false, graph: None }
     }
 
     /// Enqueues all launches on `stream`; `functions` are the loaded kernels in the order of the table `KERNELS`. The
     /// first time they are launched one by one, since the driver loads a kernel when it is first used, which cannot be
     /// captured. From the second time on they are replayed as one CUDA graph, if the sequence was created with
-    /// `wants_graph`.
+    /// `cuda_graph`.
     ///
     /// # Errors
     /// When the driver refuses, or an earlier kernel has failed.
     pub fn run(&mut self, stream: &Arc<CudaStream>, functions: &[CudaFunction]) -> Result<()> {
-        if !self.is_warm || !self.wants_graph || self.launches.is_empty() {
-            self.is_warm = true;
+        if !self.has_run || !self.cuda_graph || self.launches.is_empty() {
+            self.has_run = true;
             return self.launch(stream, functions);
         }
         let Graph(graph) = match self.graph.take() {

@@ -14,16 +14,16 @@ use crate::engine::kernel::cuda::kernels::KERNELS;
 use crate::engine::kernel::cuda::{Attribute, Launch};
 
 /// Bytes of dynamic shared memory that every kernel may use; more has to be permitted kernel by kernel.
-const PERMITTED: usize = 48 << 10;
+const DEFAULT_SHARED_MEMORY: usize = 48 << 10;
 
 /// Raises the limit of dynamic shared memory for the kernels of those `launches` that use more than the 48 KiB of
-/// [`PERMITTED`]. The limit is a property of the kernel, which other programs on this GPU share, so it is raised to the
-/// most that a block can have.
+/// [`DEFAULT_SHARED_MEMORY`]. The limit is a property of the kernel, which other programs on this GPU share, so it is
+/// raised to the most that a block can have.
 ///
 /// # Errors
 /// When a launch uses more than a block can have, or the driver refuses.
 pub fn permit_shared_memory(gpu: &Gpu, launches: &[Launch]) -> Result<()> {
-    for launch in launches.iter().filter(|launch| launch.shared > PERMITTED) {
+    for launch in launches.iter().filter(|launch| launch.shared > DEFAULT_SHARED_MEMORY) {
         let (function, name) = (&gpu.functions[launch.kernel], KERNELS[launch.kernel].name);
         let cannot = |error| explain(&format!("cannot permit {name} its shared memory"), error);
         let fixed =

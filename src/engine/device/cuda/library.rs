@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use cudarc::driver::sys;
 use libloading::Library;
 
-use super::driver::{LEAST_VERSION, readable};
+use super::driver::{MIN_VERSION, version_in_words};
 use crate::base::words::count;
 
 /// The functions of the NVIDIA driver's library that this crate calls through cudarc; all of them exist since CUDA
@@ -59,8 +59,8 @@ pub const FUNCTIONS: [&str; 42] = [
     "cuTensorMapEncodeTiled",
 ];
 
-/// The first driver for Linux that supports [`LEAST_VERSION`].
-const LEAST_DRIVER: &str = "525.60.13";
+/// The first driver for Linux that supports [`MIN_VERSION`].
+const MIN_DRIVER: &str = "525.60.13";
 
 /// Loads the NVIDIA driver's library for the rest of the process, and checks that it has all of [`FUNCTIONS`].
 ///
@@ -81,27 +81,27 @@ pub fn load() -> Result<()> {
     let missing: Vec<&str> = FUNCTIONS.into_iter().filter(|name| !has(library, name)).collect();
     let Some(first) = missing.first() else { return Ok(()) };
     if let Some(version) = version(library) {
-        ensure!(version >= LEAST_VERSION, too_old(version));
+        ensure!(version >= MIN_VERSION, too_old(version));
     }
     let others = match missing.len() - 1 {
         0 => String::new(),
         others => format!(" and {}", count(others, "other function")),
     };
     bail!(
-        "the library of the NVIDIA driver, {}, lacks {first}{others}: install the driver again, {LEAST_DRIVER} or \
+        "the library of the NVIDIA driver, {}, lacks {first}{others}: install the driver again, {MIN_DRIVER} or \
          newer, or take the folder of that file out of LD_LIBRARY_PATH",
         file().unwrap_or_else(|| "libcuda.so".into())
     );
 }
 
 /// Returns the error message for a driver that supports CUDA `version`, as the driver counts (11080 is 11.8), which is
-/// below [`LEAST_VERSION`].
+/// below [`MIN_VERSION`].
 pub fn too_old(version: i32) -> String {
     format!(
-        "the NVIDIA driver is too old: it supports CUDA {}, at least {} is needed; update the driver to {LEAST_DRIVER} \
+        "the NVIDIA driver is too old: it supports CUDA {}, at least {} is needed; update the driver to {MIN_DRIVER} \
          or newer",
-        readable(version),
-        readable(LEAST_VERSION)
+        version_in_words(version),
+        version_in_words(MIN_VERSION)
     )
 }
 

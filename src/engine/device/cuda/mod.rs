@@ -15,7 +15,7 @@ mod samples;
 mod tensor_map;
 mod timing;
 
-pub use driver::{Info, devices, ready, usable};
+pub use driver::{Info, check_gpu, devices, prepare_gpu};
 pub use library::FUNCTIONS;
 
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ use half::bf16;
 
 use crate::engine::access::{Access, Control};
 use crate::engine::kernel::cuda::kernels::{ALL_FINITE, AllFinite};
-use crate::engine::kernel::cuda::{Context, CudaStep, DeviceControl, GpuFacts, Launch, Ptr, PtrMut, int};
+use crate::engine::kernel::cuda::{Context, CudaStep, DeviceControl, GpuFacts, Launch, Ptr, PtrMut, to_int};
 use crate::engine::plan::{Dependencies, Plan};
 use crate::engine::program::{Lifetime, Program, RecordedStep};
 use crate::engine::tensor::{BufferId, DType, Tensor};
@@ -46,7 +46,7 @@ pub struct CudaOptions {
     /// Index of the GPU on this machine.
     pub ordinal: usize,
     /// True if each execution is replayed as one CUDA graph, false if its kernels are launched one by one.
-    pub graph: bool,
+    pub cuda_graph: bool,
     /// The name of the implementation to use for every step that has one of this name and can run it; all other steps,
     /// and all if `None`, use their preferred one. For tests and measurements.
     pub forced: Option<&'static str>,
@@ -54,7 +54,7 @@ pub struct CudaOptions {
 
 /// The chosen implementation of a step, and its scratch memory (`None` if it needs none).
 #[derive(Clone, Copy, Debug)]
-struct Chosen {
+struct ChosenImplementation {
     implementation: &'static str,
     workspace: Option<Tensor>,
 }
@@ -65,7 +65,7 @@ pub struct Cuda {
     program: Program,
     dependencies: Dependencies,
     /// The implementation of each step.
-    chosen: Vec<Chosen>,
+    chosen: Vec<ChosenImplementation>,
     stream: Arc<CudaStream>,
     gpu: Arc<Gpu>,
     memory: Memory,
@@ -94,13 +94,13 @@ impl Cuda {
         let (main, all) = (cuda.program.main, cuda.program.steps.len());
         let sequence = |steps: std::ops::Range<usize>| {
             let launches: Vec<Launch> = steps.flat_map(|step| cuda.launches(step)).collect();
-            permit_shared_memory(&cuda.gpu, &launches).map(|()| Sequence::new(launches, options.graph))
+            permit_shared_memory(&cuda.gpu, &launches).map(|()| Sequence::new(launches, options.cuda_graph))
         };
         let (main, on_demand) = (sequence(0..main)?, sequence(main..all)?);
         Ok(Cuda { main, on_demand, ..cuda })
     }
 
-    /// Creates a device with a separate allocation for each buffer. Only [`Cuda::execute_in_random_order`] executes its
+    /// Creates a device with a separate allocation for each buffer. Only [`Cuda::execute_shuffled`] executes its
     /// program: [`Cuda::execute`] does nothing. For tests.
     ///
     /// # Errors
@@ -151,7 +151,7 @@ impl Cuda {
     /// The launches of step `index`, with the addresses that its buffers have now.
     fn launches(&self, index: usize) -> Vec<Launch> {
         let recorded = &self.program.steps[index];
-        let Chosen { implementation, workspace } = self.chosen[index];
+        let ChosenImplementation { implementation, workspace } = self.chosen[index];
         let context = Context {
             accesses: &recorded.accesses,
             address: &|tensor| self.memory.address(&self.stream, tensor),
@@ -258,7 +258,7 @@ impl Cuda {
         let argument = AllFinite {
             values: Ptr::new(self.memory.address(&self.stream, buffer)),
             not_finite: PtrMut::new(self.not_finite.device_ptr(&self.stream).0),
-            count: int(count),
+            count: to_int(count),
         };
         run(&self.stream, &self.gpu.functions, &ALL_FINITE.launch_for(count, argument))?;
         let found = self.done("cannot read GPU memory", self.stream.clone_dtoh(&self.not_finite))?;
@@ -313,7 +313,7 @@ impl Cuda {
 
 /// Chooses an implementation for each step (`forced` where the step has it and it runs), and adds a transient buffer
 /// for its scratch memory, which is planned like any other.
-fn choose(program: &mut Program, gpu: &GpuFacts, forced: Option<&str>) -> Vec<Chosen> {
+fn choose(program: &mut Program, gpu: &GpuFacts, forced: Option<&str>) -> Vec<ChosenImplementation> {
     let Program { buffers, steps, .. } = program;
     let choose = |recorded: &mut RecordedStep| {
         let names = recorded.step.implementations(gpu);
@@ -322,7 +322,7 @@ fn choose(program: &mut Program, gpu: &GpuFacts, forced: Option<&str>) -> Vec<Ch
         let words = bytes.div_ceil(DType::F32.bytes());
         let workspace = (words > 0).then(|| buffers.add(DType::F32, [1, 1, 1, words], Lifetime::Transient));
         recorded.accesses.extend(workspace.map(Access::Write));
-        Chosen { implementation, workspace }
+        ChosenImplementation { implementation, workspace }
     };
     steps.iter_mut().map(choose).collect()
 }

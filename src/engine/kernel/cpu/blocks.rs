@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::ViewMut;
 
 /// The most channels of a block: two cache lines of f32.
-pub(crate) const BLOCK: usize = 32;
+pub(crate) const BLOCK_CHANNELS: usize = 32;
 
 /// The channels `first..first + count` of one image.
 #[derive(Clone, Copy, Debug)]
@@ -58,15 +58,15 @@ pub(crate) fn for_each_block<T: Send, const N: usize>(
 ) {
     let [images, _, _, channels] = outputs[0].shape;
     assert!(outputs.iter().all(|out| out.shape[0] == images && out.shape[3] == channels));
-    let blocks = channels.div_ceil(BLOCK);
+    let blocks = channels.div_ceil(BLOCK_CHANNELS);
     let outputs = outputs.map(|out| {
         let [_, height, width, _] = out.shape;
         assert!(out.data.len() >= out.as_view().images(0, images).data.len(), "a view covers its pixels");
         (Shared(out.data.as_mut_ptr()), out.stride, height * width)
     });
     (0..images * blocks).into_par_iter().for_each(|index| {
-        let first = index % blocks * BLOCK;
-        let block = Block { image: index / blocks, first, count: BLOCK.min(channels - first) };
+        let first = index % blocks * BLOCK_CHANNELS;
+        let block = Block { image: index / blocks, first, count: BLOCK_CHANNELS.min(channels - first) };
         let outputs = std::array::from_fn(|i| {
             let (Shared(start), stride, pixels) = &outputs[i];
             BlockMut {

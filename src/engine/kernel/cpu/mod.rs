@@ -8,7 +8,7 @@ mod context;
 mod matmul;
 mod real;
 
-pub(crate) use blocks::{BLOCK, Block, BlockMut, for_each_block};
+pub(crate) use blocks::{BLOCK_CHANNELS, Block, BlockMut, for_each_block};
 pub use context::{Context, View, ViewMut};
 pub use matmul::{Matrix, inside_gemm, matmul};
 pub use real::{Element, Real};

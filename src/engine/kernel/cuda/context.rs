@@ -22,7 +22,7 @@ impl Context<'_> {
     ///
     /// # Panics
     /// If the step has not declared [`Access::Read`] for this very tensor, or its elements are not `E`.
-    pub fn read<E: Element>(&self, tensor: Tensor) -> Ptr<E> {
+    pub fn read<E: DeviceElement>(&self, tensor: Tensor) -> Ptr<E> {
         self.declared(Access::Read(tensor));
         Ptr::new(self.start::<E>(tensor))
     }
@@ -43,14 +43,14 @@ impl Context<'_> {
     /// # Panics
     /// If `access` is not an [`Access::Write`] or [`Access::Update`] that the step has declared, or the elements of its
     /// tensor are not `E`.
-    pub fn write<E: Element>(&self, access: Access) -> PtrMut<E> {
+    pub fn write<E: DeviceElement>(&self, access: Access) -> PtrMut<E> {
         assert!(access.writes(), "{access:?} is not for writing");
         self.declared(access);
         let tensor = access.tensor().expect("an access that hands out memory has a tensor");
         PtrMut::new(self.start::<E>(tensor))
     }
 
-    fn start<E: Element>(&self, tensor: Tensor) -> u64 {
+    fn start<E: DeviceElement>(&self, tensor: Tensor) -> u64 {
         assert!(tensor.dtype == E::DTYPE, "a step uses {tensor:?} as {:?}", E::DTYPE);
         (self.address)(tensor)
     }
@@ -92,14 +92,14 @@ impl Context<'_> {
 }
 
 /// The Rust type for the elements of a buffer on the GPU, f32 or bf16, with its [`DType`].
-pub trait Element {
+pub trait DeviceElement {
     const DTYPE: DType;
 }
 
-impl Element for f32 {
+impl DeviceElement for f32 {
     const DTYPE: DType = DType::F32;
 }
 
-impl Element for half::bf16 {
+impl DeviceElement for half::bf16 {
     const DTYPE: DType = DType::Bf16;
 }

@@ -128,6 +128,6 @@ impl From<[usize; 3]> for Dim3 {
 /// # Panics
 /// If `size` is 2^31 or more. The sizes of a tensor never are: the device refuses such buffers before any step makes
 /// its launches.
-pub fn int(size: usize) -> i32 {
+pub fn to_int(size: usize) -> i32 {
     i32::try_from(size).expect("buffers have fewer than 2^31 elements")
 }

@@ -7,10 +7,10 @@ pub mod kernels;
 mod launch;
 mod pack;
 
-pub use context::{Context, Element};
+pub use context::{Context, DeviceElement};
 pub use control::DeviceControl;
 pub use implementation::{CudaKernel, CudaStep, GpuFacts, Implementation};
-pub use launch::{Attribute, Dim3, Kernel, Launch, int};
+pub use launch::{Attribute, Dim3, Kernel, Launch, to_int};
 pub use pack::{Pack, Ptr, PtrMut, TensorMap};
 
 use crate::engine::tensor::Tensor;
@@ -18,7 +18,7 @@ use crate::engine::tensor::Tensor;
 /// The sizes of a tensor in the struct of the kernels.
 impl From<Tensor> for kernels::Shape {
     fn from(tensor: Tensor) -> kernels::Shape {
-        let [images, height, width, channels] = tensor.shape.map(int);
-        kernels::Shape { images, height, width, channels, stride: int(tensor.stride) }
+        let [images, height, width, channels] = tensor.shape.map(to_int);
+        kernels::Shape { images, height, width, channels, stride: to_int(tensor.stride) }
     }
 }

@@ -38,13 +38,13 @@ impl<T: Real> CpuKernel<T> for ActivationGrad {
 }
 
 impl ActivationGrad {
-    /// Computes `dx = dy * slope(y)`.
-    fn apply<T: Real>(&self, context: &Context<'_, T>, slope: impl Fn(T) -> T) {
+    /// Computes `dx = dy * derivative(y)`.
+    fn apply<T: Real>(&self, context: &Context<'_, T>, derivative: impl Fn(T) -> T) {
         let (y, dy) = (context.read(self.y), context.read(self.dy));
         let mut dx = context.write(self.dx.access());
         for p in 0..y.pixels() {
             for ((dx, &y), &dy) in dx.pixel(p).iter_mut().zip(y.pixel(p)).zip(dy.pixel(p)) {
-                let gradient = dy * slope(y);
+                let gradient = dy * derivative(y);
                 *dx = if self.dx.accumulates() { *dx + gradient } else { gradient };
             }
         }

@@ -3,9 +3,9 @@
 use super::{Activation, ActivationGrad, Function};
 use crate::engine::access::Access;
 use crate::engine::kernel::cuda::kernels::{
-    Activate, ActivateGradient, SIGMOID_FORWARD, SIGMOID_GRADIENT, TANH_FORWARD, TANH_GRADIENT,
+    Activate, ActivateGrad, SIGMOID_FORWARD, SIGMOID_GRAD, TANH_FORWARD, TANH_GRAD,
 };
-use crate::engine::kernel::cuda::{CudaKernel, Implementation, int};
+use crate::engine::kernel::cuda::{CudaKernel, Implementation, to_int};
 
 impl CudaKernel for Activation {
     const IMPLEMENTATIONS: &'static [Implementation<Activation>] = &[Implementation::plain(|step, context| {
@@ -16,10 +16,10 @@ impl CudaKernel for Activation {
         let argument = Activate {
             x: context.read(step.x),
             y: context.write(Access::Write(step.y)),
-            pixels: int(step.x.pixels()),
-            channels: int(step.x.channels()),
-            x_stride: int(step.x.stride),
-            y_stride: int(step.y.stride),
+            pixels: to_int(step.x.pixels()),
+            channels: to_int(step.x.channels()),
+            x_stride: to_int(step.x.stride),
+            y_stride: to_int(step.y.stride),
         };
         vec![kernel.launch_for(step.x.count(), argument)]
     })];
@@ -28,18 +28,18 @@ impl CudaKernel for Activation {
 impl CudaKernel for ActivationGrad {
     const IMPLEMENTATIONS: &'static [Implementation<ActivationGrad>] = &[Implementation::plain(|step, context| {
         let kernel = match step.function {
-            Function::Tanh => &TANH_GRADIENT,
-            Function::Sigmoid => &SIGMOID_GRADIENT,
+            Function::Tanh => &TANH_GRAD,
+            Function::Sigmoid => &SIGMOID_GRAD,
         };
-        let argument = ActivateGradient {
+        let argument = ActivateGrad {
             y: context.read(step.y),
             dy: context.read(step.dy),
             dx: context.write(step.dx.access()),
-            pixels: int(step.y.pixels()),
-            channels: int(step.y.channels()),
-            y_stride: int(step.y.stride),
-            dy_stride: int(step.dy.stride),
-            dx_stride: int(step.dx.tensor.stride),
+            pixels: to_int(step.y.pixels()),
+            channels: to_int(step.y.channels()),
+            y_stride: to_int(step.y.stride),
+            dy_stride: to_int(step.dy.stride),
+            dx_stride: to_int(step.dx.tensor.stride),
             accumulate: i32::from(step.dx.accumulates()),
         };
         vec![kernel.launch_for(step.y.count(), argument)]

@@ -3,7 +3,7 @@
 use super::{Adam, AdamOptions, Advance};
 use crate::engine::access::Access;
 use crate::engine::kernel::cuda::kernels::{ADAM_UPDATE, AdamUpdate, CONTROL_ADVANCE, ControlAdvance};
-use crate::engine::kernel::cuda::{CudaKernel, DeviceControl, Implementation, Launch, Ptr, PtrMut, int};
+use crate::engine::kernel::cuda::{CudaKernel, DeviceControl, Implementation, Launch, Ptr, PtrMut, to_int};
 
 /// The most blocks of an update. Each computes the bias corrections once, for all of its elements.
 const MOST_BLOCKS: usize = 4096;
@@ -28,7 +28,7 @@ pub fn adam_launch(
     let [parameters, first, second] = state;
     let AdamOptions { beta1, beta2, epsilon } = options;
     let argument =
-        AdamUpdate { parameters, gradients, first, second, control, count: int(count), beta1, beta2, epsilon };
+        AdamUpdate { parameters, gradients, first, second, control, count: to_int(count), beta1, beta2, epsilon };
     ADAM_UPDATE.launch(count.div_ceil(ADAM_UPDATE.threads()).min(MOST_BLOCKS), argument)
 }
 

@@ -4,7 +4,7 @@ use super::Cast;
 use crate::engine::kernel::cuda::kernels::{
     CAST_FROM_BF16, CAST_FROM_BF16_TMA, CAST_TO_BF16, CastFromBf16, CastFromBf16Tma, CastToBf16,
 };
-use crate::engine::kernel::cuda::{Attribute, CudaKernel, Implementation, int};
+use crate::engine::kernel::cuda::{Attribute, CudaKernel, Implementation, to_int};
 
 /// Pixels and channels of the box that a block loads to shared memory.
 const BOX: [usize; 2] = [256, 128];
@@ -28,9 +28,9 @@ impl CudaKernel for Cast {
                 let argument = CastFromBf16Tma {
                     map: context.tensor_map(x, BOX),
                     y: context.write(cast.y.access()),
-                    pixels: int(x.pixels()),
-                    channels: int(x.channels()),
-                    y_stride: int(y.stride),
+                    pixels: to_int(x.pixels()),
+                    channels: to_int(x.channels()),
+                    y_stride: to_int(y.stride),
                     accumulate: i32::from(cast.y.accumulates()),
                 };
                 let blocks = [x.channels().div_ceil(BOX[1]), x.pixels().div_ceil(BOX[0]), 1];
@@ -39,8 +39,8 @@ impl CudaKernel for Cast {
         },
         Implementation::plain(|cast, context| {
             let (x, y) = (cast.x, cast.y.tensor);
-            let (pixels, channels) = (int(x.pixels()), int(x.channels()));
-            let (x_stride, y_stride) = (int(x.stride), int(y.stride));
+            let (pixels, channels) = (to_int(x.pixels()), to_int(x.channels()));
+            let (x_stride, y_stride) = (to_int(x.stride), to_int(y.stride));
             let accumulate = i32::from(cast.y.accumulates());
             vec![if cast.is_to_bf16() {
                 let (x, y) = (context.read(x), context.write(cast.y.access()));

@@ -30,7 +30,7 @@ pub(super) struct Shapes {
     /// True if the result is pixels, not a weight gradient. The products of a last layer are so small that the order of
     /// `gemm`'s sums depends on their size. They are computed for one image at a time, so that the output for a picture
     /// does not depend on the batch that it is in.
-    pub has_pixels_out: bool,
+    pub writes_pixels: bool,
 }
 
 impl Shapes {
@@ -50,7 +50,7 @@ impl Shapes {
     }
 
     /// Number of elements of the column matrix of one image.
-    pub fn columns(&self) -> usize {
+    pub fn column_elements(&self) -> usize {
         let gathered = match self.gathers_input() {
             true => self.output_pixels() * self.input[3],
             false => self.input_pixels() * self.output[3],
@@ -59,29 +59,29 @@ impl Shapes {
     }
 
     /// Number of images in a group, for which one column matrix is computed.
-    pub fn images(&self) -> usize {
-        if self.has_pixels_out && !self.gathers_input() {
+    pub fn images_per_group(&self) -> usize {
+        if self.writes_pixels && !self.gathers_input() {
             return 1;
         }
-        (COLUMNS / self.columns().max(1)).clamp(1, self.output[0].max(1))
+        (COLUMNS / self.column_elements().max(1)).clamp(1, self.output[0].max(1))
     }
 
     /// Number of elements of the column matrix of a group: the scratch memory that it takes.
-    pub fn workspace(&self) -> usize {
-        self.images() * self.columns()
+    pub fn workspace_elements(&self) -> usize {
+        self.images_per_group() * self.column_elements()
     }
 
     /// Elements of the transposed product `[k, pixels]` of a group; 0 if the product is computed with pixels as rows.
     fn transposed(&self) -> usize {
         let pixels = self.output_pixels();
-        if pixels <= FEW_PIXELS && self.gathers_input() { self.images() * pixels * self.output[3] } else { 0 }
+        if pixels <= FEW_PIXELS && self.gathers_input() { self.images_per_group() * pixels * self.output[3] } else { 0 }
     }
 
     /// Calls `work(first, count)` for each group of images in turn: images `first..first + count` of the batch, of
     /// which the last group may have fewer than the others.
     pub fn for_each_group(self, mut work: impl FnMut(usize, usize)) {
-        for first in (0..self.output[0]).step_by(self.images()) {
-            work(first, self.images().min(self.output[0] - first));
+        for first in (0..self.output[0]).step_by(self.images_per_group()) {
+            work(first, self.images_per_group().min(self.output[0] - first));
         }
     }
 
@@ -112,14 +112,14 @@ fn pixels<'a, T>(view: &View<'a, T>) -> Matrix<'a, T> {
 
 impl Fprop {
     fn shapes(&self) -> Shapes {
-        Shapes { input: self.x.shape, output: self.y.tensor.shape, geometry: self.geometry, has_pixels_out: true }
+        Shapes { input: self.x.shape, output: self.y.tensor.shape, geometry: self.geometry, writes_pixels: true }
     }
 }
 
 impl<T: Real> CpuKernel<T> for Fprop {
     fn workspace(&self) -> usize {
         let shapes = self.shapes();
-        shapes.workspace() + shapes.transposed()
+        shapes.workspace_elements() + shapes.transposed()
     }
 
     fn run(&self, context: &Context<'_, T>) {
@@ -127,11 +127,12 @@ impl<T: Real> CpuKernel<T> for Fprop {
         let (x, weight) = (context.read(self.x), context.read(self.weight).data);
         let bias = self.bias.map(|bias| context.read(bias).data);
         let mut y = context.write(self.y.access());
-        let (columns, transposed) = context.workspace(CpuKernel::<T>::workspace(self)).split_at_mut(shapes.workspace());
+        let (columns, transposed) =
+            context.workspace(CpuKernel::<T>::workspace(self)).split_at_mut(shapes.workspace_elements());
         let accumulate = self.y.accumulates();
         shapes.for_each_group(|first, count| {
             let (x, mut y) = (x.images(first, count), y.images(first, count));
-            let columns = &mut columns[..count * shapes.columns()];
+            let columns = &mut columns[..count * shapes.column_elements()];
             if shapes.gathers_input() {
                 gather_input(columns, x, shapes.output_size(), self.geometry);
                 if let Some(bias) = bias {
@@ -180,13 +181,13 @@ fn add_bias<T: Real>(out: &mut ViewMut<'_, T>, bias: &[T], accumulate: bool) {
 
 impl Dgrad {
     fn shapes(&self) -> Shapes {
-        Shapes { input: self.dx.tensor.shape, output: self.dy.shape, geometry: self.geometry, has_pixels_out: true }
+        Shapes { input: self.dx.tensor.shape, output: self.dy.shape, geometry: self.geometry, writes_pixels: true }
     }
 }
 
 impl<T: Real> CpuKernel<T> for Dgrad {
     fn workspace(&self) -> usize {
-        self.shapes().workspace()
+        self.shapes().workspace_elements()
     }
 
     fn run(&self, context: &Context<'_, T>) {
@@ -194,11 +195,11 @@ impl<T: Real> CpuKernel<T> for Dgrad {
         let (dy, weight) = (context.read(self.dy), context.read(self.weight).data);
         let bias = self.bias.map(|bias| context.read(bias).data);
         let mut dx = context.write(self.dx.access());
-        let columns = context.workspace(shapes.workspace());
+        let columns = context.workspace(shapes.workspace_elements());
         let accumulate = self.dx.accumulates();
         shapes.for_each_group(|first, count| {
             let (dy, mut dx) = (dy.images(first, count), dx.images(first, count));
-            let columns = &mut columns[..count * shapes.columns()];
+            let columns = &mut columns[..count * shapes.column_elements()];
             if shapes.gathers_input() {
                 let filters = shapes.filter_rows(weight);
                 matmul(columns, filters.columns, false, pixels(&dy), filters);
@@ -218,23 +219,23 @@ impl<T: Real> CpuKernel<T> for Dgrad {
 
 impl Wgrad {
     fn shapes(&self) -> Shapes {
-        Shapes { input: self.x.shape, output: self.dy.shape, geometry: self.geometry, has_pixels_out: false }
+        Shapes { input: self.x.shape, output: self.dy.shape, geometry: self.geometry, writes_pixels: false }
     }
 }
 
 impl<T: Real> CpuKernel<T> for Wgrad {
     fn workspace(&self) -> usize {
-        self.shapes().workspace()
+        self.shapes().workspace_elements()
     }
 
     fn run(&self, context: &Context<'_, T>) {
         let shapes = self.shapes();
         let (x, dy) = (context.read(self.x), context.read(self.dy));
         let dw = context.write(self.dw.access()).data;
-        let columns = context.workspace(shapes.workspace());
+        let columns = context.workspace(shapes.workspace_elements());
         shapes.for_each_group(|first, count| {
             let (x, dy) = (x.images(first, count), dy.images(first, count));
-            let columns = &mut columns[..count * shapes.columns()];
+            let columns = &mut columns[..count * shapes.column_elements()];
             wgrad(shapes, x, dy, 0..dy.channels(), columns, dw, self.dw.accumulates() || first > 0);
         });
     }
@@ -275,25 +276,25 @@ const BLOCK: usize = 256;
 
 impl<T: Real> CpuKernel<T> for BiasGrad {
     fn workspace(&self) -> usize {
-        self.gradient.pixels().div_ceil(BLOCK) * self.gradient.channels()
+        self.dy.pixels().div_ceil(BLOCK) * self.dy.channels()
     }
 
     fn run(&self, context: &Context<'_, T>) {
-        let gradient = context.read(self.gradient);
-        let bias = context.write(self.bias.access()).data;
-        let channels = gradient.channels();
+        let dy = context.read(self.dy);
+        let dbias = context.write(self.dbias.access()).data;
+        let channels = dy.channels();
         let sums = context.workspace(CpuKernel::<T>::workspace(self));
         sums.par_chunks_mut(channels).enumerate().for_each(|(block, sums)| {
             sums.fill(T::zero());
-            for p in block * BLOCK..((block + 1) * BLOCK).min(gradient.pixels()) {
-                sums.iter_mut().zip(gradient.pixel(p)).for_each(|(sum, &x)| *sum += x);
+            for p in block * BLOCK..((block + 1) * BLOCK).min(dy.pixels()) {
+                sums.iter_mut().zip(dy.pixel(p)).for_each(|(sum, &x)| *sum += x);
             }
         });
-        if !self.bias.accumulates() {
-            bias.fill(T::zero());
+        if !self.dbias.accumulates() {
+            dbias.fill(T::zero());
         }
         for sums in sums.chunks(channels) {
-            bias.iter_mut().zip(sums).for_each(|(bias, &sum)| *bias += sum);
+            dbias.iter_mut().zip(sums).for_each(|(dbias, &sum)| *dbias += sum);
         }
     }
 }

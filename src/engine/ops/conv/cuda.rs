@@ -5,7 +5,7 @@ use crate::engine::kernel::cuda::kernels::{
     self, BIAS_GRAD, CONV_DGRAD_4X4S2, CONV_DGRAD_ANY, CONV_FPROP_4X4S2, CONV_FPROP_ANY, CONV_FPROP_TILED_4X4S2,
     CONV_FPROP_TILED_ANY, CONV_WGRAD_4X4S2, CONV_WGRAD_ANY, ConvDgrad, ConvFprop, ConvWgrad,
 };
-use crate::engine::kernel::cuda::{Context, CudaKernel, Implementation, Kernel, Launch, Ptr, PtrMut, int};
+use crate::engine::kernel::cuda::{Context, CudaKernel, Implementation, Kernel, Launch, Ptr, PtrMut, to_int};
 use crate::engine::tensor::Tensor;
 
 /// Channels that a block of `bias_grad` sums.
@@ -80,14 +80,14 @@ impl Wgrad {
 impl CudaKernel for BiasGrad {
     const IMPLEMENTATIONS: &'static [Implementation<BiasGrad>] = &[Implementation::plain(|step, context| {
         let argument = kernels::BiasGrad {
-            gradient: context.read(step.gradient),
-            bias: context.write(step.bias.access()),
-            pixels: int(step.gradient.pixels()),
-            channels: int(step.gradient.channels()),
-            gradient_stride: int(step.gradient.stride),
-            accumulate: i32::from(step.bias.accumulates()),
+            dy: context.read(step.dy),
+            dbias: context.write(step.dbias.access()),
+            pixels: to_int(step.dy.pixels()),
+            channels: to_int(step.dy.channels()),
+            dy_stride: to_int(step.dy.stride),
+            accumulate: i32::from(step.dbias.accumulates()),
         };
-        vec![BIAS_GRAD.launch(step.gradient.channels().div_ceil(BIAS_CHANNELS), argument)]
+        vec![BIAS_GRAD.launch(step.dy.channels().div_ceil(BIAS_CHANNELS), argument)]
     })];
 }
 
@@ -119,12 +119,12 @@ fn bias_pointer(bias: Option<Tensor>, context: &Context<'_>) -> Ptr<f32> {
 impl From<Geometry> for kernels::Geometry {
     fn from(geometry: Geometry) -> kernels::Geometry {
         let Geometry { kernel, stride, dilation, pad } = geometry;
-        let ([kernel_rows, kernel_columns], [pad_top, pad_left]) = (kernel.map(int), pad.map(int));
+        let ([kernel_rows, kernel_columns], [pad_top, pad_left]) = (kernel.map(to_int), pad.map(to_int));
         kernels::Geometry {
             kernel_rows,
             kernel_columns,
-            stride: int(stride),
-            dilation: int(dilation),
+            stride: to_int(stride),
+            dilation: to_int(dilation),
             pad_top,
             pad_left,
         }

@@ -63,11 +63,11 @@ pub struct Wgrad {
     pub geometry: Geometry,
 }
 
-/// The step of a bias gradient: `bias[c] = sum over p of gradient[p, c]`, over the pixels p of all images.
+/// The step of a bias gradient: `dbias[c] = sum over p of dy[p, c]`, over the pixels p of all images.
 #[derive(Debug)]
 pub struct BiasGrad {
-    pub gradient: Tensor,
-    pub bias: Destination,
+    pub dy: Tensor,
+    pub dbias: Destination,
 }
 
 /// Records a convolution, `out = x * weight + bias`. `x` is `[n, h, w, c]`, `weight` `[k, kh, kw, c]`, `bias` of k
@@ -147,7 +147,7 @@ impl Rule for Fprop {
         if let Some(dw) = backward.destination(weight) {
             backward.push(Wgrad { x, dy, dw, geometry });
         }
-        push_bias_gradient(bias, dy, backward);
+        push_bias_grad(bias, dy, backward);
     }
 }
 
@@ -189,14 +189,14 @@ impl Rule for Dgrad {
         if let Some(dw) = backward.destination(weight) {
             backward.push(Wgrad { x: gradient, dy: input, dw, geometry });
         }
-        push_bias_gradient(bias, gradient, backward);
+        push_bias_grad(bias, gradient, backward);
     }
 }
 
 /// Records the gradient of the bias, if there is one and its gradient is needed.
-fn push_bias_gradient(bias: Option<Tensor>, gradient: Tensor, backward: &mut dyn Backward) {
-    if let Some(bias) = bias.and_then(|bias| backward.destination(bias)) {
-        backward.push(BiasGrad { gradient, bias });
+fn push_bias_grad(bias: Option<Tensor>, dy: Tensor, backward: &mut dyn Backward) {
+    if let Some(dbias) = bias.and_then(|bias| backward.destination(bias)) {
+        backward.push(BiasGrad { dy, dbias });
     }
 }
 
@@ -224,10 +224,10 @@ impl Step for BiasGrad {
     }
 
     fn accesses(&self) -> Vec<Access> {
-        vec![Access::Read(self.gradient), self.bias.access()]
+        vec![Access::Read(self.dy), self.dbias.access()]
     }
 
     fn writing_to(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
-        Some(Arc::new(BiasGrad { bias: self.bias.moved(moved), ..*self }))
+        Some(Arc::new(BiasGrad { dbias: self.dbias.moved(moved), ..*self }))
     }
 }

@@ -58,7 +58,7 @@ const CHUNK: usize = 1 << 14;
 impl WgradAdam {
     fn shapes(&self) -> Shapes {
         let WgradAdam { x, dy, geometry, .. } = *self;
-        Shapes { input: x.shape, output: dy.shape, geometry, has_pixels_out: false }
+        Shapes { input: x.shape, output: dy.shape, geometry, writes_pixels: false }
     }
 
     /// Columns of the gradient, `(tap, c)`.
@@ -71,7 +71,7 @@ impl WgradAdam {
     fn filters_at_once(&self) -> usize {
         let shapes = self.shapes();
         let (filters, width) = (self.dy.channels(), self.width());
-        match shapes.gathers_input() && shapes.images() >= self.x.shape[0] && width > NARROW {
+        match shapes.gathers_input() && shapes.images_per_group() >= self.x.shape[0] && width > NARROW {
             true => (TILE / width).clamp(LEAST, filters.max(LEAST)),
             false => filters,
         }
@@ -81,7 +81,7 @@ impl WgradAdam {
 impl<T: Real> CpuKernel<T> for WgradAdam {
     fn workspace(&self) -> usize {
         // A tile has one filter more where that would be left over.
-        self.shapes().workspace() + (self.filters_at_once() + 1).min(self.dy.channels()) * self.width()
+        self.shapes().workspace_elements() + (self.filters_at_once() + 1).min(self.dy.channels()) * self.width()
     }
 
     fn run(&self, context: &cpu::Context<'_, T>) {
@@ -90,7 +90,8 @@ impl<T: Real> CpuKernel<T> for WgradAdam {
         let (x, dy) = (context.read(self.x), context.read(self.dy));
         let [weight, first, second] =
             [self.weight, self.first, self.second].map(|tensor| context.write(Access::Update(tensor)).data);
-        let (columns, gradient) = context.workspace(CpuKernel::<T>::workspace(self)).split_at_mut(shapes.workspace());
+        let (columns, gradient) =
+            context.workspace(CpuKernel::<T>::workspace(self)).split_at_mut(shapes.workspace_elements());
         let (filters, width) = (dy.channels(), self.width());
         let mut filter = 0;
         while filter < filters {
@@ -99,7 +100,7 @@ impl<T: Real> CpuKernel<T> for WgradAdam {
             let gradient = &mut gradient[..at_once * width];
             shapes.for_each_group(|first, count| {
                 let (x, dy) = (x.images(first, count), dy.images(first, count));
-                let columns = &mut columns[..count * shapes.columns()];
+                let columns = &mut columns[..count * shapes.column_elements()];
                 wgrad(shapes, x, dy, filter..filter + at_once, columns, gradient, first > 0);
             });
             let tile = filter * width..(filter + at_once) * width;

@@ -80,17 +80,17 @@ impl LossGrad {
     /// The sum over all elements of the first result of `terms(pixel, channel)`, and their number; the second result is
     /// written as the gradient.
     fn sum<T: Real>(&self, context: &Context<'_, T>, terms: impl Fn(usize, usize) -> (T, T) + Sync) -> (f64, usize) {
-        let gradient = context.write(self.gradient.access());
-        let (channels, stride) = (gradient.channels(), gradient.stride);
+        let dx = context.write(self.dx.access());
+        let (channels, stride) = (dx.channels(), dx.stride);
         let sums = context.workspace(CpuKernel::<T>::workspace(self));
-        let tasks = gradient.data.par_chunks_mut(stride * PIXELS).zip(&mut *sums).enumerate();
+        let tasks = dx.data.par_chunks_mut(stride * PIXELS).zip(&mut *sums).enumerate();
         tasks.for_each(|(task, (pixels, sum))| {
             *sum = T::zero();
             for (p, pixel) in pixels.chunks_mut(stride).enumerate() {
-                for (c, gradient) in pixel[..channels].iter_mut().enumerate() {
-                    let (term, slope) = terms(task * PIXELS + p, c);
+                for (c, dx) in pixel[..channels].iter_mut().enumerate() {
+                    let (term, gradient) = terms(task * PIXELS + p, c);
                     *sum += term;
-                    *gradient = if self.gradient.accumulates() { *gradient + slope } else { slope };
+                    *dx = if self.dx.accumulates() { *dx + gradient } else { gradient };
                 }
             }
         });

@@ -3,9 +3,9 @@
 use super::{Criterion, LossGrad, ssim};
 use crate::engine::access::Access;
 use crate::engine::kernel::cuda::kernels::{
-    BCE_LOGITS_LOSS, BCE_LOSS, L1_LOSS, L2_LOSS, LOSS_FINISH, LossFinish, LossGradient, MSE_LOSS,
+    self, BCE_LOGITS_LOSS, BCE_LOSS, L1_LOSS, L2_LOSS, LOSS_FINISH, LossFinish, MSE_LOSS,
 };
-use crate::engine::kernel::cuda::{Context, CudaKernel, Implementation, Launch, Ptr, int};
+use crate::engine::kernel::cuda::{Context, CudaKernel, Implementation, Launch, Ptr, to_int};
 
 /// Elements that a block sums: a constant, not tuned per GPU, so that loss values stay reproducible.
 const RUN: usize = 2048;
@@ -23,7 +23,7 @@ impl LossGrad {
         let x = self.loss.x;
         let count = x.count();
         let partial = context.workspace();
-        let (kernel, target) = match self.loss.criterion {
+        let (kernel, target_value) = match self.loss.criterion {
             Criterion::Mse { target } => (&MSE_LOSS, target),
             Criterion::Bce { target } => (&BCE_LOSS, target),
             Criterion::BceLogits { target } => (&BCE_LOGITS_LOSS, target),
@@ -31,27 +31,27 @@ impl LossGrad {
             Criterion::L2 { .. } => (&L2_LOSS, 0.0),
             Criterion::Ssim { target } => return self.launch_ssim(context, target),
         };
-        let targets = self.loss.criterion.target();
-        let sums = LossGradient {
+        let target = self.loss.criterion.target();
+        let sums = kernels::LossGrad {
             x: context.read(x),
-            targets: targets.map_or(Ptr::NULL, |targets| context.read(targets)),
-            gradient: context.write(self.gradient.access()),
+            target: target.map_or(Ptr::NULL, |target| context.read(target)),
+            dx: context.write(self.dx.access()),
             partial,
-            pixels: int(x.pixels()),
-            channels: int(x.channels()),
-            x_stride: int(x.stride),
-            targets_stride: targets.map_or(0, |targets| int(targets.stride)),
-            gradient_stride: int(self.gradient.tensor.stride),
-            target: target as f32,
+            pixels: to_int(x.pixels()),
+            channels: to_int(x.channels()),
+            x_stride: to_int(x.stride),
+            target_stride: target.map_or(0, |target| to_int(target.stride)),
+            dx_stride: to_int(self.dx.tensor.stride),
+            target_value: target_value as f32,
             weight_per_element: (self.loss.weight / count as f64) as f32,
-            run: int(RUN),
-            accumulate: i32::from(self.gradient.accumulates()),
+            run: to_int(RUN),
+            accumulate: i32::from(self.dx.accumulates()),
         };
         let partials = count.div_ceil(RUN);
         let mean = LossFinish {
             partial: partial.as_ptr(),
             value: context.write(Access::Write(self.loss.value)),
-            partials: int(partials),
+            partials: to_int(partials),
             count: count as f64,
         };
         vec![kernel.launch(partials, sums), LOSS_FINISH.launch(1, mean)]

@@ -61,12 +61,12 @@ impl Root for Loss {
         self.x
     }
 
-    fn step(&self, gradient: Destination) -> Arc<dyn Step> {
+    fn step(&self, dx: Destination) -> Arc<dyn Step> {
         if let Some(target) = self.criterion.target() {
             assert_eq!(target.shape, self.x.shape, "a loss compares tensors of one shape");
         }
         assert_eq!(self.value.count(), 1, "a loss is one number");
-        Arc::new(LossGrad { loss: *self, gradient })
+        Arc::new(LossGrad { loss: *self, dx })
     }
 }
 
@@ -74,7 +74,7 @@ impl Root for Loss {
 #[derive(Debug)]
 struct LossGrad {
     loss: Loss,
-    gradient: Destination,
+    dx: Destination,
 }
 
 impl Step for LossGrad {
@@ -90,7 +90,7 @@ impl Step for LossGrad {
     }
 
     fn accesses(&self) -> Vec<Access> {
-        let accesses = [Access::Read(self.loss.x), Access::Write(self.loss.value), self.gradient.access()];
+        let accesses = [Access::Read(self.loss.x), Access::Write(self.loss.value), self.dx.access()];
         accesses.into_iter().chain(self.loss.criterion.target().map(Access::Read)).collect()
     }
 }

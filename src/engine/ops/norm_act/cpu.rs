@@ -3,9 +3,9 @@
 //! A task owns a block of channels of one image and walks over its pixels, so that sums need no exchange between
 //! threads and come out the same with any number of them.
 
-use super::{Affine, Dropout, EPSILON, Forward, Gradient, NormAct};
+use super::{Affine, Dropout, EPSILON, NormAct, NormActForward, NormActGrad};
 use crate::engine::access::{Access, Control};
-use crate::engine::kernel::cpu::{BLOCK, Block, BlockMut, Context, CpuKernel, Real, View, for_each_block};
+use crate::engine::kernel::cpu::{BLOCK_CHANNELS, Block, BlockMut, Context, CpuKernel, Real, View, for_each_block};
 use crate::engine::philox::{key, philox4x32};
 use crate::engine::simd::vectorized;
 
@@ -13,14 +13,14 @@ use crate::engine::simd::vectorized;
 const RUN: usize = 64;
 
 /// One number for each channel of a block.
-type Lanes<T> = [T; BLOCK];
+type Lanes<T> = [T; BLOCK_CHANNELS];
 
 /// `N` sums over pixels for each channel: `add(p, sums)` adds the terms of pixel `p`.
 #[inline(always)]
 fn sums<T: Real, const N: usize>(pixels: usize, mut add: impl FnMut(usize, &mut [Lanes<T>; N])) -> [Lanes<T>; N] {
-    let mut total = [[T::zero(); BLOCK]; N];
+    let mut total = [[T::zero(); BLOCK_CHANNELS]; N];
     for start in (0..pixels).step_by(RUN) {
-        let mut run = [[T::zero(); BLOCK]; N];
+        let mut run = [[T::zero(); BLOCK_CHANNELS]; N];
         for p in start..(start + RUN).min(pixels) {
             add(p, &mut run);
         }
@@ -46,7 +46,7 @@ impl<T: Real> Mask<T> {
         let step = control.step.wrapping_add(later);
         Mask {
             key: key(control.seed),
-            words: [dropout.stream(), step as u32, (step >> 32) as u32],
+            words: [dropout.counter_word(), step as u32, (step >> 32) as u32],
             threshold: dropout.threshold(),
             scale: T::from_f64(dropout.scale()),
         }
@@ -82,14 +82,14 @@ fn read_affine<'a, T: Real>(affine: Option<Affine>, context: &'a Context<'_, T>)
 
 /// Gain and bias of a task's channels. Without affine they are 1 and -0, which change no bit of any number.
 fn affine_lanes<T: Real>(affine: Option<[&[T]; 2]>, task: Block) -> [Lanes<T>; 2] {
-    let mut lanes = [[T::one(); BLOCK], [-T::zero(); BLOCK]];
+    let mut lanes = [[T::one(); BLOCK_CHANNELS], [-T::zero(); BLOCK_CHANNELS]];
     for (lanes, values) in lanes.iter_mut().zip(affine.iter().flatten()) {
         lanes[..task.count].copy_from_slice(&values[task.first..][..task.count]);
     }
     lanes
 }
 
-impl<T: Real> CpuKernel<T> for Forward {
+impl<T: Real> CpuKernel<T> for NormActForward {
     fn run(&self, context: &Context<'_, T>) {
         let x = context.read(self.x);
         let affine = read_affine(self.affine, context);
@@ -97,7 +97,7 @@ impl<T: Real> CpuKernel<T> for Forward {
         let [_, height, width, channels] = x.shape;
         let pixels = height * width;
         let outputs = [Access::Write(self.y), Access::Write(self.mean_rstd)].map(|access| context.write(access));
-        let slope = T::from_f64(self.op.activation.slope());
+        let slope = T::from_f64(self.op.activation.negative_slope());
         for_each_block(outputs, |task, [mut y, mut mean_rstd]| {
             let x = block(&x, task);
             let [gain, bias] = affine_lanes(affine, task);
@@ -106,8 +106,11 @@ impl<T: Real> CpuKernel<T> for Forward {
             vectorized(
                 #[inline(always)]
                 || {
-                    let (mean, rstd) =
-                        if self.op.norm { mean_and_rstd(&x) } else { ([T::zero(); BLOCK], [T::one(); BLOCK]) };
+                    let (mean, rstd) = if self.op.norm {
+                        mean_and_rstd(&x)
+                    } else {
+                        ([T::zero(); BLOCK_CHANNELS], [T::one(); BLOCK_CHANNELS])
+                    };
                     mean_rstd.pixel(0).copy_from_slice(&mean[..task.count]);
                     mean_rstd.pixel(1).copy_from_slice(&rstd[..task.count]);
                     for p in 0..pixels {
@@ -194,17 +197,17 @@ impl<T: Real> Recomputed<'_, T> {
     }
 }
 
-impl<T: Real> CpuKernel<T> for Gradient {
+impl<T: Real> CpuKernel<T> for NormActGrad {
     fn run(&self, context: &Context<'_, T>) {
         let (x, dy, mean_rstd) = (context.read(self.x), context.read(self.dy), context.read(self.mean_rstd));
         let affine = read_affine(self.affine.map(|(affine, _)| affine), context);
         let masks = masks(self.op, context);
         let [_, height, width, channels] = x.shape;
         let pixels = height * width;
-        let slope = T::from_f64(self.op.activation.slope());
+        let slope = T::from_f64(self.op.activation.negative_slope());
         let task = |task: Block, dx: BlockMut<'_, T>, sums: Option<[BlockMut<'_, T>; 2]>| {
             let saved = |row| {
-                let mut lanes = [T::zero(); BLOCK];
+                let mut lanes = [T::zero(); BLOCK_CHANNELS];
                 lanes[..task.count].copy_from_slice(&mean_rstd.pixel(2 * task.image + row)[task.first..][..task.count]);
                 lanes
             };
@@ -229,7 +232,7 @@ impl<T: Real> CpuKernel<T> for Gradient {
     }
 }
 
-impl Gradient {
+impl NormActGrad {
     /// The gradient of `count` channels of one image. `affine_sums` are its rows of [`AffineSums`], to be written.
     ///
     /// With the mean over the image's pixels written `mean(..)`, which is 0 without norm (Ioffe and Szegedy, "Batch
@@ -245,10 +248,10 @@ impl Gradient {
     ) {
         let pixels = recomputed.x.pixels();
         let accumulate = self.dx.accumulates();
-        let mut pixel = [[T::zero(); BLOCK]; 2];
+        let mut pixel = [[T::zero(); BLOCK_CHANNELS]; 2];
         let [xhat, g] = &mut pixel;
         let (xhat, g) = (&mut xhat[..count], &mut g[..count]);
-        let [mut mean_g_xhat, mut mean_g] = [[T::zero(); BLOCK]; 2];
+        let [mut mean_g_xhat, mut mean_g] = [[T::zero(); BLOCK_CHANNELS]; 2];
         if self.op.norm {
             let mut totals: [Lanes<T>; 2] = sums(
                 pixels,

@@ -1,11 +1,9 @@
 //! Normalisation, activation and dropout on CUDA: a block owns 32 channels of one image.
 
-use super::{Affine, Forward, Gradient, NormAct};
+use super::{Affine, NormAct, NormActForward, NormActGrad};
 use crate::engine::access::Access;
-use crate::engine::kernel::cuda::kernels::{
-    DropoutDraw, NORM_ACT_FORWARD, NORM_ACT_GRADIENT, NormActForward, NormActGradient,
-};
-use crate::engine::kernel::cuda::{Context, CudaKernel, Dim3, Implementation, Ptr, PtrMut, int};
+use crate::engine::kernel::cuda::kernels::{self, DropoutDraw, NORM_ACT_FORWARD, NORM_ACT_GRAD};
+use crate::engine::kernel::cuda::{Context, CudaKernel, Dim3, Implementation, Ptr, PtrMut, to_int};
 use crate::engine::tensor::Tensor;
 
 /// Channels of a block, one for each lane of a warp.
@@ -31,59 +29,53 @@ fn affine_pointers(affine: Option<Affine>, context: &Context<'_>) -> [Ptr<f32>; 
 
 /// The dropout argument of the kernels, for images from `first_image` of its batch on.
 fn draw(op: NormAct, first_image: usize, context: &Context<'_>) -> DropoutDraw {
-    let first_image = int(first_image);
+    let first_image = to_int(first_image);
     match op.dropout {
-        None => DropoutDraw {
-            control: Ptr::NULL,
-            enabled: 0,
-            stream: 0,
-            threshold: 0,
-            keep_scale: 1.0,
-            first_image,
-            by_step: 0,
-        },
+        None => {
+            DropoutDraw { control: Ptr::NULL, drops: 0, stream: 0, threshold: 0, scale: 1.0, first_image, by_step: 0 }
+        }
         Some(dropout) => DropoutDraw {
             control: context.control(),
-            enabled: 1,
-            stream: dropout.stream(),
+            drops: 1,
+            stream: dropout.counter_word(),
             threshold: dropout.threshold(),
-            keep_scale: dropout.scale() as f32,
+            scale: dropout.scale() as f32,
             first_image,
             by_step: i32::from(dropout.by_step),
         },
     }
 }
 
-impl CudaKernel for Forward {
-    const IMPLEMENTATIONS: &'static [Implementation<Forward>] = &[Implementation::plain(|step, context| {
+impl CudaKernel for NormActForward {
+    const IMPLEMENTATIONS: &'static [Implementation<NormActForward>] = &[Implementation::plain(|step, context| {
         let [_, height, width, channels] = step.x.shape;
         let [gain, bias] = affine_pointers(step.affine, context);
-        let argument = NormActForward {
+        let argument = kernels::NormActForward {
             x: context.read(step.x),
             gain,
             bias,
             y: context.write(Access::Write(step.y)),
             mean_rstd: context.write(Access::Write(step.mean_rstd)),
-            pixels: int(height * width),
-            channels: int(channels),
-            x_stride: int(step.x.stride),
-            y_stride: int(step.y.stride),
+            pixels: to_int(height * width),
+            channels: to_int(channels),
+            x_stride: to_int(step.x.stride),
+            y_stride: to_int(step.y.stride),
             norm: i32::from(step.op.norm),
-            slope: step.op.activation.slope() as f32,
+            negative_slope: step.op.activation.negative_slope() as f32,
             dropout: draw(step.op, step.op.first_image(), context),
         };
         vec![NORM_ACT_FORWARD.launch(grid(step.x, step.op), argument)]
     })];
 }
 
-impl CudaKernel for Gradient {
-    const IMPLEMENTATIONS: &'static [Implementation<Gradient>] = &[Implementation::plain(|step, context| {
+impl CudaKernel for NormActGrad {
+    const IMPLEMENTATIONS: &'static [Implementation<NormActGrad>] = &[Implementation::plain(|step, context| {
         let [_, height, width, channels] = step.x.shape;
         let [gain, bias] = affine_pointers(step.affine.map(|(affine, _)| affine), context);
         let [dgain, dbias] = step.affine.map_or([PtrMut::NULL; 2], |(_, sums)| {
             [sums.dgain, sums.dbias].map(|sums| context.write(Access::Write(sums)))
         });
-        let argument = NormActGradient {
+        let argument = kernels::NormActGrad {
             x: context.read(step.x),
             dy: context.read(step.dy),
             mean_rstd: context.read(step.mean_rstd),
@@ -92,16 +84,16 @@ impl CudaKernel for Gradient {
             dx: context.write(step.dx.access()),
             dgain,
             dbias,
-            pixels: int(height * width),
-            channels: int(channels),
-            x_stride: int(step.x.stride),
-            dy_stride: int(step.dy.stride),
-            dx_stride: int(step.dx.tensor.stride),
+            pixels: to_int(height * width),
+            channels: to_int(channels),
+            x_stride: to_int(step.x.stride),
+            dy_stride: to_int(step.dy.stride),
+            dx_stride: to_int(step.dx.tensor.stride),
             norm: i32::from(step.op.norm),
-            slope: step.op.activation.slope() as f32,
+            negative_slope: step.op.activation.negative_slope() as f32,
             dropout: draw(step.op, step.first_image, context),
             accumulate: i32::from(step.dx.accumulates()),
         };
-        vec![NORM_ACT_GRADIENT.launch(grid(step.x, step.op), argument)]
+        vec![NORM_ACT_GRAD.launch(grid(step.x, step.op), argument)]
     })];
 }

@@ -28,7 +28,7 @@ pub enum Activation {
 
 impl Activation {
     /// The factor by which values that are not positive are multiplied; positive values are kept as they are.
-    pub fn slope(self) -> f64 {
+    pub fn negative_slope(self) -> f64 {
         match self {
             Activation::Identity => 1.0,
             Activation::LeakyRelu => 0.2,
@@ -56,7 +56,7 @@ pub struct Dropout {
 
 impl Dropout {
     /// The counter word that keeps the draws of layers and passes apart.
-    pub(crate) fn stream(self) -> u32 {
+    pub(crate) fn counter_word(self) -> u32 {
         u32::from(self.layer) | u32::from(self.pass) << 16
     }
 
@@ -119,14 +119,14 @@ pub fn norm_act(tape: &mut Tape, x: Tensor, y: Tensor, affine: Option<Affine>, o
         "a one-pixel map cannot be instance-normalised: it would be all zeros"
     );
     let mean_rstd = tape.transient([x.shape[0], 1, 2, x.channels()]);
-    tape.push(Forward { x, y, mean_rstd, affine, op });
+    tape.push(NormActForward { x, y, mean_rstd, affine, op });
 }
 
 /// The step of the forward pass of [`norm_act`]: it writes `y`, of the shape of `x`, and for the backward pass
 /// `mean_rstd`, `[n, 1, 2, c]`: the mean of each channel of each image, then `rstd = 1 / sqrt(variance + EPSILON)`.
 /// Without norm these are 0 and 1.
 #[derive(Debug)]
-pub struct Forward {
+pub struct NormActForward {
     x: Tensor,
     y: Tensor,
     mean_rstd: Tensor,
@@ -144,7 +144,7 @@ struct AffineSums {
 /// The step of the backward pass of [`norm_act`]: it writes `dx` from `dy`, and with `affine` the gradients of gain and
 /// bias for each image, `[n, 1, 1, c]`, which another step adds up over the images.
 #[derive(Debug)]
-pub struct Gradient {
+pub struct NormActGrad {
     x: Tensor,
     dy: Tensor,
     mean_rstd: Tensor,
@@ -165,7 +165,7 @@ fn reads(affine: Option<Affine>) -> impl Iterator<Item = Access> {
     affine.into_iter().flat_map(|Affine { gain, bias }| [gain, bias].map(Access::Read))
 }
 
-impl Step for Forward {
+impl Step for NormActForward {
     fn name(&self) -> &'static str {
         "norm_act"
     }
@@ -180,7 +180,7 @@ impl Step for Forward {
     }
 }
 
-impl Rule for Forward {
+impl Rule for NormActForward {
     fn output(&self) -> Tensor {
         self.y
     }
@@ -193,7 +193,7 @@ impl Rule for Forward {
         let dx = backward.destination(x);
         let Some(affine) = self.affine else {
             if let Some(dx) = dx {
-                backward.push(Gradient { x, dy, mean_rstd, dx, affine: None, op, first_image });
+                backward.push(NormActGrad { x, dy, mean_rstd, dx, affine: None, op, first_image });
             }
             return;
         };
@@ -203,17 +203,17 @@ impl Rule for Forward {
         let dx = dx.unwrap_or_else(|| Destination::overwrite(backward.transient(DType::F32, x.shape)));
         let [dgain, dbias] = [(); 2].map(|()| backward.transient(DType::F32, [x.shape[0], 1, 1, x.channels()]));
         let sums = AffineSums { dgain, dbias };
-        backward.push(Gradient { x, dy, mean_rstd, dx, affine: Some((affine, sums)), op, first_image });
+        backward.push(NormActGrad { x, dy, mean_rstd, dx, affine: Some((affine, sums)), op, first_image });
         // The sum over images has the form of a bias gradient: one pixel for each image.
         for (sums, parameter) in [(dgain, gain), (dbias, bias)] {
             if let Some(parameter) = parameter {
-                backward.push(BiasGrad { gradient: sums, bias: parameter });
+                backward.push(BiasGrad { dy: sums, dbias: parameter });
             }
         }
     }
 }
 
-impl Step for Gradient {
+impl Step for NormActGrad {
     fn name(&self) -> &'static str {
         "norm_act_grad"
     }

@@ -2,7 +2,7 @@
 
 use super::{AvgPool, AvgPoolGrad};
 use crate::engine::access::Access;
-use crate::engine::kernel::cuda::kernels::{AVG_POOL_BACKWARD, AVG_POOL_FORWARD, AvgPoolBackward, AvgPoolForward};
+use crate::engine::kernel::cuda::kernels::{self, AVG_POOL_FORWARD, AVG_POOL_GRAD, AvgPoolForward};
 use crate::engine::kernel::cuda::{CudaKernel, Implementation};
 
 impl CudaKernel for AvgPool {
@@ -19,13 +19,13 @@ impl CudaKernel for AvgPool {
 
 impl CudaKernel for AvgPoolGrad {
     const IMPLEMENTATIONS: &'static [Implementation<AvgPoolGrad>] = &[Implementation::plain(|pool, context| {
-        let argument = AvgPoolBackward {
+        let argument = kernels::AvgPoolGrad {
             dy: context.read(pool.dy),
             dx: context.write(pool.dx.access()),
             dy_shape: pool.dy.into(),
             dx_shape: pool.dx.tensor.into(),
             accumulate: i32::from(pool.dx.accumulates()),
         };
-        vec![AVG_POOL_BACKWARD.launch_for(pool.dx.tensor.count(), argument)]
+        vec![AVG_POOL_GRAD.launch_for(pool.dx.tensor.count(), argument)]
     })];
 }

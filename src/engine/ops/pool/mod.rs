@@ -25,7 +25,7 @@ struct AvgPoolGrad {
 }
 
 /// The side of the output of [`avg_pool`] for an input with a side of `side` pixels: half of it, rounded up.
-pub fn pooled(side: usize) -> usize {
+pub fn pooled_side(side: usize) -> usize {
     side.div_ceil(2)
 }
 
@@ -46,7 +46,7 @@ fn windows_of(index: usize, outputs: usize) -> Range<usize> {
 /// If `y` has another shape.
 pub fn avg_pool(tape: &mut Tape, x: Tensor, y: Tensor) {
     let [n, h, w, c] = x.shape;
-    assert_eq!(y.shape, [n, pooled(h), pooled(w), c], "pooling halves both sides");
+    assert_eq!(y.shape, [n, pooled_side(h), pooled_side(w), c], "pooling halves both sides");
     tape.push(AvgPool { x, y });
 }
 
@@ -99,8 +99,8 @@ mod tests {
     fn windows_meet_what_they_cover_and_nothing_else() {
         for size in 1..9 {
             for input in 0..size {
-                let outputs = (0..pooled(size)).filter(|&output| window(output, size).contains(&input));
-                assert_eq!(windows_of(input, pooled(size)).collect::<Vec<_>>(), outputs.collect::<Vec<_>>());
+                let outputs = (0..pooled_side(size)).filter(|&output| window(output, size).contains(&input));
+                assert_eq!(windows_of(input, pooled_side(size)).collect::<Vec<_>>(), outputs.collect::<Vec<_>>());
             }
         }
     }

@@ -8,12 +8,12 @@ use crate::engine::tensor::Shape;
 /// Calls `visit(tap of the folded weight, tap of the weight)` for each tap of each phase. A tap is an offset in units
 /// of input channels.
 fn for_each_tap(weight: Shape, mut visit: impl FnMut(usize, usize)) {
-    let [outputs, rows, columns, _] = weight;
+    let [filters, rows, columns, _] = weight;
     for (a, b) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-        for o in 0..outputs {
+        for k in 0..filters {
             for (r, s) in (0..rows).flat_map(|r| (0..columns).map(move |s| (r, s))) {
-                let phase = (a * 2 + b) * outputs + o;
-                visit((phase * 3 + folded(a, r)) * 3 + folded(b, s), (o * rows + r) * columns + s);
+                let phase = (a * 2 + b) * filters + k;
+                visit((phase * 3 + folded(a, r)) * 3 + folded(b, s), (k * rows + r) * columns + s);
             }
         }
     }
@@ -32,13 +32,13 @@ impl<T: Real> CpuKernel<T> for Fold {
 
 impl<T: Real> CpuKernel<T> for FoldGrad {
     fn run(&self, context: &Context<'_, T>) {
-        let folded = context.read(self.folded);
-        let mut weight = context.write(self.weight.access());
-        if !self.weight.accumulates() {
-            weight.data.fill(T::zero());
+        let dfolded = context.read(self.dfolded);
+        let mut dweight = context.write(self.dweight.access());
+        if !self.dweight.accumulates() {
+            dweight.data.fill(T::zero());
         }
-        for_each_tap(weight.shape, |from, to| {
-            weight.pixel(to).iter_mut().zip(folded.pixel(from)).for_each(|(sum, &w)| *sum += w);
+        for_each_tap(dweight.shape, |from, to| {
+            dweight.pixel(to).iter_mut().zip(dfolded.pixel(from)).for_each(|(sum, &w)| *sum += w);
         });
     }
 }

@@ -3,35 +3,31 @@
 use super::{Fold, FoldGrad, Shuffle, ShuffleGrad};
 use crate::engine::access::Access;
 use crate::engine::kernel::cuda::kernels::{
-    UPSAMPLE_FOLD, UPSAMPLE_FOLD_GRADIENT, UPSAMPLE_SHUFFLE, UPSAMPLE_SHUFFLE_GRADIENT, UpsampleFold,
-    UpsampleFoldGradient, UpsampleShuffle, UpsampleShuffleGradient,
+    UPSAMPLE_FOLD, UPSAMPLE_FOLD_GRAD, UPSAMPLE_SHUFFLE, UPSAMPLE_SHUFFLE_GRAD, UpsampleFold, UpsampleFoldGrad,
+    UpsampleShuffle, UpsampleShuffleGrad,
 };
-use crate::engine::kernel::cuda::{CudaKernel, Implementation, int};
+use crate::engine::kernel::cuda::{CudaKernel, Implementation, to_int};
 
 impl CudaKernel for Fold {
     const IMPLEMENTATIONS: &'static [Implementation<Fold>] = &[Implementation::plain(|fold, context| {
-        let [outputs, _, _, inputs] = fold.weight.shape.map(int);
-        let argument = UpsampleFold {
-            weight: context.read(fold.weight),
-            folded: context.write(Access::Write(fold.folded)),
-            outputs,
-            inputs,
-        };
+        let [k, _, _, c] = fold.weight.shape.map(to_int);
+        let argument =
+            UpsampleFold { weight: context.read(fold.weight), folded: context.write(Access::Write(fold.folded)), k, c };
         vec![UPSAMPLE_FOLD.launch_for(fold.folded.count(), argument)]
     })];
 }
 
 impl CudaKernel for FoldGrad {
     const IMPLEMENTATIONS: &'static [Implementation<FoldGrad>] = &[Implementation::plain(|fold, context| {
-        let [outputs, _, _, inputs] = fold.weight.tensor.shape.map(int);
-        let argument = UpsampleFoldGradient {
-            folded: context.read(fold.folded),
-            weight: context.write(fold.weight.access()),
-            outputs,
-            inputs,
-            accumulate: i32::from(fold.weight.accumulates()),
+        let [k, _, _, c] = fold.dweight.tensor.shape.map(to_int);
+        let argument = UpsampleFoldGrad {
+            dfolded: context.read(fold.dfolded),
+            dweight: context.write(fold.dweight.access()),
+            k,
+            c,
+            accumulate: i32::from(fold.dweight.accumulates()),
         };
-        vec![UPSAMPLE_FOLD_GRADIENT.launch_for(fold.weight.tensor.count(), argument)]
+        vec![UPSAMPLE_FOLD_GRAD.launch_for(fold.dweight.tensor.count(), argument)]
     })];
 }
 
@@ -42,7 +38,7 @@ impl CudaKernel for Shuffle {
             bias: context.read(shuffle.bias),
             y: context.write(Access::Write(shuffle.y)),
             y_shape: shuffle.y.into(),
-            x_stride: int(shuffle.x.stride),
+            x_stride: to_int(shuffle.x.stride),
         };
         vec![UPSAMPLE_SHUFFLE.launch_for(shuffle.y.count(), argument)]
     })];
@@ -50,13 +46,13 @@ impl CudaKernel for Shuffle {
 
 impl CudaKernel for ShuffleGrad {
     const IMPLEMENTATIONS: &'static [Implementation<ShuffleGrad>] = &[Implementation::plain(|shuffle, context| {
-        let argument = UpsampleShuffleGradient {
+        let argument = UpsampleShuffleGrad {
             dy: context.read(shuffle.dy),
             dx: context.write(shuffle.dx.access()),
             dy_shape: shuffle.dy.into(),
-            dx_stride: int(shuffle.dx.tensor.stride),
+            dx_stride: to_int(shuffle.dx.tensor.stride),
             accumulate: i32::from(shuffle.dx.accumulates()),
         };
-        vec![UPSAMPLE_SHUFFLE_GRADIENT.launch_for(shuffle.dy.count(), argument)]
+        vec![UPSAMPLE_SHUFFLE_GRAD.launch_for(shuffle.dy.count(), argument)]
     })];
 }

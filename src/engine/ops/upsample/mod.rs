@@ -26,7 +26,7 @@ fn folded(phase: usize, tap: usize) -> usize {
     (phase + tap) / 2
 }
 
-/// The fold of the weight: `folded[(a, b, o), (a + r) / 2, (b + s) / 2, i] = sum of weight[o, r, s, i]`.
+/// The fold of the weight: `folded[(a, b, k), (a + r) / 2, (b + s) / 2, c] = sum of weight[k, r, s, c]`.
 #[derive(Debug)]
 struct Fold {
     weight: Tensor,
@@ -36,11 +36,11 @@ struct Fold {
 /// The gradient of the fold.
 #[derive(Debug)]
 struct FoldGrad {
-    folded: Tensor,
-    weight: Destination,
+    dfolded: Tensor,
+    dweight: Destination,
 }
 
-/// The pixel shuffle (Shi et al., 2016) with a bias: `y[n, 2h + a, 2w + b, o] = x[n, h, w, (a, b, o)] + bias[o]`.
+/// The pixel shuffle (Shi et al., 2016) with a bias: `y[n, 2h + a, 2w + b, k] = x[n, h, w, (a, b, k)] + bias[k]`.
 #[derive(Debug)]
 struct Shuffle {
     x: Tensor,
@@ -56,18 +56,18 @@ struct ShuffleGrad {
 }
 
 /// Records `out = conv4x4(pad(upsample(x)), weight) + bias`: nearest neighbour x2, two rows and columns of zeros before
-/// and one after. `x` is `[n, h, w, i]`, `weight` `[o, 4, 4, i]`, `bias` of o elements, `out` `[n, 2h, 2w, o]`.
+/// and one after. `x` is `[n, h, w, c]`, `weight` `[k, 4, 4, c]`, `bias` of k elements, `out` `[n, 2h, 2w, k]`.
 ///
 /// # Panics
 /// If a tensor has another shape.
 pub fn upsample_conv(tape: &mut Tape, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) {
-    let [n, h, w, inputs] = x.shape;
-    let outputs = bias.count();
-    assert_eq!(weight.shape, [outputs, 4, 4, inputs], "shape of the last layer's weight");
-    assert_eq!(out.shape, [n, 2 * h, 2 * w, outputs], "the last layer doubles the size");
-    let folded = tape.transient([4 * outputs, 3, 3, inputs]);
+    let [n, h, w, c] = x.shape;
+    let k = bias.count();
+    assert_eq!(weight.shape, [k, 4, 4, c], "shape of the last layer's weight");
+    assert_eq!(out.shape, [n, 2 * h, 2 * w, k], "the last layer doubles the size");
+    let folded = tape.transient([4 * k, 3, 3, c]);
     tape.push(Fold { weight, folded });
-    let phases = tape.transient([n, h, w, 4 * outputs]);
+    let phases = tape.transient([n, h, w, 4 * k]);
     conv(tape, x, folded, None, phases, FOLDED);
     tape.push(Shuffle { x: phases, bias, y: out });
 }
@@ -92,8 +92,8 @@ impl Rule for Fold {
     }
 
     fn backward(&self, dy: Tensor, backward: &mut dyn Backward) {
-        if let Some(weight) = backward.destination(self.weight) {
-            backward.push(FoldGrad { folded: dy, weight });
+        if let Some(dweight) = backward.destination(self.weight) {
+            backward.push(FoldGrad { dfolded: dy, dweight });
         }
     }
 }
@@ -104,11 +104,11 @@ impl Step for FoldGrad {
     }
 
     fn accesses(&self) -> Vec<Access> {
-        vec![Access::Read(self.folded), self.weight.access()]
+        vec![Access::Read(self.dfolded), self.dweight.access()]
     }
 
     fn writing_to(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
-        Some(Arc::new(FoldGrad { weight: self.weight.moved(moved), ..*self }))
+        Some(Arc::new(FoldGrad { dweight: self.dweight.moved(moved), ..*self }))
     }
 }
 
@@ -136,8 +136,8 @@ impl Rule for Shuffle {
         if let Some(dx) = backward.destination(x) {
             backward.push(ShuffleGrad { dy, dx });
         }
-        if let Some(bias) = backward.destination(self.bias) {
-            backward.push(BiasGrad { gradient: dy, bias });
+        if let Some(dbias) = backward.destination(self.bias) {
+            backward.push(BiasGrad { dy, dbias });
         }
     }
 }

@@ -12,12 +12,12 @@ use crate::engine::tensor::Tensor;
 const SUMS: usize = 5;
 
 /// Derivatives of a window's S: `dm`, `dxx` and `dxt`.
-const SLOPES: usize = 3;
+const DERIVATIVES: usize = 3;
 
 /// The scratch memory, in elements: the derivatives of all windows, a row of sums for every row of pixels (which those
 /// of windows use first), and the loss of every row of windows.
 struct Scratch {
-    slopes: usize,
+    derivatives: usize,
     row: usize,
     rows: usize,
     losses: usize,
@@ -26,12 +26,12 @@ struct Scratch {
 impl Scratch {
     fn new(target: Tensor) -> Scratch {
         let ([n, h, w, c], windows) = (target.shape, Windows::new(target));
-        let (slopes, row) = (SLOPES * windows.count(), SUMS * w * c);
-        Scratch { slopes, row, rows: n * h, losses: n * windows.rows }
+        let (derivatives, row) = (DERIVATIVES * windows.count(), SUMS * w * c);
+        Scratch { derivatives, row, rows: n * h, losses: n * windows.rows }
     }
 
     fn total(&self) -> usize {
-        self.slopes + self.rows * self.row + self.losses
+        self.derivatives + self.rows * self.row + self.losses
     }
 }
 
@@ -51,11 +51,12 @@ impl LossGrad {
         let (x, t) = (context.read(self.loss.x), context.read(target));
         let weights = weights().map(T::from_f64);
         let scratch = Scratch::new(target);
-        let (slopes, rest) = context.workspace(scratch.total()).split_at_mut(scratch.slopes);
+        let (derivatives, rest) = context.workspace(scratch.total()).split_at_mut(scratch.derivatives);
         let (sums, losses) = rest.split_at_mut(scratch.rows * scratch.row);
 
-        let rows_of_windows = slopes.par_chunks_mut(SLOPES * columns * c).zip(sums.par_chunks_mut(scratch.row));
-        rows_of_windows.zip(&mut *losses).enumerate().for_each(|(row, ((slopes, down), loss))| {
+        let rows_of_windows =
+            derivatives.par_chunks_mut(DERIVATIVES * columns * c).zip(sums.par_chunks_mut(scratch.row));
+        rows_of_windows.zip(&mut *losses).enumerate().for_each(|(row, ((derivatives, down), loss))| {
             let (image, top) = (row / rows, row % rows);
             down.fill(T::zero());
             for (k, &weight) in weights.iter().enumerate() {
@@ -70,42 +71,43 @@ impl LossGrad {
             }
             let down = down.as_chunks::<SUMS>().0;
             *loss = T::zero();
-            for (window, slopes) in slopes.as_chunks_mut::<SLOPES>().0.iter_mut().enumerate() {
+            for (window, derivatives) in derivatives.as_chunks_mut::<DERIVATIVES>().0.iter_mut().enumerate() {
                 let mut means = [T::zero(); SUMS];
                 for (down, &weight) in down[window..].iter().step_by(c).zip(&weights) {
                     means.iter_mut().zip(down).for_each(|(mean, &down)| *mean += weight * down);
                 }
-                let (similarity, derivatives) = similarity(means);
-                *slopes = derivatives;
+                let similarity;
+                (similarity, *derivatives) = self::similarity(means);
                 *loss += T::one() - similarity;
             }
         });
-        let factor = T::from_f64(-self.loss.weight / windows.count() as f64);
-        let gradient = context.write(self.gradient.access());
-        let stride = gradient.stride;
-        let rows_of_pixels = gradient.data.par_chunks_mut(w * stride).zip(sums.par_chunks_mut(scratch.row));
-        rows_of_pixels.enumerate().for_each(|(row, (gradient, down))| {
+        let weight_per_window = T::from_f64(self.loss.weight / windows.count() as f64);
+        let dx = context.write(self.dx.access());
+        let stride = dx.stride;
+        let rows_of_pixels = dx.data.par_chunks_mut(w * stride).zip(sums.par_chunks_mut(scratch.row));
+        rows_of_pixels.enumerate().for_each(|(row, (dx, down))| {
             let (image, i) = (row / h, row % h);
-            let down = &mut down[..SLOPES * columns * c];
+            let down = &mut down[..DERIVATIVES * columns * c];
             down.fill(T::zero());
             for top in i.saturating_sub(WINDOW - 1)..rows.min(i + 1) {
                 let weight = weights[i - top];
-                let slopes = &slopes[(image * rows + top) * SLOPES * columns * c..][..SLOPES * columns * c];
-                down.iter_mut().zip(slopes).for_each(|(down, &slope)| *down += weight * slope);
+                let derivatives =
+                    &derivatives[(image * rows + top) * DERIVATIVES * columns * c..][..DERIVATIVES * columns * c];
+                down.iter_mut().zip(derivatives).for_each(|(down, &derivative)| *down += weight * derivative);
             }
-            let down = down.as_chunks::<SLOPES>().0;
-            for (j, gradient) in gradient.chunks_mut(stride).enumerate() {
+            let down = down.as_chunks::<DERIVATIVES>().0;
+            for (j, dx) in dx.chunks_mut(stride).enumerate() {
                 let (x, t) = (x.pixel(row * w + j), t.pixel(row * w + j));
-                for (channel, gradient) in gradient[..c].iter_mut().enumerate() {
-                    let mut sums = [T::zero(); SLOPES];
+                for (channel, dx) in dx[..c].iter_mut().enumerate() {
+                    let mut sums = [T::zero(); DERIVATIVES];
                     for left in j.saturating_sub(WINDOW - 1)..columns.min(j + 1) {
                         let weight = weights[j - left];
-                        let slopes = &down[left * c + channel];
-                        sums.iter_mut().zip(slopes).for_each(|(sum, &slope)| *sum += weight * slope);
+                        let derivatives = &down[left * c + channel];
+                        sums.iter_mut().zip(derivatives).for_each(|(sum, &derivative)| *sum += weight * derivative);
                     }
                     let [dm, dxx, dxt] = sums;
-                    let slope = factor * (dm + T::from_f64(2.0) * x[channel] * dxx + t[channel] * dxt);
-                    *gradient = if self.gradient.accumulates() { *gradient + slope } else { slope };
+                    let gradient = -weight_per_window * (dm + T::from_f64(2.0) * x[channel] * dxx + t[channel] * dxt);
+                    *dx = if self.dx.accumulates() { *dx + gradient } else { gradient };
                 }
             }
         });
@@ -115,7 +117,7 @@ impl LossGrad {
 
 /// S of a window from its means, and its derivatives by the means of x, x^2 and x t.
 #[inline(always)]
-fn similarity<T: Real>([mean_x, mean_t, xx, tt, xt]: [T; SUMS]) -> (T, [T; SLOPES]) {
+fn similarity<T: Real>([mean_x, mean_t, xx, tt, xt]: [T; SUMS]) -> (T, [T; DERIVATIVES]) {
     let (two, c1, c2) = (T::from_f64(2.0), T::from_f64(C1), T::from_f64(C2));
     let a = two * mean_x * mean_t + c1;
     let b = two * (xt - mean_x * mean_t) + c2;

@@ -182,7 +182,7 @@ fn sources() -> Vec<(PathBuf, String)> {
 }
 
 fn architecture() -> Vec<Row> {
-    let rows = drawing(include_str!("../ARCHITECTURE.md"));
+    let rows = drawing(include_str!("../../ARCHITECTURE.md"));
     assert!(rows.len() > 30, "the tables of ARCHITECTURE.md are found: {} rows", rows.len());
     rows
 }
