@@ -93,8 +93,9 @@ pub fn require_stacks(threads: usize) -> Result<()> {
     require_of(room, threads as u64 * STACK + SPARE, what, cure)
 }
 
-/// Returns how many bytes something optional, such as a cache, may take beside the `needed` bytes of the rest:
-/// `wanted`, but at most half of what is left then.
+/// Returns the size in bytes that an optional buffer, such as a cache, may have: `wanted`, but at most half of the
+/// memory that is [`available`] less `needed`, the bytes that all else will still allocate. `wanted` if the memory that
+/// is available is unknown.
 pub fn spare(wanted: usize, needed: u64) -> usize {
     let left = available().map_or(u64::MAX, |room| room.bytes.saturating_sub(needed) / 2);
     wanted.min(usize::try_from(left).unwrap_or(usize::MAX))

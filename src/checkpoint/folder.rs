@@ -55,7 +55,7 @@ pub fn save_best(run: &Path, meta: &RunState, tensors: &dyn Tensors) -> Result<(
 /// if there is one.
 ///
 /// # Errors
-/// When the folder of checkpoints cannot be listed; it may be missing.
+/// When the folder of checkpoints exists but cannot be listed. A missing one is no error.
 pub fn names(run: &Path) -> Result<Vec<String>> {
     let folder = folder_of(run);
     let mut paths = list(&folder)?;
@@ -67,7 +67,7 @@ pub fn names(run: &Path) -> Result<Vec<String>> {
 /// `best.safetensors`, as in a run that was killed early, that one. `None` if the run has no checkpoint.
 ///
 /// # Errors
-/// When the folder of checkpoints cannot be listed; it may be missing.
+/// When the folder of checkpoints exists but cannot be listed. A missing one is no error.
 pub fn latest(run: &Path) -> Result<Option<PathBuf>> {
     let folder = folder_of(run);
     Ok(list(&folder)?.pop().or(Some(folder.join(BEST)).filter(|best| best.exists())))

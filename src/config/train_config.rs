@@ -41,7 +41,7 @@ impl TrainConfig {
     }
 
     /// Returns the options by which files are read as pairs of a new run: direction, channels, preprocessing and sizes,
-    /// held-out fraction and seed. Doubtful layouts and shapes are refused (`taken_before` is false).
+    /// held-out fraction and seed. Doubtful layouts and shapes are refused (`accepted_before` is false).
     pub fn pair_options(&self) -> PairOptions {
         PairOptions {
             direction: self.direction,
@@ -59,7 +59,7 @@ impl TrainConfig {
     }
 
     /// As [`pair_options`](TrainConfig::pair_options), for evaluating on the pairs of `dir`. If the run was trained on
-    /// that folder, its pairs are accepted without a further check (`taken_before`); in any other folder nothing was
+    /// that folder, its pairs are accepted without a further check (`accepted_before`); in any other folder nothing was
     /// held out, and `val_split` is 0.
     pub fn evaluation_options(&self, dir: &Path) -> PairOptions {
         let is_trained_on = self.data.as_ref().is_some_and(|data| is_same_file(data, dir));

@@ -2,7 +2,7 @@
 
 use super::tensor::Shape;
 
-/// Half of the largest 16-bit sample: `sample / HALF - 1` maps 0 to -1 and 65535 to 1.
+/// Half of the largest 16-bit sample: `sample / HALF_RANGE - 1` maps 0 to -1 and 65535 to 1.
 pub const HALF_RANGE: f32 = 32_767.5;
 
 /// 16-bit picture samples for a tensor of shape `[n, h, w, c]`, in row-major order, and for each image a flag that has
@@ -37,8 +37,8 @@ impl Samples<'_> {
     }
 }
 
-/// Converts samples to floats in [-1, 1], `sample / HALF - 1`, element by element. Where one slice is longer, its rest
-/// is left alone.
+/// Converts samples to floats in [-1, 1], `sample / HALF_RANGE - 1`, element by element. Where one slice is longer, its
+/// rest is left alone.
 pub fn normalize(samples: &[u16], out: &mut [f32]) {
     for (out, &sample) in out.iter_mut().zip(samples) {
         *out = f32::from(sample) / HALF_RANGE - 1.0;

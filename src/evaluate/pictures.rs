@@ -87,7 +87,7 @@ impl Gallery {
     pub fn finish(&self, evaluation: &Evaluation, json: &str) -> Result<PathBuf> {
         let rows = evaluation.images.iter().enumerate();
         let rows: Vec<Row> = rows
-            .map(|(index, image)| Row { name: image.name.clone(), distances: image.metrics, files: files(index) })
+            .map(|(index, image)| Row { name: image.name.clone(), metrics: image.metrics, files: files(index) })
             .collect();
         let about = [format!("{}: {}", evaluation.model, evaluation.about)];
         let page = EvaluationPage { title: &evaluation.title(), about: &about, rows: &rows }.html();

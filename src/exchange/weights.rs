@@ -43,9 +43,9 @@ impl Weights {
             return Ok(Weights::Checkpoint(reader));
         }
         let open = || -> Result<Unprefixed> {
-            let mut bare = Unprefixed::open(path)?;
-            bare.take_generator()?;
-            Ok(bare)
+            let mut unprefixed = Unprefixed::open(path)?;
+            unprefixed.take_generator()?;
+            Ok(unprefixed)
         };
         Ok(Weights::Unprefixed(Box::new(open().with_context(|| format!("cannot use {}", path.display()))?)))
     }
@@ -62,12 +62,12 @@ impl Weights {
             return Ok(Weights::Checkpoint(reader));
         }
         let open = || -> Result<Unprefixed> {
-            let mut bare = Unprefixed::open(path)?;
-            bare.take_discriminator();
-            if bare.tensors.is_empty() || import::has_generator(&bare.file.dicts) {
-                bare.take_generator()?;
+            let mut unprefixed = Unprefixed::open(path)?;
+            unprefixed.take_discriminator();
+            if unprefixed.tensors.is_empty() || import::has_generator(&unprefixed.file.dicts) {
+                unprefixed.take_generator()?;
             }
-            Ok(bare)
+            Ok(unprefixed)
         };
         Ok(Weights::Unprefixed(Box::new(open().with_context(|| format!("cannot use {}", path.display()))?)))
     }
@@ -80,9 +80,9 @@ impl Weights {
     pub fn about(&self) -> Result<About> {
         match self {
             Weights::Checkpoint(reader) => reader.about(),
-            Weights::Unprefixed(bare) => match &bare.generator {
+            Weights::Unprefixed(unprefixed) => match &unprefixed.generator {
                 Some((about, _)) => Ok(about.clone()),
-                None => Err(anyhow!("{}: holds no generator", bare.path.display())),
+                None => Err(anyhow!("{}: holds no generator", unprefixed.path.display())),
             },
         }
     }
@@ -90,11 +90,11 @@ impl Weights {
     /// Returns a line that says what the generator of another program was recognised as, and which direction is assumed
     /// for it. `None` for weights of this program, and without a generator.
     pub fn note(&self) -> Option<String> {
-        let Weights::Unprefixed(bare) = self else { return None };
-        let (About { generator, origin }, Some(recognised)) = bare.generator.as_ref()? else { return None };
+        let Weights::Unprefixed(unprefixed) = self else { return None };
+        let (About { generator, origin }, Some(recognised)) = unprefixed.generator.as_ref()? else { return None };
         let Origin::Import { direction, .. } = origin else { return None };
         let norms = import::describe_norms(generator.norm);
-        let (path, direction) = (bare.path.display(), direction.describe());
+        let (path, direction) = (unprefixed.path.display(), direction.describe());
         Some(format!("{path}: {recognised}; {norms}; for pairs {direction}, which `import --direction` can change"))
     }
 
@@ -102,12 +102,12 @@ impl Weights {
     pub fn specs(&self) -> Vec<TensorSpec> {
         match self {
             Weights::Checkpoint(reader) => reader.specs(),
-            Weights::Unprefixed(bare) => {
+            Weights::Unprefixed(unprefixed) => {
                 let spec = |(name, (_, tensor)): (&String, &(String, TorchTensor))| TensorSpec {
                     name: name.clone(),
                     shape: tensor.shape.clone(),
                 };
-                bare.tensors.iter().map(spec).collect()
+                unprefixed.tensors.iter().map(spec).collect()
             }
         }
     }
@@ -119,7 +119,7 @@ impl Weights {
     pub fn tensor(&mut self, name: &str, expected_shape: &[usize]) -> Result<Vec<f32>> {
         match self {
             Weights::Checkpoint(reader) => reader.tensor(name, expected_shape),
-            Weights::Unprefixed(bare) => bare.tensor(name, expected_shape),
+            Weights::Unprefixed(unprefixed) => unprefixed.tensor(name, expected_shape),
         }
     }
 }

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GeneratorKind {
-    /// At every level but the innermost: a U-Net.
+    /// Skip connections at every level but the innermost: a U-Net.
     Unet,
-    /// None: everything passes through the innermost level.
+    /// No skip connections: everything passes through the innermost level.
     EncoderDecoder,
 }
 

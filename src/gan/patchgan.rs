@@ -74,11 +74,11 @@ impl PatchGan {
         let mut layers: Vec<Layer> = Vec::new();
         for (number, &geometry) in body.iter().enumerate() {
             let is_normed = number > 0 && self.norm != Norm::None;
-            let outputs = self.ndf << number.min(3);
+            let out_channels = self.ndf << number.min(3);
             let has_bias = number == 0 || self.has_inner_biases();
             layers.push(Layer {
                 index,
-                out_channels: outputs,
+                out_channels,
                 geometry,
                 is_transposed: false,
                 has_bias,
@@ -120,11 +120,12 @@ impl PatchGan {
     }
 
     pub fn specs(&self) -> Vec<ParameterSpec> {
-        let mut inputs = self.in_channels;
+        let mut in_channels = self.in_channels;
         let mut specs = Vec::new();
         for layer in self.layers() {
             let (name, [kernel, _]) = (self.name(layer.index), layer.geometry.kernel);
-            let (k, c) = if layer.is_transposed { (inputs, layer.out_channels) } else { (layer.out_channels, inputs) };
+            let (k, c) =
+                if layer.is_transposed { (in_channels, layer.out_channels) } else { (layer.out_channels, in_channels) };
             specs.push(ParameterSpec::weight(format!("{name}.weight"), k, kernel, c));
             if layer.has_bias {
                 specs.push(ParameterSpec::bias(format!("{name}.bias"), layer.out_channels));
@@ -134,7 +135,7 @@ impl PatchGan {
                 specs.push(ParameterSpec::gain(format!("{norm}.weight"), layer.out_channels));
                 specs.push(ParameterSpec::bias(format!("{norm}.bias"), layer.out_channels));
             }
-            inputs = layer.out_channels;
+            in_channels = layer.out_channels;
         }
         specs
     }

@@ -94,9 +94,9 @@ impl Pix2Pix {
         }
     }
 
-    /// Returns [`Pix2Pix::published`] for smaller pictures and networks: `size` by `size` pixels, `channels` channels
-    /// on the first level of both networks, `dropout` as the probability of dropout, and log2(`size`) levels (rounded
-    /// down, at most 8).
+    /// Returns [`Pix2Pix::published`] with another size: pictures of `size` by `size` pixels, a power of two,
+    /// `channels` channels in the first layer of both networks, `dropout` as the probability of dropout, and
+    /// log2(`size`) levels of the generator, at most 8.
     ///
     /// # Panics
     /// If `size` is 0.

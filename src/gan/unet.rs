@@ -218,11 +218,11 @@ impl UNet {
         }
     }
 
-    /// Records `out = G(x)`. `x` is `[n, h, w, in_channels]`, `out` `[n, h, w, out_channels]`, with values in
+    /// Records `out = G(x)`. `x` is `[n, h, w, in_channels]`, `out` `[n, h, w, out_channels]`, both with values in
     /// [-1, 1]; h and w are multiples of 2^`depth`. `draws` selects the dropout masks.
     ///
     /// # Panics
-    /// If channels or `parameters` are not those of this generator, or a norm gets a single pixel.
+    /// If channels or `parameters` are not those of this generator, or an instance norm gets images of one pixel.
     pub fn forward(&self, tape: &mut Tape, parameters: &Parameters, x: Tensor, out: Tensor, draws: Draws) {
         let [n, height, width, _] = x.shape;
         let grid = |level: usize, channels: usize| [n, height >> level, width >> level, channels];

@@ -63,16 +63,16 @@ impl Metric {
         self == Metric::L1
     }
 
-    /// Returns the value of this metric in `distances`.
-    pub fn value(self, distances: &Metrics) -> f64 {
+    /// Returns the value of this metric in `metrics`.
+    pub fn value(self, metrics: &Metrics) -> f64 {
         match self {
-            Metric::L1 => distances.l1,
-            Metric::Psnr => distances.psnr,
-            Metric::Ssim => distances.ssim,
+            Metric::L1 => metrics.l1,
+            Metric::Psnr => metrics.psnr,
+            Metric::Ssim => metrics.ssim,
         }
     }
 
-    /// True if `a` is better than `b` by this metric. NaN is never better.
+    /// True if `a` is better than `b` by this metric; false if they are equal, or one of them is NaN.
     pub fn is_better(self, a: &Metrics, b: &Metrics) -> bool {
         let (a, b) = (self.value(a), self.value(b));
         if self.lower_is_better() { a < b } else { a > b }
@@ -98,7 +98,7 @@ impl Metrics {
     }
 
     /// Returns the mean of each metric over `all`. Equal pictures, whose PSNR is infinite, are left out of the mean of
-    /// the PSNR, which would be infinite with them, unless there are no others.
+    /// the PSNR, which would be infinite with them, unless there are no others. Of no pictures every mean is infinity.
     pub fn mean(all: &[Metrics]) -> Metrics {
         let mean = |metric| Statistics::new(metric, all).mean;
         Metrics { l1: mean(Metric::L1), psnr: mean(Metric::Psnr), ssim: mean(Metric::Ssim) }
@@ -122,7 +122,7 @@ impl Statistics {
     /// Computes the statistics of `metric` over `all`. An infinite PSNR, which equal pictures have, is left out of mean
     /// and deviation; if there are no other values, the mean is infinity and the deviation 0.
     pub fn new(metric: Metric, all: &[Metrics]) -> Statistics {
-        let values = || all.iter().map(|distances| metric.value(distances));
+        let values = || all.iter().map(|metrics| metric.value(metrics));
         let finite: Vec<f64> = values().filter(|value| *value != f64::INFINITY).collect();
         let mean_of = |sum: f64| sum / finite.len() as f64;
         let (mean, deviation) = if finite.is_empty() {

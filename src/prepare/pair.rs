@@ -26,12 +26,14 @@ pub struct Request {
     pub resize: bool,
 }
 
-/// Joins the pictures of the same name in the folders `request.a` and `request.b` into side-by-side PNGs in the new
-/// folder `request.out`, A on the left. With `request.resize`, B is resized to the size of A.
+/// Joins the pictures of the same name (without its ending) in the folders `request.a` and `request.b` into
+/// side-by-side PNGs in the new folder `request.out`, A on the left. With `request.resize`, B is resized to the size of
+/// A.
 ///
 /// # Errors
-/// When a picture has no partner, the two of a pair differ in size (with `request.resize`: in shape, by more than 1 %),
-/// or one cannot be read; all of them are named. Also when `request.out` exists already. Nothing is written then.
+/// When a picture has no partner, the two of a pair differ in size (with `request.resize`: in aspect ratio, by more
+/// than 1 %), or one cannot be read; all of them are named. Also when `request.out` exists already. Nothing is written
+/// then.
 pub fn run(request: &Request) -> Result<()> {
     super::ensure_free(&request.out)?;
     let pairs = find(request)?;

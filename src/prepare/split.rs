@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_have_the_sizes_asked_for_and_depend_on_the_seed() {
+    fn splits_have_the_sizes_asked_for_and_depend_on_the_seed() {
         let splits = divide(50, 0.1, 0.2, 7).expect("enough pairs");
         let in_split = |split: &str| splits.iter().filter(|one| **one == split).count();
         assert_eq!(["train", "val", "test"].map(in_split), [35, 5, 10]);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn no_part_that_is_asked_for_is_empty() {
+    fn no_split_that_is_asked_for_is_empty() {
         let mut splits = divide(3, 0.01, 0.01, 0).expect("enough pairs");
         splits.sort_unstable();
         assert_eq!(splits, ["test", "train", "val"]);

@@ -19,7 +19,7 @@ pub struct EvaluationPage<'a> {
 #[derive(Clone, Debug)]
 pub struct Row {
     pub name: String,
-    pub distances: Metrics,
+    pub metrics: Metrics,
     /// Paths of input, output and target, relative to the page.
     pub files: [String; 3],
 }
@@ -43,7 +43,7 @@ impl EvaluationPage<'_> {
     }
 
     fn table(&self) -> Markup {
-        let all: Vec<Metrics> = self.rows.iter().map(|row| row.distances).collect();
+        let all: Vec<Metrics> = self.rows.iter().map(|row| row.metrics).collect();
         html! {
             div.scroll { table {
                 tr { th {} @for head in ["mean", "deviation", "least", "most"] { th.number { (head) } } th {} }
@@ -60,7 +60,7 @@ impl EvaluationPage<'_> {
     }
 
     fn row(&self, index: usize, row: &Row) -> Markup {
-        let Metrics { l1, psnr, ssim } = row.distances;
+        let Metrics { l1, psnr, ssim } = row.metrics;
         // JavaScript's name of infinity.
         let psnr_value = if psnr.is_infinite() { "Infinity".to_owned() } else { psnr.to_string() };
         html! {
@@ -68,7 +68,7 @@ impl EvaluationPage<'_> {
                 figcaption {
                     b { (row.name) }
                     @for metric in Metric::ALL {
-                        span { (metric.name()) " " (metric.format(metric.value(&row.distances))) }
+                        span { (metric.name()) " " (metric.format(metric.value(&row.metrics))) }
                     }
                 }
                 div { @for (file, what) in row.files.iter().zip(["input", "output", "target"]) {
@@ -92,7 +92,7 @@ mod tests {
     fn every_pair_stands_on_the_page_and_names_are_escaped() {
         let row = |name: &str, psnr| Row {
             name: name.into(),
-            distances: Metrics { l1: 0.125, psnr, ssim: 0.5 },
+            metrics: Metrics { l1: 0.125, psnr, ssim: 0.5 },
             files: ["input", "output", "target"].map(|what| format!("images/0-{what}.png")),
         };
         let rows = [row("<script>alert(1)</script>", 10.0), row("b", f64::INFINITY)];

@@ -22,9 +22,10 @@ pub fn is_kept(name: &str) -> bool {
 }
 
 /// Reads the `losses.csv` at `path`. Returns the rows of steps 1 to `steps_done`, in order and without line ends, with
-/// cells for all of `columns`. A row that is missing or malformed is replaced by [`Columns::lost_row`]. If the table
-/// has a fault, which rows of later steps and an unfinished last line are not, it is copied to `losses-kept-N.csv`, and
-/// a message says so.
+/// cells for all of `columns`; those that an older table lacks are empty. A row that is missing or malformed is
+/// replaced by [`Columns::lost_row`]. Rows of later steps and an unfinished last line are dropped. With any other
+/// fault, the table is first copied to
+/// `losses-kept-N.csv`, and a message says so.
 ///
 /// # Errors
 /// When the file exists but cannot be read, or the copy cannot be written.

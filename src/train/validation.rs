@@ -19,7 +19,7 @@ pub const CHUNK: usize = 16;
 /// When a pair can no longer be read, or the device has failed.
 pub fn validate(trainer: &mut Trainer, pairs: &dyn Pairs, mut progress: impl FnMut(usize)) -> Result<Option<Metrics>> {
     let all: Vec<usize> = (0..pairs.len()).collect();
-    let mut distances = Vec::with_capacity(all.len());
+    let mut metrics = Vec::with_capacity(all.len());
     for some in all.chunks(CHUNK) {
         let read: Result<Vec<Pair>> = some.par_iter().map(|&index| pairs.pair(0, index)).collect();
         let mut translated = Vec::with_capacity(some.len());
@@ -33,7 +33,7 @@ pub fn validate(trainer: &mut Trainer, pairs: &dyn Pairs, mut progress: impl FnM
         let measured = translated.par_iter().map(|(output, target)| {
             Metrics::between(output, &target.to_f32(), [target.size.height, target.size.width, target.channels])
         });
-        distances.par_extend(measured);
+        metrics.par_extend(measured);
     }
-    Ok(Some(Metrics::mean(&distances)))
+    Ok(Some(Metrics::mean(&metrics)))
 }

@@ -108,7 +108,7 @@ pub fn jobs(request: &Request, model: &Model, cut: &Tiling) -> Result<Vec<Job>> 
             name.push(ending);
             request.out.join(name)
         });
-        let has_last = |is_band| shape.channels.is_multiple_of(2) && shape.is_last_a_band == is_band;
+        let has_last = |is_band| shape.channels.is_multiple_of(2) && shape.has_extra_band == is_band;
         let (input, outputs) = (input.clone(), outputs.collect());
         let (carried, mut left_out) = carried(&found, format, pair_side);
         if !model.channels()[0].is_multiple_of(2) {

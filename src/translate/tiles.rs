@@ -20,7 +20,8 @@ pub struct Tiles {
 
 impl Tiles {
     /// Divides a picture of size `picture` into tiles of size `tile`: the fewest, evenly spread, that overlap by at
-    /// least `overlap` pixels, horizontally and vertically. Each overlap has to be less than that side of the tile.
+    /// least `overlap` pixels, given as `[horizontal, vertical]`. Where the picture is smaller than a tile, there is
+    /// one tile, which reaches beyond it. Each overlap has to be less than that side of the tile.
     pub fn new(picture: Size, tile: Size, overlap: [usize; 2]) -> Tiles {
         Tiles {
             x: Axis { length: picture.width, tile: tile.width, overlap: overlap[0] },
@@ -65,13 +66,13 @@ impl Tiles {
     /// sum is its blended value.
     pub fn blend(&self, index: usize, tile: &[f32], channels: usize, picture: &mut [f32], top: usize) {
         let [column, row] = self.column_and_row(index);
-        let (along, down) = (self.x.weights(column), self.y.weights(row));
+        let (horizontal, vertical) = (self.x.weights(column), self.y.weights(row));
         let to_left = self.x.start(column) * channels;
         let rows = picture.chunks_exact_mut(self.x.length * channels).skip(self.y.start(row) - top);
-        for ((into, from), down) in rows.zip(tile.chunks_exact(self.x.tile * channels)).zip(down) {
+        for ((into, from), vertical) in rows.zip(tile.chunks_exact(self.x.tile * channels)).zip(vertical) {
             let pixels = into[to_left..].chunks_exact_mut(channels).zip(from.chunks_exact(channels));
-            for ((into, from), along) in pixels.zip(&along) {
-                let weight = down * along;
+            for ((into, from), horizontal) in pixels.zip(&horizontal) {
+                let weight = vertical * horizontal;
                 into.iter_mut().zip(from).for_each(|(sum, value)| *sum += weight * value);
             }
         }

@@ -67,7 +67,7 @@ fn too_little_memory_is_refused_with_both_numbers() {
     let error = scene.refused("train --image-size 64 --steps 3 --out runs/new --device cuda");
     assert!(error.contains("not enough GPU memory") && error.contains("of 2 MB are free"), "{error}");
     let asked: usize = error.split("memory: ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    // MB for two networks of width 16, each with gradients and two moments, and for their activations.
+    // MB for two networks of ngf and ndf 16, each with gradients and two moments, and for their activations.
     assert!((10..100).contains(&asked), "{error}");
     assert!(error.contains("a smaller batch or picture needs less"), "{error}");
 }

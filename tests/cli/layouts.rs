@@ -185,7 +185,7 @@ fn folders_that_may_be_sides_or_not_are_named_with_the_command_that_joins_them()
 
 /// Fingerprints of existing runs depend on this.
 #[test]
-fn what_was_taken_before_is_taken_as_it_was() {
+fn what_was_accepted_before_is_accepted_as_it_was() {
     let scene = Scene::new();
     // Side-by-side files beside the folders that they were made from.
     scene.draw_pairs(&["made/0.png", "made/1.png"]);

@@ -209,7 +209,7 @@ fn check_tells_what_train_would_find_and_refuse() {
     let [stdout, stderr] = failed("data check data --preprocess none --image-size 32");
     assert!(stdout.contains("Unusable  ") && stdout.contains("b.png: 40x32 is not the image size 32x32"), "{stdout}");
     assert!(stderr.starts_with("error: 1 pair in data cannot be used"), "{stderr}");
-    // A folder of another name than those of parts.
+    // A folder of another name than those of splits.
     scene.draw("data/valid/d.png", &pair(3, 64, 32));
     let said = scene.run("data check data");
     let skipped = "Skipped   1 file, 1 folder (a folder that is not looked into: valid; not a PNG, JPEG, TIFF, WebP or \

@@ -372,7 +372,7 @@ fn loss_and_gradient(engine: Engine, count: usize, is_l1: bool) -> [Vec<f64>; 2]
     copy(&mut tape, gradients[0], seen);
     let mut machine = arena(engine, tape.finish(), CONTROL);
     let x = values("loss.x", count, 1.0);
-    // Equal at every seventh element, where an L1 loss has no slope.
+    // Equal at every seventh element, where an L1 loss has no derivative.
     let t: Vec<f64> = values("loss.t", count, 1.0)
         .iter()
         .zip(&x)

@@ -26,7 +26,7 @@ pub struct Handles {
 pub fn record(options: &Pix2Pix) -> (Program, Handles) {
     let TrainingStep { program, networks, terms, input, target, losses, .. } =
         TrainingStep::record(options).expect("the step can be recorded");
-    let networks = networks.into_iter().map(|trained| (trained.network.name, trained.parameters)).collect();
+    let networks = networks.into_iter().map(|recorded| (recorded.network.name, recorded.parameters)).collect();
     (program, Handles { networks, input, target, losses, terms })
 }
 

@@ -36,13 +36,13 @@ pub struct FetchArgs {
     #[arg(long, value_name = "HEX", requires = "name")]
     pub sha256: Option<String>,
 
-    /// The largest download, like 500M or 20G; for the data sets below one and a half times the listed size and 64M,
+    /// The largest download, like 500M or 20G; for the data sets below one and a half times the listed size plus 64M,
     /// else 20G.
     #[arg(long, value_name = "SIZE", requires = "name")]
     pub max_download: Option<ByteSize>,
 
-    /// The most space on the disk that the unpacked files may take; for the data sets below twice the listed size and
-    /// 256M, else ten times the download's size and 1G.
+    /// The most space on the disk that the unpacked files may take; for the data sets below twice the listed size plus
+    /// 256M, else ten times the download's size plus 1G.
     #[arg(long, value_name = "SIZE", requires = "name")]
     pub max_unpacked: Option<ByteSize>,
 }

@@ -225,9 +225,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded> {
     }
 }
 
-/// Reserves the memory for decoding the pictures in `paths` and working on them, until the `Turn` is dropped. Waits
-/// while other threads hold too much of a common bound, at most 1 GiB. Sizes come from the files' headers; a file that
-/// cannot be read counts as 0 bytes.
+/// Reserves the memory for decoding the pictures in `paths` and working on them, until the `Reservation` is dropped.
+/// Waits while other threads hold too much of a common bound, at most 1 GiB. Sizes come from the files' headers; a file
+/// that cannot be read counts as 0 bytes.
 ///
 /// # Errors
 /// When the pictures need more memory than is left to the process.

@@ -122,7 +122,7 @@ impl Picture {
 
     /// Converts the picture to 1 (grey), 2 (grey with alpha), 3 (RGB) or 4 channels (RGB with alpha). Grey is the
     /// weighted sum of ITU-R BT.601, as in PIL's mode L. Missing alpha is opaque. Alpha or a band (see
-    /// `is_last_a_band`) is dropped if `channels` is odd, and otherwise stays the last channel.
+    /// `has_extra_band`) is dropped if `channels` is odd, and otherwise stays the last channel.
     ///
     /// # Panics
     /// If `channels` is not from 1 to 4.
@@ -147,8 +147,8 @@ impl Picture {
                 _ => panic!("a picture cannot have {channels} channels"),
             }
         }
-        let is_last_a_band = self.has_band() && channels.is_multiple_of(2);
-        Picture { channels, has_extra_band: is_last_a_band, samples, ..self }
+        let has_extra_band = self.has_band() && channels.is_multiple_of(2);
+        Picture { channels, has_extra_band, samples, ..self }
     }
 
     /// Copies the part of `size` pixels whose upper left corner is at (`left`, `top`).
@@ -248,7 +248,7 @@ impl Picture {
     }
 
     /// Converts the picture to an image of 8 bits a sample, rounded to the nearest value, with the same number of
-    /// channels. The last of 2 or 4 becomes alpha, even if it is a band (see `is_last_a_band`).
+    /// channels. The last of 2 or 4 becomes alpha, even if it is a band (see `has_extra_band`).
     pub fn to_image8(&self) -> DynamicImage {
         let (width, height) = (self.size.width as u32, self.size.height as u32);
         let bytes = self.samples.iter().map(|&sample| narrow(sample)).collect();
@@ -262,7 +262,7 @@ impl Picture {
     }
 
     /// Converts the picture to an image of 16 bits a sample, with the same number of channels. The last of 2 or 4
-    /// becomes alpha, even if it is a band (see `is_last_a_band`).
+    /// becomes alpha, even if it is a band (see `has_extra_band`).
     pub fn to_image16(&self) -> DynamicImage {
         let (width, height) = (self.size.width as u32, self.size.height as u32);
         let words = self.samples.clone();
@@ -275,7 +275,7 @@ impl Picture {
         image.expect("a sample for every channel of every pixel")
     }
 
-    /// Drops the last channel if it is a band (see `is_last_a_band`): of the formats, only TIFF can mark it as no
+    /// Drops the last channel if it is a band (see `has_extra_band`): of the formats, only TIFF can mark it as no
     /// alpha.
     pub fn without_band(self) -> Picture {
         let colors = if self.has_band() { self.channels - 1 } else { self.channels };
@@ -283,7 +283,7 @@ impl Picture {
     }
 
     /// Converts the picture to 8-bit RGB for display. Grey is copied to the three channels, a picture with alpha is
-    /// composited on white, and a band (see `is_last_a_band`) is dropped.
+    /// composited on white, and a band (see `has_extra_band`) is dropped.
     pub fn to_rgb8(&self) -> RgbImage {
         let over_white = |sample: u16, alpha: u16| {
             let [sample, alpha, white] = [sample, alpha, u16::MAX].map(u32::from);

@@ -112,7 +112,7 @@ fn kind(reader: &Reader<impl BufRead + Seek>) -> (Shape, Depth) {
         ColorType::Rgba => 4,
     };
     let depth = if bits == BitDepth::Sixteen { Depth::Sixteen } else { Depth::Eight };
-    (Shape { size, channels, is_last_a_band: false }, depth)
+    (Shape { size, channels, has_extra_band: false }, depth)
 }
 
 /// The orientation in the EXIF data in front of the samples. Data that cannot be read count as none.

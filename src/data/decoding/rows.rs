@@ -15,13 +15,13 @@ pub struct Shape {
     /// Number of channels, as in a [`Picture`].
     pub channels: usize,
     /// True if the last of 2 or 4 channels is no alpha but a band, as in a [`Picture`].
-    pub is_last_a_band: bool,
+    pub has_extra_band: bool,
 }
 
 impl Shape {
     /// Returns the shape of `picture`.
     pub fn from_picture(picture: &Picture) -> Shape {
-        Shape { size: picture.size, channels: picture.channels, is_last_a_band: picture.has_extra_band }
+        Shape { size: picture.size, channels: picture.channels, has_extra_band: picture.has_extra_band }
     }
 
     /// Returns the bytes that `rows` rows take uncompressed in a file of `depth`.
@@ -41,9 +41,9 @@ impl Shape {
     /// Makes a picture of some rows of this shape. `samples` are `[rows, width, channels]`; their number tells how many
     /// rows there are.
     pub fn rows(&self, samples: Vec<u16>) -> Picture {
-        let Shape { size: Size { width, .. }, channels, is_last_a_band } = *self;
+        let Shape { size: Size { width, .. }, channels, has_extra_band } = *self;
         let size = Size { width, height: samples.len() / (width * channels) };
-        Picture { size, channels, has_extra_band: is_last_a_band, samples }
+        Picture { size, channels, has_extra_band, samples }
     }
 }
 

@@ -89,12 +89,13 @@ impl Pictures {
         self.flips.push(window.flip);
     }
 
-    /// Returns all inputs with their flags for mirroring, to be copied into a tensor of the shape of `inputs`.
+    /// Returns the samples of all inputs, `[n, h, w, c]`, with their flags for mirroring: they are mirrored when they
+    /// are copied to a tensor of this shape.
     pub fn inputs(&self) -> Samples<'_> {
         self.inputs.samples(&self.flips)
     }
 
-    /// Returns all targets with their flags for mirroring, to be copied into a tensor of the shape of `targets`.
+    /// Returns the samples of all targets, as [`Pictures::inputs`].
     pub fn targets(&self) -> Samples<'_> {
         self.targets.samples(&self.flips)
     }

@@ -200,7 +200,7 @@ pub struct ToEvaluate {
 
 impl Folder {
     /// Finds and decodes the pairs of `dir` to evaluate a trained network on: those of the split `test`, else `val`,
-    /// else `train`, else those that lie in `dir` itself. Of the latter two only the held-out pairs are taken if
+    /// else `train`, else those that lie in `dir` itself. Of the last two only the held-out pairs are taken if
     /// `val_split` is above 0. Every pair is resized and cropped to the image size. Decoded pairs are kept in memory up
     /// to `cache_bytes` bytes.
     ///

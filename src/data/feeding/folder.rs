@@ -129,12 +129,12 @@ impl<'a> Reading<'a> {
     }
 
     /// Decodes all `sources` and keeps what still fits.
-    pub(super) fn folder(&mut self, sources: Vec<Source>, is_cut: bool) -> Folder {
+    pub(super) fn folder(&mut self, sources: Vec<Source>, is_cropped: bool) -> Folder {
         let read = |source: &Source| {
             let turn = file::turn(source.files());
             let read = turn.and_then(|_turn| {
                 let (sides, files) = decode(source)?;
-                let pair = prepare(sides, self.options, is_cut).with_context(|| source.to_string()).map(|pair| {
+                let pair = prepare(sides, self.options, is_cropped).with_context(|| source.to_string()).map(|pair| {
                     let bytes = size_of::<u16>() * (pair.input.samples.len() + pair.target.samples.len());
                     // The order of the threads decides which pairs are kept, and does not change them.
                     let is_kept = self.decoded_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.cache_bytes;
@@ -164,7 +164,7 @@ impl<'a> Reading<'a> {
                 Err(error) => self.bad.push(format!("{error:#}")),
             }
         }
-        Folder { sources, cached, options: *self.options, is_cropped: is_cut, fingerprint: fingerprint.0 }
+        Folder { sources, cached, options: *self.options, is_cropped: is_cropped, fingerprint: fingerprint.0 }
     }
 }
 
@@ -206,8 +206,8 @@ fn decode(source: &Source) -> Result<([Picture; 2], Files)> {
     Ok((sides, files))
 }
 
-/// The pair of A and B: ready to be cropped, or cut to the image size.
-fn prepare([a, b]: [Picture; 2], options: &PairOptions, is_cut: bool) -> Result<Pair> {
+/// The pair of A and B: ready to be cropped, or cropped to the image size.
+fn prepare([a, b]: [Picture; 2], options: &PairOptions, is_cropped: bool) -> Result<Pair> {
     let squeezes_both = options.fit.preprocess == Preprocess::ResizeAndCrop;
     ensure!(
         options.accepted_before || !squeezes_both || a.size.has_aspect_ratio_of(b.size),
@@ -220,7 +220,7 @@ fn prepare([a, b]: [Picture; 2], options: &PairOptions, is_cut: bool) -> Result<
         Direction::AToB => [a, b],
         Direction::BToA => [b, a],
     };
-    let fit = if is_cut { options.fit.for_centre_crop() } else { options.fit };
+    let fit = if is_cropped { options.fit.for_centre_crop() } else { options.fit };
     let input = fit.apply(input.with_channels(options.channels[0]))?;
     let target = fit.apply(target.with_channels(options.channels[1]))?;
     let [input, target] = match options.fit.preprocess {
@@ -237,7 +237,7 @@ fn prepare([a, b]: [Picture; 2], options: &PairOptions, is_cut: bool) -> Result<
             false => "only --preprocess scale-width-and-crop takes pictures of two shapes",
         }
     );
-    Ok(match is_cut {
+    Ok(match is_cropped {
         true => Pair { input: fit.middle(&input), target: fit.middle(&target) },
         false => Pair { input, target },
     })
@@ -379,7 +379,7 @@ mod tests {
             resize_filter: ResizeFilter::Bilinear,
         };
         let options = PairOptions { fit, ..options() };
-        let found = open(&dir, &options).expect("three parts");
+        let found = open(&dir, &options).expect("three splits");
         let size = |folder: &Folder| folder.pair(0, 0).expect("a good pair").target.size;
         assert_eq!(size(&found.train), Size::square(12));
         assert_eq!(found.held_out.as_ref().map(size), Some(Size::square(10)));

@@ -31,8 +31,8 @@ pub const OTHER_LAYOUTS: &str = "Pairs of such pictures lie in two folders, A/ a
                                  x_A and x_B; `pixtape data pair --a FOLDER --b FOLDER --out pairs` joins two folders; \
                                  pictures without a partner are for `pixtape translate`";
 
-/// Further advice for commands that have the option `--image-size`: the way to have such files taken as pairs all the
-/// same.
+/// The end of an error message about side-by-side files that look like single pictures, for commands that have the
+/// option `--image-size`: it tells how to have them accepted as pairs.
 pub const ASK_FOR_THE_SHAPE: &str = "; where they are pairs all the same, give an --image-size of the shape of a half";
 
 /// Refuses side-by-side files of `dir` whose halves, at their height, have less than 0.55 of the width that `shape`

@@ -22,7 +22,7 @@ use crate::data::pairs::{Augment, Pairs};
 use crate::data::size::Size;
 use crate::engine::philox::{Purpose, Stream};
 
-/// Options that decide which batches the pairs become.
+/// Options of a [`Loader`]: how pairs are grouped into batches, cropped and mirrored.
 #[derive(Clone, Copy, Debug)]
 pub struct LoaderConfig {
     /// Size of the images in a batch, to which pairs are cropped.

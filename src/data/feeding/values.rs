@@ -150,9 +150,9 @@ mod tests {
     use super::*;
     use crate::data::size::Size;
 
-    fn picture(channels: usize, is_last_a_band: bool, samples: &[u16]) -> Picture {
+    fn picture(channels: usize, has_extra_band: bool, samples: &[u16]) -> Picture {
         let size = Size { width: samples.len() / channels, height: 1 };
-        Picture { size, channels, has_extra_band: is_last_a_band, samples: samples.to_vec() }
+        Picture { size, channels, has_extra_band, samples: samples.to_vec() }
     }
 
     fn values(channels: [usize; 2], pairs: &[[&Picture; 2]], depth: Depth) -> Values {

@@ -97,7 +97,8 @@ impl Rect {
     }
 }
 
-/// One sample of the relief; a pixel of the finished picture is the mean of several.
+/// A sample of a painted facade: its colour, height above the wall and label. A pixel of the finished picture is the
+/// mean of several samples.
 #[derive(Clone, Copy)]
 pub struct Texel {
     pub color: Rgb,

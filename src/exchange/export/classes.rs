@@ -1,13 +1,13 @@
 //! The published classes of PyTorch that can load exported weights, and the arguments of their constructors.
 //!
-//! Only the authors' classes (`UnetGenerator`, `NLayerDiscriminator`, `PixelDiscriminator`) have a width or a depth to
-//! choose. A class may have the same names and shapes and yet compute something else, where the order within a block
-//! differs: that counts as a difference too.
+//! Only the authors' classes (`UnetGenerator`, `NLayerDiscriminator`, `PixelDiscriminator`) have ngf or ndf, or a
+//! depth, to choose. A class may have the same names and shapes and yet compute something else, where the order within
+//! a block differs: that counts as a difference too.
 
 use crate::gan::{BlockOrder, GeneratorKind, LastLayer, Norm, PatchGan, ReceptiveField, Recipe, UNet};
 
-/// Width and depth of the classes that fix them.
-const WIDTH: usize = 64;
+/// Channels of the first layer, and depth, of the classes that fix them.
+const CHANNELS: usize = 64;
 const DEPTH: usize = 8;
 
 /// The argument of the authors' classes for a norm. They leave the biases of convolutions out unless it is
@@ -47,7 +47,7 @@ pub fn for_generator(unet: &UNet) -> String {
         class.differs(depth < 5, || format!("a depth of {depth} (the class has at least 5)"));
     } else {
         class.fixed_norm(norm);
-        class.differs(ngf != WIDTH, || format!("ngf {ngf} (the class has {WIDTH})"));
+        class.differs(ngf != CHANNELS, || format!("ngf {ngf} (the class has {CHANNELS})"));
         class.differs(depth != DEPTH, || format!("a depth of {depth} (the class has {DEPTH})"));
     }
     class.differs(recipe == Recipe::BlockCk && [in_channels, out_channels] != [3, 3], || {
@@ -102,7 +102,7 @@ pub fn for_discriminator(patchgan: &PatchGan, input: &str) -> String {
     let has_sigmoid = receptive_field == ReceptiveField::Map70;
     if matches!(receptive_field, ReceptiveField::R94 | ReceptiveField::Map70) {
         class.fixed_norm(norm);
-        class.differs(ndf != WIDTH, || format!("ndf {ndf} (the class has {WIDTH})"));
+        class.differs(ndf != CHANNELS, || format!("ndf {ndf} (the class has {CHANNELS})"));
     } else {
         class.authors_norm(norm);
     }

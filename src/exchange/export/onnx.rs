@@ -11,8 +11,8 @@ use super::protobuf::{
 use crate::engine::ops::norm_act::EPSILON;
 use crate::gan::{BlockOrder, GeneratorKind, LastLayer, Norm, UNet, Way};
 
-/// The slope of the leaky ReLU.
-const SLOPE: f32 = 0.2;
+/// The negative slope of the leaky ReLU.
+const NEGATIVE_SLOPE: f32 = 0.2;
 
 /// Builds the ONNX model of the generator `unet`, without dropout. `read` is called for each parameter with its PyTorch
 /// name and shape, and returns its values, row-major. `about` becomes the keys and values of the model's metadata.
@@ -91,7 +91,7 @@ impl Writer {
             x = match innermost && rectified {
                 true => self.relu(&hidden, format!("down{level}")),
                 false => {
-                    let slope = vec![Attribute::float("alpha", SLOPE)];
+                    let slope = vec![Attribute::float("alpha", NEGATIVE_SLOPE)];
                     self.push("LeakyRelu", &[&hidden], format!("down{level}"), slope)
                 }
             };

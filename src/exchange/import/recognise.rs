@@ -1,6 +1,6 @@
 //! Recognition of the generator in a file, by the names and shapes of its tensors.
 //!
-//! Each published implementation has a tensor that no other has. From there width, channels and depth can be counted.
+//! Each published implementation has a tensor that no other has. From there ngf, channels and depth can be counted.
 //! The rest (norm, last layer, skip connections) is tried: the description whose list of parameters agrees with the
 //! file is the right one.
 

@@ -20,7 +20,7 @@ pub struct DataSet {
 /// The authors' own server.
 const SERVER: &str = "https://efrosgans.eecs.berkeley.edu/pix2pix/datasets";
 
-const ARCHIVES: [DataSet; 6] = [
+const DATA_SETS: [DataSet; 6] = [
     DataSet {
         name: "facades",
         mebibytes: 29,
@@ -73,12 +73,12 @@ const ARCHIVES: [DataSet; 6] = [
 
 impl DataSet {
     pub fn named(name: &str) -> Option<&'static DataSet> {
-        ARCHIVES.iter().find(|archive| archive.name == name)
+        DATA_SETS.iter().find(|data_set| data_set.name == name)
     }
 
     /// Returns the names of all data sets, separated by commas, for an error message.
     pub fn names() -> String {
-        ARCHIVES.map(|archive| archive.name).join(", ")
+        DATA_SETS.map(|data_set| data_set.name).join(", ")
     }
 
     pub fn url(&self) -> String {
@@ -106,8 +106,8 @@ impl DataSet {
 /// direction, and a line with its source and terms of use.
 pub fn table() -> String {
     let mut lines = vec![format!("Data sets of {SERVER}:")];
-    for archive in &ARCHIVES {
-        let (DataSet { name, pairs, halves, direction, terms, .. }, size) = (archive, archive.size().to_string());
+    for data_set in &DATA_SETS {
+        let (DataSet { name, pairs, halves, direction, terms, .. }, size) = (data_set, data_set.size().to_string());
         lines.push(format!("  {name:<15} {size:>8}  about {pairs:>7} pairs  {halves:<18}  --direction {direction}"));
         lines.push(format!("  {:<15} {terms}", ""));
     }

@@ -92,15 +92,15 @@ pub fn run(request: &Request) -> Result<()> {
     })?;
     partial.remove()?;
 
-    let mut parts = Vec::new();
-    for part in ["train", "val", "test"] {
-        match list(&folder.join(part))?.len() {
+    let mut splits = Vec::new();
+    for split in ["train", "val", "test"] {
+        match list(&folder.join(split))?.len() {
             0 => {}
-            files => parts.push(format!("{files} in {part}/")),
+            files => splits.push(format!("{files} in {split}/")),
         }
     }
-    let parts = if parts.is_empty() { format!("{pictures} pictures") } else { parts.join(", ") };
-    tell(format_args!("Fetched {name} into {}: {parts}", folder.display()))?;
+    let splits = if splits.is_empty() { format!("{pictures} pictures") } else { splits.join(", ") };
+    tell(format_args!("Fetched {name} into {}: {splits}", folder.display()))?;
     tell(format_args!("  SHA-256 {}", found.sha256))?;
     let direction = known.map_or(String::new(), |archive| format!(" --direction {}", archive.direction));
     tell(format_args!("  pixtape train --data {}{direction}", folder.display()))?;

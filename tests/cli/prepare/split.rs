@@ -4,9 +4,9 @@ use std::fs;
 use super::super::scene::Scene;
 use super::refused;
 
-/// The names in all parts, and how many are in each.
-fn parts(scene: &Scene, out: &str) -> (BTreeSet<String>, [usize; 3]) {
-    let names = ["train", "val", "test"].map(|part| scene.names(&format!("{out}/{part}")));
+/// The names in all splits, and how many are in each.
+fn splits(scene: &Scene, out: &str) -> (BTreeSet<String>, [usize; 3]) {
+    let names = ["train", "val", "test"].map(|split| scene.names(&format!("{out}/{split}")));
     let sizes = [names[0].len(), names[1].len(), names[2].len()];
     (names.into_iter().flatten().collect(), sizes)
 }
@@ -20,7 +20,7 @@ fn every_pair_is_copied_once_where_the_seed_says() {
     }
     let said = scene.run("data split pairs --out data --val 0.1 --test 0.25");
     assert_eq!(said.stdout, "Divided 20 pairs into data: 13 in train/, 2 in val/, 5 in test/\n");
-    let (found, sizes) = parts(&scene, "data");
+    let (found, sizes) = splits(&scene, "data");
     assert_eq!((found, sizes), (names.iter().cloned().collect(), [13, 2, 5]));
     for name in scene.names("data/test") {
         assert_eq!(fs::read_to_string(scene.path("data/test").join(&name)).unwrap(), format!("bytes of {name}"));
@@ -44,16 +44,16 @@ fn two_files_of_a_pair_stay_together() {
         scene.write(&format!("sides/B/{number}.png"), "b");
     }
     scene.run("data split cmp --out a --val 0.3 --test 0.2");
-    assert_eq!(parts(&scene, "a").1, [10, 6, 4]);
+    assert_eq!(splits(&scene, "a").1, [10, 6, 4]);
     scene.run("data split sides --out b --val 0.3 --test 0.2");
     assert_eq!(scene.names("b"), ["A", "B"]);
-    for part in ["train", "val", "test"] {
+    for split in ["train", "val", "test"] {
         let stems = |folder: String| -> Vec<String> {
             scene.names(&folder).iter().map(|name| name.split('.').next().unwrap().to_owned()).collect()
         };
-        let twice = stems(format!("a/{part}"));
+        let twice = stems(format!("a/{split}"));
         assert!(twice.chunks(2).all(|two| two[0] == two[1]), "{twice:?}");
-        assert_eq!(stems(format!("b/A/{part}")), stems(format!("b/B/{part}")));
+        assert_eq!(stems(format!("b/A/{split}")), stems(format!("b/B/{split}")));
     }
 }
 

@@ -58,7 +58,11 @@ fn layers() -> Vec<Layer> {
         [("forward", forward), ("backward", backward)].map(|(pass, step)| {
             Layer::new(format!("{layer} {pass} ({})", describe(shape)), &[step], move |r| {
                 let (x, y) = (r.image(shape), r.tape.transient(shape));
-                if forward == "tanh" { tanh(&mut r.tape, x, y) } else { sigmoid(&mut r.tape, x, y) }
+                if forward == "tanh" {
+                    tanh(&mut r.tape, x, y)
+                } else {
+                    sigmoid(&mut r.tape, x, y)
+                }
                 r.differentiate(y, &[x]);
             })
         })

@@ -4,7 +4,7 @@
 use pixtape::engine::access::Destination;
 use pixtape::engine::ops::conv::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, conv, conv_transpose};
 use pixtape::engine::tensor::Shape;
-use pixtape::gan::{Role, ParameterSpec};
+use pixtape::gan::{ParameterSpec, Role};
 use serde::Deserialize;
 
 use super::{Kind, Layer, Op, Output, cases, describe};

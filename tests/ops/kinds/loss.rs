@@ -129,7 +129,7 @@ impl Op for LossCase {
         )
     }
 
-    /// At the edges of what a probability can be there is no slope.
+    /// At the edges of what a probability can be there is no derivative.
     fn has_slope(&self) -> bool {
         self.all.is_none()
     }

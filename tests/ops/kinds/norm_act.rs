@@ -1,5 +1,5 @@
 //! Instance norm (biased variance, eps 1e-5) if `norm`, with gain g and bias b if `affine`; then `act` (leaky slope
-//! 0.2); then dropout by the draws of seed 7, step 3, evaluation 1, layer 2 for a batch in which x is the images from
+//! 0.2); then dropout by the draws of seed 7, step 3, pass 1, layer 2 for a batch in which x is the images from
 //! `first_image` on.
 
 use pixtape::engine::ops::norm_act::{Activation, Affine, Dropout, NormAct, norm_act};
@@ -38,7 +38,7 @@ norm_relu_5x7_of_67                          [1,5,7,67]   true   false   relu   
 leaky_dropout_9x15_batch2_of_3               [2,9,15,3]   false  false   leaky_relu  0.5      0
 relu_5x7_of_35_batch2                        [2,5,7,35]   false  false   relu        0.0      0
 
-# Norms with gain and bias, and dropout for a batch that comes in parts.
+# Norms with gain and bias, and dropout for a batch that is computed in several.
 affine_relu_2x2                              [1,2,2,6]    true   true    relu        0.0      0
 affine_leaky_5x7_batch3                      [3,5,7,3]    true   true    leaky_relu  0.0      0
 affine_none_dropout_3x4_of_37_batch2         [2,3,4,37]   true   true    none        0.5      0
@@ -99,9 +99,8 @@ impl Op for Row {
 fn layers() -> Vec<Layer> {
     use Activation::{LeakyRelu, Relu};
     let channels = |level: usize| 64 << (level - 1).min(3);
-    let dropout = |drops: bool| {
-        drops.then_some(Dropout { probability: 0.5, layer: 0, pass: 0, first_image: 0, by_step: false })
-    };
+    let dropout =
+        |drops: bool| drops.then_some(Dropout { probability: 0.5, layer: 0, pass: 0, first_image: 0, by_step: false });
     let op = |norm, activation, drops| NormAct { norm, activation, dropout: dropout(drops) };
     let mut levels: Vec<(String, Shape, NormAct)> = Vec::new();
     for level in 1..=8 {

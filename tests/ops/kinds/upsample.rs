@@ -3,7 +3,7 @@
 
 use pixtape::engine::ops::upsample::upsample_conv;
 use pixtape::engine::tensor::Shape;
-use pixtape::gan::{Role, ParameterSpec};
+use pixtape::gan::{ParameterSpec, Role};
 use serde::Deserialize;
 
 use super::{Kind, Layer, Op, Output, cases};

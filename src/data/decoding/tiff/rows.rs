@@ -172,7 +172,7 @@ impl<R: Read + Seek> TiffRows<R> {
 impl<R: Read + Seek> Rows for TiffRows<R> {
     fn shape(&self) -> Shape {
         let kind = &self.kind;
-        Shape { size: kind.size, channels: kind.channels(), is_last_a_band: kind.last == Some(ExtraSample::Band) }
+        Shape { size: kind.size, channels: kind.channels(), has_extra_band: kind.last == Some(ExtraSample::Band) }
     }
 
     fn next(&mut self, count: usize) -> Result<Picture> {

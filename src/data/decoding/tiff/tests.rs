@@ -372,11 +372,10 @@ fn plain(picture: &Picture, depth: Depth) -> Vec<u8> {
 #[test]
 fn every_picture_comes_back_from_a_tiff_of_ours_and_plain_ones_are_written_as_before() {
     for channels in 1..=4 {
-        for is_last_a_band in [false, channels % 2 == 0] {
+        for has_extra_band in [false, channels % 2 == 0] {
             for (depth, step) in [(Depth::Eight, 257), (Depth::Sixteen, 211)] {
                 let samples = (0..6 * channels as u16).map(|i| i * step).collect();
-                let picture =
-                    Picture { size: Size { width: 3, height: 2 }, channels, has_extra_band: is_last_a_band, samples };
+                let picture = Picture { size: Size { width: 3, height: 2 }, channels, has_extra_band, samples };
                 let file = plain(&picture, depth);
                 let found = decoded(&file);
                 assert_eq!((found.picture, found.depth), (picture, depth));

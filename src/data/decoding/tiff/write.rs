@@ -134,10 +134,10 @@ fn colored<W: Write + Seek, K: TiffKind, C: ColorType>(
 where
     [C::Inner]: TiffValue,
 {
-    let Shape { size: Size { width, height }, channels, is_last_a_band } = rows.shape();
+    let Shape { size: Size { width, height }, channels, has_extra_band } = rows.shape();
     let mut image = encoder.new_image::<C>(width.try_into()?, height.try_into()?)?;
     if channels.is_multiple_of(2) {
-        let last = if is_last_a_band { ExtraSamples::Unspecified } else { ExtraSamples::UnassociatedAlpha };
+        let last = if has_extra_band { ExtraSamples::Unspecified } else { ExtraSamples::UnassociatedAlpha };
         image.extra_samples(&[last])?;
     }
     let mut tags = Written::empty();

@@ -21,8 +21,8 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    pub fn new(launches: Vec<Launch>, wants_graph: bool) -> Sequence {
-        Sequence { launches, cuda_graph: wants_graph, has_run: false, graph: None }
+    pub fn new(launches: Vec<Launch>, cuda_graph: bool) -> Sequence {
+        Sequence { launches, cuda_graph: cuda_graph, has_run: false, graph: None }
     }
 
     /// Enqueues all launches on `stream`; `functions` are the loaded kernels in the order of the table `KERNELS`. The

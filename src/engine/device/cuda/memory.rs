@@ -28,6 +28,15 @@ pub enum Memory {
 }
 
 impl Memory {
+    /// # Panics
+    /// If the buffers have separate allocations, of which transient ones exist only while they are in use.
+    pub fn assert_arena(&self) {
+        assert!(
+            matches!(self, Memory::Arena { .. }),
+            "a checked device executes its program by execute_shuffled alone"
+        );
+    }
+
     /// Allocates one block for all buffers, each at its offset in `plan`, and zeroes it.
     ///
     /// # Errors

@@ -40,7 +40,7 @@ use samples::Staging;
 use tensor_map::tensor_map;
 
 /// The GPU of a [`Cuda`] device, and the way in which its steps are launched: as a CUDA graph or one by one, and by
-/// which implementations.
+/// which implementations of the kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CudaOptions {
     /// Index of the GPU on this machine.
@@ -100,8 +100,9 @@ impl Cuda {
         Ok(Cuda { main, on_demand, ..cuda })
     }
 
-    /// Creates a device with a separate allocation for each buffer. Only [`Cuda::execute_shuffled`] executes its
-    /// program: [`Cuda::execute`] does nothing. For tests.
+    /// Creates a device with a separate allocation for each buffer, so that the simulator or compute-sanitizer sees
+    /// every access outside of a buffer. Its program is executed by [`Cuda::execute_shuffled`] alone, since transient
+    /// buffers exist only while they are in use. For tests.
     ///
     /// # Errors
     /// When the GPU does not exist, cannot be used, or does not have enough memory, or a buffer has 2^31 elements or
@@ -167,7 +168,11 @@ impl Cuda {
     ///
     /// # Errors
     /// When an earlier kernel has failed, or the driver refuses the call.
+    ///
+    /// # Panics
+    /// On a device of [`Cuda::checked`].
     pub fn execute(&mut self) -> Result<()> {
+        self.memory.assert_arena();
         self.main.run(&self.stream, &self.gpu.functions)
     }
 
@@ -176,7 +181,11 @@ impl Cuda {
     ///
     /// # Errors
     /// When an earlier kernel has failed, or the driver refuses the call.
+    ///
+    /// # Panics
+    /// On a device of [`Cuda::checked`].
     pub fn execute_on_demand(&mut self) -> Result<()> {
+        self.memory.assert_arena();
         self.on_demand.run(&self.stream, &self.gpu.functions)
     }
 

@@ -30,9 +30,12 @@ impl Cuda {
     /// When an earlier kernel has failed, or the driver refuses.
     ///
     /// # Panics
-    /// If the shapes differ, or `tensor` is not of f32.
+    /// If the shapes differ, `samples` has not one value for each element and one flag for each image, or `tensor` is
+    /// not of f32.
     pub fn write_samples(&mut self, tensor: Tensor, samples: Samples<'_>) -> Result<()> {
         assert_eq!(samples.shape, tensor.shape, "samples for the tensor to fill");
+        assert_eq!(samples.values.len(), tensor.count(), "a sample for every element");
+        assert_eq!(samples.mirrored.len(), tensor.shape[0], "a flag for every image");
         let mirrored: Vec<i32> = samples.mirrored.iter().map(|&mirrored| i32::from(mirrored)).collect();
         let (old_samples, old_mirrored) = match self.staging.remove(&tensor.buffer) {
             Some(Staging { samples, mirrored }) => (Some(samples), Some(mirrored)),

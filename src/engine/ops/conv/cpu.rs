@@ -58,7 +58,7 @@ impl Shapes {
         gathered * self.geometry.taps()
     }
 
-    /// Number of images in a group, for which one column matrix is computed.
+    /// Number of images in one of these groups, for which one column matrix (im2col) is computed.
     pub fn images_per_group(&self) -> usize {
         if self.writes_pixels && !self.gathers_input() {
             return 1;
@@ -66,7 +66,8 @@ impl Shapes {
         (COLUMNS / self.column_elements().max(1)).clamp(1, self.output[0].max(1))
     }
 
-    /// Number of elements of the column matrix of a group: the scratch memory that it takes.
+    /// Number of elements of the column matrix (im2col) of one of these groups of images: the scratch memory of the
+    /// convolution, which all groups use in turn.
     pub fn workspace_elements(&self) -> usize {
         self.images_per_group() * self.column_elements()
     }

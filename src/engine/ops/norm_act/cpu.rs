@@ -97,7 +97,7 @@ impl<T: Real> CpuKernel<T> for NormActForward {
         let [_, height, width, channels] = x.shape;
         let pixels = height * width;
         let outputs = [Access::Write(self.y), Access::Write(self.mean_rstd)].map(|access| context.write(access));
-        let slope = T::from_f64(self.op.activation.negative_slope());
+        let negative_slope = T::from_f64(self.op.activation.negative_slope());
         for_each_block(outputs, |task, [mut y, mut mean_rstd]| {
             let x = block(&x, task);
             let [gain, bias] = affine_lanes(affine, task);
@@ -118,7 +118,7 @@ impl<T: Real> CpuKernel<T> for NormActForward {
                         let lanes = mean.iter().zip(&rstd).zip(gain.iter().zip(&bias));
                         for ((y, &x), ((&mean, &rstd), (&gain, &bias))) in y.iter_mut().zip(x.pixel(p)).zip(lanes) {
                             let value = (x - mean) * rstd * gain + bias;
-                            *y = if value > T::zero() { value } else { value * slope };
+                            *y = if value > T::zero() { value } else { value * negative_slope };
                         }
                         if let Some(mask) = &mask {
                             mask.apply(y, first_element + p * channels);
@@ -170,7 +170,7 @@ struct Recomputed<'a, T> {
     rstd: Lanes<T>,
     gain: Lanes<T>,
     bias: Lanes<T>,
-    slope: T,
+    negative_slope: T,
     mask: Option<Mask<T>>,
     /// Index of the task's first element among the draws.
     first_element: usize,
@@ -192,7 +192,7 @@ impl<T: Real> Recomputed<'_, T> {
         {
             *xhat = (x - mean) * rstd;
             let is_positive = *xhat * gain + bias > T::zero();
-            *g = if is_positive { *g } else { *g * self.slope };
+            *g = if is_positive { *g } else { *g * self.negative_slope };
         }
     }
 }
@@ -204,7 +204,7 @@ impl<T: Real> CpuKernel<T> for NormActGrad {
         let masks = masks(self.op, context);
         let [_, height, width, channels] = x.shape;
         let pixels = height * width;
-        let slope = T::from_f64(self.op.activation.negative_slope());
+        let negative_slope = T::from_f64(self.op.activation.negative_slope());
         let task = |task: Block, dx: BlockMut<'_, T>, sums: Option<[BlockMut<'_, T>; 2]>| {
             let saved = |row| {
                 let mut lanes = [T::zero(); BLOCK_CHANNELS];
@@ -215,7 +215,8 @@ impl<T: Real> CpuKernel<T> for NormActGrad {
             let (mask, first_element) = (masks(later), first + task.first);
             let (x, dy, mean, rstd) = (block(&x, task), block(&dy, task), saved(0), saved(1));
             let [gain, bias] = affine_lanes(affine, task);
-            let recomputed = Recomputed { x, dy, mean, rstd, gain, bias, slope, mask, first_element, channels };
+            let recomputed =
+                Recomputed { x, dy, mean, rstd, gain, bias, negative_slope, mask, first_element, channels };
             vectorized(
                 #[inline(always)]
                 || self.run_block(&recomputed, task.count, dx, sums),
