@@ -1,8 +1,9 @@
 // Convolution: fprop, dgrad and wgrad. They serve the transposed convolution too, whose forward pass is dgrad and whose
 // input gradient is fprop (see src/engine/ops/conv/mod.rs).
 //
-// Weights are [k][kernel row][kernel column][c], c channels of x and k of y. Tap (i, j) of y's pixel (q, r) meets x's
-// pixel (q * stride + i * dilation - pad_top, r * stride + j * dilation - pad_left); outside of x there are zeros.
+// Weights are [k][kernel row][kernel column][c], c channels of x and k of y. Tap (i, j) of y's pixel (row, column)
+// reads x's pixel (row * stride + i * dilation - pad_top, column * stride + j * dilation - pad_left); outside of x
+// there are zeros.
 //
 // Each kernel is a template over its geometry: `Halving`, whose sizes are compile-time constants, or `Geometry`.
 #include "index.cuh"
@@ -100,8 +101,8 @@ __device__ __forceinline__ void conv_fprop_tiled(const ConvFprop& args) {
       const int c = first_c + lane;
       for (int i = row; i < TILE; i += PIXELS) {
         const bool there = c < x_shape.channels && first_k + i < y_shape.channels;
-        const size_t filter = size_t(first_k + i) * taps + tap;
-        weights[i][lane] = there ? args.weight[filter * x_shape.channels + c] : 0.0f;
+        const size_t k_tap = size_t(first_k + i) * taps + tap;
+        weights[i][lane] = there ? args.weight[k_tap * x_shape.channels + c] : 0.0f;
       }
       values[row][lane] = meets && c < x_shape.channels ? args.x[x + c] : 0.0f;
       __syncthreads();
@@ -130,7 +131,7 @@ struct ConvDgrad {
   int accumulate;
 };
 
-// dgrad: dx[p, c] = bias[c] + sum over k and the taps at which a pixel q of dy meets p of weight[k, tap, c] * dy[q, k].
+// dgrad: dx[p, c] = bias[c] + sum over k and the taps at which a pixel q of dy reads p of weight[k, tap, c] * dy[q, k].
 // One thread per element of dx. Not every tap meets a pixel of dy: with stride 2, even rows meet taps 1 and 3, odd ones
 // 0 and 2. Grid: ceil(n * h * w * c / 256).
 template <class G>
@@ -144,7 +145,7 @@ __device__ __forceinline__ void conv_dgrad(const ConvDgrad& args) {
   if (image >= dx_shape.images) return;
 
   const int taps = g.kernel_rows * g.kernel_columns;
-  const size_t filter = size_t(taps) * dx_shape.channels;
+  const size_t k_stride = size_t(taps) * dx_shape.channels;
   float sum = args.bias ? args.bias[c] : 0.0f;
   for (int i = 0; i < g.kernel_rows; i++) {
     const int rows = row + g.pad_top - i * g.dilation, dy_row = rows / g.stride;
@@ -154,7 +155,7 @@ __device__ __forceinline__ void conv_dgrad(const ConvDgrad& args) {
       if (columns < 0 || columns % g.stride != 0 || dy_column >= dy_shape.width) continue;
       const float* dy = args.dy + pixel_at(image, dy_row, dy_column, dy_shape);
       const float* weight = args.weight + size_t(i * g.kernel_columns + j) * dx_shape.channels + c;
-      sum += dot(dy, weight, filter, dy_shape.channels);
+      sum += dot(dy, weight, k_stride, dy_shape.channels);
     }
   }
   store(args.dx + at(pixel, dx_shape.stride, c), sum, args.accumulate);
@@ -179,9 +180,9 @@ __device__ __forceinline__ void conv_wgrad(const ConvWgrad& args) {
   const G g(args.geometry);
   const Shape x_shape = args.x_shape, dy_shape = args.dy_shape;
   const unsigned element = thread_index();
-  const unsigned filter = element / x_shape.channels, c = element % x_shape.channels;
-  const int j = filter % g.kernel_columns, i = filter / g.kernel_columns % g.kernel_rows;
-  const int k = filter / g.kernel_columns / g.kernel_rows;
+  const unsigned k_tap = element / x_shape.channels, c = element % x_shape.channels;
+  const int j = k_tap % g.kernel_columns, i = k_tap / g.kernel_columns % g.kernel_rows;
+  const int k = k_tap / g.kernel_columns / g.kernel_rows;
   if (k >= dy_shape.channels) return;
 
   float sum = 0.0f;

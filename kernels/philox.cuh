@@ -22,15 +22,15 @@ __device__ __forceinline__ uint4 philox4x32(uint4 counter, uint2 key) {
 struct Mask {
   bool drops;
   uint2 key;
-  uint32_t stream;     // layer | pass << 16
-  uint2 step;          // low word first
-  uint32_t threshold;  // a draw below this is dropped
+  uint32_t counter_word;  // layer | pass << 16
+  uint2 step;             // low word first
+  uint32_t threshold;     // a draw below this is dropped
   float scale;
 
   // `value` after dropout, if it is element `element` of the batch that is drawn for.
   __device__ __forceinline__ float apply(float value, size_t element) const {
     if (!drops) return value;
-    const uint4 draws = philox4x32(make_uint4(uint32_t(element / 4), stream, step.x, step.y), key);
+    const uint4 draws = philox4x32(make_uint4(uint32_t(element / 4), counter_word, step.x, step.y), key);
     const unsigned word = unsigned(element % 4);
     const uint32_t draw = word == 0 ? draws.x : word == 1 ? draws.y : word == 2 ? draws.z : draws.w;
     return draw < threshold ? 0.0f : value * scale;
@@ -42,9 +42,9 @@ struct Mask {
 struct DropoutDraw {
   const Control* control;
   int drops;
-  unsigned stream;     // layer | pass << 16
-  unsigned threshold;  // a draw below this is dropped
-  float scale;         // 1 / (1 - probability)
+  unsigned counter_word;  // layer | pass << 16
+  unsigned threshold;     // a draw below this is dropped
+  float scale;            // 1 / (1 - probability)
   int first_image, by_step;
 };
 
@@ -55,7 +55,7 @@ __device__ __forceinline__ Mask make_mask(const DropoutDraw& draw, int image) {
   const unsigned long long seed = draw.control->seed, step = draw.control->step + later;
   return Mask{true,
               make_uint2(uint32_t(seed), uint32_t(seed >> 32)),
-              draw.stream,
+              draw.counter_word,
               make_uint2(uint32_t(step), uint32_t(step >> 32)),
               draw.threshold,
               draw.scale};

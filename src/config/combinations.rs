@@ -70,13 +70,17 @@ impl TrainConfig {
             is_adversarial || has_pixel,
             "--gan-loss none --pixel-loss none: without any loss nothing is learned; choose at least one"
         );
+        let weights = [
+            ("lambda-gan", is_adversarial, self.lambda_gan),
+            ("lambda-feature", is_adversarial, self.lambda_feature),
+            ("lambda-pixel", has_pixel, self.lambda_pixel),
+        ];
+        let present = || weights.iter().filter(|(_, is_present, _)| *is_present);
+        let flags: Vec<String> = present().map(|(flag, _, weight)| format!("--{flag} {weight}")).collect();
         ensure!(
-            (is_adversarial && self.lambda_gan + self.lambda_feature > 0.0) || (has_pixel && self.lambda_pixel > 0.0),
-            "--lambda-gan {} --lambda-pixel {} --lambda-feature {}: no loss of the generator has any weight; make one \
-             of them larger",
-            self.lambda_gan,
-            self.lambda_pixel,
-            self.lambda_feature
+            present().any(|(.., weight)| *weight > 0.0),
+            "{}: no loss of the generator has any weight; one has to be above 0",
+            flags.join(" ")
         );
         Ok(())
     }

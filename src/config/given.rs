@@ -23,9 +23,8 @@ impl TrainOptions {
         }
     }
 
-    /// Reads a settings file: TOML, whose keys are the names of the flags, such as `image-size`. Options that it lacks
-    /// are
-    /// `None`.
+    /// Reads a settings file: TOML, whose keys are the names of the flags, such as `image-size`. Options that the file
+    /// lacks are `None`.
     ///
     /// # Errors
     /// When the file cannot be read or is no TOML, or has an unknown key or value; the error names the line.

@@ -58,7 +58,7 @@ options! {
     given, published;
 
     "Data" {
-        /// Folder of training pairs of images, A and B; how they lie in it is found by looking
+        /// Folder of training pairs of images, A and B; the layout of the folder is detected
         ///
         /// Either files with A in the left half and B in the right half, or folders A/ and B/ with files of the same
         /// names, or pairs of files such as house.jpg (A) and house.png (B). With train/, val/ and test/ in it (or
@@ -208,7 +208,7 @@ options! {
 
         /// Times that the generator halves the image, at least 2 [default: floor(log2(shorter side)), at most 8]
         #[arg(value_name = "N")]
-        depth: usize = default_depth(image_size), check between(1, 12);
+        depth: usize = default_depth(image_size), check between(2, 12);
 
         /// Normalisation, in both networks
         norm: Norm = published.generator.norm;
@@ -269,7 +269,7 @@ options! {
         #[arg(value_name = "LOSS")]
         gan_loss: GanLoss = published.gan_loss;
 
-        /// Weight of the GAN loss in the generator's
+        /// Weight of the GAN loss in the generator's total
         #[arg(value_name = "WEIGHT")]
         lambda_gan: f64 = published.lambda_gan, check weight,
             unused |config| (config.gan_loss == GanLoss::None).then_some("--gan-loss none has nothing to weigh");
@@ -278,7 +278,7 @@ options! {
         #[arg(value_name = "LOSS")]
         pixel_loss: PixelLoss = published.pixel_loss;
 
-        /// Weight of the pixel loss in the generator's
+        /// Weight of the pixel loss in the generator's total
         #[arg(value_name = "WEIGHT")]
         lambda_pixel: f64 = published.lambda_pixel, check weight,
             unused |config| (config.pixel_loss == PixelLoss::None).then_some("--pixel-loss none has nothing to weigh");

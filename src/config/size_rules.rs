@@ -27,12 +27,11 @@ pub fn jitter_load(image: Size) -> Size {
 /// Checks that the generator can halve images of `size` `depth` times.
 ///
 /// # Errors
-/// When a side is under 32 pixels or not a multiple of 2^`depth`, or `depth` is under 2. The error says what to change,
-/// and names the nearest sizes that work.
+/// When a side is under 32 pixels or not a multiple of 2^`depth`. The error says what to change, and names the nearest
+/// sizes that work.
 pub fn check_depth(size: Size, depth: usize) -> Result<()> {
     let shorter = size.width.min(size.height);
     ensure!(shorter >= SMALLEST_SIDE, "--image-size: size {size} is too small: the smallest side is {SMALLEST_SIDE}");
-    ensure!(depth >= 2, "--depth {depth}: must be at least 2");
     let multiple = 1 << depth;
     ensure!(
         shorter >= multiple,
@@ -40,9 +39,10 @@ pub fn check_depth(size: Size, depth: usize) -> Result<()> {
         shorter.ilog2()
     );
     if !fits(size, depth) {
-        let below = nearest(size, multiple, -1);
+        let below = rounded(size, |side| side / multiple * multiple);
+        let above = rounded(size, |side| side.next_multiple_of(multiple));
         // If the depth follows from the size, rounding up may add a level.
-        let above = if depth == default_depth(size) { next_that_fits(size) } else { nearest(size, multiple, 1) };
+        let above = if depth == default_depth(size) { next_that_fits(size) } else { above };
         bail!(
             "--image-size: size {size} does not fit: the network halves it {depth} times, so both sides must be \
              multiples of {multiple}; the nearest sizes that work are {below} and {above}"
@@ -51,9 +51,7 @@ pub fn check_depth(size: Size, depth: usize) -> Result<()> {
     Ok(())
 }
 
-/// Both sides rounded to `multiple`: down for a negative `way`, else up.
-fn nearest(size: Size, multiple: usize, way: i32) -> Size {
-    let round = |side: usize| if way < 0 { side / multiple * multiple } else { side.next_multiple_of(multiple) };
+fn rounded(size: Size, round: impl Fn(usize) -> usize) -> Size {
     Size { width: round(size.width), height: round(size.height) }
 }
 
@@ -66,7 +64,8 @@ fn fits(size: Size, depth: usize) -> bool {
 /// level: 200x328, 256x384, 256x512.
 fn next_that_fits(mut size: Size) -> Size {
     while !fits(size, default_depth(size)) {
-        size = nearest(size, 1 << default_depth(size), 1);
+        let multiple = 1 << default_depth(size);
+        size = rounded(size, |side| side.next_multiple_of(multiple));
     }
     size
 }
@@ -121,10 +120,8 @@ mod tests {
         check_depth(size(512, 512), 9).unwrap();
         let error = check_depth(size(200, 200), 4).unwrap_err().to_string();
         assert!(error.ends_with("are 192x192 and 208x208") || error.ends_with("are 192 and 208"), "{error}");
-        for (depth, words) in [(1, "--depth 1: must be at least 2"), (9, "can be halved 8 times")] {
-            let error = check_depth(size(256, 256), depth).unwrap_err().to_string();
-            assert!(error.contains(words), "{error}");
-        }
+        let error = check_depth(size(256, 256), 9).unwrap_err().to_string();
+        assert!(error.contains("can be halved 8 times"), "{error}");
     }
 
     #[test]

@@ -8,11 +8,11 @@ use crate::engine::tensor::{Shape, Tensor};
 /// gain of a norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Of a convolution.
+    /// The weight of a convolution.
     Weight,
-    /// Of a convolution or of a norm.
+    /// The bias of a convolution or of a norm.
     Bias,
-    /// Of a norm; PyTorch calls it its weight.
+    /// The gain of a norm, which PyTorch calls its weight.
     Gain,
 }
 
@@ -21,8 +21,8 @@ pub enum Role {
 pub struct ParameterSpec {
     /// As in PyTorch's `state_dict`.
     pub name: String,
-    /// `[k, kh, kw, c]` of a weight, k output and c input channels of its convolution, or of the one that is
-    /// transposed; `[1, 1, 1, c]` of a bias or a gain.
+    /// `[k, kh, kw, c]` of a weight: k output and c input channels of a convolution, k input and c output channels of a
+    /// transposed one. `[1, 1, 1, c]` of a bias or a gain.
     pub shape: Shape,
     pub role: Role,
 }

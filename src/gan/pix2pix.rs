@@ -47,7 +47,7 @@ impl GanLoss {
     /// The criterion of a discriminator's map whose target is `target` everywhere.
     ///
     /// # Panics
-    /// Of [`GanLoss::None`].
+    /// If it is [`GanLoss::None`].
     fn criterion(self, target: f64) -> Criterion {
         match self {
             GanLoss::Lsgan => Criterion::Mse { target },

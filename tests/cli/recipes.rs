@@ -149,8 +149,9 @@ fn what_cannot_be_is_refused_with_the_reason() {
     let scene = Scene::new();
     for (options, words) in [
         ("--gan-loss none --pixel-loss none", "without any loss nothing is learned"),
-        ("--lambda-gan 0 --lambda-pixel 0", "no loss of the generator has any weight"),
-        ("--gan-loss none --lambda-pixel 0", "no loss of the generator has any weight"),
+        ("--lambda-gan 0 --lambda-pixel 0", "--lambda-gan 0 --lambda-feature 0 --lambda-pixel 0: no loss of the"),
+        ("--gan-loss none --lambda-pixel 0", "error: --lambda-pixel 0: no loss of the generator has any weight"),
+        ("--pixel-loss none --lambda-gan 0", "error: --lambda-gan 0 --lambda-feature 0: no loss of the generator"),
         ("--receptive-field 286", "leaves no patch of 32x32 pixels"),
         ("--depth 6", "can be halved 5 times"),
         ("--depth 1", "must be at least 2"),

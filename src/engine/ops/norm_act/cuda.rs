@@ -31,13 +31,19 @@ fn affine_pointers(affine: Option<Affine>, context: &Context<'_>) -> [Ptr<f32>; 
 fn draw(op: NormAct, first_image: usize, context: &Context<'_>) -> DropoutDraw {
     let first_image = to_int(first_image);
     match op.dropout {
-        None => {
-            DropoutDraw { control: Ptr::NULL, drops: 0, stream: 0, threshold: 0, scale: 1.0, first_image, by_step: 0 }
-        }
+        None => DropoutDraw {
+            control: Ptr::NULL,
+            drops: 0,
+            counter_word: 0,
+            threshold: 0,
+            scale: 1.0,
+            first_image,
+            by_step: 0,
+        },
         Some(dropout) => DropoutDraw {
             control: context.control(),
             drops: 1,
-            stream: dropout.counter_word(),
+            counter_word: dropout.counter_word(),
             threshold: dropout.threshold(),
             scale: dropout.scale() as f32,
             first_image,
