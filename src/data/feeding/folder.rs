@@ -164,7 +164,7 @@ impl<'a> Reading<'a> {
                 Err(error) => self.bad.push(format!("{error:#}")),
             }
         }
-        Folder { sources, cached, options: *self.options, is_cropped: is_cropped, fingerprint: fingerprint.0 }
+        Folder { sources, cached, options: *self.options, is_cropped, fingerprint: fingerprint.0 }
     }
 }
 

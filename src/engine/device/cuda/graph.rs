@@ -22,7 +22,7 @@ pub struct Sequence {
 
 impl Sequence {
     pub fn new(launches: Vec<Launch>, cuda_graph: bool) -> Sequence {
-        Sequence { launches, cuda_graph: cuda_graph, has_run: false, graph: None }
+        Sequence { launches, cuda_graph, has_run: false, graph: None }
     }
 
     /// Enqueues all launches on `stream`; `functions` are the loaded kernels in the order of the table `KERNELS`. The
