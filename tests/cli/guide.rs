@@ -119,7 +119,7 @@ fn check(command: &Command) -> Result<Check, String> {
             while let Some(flag) = flags.next() {
                 let mut value = || flags.next().copied().unwrap_or_default();
                 match *flag {
-                    "--release" => {}
+                    "--release" | "--locked" => {}
                     "--path" => files.push(format!("{}/Cargo.toml", value())),
                     "--bench" => files.push(format!("benches/{}.rs", value())),
                     "--example" => files.push(format!("examples/{}.rs", value())),
