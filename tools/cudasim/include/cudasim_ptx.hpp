@@ -45,6 +45,12 @@ PTX_DEV void ldmatrix_x2(uint32_t (&r)[2], uint32_t row, CUDASIM_SITE) { cudasim
 PTX_DEV void mma_bf16_m16n8k16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, CUDASIM_SITE) {
     cudasim::mma_bf16_m16n8k16(d, a, b0, b1, at);
 }
+PTX_DEV unsigned atomic_add_acq_rel(unsigned* address, unsigned value, CUDASIM_SITE) {
+    cudasim::thread_fence();
+    const unsigned before = atomicAdd(address, value, at);
+    cudasim::thread_fence();
+    return before;
+}
 PTX_DEV void named_bar_sync(int id, int threads, CUDASIM_SITE) { cudasim::barrier(id, threads, false, at); }
 PTX_DEV void named_bar_arrive(int id, int threads, CUDASIM_SITE) { cudasim::barrier(id, threads, true, at); }
 

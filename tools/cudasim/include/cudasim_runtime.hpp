@@ -70,6 +70,8 @@ uint32_t vote(unsigned mask, Vote mode, int predicate, Site at);
 uint32_t warp_reduce(unsigned mask, Redux operation, uint32_t value, Site at);
 unsigned active_mask();
 
+void thread_fence();
+
 // ---- atomics: out of line and in a file without instrumentation, so that they never look like plain accesses
 uint64_t atomic_load(const void* address, unsigned bytes, Site at);
 bool atomic_exchange_if_equal(void* address, unsigned bytes, uint64_t* expected, uint64_t desired);

@@ -54,8 +54,9 @@ CUDASIM_SHUFFLE(__shfl_xor_sync, Xor)
 inline unsigned __activemask() { return cudasim::active_mask(); }
 [[noreturn]] inline void __trap(CUDASIM_SITE) { cudasim::trap(at); }
 inline size_t __cvta_generic_to_shared(const void* p, CUDASIM_SITE) { return cudasim::shared_address(p, at); }
-// Threads switch only inside the functions of this file, so memory is always consistent between them.
-inline void __threadfence() {}
+// Threads switch only inside the functions of this file, so memory is always consistent between them; the checker asks
+// for fences between blocks all the same.
+inline void __threadfence() { cudasim::thread_fence(); }
 inline void __threadfence_block() {}
 inline void __nanosleep(unsigned) { cudasim::yield_thread(); }
 

@@ -7,10 +7,13 @@ static void release(uint32_t id) {
     Barrier& barrier = engine->barriers[id];
     const auto waits_here = [id](Thread* t) { return t->state == State::AtBarrier && t->waits_for == id; };
     if (engine->check) {
-        if (id == 0 && barrier.expected == engine->live) engine->generation++;
-        else
+        if (id == 0 && barrier.expected == engine->live) {
+            engine->generation++;
+            engine->global.meet();
+        } else {
             for (uint32_t i = 0; i < engine->thread_count; i++)
                 if (waits_here(&engine->threads[i])) acquire(&engine->threads[i], barrier.clock);
+        }
         barrier.clock.clear();
     }
     barrier.arrived = 0;

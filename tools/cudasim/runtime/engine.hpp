@@ -4,6 +4,7 @@
 #include "global_checker.hpp"
 #include "launch.hpp"
 #include "random.hpp"
+#include "segments.hpp"
 #include "shared_checker.hpp"
 #include "tensor_map.hpp"
 #include <memory>
@@ -51,6 +52,9 @@ struct Thread : ThreadPosition {
     uint32_t clock, proxy_fence;
     bool has_vector_clock;
     uint32_t segment, segment_generation;
+    // The order with other blocks, since the block has met: what the next atomic releases, what earlier ones have read,
+    // and of that what a fence has acquired.
+    Segments fenced, seen, acquired;
 
     uint32_t copy_group, bulk_group;
     std::vector<AsyncCopy> copies;

@@ -12,11 +12,14 @@ void GlobalChecker::begin_launch(uint32_t launch) {
     launch_ = launch;
     next_segment_ = first_segment_ = 1;
     blocks_.clear();
+    released_.clear();
     bytes_read = bytes_written = 0;
 }
 
 void GlobalChecker::begin_block(uint32_t block) {
-    first_segment_ = next_segment_;
+    first_segment_ = generation_start_ = next_segment_;
+    block_fenced_.clear();
+    block_acquired_.clear();
     moments_.clear();
     blocks_.push_back({first_segment_, block});
 }
@@ -32,6 +35,45 @@ uint32_t GlobalChecker::segment_of(Thread* thread) {
 
 bool GlobalChecker::ordered(uint32_t segment, Thread* thread) const {
     return happened_before(*engine, moments_[segment - first_segment_], thread);
+}
+
+bool GlobalChecker::acquired(uint32_t segment, const Thread* thread) const {
+    return block_acquired_.has(segment) || thread->acquired.has(segment);
+}
+
+void GlobalChecker::fence(Thread* thread) {
+    thread->acquired.add(thread->seen);
+    thread->seen.clear();
+    Segments& fenced = thread->fenced;
+    fenced.add(thread->acquired);
+    fenced.add(block_acquired_);
+    fenced.add(first_segment_, generation_start_);
+    for (uint32_t i = generation_start_; i < next_segment_; i++)
+        if (ordered(i, thread)) fenced.add(i, i + 1);
+    thread->segment = 0;  // what follows is not covered
+}
+
+// The access is a segment of its own, so that what stands between fence and atomic is not released with it.
+void GlobalChecker::atomic(Thread* thread, const void* pointer, uint32_t bytes, Site at) {
+    thread->segment = 0;
+    access(thread, pointer, bytes, Access::Atomic, at);
+    Segments& released = released_[global_memory.offset_of(pointer)];
+    thread->seen.add(released);
+    released.add(thread->fenced);
+    released.add(block_fenced_);
+    released.add(thread->segment, thread->segment + 1);
+    thread->segment = 0;
+}
+
+void GlobalChecker::meet() {
+    for (uint32_t i = 0; i < engine->thread_count; i++) {
+        Thread& thread = engine->threads[i];
+        block_fenced_.add(thread.fenced);
+        block_acquired_.add(thread.acquired);
+        thread.fenced.clear();
+        thread.acquired.clear();
+    }
+    generation_start_ = next_segment_;
 }
 
 std::string GlobalChecker::block_of(uint32_t segment) const {
@@ -89,7 +131,7 @@ void GlobalChecker::check(Thread* thread, GlobalCell& cell, uint32_t bytes, Acce
     if (cell.writer && cell.writer != segment) check_writer(thread, cell, kind, at);
     if (kind == Access::Read) {
         if (!cell.reader) bytes_read += bytes;
-        else if (!in_this_block(cell.reader)) cell.state |= CELL_MANY_BLOCKS;
+        else if (!in_this_block(cell.reader) && !acquired(cell.reader, thread)) cell.state |= CELL_MANY_BLOCKS;
         cell.reader = segment;
         return;
     }
@@ -106,10 +148,11 @@ void GlobalChecker::check_writer(Thread* thread, const GlobalCell& cell, Access 
     const bool atomic = cell.state & CELL_ATOMIC;
     if (atomic && kind == Access::Atomic) return;
     const char* written = atomic ? "atomically updated" : "written";
-    if (!in_this_block(cell.writer))
-        report(at, "RACE: %s global memory that %s has %s in the same launch", verb(kind),
-               block_of(cell.writer).c_str(), written);
-    else if (!ordered(cell.writer, thread))
+    if (!in_this_block(cell.writer)) {
+        if (!acquired(cell.writer, thread))
+            report(at, "RACE: %s global memory that %s has %s in the same launch", verb(kind),
+                   block_of(cell.writer).c_str(), written);
+    } else if (!ordered(cell.writer, thread))
         report(at, "RACE: %s global memory, unordered with thread %u of the block, by which it was %s", verb(kind),
                moments_[cell.writer - first_segment_].thread, written);
 }
@@ -117,10 +160,11 @@ void GlobalChecker::check_writer(Thread* thread, const GlobalCell& cell, Access 
 void GlobalChecker::check_reader(Thread* thread, const GlobalCell& cell, Access kind, Site at) const {
     if (cell.state & CELL_MANY_BLOCKS)
         report(at, "RACE: %s global memory that other blocks have read in the same launch", verb(kind));
-    else if (!in_this_block(cell.reader))
-        report(at, "RACE: %s global memory that %s has read in the same launch", verb(kind),
-               block_of(cell.reader).c_str());
-    else if (!ordered(cell.reader, thread))
+    else if (!in_this_block(cell.reader)) {
+        if (!acquired(cell.reader, thread))
+            report(at, "RACE: %s global memory that %s has read in the same launch", verb(kind),
+                   block_of(cell.reader).c_str());
+    } else if (!ordered(cell.reader, thread))
         report(at, "RACE: %s global memory, unordered with thread %u of the block, by which it was read", verb(kind),
                moments_[cell.reader - first_segment_].thread);
 }

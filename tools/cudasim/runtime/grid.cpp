@@ -52,6 +52,9 @@ static void reset_threads(Engine& e, const dim3 block) {
         thread.proxy_fence = 0;
         thread.has_vector_clock = false;
         thread.segment = 0;
+        thread.fenced.clear();
+        thread.seen.clear();
+        thread.acquired.clear();
         thread.copy_group = thread.bulk_group = 0;
         thread.copies.clear();
         thread.bulk_stores.clear();

@@ -46,6 +46,7 @@ template <Access KIND, bool MUST_ALIGN> static inline void on_access(const void*
         else if (!e.shared.is_harmless_read(offset, bytes, thread->linear, thread->clock, e.generation))
             e.shared.read(thread, offset, bytes, false, at);
     } else if (global_memory.contains(pointer)) {
+        if (KIND == Access::Atomic) return e.global.atomic(thread, pointer, bytes, at);
         const bool has_segment = thread->segment && thread->segment_generation == e.generation;
         if (KIND == Access::Read && has_segment &&
             e.global.is_harmless_read(global_memory.offset_of(pointer), bytes, thread->segment))
@@ -54,6 +55,10 @@ template <Access KIND, bool MUST_ALIGN> static inline void on_access(const void*
     } else if (!e.is_stack(pointer) && !is_library_data(pointer)) {
         e.global.access(thread, pointer, bytes, KIND, at);  // complains
     }
+}
+
+void thread_fence() {
+    if (current() && engine->check) engine->global.fence(current());
 }
 
 // Atomics, out of line and so never instrumented.

@@ -14,6 +14,7 @@ mod mutations;
 mod seeded_bugs;
 mod streams;
 mod threads;
+mod tickets;
 
 use common::{Gpu, QUIET};
 use cudasim::{Async, Build, Schedule, Settings};

@@ -35,8 +35,8 @@ impl Gpu {
         static LIBRARY: OnceLock<()> = OnceLock::new();
         LIBRARY.get_or_init(|| {
             let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(build.name());
-            let kernels =
-                ["bugs", "conv", "gemm_mma", "gemm_wgmma", "probes"].map(|name| kernel_file(&format!("{name}.cu")));
+            let kernels = ["bugs", "conv", "gemm_mma", "gemm_wgmma", "probes", "tickets"]
+                .map(|name| kernel_file(&format!("{name}.cu")));
             let library = cudasim::build(&kernels, build, &out).unwrap_or_else(|e| panic!("{e}"));
             cudasim::load(&library).unwrap_or_else(|e| panic!("{e}"));
         });
