@@ -4,6 +4,7 @@
 #include "../runtime/workers.hpp"
 #include "counts.hpp"
 #include "stream.hpp"
+#include <map>
 
 using namespace cudasim;
 
@@ -61,6 +62,57 @@ CONTROL void cudasim_take_launches(void (*launch)(void*, const LaunchView*), voi
                               r.bytes_read, r.bytes_written, lines.c_str()};
         launch(data, &view);
     }
+}
+
+// The JSON of one counted launch. Names and lines need no escapes.
+static std::string json(const CountRecord& record) {
+    std::string text = "{\"kernel\":\"" + record.kernel + "\"";
+    const auto number = [&text](const char* name, uint64_t value) {
+        text += (text.back() == '{' ? "\"" : ",\"") + std::string(name) + "\":" + std::to_string(value);
+    };
+    number("blocks", (uint64_t)record.grid.x * record.grid.y * record.grid.z);
+    number("threads", (uint64_t)record.block.x * record.block.y * record.block.z);
+    number("shared_bytes", record.dynamic_shared + record.counts.static_shared);
+    number("blocks_counted", record.counts.blocks);
+    number("distinct_sectors", record.counts.distinct_sectors);
+    std::vector<Site> sites;
+    for (const EventCounts& event : record.counts.events) sites.push_back(event.at);
+    const std::vector<std::string> lines = source_lines(sites);
+    std::map<std::pair<std::string, Counted>, EventCounts> merged;
+    for (size_t i = 0; i < lines.size(); i++) {
+        const EventCounts& event = record.counts.events[i];
+        merged.try_emplace({lines[i], event.event}, EventCounts{event.at, event.event}).first->second.add(event);
+    }
+    text += ",\"lines\":[";
+    for (const auto& [key, event] : merged) {
+        if (text.back() == '}') text += ",";
+        text += "{\"line\":\"" + key.first + "\",\"event\":\"" + name_of(key.second) + "\"";
+        number("requests", event.requests);
+        number("lanes", event.lanes);
+        number("bytes", event.bytes);
+        number("lines", event.lines);
+        number("sectors", event.sectors);
+        number("least_sectors", event.least_sectors);
+        number("l2_sectors", event.l2_sectors);
+        number("wavefronts", event.wavefronts);
+        number("least_wavefronts", event.least_wavefronts);
+        number("multiply_adds", event.multiply_adds);
+        number("bytes_in_flight", event.bytes_in_flight);
+        text += "}";
+    }
+    return text + "]}";
+}
+
+// Calls `line` with the JSON of each launch that this thread enqueued, that was counted (CUDASIM_COUNT), and that has
+// not been taken yet, in the order in which they ran.
+CONTROL void cudasim_take_counts(void (*line)(void*, const char*), void* data) {
+    std::vector<CountRecord> records;
+    {
+        RecordBook& book = *this_thread().records;
+        std::lock_guard<std::mutex> guard(book.mutex);
+        records.swap(book.counts);
+    }
+    for (const CountRecord& record : records) line(data, json(record).c_str());
 }
 
 struct Live {

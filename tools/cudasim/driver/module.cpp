@@ -71,6 +71,9 @@ static void run(const PreparedLaunch& prepared, Outcome& outcome) {
         for (const std::string& line : lines) fprintf(stderr, "cudasim: %s\n", line.c_str());
     outcome.reports.insert(outcome.reports.end(), lines.begin(), lines.end());
     std::lock_guard<std::mutex> guard(prepared.records->mutex);
+    if (launch.counted())
+        prepared.records->counts.push_back({launch.kernel->name, launch.grid, launch.block, launch.dynamic_shared,
+                                            std::move(launch.counts)});
     if (prepared.records->open)
         prepared.records->records.push_back({launch.kernel->name, launch.grid, launch.block, launch.bytes_read,
                                              launch.bytes_written, lines});

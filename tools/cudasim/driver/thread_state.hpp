@@ -16,11 +16,20 @@ struct LaunchRecord {
     std::vector<std::string> reports;
 };
 
+// A launch that was counted, with the counts of each line that did something.
+struct CountRecord {
+    std::string kernel;
+    dim3 grid, block;
+    uint32_t dynamic_shared;
+    Counts counts;
+};
+
 // Launches run on whichever host thread synchronises first, but their records go to the thread that enqueued them.
 struct RecordBook {
     std::mutex mutex;
     bool open = false;
     std::vector<LaunchRecord> records;
+    std::vector<CountRecord> counts;
 };
 
 struct ThreadState {

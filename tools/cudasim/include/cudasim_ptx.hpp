@@ -7,7 +7,7 @@
 namespace cudasim {
 void cp_async(uint32_t destination, const void* source, uint32_t bytes, uint32_t source_bytes, Site at);
 void cp_async_commit();
-void cp_async_wait(unsigned pending_groups);
+void cp_async_wait(unsigned pending_groups, Site at);
 void ldmatrix(uint32_t* registers, int matrices, bool transposed, uint32_t row_address, Site at);
 void mma_bf16_m16n8k16(float* d, const uint32_t* a, uint32_t b0, uint32_t b1, Site at);
 void mbarrier_init(uint32_t barrier, uint32_t arrivals, Site at);
@@ -38,7 +38,7 @@ PTX_DEV void cp_async4(uint32_t dst, const void* src, uint32_t src_bytes = 4, CU
     cudasim::cp_async(dst, src, 4, src_bytes, at);
 }
 PTX_DEV void cp_async_commit() { cudasim::cp_async_commit(); }
-template <int N> PTX_DEV void cp_async_wait() { cudasim::cp_async_wait(N); }
+template <int N> PTX_DEV void cp_async_wait(CUDASIM_SITE) { cudasim::cp_async_wait(N, at); }
 PTX_DEV void ldmatrix_x4(uint32_t (&r)[4], uint32_t row, CUDASIM_SITE) { cudasim::ldmatrix(r, 4, false, row, at); }
 PTX_DEV void ldmatrix_x4_trans(uint32_t (&r)[4], uint32_t row, CUDASIM_SITE) { cudasim::ldmatrix(r, 4, true, row, at); }
 PTX_DEV void ldmatrix_x2(uint32_t (&r)[2], uint32_t row, CUDASIM_SITE) { cudasim::ldmatrix(r, 2, false, row, at); }
@@ -46,9 +46,9 @@ PTX_DEV void mma_bf16_m16n8k16(float (&d)[4], const uint32_t (&a)[4], uint32_t b
     cudasim::mma_bf16_m16n8k16(d, a, b0, b1, at);
 }
 PTX_DEV unsigned atomic_add_acq_rel(unsigned* address, unsigned value, CUDASIM_SITE) {
-    cudasim::thread_fence();
+    cudasim::thread_fence(at);
     const unsigned before = atomicAdd(address, value, at);
-    cudasim::thread_fence();
+    cudasim::thread_fence(at);
     return before;
 }
 PTX_DEV void named_bar_sync(int id, int threads, CUDASIM_SITE) { cudasim::barrier(id, threads, false, at); }

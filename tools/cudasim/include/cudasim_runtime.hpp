@@ -70,7 +70,7 @@ uint32_t vote(unsigned mask, Vote mode, int predicate, Site at);
 uint32_t warp_reduce(unsigned mask, Redux operation, uint32_t value, Site at);
 unsigned active_mask();
 
-void thread_fence();
+void thread_fence(Site at);
 
 // ---- atomics: out of line and in a file without instrumentation, so that they never look like plain accesses
 uint64_t atomic_load(const void* address, unsigned bytes, Site at);

@@ -56,7 +56,7 @@ inline unsigned __activemask() { return cudasim::active_mask(); }
 inline size_t __cvta_generic_to_shared(const void* p, CUDASIM_SITE) { return cudasim::shared_address(p, at); }
 // Threads switch only inside the functions of this file, so memory is always consistent between them; the checker asks
 // for fences between blocks all the same.
-inline void __threadfence() { cudasim::thread_fence(); }
+inline void __threadfence(CUDASIM_SITE) { cudasim::thread_fence(at); }
 inline void __threadfence_block() {}
 inline void __nanosleep(unsigned) { cudasim::yield_thread(); }
 

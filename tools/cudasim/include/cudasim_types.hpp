@@ -31,5 +31,23 @@ inline float3 make_float3(float x, float y, float z) { return {x, y, z}; }
 inline int3 make_int3(int x, int y, int z) { return {x, y, z}; }
 inline uint3 make_uint3(unsigned x, unsigned y, unsigned z) { return {x, y, z}; }
 
+// One load or store of the whole vector, as the instruction of a GPU is.
+namespace cudasim {
+template <unsigned BYTES> struct Bits;
+template <> struct Bits<8> { typedef uint64_t type __attribute__((may_alias)); };
+template <> struct Bits<16> { typedef uint64_t type __attribute__((vector_size(16), may_alias)); };
+}  // namespace cudasim
+template <class Vector, class T> inline Vector load_vector(const T* from) {
+    const auto bits = *reinterpret_cast<const typename cudasim::Bits<sizeof(Vector)>::type*>(from);
+    Vector value;
+    __builtin_memcpy(&value, &bits, sizeof value);
+    return value;
+}
+template <class Vector, class T> inline void store_vector(T* to, Vector value) {
+    typename cudasim::Bits<sizeof(Vector)>::type bits;
+    __builtin_memcpy(&bits, &value, sizeof bits);
+    *reinterpret_cast<typename cudasim::Bits<sizeof(Vector)>::type*>(to) = bits;
+}
+
 struct dim3 { unsigned x = 1, y = 1, z = 1; };
 struct alignas(128) CUtensorMap { uint64_t opaque[16]; };

@@ -6,6 +6,7 @@ namespace cudasim {
 static void release(uint32_t id) {
     Barrier& barrier = engine->barriers[id];
     const auto waits_here = [id](Thread* t) { return t->state == State::AtBarrier && t->waits_for == id; };
+    if (engine->count && id == 0 && barrier.expected == engine->live) engine->counter.block_met();
     if (engine->check) {
         if (id == 0 && barrier.expected == engine->live) {
             engine->generation++;
@@ -41,6 +42,7 @@ void barrier(unsigned id, unsigned threads, bool arrive_only, Site at) {
         report(at, "divergent __syncthreads: others of the block wait at line %d", barrier.at.line);
     }
     barrier.arrived++;
+    if (engine->count && barrier.arrived == 1) engine->counter.add(Counted::Barrier, at, expected);
     if (engine->check && (id || threads)) publish(me, barrier.clock);
     if (arrive_only) {
         if (barrier.arrived == barrier.expected) release(id);

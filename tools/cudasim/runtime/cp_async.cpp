@@ -20,6 +20,11 @@ void cp_async(uint32_t destination, const void* source, uint32_t bytes, uint32_t
     if (misplaced) report(at, "cp.async: source %p or shared %u is not aligned to %u", source, destination, bytes);
     if (source_bytes > bytes) report(at, "cp.async: src-size %u is more than cp-size %u", source_bytes, bytes);
     if (misplaced || source_bytes > bytes || outside_shared(destination, bytes, "cp.async", at)) abandon_block();
+    if (engine->count) {
+        const uint64_t from = source_bytes ? global_memory.offset_of(source) : 0;
+        engine->counter.note(me->linear, Counted::AsyncCopy, at, from, source_bytes);
+        engine->counter.note(me->linear, Counted::SharedCopy, at, destination, bytes);
+    }
     if (engine->check) {
         if (source_bytes) engine->global.access(me, source, source_bytes, Access::Read, at);
         engine->shared.begin_copy(me, destination, bytes, Writer::CpAsync, at);
@@ -32,8 +37,13 @@ void cp_async(uint32_t destination, const void* source, uint32_t bytes, uint32_t
 
 void cp_async_commit() { current()->copy_group++; }
 
-void cp_async_wait(unsigned pending_groups) {
+void cp_async_wait(unsigned pending_groups, Site at) {
     Thread* me = current();
+    if (engine->count) {
+        uint64_t in_flight = 0;
+        for (const AsyncCopy& copy : me->copies) in_flight += copy.source_bytes;
+        engine->counter.add(Counted::Wait, at, 1, 0, in_flight);
+    }
     size_t done = 0;
     for (; done < me->copies.size() && me->copies[done].group + pending_groups < me->copy_group; done++) {
         AsyncCopy& copy = me->copies[done];

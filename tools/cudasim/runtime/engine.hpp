@@ -1,6 +1,7 @@
 // An engine runs one block at a time: every CUDA thread is a fiber, and a scheduler picks who runs until it waits.
 // Engines are kept in a pool; a launch borrows as many as it uses host threads.
 #pragma once
+#include "counter.hpp"
 #include "global_checker.hpp"
 #include "launch.hpp"
 #include "random.hpp"
@@ -130,7 +131,7 @@ struct Engine {
 
     Launch* launch = nullptr;
     uint32_t block = 0;  // linear
-    bool check = false;
+    bool check = false, count = false;
 
     // Threads and who runs next
     uint32_t thread_count = 0, live = 0;
@@ -160,6 +161,7 @@ struct Engine {
     std::vector<uint32_t> vector_clocks;
     SharedChecker shared;
     GlobalChecker global;
+    Counter counter;
 
     bool is_stack(const void* pointer) const {
         return (size_t)((const char*)pointer - stacks) < MOST_THREADS * STACK_BYTES;

@@ -100,6 +100,7 @@ static void reset_block(Engine& e, uint32_t block) {
     }
     reset_threads(e, launch.block);
     reset_warps(e);
+    if (e.count) e.counter.begin_block(e.thread_count);
     if (!e.check) return;
     e.generation = 1;
     e.shared.begin_block();
@@ -119,6 +120,7 @@ static void run_block(Engine& e, uint32_t block) {
     reset_block(e, block);
     start_block_threads();
     run_fibers();
+    if (e.count) e.counter.block_met();
     if (!e.dead) report_unfinished(e);
 }
 
@@ -143,21 +145,37 @@ class BlockOrder {
     uint64_t count_, first_ = 0, step_ = 1;  // step and count have no common divisor, so every block has its turn
 };
 
+// True if block `index` is one of about `wanted` that stand for all: runs of consecutive blocks, evenly spaced, since
+// neighbours may share a ticket. Runs begin at multiples of their length.
+static bool is_sampled(uint64_t index, uint64_t blocks, uint64_t wanted) {
+    constexpr uint64_t RUN = 16;
+    if (wanted >= blocks) return true;
+    const uint64_t all_runs = (blocks + RUN - 1) / RUN, runs = std::max<uint64_t>(1, wanted / RUN);
+    const uint64_t run = index / RUN, which = run * runs / all_runs;
+    // The middle one of the runs that are as near to the same sample.
+    const uint64_t first = (which * all_runs + runs - 1) / runs, last = ((which + 1) * all_runs + runs - 1) / runs - 1;
+    return run == (first + last) / 2;
+}
+
 // Takes blocks by `next` until there are none, on the calling host thread.
 static void run_blocks(Launch& launch, std::atomic<uint64_t>& next) {
     std::unique_ptr<Engine> own = pool.take();
     engine = own.get();
     engine->launch = &launch;
     engine->check = launch.checked();
+    engine->count = launch.counted();
+    if (engine->count) engine->counter.begin_launch();
     engine->global.begin_launch(launch.id);
     executing.block_dim = {launch.block.x, launch.block.y, launch.block.z};
     executing.grid_dim = {launch.grid.x, launch.grid.y, launch.grid.z};
     const BlockOrder order(launch);
-    for (uint64_t i; (i = next.fetch_add(1)) < launch.blocks() && !launch.abandoned;) run_block(*engine, order[i]);
+    for (uint64_t i; (i = next.fetch_add(1)) < launch.blocks() && !launch.abandoned;)
+        if (!launch.counted() || is_sampled(i, launch.blocks(), launch.settings.count)) run_block(*engine, order[i]);
     if (engine->check) {
         launch.bytes_read = engine->global.bytes_read;
         launch.bytes_written = engine->global.bytes_written;
     }
+    if (engine->count) launch.counts = engine->counter.take();
     engine->launch = nullptr;
     engine = nullptr;
     pool.give_back(std::move(own));
@@ -166,8 +184,12 @@ static void run_blocks(Launch& launch, std::atomic<uint64_t>& next) {
 void run_grid(Launch& launch) {
     static std::atomic<uint32_t> launches{0};
     launch.id = launches.fetch_add(1) + 1;
+    if (launch.counted()) {
+        launch.settings.schedule = Schedule::Forward;
+        launch.settings.asynchrony = Asynchrony::Lazy;
+    }
     std::atomic<uint64_t> next{0};
-    const uint64_t host_threads = launch.checked() ? 1 : std::min<uint64_t>(launch.settings.threads, launch.blocks());
+    const uint64_t host_threads = launch.checked() || launch.counted() ? 1 : std::min<uint64_t>(launch.settings.threads, launch.blocks());
     run_on_workers((unsigned)host_threads, [&] { run_blocks(launch, next); });
 }
 

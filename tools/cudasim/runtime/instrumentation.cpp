@@ -32,12 +32,22 @@ static bool is_library_data(const void* pointer) {
     return pointer >= image.begin && pointer < image.end;
 }
 
+static void count_access(Engine& e, uint32_t thread, Access kind, const void* pointer, uint32_t bytes,
+                         size_t shared_offset, Site at) {
+    static constexpr Counted shared[] = {Counted::SharedLoad, Counted::SharedStore, Counted::SharedAtomic};
+    static constexpr Counted global[] = {Counted::GlobalLoad, Counted::GlobalStore, Counted::GlobalAtomic};
+    if (shared_offset < WINDOW_BYTES) e.counter.note(thread, shared[(int)kind], at, shared_offset, bytes);
+    else if (global_memory.contains(pointer))
+        e.counter.note(thread, global[(int)kind], at, global_memory.offset_of(pointer), bytes);
+}
+
 template <Access KIND, bool MUST_ALIGN> static inline void on_access(const void* pointer, uint32_t bytes, Site at) {
     Thread* thread = current();
     if (!thread) return;
     Engine& e = *engine;
-    if (!e.check || !bytes) return;
+    if ((!e.check && !e.count) || !bytes) return;
     const size_t shared_offset = (const unsigned char*)pointer - e.window;
+    if (e.count) return count_access(e, thread->linear, KIND, pointer, bytes, shared_offset, at);
     if (MUST_ALIGN && (uintptr_t)pointer % bytes) report(at, "misaligned access of %u bytes at %p", bytes, pointer);
     if (shared_offset < WINDOW_BYTES) {
         const uint32_t offset = (uint32_t)shared_offset;
@@ -57,8 +67,10 @@ template <Access KIND, bool MUST_ALIGN> static inline void on_access(const void*
     }
 }
 
-void thread_fence() {
-    if (current() && engine->check) engine->global.fence(current());
+void thread_fence(Site at) {
+    if (!current()) return;
+    if (engine->check) engine->global.fence(current());
+    if (engine->count) engine->counter.add(Counted::Fence, at, 1);
 }
 
 // Atomics, out of line and so never instrumented.

@@ -1,6 +1,7 @@
 // One launch of a grid: kernel, arguments, settings and reports.
 #pragma once
 #include "../include/cudasim_runtime.hpp"
+#include "counter.hpp"
 #include "settings.hpp"
 #include <atomic>
 #include <mutex>
@@ -47,13 +48,18 @@ struct Launch {
     Reports reports;
     std::atomic<bool> abandoned{false};
     uint64_t bytes_read = 0, bytes_written = 0;  // distinct bytes of global memory, counted by the checker
+    Counts counts;                               // of a launch that is counted
 
-    bool checked() const { return instrumented && settings.check; }
+    bool counted() const { return settings.count != 0; }
+    bool checked() const { return instrumented && settings.check && !counted(); }
     uint32_t threads_per_block() const { return block.x * block.y * block.z; }
     uint64_t blocks() const { return (uint64_t)grid.x * grid.y * grid.z; }
 };
 
-// Runs every block. Complaints are in launch.reports.
+// The file and line of a site. A call for many sites that are new takes less time than a call for each.
+std::vector<std::string> source_lines(const std::vector<Site>& sites);
+
+// Runs every block, or of a counted launch some. Complaints are in launch.reports.
 void run_grid(Launch& launch);
 
 // Complains about the running thread. The line names kernel, site, block and thread; `format` says what happened.

@@ -90,6 +90,14 @@ void mbarrier_arrive(uint32_t address, uint32_t expected_bytes, Site at) {
     update_mbarrier(address, word);
 }
 
+// Loads are those of the whole block, so each of its threads counts its share.
+static void count_wait(uint32_t address, uint32_t parity, Site at) {
+    if (load_mbarrier(address, "mbarrier.try_wait", at).phase != parity) return;
+    uint64_t in_flight = 0;
+    for (const TmaLoad& load : engine->tma_loads) in_flight += load.bytes;
+    engine->counter.add(Counted::Wait, at, 1, 0, in_flight / engine->thread_count);
+}
+
 void mbarrier_wait(uint32_t address, uint32_t parity, Site at) {
     Thread* me = current();
     if (parity > 1) report(at, "mbarrier wait: parity %u is neither 0 nor 1", parity);
@@ -97,6 +105,7 @@ void mbarrier_wait(uint32_t address, uint32_t parity, Site at) {
     if (engine->launch->settings.schedule == Schedule::Random && engine->random.below(8) == 0) yield_thread();
     load_mbarrier(address, what, at);
     check_initialised(address, at);
+    if (engine->count) count_wait(address, parity, at);
     while (load_mbarrier(address, what, at).phase == parity) {
         me->state = State::AtMbarrier;
         me->waits_for = address;

@@ -23,6 +23,8 @@ void ldmatrix(uint32_t* registers, int matrices, bool transposed, uint32_t row_a
                 if (address % 16) report(at, "ldmatrix: row %u of lane %d is not 16-byte aligned", address, lane);
                 if (address % 16 || outside_shared(address, 16, "ldmatrix", at)) abandon_block();
                 if (engine->check) engine->shared.read(lane_thread(lane), address, 16, false, at);
+                if (engine->count)
+                    engine->counter.note(lane_thread(lane)->linear, Counted::LoadMatrix, at, address, 16);
                 memcpy(matrix[row], engine->window + address, 16);
             }
             for (int lane = 0; lane < 32; lane++) {
@@ -46,7 +48,8 @@ static float high_bf16(uint32_t bits) { uint32_t u = bits & 0xffff0000u; float f
 
 void mma_bf16_m16n8k16(float* d, const uint32_t* a, uint32_t b0, uint32_t b1, Site at) {
     MmaArgument mine{d, a, {b0, b1}};
-    collective(Collective::Mma, ALL_LANES, 0, &mine, at, [](Warp& warp, uint32_t) {
+    collective(Collective::Mma, ALL_LANES, 0, &mine, at, [=](Warp& warp, uint32_t) {
+        if (engine->count) engine->counter.add(Counted::Product, at, 32, 16 * 8 * 16);
         float A[16][16], B[16][8], D[16][8];
         for (int lane = 0; lane < 32; lane++) {
             const MmaArgument& of = *(MmaArgument*)warp.arguments[lane];

@@ -42,36 +42,63 @@ static std::string base_name(const std::string& path) {
     return slash == std::string::npos ? path : path.substr(slash + 1);
 }
 
-// The innermost line that is not in cudasim's own headers. Innermost frames come first.
-static std::string ask_addr2line(const void* code) {
+// Headers whose lines say less than those that call them.
+static bool is_helper(const std::string& file) {
+    return file.rfind("cudasim_", 0) == 0 || file.rfind("prelude.cuh", 0) == 0 || file.rfind("index.cuh", 0) == 0;
+}
+
+// The lines of places in the code, as addr2line says them: the innermost one that is not a helper's. Innermost frames
+// come first, behind the address.
+static std::vector<std::string> ask_addr2line(const std::vector<const void*>& places) {
+    std::vector<std::string> found(places.size());
     Dl_info library;
-    if (!dladdr(code, &library) || !library.dli_fname) return "unknown code";
-    // A return address belongs to the line after the call.
-    size_t offset = (const char*)code - 1 - (const char*)library.dli_fbase;
-    char command[4096], line[4096];
-    snprintf(command, sizeof command, "addr2line -i -e '%s' 0x%zx 2>/dev/null", library.dli_fname, offset);
-    std::string site;
-    if (FILE* pipe = popen(command, "r")) {
+    if (places.empty() || !dladdr(places[0], &library) || !library.dli_fname) return found;
+    std::string command = std::string("addr2line -a -i -e '") + library.dli_fname + "'";
+    for (const void* place : places) {
+        // A return address belongs to the line after the call.
+        char offset[32];
+        snprintf(offset, sizeof offset, " 0x%zx", (size_t)((const char*)place - 1 - (const char*)library.dli_fbase));
+        command += offset;
+    }
+    if (FILE* pipe = popen((command + " 2>/dev/null").c_str(), "r")) {
+        char line[4096];
+        size_t place = (size_t)-1;
         while (fgets(line, sizeof line, pipe)) {
-            std::string frame(line, strcspn(line, " \n"));
-            const bool known = frame[0] != '?' && frame.find("cudasim_") == std::string::npos;
-            if (site.empty() && known) site = base_name(frame);
+            if (line[0] == '0' && line[1] == 'x') {
+                place++;
+                continue;
+            }
+            const std::string frame = base_name(std::string(line, strcspn(line, " \n")));
+            if (place >= found.size() || frame[0] == '?') continue;
+            if (found[place].empty() || is_helper(found[place])) found[place] = frame;
         }
         pclose(pipe);
     }
-    if (!site.empty()) return site;
-    snprintf(line, sizeof line, "line unknown (is addr2line of binutils installed?) at +0x%zx", offset);
-    return line;
+    for (size_t i = 0; i < places.size(); i++)
+        if (found[i].empty()) {
+            const size_t offset = (const char*)places[i] - 1 - (const char*)library.dli_fbase;
+            char text[128];
+            snprintf(text, sizeof text, "line unknown (is addr2line of binutils installed?) at +0x%zx", offset);
+            found[i] = text;
+        }
+    return found;
 }
 
-static std::string source_line(Site at) {
-    if (!is_code(at)) return at.file ? base_name(at.file) + ":" + std::to_string(at.line) : "launch";
+std::vector<std::string> source_lines(const std::vector<Site>& sites) {
     static std::mutex mutex;
     static std::map<const void*, std::string> known;
     std::lock_guard<std::mutex> guard(mutex);
-    std::string& line = known[at.file];
-    if (line.empty()) line = ask_addr2line(at.file);
-    return line;
+    std::vector<const void*> places;
+    for (const Site& at : sites)
+        if (is_code(at) && known.try_emplace(at.file).second) places.push_back(at.file);
+    const std::vector<std::string> found = ask_addr2line(places);
+    for (size_t i = 0; i < places.size(); i++) known[places[i]] = found[i];
+    std::vector<std::string> lines;
+    for (const Site& at : sites)
+        lines.push_back(is_code(at) ? known[at.file]
+                        : at.file   ? base_name(at.file) + ":" + std::to_string(at.line)
+                                    : "launch");
+    return lines;
 }
 
 void report(Site at, const char* format, ...) {
@@ -86,7 +113,7 @@ void report(Site at, const char* format, ...) {
         const uint3 b = executing.block_index, t = thread->index;
         snprintf(who, sizeof who, ": block (%u,%u,%u) thread (%u,%u,%u)", b.x, b.y, b.z, t.x, t.y, t.z);
     }
-    launch.reports.add(at, format, std::string("[") + launch.kernel->name + "] " + source_line(at) + who + ": " + what);
+    launch.reports.add(at, format, std::string("[") + launch.kernel->name + "] " + source_lines({at})[0] + who + ": " + what);
 }
 
 }  // namespace cudasim

@@ -1,4 +1,5 @@
 #include "settings.hpp"
+#include "launch.hpp"
 #include <cerrno>
 #include <cstdlib>
 
@@ -48,6 +49,13 @@ bool set(Settings& settings, const std::string& name, const std::string& value, 
     if (name == "CUDASIM_ASYNC")
         return parse_asynchrony(value, settings) || refuse(name, value, "lazy, eager or random", error);
     if (name == "CUDASIM_CHECK") return parse_flag(value, settings.check) || refuse(name, value, "0 or 1", error);
+    if (name == "CUDASIM_COUNT") {
+        if (value == "all") number = UINT64_MAX;
+        else if (!parse_number(value, number)) return refuse(name, value, "a number of blocks, or all", error);
+        if (number && !instrumented) return refuse(name, value, "0: only the check build counts", error);
+        settings.count = number;
+        return true;
+    }
     if (name == "CUDASIM_SKEW") return parse_flag(value, settings.skew) || refuse(name, value, "0 or 1", error);
     if (name == "CUDASIM_QUIET") return parse_flag(value, settings.quiet) || refuse(name, value, "0 or 1", error);
     if (name == "CUDASIM_THREADS") {
@@ -61,8 +69,8 @@ bool set(Settings& settings, const std::string& name, const std::string& value, 
 }
 
 bool settings_from_environment(Settings& settings, std::string& error) {
-    for (const char* name : {"CUDASIM_SCHEDULE", "CUDASIM_ASYNC", "CUDASIM_CHECK", "CUDASIM_SKEW", "CUDASIM_QUIET",
-                             "CUDASIM_THREADS"}) {
+    for (const char* name : {"CUDASIM_SCHEDULE", "CUDASIM_ASYNC", "CUDASIM_CHECK", "CUDASIM_COUNT", "CUDASIM_SKEW",
+                             "CUDASIM_QUIET", "CUDASIM_THREADS"}) {
         const char* value = getenv(name);
         if (value && !set(settings, name, value, error)) return false;
     }

@@ -13,6 +13,7 @@ struct Settings {
     Asynchrony asynchrony = Asynchrony::Lazy;
     uint64_t seed = 1;
     bool check = true;   // only in the check build
+    uint64_t count = 0;  // blocks of each launch that are counted instead of checked; 0 turns counting off
     bool skew = false;   // dynamic shared memory begins at the worst address that its alignment allows
     bool quiet = false;  // reports are not printed
     unsigned threads = 1;

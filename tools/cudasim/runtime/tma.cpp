@@ -75,6 +75,7 @@ void complete_tma_load(size_t index) {
     Thread* reader = current() ? current() : &e.threads[0];
     const auto fill = [&](uint32_t linear, const unsigned char* source, uint32_t bytes) {
         if (source && e.check) e.global.access(reader, source, bytes, Access::Read, load.at);
+        if (source && e.count) e.counter.add_run(Counted::TmaLoad, load.at, global_memory.offset_of(source), bytes);
         for_each_chunk(load.destination + linear, bytes, map.swizzle, [&](void* chunk, uint32_t done, uint32_t piece) {
             if (source) memcpy(chunk, source + done, piece);
             else memset(chunk, 0, piece);
@@ -115,6 +116,7 @@ void tma_load(uint32_t destination, const CUtensorMap* encoded, uint32_t barrier
     TmaLoad load{*encoded, destination, barrier, map.box_bytes(), {}, {}, ++e.tma_clock, {}, at};
     std::copy(coordinates, coordinates + rank, load.coordinates);
     if (offsets) std::copy(offsets, offsets + rank - 2, load.offsets);
+    if (e.count) e.counter.add(Counted::TmaLoad, at, 1);
     if (e.check) {
         e.shared.begin_copy(current(), destination, load.bytes, Writer::Tma, at);
         publish(current(), load.issued);
@@ -128,6 +130,8 @@ static void complete_store(const BulkStore& store) {
     walk_box(map, store.coordinates, [&](uint32_t linear, unsigned char* destination, uint32_t bytes) {
         if (!destination) return;
         if (engine->check) engine->global.access(current(), destination, bytes, Access::Write, store.at);
+        if (engine->count)
+            engine->counter.add_run(Counted::TmaStore, store.at, global_memory.offset_of(destination), bytes);
         const auto move = [&](const void* chunk, uint32_t done, uint32_t piece) {
             memcpy(destination + done, chunk, piece);
         };
@@ -147,6 +151,7 @@ void tma_store(const CUtensorMap* encoded, uint32_t source, int rank, const int*
         engine->shared.read(me, source, map.box_bytes(), true, at);
         engine->shared.begin_async_read(source, map.box_bytes());
     }
+    if (engine->count) engine->counter.add(Counted::TmaStore, at, 1);
     BulkStore store{*encoded, source, map.box_bytes(), {}, me->bulk_group, at};
     std::copy(coordinates, coordinates + rank, store.coordinates);
     me->bulk_stores.push_back(store);

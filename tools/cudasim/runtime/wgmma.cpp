@@ -17,12 +17,18 @@ static float bf16_at(uint32_t address) {
     return value;
 }
 
-// Calls visit(address) for each 16 bytes that this warp's part of the product reads: 16 rows of A and all of B.
+// Calls visit(address) for each 16 bytes that this warp's part of the product reads: 16 rows of A and all of B, eight
+// rows of a core matrix after one another.
 template <class Visit> static void for_each_operand_chunk(const WgmmaOperation& product, Visit visit) {
     const int first_row = (int)(current()->warp & 3) * 16;
     const auto walk = [&](const MatrixDescriptor& matrix, int low, int high, bool transposed) {
-        for (int mn = low; mn < high; mn += transposed ? 8 : 1)
-            for (int k = 0; k < 16; k += transposed ? 1 : 8) visit(matrix.address(mn, k, transposed));
+        if (transposed) {
+            for (int mn = low; mn < high; mn += 8)
+                for (int k = 0; k < 16; k++) visit(matrix.address(mn, k, true));
+        } else {
+            for (int k = 0; k < 16; k += 8)
+                for (int mn = low; mn < high; mn++) visit(matrix.address(mn, k, false));
+        }
     };
     walk(MatrixDescriptor(product.a), first_row, first_row + 16, product.transpose_a);
     walk(MatrixDescriptor(product.b), 0, product.n, product.transpose_b);
@@ -39,6 +45,23 @@ static void begin_operand_reads(const WgmmaOperation& product) {
 
 static void end_operand_reads(const WgmmaOperation& product) {
     for_each_operand_chunk(product, [](uint32_t address) { engine->shared.end_async_read(address, 16); });
+}
+
+// A warp reads its 16 rows of A; the four warps of the group share B, so that the first of them counts it for all.
+static void count_product(const WgmmaOperation& product) {
+    engine->counter.add(Counted::Product, product.at, 32, 16ull * product.n * 16);
+    uint64_t rows[8];
+    uint32_t count = 0;
+    const bool reads_b = current()->warp % 4 == 0;
+    uint32_t left = 32 + (reads_b ? 2 * (uint32_t)product.n : 0);
+    for_each_operand_chunk(product, [&](uint32_t address) {
+        if (!left) return;
+        left--;
+        rows[count++] = address;
+        if (count < 8) return;
+        engine->counter.add_operand(product.at, rows, count);
+        count = 0;
+    });
 }
 
 static void check_descriptor(uint64_t bits, Site at) {
@@ -73,6 +96,7 @@ void wgmma(int n, bool transpose_a, bool transpose_b, float* d, uint64_t a, uint
         check_descriptor(a, at);
         check_descriptor(b, at);
         begin_operand_reads(product);
+        if (engine->count) count_product(product);
         warp.products.push_back(product);
     });
 }

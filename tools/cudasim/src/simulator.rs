@@ -31,6 +31,8 @@ pub struct Settings {
     pub asynchrony: Async,
     /// Only in the check build.
     pub check: bool,
+    /// Blocks of each launch to count instead of checking them; `usize::MAX` counts all. Only in the check build.
+    pub count: usize,
     /// Dynamic shared memory begins at the worst address that its alignment allows.
     pub skew: bool,
     /// Reports are not printed.
@@ -45,6 +47,7 @@ impl Default for Settings {
             schedule: Schedule::Forward,
             asynchrony: Async::Lazy,
             check: true,
+            count: 0,
             skew: false,
             quiet: false,
             threads: 1,
@@ -105,6 +108,7 @@ pub struct Simulator {
     take_reports: extern "C" fn(ReceiveLine, *mut c_void),
     record_launches: extern "C" fn(bool),
     take_launches: extern "C" fn(ReceiveLaunch, *mut c_void),
+    take_counts: extern "C" fn(ReceiveLine, *mut c_void),
     live: extern "C" fn(*mut Live),
     operand_address: extern "C" fn(u64, c_int, c_int, bool) -> u32,
     parameter_bytes: extern "C" fn(*const c_char) -> i64,
@@ -129,6 +133,7 @@ impl Simulator {
             take_reports: function!("take_reports"),
             record_launches: function!("record_launches"),
             take_launches: function!("take_launches"),
+            take_counts: function!("take_counts"),
             live: function!("live"),
             operand_address: function!("operand_address"),
             parameter_bytes: function!("parameter_bytes"),
@@ -153,6 +158,7 @@ impl Simulator {
         self.set("CUDASIM_SCHEDULE", &schedule)?;
         self.set("CUDASIM_ASYNC", asynchrony)?;
         self.set("CUDASIM_CHECK", &flag(settings.check))?;
+        self.set("CUDASIM_COUNT", &settings.count.to_string())?;
         self.set("CUDASIM_SKEW", &flag(settings.skew))?;
         self.set("CUDASIM_QUIET", &flag(settings.quiet))?;
         self.set("CUDASIM_THREADS", &settings.threads.to_string())
@@ -172,13 +178,13 @@ impl Simulator {
 
     /// The reports that synchronising calls of this thread have met. Their streams can be used again.
     pub fn take_reports(&self) -> Vec<String> {
-        extern "C" fn receive(lines: *mut c_void, line: *const c_char) {
-            // SAFETY: take_reports passes on the vector below, which is not accessed otherwise meanwhile.
-            unsafe { &mut *lines.cast::<Vec<String>>() }.push(to_string(line));
-        }
-        let mut lines: Vec<String> = Vec::new();
-        (self.take_reports)(receive, (&raw mut lines).cast());
-        lines
+        lines_of(self.take_reports)
+    }
+
+    /// The JSON of each launch that this thread enqueued and that was counted ([`Settings::count`]) since they were
+    /// last taken, in the order they ran in. README.md says what the fields are.
+    pub fn take_counts(&self) -> Vec<String> {
+        lines_of(self.take_counts)
     }
 
     /// Turns the recording of launches that this thread enqueues on or off.
@@ -224,6 +230,17 @@ impl Simulator {
     pub fn operand_address(&self, descriptor: u64, mn: i32, k: i32, transposed: bool) -> u32 {
         (self.operand_address)(descriptor, mn, k, transposed)
     }
+}
+
+/// The lines that a function of the driver calls back with.
+fn lines_of(take: extern "C" fn(ReceiveLine, *mut c_void)) -> Vec<String> {
+    extern "C" fn receive(lines: *mut c_void, line: *const c_char) {
+        // SAFETY: `take` passes on the vector below, which is not accessed otherwise meanwhile.
+        unsafe { &mut *lines.cast::<Vec<String>>() }.push(to_string(line));
+    }
+    let mut lines: Vec<String> = Vec::new();
+    take(receive, (&raw mut lines).cast());
+    lines
 }
 
 fn to_string(text: *const c_char) -> String {

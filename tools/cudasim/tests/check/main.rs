@@ -5,6 +5,7 @@ mod common;
 #[path = "../common/tiles.rs"]
 mod tiles;
 
+mod counts;
 mod events;
 mod graphs;
 mod launches;

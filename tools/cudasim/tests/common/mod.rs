@@ -24,6 +24,7 @@ pub const QUIET: Settings = Settings {
     schedule: cudasim::Schedule::Forward,
     asynchrony: cudasim::Async::Lazy,
     check: true,
+    count: 0,
     skew: false,
     quiet: true,
     threads: 1,
@@ -35,7 +36,7 @@ impl Gpu {
         static LIBRARY: OnceLock<()> = OnceLock::new();
         LIBRARY.get_or_init(|| {
             let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(build.name());
-            let kernels = ["bugs", "conv", "gemm_mma", "gemm_wgmma", "probes", "tickets"]
+            let kernels = ["bugs", "conv", "counts", "gemm_mma", "gemm_wgmma", "probes", "tickets"]
                 .map(|name| kernel_file(&format!("{name}.cu")));
             let library = cudasim::build(&kernels, build, &out).unwrap_or_else(|e| panic!("{e}"));
             cudasim::load(&library).unwrap_or_else(|e| panic!("{e}"));
