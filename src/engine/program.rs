@@ -188,15 +188,16 @@ impl Touch {
 pub struct RecordedStep {
     pub(crate) step: Arc<dyn Step>,
     pub(crate) accesses: Vec<Access>,
+    pub(crate) layer: Arc<str>,
 }
 
 impl RecordedStep {
-    /// Wraps `step` with the list of its accesses, after checking these.
+    /// Wraps `step` of the layer called `layer` with the list of its accesses, after checking these.
     ///
     /// # Panics
     /// If the pixels of a tensor overlap, or the span of a tensor that the step writes overlaps the span of another of
     /// its tensors: kernels get spans as slices, which must not alias. That is a bug of an op, never of its caller.
-    pub fn new(step: Arc<dyn Step>) -> RecordedStep {
+    pub fn new(step: Arc<dyn Step>, layer: Arc<str>) -> RecordedStep {
         let accesses = step.accesses();
         for tensor in accesses.iter().filter_map(Access::tensor) {
             assert!(tensor.stride >= tensor.channels(), "{}: pixels of {tensor:?} overlap", step.name());
@@ -208,11 +209,17 @@ impl RecordedStep {
                 assert!(a.end <= b.start || b.end <= a.start, "{}: {access:?} reaches into {other:?}", step.name());
             }
         }
-        RecordedStep { step, accesses }
+        RecordedStep { step, accesses, layer }
     }
 
     pub fn step(&self) -> &dyn Step {
         &*self.step
+    }
+
+    /// The layer that the step belongs to, as [`Tape::layer`](crate::engine::tape::Tape::layer) named it; empty for a
+    /// step of no layer. The steps of a gradient belong to the layer that they differentiate.
+    pub fn layer(&self) -> &str {
+        &self.layer
     }
 
     /// The accesses to memory, in the order of [`Step::accesses`].

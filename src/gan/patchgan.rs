@@ -170,7 +170,8 @@ impl PatchGan {
     /// When [`PatchGan::map_size`] refuses the size, or `parameters` are not those of [`PatchGan::specs`].
     pub fn forward(&self, tape: &mut Tape, parameters: &Parameters, x: Tensor) -> PatchGanOutput {
         let (mut from, mut features) = (x, Vec::new());
-        for layer in self.layers() {
+        for (number, layer) in self.layers().into_iter().enumerate() {
+            tape.layer(&format!("conv{}", number + 1));
             let [n, height, width, _] = from.shape;
             let [height, width] = layer.output_size([height, width]).expect("map_size accepts the size");
             let shape = [n, height, width, layer.out_channels];
@@ -201,6 +202,7 @@ impl PatchGan {
             sigmoid(tape, from, probabilities);
             from = probabilities;
         }
+        tape.layer("");
         PatchGanOutput { features, map: from }
     }
 }

@@ -126,7 +126,10 @@ impl Recorder {
     /// # Panics
     /// If the objective has not listed such a network.
     pub fn forward<T>(&mut self, name: &str, record: impl FnOnce(&mut Tape, &Parameters) -> T) -> T {
-        record(&mut self.tape, &network(&self.networks, name).parameters)
+        self.tape.network(name);
+        let result = record(&mut self.tape, &network(&self.networks, name).parameters);
+        self.tape.network("");
+        result
     }
 
     /// Returns loss `index` of the term called `term`: the mean of `criterion` over the elements of `x`, for
@@ -174,7 +177,9 @@ impl Recorder {
     /// If the objective has not listed such a network.
     pub fn update(&mut self, name: &str) {
         let RecordedNetwork { network, parameters } = network(&self.networks, name);
+        self.tape.layer(name);
         parameters.update(&mut self.tape, network.adam);
+        self.tape.layer("");
     }
 }
 

@@ -240,6 +240,7 @@ impl UNet {
         let mut from = x;
         for level in 1..=self.depth {
             let hidden = tape.transient(grid(level, self.channels(level)));
+            tape.layer(&format!("down{level}"));
             let (weight, bias) = self.weight_and_bias(parameters, Way::Down, level);
             conv(tape, from, weight, bias, hidden, Geometry::HALVING);
             let skip = halves(level).0;
@@ -259,11 +260,13 @@ impl UNet {
         }
         for level in (1..self.depth).rev() {
             let hidden = tape.transient(grid(level, self.channels(level)));
+            tape.layer(&format!("up{}", self.depth - level));
             let (weight, bias) = self.weight_and_bias(parameters, Way::Up, level);
             conv_transpose(tape, joined[level], weight, bias, hidden, Geometry::HALVING);
             let up = halves(level).1;
             self.norm_act(tape, parameters, Way::Up, level, hidden, up, Activation::Relu, draws, &mut layer);
         }
+        tape.layer("last");
         let last = tape.transient(out.shape);
         let [weight, bias] = ["weight", "bias"].map(|kind| parameters.value(&format!("{}.{kind}", self.last_name())));
         match self.last_layer {
@@ -271,6 +274,7 @@ impl UNet {
             LastLayer::Transposed => conv_transpose(tape, joined[0], weight, Some(bias), last, Geometry::HALVING),
         }
         tanh(tape, last, out);
+        tape.layer("");
     }
 
     fn weight_and_bias(&self, parameters: &Parameters, way: Way, level: usize) -> (Tensor, Option<Tensor>) {

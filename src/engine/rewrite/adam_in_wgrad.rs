@@ -38,6 +38,12 @@ fn as_a<S: Step>(program: &Program, index: usize) -> Option<&S> {
     step.downcast_ref()
 }
 
+/// Puts `step` in the place of the one at `index`, in the same layer.
+fn replace(program: &mut Program, index: usize, step: Arc<dyn Step>) {
+    let layer = Arc::clone(&program.steps[index].layer);
+    program.steps[index] = RecordedStep::new(step, layer);
+}
+
 /// Joins the Adam at `update` with the weight gradients that meet the condition.
 fn join(program: &mut Program, update: usize) {
     let Some(&adam) = as_a::<Adam>(program, update) else { return };
@@ -59,7 +65,7 @@ fn join(program: &mut Program, update: usize) {
     }
     let taken: Vec<Range<usize>> = joined.iter().map(|(_, step)| step.weight.span()).collect();
     for (index, step) in joined {
-        program.steps[index] = RecordedStep::new(Arc::new(step));
+        replace(program, index, Arc::new(step));
     }
     let rest = rest(adam.parameters.count(), taken);
     let gradients = compact(program, update, adam.gradients, &rest);
@@ -76,7 +82,8 @@ fn join(program: &mut Program, update: usize) {
         offset += range.len();
         let [parameters, first, second] =
             [adam.parameters, adam.first, adam.second].map(|flat| slice(flat, range.start));
-        RecordedStep::new(Arc::new(Adam { parameters, gradients, first, second, options: adam.options }))
+        let adam = Adam { parameters, gradients, first, second, options: adam.options };
+        RecordedStep::new(Arc::new(adam), Arc::clone(&program.steps[update].layer))
     });
     let updates: Vec<RecordedStep> = updates.collect();
     program.main = program.main + updates.len() - 1;
@@ -149,7 +156,7 @@ fn compact(program: &mut Program, update: usize, gradients: Tensor, rest: &[Rang
     }
     let compact = program.buffers.add(DType::F32, [1, 1, 1, length], Lifetime::Persistent);
     for (index, step) in writers {
-        program.steps[index] = RecordedStep::new(step);
+        replace(program, index, step);
     }
     program.buffers.remove(gradients.buffer);
     Some(compact)

@@ -56,6 +56,9 @@ pub struct Tape {
     parameter_gradients: HashMap<BufferId, Gradient>,
     /// Index of the first on-demand step; `None` if there are none.
     main: Option<usize>,
+    /// The network and the layer of the steps that are recorded now; empty for none.
+    network: String,
+    layer: Arc<str>,
 }
 
 impl Tape {
@@ -98,7 +101,22 @@ impl Tape {
     }
 
     fn push_shared(&mut self, step: Arc<dyn Step>) {
-        self.steps.push(RecordedStep::new(step));
+        self.steps.push(RecordedStep::new(step, Arc::clone(&self.layer)));
+    }
+
+    /// Names the network whose layers are recorded from here on; `""` for none.
+    pub fn network(&mut self, name: &str) {
+        name.clone_into(&mut self.network);
+        self.layer("");
+    }
+
+    /// Names the layer of the steps that are recorded from here on, for profiles: `network.name`, or `name` alone if
+    /// there is no network; `""` for steps of no layer.
+    pub fn layer(&mut self, name: &str) {
+        self.layer = match (self.network.as_str(), name) {
+            ("", _) | (_, "") => name.into(),
+            (network, _) => format!("{network}.{name}").into(),
+        };
     }
 
     /// Marks the gradients of `parameters`, a tensor that [`Tape::parameters`] returned, as used: the next backward
@@ -126,6 +144,7 @@ impl Tape {
     pub fn backward(&mut self, roots: &[&dyn Root], wrt: &[Tensor]) -> Result<Vec<Tensor>> {
         let recorded = self.steps.len();
         let (reaching, live) = self.reach(wrt);
+        self.layer("losses");
         let mut backward = Pass { tape: self, reaching, gradients: HashMap::new(), batch: None };
         for root in roots {
             let Some(destination) = backward.destination(root.input()) else {
@@ -138,6 +157,7 @@ impl Tape {
             backward.differentiate(index);
             backward.tape.check_versions(index, before)?;
         }
+        backward.tape.layer("");
         Ok(wrt.iter().map(|&tensor| backward.complete_gradient(tensor)).collect())
     }
 
@@ -281,7 +301,8 @@ impl Pass<'_> {
 
     /// Records the gradient of step `index`, if its output has one.
     fn differentiate(&mut self, index: usize) {
-        let step = Arc::clone(&self.tape.steps[index].step);
+        let RecordedStep { step, layer, .. } = self.tape.steps[index].clone();
+        self.tape.layer = layer;
         let Some(rule) = step.rule() else { return };
         let output = rule.output();
         let region = self.tape.buffers.region(output);

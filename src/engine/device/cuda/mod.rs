@@ -5,6 +5,7 @@
 //! step is one call of the driver.
 
 mod checked;
+pub mod counts;
 mod driver;
 mod errors;
 mod graph;
