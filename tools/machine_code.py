@@ -1,0 +1,174 @@
+"""The machine code of the kernels, as build.rs had nvcc make it: the assembler's reports, instructions and loops.
+
+tools/check-kernels judges it and keeps kernels/machine-code.json; the profiles and tools/check-speed read that file.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The architecture of the table: that of the GPU that the time model is of.
+MODELLED = "sm_90a"
+
+
+class Failed(Exception):
+    """A reason why the machine code cannot be looked at, in one line."""
+
+
+@dataclass
+class Report:
+    """One kernel on one architecture, as `ptxas -v` reports it."""
+
+    registers: int = 0
+    shared: int = 0
+    stack: int = 0
+    spills: int = 0
+    local: int = 0
+    findings: list = field(default_factory=list)
+
+
+def build_folder(package, options):
+    """The folder that the package's build.rs has filled."""
+    command = ["cargo", "build", "--lib", "--message-format=json-render-diagnostics", *options]
+    built = subprocess.run(command, cwd=package, stdout=subprocess.PIPE, text=True)
+    if built.returncode != 0:
+        raise Failed("the library does not build")
+    messages = [json.loads(line) for line in built.stdout.splitlines() if line.startswith("{")]
+    folders = [m["out_dir"] for m in messages if m["reason"] == "build-script-executed" and m["out_dir"]]
+    folders = [Path(folder) for folder in folders if (Path(folder) / "kernels.rs").is_file()]
+    if len(folders) != 1:
+        raise Failed(f"cargo names {len(folders)} folders with kernels, where there should be one")
+    return folders[0]
+
+
+def read_kernels(folder):
+    """({module: fatbin}, {module: {kernel: threads of a block}}) of a build."""
+    code = (folder / "kernels.rs").read_text()
+    modules = re.findall(r'Module \{ name: "(\w+)", fatbin: (.*) \},', code)
+    if not modules or any("include_bytes" not in fatbin for _, fatbin in modules):
+        raise Failed("the library was built without nvcc; run tools/install-nvcc")
+    kernels = {name: {} for name, _ in modules}
+    for name, module, block in re.findall(r'Declared \{ name: "(\w+)", module: (\d+), threads: (\d+),', code):
+        kernels[modules[int(module)][0]][name] = int(block)
+    return {name: folder / f"{name}.fatbin" for name, _ in modules}, kernels
+
+
+def assembler_reports(text):
+    """({(architecture, kernel): Report}, warnings) from the output of `ptxas -v`."""
+    reports, warnings, current = {}, [], None
+    for line in text.splitlines():
+        if entry := re.search(r"Compiling entry function '(\w+)' for '(\w+)'", line):
+            current = reports[entry[2], entry[1]] = Report()
+        elif re.search(r"\b(warning|error)\b", line, re.IGNORECASE):
+            warnings.append(line.strip())
+        elif frame := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line):
+            # The lines of functions that were not inlined come after their kernel's and count with it.
+            stack, stores, loads = map(int, frame.groups())
+            current.stack, current.spills = max(current.stack, stack), max(current.spills, stores + loads)
+        elif used := re.search(r"Used (\d+) registers", line):
+            current.registers = int(used[1])
+            current.shared = sum(int(n) for n in re.findall(r"(\d+) bytes smem", line))
+            current.local = sum(int(n) for n in re.findall(r"(\d+) bytes lmem", line))
+    return reports, warnings
+
+
+def instructions(cuobjdump, fatbin):
+    """{(architecture, kernel): its lines of assembly}"""
+    path = os.pathsep.join([str(Path(cuobjdump).parent), os.environ["PATH"]])
+    command = [cuobjdump, "--dump-sass", str(fatbin)]
+    dumped = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    if dumped.returncode != 0:
+        raise Failed(f"cuobjdump cannot read {fatbin.name}: {dumped.stderr.strip()}")
+    code, architecture, lines = {}, None, None
+    for line in dumped.stdout.splitlines():
+        if of := re.match(r"\s*arch = (sm_\w+)", line):
+            architecture = of[1]
+        elif function := re.match(r"\s*Function : (\w+)", line):
+            lines = code.setdefault((architecture, function[1]), [])
+        elif lines is not None and re.match(r"\s*/\*[0-9a-f]{4,}\*/", line):
+            lines.append(line)
+    return code
+
+
+def find_tool(name):
+    """A program of the toolkit: from the project's own environment, else from the search path."""
+    wheels = (ROOT / ".venv-nvcc").glob(f"lib/python*/site-packages/nvidia/cu*/bin/{name}")
+    found = next(iter(sorted(wheels)), None) or shutil.which(name)
+    if not found:
+        raise Failed(f"{name} was not found; run tools/install-nvcc")
+    return str(found)
+
+
+# ---- loops
+
+MEMORY = re.compile(r"(LD|ST|LDG|STG|LDS|STS|LDGSTS|LDSM|STSM|ATOM|ATOMG|ATOMS|RED)$")
+PRODUCT = re.compile(r"(HMMA|HGMMA)$")
+# What a division of integers by a number that is not constant becomes: a reciprocal of floats and corrections.
+DIVISION = re.compile(r"(I2F|F2I)\b.*\bU?RP?\b|F2I\.FTZ\.U32\.TRUNC")
+
+
+def parse(lines):
+    """[(address, operation with its modifiers, target of a branch or None)]"""
+    parsed = []
+    for line in lines:
+        found = re.match(r"\s*/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)([^;]*);", line)
+        if found:
+            branch = re.search(r"\b(0x[0-9a-f]+)\s*$", found[3].strip()) if found[2].startswith("BRA") else None
+            parsed.append((int(found[1], 16), found[2], int(branch[1], 16) if branch else None))
+    return parsed
+
+
+def mix(code):
+    """The instructions of a part of a kernel by what they do."""
+    bases = [operation.split(".")[0] for _, operation, _ in code]
+    memory = [operation for _, operation, _ in code if MEMORY.match(operation.split(".")[0])]
+    counts = Counter(bases)
+    return {
+        "instructions": len(bases) - counts["NOP"],
+        "fma": counts["FFMA"],
+        "products": sum(1 for base in bases if PRODUCT.match(base)),
+        "memory": len(memory),
+        "wide": sum(1 for operation in memory if ".128" in operation or operation.startswith("LDSM")),
+        "divisions": sum(1 for _, operation, _ in code if operation.startswith("F2I.FTZ.U32.TRUNC")),
+    }
+
+
+def hot_loop(lines):
+    """The mix of the innermost loop that has most products, or else most multiply-adds, or else most accesses to
+    memory; of the whole kernel if it has no loop."""
+    code = parse(lines)
+    ends = [(target, address) for address, _, target in code if target is not None and target <= address]
+    # A kernel ends with a branch to itself.
+    loops = [(first, last) for first, last in ends if first < last]
+    inner = [
+        (first, last)
+        for first, last in loops
+        if not any((a, b) != (first, last) and first <= a and b <= last for a, b in loops)
+    ]
+    mixes = [mix([part for part in code if first <= part[0] <= last]) for first, last in inner]
+    mixes = [m for m in mixes if m["memory"]]
+    return max(mixes, key=lambda m: (m["products"], m["fma"], m["memory"]), default=mix(code))
+
+
+def table(kernels, reports, code):
+    """The rows of kernels/machine-code.json: of each kernel, on the modelled architecture."""
+    rows = {}
+    for kernel, block in kernels.items():
+        report, lines = reports.get((MODELLED, kernel)), code.get((MODELLED, kernel))
+        if report and lines:
+            rows[kernel] = {
+                "threads": block,
+                "registers": report.registers,
+                "shared": report.shared,
+                "spills": report.spills,
+                "instructions": mix(parse(lines))["instructions"],
+                "loop": hot_loop(lines),
+            }
+    return rows
