@@ -19,6 +19,7 @@ pub mod gan;
 pub mod inspect;
 pub mod metrics;
 pub mod prepare;
+pub mod profile;
 pub mod report;
 pub mod train;
 pub mod translate;

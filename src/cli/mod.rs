@@ -10,6 +10,7 @@ mod export;
 mod generator;
 mod import;
 mod inspect;
+mod profile;
 mod train;
 mod translate;
 
@@ -30,6 +31,7 @@ use export::ExportArgs;
 use generator::GeneratorArgs;
 use import::ImportArgs;
 use inspect::InspectArgs;
+use profile::ProfileArgs;
 use train::TrainArgs;
 use translate::TranslateArgs;
 
@@ -80,6 +82,7 @@ enum Command {
     Translate(TranslateArgs),
     Evaluate(EvaluateArgs),
     Inspect(InspectArgs),
+    Profile(ProfileArgs),
     Import(ImportArgs),
     Export(ExportArgs),
     Data(DataArgs),
@@ -97,7 +100,9 @@ pub fn run() -> Result<ExitCode> {
     let Cli { command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match command {
         // These commands decode many pictures at the same time.
-        Command::Train(_) | Command::Evaluate(_) | Command::Data(_) => start_threads(available_threads())?,
+        Command::Train(_) | Command::Evaluate(_) | Command::Data(_) | Command::Profile(_) => {
+            start_threads(available_threads())?
+        }
         _ => require_stacks(0)?,
     }
     match command {
@@ -105,6 +110,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Translate(args) => crate::translate::run(&args.request())?,
         Command::Evaluate(args) => crate::evaluate::run(&args.request())?,
         Command::Inspect(args) => crate::inspect::run(&args.request())?,
+        Command::Profile(args) => crate::profile::run(&args.request())?,
         Command::Import(args) => crate::exchange::import::run(&args.request())?,
         Command::Export(args) => crate::exchange::export::run(&args.request())?,
         Command::Data(args) => args.run()?,

@@ -26,13 +26,13 @@ pub struct Request {
     pub memory: bool,
 }
 
-/// The subject of an inspection.
-struct Subject {
+/// The run, file of weights or recipe that a command is about.
+pub(crate) struct Subject {
     /// Name and origin, in a line.
-    title: String,
-    objective: Pix2Pix,
+    pub title: String,
+    pub objective: Pix2Pix,
     /// False for weights without a run: of these the generator alone is known.
-    is_trained: bool,
+    pub is_trained: bool,
 }
 
 /// Prints the layers of each network, the operations of the training step and its memory plan, for the recipe, run or
@@ -63,7 +63,11 @@ pub fn run(request: &Request) -> Result<()> {
 }
 
 impl Subject {
-    fn find(what: &str) -> Result<Subject> {
+    /// Finds the recipe, run folder or file of weights that `what` names.
+    ///
+    /// # Errors
+    /// When there is none of this name, or the file cannot be used.
+    pub fn find(what: &str) -> Result<Subject> {
         if let Ok(recipe) = Recipe::from_str(what, false) {
             let config = TrainOptions::published(recipe).resolve()?;
             return Ok(Subject::from_config(format!("The recipe {what} at its published size"), &config));
@@ -123,7 +127,7 @@ fn grid([images, height, width, channels]: Shape) -> String {
 }
 
 /// Rows with aligned columns: the first `left` columns are flush left, the others flush right.
-fn table<const N: usize>(rows: &[[String; N]], left: usize) -> Vec<String> {
+pub(crate) fn table<const N: usize>(rows: &[[String; N]], left: usize) -> Vec<String> {
     let widths: Vec<usize> =
         (0..N).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
     let line = |row: &[String; N]| {

@@ -19,7 +19,7 @@ use crate::engine::rewrite::{self, Pass};
 use crate::engine::samples::Samples;
 use crate::engine::tensor::Tensor;
 use cpu::Cpu;
-use cuda::{Cuda, CudaOptions};
+use cuda::{Cuda, CudaOptions, TimedLaunch};
 
 /// The optimisations that a [`Device`] applies: CUDA graphs on a GPU, and rewrite passes over the program. Both are on
 /// by default.
@@ -123,7 +123,10 @@ impl Device {
                 });
                 Ok(times)
             }
-            Device::Cuda(cuda) => cuda.execute_timed(),
+            Device::Cuda(cuda) => {
+                let of_step = |launches: &Vec<TimedLaunch>| launches.iter().map(|launch| launch.time).sum();
+                Ok(cuda.execute_timed()?.iter().map(of_step).collect())
+            }
         }
     }
 

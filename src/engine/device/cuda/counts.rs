@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use cudarc::driver::sys;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Cuda;
 use super::launching::{permit_shared_memory, run};
@@ -56,7 +56,7 @@ pub struct LineCounts {
 }
 
 /// What is counted at a line: an access to memory, a product, or a wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     #[serde(rename = "global load")]
     GlobalLoad,
@@ -95,15 +95,29 @@ pub enum Event {
     Fence,
 }
 
+impl Event {
+    /// True for an instruction that accesses memory.
+    pub fn is_access(self) -> bool {
+        // The two sides of a cp.async are one instruction; wgmma reads its operands by itself.
+        !matches!(self, Event::SharedCopy | Event::OperandRead | Event::Product | Event::Wait)
+            && !matches!(self, Event::Barrier | Event::Fence)
+    }
+
+    /// True for an access that brings data from global memory.
+    pub fn reads_global(self) -> bool {
+        matches!(self, Event::GlobalLoad | Event::AsyncCopy | Event::TmaLoad)
+    }
+}
+
 type ReceiveLine = extern "C" fn(*mut c_void, *const c_char);
 
 impl Cuda {
     /// Runs about `blocks` blocks of every launch of the program's main part on the simulated driver, and returns the
-    /// counts of each step's launches, in recorded order. The values of all buffers are meaningless afterwards.
+    /// counts of each step's launches, in recorded order; `done` is called behind each step. The values of all buffers are meaningless afterwards.
     ///
     /// # Errors
     /// When the GPU is not the simulator's check build, or the driver refuses a launch.
-    pub fn execute_counted(&mut self, blocks: usize) -> Result<Vec<Vec<LaunchCounts>>> {
+    pub fn execute_counted(&mut self, blocks: usize, mut done: impl FnMut()) -> Result<Vec<Vec<LaunchCounts>>> {
         ensure!(
             self.gpu.info.is_simulated,
             "{} does not count: the simulator of tools/cudasim does",
@@ -115,6 +129,7 @@ impl Cuda {
             permit_shared_memory(&self.gpu, &launches)?;
             launches.iter().try_for_each(|launch| run(&self.stream, &self.gpu.functions, launch))?;
             self.wait()?;
+            done();
             take()
         });
         let counts = counts.collect();

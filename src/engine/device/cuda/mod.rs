@@ -18,6 +18,7 @@ mod timing;
 
 pub use driver::{Info, check_gpu, devices, prepare_gpu};
 pub use library::FUNCTIONS;
+pub use timing::TimedLaunch;
 
 use std::collections::HashMap;
 use std::sync::Arc;

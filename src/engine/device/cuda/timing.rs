@@ -1,39 +1,73 @@
-//! Timing of steps, by CUDA events between them.
+//! Timing of launches, by CUDA events between them.
 
 use std::time::Duration;
 
 use anyhow::Result;
-use cudarc::driver::sys::CUevent_flags;
+use cudarc::driver::sys::{CUevent_flags, CUfunction_attribute};
 
 use super::Cuda;
 use super::errors::explain;
 use super::launching::{permit_shared_memory, run};
+use crate::engine::kernel::cuda::Launch;
+use crate::engine::kernel::cuda::kernels::KERNELS;
+
+/// A launch of a kernel, and how long it took on the GPU.
+#[derive(Clone, Copy, Debug)]
+pub struct TimedLaunch {
+    pub kernel: &'static str,
+    pub blocks: usize,
+    /// Threads of a block.
+    pub threads: usize,
+    /// Bytes of shared memory of a block, static and dynamic.
+    pub shared_bytes: usize,
+    /// Registers of a thread.
+    pub registers: usize,
+    pub time: Duration,
+}
 
 impl Cuda {
     /// Runs every step of the program's main part (all but its on-demand steps) once, in recorded order and launched
-    /// one by one, waits until all have finished, and returns the duration of each on the GPU, in this order. For
-    /// measurements.
+    /// one by one, waits until all have finished, and returns the launches of each step, in this order, with their
+    /// durations on the GPU. For measurements.
     ///
     /// # Errors
     /// When a kernel has failed, or the driver refuses the call.
-    pub fn execute_timed(&mut self) -> Result<Vec<Duration>> {
+    pub fn execute_timed(&mut self) -> Result<Vec<Vec<TimedLaunch>>> {
         let cannot = |error| explain("cannot time the kernels", error);
-        let steps = self.program.main;
-        let event = |_| self.stream.context().new_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map_err(cannot);
-        let stamps = (0..=steps).map(event).collect::<Result<Vec<_>>>()?;
-        let launches: Vec<_> = (0..steps).map(|step| self.launches(step)).collect();
-        launches.iter().try_for_each(|launches| permit_shared_memory(&self.gpu, launches))?;
+        let event = || self.stream.context().new_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map_err(cannot);
+        let steps: Vec<_> = (0..self.program.main).map(|step| self.launches(step)).collect();
+        steps.iter().try_for_each(|launches| permit_shared_memory(&self.gpu, launches))?;
+        let mut stamps = vec![event()?];
+        stamps.extend(steps.iter().flatten().map(|_| event()).collect::<Result<Vec<_>>>()?);
         stamps[0].record(&self.stream).map_err(cannot)?;
-        for (launches, ended) in launches.iter().zip(&stamps[1..]) {
-            launches.iter().try_for_each(|launch| run(&self.stream, &self.gpu.functions, launch))?;
+        for (launch, ended) in steps.iter().flatten().zip(&stamps[1..]) {
+            run(&self.stream, &self.gpu.functions, launch)?;
             ended.record(&self.stream).map_err(cannot)?;
         }
         self.wait()?;
-        let spans = stamps.iter().zip(&stamps[1..]);
-        let times = spans.map(|(start, end)| {
+        let mut spans = stamps.iter().zip(&stamps[1..]);
+        let mut timed = |launch: &Launch| {
+            let (start, end) = spans.next().expect("there is a stamp behind every launch");
             let milliseconds = start.elapsed_ms(end).map_err(cannot)?;
-            Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
-        });
-        times.collect()
+            self.timed(launch, Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
+        };
+        steps.iter().map(|launches| launches.iter().map(&mut timed).collect()).collect()
+    }
+
+    fn timed(&self, launch: &Launch, time: Duration) -> Result<TimedLaunch> {
+        let function = &self.gpu.functions[launch.kernel];
+        let attribute = |which| {
+            let value = function.get_attribute(which).map_err(|error| explain("cannot look at the kernels", error))?;
+            Ok::<usize, anyhow::Error>(value.max(0) as usize)
+        };
+        let size = |sizes: [u32; 3]| sizes.iter().map(|&size| size as usize).product();
+        Ok(TimedLaunch {
+            kernel: KERNELS[launch.kernel].name,
+            blocks: size(launch.grid.sizes()),
+            threads: size(launch.block.sizes()),
+            shared_bytes: launch.shared + attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES)?,
+            registers: attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_NUM_REGS)?,
+            time,
+        })
     }
 }

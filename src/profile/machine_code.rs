@@ -1,0 +1,41 @@
+//! The machine code of the kernels, as `tools/check-kernels --write` describes it in `kernels/machine-code.json`.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+/// A kernel's machine code for the GPU of the time model.
+#[derive(Clone, Debug, Deserialize)]
+pub struct MachineCode {
+    /// Registers of a thread.
+    pub registers: usize,
+    /// The loop that the kernel spends its time in; the whole kernel if it has no loop.
+    #[serde(rename = "loop")]
+    pub hot_loop: HotLoop,
+}
+
+/// The instructions of a loop.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct HotLoop {
+    pub instructions: usize,
+    /// Those of them that access memory, global or shared.
+    pub memory: usize,
+}
+
+impl MachineCode {
+    /// Reads the table, by name of the kernel.
+    ///
+    /// # Errors
+    /// When it cannot be understood.
+    pub fn all() -> Result<HashMap<String, MachineCode>> {
+        let table = include_str!("../../kernels/machine-code.json");
+        serde_json::from_str(table).context("kernels/machine-code.json")
+    }
+
+    /// Returns the instructions of warps of a launch whose warps make `requests` accesses to memory: as many for each
+    /// as in the hot loop.
+    pub fn issue_slots(&self, requests: f64) -> f64 {
+        requests * self.hot_loop.instructions as f64 / self.hot_loop.memory.max(1) as f64
+    }
+}

@@ -1,0 +1,144 @@
+//! The rows of a profile: launches of one kernel in one layer, with what was counted, modelled or measured.
+
+use serde::Serialize;
+
+use crate::engine::device::cuda::counts::{Event, LineCounts};
+
+/// Launches of one kernel in one layer that are alike. Numbers are of all of them together, except where they are of
+/// one launch, a block or a thread; `None` is not known on this device.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Network and layer, as in `generator.down3`; empty for a step of no layer.
+    pub layer: String,
+    /// The kernel; on the CPU the step.
+    pub kernel: String,
+    pub launches: usize,
+    /// Blocks of a launch.
+    pub blocks: Option<usize>,
+    /// Blocks of a launch over the multiprocessors of the GPU.
+    pub waves: Option<f64>,
+    /// Floating-point operations of convolutions: two for each multiply-add.
+    pub flop: u64,
+    /// Bytes that have to be read or written at least once.
+    pub distinct_bytes: u64,
+    /// Bytes between the multiprocessors and L2.
+    pub l2_bytes: Option<u64>,
+    /// Share of the sectors of global memory that the requests would need at least, 0 to 1.
+    pub coalesced: Option<f64>,
+    /// Wavefronts of shared memory over those without conflicts of banks; 1 is none.
+    pub shared_excess: Option<f64>,
+    /// Registers of a thread.
+    pub registers: Option<usize>,
+    /// Bytes of shared memory of a block.
+    pub shared_bytes: Option<usize>,
+    /// Microseconds, measured.
+    pub us: Option<f64>,
+    /// Microseconds, modelled.
+    pub model_us: Option<f64>,
+    /// What decides the modelled time.
+    pub bound: Option<&'static str>,
+    /// Bytes between L2 and memory.
+    pub memory_bytes: u64,
+    /// Shapes of the tensors that the step reads and writes.
+    pub shapes: Vec<[usize; 4]>,
+    /// The implementation of the step that was chosen on the GPU.
+    pub implementation: Option<&'static str>,
+    /// The counts of one launch by line of source, scaled to all of its blocks.
+    pub lines: Vec<Line>,
+}
+
+/// The counts of an event at a line of source, of one launch.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    /// File and line.
+    pub line: String,
+    pub event: Event,
+    pub requests: u64,
+    pub sectors: u64,
+    pub least_sectors: u64,
+    pub l2_sectors: u64,
+    pub wavefronts: u64,
+    pub least_wavefronts: u64,
+    pub multiply_adds: u64,
+    /// Of a block at a wait, on average.
+    pub bytes_in_flight: u64,
+}
+
+impl Line {
+    /// The counts of `line`, of which each block of the launch has `scale` times; a block has `threads` threads.
+    pub fn new(line: &LineCounts, scale: f64, threads: u64) -> Line {
+        let scaled = |count: u64| (count as f64 * scale).round() as u64;
+        Line {
+            line: line.line.clone(),
+            event: line.event,
+            requests: scaled(line.requests),
+            sectors: scaled(line.sectors),
+            least_sectors: scaled(line.least_sectors),
+            l2_sectors: scaled(line.l2_sectors),
+            wavefronts: scaled(line.wavefronts),
+            least_wavefronts: scaled(line.least_wavefronts),
+            multiply_adds: scaled(line.multiply_adds),
+            bytes_in_flight: (line.bytes_in_flight * threads).checked_div(line.lanes).unwrap_or(0),
+        }
+    }
+}
+
+/// The whole step.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Total {
+    pub launches: usize,
+    /// Microseconds, measured: on a GPU of the whole graph.
+    pub us: Option<f64>,
+    /// Microseconds, modelled, one launch after another.
+    pub model_us: Option<f64>,
+    /// Microseconds, modelled, of the longest chain of launches that wait for each other.
+    pub critical_us: Option<f64>,
+    /// Microseconds below which f32 arithmetic and memory of the modelled GPU permit no step.
+    pub floor_us: Option<f64>,
+}
+
+/// A profile of a training step.
+#[derive(Clone, Debug, Serialize)]
+pub struct Profile {
+    /// What was profiled, and on which device.
+    pub subject: String,
+    pub device: String,
+    /// Pairs of pictures in the step.
+    pub batch: usize,
+    /// The GPU that modelled times are of; `None` if there are none.
+    pub modelled: Option<String>,
+    /// In the order of the step.
+    pub kernels: Vec<Row>,
+    pub step: Total,
+}
+
+impl Row {
+    /// True if `other` is alike: another launch of the same kernel, layer and size.
+    fn is_like(&self, other: &Row) -> bool {
+        let key = |row: &Row| (row.blocks, row.flop / row.launches as u64, row.shapes.clone());
+        self.layer == other.layer && self.kernel == other.kernel && key(self) == key(other)
+    }
+
+    fn add(&mut self, other: &Row) {
+        let sum = |a: Option<f64>, b: Option<f64>| Some(a? + b?);
+        self.launches += other.launches;
+        self.flop += other.flop;
+        self.distinct_bytes += other.distinct_bytes;
+        self.memory_bytes += other.memory_bytes;
+        self.l2_bytes = self.l2_bytes.zip(other.l2_bytes).map(|(a, b)| a + b);
+        self.us = sum(self.us, other.us);
+        self.model_us = sum(self.model_us, other.model_us);
+    }
+}
+
+/// Joins rows that are alike, in the order of their first.
+pub fn joined(rows: Vec<Row>) -> Vec<Row> {
+    let mut joined: Vec<Row> = Vec::new();
+    for row in rows {
+        match joined.iter_mut().find(|other| other.is_like(&row)) {
+            Some(other) => other.add(&row),
+            None => joined.push(row),
+        }
+    }
+    joined
+}
