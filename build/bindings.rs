@@ -42,6 +42,12 @@ pub fn generate(sources: &[Source], fatbins: Option<&Fatbins>) -> Result<String,
     let mut code: String = TYPES.iter().map(known).collect();
     code.extend(structs.iter().map(|(name, fields)| write_struct(name, fields)));
     code += &constants;
+    for source in sources.iter().filter(|source| !source.constants.is_empty()) {
+        code += &format!("/// Numbers of `kernels/{0}.cu`.\npub mod {0} {{\n", source.module);
+        let number = |(name, value): &(String, u32)| format!("    pub const {name}: usize = {value};\n");
+        code.extend(source.constants.iter().map(number));
+        code += "}\n\n";
+    }
     code += &format!(
         "/// All kernels; a launch names one by its index.\npub static KERNELS: &[Declared] = &[\n{table}];\n\n\
          /// All kernel files, with their machine code where an nvcc compiled them.\n\

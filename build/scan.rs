@@ -16,6 +16,8 @@ pub struct Source {
     /// Name of the file without its ending.
     pub module: String,
     pub kernels: Vec<Kernel>,
+    /// The numbers that the file itself names, `constexpr int NAME = 8;`, in order.
+    pub constants: Vec<(String, u32)>,
     /// The structs that the kernels take, and those inside of them, by name.
     pub structs: BTreeMap<String, Struct>,
 }
@@ -57,7 +59,7 @@ pub enum Kind {
 }
 
 /// Types of fields, as C++ and as Rust write them, with their bytes, which are their alignment too.
-pub const TYPES: [(&str, &str, usize); 14] = [
+pub const TYPES: [(&str, &str, usize); 15] = [
     ("const float*", "Ptr<f32>", 8),
     ("float*", "PtrMut<f32>", 8),
     ("const bf16*", "Ptr<bf16>", 8),
@@ -65,6 +67,7 @@ pub const TYPES: [(&str, &str, usize); 14] = [
     ("const uint16_t*", "Ptr<u16>", 8),
     ("const int*", "Ptr<i32>", 8),
     ("int*", "PtrMut<i32>", 8),
+    ("unsigned*", "PtrMut<u32>", 8),
     ("const Control*", "Ptr<DeviceControl>", 8),
     ("Control*", "PtrMut<DeviceControl>", 8),
     ("TensorMap", "TensorMap", 128),
@@ -94,7 +97,18 @@ pub fn file(path: &Path) -> Result<Source, String> {
     }
     let headers: Vec<&str> = headers.values().map(String::as_str).collect();
     let (kernels, structs) = kernels(&text, &headers).map_err(|error| format!("{}:{error}", path.display()))?;
-    Ok(Source { module, kernels, structs })
+    Ok(Source { module, kernels, constants: constants(&text), structs })
+}
+
+/// Names and values of the constants that are written as numbers: `constexpr int A = 8, B = 64;`, at the beginning of a
+/// line.
+fn constants(text: &str) -> Vec<(String, u32)> {
+    let lists = text.lines().filter_map(|line| line.strip_prefix("constexpr int ")?.split(';').next());
+    let pair = |part: &str| {
+        let (name, value) = part.split_once('=')?;
+        Some((name.trim().to_owned(), value.trim().parse().ok()?))
+    };
+    lists.flat_map(|list| list.split(',')).filter_map(pair).collect()
 }
 
 fn includes(text: &str) -> Vec<String> {

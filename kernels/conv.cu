@@ -6,13 +6,9 @@
 // there are zeros.
 //
 // Each kernel is a template over its geometry: `Halving`, whose sizes are compile-time constants, or `Geometry`.
-#include "index.cuh"
+#include "conv_geometry.cuh"
 
 constexpr int THREADS = 256;
-
-struct Geometry {
-  int kernel_rows, kernel_columns, stride, dilation, pad_top, pad_left;
-};
 
 // 4x4, stride 2, padding 1: every convolution but the heads.
 struct Halving {

@@ -29,7 +29,7 @@ use half::bf16;
 
 use crate::engine::access::{Access, Control};
 use crate::engine::kernel::cuda::kernels::{ALL_FINITE, AllFinite};
-use crate::engine::kernel::cuda::{Context, CudaStep, DeviceControl, GpuFacts, Launch, Ptr, PtrMut, to_int};
+use crate::engine::kernel::cuda::{Context, DeviceControl, GpuFacts, Launch, Ptr, PtrMut, Scratch, to_int};
 use crate::engine::plan::{Dependencies, Plan};
 use crate::engine::program::{Lifetime, Program, RecordedStep};
 use crate::engine::tensor::{BufferId, DType, Tensor};
@@ -54,11 +54,12 @@ pub struct CudaOptions {
     pub forced: Option<&'static str>,
 }
 
-/// The chosen implementation of a step, and its scratch memory (`None` if it needs none).
+/// The chosen implementation of a step, and its scratch memory and tickets (`None` if it needs none).
 #[derive(Clone, Copy, Debug)]
 struct ChosenImplementation {
     implementation: &'static str,
     workspace: Option<Tensor>,
+    tickets: Option<Tensor>,
 }
 
 /// A program with its memory on a GPU, ready to execute.
@@ -154,12 +155,14 @@ impl Cuda {
     /// The launches of step `index`, with the addresses that its buffers have now.
     fn launches(&self, index: usize) -> Vec<Launch> {
         let recorded = &self.program.steps[index];
-        let ChosenImplementation { implementation, workspace } = self.chosen[index];
+        let ChosenImplementation { implementation, workspace, tickets } = self.chosen[index];
         let context = Context {
             accesses: &recorded.accesses,
             address: &|tensor| self.memory.address(&self.stream, tensor),
             tensor_map: &|tensor, boxes| tensor_map(tensor, self.memory.address(&self.stream, tensor), boxes),
             workspace,
+            tickets,
+            gpu: &self.gpu.facts,
             control: self.control.device_ptr(&self.stream).0,
         };
         recorded.step.launches(implementation, &context)
@@ -322,18 +325,21 @@ impl Cuda {
     }
 }
 
-/// Chooses an implementation for each step (`forced` where the step has it and it runs), and adds a transient buffer
-/// for its scratch memory, which is planned like any other.
+/// Chooses an implementation for each step (`forced` where the step has it and it runs), and adds buffers for its
+/// scratch memory and tickets, which are planned like any other.
 fn choose(program: &mut Program, gpu: &GpuFacts, forced: Option<&str>) -> Vec<ChosenImplementation> {
     let Program { buffers, steps, .. } = program;
     let choose = |recorded: &mut RecordedStep| {
         let names = recorded.step.implementations(gpu);
         let implementation = names.iter().find(|name| Some(**name) == forced).unwrap_or(&names[0]);
-        let bytes = CudaStep::workspace(&*recorded.step, implementation);
-        let words = bytes.div_ceil(DType::F32.bytes());
-        let workspace = (words > 0).then(|| buffers.add(DType::F32, [1, 1, 1, words], Lifetime::Transient));
+        let Scratch { bytes, tickets } = recorded.step.scratch(implementation, gpu);
+        let mut add = |words: usize, lifetime| (words > 0).then(|| buffers.add(DType::F32, [1, 1, 1, words], lifetime));
+        let workspace = add(bytes.div_ceil(DType::F32.bytes()), Lifetime::Transient);
+        // Zero at first, as all persistent memory is, and whenever no launch is under way.
+        let tickets = add(tickets, Lifetime::Persistent);
         recorded.accesses.extend(workspace.map(Access::Write));
-        ChosenImplementation { implementation, workspace }
+        recorded.accesses.extend(tickets.map(Access::Update));
+        ChosenImplementation { implementation, workspace, tickets }
     };
     steps.iter_mut().map(choose).collect()
 }

@@ -1,6 +1,7 @@
 //! The addresses of the tensors that a step declared, for its launches.
 
 use super::control::DeviceControl;
+use super::implementation::GpuFacts;
 use super::pack::{Ptr, PtrMut, TensorMap};
 use crate::engine::access::Access;
 use crate::engine::tensor::{DType, Tensor};
@@ -14,6 +15,9 @@ pub struct Context<'a> {
     /// Makes the tensor map of a tensor, with boxes of `[pixels, channels]`.
     pub(in crate::engine) tensor_map: &'a dyn Fn(Tensor, [usize; 2]) -> TensorMap,
     pub(in crate::engine) workspace: Option<Tensor>,
+    pub(in crate::engine) tickets: Option<Tensor>,
+    /// The GPU that the launches are for.
+    pub gpu: &'a GpuFacts,
     pub(in crate::engine) control: u64,
 }
 
@@ -56,12 +60,22 @@ impl Context<'_> {
     }
 
     /// Returns the address of the step's scratch memory: as many bytes as
-    /// [`Implementation::workspace`](super::Implementation::workspace) says, with arbitrary values.
+    /// [`Scratch::bytes`](super::Scratch::bytes) says, with arbitrary values.
     ///
     /// # Panics
     /// If that is 0.
     pub fn workspace<T>(&self) -> PtrMut<T> {
         let tensor = self.workspace.expect("a step that uses scratch memory asks for it");
+        PtrMut::new((self.address)(tensor))
+    }
+
+    /// Returns the address of the step's tickets, as many words as [`Scratch::tickets`](super::Scratch::tickets) says:
+    /// zero when a launch begins, and to be left at zero.
+    ///
+    /// # Panics
+    /// If these are 0.
+    pub fn tickets(&self) -> PtrMut<u32> {
+        let tensor = self.tickets.expect("a step that uses tickets asks for them");
         PtrMut::new((self.address)(tensor))
     }
 

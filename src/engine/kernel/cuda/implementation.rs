@@ -19,6 +19,22 @@ pub struct GpuFacts {
     pub l2_cache: usize,
 }
 
+/// The memory that an implementation needs besides the tensors of its step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scratch {
+    /// Bytes with arbitrary values, which [`Context::workspace`] hands out.
+    pub bytes: usize,
+    /// Words that are zero when a launch begins, and that it leaves at zero: [`Context::tickets`] hands them out.
+    pub tickets: usize,
+}
+
+impl Scratch {
+    /// Returns scratch memory of `bytes` bytes, without tickets.
+    pub const fn bytes(bytes: usize) -> Scratch {
+        Scratch { bytes, tickets: 0 }
+    }
+}
+
 /// One way to execute a step of type `S` on CUDA: the conditions for its choice, its scratch memory and its launches.
 pub struct Implementation<S> {
     /// The name, unique among the implementations of the step.
@@ -27,8 +43,8 @@ pub struct Implementation<S> {
     pub runs: fn(&S, &GpuFacts) -> bool,
     /// True if the implementation is preferred to those after it in the table: where it is faster.
     pub pays: fn(&S, &GpuFacts) -> bool,
-    /// Bytes of scratch memory, which [`Context::workspace`] hands out.
-    pub workspace: fn(&S) -> usize,
+    /// The scratch memory on this GPU.
+    pub scratch: fn(&S, &GpuFacts) -> Scratch,
     /// The launches that execute the step, in order.
     pub launches: fn(&S, &Context<'_>) -> Vec<Launch>,
 }
@@ -37,13 +53,19 @@ impl<S> Implementation<S> {
     /// Creates the implementation that every step has, named `plain`, from its `launches`. It runs on every GPU,
     /// without scratch memory, and is the last of its table.
     pub const fn plain(launches: fn(&S, &Context<'_>) -> Vec<Launch>) -> Implementation<S> {
-        Implementation { name: "plain", runs: |_, _| true, pays: |_, _| true, workspace: |_| 0, launches }
+        Implementation {
+            name: "plain",
+            runs: |_, _| true,
+            pays: |_, _| true,
+            scratch: |_, _| Scratch::bytes(0),
+            launches,
+        }
     }
 
-    /// Returns this implementation with scratch memory, of as many bytes as `workspace` returns for a step.
+    /// Returns this implementation with the scratch memory that `scratch` returns for a step.
     #[must_use]
-    pub const fn with_workspace(self, workspace: fn(&S) -> usize) -> Implementation<S> {
-        Implementation { workspace, ..self }
+    pub const fn with_scratch(self, scratch: fn(&S, &GpuFacts) -> Scratch) -> Implementation<S> {
+        Implementation { scratch, ..self }
     }
 }
 
@@ -59,11 +81,11 @@ pub trait CudaStep {
     /// Returns the names of the implementations that run on `gpu`, the preferred one first.
     fn implementations(&self, gpu: &GpuFacts) -> Vec<&'static str>;
 
-    /// Returns the number of bytes of scratch memory of an implementation.
+    /// Returns the scratch memory of an implementation on `gpu`.
     ///
     /// # Panics
     /// If the step has none of this name.
-    fn workspace(&self, implementation: &str) -> usize;
+    fn scratch(&self, implementation: &str, gpu: &GpuFacts) -> Scratch;
 
     /// Returns the launches of an implementation, in order.
     ///
@@ -80,8 +102,8 @@ impl<S: CudaKernel> CudaStep for S {
         names.into_iter().map(|implementation| implementation.name).collect()
     }
 
-    fn workspace(&self, implementation: &str) -> usize {
-        (named::<S>(implementation).workspace)(self)
+    fn scratch(&self, implementation: &str, gpu: &GpuFacts) -> Scratch {
+        (named::<S>(implementation).scratch)(self, gpu)
     }
 
     fn launches(&self, implementation: &str, context: &Context<'_>) -> Vec<Launch> {

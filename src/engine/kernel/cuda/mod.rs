@@ -9,11 +9,17 @@ mod pack;
 
 pub use context::{Context, DeviceElement};
 pub use control::DeviceControl;
-pub use implementation::{CudaKernel, CudaStep, GpuFacts, Implementation};
+pub use implementation::{CudaKernel, CudaStep, GpuFacts, Implementation, Scratch};
 pub use launch::{Attribute, Dim3, Kernel, Launch, to_int};
 pub use pack::{Pack, Ptr, PtrMut, TensorMap};
 
 use crate::engine::tensor::Tensor;
+
+/// True if every pixel of `tensor` begins at a multiple of `elements` elements of its buffer, which itself is aligned
+/// for any vector load.
+pub fn is_aligned(tensor: Tensor, elements: usize) -> bool {
+    tensor.offset % elements == 0 && tensor.stride % elements == 0
+}
 
 /// The sizes of a tensor in the struct of the kernels.
 impl From<Tensor> for kernels::Shape {

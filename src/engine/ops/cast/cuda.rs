@@ -4,7 +4,7 @@ use super::Cast;
 use crate::engine::kernel::cuda::kernels::{
     CAST_FROM_BF16, CAST_FROM_BF16_TMA, CAST_TO_BF16, CastFromBf16, CastFromBf16Tma, CastToBf16,
 };
-use crate::engine::kernel::cuda::{Attribute, CudaKernel, Implementation, to_int};
+use crate::engine::kernel::cuda::{Attribute, CudaKernel, Implementation, Scratch, is_aligned, to_int};
 
 /// Pixels and channels of the box that a block loads to shared memory.
 const BOX: [usize; 2] = [256, 128];
@@ -18,11 +18,11 @@ impl CudaKernel for Cast {
         Implementation {
             name: "tma",
             runs: |cast, gpu| {
-                let is_aligned = cast.x.stride % 8 == 0 && cast.x.offset % 8 == 0;
-                !cast.is_to_bf16() && gpu.capability.0 == 9 && gpu.shared_memory >= SHARED && is_aligned
+                let may_have_map = gpu.capability.0 == 9 && gpu.shared_memory >= SHARED && is_aligned(cast.x, 8);
+                !cast.is_to_bf16() && may_have_map
             },
             pays: |_, _| false,
-            workspace: |_| 0,
+            scratch: |_, _| Scratch::bytes(0),
             launches: |cast, context| {
                 let (x, y) = (cast.x, cast.y.tensor);
                 let argument = CastFromBf16Tma {

@@ -1,11 +1,11 @@
 //! Convolutions on CUDA: the implementations of their steps, and the choice between them.
 
-use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad};
+use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, patch};
 use crate::engine::kernel::cuda::kernels::{
     self, BIAS_GRAD, CONV_DGRAD_4X4S2, CONV_DGRAD_ANY, CONV_FPROP_4X4S2, CONV_FPROP_ANY, CONV_FPROP_TILED_4X4S2,
     CONV_FPROP_TILED_ANY, CONV_WGRAD_4X4S2, CONV_WGRAD_ANY, ConvDgrad, ConvFprop, ConvWgrad,
 };
-use crate::engine::kernel::cuda::{Context, CudaKernel, Implementation, Kernel, Launch, Ptr, PtrMut, to_int};
+use crate::engine::kernel::cuda::{Context, CudaKernel, Implementation, Kernel, Launch, Ptr, PtrMut, Scratch, to_int};
 use crate::engine::tensor::Tensor;
 
 /// Channels that a block of `bias_grad` sums.
@@ -16,6 +16,7 @@ const TILE: [usize; 2] = [8, 32];
 
 impl CudaKernel for Fprop {
     const IMPLEMENTATIONS: &'static [Implementation<Fprop>] = &[
+        patch::FPROP,
         // Coalesced loads of weights: a warp reads 32 neighbouring channels, where each lane of the plain kernel reads
         // another line. Preferred if input and output fill a tile of 32 channels. Its memory traffic has been counted
         // on the simulator; its time on a GPU has not been measured.
@@ -23,7 +24,7 @@ impl CudaKernel for Fprop {
             name: "tiled",
             runs: |_, _| true,
             pays: |fprop, _| fprop.x.channels() >= 32 && fprop.y.tensor.channels() >= 32,
-            workspace: |_| 0,
+            scratch: |_, _| Scratch::bytes(0),
             launches: |fprop, context| {
                 let kernel = instance(fprop.geometry, &CONV_FPROP_TILED_4X4S2, &CONV_FPROP_TILED_ANY);
                 let y = fprop.y.tensor;
@@ -39,20 +40,23 @@ impl CudaKernel for Fprop {
 }
 
 impl CudaKernel for Dgrad {
-    const IMPLEMENTATIONS: &'static [Implementation<Dgrad>] = &[Implementation::plain(|dgrad, context| {
-        let argument = ConvDgrad {
-            dy: context.read(dgrad.dy),
-            weight: context.read(dgrad.weight),
-            bias: bias_pointer(dgrad.bias, context),
-            dx: context.write(dgrad.dx.access()),
-            dy_shape: dgrad.dy.into(),
-            dx_shape: dgrad.dx.tensor.into(),
-            geometry: dgrad.geometry.into(),
-            accumulate: i32::from(dgrad.dx.accumulates()),
-        };
-        let kernel = instance(dgrad.geometry, &CONV_DGRAD_4X4S2, &CONV_DGRAD_ANY);
-        vec![kernel.launch_for(dgrad.dx.tensor.count(), argument)]
-    })];
+    const IMPLEMENTATIONS: &'static [Implementation<Dgrad>] = &[
+        patch::DGRAD,
+        Implementation::plain(|dgrad, context| {
+            let argument = ConvDgrad {
+                dy: context.read(dgrad.dy),
+                weight: context.read(dgrad.weight),
+                bias: bias_pointer(dgrad.bias, context),
+                dx: context.write(dgrad.dx.access()),
+                dy_shape: dgrad.dy.into(),
+                dx_shape: dgrad.dx.tensor.into(),
+                geometry: dgrad.geometry.into(),
+                accumulate: i32::from(dgrad.dx.accumulates()),
+            };
+            let kernel = instance(dgrad.geometry, &CONV_DGRAD_4X4S2, &CONV_DGRAD_ANY);
+            vec![kernel.launch_for(dgrad.dx.tensor.count(), argument)]
+        }),
+    ];
 }
 
 impl CudaKernel for Wgrad {
@@ -112,7 +116,7 @@ fn instance<'a, A>(geometry: Geometry, halving: &'a Kernel<A>, any: &'a Kernel<A
 }
 
 /// The address of the bias, or null.
-fn bias_pointer(bias: Option<Tensor>, context: &Context<'_>) -> Ptr<f32> {
+pub(super) fn bias_pointer(bias: Option<Tensor>, context: &Context<'_>) -> Ptr<f32> {
     bias.map_or(Ptr::NULL, |bias| context.read(bias))
 }
 

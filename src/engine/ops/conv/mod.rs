@@ -16,6 +16,7 @@ mod columns;
 mod cpu;
 mod cuda;
 mod geometry;
+mod patch;
 mod wgrad_adam;
 
 pub use geometry::Geometry;

@@ -7,7 +7,7 @@ use super::cpu::{Shapes, wgrad};
 use super::{Geometry, Wgrad};
 use crate::engine::access::{Access, Destination};
 use crate::engine::kernel::cpu::{self, CpuKernel, Real};
-use crate::engine::kernel::cuda::{self, CudaKernel, Implementation};
+use crate::engine::kernel::cuda::{self, CudaKernel, Implementation, Scratch};
 use crate::engine::ops::adam::{AdamOptions, Update, adam_launch};
 use crate::engine::program::Step;
 use crate::engine::tensor::Tensor;
@@ -134,5 +134,5 @@ impl CudaKernel for WgradAdam {
                 ),
             ]
         })
-        .with_workspace(|step| step.weight.bytes())];
+        .with_scratch(|step, _| Scratch::bytes(step.weight.bytes()))];
 }

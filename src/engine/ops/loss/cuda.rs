@@ -5,16 +5,16 @@ use crate::engine::access::Access;
 use crate::engine::kernel::cuda::kernels::{
     self, BCE_LOGITS_LOSS, BCE_LOSS, L1_LOSS, L2_LOSS, LOSS_FINISH, LossFinish, MSE_LOSS,
 };
-use crate::engine::kernel::cuda::{Context, CudaKernel, Implementation, Launch, Ptr, to_int};
+use crate::engine::kernel::cuda::{Context, CudaKernel, Implementation, Launch, Ptr, Scratch, to_int};
 
 /// Elements that a block sums: a constant, not tuned per GPU, so that loss values stay reproducible.
 const RUN: usize = 2048;
 
 impl CudaKernel for LossGrad {
     const IMPLEMENTATIONS: &'static [Implementation<LossGrad>] = &[Implementation::plain(LossGrad::launches)
-        .with_workspace(|loss| match loss.loss.criterion {
-            Criterion::Ssim { target } => ssim::cuda::workspace(target),
-            _ => loss.loss.x.count().div_ceil(RUN) * size_of::<f32>(),
+        .with_scratch(|loss, _| match loss.loss.criterion {
+            Criterion::Ssim { target } => Scratch::bytes(ssim::cuda::workspace(target)),
+            _ => Scratch::bytes(loss.loss.x.count().div_ceil(RUN) * size_of::<f32>()),
         })];
 }
 

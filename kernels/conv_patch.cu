@@ -1,0 +1,361 @@
+// Convolution with a patch of the input in shared memory: fprop and dgrad, in tiles of 8x8 pixels by 64 channels.
+//
+// A block computes a tile. For a chunk of input channels it brings the patch of pixels that the tile's taps read and
+// the weights of all taps to shared memory, by asynchronous copies of 16 bytes, while it multiplies the chunk before.
+// Every tap reads the patch at another shift, so an input value is loaded once for all taps. With stride 2 the columns
+// of the patch lie by parity: neighbouring outputs then read neighbouring values.
+//
+// dgrad is the same sum with other taps. Where the stride is 2, the pixels of dx of one parity meet only the taps of
+// one parity, and together these are a 2x2 convolution of dy with stride 1.
+//
+// The eight warps of a block are four groups of two. A group has the whole tile, 8x8 outputs a thread, and a quarter of
+// the taps; the groups' sums are added in order at the end. Where there are few tiles, several blocks share one, each
+// with a part of the channels: the last of them to be done adds their sums, again in order.
+#include "conv_geometry.cuh"
+#include "tickets.cuh"
+
+constexpr int THREADS = 256;
+
+// Pixels of a tile along a side, all of them, and its channels.
+constexpr int SIDE = 8, CHANNELS = 64;
+constexpr int PIXELS = SIDE * SIDE;
+constexpr int GROUPS = 4;
+// Four input channels of one tap are a quad: those of a chunk, for all taps together, and those of a group.
+constexpr int QUADS = 32, GROUP_QUADS = QUADS / GROUPS;
+constexpr int STAGES = 2;
+// Chunks after which a sum begins anew, so that its rounding error stays small.
+constexpr int RUN = 4;
+
+// `input` is x [n, h, w, c] or dy [n, h', w', k], `output` y or dx, weight [k, taps, taps, c], bias one number for each
+// channel of `output` or null. All channels and strides are multiples of 4, and all addresses of 16 bytes.
+//
+// `shares` blocks share a tile; `sums` has room for the 4096 sums of each, and `tickets` a zero for each tile.
+struct ConvPatch {
+  const float* input;
+  const float* weight;
+  const float* bias;
+  float* output;
+  float* sums;
+  unsigned* tickets;
+  Shape input_shape, output_shape;
+  Geometry geometry;
+  int shares, accumulate;
+};
+
+// The pixels and taps that meet: output (row, column) of a grid of rows x columns is pixel (row * step + first_row,
+// column * step + first_column) of `output`. Its tap (i, j) reads pixel (row * STRIDE + i - pad_row, column * STRIDE + j -
+// pad_column) of `input`, and is tap (tap_row + i * tap_step, tap_column + j * tap_step) of the weight.
+struct Meeting {
+  int rows, columns, step, first_row, first_column;
+  int pad_row, pad_column;
+  int tap_row, tap_column, tap_step;
+};
+
+// The layout of a chunk in shared memory, in quads: the patch, then the weights.
+template <int TAPS, int STRIDE, bool DGRAD>
+struct Chunk {
+  // Pixels of the patch along a side, and quads of each.
+  static constexpr int PATCH_SIDE = (SIDE - 1) * STRIDE + TAPS, DEPTH = QUADS / (TAPS * TAPS);
+  // From one parity of columns to the next, and from one quad of all pixels to the next: the copies of eight
+  // neighbouring threads go to eight groups of banks.
+  static constexpr int HALF = STRIDE == 1 ? PATCH_SIDE : PATCH_SIDE / 2 + 1;
+  static constexpr int PLANE = STRIDE == 1 ? PATCH_SIDE * PATCH_SIDE | 1 : (2 * PATCH_SIDE * HALF + 3) / 8 * 8 + 4;
+  static constexpr int WEIGHTS = DEPTH * PLANE;
+  // A row of weights is one quad of all outputs for fprop, whose inputs are contiguous in memory; for dgrad, whose
+  // outputs are, all outputs of one input channel and tap.
+  static constexpr int ROWS = DGRAD ? 4 * QUADS : QUADS;
+  static constexpr int PITCH = DGRAD ? CHANNELS / 4 : CHANNELS + 1;
+  static constexpr int SIZE = WEIGHTS + ROWS * PITCH;
+  // Floats from one pixel to the next where the groups exchange their sums: stores of a warp go to other banks.
+  static constexpr int EXCHANGE = DGRAD ? CHANNELS + 16 : CHANNELS + 8;
+  // Copies of a thread.
+  static constexpr int PATCH_COPIES = (PATCH_SIDE * PATCH_SIDE * DEPTH + THREADS - 1) / THREADS;
+  static constexpr int WEIGHT_COPIES = QUADS * CHANNELS / THREADS;
+
+  // The offset of pixel (row, column) of the patch in a plane.
+  __device__ __forceinline__ static constexpr int place(int row, int column) {
+    return (row * STRIDE + column % STRIDE) * HALF + column / STRIDE;
+  }
+};
+
+// Bytes of shared memory of the kernels: two chunks, or the sums of all groups.
+template <int TAPS, int STRIDE, bool DGRAD>
+constexpr int shared_bytes() {
+  using C = Chunk<TAPS, STRIDE, DGRAD>;
+  constexpr int chunks = STAGES * C::SIZE * 16, sums = GROUPS * PIXELS * C::EXCHANGE * 4;
+  return chunks > sums ? chunks : sums;
+}
+constexpr int FPROP_4X4S2_SHARED = 89856, FPROP_4X4S1_SHARED = 74304;
+constexpr int DGRAD_4X4S2_SHARED = 86272, DGRAD_4X4S1_SHARED = 81920;
+static_assert(FPROP_4X4S2_SHARED == shared_bytes<4, 2, false>());
+static_assert(FPROP_4X4S1_SHARED == shared_bytes<4, 1, false>());
+static_assert(DGRAD_4X4S2_SHARED == shared_bytes<2, 1, true>());
+static_assert(DGRAD_4X4S1_SHARED == shared_bytes<4, 1, true>());
+
+// The copies of one thread for a chunk: the same for every chunk, but for the channel.
+template <int TAPS, int STRIDE, bool DGRAD>
+struct Copies {
+  using C = Chunk<TAPS, STRIDE, DGRAD>;
+
+  // Offsets in `input` and `weight` for channel 0, and in shared memory. Bit i of a mask: copy i brings something.
+  unsigned pixel[C::PATCH_COPIES], weight[C::WEIGHT_COPIES];
+  int place[C::PATCH_COPIES], weight_place, channel;
+  unsigned pixels_there = 0, weights_there = 0;
+
+  __device__ __forceinline__ Copies(const ConvPatch& args, const Meeting& meeting, int image, int row, int column,
+                                    int first_out) {
+    const int t = threadIdx.x;
+    channel = t % C::DEPTH * 4;
+#pragma unroll
+    for (int i = 0; i < C::PATCH_COPIES; i++) {
+      const int p = (t + i * THREADS) / C::DEPTH, patch_row = p / C::PATCH_SIDE, patch_column = p % C::PATCH_SIDE;
+      const int in_row = row * STRIDE + patch_row - meeting.pad_row;
+      const int in_column = column * STRIDE + patch_column - meeting.pad_column;
+      place[i] = patch_row < C::PATCH_SIDE ? t % C::DEPTH * C::PLANE + C::place(patch_row, patch_column) : -1;
+      const bool there = place[i] >= 0 && inside(in_row, args.input_shape.height) && inside(in_column, args.input_shape.width);
+      pixel[i] = there ? unsigned(pixel_at(image, in_row, in_column, args.input_shape)) : 0;
+      pixels_there |= unsigned(there) << i;
+    }
+    const int taps = args.geometry.kernel_columns;
+    const auto tap_of = [&](int tap) {
+      return (meeting.tap_row + tap / TAPS * meeting.tap_step) * taps + meeting.tap_column + tap % TAPS * meeting.tap_step;
+    };
+#pragma unroll
+    for (int i = 0; i < C::WEIGHT_COPIES; i++) {
+      if (DGRAD) {
+        const int in_row = t / (CHANNELS / 4) + i * (THREADS / (CHANNELS / 4)), out = first_out + t % (CHANNELS / 4) * 4;
+        const int tap = in_row / (4 * C::DEPTH), k = in_row % (4 * C::DEPTH);
+        weight[i] = unsigned(at(k * taps * taps + tap_of(tap), args.output_shape.channels, out));
+        weights_there |= unsigned(out < args.output_shape.channels) << i;
+      } else {
+        const int out = first_out + t / QUADS + i * (THREADS / QUADS);
+        weight[i] = unsigned(at(out * taps * taps + tap_of(t % QUADS / C::DEPTH), args.input_shape.channels, channel));
+        weights_there |= unsigned(out < args.output_shape.channels) << i;
+      }
+    }
+    weight_place = C::WEIGHTS + (DGRAD ? t : t % QUADS * C::PITCH + t / QUADS);
+  }
+
+  // Starts the copies of the input channels from `first` on to `chunk`.
+  __device__ __forceinline__ void start(const ConvPatch& args, const float4* chunk, int first) const {
+    const int channels = args.input_shape.channels;
+    const uint32_t to = smem_u32(chunk);
+#pragma unroll
+    for (int i = 0; i < C::PATCH_COPIES; i++) {
+      if (place[i] < 0) continue;
+      const bool there = pixels_there >> i & 1 && first + channel < channels;
+      cp_async16(to + 16 * place[i], args.input + (there ? pixel[i] + first + channel : 0), there ? 16 : 0);
+    }
+    const int taps = args.geometry.kernel_rows * args.geometry.kernel_columns;
+    const float* const weights = args.weight + (DGRAD ? at(first * taps, args.output_shape.channels, 0) : first);
+#pragma unroll
+    for (int i = 0; i < C::WEIGHT_COPIES; i++) {
+      const int k = DGRAD ? (threadIdx.x / (CHANNELS / 4) + i * (THREADS / (CHANNELS / 4))) % (4 * C::DEPTH) : channel;
+      const bool there = weights_there >> i & 1 && first + k < channels;
+      const int next = DGRAD ? THREADS : THREADS / QUADS;
+      cp_async16(to + 16 * (weight_place + i * next), there ? weights + weight[i] : args.weight, there ? 16 : 0);
+    }
+    cp_async_commit();
+  }
+};
+
+// The lane of a thread in its warp's 4 x 8 threads, of which each has 8x8 outputs. Lanes l and l ^ 1 have one row, and l
+// and l ^ 2 one column: two quarters of a warp then read shared memory at once.
+struct Lane {
+  int row, column;
+
+  __device__ __forceinline__ Lane() {
+    const int lane = threadIdx.x % 32;
+    row = (lane >> 1 & 1) | (lane >> 2 & 2);
+    column = (lane & 1) | (lane >> 1 & 2) | (lane >> 2 & 4);
+  }
+};
+
+// Output j of a thread's eight: of fprop every eighth channel, of dgrad two quads.
+template <bool DGRAD>
+__device__ __forceinline__ int out_of(const Lane& lane, int j) {
+  return DGRAD ? j / 4 * 32 + lane.column * 4 + j % 4 : j * 8 + lane.column;
+}
+
+// sums[i][j] += the products of pixel i and output j, for the input channels and taps of the thread's group in `chunk`.
+template <int TAPS, int STRIDE, bool DGRAD>
+__device__ __forceinline__ void multiply(float (&sums)[8][8], const float4* chunk, const Lane& lane) {
+  using C = Chunk<TAPS, STRIDE, DGRAD>;
+  const int warp = threadIdx.x / 32, group = warp / 2;
+  // The group has one row of 4x4 taps, or one of 2x2 taps; its warps have four rows of pixels each.
+  const int first_tap = group * TAPS * TAPS / GROUPS;
+  const float4* const patch = chunk + C::place(warp % 2 * 4 * STRIDE, 0) + lane.row +
+                              C::place(first_tap / TAPS, first_tap % TAPS);
+  const float4* const weights =
+      chunk + C::WEIGHTS + group * (C::ROWS / GROUPS) * C::PITCH + lane.column;
+#pragma unroll
+  for (int quad = 0; quad < GROUP_QUADS; quad++) {
+    const int tap = quad / C::DEPTH, depth = quad % C::DEPTH;
+    float4 in[8];
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+      in[i] = load_vector<float4>(patch + depth * C::PLANE + C::place(0, tap) + C::place(i / 2 * STRIDE, i % 2 * 4 * STRIDE));
+    }
+    if (DGRAD) {
+#pragma unroll
+      for (int k = 0; k < 4; k++) {
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+          const float4 w = load_vector<float4>(weights + (quad * 4 + k) * C::PITCH + half * 8);
+#pragma unroll
+          for (int i = 0; i < 8; i++) {
+            const float value = k == 0 ? in[i].x : k == 1 ? in[i].y : k == 2 ? in[i].z : in[i].w;
+            sums[i][half * 4 + 0] = fmaf(value, w.x, sums[i][half * 4 + 0]);
+            sums[i][half * 4 + 1] = fmaf(value, w.y, sums[i][half * 4 + 1]);
+            sums[i][half * 4 + 2] = fmaf(value, w.z, sums[i][half * 4 + 2]);
+            sums[i][half * 4 + 3] = fmaf(value, w.w, sums[i][half * 4 + 3]);
+          }
+        }
+      }
+    } else {
+#pragma unroll
+      for (int j = 0; j < 8; j++) {
+        const float4 w = load_vector<float4>(weights + quad * C::PITCH + j * 8);
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+          sums[i][j] = fmaf(in[i].x, w.x, sums[i][j]);
+          sums[i][j] = fmaf(in[i].y, w.y, sums[i][j]);
+          sums[i][j] = fmaf(in[i].z, w.z, sums[i][j]);
+          sums[i][j] = fmaf(in[i].w, w.w, sums[i][j]);
+        }
+      }
+    }
+  }
+}
+
+__device__ __forceinline__ float4 add(float4 a, float4 b) {
+  return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+}
+
+// The tile of the block: its sums of all groups and shares, with the bias, to `output`.
+template <bool DGRAD, int PITCH>
+__device__ __forceinline__ void finish(const ConvPatch& args, const Meeting& meeting, const float (&sums)[8][8],
+                                       float* exchange, const Lane& lane, int tile, int share, int image, int row,
+                                       int column, int first_out) {
+  STATIC_SMEM(unsigned, is_last, [1]);
+  const int t = threadIdx.x, warp = t / 32;
+  __syncthreads();  // all groups have read the last chunk
+  float* const mine = exchange + (warp / 2 * PIXELS + warp % 2 * 32 + lane.row) * PITCH;
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    if (DGRAD) {
+      for (int half = 0; half < 2; half++) {
+        store_vector(mine + i * 4 * PITCH + out_of<DGRAD>(lane, half * 4),
+                     make_float4(sums[i][half * 4], sums[i][half * 4 + 1], sums[i][half * 4 + 2], sums[i][half * 4 + 3]));
+      }
+    } else {
+      for (int j = 0; j < 8; j++) mine[i * 4 * PITCH + out_of<DGRAD>(lane, j)] = sums[i][j];
+    }
+  }
+  __syncthreads();
+
+  // From here on a thread has four outputs of every sixteenth pixel.
+  constexpr int STEP = THREADS / (CHANNELS / 4), OWN = PIXELS / STEP;
+  const int out = first_out + t % (CHANNELS / 4) * 4, first_pixel = t / (CHANNELS / 4);
+  float4 totals[OWN];
+#pragma unroll
+  for (int i = 0; i < OWN; i++) {
+    const float* const from = exchange + (first_pixel + i * STEP) * PITCH + t % (CHANNELS / 4) * 4;
+    totals[i] = load_vector<float4>(from);
+    for (int group = 1; group < GROUPS; group++) {
+      totals[i] = add(totals[i], load_vector<float4>(from + group * PIXELS * PITCH));
+    }
+  }
+  if (args.shares > 1) {
+    float* const of_tile = args.sums + size_t(tile) * args.shares * (PIXELS * CHANNELS) + t * 4;
+#pragma unroll
+    for (int i = 0; i < OWN; i++) {
+      store_vector(of_tile + (size_t(share) * OWN + i) * (THREADS * 4), totals[i]);
+    }
+    if (!is_last_block(args.tickets + tile, args.shares, is_last)) return;
+#pragma unroll
+    for (int i = 0; i < OWN; i++) totals[i] = load_vector<float4>(of_tile + i * (THREADS * 4));
+    for (int other = 1; other < args.shares; other++) {
+#pragma unroll
+      for (int i = 0; i < OWN; i++) {
+        totals[i] = add(totals[i], load_vector<float4>(of_tile + (size_t(other) * OWN + i) * (THREADS * 4)));
+      }
+    }
+  }
+  if (out >= args.output_shape.channels) return;
+  const float4 bias = args.bias ? load_vector<float4>(args.bias + out) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll
+  for (int i = 0; i < OWN; i++) {
+    const int pixel = first_pixel + i * STEP, grid_row = row + pixel / SIDE, grid_column = column + pixel % SIDE;
+    if (grid_row >= meeting.rows || grid_column >= meeting.columns) continue;
+    const int out_row = grid_row * meeting.step + meeting.first_row;
+    const int out_column = grid_column * meeting.step + meeting.first_column;
+    float* const to = args.output + pixel_at(image, out_row, out_column, args.output_shape) + out;
+    const float4 value = add(totals[i], bias);
+    store_vector(to, args.accumulate ? add_rounded(load_vector<float4>(to), value) : value);
+  }
+}
+
+template <int TAPS, int STRIDE, bool DGRAD>
+__device__ __forceinline__ void convolve(const ConvPatch& args, const Meeting& meeting) {
+  using C = Chunk<TAPS, STRIDE, DGRAD>;
+  DYN_SMEM(float4, memory, 128);
+  const int tile_rows = (meeting.rows + SIDE - 1) / SIDE, tile_columns = (meeting.columns + SIDE - 1) / SIDE;
+  const int share = blockIdx.x % args.shares, first_out = blockIdx.x / args.shares * CHANNELS;
+  const int row = blockIdx.y / tile_columns % tile_rows * SIDE, column = blockIdx.y % tile_columns * SIDE;
+  const int image = blockIdx.y / tile_columns / tile_rows;
+  if (image >= args.input_shape.images) return;
+  const int tile = (blockIdx.z * gridDim.y + blockIdx.y) * (gridDim.x / args.shares) + blockIdx.x / args.shares;
+
+  const Copies<TAPS, STRIDE, DGRAD> copies(args, meeting, image, row, column, first_out);
+  constexpr int STEP = 4 * C::DEPTH;  // input channels of a chunk
+  const int chunks = (args.input_shape.channels + STEP - 1) / STEP;
+  const int begin = share * chunks / args.shares, end = (share + 1) * chunks / args.shares;
+  const Lane lane;
+  float totals[8][8] = {}, run[8][8] = {};
+  if (begin < end) copies.start(args, memory, begin * STEP);
+  for (int chunk = begin; chunk < end; chunk++) {
+    cp_async_wait<0>();
+    __syncthreads();  // the chunk is there, and the one before it has been read
+    if (chunk + 1 < end) copies.start(args, memory + (chunk + 1 - begin) % STAGES * C::SIZE, (chunk + 1) * STEP);
+    multiply<TAPS, STRIDE, DGRAD>(run, memory + (chunk - begin) % STAGES * C::SIZE, lane);
+    if ((chunk + 1 - begin) % RUN != 0 && chunk + 1 < end) continue;
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+#pragma unroll
+      for (int j = 0; j < 8; j++) {
+        totals[i][j] += run[i][j];
+        run[i][j] = 0.0f;
+      }
+    }
+  }
+  finish<DGRAD, C::EXCHANGE>(args, meeting, totals, reinterpret_cast<float*>(memory), lane, tile, share, image, row, column, first_out);
+}
+
+// fprop with TAPS x TAPS taps: y[q, k] = bias[k] + sum over taps and c of weight[k, tap, c] * x[q * STRIDE + tap - pad,
+// c]. Shared memory: two chunks. Grid: (shares * ceil(k / 64), n * ceil(h' / 8) * ceil(w' / 8)).
+template <int TAPS, int STRIDE>
+__device__ __forceinline__ void conv_fprop_patch(const ConvPatch& args) {
+  const Geometry& g = args.geometry;
+  const Meeting meeting = {args.output_shape.height, args.output_shape.width, 1, 0, 0, g.pad_top, g.pad_left, 0, 0, 1};
+  convolve<TAPS, STRIDE, false>(args, meeting);
+}
+INSTANCE(conv_fprop_patch_4x4s2, THREADS, ConvPatch, conv_fprop_patch<4, 2>);
+INSTANCE(conv_fprop_patch_4x4s1, THREADS, ConvPatch, conv_fprop_patch<4, 1>);
+
+// dgrad with 4x4 taps of stride 1: dx[p, c] = bias[c] + sum over taps and k of weight[k, tap, c] * dy[p + pad - tap, k].
+// Shared memory: two chunks. Grid: (shares * ceil(c / 64), n * ceil(h / 8) * ceil(w / 8)).
+KERNEL(conv_dgrad_patch_4x4s1, THREADS, ConvPatch args) {
+  const Geometry& g = args.geometry;
+  const Meeting meeting = {args.output_shape.height, args.output_shape.width, 1, 0, 0, 3 - g.pad_top, 3 - g.pad_left, 3, 3, -1};
+  convolve<4, 1, true>(args, meeting);
+}
+
+// dgrad with 4x4 taps of stride 2 and padding 1. Rows 2r + a of dx meet row r - 1 + a of dy by tap 3 - a, and row r + a
+// by tap 1 - a. Shared memory: two chunks. Grid: (shares * ceil(c / 64), n * ceil(h / 16) * ceil(w / 16), 4 parities).
+KERNEL(conv_dgrad_patch_4x4s2, THREADS, ConvPatch args) {
+  const int a = blockIdx.z / 2, b = blockIdx.z % 2;
+  const Meeting meeting = {(args.output_shape.height + 1 - a) / 2, (args.output_shape.width + 1 - b) / 2, 2, a, b, 1 - a, 1 - b,
+                           3 - a, 3 - b, -2};
+  convolve<2, 1, true>(args, meeting);
+}

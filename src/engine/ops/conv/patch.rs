@@ -1,0 +1,161 @@
+//! Convolutions on CUDA with a patch of the input in shared memory (`kernels/conv_patch.cu`): where they can run, how
+//! many blocks share a tile, and their launches.
+
+use super::cuda::bias_pointer;
+use super::{Dgrad, Fprop, Geometry};
+use crate::engine::access::Destination;
+use crate::engine::kernel::cuda::kernels::conv_patch::{
+    CHANNELS, DGRAD_4X4S1_SHARED, DGRAD_4X4S2_SHARED, FPROP_4X4S1_SHARED, FPROP_4X4S2_SHARED, QUADS, SIDE,
+};
+use crate::engine::kernel::cuda::kernels::{
+    CONV_DGRAD_PATCH_4X4S1, CONV_DGRAD_PATCH_4X4S2, CONV_FPROP_PATCH_4X4S1, CONV_FPROP_PATCH_4X4S2, ConvPatch,
+};
+use crate::engine::kernel::cuda::{
+    Context, GpuFacts, Implementation, Kernel, Launch, PtrMut, Scratch, is_aligned, to_int,
+};
+use crate::engine::tensor::Tensor;
+
+/// The most blocks that share a tile: neighbours in the grid.
+const MOST_SHARES: usize = 16;
+
+/// The forward pass.
+pub const FPROP: Implementation<Fprop> = Implementation {
+    name: "patch",
+    runs: |fprop, gpu| Tiles::fprop(fprop).is_some_and(|tiles| tiles.run([fprop.x, fprop.y.tensor], fprop.weight, gpu)),
+    pays: |fprop, _| fprop.x.channels() >= 32 && fprop.y.tensor.channels() >= 32,
+    scratch: |fprop, gpu| Tiles::fprop(fprop).map_or(Scratch::default(), |tiles| tiles.scratch(gpu)),
+    launches: |fprop, context| {
+        let Fprop { x, weight, bias, y, geometry } = *fprop;
+        launches(Tiles::fprop(fprop), context, x, weight, bias, y, geometry)
+    },
+};
+
+/// The input gradient.
+pub const DGRAD: Implementation<Dgrad> = Implementation {
+    name: "patch",
+    runs: |dgrad, gpu| {
+        Tiles::dgrad(dgrad).is_some_and(|tiles| tiles.run([dgrad.dy, dgrad.dx.tensor], dgrad.weight, gpu))
+    },
+    pays: |dgrad, _| dgrad.dy.channels() >= 32 && dgrad.dx.tensor.channels() >= 32,
+    scratch: |dgrad, gpu| Tiles::dgrad(dgrad).map_or(Scratch::default(), |tiles| tiles.scratch(gpu)),
+    launches: |dgrad, context| {
+        let Dgrad { dy, weight, bias, dx, geometry } = *dgrad;
+        launches(Tiles::dgrad(dgrad), context, dy, weight, bias, dx, geometry)
+    },
+};
+
+/// The tiles of a convolution: 8x8 pixels by 64 channels of the output, or for a dgrad of stride 2 of the output pixels
+/// of one parity.
+struct Tiles {
+    kernel: &'static Kernel<ConvPatch>,
+    /// Bytes of shared memory of a block.
+    shared: usize,
+    /// Tiles of channels, of pixels, and parities.
+    grid: [usize; 3],
+    /// Parts in which the input channels are brought to shared memory.
+    chunks: usize,
+}
+
+impl Tiles {
+    /// The tiles of a forward pass; `None` if there is no kernel for its geometry.
+    fn fprop(fprop: &Fprop) -> Option<Tiles> {
+        let Geometry { kernel: [4, 4], stride, dilation: 1, .. } = fprop.geometry else { return None };
+        let (kernel, shared) = match stride {
+            1 => (&CONV_FPROP_PATCH_4X4S1, FPROP_4X4S1_SHARED),
+            2 => (&CONV_FPROP_PATCH_4X4S2, FPROP_4X4S2_SHARED),
+            _ => return None,
+        };
+        Some(Tiles::new(kernel, shared, fprop.x, fprop.y.tensor, 1, 16))
+    }
+
+    /// As [`Tiles::fprop`], of an input gradient.
+    fn dgrad(dgrad: &Dgrad) -> Option<Tiles> {
+        let (dy, dx) = (dgrad.dy, dgrad.dx.tensor);
+        match dgrad.geometry {
+            Geometry::HALVING => Some(Tiles::new(&CONV_DGRAD_PATCH_4X4S2, DGRAD_4X4S2_SHARED, dy, dx, 2, 4)),
+            Geometry { kernel: [4, 4], stride: 1, dilation: 1, .. } => {
+                Some(Tiles::new(&CONV_DGRAD_PATCH_4X4S1, DGRAD_4X4S1_SHARED, dy, dx, 1, 16))
+            }
+            _ => None,
+        }
+    }
+
+    /// The tiles of `output`, of whose pixels along a side every `step`-th has one parity, and meets `taps` taps.
+    fn new(
+        kernel: &'static Kernel<ConvPatch>,
+        shared: usize,
+        input: Tensor,
+        output: Tensor,
+        step: usize,
+        taps: usize,
+    ) -> Tiles {
+        let [images, height, width, channels] = output.shape;
+        let along = |side: usize| side.div_ceil(step).div_ceil(SIDE);
+        let grid = [channels.div_ceil(CHANNELS), images * along(height) * along(width), step * step];
+        Tiles { kernel, shared, grid, chunks: input.channels().div_ceil(4 * QUADS / taps) }
+    }
+
+    /// True if the kernel can use these activations and this weight on `gpu`: its copies are of 16 bytes.
+    fn run(&self, activations: [Tensor; 2], weight: Tensor, gpu: &GpuFacts) -> bool {
+        let in_quads = |tensor: Tensor| is_aligned(tensor, 4) && tensor.channels() % 4 == 0;
+        gpu.shared_memory >= self.shared && activations.into_iter().all(in_quads) && is_aligned(weight, 4)
+    }
+
+    fn count(&self) -> usize {
+        self.grid.iter().product()
+    }
+
+    /// The number of blocks that share a tile: that for which the busiest multiprocessor has the fewest chunks. Adding
+    /// up the sums of one more block takes as long as an eighth of a chunk.
+    fn shares(&self, gpu: &GpuFacts) -> usize {
+        let eighths = |shares: usize| {
+            let blocks_of_one = (self.count() * shares).div_ceil(gpu.multiprocessors.max(1));
+            blocks_of_one * (8 * self.chunks.div_ceil(shares) + shares)
+        };
+        let shares = std::iter::successors(Some(1), |shares| Some(2 * shares));
+        let shares = shares.take_while(|&shares| shares <= MOST_SHARES.min(self.chunks.max(1)));
+        shares.min_by_key(|&shares| eighths(shares)).unwrap_or(1)
+    }
+
+    fn scratch(&self, gpu: &GpuFacts) -> Scratch {
+        match self.shares(gpu) {
+            1 => Scratch::default(),
+            shares => Scratch {
+                bytes: self.count() * shares * SIDE * SIDE * CHANNELS * size_of::<f32>(),
+                tickets: self.count(),
+            },
+        }
+    }
+}
+
+fn launches(
+    tiles: Option<Tiles>,
+    context: &Context<'_>,
+    input: Tensor,
+    weight: Tensor,
+    bias: Option<Tensor>,
+    output: Destination,
+    geometry: Geometry,
+) -> Vec<Launch> {
+    let tiles = tiles.expect("the implementation runs only where there are tiles");
+    let shares = tiles.shares(context.gpu);
+    let (sums, tickets) = match shares {
+        1 => (PtrMut::NULL, PtrMut::NULL),
+        _ => (context.workspace(), context.tickets()),
+    };
+    let argument = ConvPatch {
+        input: context.read(input),
+        weight: context.read(weight),
+        bias: bias_pointer(bias, context),
+        output: context.write(output.access()),
+        sums,
+        tickets,
+        input_shape: input.into(),
+        output_shape: output.tensor.into(),
+        geometry: geometry.into(),
+        shares: to_int(shares),
+        accumulate: i32::from(output.accumulates()),
+    };
+    let [channels, pixels, parities] = tiles.grid;
+    vec![tiles.kernel.launch([shares * channels, pixels, parities], argument).shared(tiles.shared)]
+}
