@@ -228,10 +228,6 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const float4* chun
   }
 }
 
-__device__ __forceinline__ float4 add(float4 a, float4 b) {
-  return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
-}
-
 // The tile of the block: its sums of all groups and shares, with the bias, to `output`.
 template <bool DGRAD, int PITCH>
 __device__ __forceinline__ void finish(const ConvPatch& args, const Meeting& meeting, const float (&sums)[8][8],

@@ -31,6 +31,11 @@ __device__ __forceinline__ size_t pixel_at(int image, int row, int column, const
 // True if a row or column, computed from that of another tensor, is inside of `size` rows or columns: not padding.
 __device__ __forceinline__ bool inside(int position, int size) { return position >= 0 && position < size; }
 
+// The sums of the components.
+__device__ __forceinline__ float4 add(float4 a, float4 b) {
+  return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+}
+
 // The sums of the components. They are never fused with a product before, so that all compilers round alike.
 __device__ __forceinline__ float4 add_rounded(float4 a, float4 b) {
   return make_float4(__fadd_rn(a.x, b.x), __fadd_rn(a.y, b.y), __fadd_rn(a.z, b.z), __fadd_rn(a.w, b.w));

@@ -3,7 +3,7 @@
 
 use super::{bytes, grid, table};
 use crate::engine::access::Access;
-use crate::engine::device::{DeviceId, DeviceOptions};
+use crate::engine::device::DeviceOptions;
 use crate::engine::plan::{Dependencies, Plan};
 use crate::engine::program::{Buffer, Lifetime, Program};
 use crate::engine::tensor::{BufferId, DType};
@@ -35,11 +35,13 @@ pub fn describe(recorded: &TrainingStep, all: bool) -> Vec<String> {
             bytes(alone)
         ),
     ];
-    let on_cpu = program.clone().rewritten(DeviceOptions::default().passes(DeviceId::Cpu));
-    let on_cpu = Plan::new(&on_cpu, &Dependencies::new(&on_cpu), DType::bytes).total();
-    if on_cpu < total {
-        lines
-            .push(format!("  {} on the CPU, where weights are updated as their gradients are computed", bytes(on_cpu)));
+    let rewritten = program.clone().rewritten(DeviceOptions::default().passes());
+    let rewritten = Plan::new(&rewritten, &Dependencies::new(&rewritten), DType::bytes).total();
+    if rewritten < total {
+        lines.push(format!(
+            "  {} as a device executes it, where weights are updated as their gradients are computed",
+            bytes(rewritten)
+        ));
     }
     let mut rows: Vec<Row> = program.buffers().iter().filter_map(|(id, _)| row(recorded, &plan, id)).collect();
     rows.sort_by_key(|row| (std::cmp::Reverse(row.bytes), row.offset));

@@ -20,7 +20,7 @@ use pixtape::engine::access::Access;
 use pixtape::engine::kernel::cuda::GpuFacts;
 use pixtape::engine::ops::cast::cast;
 use pixtape::engine::program::{Program, RecordedStep};
-use pixtape::engine::rewrite::CPU_PASSES;
+use pixtape::engine::rewrite::PASSES;
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::{DType, Shape};
 use pixtape::gan::{Pix2Pix, Recipe, TrainingStep};
@@ -141,7 +141,7 @@ fn programs() -> Vec<Program> {
         (layer.record)(&mut recording);
         recording.tape.finish()
     });
-    let of_recipes = Recipe::value_variants().iter().map(|recipe| published(*recipe).program.rewritten(CPU_PASSES));
+    let of_recipes = Recipe::value_variants().iter().map(|recipe| published(*recipe).program.rewritten(PASSES));
     let mut casts = Tape::new();
     let [x, wide] = [(); 2].map(|()| casts.persistent([1, 8, 8, 64]));
     let narrow = casts.transient_of(DType::Bf16, x.shape);

@@ -1,7 +1,7 @@
 //! Checks of a whole training step that hold on every device.
 
 use pixtape::engine::program::Program;
-use pixtape::engine::rewrite::CPU_PASSES;
+use pixtape::engine::rewrite::PASSES;
 use pixtape::gan::Pix2Pix;
 
 use super::state::{self, CONTROL};
@@ -52,7 +52,7 @@ pub fn previews(options: &Pix2Pix, engine: Engine) {
 pub fn rewrites(what: &str, options: &Pix2Pix, engine: Engine, steps: usize) -> usize {
     let run = |rewrite: bool, execution: fn(u64) -> Execution| {
         let (program, handles) = state::record(options);
-        let program = if rewrite { program.rewritten(CPU_PASSES) } else { program };
+        let program = if rewrite { program.rewritten(PASSES) } else { program };
         let mut machine = execution(0).machine(engine, program, CONTROL);
         handles.load(&mut *machine);
         for step in 0..steps {
@@ -64,7 +64,7 @@ pub fn rewrites(what: &str, options: &Pix2Pix, engine: Engine, steps: usize) -> 
     let recorded = run(false, |_| Execution::Arena);
     assert_same_bits(&format!("{what} on {engine:?}"), &run(true, |_| Execution::Arena), &recorded);
     assert_same_bits(&format!("{what} on {engine:?}, checked"), &run(true, Execution::Checked), &recorded);
-    count(&state::record(options).0.rewritten(CPU_PASSES), "conv_wgrad_adam")
+    count(&state::record(options).0.rewritten(PASSES), "conv_wgrad_adam")
 }
 
 /// The number of steps of `program` called `name`.

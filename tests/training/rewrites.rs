@@ -6,7 +6,7 @@ use pixtape::engine::ops::adam::{AdamOptions, adam, advance};
 use pixtape::engine::ops::conv::{Dgrad, Geometry, Wgrad};
 use pixtape::engine::ops::copy::copy;
 use pixtape::engine::program::Program;
-use pixtape::engine::rewrite::CPU_PASSES;
+use pixtape::engine::rewrite::PASSES;
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::Tensor;
 use pixtape::gan::{ParameterSpec, Parameters, Pix2Pix, Recipe, Role, StepOrder};
@@ -53,7 +53,7 @@ fn adam_joins_every_weight_gradient_of_the_published_steps() {
         // The last layer of pytorch-gan is folded: its own weight gradient is a sum of the folded one's taps.
         let folded = count(&program, "upsample_fold_grad");
         let all = weights(&program);
-        let rewritten = program.rewritten(CPU_PASSES);
+        let rewritten = program.rewritten(PASSES);
         assert_eq!(count(&rewritten, "conv_wgrad_adam"), all - folded, "{recipe:?}");
         assert_eq!(weights(&rewritten), all, "{recipe:?}");
         for (owner, network) in &handles.networks {
@@ -68,7 +68,7 @@ fn adam_joins_every_weight_gradient_of_the_published_steps() {
 fn gradients_that_are_gone_are_not_read() {
     let (program, parameters, _, _) = toy(Change::Nothing);
     let gradients = parameters.part(parameters.gradients, 0);
-    arena(Engine::F32, program.rewritten(CPU_PASSES), CONTROL).read(gradients);
+    arena(Engine::F32, program.rewritten(PASSES), CONTROL).read(gradients);
 }
 
 /// A change of the program below: a convolution's backward pass and update.
@@ -186,7 +186,7 @@ fn only_what_meets_the_condition_is_rewritten() {
     ] {
         let run = |rewrite: bool| {
             let (program, parameters, given, dx) = toy(change);
-            let program = if rewrite { program.rewritten(CPU_PASSES) } else { program };
+            let program = if rewrite { program.rewritten(PASSES) } else { program };
             let found = count(&program, "conv_wgrad_adam");
             // Every access is to a buffer that is still there.
             let tensors = program.steps().iter().flat_map(|recorded| recorded.accesses()).filter_map(Access::tensor);
@@ -225,7 +225,7 @@ fn a_filter_that_is_left_over_changes_no_bit() {
         let options = AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 };
         adam(&mut tape, parameters.values, parameters.gradients, parameters.moments, options);
         let program = tape.finish();
-        let program = if rewrite { program.rewritten(CPU_PASSES) } else { program };
+        let program = if rewrite { program.rewritten(PASSES) } else { program };
         assert_eq!(count(&program, "conv_wgrad_adam"), usize::from(rewrite));
         let mut machine = arena(Engine::F32, program, Control { learning_rate: 1e-2, ..CONTROL });
         for (name, tensor) in [("x", x), ("dy", dy)] {

@@ -41,7 +41,7 @@ impl DeviceId {
     /// [`Device::new`](super::Device::new) checks.
     pub fn program_bytes(self, program: Program, options: DeviceOptions) -> u64 {
         match self {
-            DeviceId::Cpu => Cpu::<f32>::bytes_of(&program.rewritten(options.passes(self))) as u64 + PACKING_BYTES,
+            DeviceId::Cpu => Cpu::<f32>::bytes_of(&program.rewritten(options.passes())) as u64 + PACKING_BYTES,
             DeviceId::Cuda(_) => 0,
         }
     }

@@ -28,8 +28,7 @@ pub struct DeviceOptions {
     /// True if a GPU runs each execution as one CUDA graph, false if it launches the kernels one by one. Without effect
     /// on the CPU.
     pub cuda_graph: bool,
-    /// True if the rewrite passes for the device ([`mod@rewrite`]; so far only the CPU has any) are applied to the
-    /// program, which changes no bit of parameters, moments, losses and pictures. Gradients that only Adam reads can
+    /// True if the rewrite passes ([`mod@rewrite`]) are applied to the program, which changes no bit of parameters, moments, losses and pictures. Gradients that only Adam reads can
     /// then not be read by the host.
     pub rewrite: bool,
 }
@@ -41,12 +40,12 @@ impl Default for DeviceOptions {
 }
 
 impl DeviceOptions {
-    /// Returns the rewrite passes for a program that is to be executed on `device`, in the order of their application:
-    /// those of the CPU if `rewrite` is true, none for a GPU.
-    pub fn passes(self, device: DeviceId) -> &'static [Pass] {
-        match device {
-            DeviceId::Cpu if self.rewrite => rewrite::CPU_PASSES,
-            DeviceId::Cpu | DeviceId::Cuda(_) => &[],
+    /// Returns the rewrite passes for a program that is to be executed, in the order of their application: none unless
+    /// `rewrite` is true.
+    pub fn passes(self) -> &'static [Pass] {
+        match self.rewrite {
+            true => rewrite::PASSES,
+            false => &[],
         }
     }
 }
@@ -66,7 +65,7 @@ impl Device {
     /// When the memory does not suffice, or the GPU does not exist or cannot be used; for a GPU also when a buffer has
     /// 2^31 elements or more.
     pub fn new(program: Program, control: Control, device: DeviceId, options: DeviceOptions) -> Result<Device> {
-        let program = program.rewritten(options.passes(device));
+        let program = program.rewritten(options.passes());
         Ok(match device {
             DeviceId::Cpu => Device::Cpu(Cpu::new(program, control)?),
             DeviceId::Cuda(ordinal) => {

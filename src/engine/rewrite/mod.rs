@@ -11,9 +11,9 @@ use super::program::Program;
 /// condition holds.
 pub type Pass = fn(&mut Program);
 
-/// The rewrite passes for programs that run on the CPU, in the order in which they are applied: one, which fuses the
-/// weight gradients of convolutions with their Adam updates.
-pub const CPU_PASSES: &[Pass] = &[adam_in_wgrad::apply];
+/// The rewrite passes in the order in which they are applied: one, which fuses the weight gradients of convolutions
+/// with their Adam updates.
+pub const PASSES: &[Pass] = &[adam_in_wgrad::apply];
 
 impl Program {
     /// Applies the rewrite passes `passes` to the program, one after the other, and returns it.

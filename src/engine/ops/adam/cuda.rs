@@ -2,34 +2,57 @@
 
 use super::{Adam, AdamOptions, Advance};
 use crate::engine::access::Access;
-use crate::engine::kernel::cuda::kernels::{ADAM_UPDATE, AdamUpdate, CONTROL_ADVANCE, ControlAdvance};
-use crate::engine::kernel::cuda::{CudaKernel, DeviceControl, Implementation, Launch, Ptr, PtrMut, to_int};
+use crate::engine::kernel::cuda::kernels::{
+    ADAM_UPDATE, ADAM_UPDATE_WIDE, AdamState, AdamUpdate, CONTROL_ADVANCE, ControlAdvance,
+};
+use crate::engine::kernel::cuda::{Context, CudaKernel, Implementation, Kernel, Launch, Ptr, Scratch, to_int};
+use crate::engine::tensor::Tensor;
 
 /// The most blocks of an update. Each computes the bias corrections once, for all of its elements.
 const MOST_BLOCKS: usize = 4096;
 
+/// Elements of an access of 16 bytes.
+const QUAD: usize = 4;
+
 impl CudaKernel for Adam {
-    const IMPLEMENTATIONS: &'static [Implementation<Adam>] = &[Implementation::plain(|adam, context| {
-        let state = [adam.parameters, adam.first, adam.second].map(|tensor| context.write(Access::Update(tensor)));
-        let count = adam.parameters.count();
-        vec![adam_launch(count, adam.options, context.control(), state, context.read(adam.gradients))]
-    })];
+    const IMPLEMENTATIONS: &'static [Implementation<Adam>] = &[
+        Implementation {
+            name: "wide",
+            runs: |adam, _| {
+                let tensors = [adam.parameters, adam.gradients, adam.first, adam.second];
+                tensors.into_iter().all(|tensor| tensor.offset % QUAD == 0 && tensor.count() % QUAD == 0)
+            },
+            pays: |_, _| true,
+            scratch: |_, _| Scratch::bytes(0),
+            launches: |adam, context| vec![adam.launch(&ADAM_UPDATE_WIDE, QUAD, context)],
+        },
+        Implementation::plain(|adam, context| vec![adam.launch(&ADAM_UPDATE, 1, context)]),
+    ];
 }
 
-/// Returns the kernel launch that updates `count` parameters by Adam. `state` holds the parameters, the first moments
-/// and the second moments, in this order.
-pub fn adam_launch(
-    count: usize,
-    options: AdamOptions,
-    control: Ptr<DeviceControl>,
-    state: [PtrMut<f32>; 3],
-    gradients: Ptr<f32>,
-) -> Launch {
-    let [parameters, first, second] = state;
+impl Adam {
+    /// The launch of a kernel whose threads update `elements` parameters each time.
+    fn launch(&self, kernel: &Kernel<AdamUpdate>, elements: usize, context: &Context<'_>) -> Launch {
+        let state = adam_state(context, [self.parameters, self.first, self.second], self.options);
+        update(kernel, elements, self.parameters.count(), state, context.read(self.gradients))
+    }
+}
+
+/// Returns the kernels' description of parameters, first and second moments, given in this order, that a step updates.
+pub fn adam_state(context: &Context<'_>, state: [Tensor; 3], options: AdamOptions) -> AdamState {
+    let [parameters, first, second] = state.map(|tensor| context.write(Access::Update(tensor)));
     let AdamOptions { beta1, beta2, epsilon } = options;
-    let argument =
-        AdamUpdate { parameters, gradients, first, second, control, count: to_int(count), beta1, beta2, epsilon };
-    ADAM_UPDATE.launch(count.div_ceil(ADAM_UPDATE.threads()).min(MOST_BLOCKS), argument)
+    AdamState { parameters, first, second, control: context.control(), beta1, beta2, epsilon }
+}
+
+/// Returns the launch that updates `count` parameters by Adam.
+pub fn adam_launch(count: usize, state: AdamState, gradients: Ptr<f32>) -> Launch {
+    update(&ADAM_UPDATE, 1, count, state, gradients)
+}
+
+fn update(kernel: &Kernel<AdamUpdate>, elements: usize, count: usize, state: AdamState, gradients: Ptr<f32>) -> Launch {
+    let blocks = (count / elements).div_ceil(kernel.threads()).clamp(1, MOST_BLOCKS);
+    kernel.launch(blocks, AdamUpdate { state, gradients, count: to_int(count) })
 }
 
 impl CudaKernel for Advance {

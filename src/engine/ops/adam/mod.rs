@@ -5,7 +5,7 @@ mod cpu;
 mod cuda;
 
 pub(super) use cpu::Update;
-pub(super) use cuda::adam_launch;
+pub(super) use cuda::{adam_launch, adam_state};
 
 use crate::engine::access::Access;
 use crate::engine::program::Step;

@@ -1,6 +1,6 @@
 //! Convolutions on CUDA: the implementations of their steps, and the choice between them.
 
-use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, patch};
+use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, patch, wgrad_patch};
 use crate::engine::kernel::cuda::kernels::{
     self, BIAS_GRAD, CONV_DGRAD_4X4S2, CONV_DGRAD_ANY, CONV_FPROP_4X4S2, CONV_FPROP_ANY, CONV_FPROP_TILED_4X4S2,
     CONV_FPROP_TILED_ANY, CONV_WGRAD_4X4S2, CONV_WGRAD_ANY, ConvDgrad, ConvFprop, ConvWgrad,
@@ -60,8 +60,10 @@ impl CudaKernel for Dgrad {
 }
 
 impl CudaKernel for Wgrad {
-    const IMPLEMENTATIONS: &'static [Implementation<Wgrad>] =
-        &[Implementation::plain(|wgrad, context| vec![wgrad.launch(context, context.write(wgrad.dw.access()))])];
+    const IMPLEMENTATIONS: &'static [Implementation<Wgrad>] = &[
+        wgrad_patch::WGRAD,
+        Implementation::plain(|wgrad, context| vec![wgrad.launch(context, context.write(wgrad.dw.access()))]),
+    ];
 }
 
 impl Wgrad {

@@ -18,6 +18,7 @@ mod cuda;
 mod geometry;
 mod patch;
 mod wgrad_adam;
+mod wgrad_patch;
 
 pub use geometry::Geometry;
 pub use wgrad_adam::WgradAdam;

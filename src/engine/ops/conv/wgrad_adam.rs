@@ -4,11 +4,11 @@
 use rayon::prelude::*;
 
 use super::cpu::{Shapes, wgrad};
-use super::{Geometry, Wgrad};
+use super::{Geometry, Wgrad, wgrad_patch};
 use crate::engine::access::{Access, Destination};
 use crate::engine::kernel::cpu::{self, CpuKernel, Real};
-use crate::engine::kernel::cuda::{self, CudaKernel, Implementation, Scratch};
-use crate::engine::ops::adam::{AdamOptions, Update, adam_launch};
+use crate::engine::kernel::cuda::{CudaKernel, Implementation, Scratch};
+use crate::engine::ops::adam::{AdamOptions, Update, adam_launch, adam_state};
 use crate::engine::program::Step;
 use crate::engine::tensor::Tensor;
 
@@ -114,25 +114,17 @@ impl<T: Real> CpuKernel<T> for WgradAdam {
     }
 }
 
-/// The two kernels one after the other, with the gradient in scratch memory: correct, but no faster than two steps.
 impl CudaKernel for WgradAdam {
-    const IMPLEMENTATIONS: &'static [Implementation<WgradAdam>] =
-        &[Implementation::plain(|step: &WgradAdam, context| {
+    const IMPLEMENTATIONS: &'static [Implementation<WgradAdam>] = &[
+        wgrad_patch::WGRAD_ADAM,
+        // The two kernels one after the other, with the gradient in scratch memory.
+        Implementation::plain(|step: &WgradAdam, context| {
+            let WgradAdam { x, dy, weight, first, second, geometry, options } = *step;
             let gradient = context.workspace::<f32>();
-            let wgrad =
-                Wgrad { x: step.x, dy: step.dy, dw: Destination::overwrite(step.weight), geometry: step.geometry };
-            let [parameters, first, second]: [cuda::PtrMut<f32>; 3] =
-                [step.weight, step.first, step.second].map(|tensor| context.write(Access::Update(tensor)));
-            vec![
-                wgrad.launch(context, gradient),
-                adam_launch(
-                    step.weight.count(),
-                    step.options,
-                    context.control(),
-                    [parameters, first, second],
-                    gradient.as_ptr(),
-                ),
-            ]
+            let wgrad = Wgrad { x, dy, dw: Destination::overwrite(weight), geometry };
+            let state = adam_state(context, [weight, first, second], options);
+            vec![wgrad.launch(context, gradient), adam_launch(weight.count(), state, gradient.as_ptr())]
         })
-        .with_scratch(|step, _| Scratch::bytes(step.weight.bytes()))];
+        .with_scratch(|step, _| Scratch::bytes(step.weight.bytes())),
+    ];
 }
