@@ -1,8 +1,8 @@
 //! Reader of kernel declarations in a CUDA source: name, threads of a block, and the struct of arguments.
 //!
 //! It understands the forms that the sources of this project have: `KERNEL(name, THREADS, Arguments args) { ... }` and
-//! `INSTANCE(name, THREADS, Arguments, function<Parameter>);`, where `THREADS` is a number or a `constexpr int` of the
-//! same file, and `struct Arguments { type name; ... };` of this file or of a header that it includes. Any other form
+//! `INSTANCE(name, THREADS, Arguments, function<Parameter>);`, where `THREADS` is a number or a `constexpr int` of this
+//! file or of a header that it includes, and `struct Arguments { type name; ... };` of this file or of a header that it includes. Any other form
 //! is an error, not a guess.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ pub struct Source {
     /// Name of the file without its ending.
     pub module: String,
     pub kernels: Vec<Kernel>,
-    /// The numbers that the file itself names, `constexpr int NAME = 8;`, in order.
+    /// The numbers that the file and its headers name, `constexpr int NAME = 8;`.
     pub constants: Vec<(String, u32)>,
     /// The structs that the kernels take, and those inside of them, by name.
     pub structs: BTreeMap<String, Struct>,
@@ -96,8 +96,9 @@ pub fn file(path: &Path) -> Result<Source, String> {
         }
     }
     let headers: Vec<&str> = headers.values().map(String::as_str).collect();
+    let constants = [&[text.as_str()], &headers[..]].concat().into_iter().flat_map(constants).collect();
     let (kernels, structs) = kernels(&text, &headers).map_err(|error| format!("{}:{error}", path.display()))?;
-    Ok(Source { module, kernels, constants: constants(&text), structs })
+    Ok(Source { module, kernels, constants, structs })
 }
 
 /// Names and values of the constants that are written as numbers: `constexpr int A = 8, B = 64;`, at the beginning of a
@@ -131,8 +132,8 @@ pub fn kernels(text: &str, headers: &[&str]) -> Result<(Vec<Kernel>, BTreeMap<St
     let (mut kernels, mut structs) = (Vec::new(), BTreeMap::new());
     for at in starts {
         let line = line_of(&text, at);
-        let kernel = kernel(&text, at, line).map_err(|error| format!("{line}: {error}"))?;
         let sources = [&[text.as_str()], headers].concat();
+        let kernel = kernel(&text, at, line, &sources).map_err(|error| format!("{line}: {error}"))?;
         collect(&sources, &kernel.arguments, &mut structs).map_err(|error| format!("{line}: {error}"))?;
         kernels.push(kernel);
     }
@@ -155,7 +156,7 @@ fn without_comments(text: &str) -> Result<String, String> {
     Ok(text.lines().enumerate().map(blank).collect::<Result<Vec<_>, _>>()?.join("\n"))
 }
 
-fn kernel(text: &str, at: usize, line: usize) -> Result<Kernel, String> {
+fn kernel(text: &str, at: usize, line: usize, sources: &[&str]) -> Result<Kernel, String> {
     let (word, rest) = text[at..].split_once('(').ok_or("a declaration has parentheses")?;
     let list = rest.split([')', ';']).next().unwrap_or_default();
     let parts: Vec<&str> = list.split(',').map(str::trim).collect();
@@ -172,7 +173,7 @@ fn kernel(text: &str, at: usize, line: usize) -> Result<Kernel, String> {
             return Err(format!("'{word}' is no name"));
         }
     }
-    let threads = block_size(threads, text)?;
+    let threads = block_size(threads, sources)?;
     Ok(Kernel { name: name.to_owned(), line, threads, arguments: arguments.to_owned() })
 }
 
@@ -181,14 +182,13 @@ fn is_identifier(word: &str) -> bool {
         && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-fn block_size(threads: &str, text: &str) -> Result<u32, String> {
+fn block_size(threads: &str, sources: &[&str]) -> Result<u32, String> {
     let constant = || {
-        let definition = text.split(&format!("constexpr int {threads} =")).nth(1)?;
-        definition.split(';').next()
+        let mut known = sources.iter().copied().flat_map(constants);
+        known.find_map(|(name, value)| (name == threads).then_some(value))
     };
-    let number = if threads.starts_with(|c: char| c.is_ascii_digit()) { Some(threads) } else { constant() };
-    let number = number.ok_or_else(|| format!("{threads} threads: no constexpr int of that name"))?;
-    let block = number.trim().parse().map_err(|_| format!("{threads} threads: '{number}' is no number"))?;
+    let block = threads.parse().ok().or_else(constant);
+    let block = block.ok_or_else(|| format!("{threads} threads: no number, and no constexpr int of that name"))?;
     if !(1..=1024).contains(&block) {
         return Err(format!("{threads} threads: a block has 1 to 1024"));
     }

@@ -1,5 +1,6 @@
 // Gradient of a convolution's bias (see src/engine/ops/conv).
 #include "channel_sums.cuh"
+#include "tickets.cuh"
 
 constexpr int THREADS = 512;
 static_assert(THREADS == LANES * ROWS, "a block is 32 channels x 16 rows of threads");
@@ -21,4 +22,44 @@ KERNEL(bias_grad, THREADS, BiasGrad args) {
   channel_sums(total, active ? unsigned(args.pixels) : 0, rows,
                [&](unsigned p, float (&sum)[1]) { sum[0] += args.dy[at(p, args.dy_stride, channel)]; });
   if (active && threadIdx.x < LANES) store(args.dbias + channel, total[0], args.accumulate);
+}
+
+constexpr int SHARED_THREADS = 256;
+
+// `sums` and `tickets` are as add_shares needs them for each group of channels.
+struct BiasGradShared {
+  BiasGrad grad;
+  float* sums;
+  unsigned* tickets;
+  int shares;
+};
+
+// The same gradient by `shares` blocks for each group of channels, each with a part of the pixels. A group is all
+// channels, or 256 of them; a thread has one channel of every `step`-th pixel. Grid: shares * ceil(channels / 256).
+KERNEL(bias_grad_shared, SHARED_THREADS, BiasGradShared args) {
+  STATIC_SMEM(float, sums, [SHARED_THREADS]);
+  STATIC_SMEM(unsigned, is_last, [1]);
+  const BiasGrad& grad = args.grad;
+  const int share = blockIdx.x % args.shares, group = blockIdx.x / args.shares, t = threadIdx.x;
+  const int channels = min(grad.channels, SHARED_THREADS), step = SHARED_THREADS / channels;
+  const int channel = group * SHARED_THREADS + t % channels;
+  const bool active = t < step * channels && channel < grad.channels;
+  const int end = int(size_t(share + 1) * grad.pixels / args.shares);
+  float sum = 0.0f;
+  if (active) {
+#pragma unroll 8
+    for (int p = int(size_t(share) * grad.pixels / args.shares) + t / channels; p < end; p += step) {
+      sum += grad.dy[at(p, grad.dy_stride, channel)];
+    }
+  }
+  float4 total[1] = {make_float4(sum, 0.0f, 0.0f, 0.0f)};
+  const int runs = args.shares > 16 ? (args.shares + 15) / 16 : 0;
+  float* const sums_of_group = args.sums + size_t(group) * (args.shares + runs) * (SHARED_THREADS * 4);
+  unsigned* const tickets = args.tickets + group * (runs + 1);
+  if (!add_shares<1, SHARED_THREADS>(total, sums_of_group, tickets, share, args.shares, is_last)) return;
+  sums[t] = total[0].x;
+  __syncthreads();
+  if (t >= channels || !active) return;
+  for (int other = 1; other < step; other++) total[0].x += sums[t + other * channels];
+  store(grad.dbias + channel, total[0].x, grad.accumulate);
 }

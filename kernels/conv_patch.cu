@@ -11,45 +11,13 @@
 // The eight warps of a block are four groups of two. A group has the whole tile, 8x8 outputs a thread, and a quarter of
 // the taps; the groups' sums are added in order at the end. Where there are few tiles, several blocks share one, each
 // with a part of the channels: the last of them to be done adds their sums, again in order.
-#include "conv_geometry.cuh"
-#include "tickets.cuh"
+#include "conv_tile.cuh"
 
-constexpr int THREADS = 256;
-
-// Pixels of a tile along a side, all of them, and its channels.
-constexpr int SIDE = 8, CHANNELS = 64;
-constexpr int PIXELS = SIDE * SIDE;
-constexpr int GROUPS = 4;
 // Four input channels of one tap are a quad: those of a chunk, for all taps together, and those of a group.
 constexpr int QUADS = 32, GROUP_QUADS = QUADS / GROUPS;
 constexpr int STAGES = 2;
 // Chunks after which a sum begins anew, so that its rounding error stays small.
 constexpr int RUN = 4;
-
-// `input` is x [n, h, w, c] or dy [n, h', w', k], `output` y or dx, weight [k, taps, taps, c], bias one number for each
-// channel of `output` or null. All channels and strides are multiples of 4, and all addresses of 16 bytes.
-//
-// `shares` blocks share a tile; `sums` has room for the 4096 sums of each, and `tickets` a zero for each tile.
-struct ConvPatch {
-  const float* input;
-  const float* weight;
-  const float* bias;
-  float* output;
-  float* sums;
-  unsigned* tickets;
-  Shape input_shape, output_shape;
-  Geometry geometry;
-  int shares, accumulate;
-};
-
-// The pixels and taps that meet: output (row, column) of a grid of rows x columns is pixel (row * step + first_row,
-// column * step + first_column) of `output`. Its tap (i, j) reads pixel (row * STRIDE + i - pad_row, column * STRIDE + j -
-// pad_column) of `input`, and is tap (tap_row + i * tap_step, tap_column + j * tap_step) of the weight.
-struct Meeting {
-  int rows, columns, step, first_row, first_column;
-  int pad_row, pad_column;
-  int tap_row, tap_column, tap_step;
-};
 
 // The layout of a chunk in shared memory, in quads: the patch, then the weights.
 template <int TAPS, int STRIDE, bool DGRAD>
@@ -66,8 +34,6 @@ struct Chunk {
   static constexpr int ROWS = DGRAD ? 4 * QUADS : QUADS;
   static constexpr int PITCH = DGRAD ? CHANNELS / 4 : CHANNELS + 1;
   static constexpr int SIZE = WEIGHTS + ROWS * PITCH;
-  // Floats from one pixel to the next where the groups exchange their sums: stores of a warp go to other banks.
-  static constexpr int EXCHANGE = DGRAD ? CHANNELS + 16 : CHANNELS + 8;
   // Copies of a thread.
   static constexpr int PATCH_COPIES = (PATCH_SIDE * PATCH_SIDE * DEPTH + THREADS - 1) / THREADS;
   static constexpr int WEIGHT_COPIES = QUADS * CHANNELS / THREADS;
@@ -82,7 +48,7 @@ struct Chunk {
 template <int TAPS, int STRIDE, bool DGRAD>
 constexpr int shared_bytes() {
   using C = Chunk<TAPS, STRIDE, DGRAD>;
-  constexpr int chunks = STAGES * C::SIZE * 16, sums = GROUPS * PIXELS * C::EXCHANGE * 4;
+  constexpr int chunks = STAGES * C::SIZE * 16, sums = Exchange<DGRAD>::BYTES;
   return chunks > sums ? chunks : sums;
 }
 constexpr int FPROP_4X4S2_SHARED = 89856, FPROP_4X4S1_SHARED = 74304;
@@ -159,24 +125,6 @@ struct Copies {
   }
 };
 
-// The lane of a thread in its warp's 4 x 8 threads, of which each has 8x8 outputs. Lanes l and l ^ 1 have one row, and l
-// and l ^ 2 one column: two quarters of a warp then read shared memory at once.
-struct Lane {
-  int row, column;
-
-  __device__ __forceinline__ Lane() {
-    const int lane = threadIdx.x % 32;
-    row = (lane >> 1 & 1) | (lane >> 2 & 2);
-    column = (lane & 1) | (lane >> 1 & 2) | (lane >> 2 & 4);
-  }
-};
-
-// Output j of a thread's eight: of fprop every eighth channel, of dgrad two quads.
-template <bool DGRAD>
-__device__ __forceinline__ int out_of(const Lane& lane, int j) {
-  return DGRAD ? j / 4 * 32 + lane.column * 4 + j % 4 : j * 8 + lane.column;
-}
-
 // sums[i][j] += the products of pixel i and output j, for the input channels and taps of the thread's group in `chunk`.
 template <int TAPS, int STRIDE, bool DGRAD>
 __device__ __forceinline__ void multiply(float (&sums)[8][8], const float4* chunk, const Lane& lane) {
@@ -228,70 +176,6 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const float4* chun
   }
 }
 
-// The tile of the block: its sums of all groups and shares, with the bias, to `output`.
-template <bool DGRAD, int PITCH>
-__device__ __forceinline__ void finish(const ConvPatch& args, const Meeting& meeting, const float (&sums)[8][8],
-                                       float* exchange, const Lane& lane, int tile, int share, int image, int row,
-                                       int column, int first_out) {
-  STATIC_SMEM(unsigned, is_last, [1]);
-  const int t = threadIdx.x, warp = t / 32;
-  __syncthreads();  // all groups have read the last chunk
-  float* const mine = exchange + (warp / 2 * PIXELS + warp % 2 * 32 + lane.row) * PITCH;
-#pragma unroll
-  for (int i = 0; i < 8; i++) {
-    if (DGRAD) {
-      for (int half = 0; half < 2; half++) {
-        store_vector(mine + i * 4 * PITCH + out_of<DGRAD>(lane, half * 4),
-                     make_float4(sums[i][half * 4], sums[i][half * 4 + 1], sums[i][half * 4 + 2], sums[i][half * 4 + 3]));
-      }
-    } else {
-      for (int j = 0; j < 8; j++) mine[i * 4 * PITCH + out_of<DGRAD>(lane, j)] = sums[i][j];
-    }
-  }
-  __syncthreads();
-
-  // From here on a thread has four outputs of every sixteenth pixel.
-  constexpr int STEP = THREADS / (CHANNELS / 4), OWN = PIXELS / STEP;
-  const int out = first_out + t % (CHANNELS / 4) * 4, first_pixel = t / (CHANNELS / 4);
-  float4 totals[OWN];
-#pragma unroll
-  for (int i = 0; i < OWN; i++) {
-    const float* const from = exchange + (first_pixel + i * STEP) * PITCH + t % (CHANNELS / 4) * 4;
-    totals[i] = load_vector<float4>(from);
-    for (int group = 1; group < GROUPS; group++) {
-      totals[i] = add(totals[i], load_vector<float4>(from + group * PIXELS * PITCH));
-    }
-  }
-  if (args.shares > 1) {
-    float* const of_tile = args.sums + size_t(tile) * args.shares * (PIXELS * CHANNELS) + t * 4;
-#pragma unroll
-    for (int i = 0; i < OWN; i++) {
-      store_vector(of_tile + (size_t(share) * OWN + i) * (THREADS * 4), totals[i]);
-    }
-    if (!is_last_block(args.tickets + tile, args.shares, is_last)) return;
-#pragma unroll
-    for (int i = 0; i < OWN; i++) totals[i] = load_vector<float4>(of_tile + i * (THREADS * 4));
-    for (int other = 1; other < args.shares; other++) {
-#pragma unroll
-      for (int i = 0; i < OWN; i++) {
-        totals[i] = add(totals[i], load_vector<float4>(of_tile + (size_t(other) * OWN + i) * (THREADS * 4)));
-      }
-    }
-  }
-  if (out >= args.output_shape.channels) return;
-  const float4 bias = args.bias ? load_vector<float4>(args.bias + out) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-#pragma unroll
-  for (int i = 0; i < OWN; i++) {
-    const int pixel = first_pixel + i * STEP, grid_row = row + pixel / SIDE, grid_column = column + pixel % SIDE;
-    if (grid_row >= meeting.rows || grid_column >= meeting.columns) continue;
-    const int out_row = grid_row * meeting.step + meeting.first_row;
-    const int out_column = grid_column * meeting.step + meeting.first_column;
-    float* const to = args.output + pixel_at(image, out_row, out_column, args.output_shape) + out;
-    const float4 value = add(totals[i], bias);
-    store_vector(to, args.accumulate ? add_rounded(load_vector<float4>(to), value) : value);
-  }
-}
-
 template <int TAPS, int STRIDE, bool DGRAD>
 __device__ __forceinline__ void convolve(const ConvPatch& args, const Meeting& meeting) {
   using C = Chunk<TAPS, STRIDE, DGRAD>;
@@ -325,7 +209,7 @@ __device__ __forceinline__ void convolve(const ConvPatch& args, const Meeting& m
       }
     }
   }
-  finish<DGRAD, C::EXCHANGE>(args, meeting, totals, reinterpret_cast<float*>(memory), lane, tile, share, image, row, column, first_out);
+  finish<DGRAD>(args, meeting, totals, reinterpret_cast<float*>(memory), lane, tile, share, image, row, column, first_out);
 }
 
 // fprop with TAPS x TAPS taps: y[q, k] = bias[k] + sum over taps and c of weight[k, tap, c] * x[q * STRIDE + tap - pad,

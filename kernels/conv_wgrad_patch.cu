@@ -201,24 +201,15 @@ __device__ __forceinline__ void wgrad(const ConvWgradPatch& args, Use use) {
     }
   }
 
-  if (args.shares > 1) {
-    constexpr size_t BLOCK = size_t(OWN) * 2 * THREADS * 4;  // floats
-    float* const of_tile = args.sums + part.tile * args.shares * BLOCK + threadIdx.x * 4;
+  float4 quads[OWN * 2];
 #pragma unroll
-    for (int i = 0; i < OWN * 2; i++) {
-      const float* const t = totals[i / 2][i % 2];
-      store_vector(of_tile + part.share * BLOCK + size_t(i) * (THREADS * 4), make_float4(t[0], t[1], t[2], t[3]));
-    }
-    if (!is_last_block(args.tickets + part.tile, args.shares, is_last)) return;
-#pragma unroll
-    for (int i = 0; i < OWN * 2; i++) {
-      float* const t = totals[i / 2][i % 2];
-      float4 sum = load_vector<float4>(of_tile + size_t(i) * (THREADS * 4));
-      for (int share = 1; share < args.shares; share++) {
-        sum = add(sum, load_vector<float4>(of_tile + share * BLOCK + size_t(i) * (THREADS * 4)));
-      }
-      t[0] = sum.x, t[1] = sum.y, t[2] = sum.z, t[3] = sum.w;
-    }
+  for (int i = 0; i < OWN * 2; i++) {
+    const float* const four = totals[i / 2][i % 2];
+    quads[i] = make_float4(four[0], four[1], four[2], four[3]);
+  }
+  float* const sums_of_tile = args.sums + size_t(part.tile) * args.shares * (OWN * 2 * THREADS * 4);
+  if (!add_shares<OWN * 2, THREADS>(quads, sums_of_tile, args.tickets + part.tile, part.share, args.shares, is_last)) {
+    return;
   }
 #pragma unroll
   for (int j = 0; j < OWN; j++) {
@@ -228,8 +219,7 @@ __device__ __forceinline__ void wgrad(const ConvWgradPatch& args, Use use) {
     for (int i = 0; i < 2; i++) {
       const int input = part.first_input + lane.input + i * 8;
       if (input >= args.x_shape.channels) continue;
-      const float* const t = totals[j][i];
-      use(at(output * (TAPS * TAPS) + lane.tap, args.x_shape.channels, input), make_float4(t[0], t[1], t[2], t[3]));
+      use(at(output * (TAPS * TAPS) + lane.tap, args.x_shape.channels, input), quads[j * 2 + i]);
     }
   }
 }

@@ -18,6 +18,9 @@ PTX_DEV void cp_async16(uint32_t dst, const void* src, uint32_t src_bytes = 16) 
 PTX_DEV void cp_async4(uint32_t dst, const void* src, uint32_t src_bytes = 4) {
     asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;\n" ::"r"(dst), "l"(src), "r"(src_bytes) : "memory");
 }
+PTX_DEV void cp_async8(uint32_t dst, const void* src, uint32_t src_bytes = 8) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;\n" ::"r"(dst), "l"(src), "r"(src_bytes) : "memory");
+}
 PTX_DEV void cp_async_commit() { asm volatile("cp.async.commit_group;\n" ::: "memory"); }
 // Waits until at most N of this thread's groups are under way.
 template <int N> PTX_DEV void cp_async_wait() { asm volatile("cp.async.wait_group %0;\n" ::"n"(N) : "memory"); }

@@ -54,7 +54,7 @@ pub fn on_every_implementation(case: &Case, check: impl Fn(&Case, Engine)) {
 /// CUDA against the CPU that trains, in slices too. Either may be off by the tolerance, in directions of its own.
 pub fn matches_the_cpu(case: &Case, engine: Engine) {
     let fixture = fixture();
-    for layout in [Layout::Plain, Layout::Framed] {
+    for layout in [Layout::Plain, Layout::Framed, Layout::FramedQuads] {
         let cpu = run(case, layout, Engine::F32, Execution::Arena);
         for (name, values) in run(case, layout, engine, Execution::Arena) {
             let key = format!("{}/{name}", case.name);
@@ -95,13 +95,18 @@ pub fn memory_and_order_change_nothing(case: &Case, engine: Engine) {
     }
 }
 
-/// A tensor in a slice has the same bits as one on its own, and its neighbours are left alone.
+/// A tensor in a slice has the same bits as one on its own, and its neighbours are left alone. On CUDA the bits are the
+/// same if the slice is aligned: where it is not, another implementation may take its place.
 pub fn slices_change_nothing(case: &Case, engine: Engine) {
     let plain = run(case, Layout::Plain, engine, Execution::Arena);
-    for how in [Execution::Arena, Execution::Checked(1), Execution::Checked(2)] {
-        for (name, values) in run(case, Layout::Framed, engine, how) {
-            let what = format!("{}/{name} on {engine:?}, framed, {how:?}", case.name);
-            assert_same_bits(&what, &values, &plain[&name]);
+    for layout in [Layout::Framed, Layout::FramedQuads] {
+        for how in [Execution::Arena, Execution::Checked(1), Execution::Checked(2)] {
+            for (name, values) in run(case, layout, engine, how) {
+                let what = format!("{}/{name} on {engine:?}, {layout:?}, {how:?}", case.name);
+                if layout == Layout::FramedQuads || engine.is_cpu() {
+                    assert_same_bits(&what, &values, &plain[&name]);
+                }
+            }
         }
     }
 }

@@ -20,12 +20,25 @@ use crate::support::values::{image_values, parameter_values};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     Plain,
-    /// Images are slices of larger buffers, parameters have neighbours.
+    /// Images are slices of larger buffers, parameters have neighbours, and nothing is aligned to more than an element.
     Framed,
+    /// The same, with everything aligned to four elements.
+    FramedQuads,
     /// The op is recorded twice over the same input, so that each input has two consumers.
     Twice,
     /// Only this image of the output has a gradient.
     OneImage(usize),
+}
+
+impl Layout {
+    /// Channels before and behind those of a framed image; `None` if nothing is framed.
+    fn frame(self) -> Option<[usize; 2]> {
+        match self {
+            Layout::Framed => Some([3, 2]),
+            Layout::FramedQuads => Some([4, 4]),
+            Layout::Plain | Layout::Twice | Layout::OneImage(_) => None,
+        }
+    }
 }
 
 /// By name as in the fixture: "y", "dx", "dw", "db", "value".
@@ -64,20 +77,23 @@ struct Framed {
 }
 
 impl Framed {
-    fn new(tape: &mut Tape, shape: Shape, framed: bool) -> Framed {
+    fn new(tape: &mut Tape, shape: Shape, layout: Layout) -> Framed {
         let [n, h, w, c] = shape;
-        let whole = tape.persistent(if framed { [n + 2, h, w, c + 5] } else { shape });
-        Framed::within(whole, shape, framed)
+        let whole = match layout.frame() {
+            Some([before, behind]) => [n + 2, h, w, before + c + behind],
+            None => shape,
+        };
+        Framed::within(tape.persistent(whole), shape, layout)
     }
 
     /// The tensor of `shape` in the buffer `whole`, which was made for it.
-    fn within(whole: Tensor, [n, _, _, c]: Shape, framed: bool) -> Framed {
-        if !framed {
+    fn within(whole: Tensor, [n, _, _, c]: Shape, layout: Layout) -> Framed {
+        let Some([before, behind]) = layout.frame() else {
             return Framed { whole, inner: whole, frame: Vec::new() };
-        }
+        };
         let images = whole.batch_slice(1..1 + n);
-        let inner = images.channel_slice(3..3 + c);
-        let beside = [images.channel_slice(0..3), images.channel_slice(3 + c..5 + c)];
+        let inner = images.channel_slice(before..before + c);
+        let beside = [images.channel_slice(0..before), images.channel_slice(before + c..before + c + behind)];
         let frame = [whole.batch_slice(0..1), beside[0], beside[1], whole.batch_slice(n + 1..n + 2)];
         Framed { whole, inner, frame: frame.to_vec() }
     }
@@ -97,8 +113,8 @@ impl Notes {
     }
 
     /// An input image whose surroundings are NaN, so that a read beyond it shows.
-    fn give_image(&mut self, tape: &mut Tape, shape: Shape, values: Vec<f64>, framed: bool) -> Framed {
-        let image = Framed::new(tape, shape, framed);
+    fn give_image(&mut self, tape: &mut Tape, shape: Shape, values: Vec<f64>, layout: Layout) -> Framed {
+        let image = Framed::new(tape, shape, layout);
         self.give(image.whole, vec![f64::NAN; image.whole.count()]);
         self.give(image.inner, values);
         image
@@ -110,23 +126,26 @@ impl Notes {
 }
 
 /// Parameters that nothing uses, around each of `specs`.
-fn with_neighbours(specs: &[ParameterSpec], framed: bool) -> Vec<ParameterSpec> {
-    let neighbour = |i: usize| framed.then(|| ParameterSpec::bias(format!("neighbour{i}"), 3 + i));
+fn with_neighbours(specs: &[ParameterSpec], layout: Layout) -> Vec<ParameterSpec> {
+    let neighbour = |i: usize| {
+        let elements = layout.frame().map(|[before, _]| if before % 4 == 0 { 4 * (1 + i) } else { before + i });
+        elements.map(|elements| ParameterSpec::bias(format!("neighbour{i}"), elements))
+    };
     let pairs = specs.iter().enumerate().flat_map(|(i, spec)| [neighbour(i), Some(spec.clone())]);
     pairs.chain([neighbour(specs.len())]).flatten().collect()
 }
 
 impl Trial {
     pub fn new(case: &Case, layout: Layout, engine: Engine, execution: Execution) -> Trial {
-        let framed = layout == Layout::Framed;
+        let framed = layout.frame().is_some();
         let (op, name) = (&case.op, &case.name);
         let (mut tape, mut notes) = (Tape::new(), Notes::default());
 
         let mut values = image_values(&format!("{name}.x"), op.x(), 1.0);
         values.iter_mut().for_each(|x| *x = op.x_value(*x));
-        let x = notes.give_image(&mut tape, op.x(), values, framed);
+        let x = notes.give_image(&mut tape, op.x(), values, layout);
         let specs = op.parameters();
-        let parameters = Parameters::new(&mut tape, with_neighbours(&specs, framed));
+        let parameters = Parameters::new(&mut tape, with_neighbours(&specs, layout));
         let index = |wanted: &ParameterSpec| parameters.specs.iter().position(|spec| spec.name == wanted.name);
         let indices: Vec<usize> = specs.iter().filter_map(index).collect();
         let part = |flat: Tensor, index: usize| parameters.part(flat, index);
@@ -147,7 +166,7 @@ impl Trial {
         let roots: Vec<&dyn Root> = notes.roots.iter().map(|root| &**root).collect();
         let wrt = if specs.is_empty() { vec![x.whole] } else { vec![x.whole, parameters.values] };
         let gradients = tape.backward(&roots, &wrt).expect("the case can be differentiated");
-        let dx = Framed::within(tape.persistent(x.whole.shape), op.x(), framed);
+        let dx = Framed::within(tape.persistent(x.whole.shape), op.x(), layout);
         copy(&mut tape, gradients[0], dx.whole);
         notes.output("dx", &dx, FRAME);
         for (spec, &index) in specs.iter().zip(&indices) {
@@ -208,22 +227,21 @@ impl Notes {
         weights: &[Tensor],
         consumer: usize,
     ) {
-        let framed = layout == Layout::Framed;
         let suffix = if consumer == 0 { "" } else { "_again" };
         let (shape, record) = match case.op.output() {
             Gives::Image(shape, record) => (shape, record),
             Gives::Loss(weight, criterion) => {
-                let value = Framed::new(tape, [1, 1, 1, 1], framed);
+                let value = Framed::new(tape, [1, 1, 1, 1], layout);
                 self.output(format!("value{suffix}"), &value, f64::NAN);
                 let criterion = criterion(&mut || {
                     let values = image_values(&format!("{}.t", case.name), case.op.x(), 1.0);
-                    self.give_image(tape, case.op.x(), values, framed).inner
+                    self.give_image(tape, case.op.x(), values, layout).inner
                 });
                 self.roots.push(Box::new(Loss { x: x.inner, criterion, weight, value: value.inner }));
                 return;
             }
         };
-        let y = Framed::new(tape, shape, framed);
+        let y = Framed::new(tape, shape, layout);
         self.output(format!("y{suffix}"), &y, f64::NAN);
         record(tape, x.inner, weights, y.inner);
         let dy = tape.persistent(shape);

@@ -30,6 +30,11 @@ impl Engine {
         self == Engine::F64
     }
 
+    /// True if it computes on the CPU.
+    pub fn is_cpu(self) -> bool {
+        matches!(self, Engine::F32 | Engine::F64)
+    }
+
     /// The distance from 1 to the next number.
     pub fn epsilon(self) -> f64 {
         if self.is_f64() { f64::EPSILON } else { f64::from(f32::EPSILON) }

@@ -37,6 +37,9 @@ PTX_DEV void cp_async16(uint32_t dst, const void* src, uint32_t src_bytes = 16, 
 PTX_DEV void cp_async4(uint32_t dst, const void* src, uint32_t src_bytes = 4, CUDASIM_SITE) {
     cudasim::cp_async(dst, src, 4, src_bytes, at);
 }
+PTX_DEV void cp_async8(uint32_t dst, const void* src, uint32_t src_bytes = 8, CUDASIM_SITE) {
+    cudasim::cp_async(dst, src, 8, src_bytes, at);
+}
 PTX_DEV void cp_async_commit() { cudasim::cp_async_commit(); }
 template <int N> PTX_DEV void cp_async_wait(CUDASIM_SITE) { cudasim::cp_async_wait(N, at); }
 PTX_DEV void ldmatrix_x4(uint32_t (&r)[4], uint32_t row, CUDASIM_SITE) { cudasim::ldmatrix(r, 4, false, row, at); }

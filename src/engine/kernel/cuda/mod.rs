@@ -6,12 +6,14 @@ mod implementation;
 pub mod kernels;
 mod launch;
 mod pack;
+mod shares;
 
 pub use context::{Context, DeviceElement};
 pub use control::DeviceControl;
 pub use implementation::{CudaKernel, CudaStep, GpuFacts, Implementation, Scratch};
 pub use launch::{Attribute, Dim3, Kernel, Launch, to_int};
 pub use pack::{Pack, Ptr, PtrMut, TensorMap};
+pub use shares::Shares;
 
 use crate::engine::tensor::Tensor;
 

@@ -1,11 +1,14 @@
 //! Convolutions on CUDA: the implementations of their steps, and the choice between them.
 
-use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, patch, wgrad_patch};
+use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, few, patch, wgrad_patch};
 use crate::engine::kernel::cuda::kernels::{
-    self, BIAS_GRAD, CONV_DGRAD_4X4S2, CONV_DGRAD_ANY, CONV_FPROP_4X4S2, CONV_FPROP_ANY, CONV_FPROP_TILED_4X4S2,
-    CONV_FPROP_TILED_ANY, CONV_WGRAD_4X4S2, CONV_WGRAD_ANY, ConvDgrad, ConvFprop, ConvWgrad,
+    self, BIAS_GRAD, BIAS_GRAD_SHARED, BiasGradShared, CONV_DGRAD_4X4S2, CONV_DGRAD_ANY, CONV_FPROP_4X4S2,
+    CONV_FPROP_ANY, CONV_FPROP_TILED_4X4S2, CONV_FPROP_TILED_ANY, CONV_WGRAD_4X4S2, CONV_WGRAD_ANY, ConvDgrad,
+    ConvFprop, ConvWgrad,
 };
-use crate::engine::kernel::cuda::{Context, CudaKernel, Implementation, Kernel, Launch, Ptr, PtrMut, Scratch, to_int};
+use crate::engine::kernel::cuda::{
+    Context, CudaKernel, GpuFacts, Implementation, Kernel, Launch, Ptr, PtrMut, Scratch, Shares, to_int,
+};
 use crate::engine::tensor::Tensor;
 
 /// Channels that a block of `bias_grad` sums.
@@ -16,6 +19,8 @@ const TILE: [usize; 2] = [8, 32];
 
 impl CudaKernel for Fprop {
     const IMPLEMENTATIONS: &'static [Implementation<Fprop>] = &[
+        few::FPROP_DOT,
+        few::FPROP,
         patch::FPROP,
         // Coalesced loads of weights: a warp reads 32 neighbouring channels, where each lane of the plain kernel reads
         // another line. Preferred if input and output fill a tile of 32 channels. Its memory traffic has been counted
@@ -41,6 +46,7 @@ impl CudaKernel for Fprop {
 
 impl CudaKernel for Dgrad {
     const IMPLEMENTATIONS: &'static [Implementation<Dgrad>] = &[
+        few::DGRAD,
         patch::DGRAD,
         Implementation::plain(|dgrad, context| {
             let argument = ConvDgrad {
@@ -61,6 +67,8 @@ impl CudaKernel for Dgrad {
 
 impl CudaKernel for Wgrad {
     const IMPLEMENTATIONS: &'static [Implementation<Wgrad>] = &[
+        few::WGRAD_DOT,
+        few::WGRAD,
         wgrad_patch::WGRAD,
         Implementation::plain(|wgrad, context| vec![wgrad.launch(context, context.write(wgrad.dw.access()))]),
     ];
@@ -84,17 +92,48 @@ impl Wgrad {
 }
 
 impl CudaKernel for BiasGrad {
-    const IMPLEMENTATIONS: &'static [Implementation<BiasGrad>] = &[Implementation::plain(|step, context| {
-        let argument = kernels::BiasGrad {
-            dy: context.read(step.dy),
-            dbias: context.write(step.dbias.access()),
-            pixels: to_int(step.dy.pixels()),
-            channels: to_int(step.dy.channels()),
-            dy_stride: to_int(step.dy.stride),
-            accumulate: i32::from(step.dbias.accumulates()),
-        };
-        vec![BIAS_GRAD.launch(step.dy.channels().div_ceil(BIAS_CHANNELS), argument)]
-    })];
+    const IMPLEMENTATIONS: &'static [Implementation<BiasGrad>] = &[
+        Implementation {
+            name: "shared",
+            runs: |_, _| true,
+            pays: |_, _| true,
+            scratch: |step, gpu| step.shares(gpu).scratch(),
+            launches: |step, context| {
+                let shares = step.shares(context.gpu);
+                let (sums, tickets) = context.shared(&shares);
+                let argument =
+                    BiasGradShared { grad: step.argument(context), sums, tickets, shares: to_int(shares.shares) };
+                vec![BIAS_GRAD_SHARED.launch(shares.blocks(), argument)]
+            },
+        },
+        Implementation::plain(|step, context| {
+            vec![BIAS_GRAD.launch(step.dy.channels().div_ceil(BIAS_CHANNELS), step.argument(context))]
+        }),
+    ];
+}
+
+impl BiasGrad {
+    fn argument(&self, context: &Context<'_>) -> kernels::BiasGrad {
+        kernels::BiasGrad {
+            dy: context.read(self.dy),
+            dbias: context.write(self.dbias.access()),
+            pixels: to_int(self.dy.pixels()),
+            channels: to_int(self.dy.channels()),
+            dy_stride: to_int(self.dy.stride),
+            accumulate: i32::from(self.dbias.accumulates()),
+        }
+    }
+
+    /// The blocks that share the pixels: one for each multiprocessor, but none with fewer than 32 terms for a thread.
+    fn shares(&self, gpu: &GpuFacts) -> Shares {
+        let threads = BIAS_GRAD_SHARED.threads();
+        let least = 32 * threads / self.dy.channels().clamp(1, threads);
+        Shares {
+            tiles: self.dy.channels().div_ceil(threads),
+            shares: self.dy.pixels().div_ceil(least).clamp(1, gpu.multiprocessors.max(1)),
+            elements: 4 * threads,
+        }
+    }
 }
 
 impl Fprop {

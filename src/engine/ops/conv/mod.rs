@@ -15,6 +15,7 @@
 mod columns;
 mod cpu;
 mod cuda;
+mod few;
 mod geometry;
 mod patch;
 mod wgrad_adam;

@@ -11,7 +11,7 @@ use crate::engine::kernel::cuda::kernels::{
     CONV_DGRAD_PATCH_4X4S1, CONV_DGRAD_PATCH_4X4S2, CONV_FPROP_PATCH_4X4S1, CONV_FPROP_PATCH_4X4S2, ConvPatch,
 };
 use crate::engine::kernel::cuda::{
-    Context, GpuFacts, Implementation, Kernel, Launch, PtrMut, Scratch, is_aligned, to_int,
+    Context, GpuFacts, Implementation, Kernel, Launch, Scratch, Shares, is_aligned, to_int,
 };
 use crate::engine::tensor::Tensor;
 
@@ -118,13 +118,11 @@ impl Tiles {
     }
 
     fn scratch(&self, gpu: &GpuFacts) -> Scratch {
-        match self.shares(gpu) {
-            1 => Scratch::default(),
-            shares => Scratch {
-                bytes: self.count() * shares * SIDE * SIDE * CHANNELS * size_of::<f32>(),
-                tickets: self.count(),
-            },
-        }
+        self.shared_tiles(gpu).scratch()
+    }
+
+    fn shared_tiles(&self, gpu: &GpuFacts) -> Shares {
+        Shares { tiles: self.count(), shares: self.shares(gpu), elements: SIDE * SIDE * CHANNELS }
     }
 }
 
@@ -139,10 +137,7 @@ fn launches(
 ) -> Vec<Launch> {
     let tiles = tiles.expect("the implementation runs only where there are tiles");
     let shares = tiles.shares(context.gpu);
-    let (sums, tickets) = match shares {
-        1 => (PtrMut::NULL, PtrMut::NULL),
-        _ => (context.workspace(), context.tickets()),
-    };
+    let (sums, tickets) = context.shared(&tiles.shared_tiles(context.gpu));
     let argument = ConvPatch {
         input: context.read(input),
         weight: context.read(weight),

@@ -10,7 +10,7 @@ use crate::engine::kernel::cuda::kernels::{
     CONV_WGRAD_ADAM_PATCH_4X4S2_64, CONV_WGRAD_PATCH_4X4S1_32, CONV_WGRAD_PATCH_4X4S1_64, CONV_WGRAD_PATCH_4X4S2_32,
     CONV_WGRAD_PATCH_4X4S2_64, ConvWgradPatch, ConvWgradPatchAdam, ConvWgradPatchGrad,
 };
-use crate::engine::kernel::cuda::{Context, GpuFacts, Implementation, Kernel, PtrMut, Scratch, is_aligned, to_int};
+use crate::engine::kernel::cuda::{Context, GpuFacts, Implementation, Kernel, Scratch, Shares, is_aligned, to_int};
 use crate::engine::ops::adam::adam_state;
 use crate::engine::tensor::Tensor;
 
@@ -122,19 +122,15 @@ impl Tiles {
     }
 
     fn scratch(&self) -> Scratch {
-        match self.shares {
-            1 => Scratch::default(),
-            shares => {
-                Scratch { bytes: self.count * shares * WEIGHTS * self.outputs * size_of::<f32>(), tickets: self.count }
-            }
-        }
+        self.shared_tiles().scratch()
+    }
+
+    fn shared_tiles(&self) -> Shares {
+        Shares { tiles: self.count, shares: self.shares, elements: WEIGHTS * self.outputs }
     }
 
     fn argument(&self, context: &Context<'_>, x: Tensor, dy: Tensor, geometry: Geometry) -> ConvWgradPatch {
-        let (sums, tickets) = match self.shares {
-            1 => (PtrMut::NULL, PtrMut::NULL),
-            _ => (context.workspace(), context.tickets()),
-        };
+        let (sums, tickets) = context.shared(&self.shared_tiles());
         ConvWgradPatch {
             x: context.read(x),
             dy: context.read(dy),

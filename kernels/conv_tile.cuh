@@ -1,0 +1,113 @@
+// Tiles of a convolution's output, 8x8 pixels by 64 channels, computed by a block of four groups of two warps. Each group
+// has the whole tile, 8x8 outputs a thread, and a part of the sum; where several blocks share a tile, each has a part.
+#pragma once
+#include "conv_geometry.cuh"
+#include "tickets.cuh"
+
+constexpr int THREADS = 256;
+
+// Pixels of a tile along a side, all of them, and its channels.
+constexpr int SIDE = 8, CHANNELS = 64;
+constexpr int PIXELS = SIDE * SIDE;
+constexpr int GROUPS = 4;
+
+// `input` is x [n, h, w, c] or dy [n, h', w', k], `output` y or dx, weight [k, taps, taps, c], bias one number for each
+// channel of `output` or null. All channels and strides are multiples of 4, and all addresses of 16 bytes.
+//
+// `shares` blocks share a tile; `sums` has room for the 4096 sums of each, and `tickets` a zero for each tile.
+struct ConvPatch {
+  const float* input;
+  const float* weight;
+  const float* bias;
+  float* output;
+  float* sums;
+  unsigned* tickets;
+  Shape input_shape, output_shape;
+  Geometry geometry;
+  int shares, accumulate;
+};
+
+// The pixels and taps that meet: output (row, column) of a grid of rows x columns is pixel (row * step + first_row,
+// column * step + first_column) of `output`. Its tap (i, j) reads pixel (row * STRIDE + i - pad_row, column * STRIDE + j -
+// pad_column) of `input`, and is tap (tap_row + i * tap_step, tap_column + j * tap_step) of the weight.
+struct Meeting {
+  int rows, columns, step, first_row, first_column;
+  int pad_row, pad_column;
+  int tap_row, tap_column, tap_step;
+};
+
+// The lane of a thread in its warp's 4 x 8 threads, of which each has 8x8 outputs. Lanes l and l ^ 1 have one row, and l
+// and l ^ 2 one column: two quarters of a warp then read shared memory at once.
+struct Lane {
+  int row, column;
+
+  __device__ __forceinline__ Lane() {
+    const int lane = threadIdx.x % 32;
+    row = (lane >> 1 & 1) | (lane >> 2 & 2);
+    column = (lane & 1) | (lane >> 1 & 2) | (lane >> 2 & 4);
+  }
+};
+
+// Output j of a thread's eight: of fprop every eighth channel, of dgrad two quads.
+template <bool DGRAD>
+__device__ __forceinline__ int out_of(const Lane& lane, int j) {
+  return DGRAD ? j / 4 * 32 + lane.column * 4 + j % 4 : j * 8 + lane.column;
+}
+
+// Floats from one pixel to the next where the groups exchange their sums: the stores of a warp go to other banks.
+template <bool DGRAD>
+struct Exchange {
+  static constexpr int PITCH = DGRAD ? CHANNELS + 16 : CHANNELS + 8, BYTES = GROUPS * PIXELS * PITCH * 4;
+};
+
+// The tile of the block: its sums of all groups and shares, with the bias, to `output`.
+template <bool DGRAD>
+__device__ __forceinline__ void finish(const ConvPatch& args, const Meeting& meeting, const float (&sums)[8][8],
+                                       float* exchange, const Lane& lane, int tile, int share, int image, int row,
+                                       int column, int first_out) {
+  constexpr int PITCH = Exchange<DGRAD>::PITCH;
+  STATIC_SMEM(unsigned, is_last, [1]);
+  const int t = threadIdx.x, warp = t / 32;
+  __syncthreads();  // all groups have read the last chunk
+  float* const mine = exchange + (warp / 2 * PIXELS + warp % 2 * 32 + lane.row) * PITCH;
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    if (DGRAD) {
+      for (int half = 0; half < 2; half++) {
+        store_vector(mine + i * 4 * PITCH + out_of<DGRAD>(lane, half * 4),
+                     make_float4(sums[i][half * 4], sums[i][half * 4 + 1], sums[i][half * 4 + 2], sums[i][half * 4 + 3]));
+      }
+    } else {
+      for (int j = 0; j < 8; j++) mine[i * 4 * PITCH + out_of<DGRAD>(lane, j)] = sums[i][j];
+    }
+  }
+  __syncthreads();
+
+  // From here on a thread has four outputs of every sixteenth pixel.
+  constexpr int STEP = THREADS / (CHANNELS / 4), OWN = PIXELS / STEP;
+  const int out = first_out + t % (CHANNELS / 4) * 4, first_pixel = t / (CHANNELS / 4);
+  float4 totals[OWN];
+#pragma unroll
+  for (int i = 0; i < OWN; i++) {
+    const float* const from = exchange + (first_pixel + i * STEP) * PITCH + t % (CHANNELS / 4) * 4;
+    totals[i] = load_vector<float4>(from);
+    for (int group = 1; group < GROUPS; group++) {
+      totals[i] = add(totals[i], load_vector<float4>(from + group * PIXELS * PITCH));
+    }
+  }
+  float* const sums_of_tile = args.sums + size_t(tile) * args.shares * (PIXELS * CHANNELS);
+  if (!add_shares<OWN, THREADS>(totals, sums_of_tile, args.tickets + tile, share, args.shares, is_last)) return;
+  if (out >= args.output_shape.channels) return;
+  const float4 bias = args.bias ? load_vector<float4>(args.bias + out) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll
+  for (int i = 0; i < OWN; i++) {
+    const int pixel = first_pixel + i * STEP, grid_row = row + pixel / SIDE, grid_column = column + pixel % SIDE;
+    if (grid_row >= meeting.rows || grid_column >= meeting.columns) continue;
+    const int out_row = grid_row * meeting.step + meeting.first_row;
+    const int out_column = grid_column * meeting.step + meeting.first_column;
+    float* const to = args.output + pixel_at(image, out_row, out_column, args.output_shape) + out;
+    const float4 value = add(totals[i], bias);
+    store_vector(to, args.accumulate ? add_rounded(load_vector<float4>(to), value) : value);
+  }
+}
+

@@ -1,0 +1,247 @@
+//! Convolutions on CUDA with few channels on one side: the first layers (`kernels/conv_few.cu`), the heads
+//! (`kernels/conv_dot.cu`) and the layer that makes a picture (`kernels/conv_dgrad_few.cu`).
+
+use super::cuda::bias_pointer;
+use super::{Dgrad, Fprop, Geometry, Wgrad, WgradAdam};
+use crate::engine::kernel::cuda::kernels::conv_few::{CHANNELS, FPROP_SHARED, MOST_INPUTS, SIDE, WGRAD_SHARED};
+use crate::engine::kernel::cuda::kernels::{
+    CONV_DGRAD_FEW, CONV_FPROP_DOT, CONV_FPROP_FEW, CONV_WGRAD_ADAM_DOT, CONV_WGRAD_ADAM_FEW_1, CONV_WGRAD_ADAM_FEW_2,
+    CONV_WGRAD_ADAM_FEW_3, CONV_WGRAD_ADAM_FEW_4, CONV_WGRAD_ADAM_FEW_6, CONV_WGRAD_DOT, CONV_WGRAD_FEW_1,
+    CONV_WGRAD_FEW_2, CONV_WGRAD_FEW_3, CONV_WGRAD_FEW_4, CONV_WGRAD_FEW_6, ConvDgradFew, ConvFpropDot, ConvPatch,
+    ConvWgradDot, ConvWgradDotAdam, ConvWgradDotGrad, ConvWgradFew, ConvWgradFewAdam, ConvWgradFewGrad, conv_dgrad_few,
+    conv_dot,
+};
+use crate::engine::kernel::cuda::{Context, GpuFacts, Implementation, PtrMut, Scratch, Shares, is_aligned, to_int};
+use crate::engine::ops::adam::adam_state;
+use crate::engine::tensor::Tensor;
+
+/// Output channels up to which a convolution is a dot product.
+const MOST_DOTS: usize = 4;
+
+/// Channels of a picture up to which `conv_dgrad_few` computes it.
+const MOST_PICTURE_CHANNELS: usize = 4;
+
+/// The forward pass of a first layer.
+pub const FPROP: Implementation<Fprop> = Implementation {
+    name: "few",
+    runs: |fprop, gpu| {
+        let Geometry { kernel: [4, 4], stride: 2, dilation: 1, .. } = fprop.geometry else { return false };
+        let (weight, y) = (fprop.weight, fprop.y.tensor);
+        fprop.x.channels() <= MOST_INPUTS && is_aligned(weight, 2) && in_quads(y) && gpu.shared_memory >= FPROP_SHARED
+    },
+    pays: |fprop, _| fprop.y.tensor.channels() >= 32,
+    scratch: |_, _| Scratch::bytes(0),
+    launches: |fprop, context| {
+        let Fprop { x, weight, bias, y, geometry } = *fprop;
+        let [images, height, width, channels] = y.tensor.shape;
+        let argument = ConvPatch {
+            input: context.read(x),
+            weight: context.read(weight),
+            bias: bias_pointer(bias, context),
+            output: context.write(y.access()),
+            sums: PtrMut::NULL,
+            tickets: PtrMut::NULL,
+            input_shape: x.into(),
+            output_shape: y.tensor.into(),
+            geometry: geometry.into(),
+            shares: 1,
+            accumulate: i32::from(y.accumulates()),
+        };
+        let grid = [channels.div_ceil(CHANNELS), images * height.div_ceil(SIDE) * width.div_ceil(SIDE), 1];
+        vec![CONV_FPROP_FEW.launch(grid, argument).shared(FPROP_SHARED)]
+    },
+};
+
+/// The weight gradient of a first layer.
+pub const WGRAD: Implementation<Wgrad> = Implementation {
+    name: "few",
+    runs: |wgrad, gpu| has_few_inputs(wgrad.x, wgrad.dy, wgrad.dw.tensor, wgrad.geometry, gpu),
+    pays: |wgrad, _| wgrad.dy.channels() >= 32,
+    scratch: |wgrad, gpu| few_shares(wgrad.x, wgrad.dy, gpu).scratch(),
+    launches: |wgrad, context| {
+        let Wgrad { x, dy, dw, geometry } = *wgrad;
+        let kernel = match x.channels() {
+            1 => &CONV_WGRAD_FEW_1,
+            2 => &CONV_WGRAD_FEW_2,
+            3 => &CONV_WGRAD_FEW_3,
+            4 => &CONV_WGRAD_FEW_4,
+            _ => &CONV_WGRAD_FEW_6,
+        };
+        let shares = few_shares(x, dy, context.gpu);
+        let argument = ConvWgradFewGrad {
+            wgrad: few(context, x, dy, geometry, &shares),
+            dweight: context.write(dw.access()),
+            accumulate: i32::from(dw.accumulates()),
+        };
+        vec![kernel.launch(shares.blocks(), argument).shared(WGRAD_SHARED)]
+    },
+};
+
+/// The weight gradient of a first layer with the update by it.
+pub const WGRAD_ADAM: Implementation<WgradAdam> = Implementation {
+    name: "few",
+    runs: |step, gpu| {
+        has_few_inputs(step.x, step.dy, step.weight, step.geometry, gpu)
+            && is_aligned(step.first, 4)
+            && is_aligned(step.second, 4)
+    },
+    pays: |step, _| step.dy.channels() >= 32,
+    scratch: |step, gpu| few_shares(step.x, step.dy, gpu).scratch(),
+    launches: |step, context| {
+        let WgradAdam { x, dy, weight, first, second, geometry, options } = *step;
+        let kernel = match x.channels() {
+            1 => &CONV_WGRAD_ADAM_FEW_1,
+            2 => &CONV_WGRAD_ADAM_FEW_2,
+            3 => &CONV_WGRAD_ADAM_FEW_3,
+            4 => &CONV_WGRAD_ADAM_FEW_4,
+            _ => &CONV_WGRAD_ADAM_FEW_6,
+        };
+        let shares = few_shares(x, dy, context.gpu);
+        let argument = ConvWgradFewAdam {
+            wgrad: few(context, x, dy, geometry, &shares),
+            state: adam_state(context, [weight, first, second], options),
+        };
+        vec![kernel.launch(shares.blocks(), argument).shared(WGRAD_SHARED)]
+    },
+};
+
+/// The forward pass of a head.
+pub const FPROP_DOT: Implementation<Fprop> = Implementation {
+    name: "dot",
+    runs: |fprop, _| in_quads(fprop.x) && is_aligned(fprop.weight, 4),
+    pays: |fprop, _| fprop.y.tensor.channels() <= MOST_DOTS && fprop.x.channels() >= 32,
+    scratch: |_, _| Scratch::bytes(0),
+    launches: |fprop, context| {
+        let Fprop { x, weight, bias, y, geometry } = *fprop;
+        let argument = ConvFpropDot {
+            x: context.read(x),
+            weight: context.read(weight),
+            bias: bias_pointer(bias, context),
+            y: context.write(y.access()),
+            x_shape: x.into(),
+            y_shape: y.tensor.into(),
+            geometry: geometry.into(),
+            accumulate: i32::from(y.accumulates()),
+        };
+        vec![CONV_FPROP_DOT.launch((y.tensor.count()).div_ceil(CONV_FPROP_DOT.threads() / 32), argument)]
+    },
+};
+
+/// The weight gradient of a head.
+pub const WGRAD_DOT: Implementation<Wgrad> = Implementation {
+    name: "dot",
+    runs: |wgrad, _| in_quads(wgrad.x) && is_aligned(wgrad.dw.tensor, 4) && may_be_dots(wgrad.dy, wgrad.geometry),
+    pays: |wgrad, _| wgrad.dy.channels() <= MOST_DOTS && wgrad.x.channels() >= 32,
+    scratch: |_, _| Scratch::bytes(0),
+    launches: |wgrad, context| {
+        let Wgrad { x, dy, dw, geometry } = *wgrad;
+        let argument = ConvWgradDotGrad {
+            wgrad: dots(context, x, dy, geometry),
+            dweight: context.write(dw.access()),
+            accumulate: i32::from(dw.accumulates()),
+        };
+        vec![CONV_WGRAD_DOT.launch(dot_grid(x, dy, geometry), argument)]
+    },
+};
+
+/// The weight gradient of a head with the update by it.
+pub const WGRAD_ADAM_DOT: Implementation<WgradAdam> = Implementation {
+    name: "dot",
+    runs: |step, _| {
+        let state = [step.weight, step.first, step.second];
+        in_quads(step.x) && state.into_iter().all(|tensor| is_aligned(tensor, 4)) && may_be_dots(step.dy, step.geometry)
+    },
+    pays: |step, _| step.dy.channels() <= MOST_DOTS && step.x.channels() >= 32,
+    scratch: |_, _| Scratch::bytes(0),
+    launches: |step, context| {
+        let WgradAdam { x, dy, weight, first, second, geometry, options } = *step;
+        let argument = ConvWgradDotAdam {
+            wgrad: dots(context, x, dy, geometry),
+            state: adam_state(context, [weight, first, second], options),
+        };
+        vec![CONV_WGRAD_ADAM_DOT.launch(dot_grid(x, dy, geometry), argument)]
+    },
+};
+
+/// The transposed convolution that makes a picture, and the gradient of a picture.
+pub const DGRAD: Implementation<Dgrad> = Implementation {
+    name: "few",
+    runs: |dgrad, _| {
+        dgrad.geometry == Geometry::HALVING && dgrad.dx.tensor.channels() <= MOST_PICTURE_CHANNELS && in_quads(dgrad.dy)
+    },
+    pays: |dgrad, _| dgrad.dy.channels() >= 32,
+    scratch: |_, _| Scratch::bytes(0),
+    launches: |dgrad, context| {
+        let Dgrad { dy, weight, bias, dx, .. } = *dgrad;
+        let [images, height, width, _] = dx.tensor.shape;
+        let argument = ConvDgradFew {
+            dy: context.read(dy),
+            weight: context.read(weight),
+            bias: bias_pointer(bias, context),
+            dx: context.write(dx.access()),
+            dy_shape: dy.into(),
+            dx_shape: dx.tensor.into(),
+            accumulate: i32::from(dx.accumulates()),
+        };
+        let along = |side: usize| side.div_ceil(2 * conv_dgrad_few::SIDE);
+        vec![CONV_DGRAD_FEW.launch(images * along(height) * along(width), argument)]
+    },
+};
+
+/// True if the pixels of `tensor` are whole quads at addresses of 16 bytes.
+fn in_quads(tensor: Tensor) -> bool {
+    is_aligned(tensor, 4) && tensor.channels() % 4 == 0
+}
+
+fn has_few_inputs(x: Tensor, dy: Tensor, weight: Tensor, geometry: Geometry, gpu: &GpuFacts) -> bool {
+    let Geometry { kernel: [4, 4], stride: 2, dilation: 1, .. } = geometry else { return false };
+    let has_kernel = matches!(x.channels(), 1 | 2 | 3 | 4 | 6);
+    has_kernel && in_quads(dy) && is_aligned_flat(weight) && gpu.shared_memory >= WGRAD_SHARED
+}
+
+/// True if `weight`, which is contiguous, begins at an address of 16 bytes.
+fn is_aligned_flat(weight: Tensor) -> bool {
+    is_aligned(Tensor { stride: 4, ..weight }, 4)
+}
+
+/// The blocks of a first layer's weight gradient: as many for each 64 channels as there are multiprocessors, and so
+/// many that each has at most eight tiles of pixels, of which the sums are one run.
+fn few_shares(x: Tensor, dy: Tensor, gpu: &GpuFacts) -> Shares {
+    let [images, height, width, channels] = dy.shape;
+    let tiles = images * height.div_ceil(SIDE) * width.div_ceil(SIDE);
+    let shares = tiles.min(gpu.multiprocessors).max(tiles.div_ceil(8)).max(1);
+    Shares { tiles: channels.div_ceil(CHANNELS), shares, elements: CHANNELS * 16 * x.channels() }
+}
+
+fn few(context: &Context<'_>, x: Tensor, dy: Tensor, geometry: Geometry, shares: &Shares) -> ConvWgradFew {
+    let (sums, tickets) = context.shared(shares);
+    ConvWgradFew {
+        x: context.read(x),
+        dy: context.read(dy),
+        sums,
+        tickets,
+        x_shape: x.into(),
+        dy_shape: dy.into(),
+        geometry: geometry.into(),
+        shares: to_int(shares.shares),
+    }
+}
+
+/// True if the taps of all output channels fit into one dimension of a grid.
+fn may_be_dots(dy: Tensor, geometry: Geometry) -> bool {
+    dy.channels() * geometry.taps() <= 65_535
+}
+
+fn dots(context: &Context<'_>, x: Tensor, dy: Tensor, geometry: Geometry) -> ConvWgradDot {
+    ConvWgradDot {
+        x: context.read(x),
+        dy: context.read(dy),
+        x_shape: x.into(),
+        dy_shape: dy.into(),
+        geometry: geometry.into(),
+    }
+}
+
+fn dot_grid(x: Tensor, dy: Tensor, geometry: Geometry) -> [usize; 3] {
+    [x.channels().div_ceil(conv_dot::CHANNELS), dy.channels() * geometry.taps(), 1]
+}
