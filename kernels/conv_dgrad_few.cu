@@ -1,7 +1,7 @@
-// dgrad with few channels of dx (at most 4), 4x4 taps and stride 2: the transposed convolution that makes a picture,
+// dgrad with few channels of dx (at most 8), 4x4 taps and stride 2: the transposed convolution that makes a picture,
 // and the gradient of a picture.
 //
-// A block computes 16x16 pixels of dx. It brings the patch of dy that they meet to shared memory, 64 channels at a time,
+// A block computes 16x16 pixels of dx. It brings the patch of dy that they meet to shared memory, 32 channels at a time,
 // and the weights of these channels. Two warps have the pixels of one parity, which meet four taps.
 #include "conv_geometry.cuh"
 #include "ptx.cuh"
@@ -9,7 +9,7 @@
 constexpr int THREADS = 256;
 
 // Pixels of one parity along a side of a block, pixels of the patch along a side, and channels of dy at a time.
-constexpr int SIDE = 8, PATCH_SIDE = 10, CHANNELS = 64;
+constexpr int SIDE = 8, PATCH_SIDE = 10, CHANNELS = 32;
 constexpr int QUADS = CHANNELS / 4;
 // Quads from one pixel to the next: neighbouring pixels begin at other banks.
 constexpr int PITCH = QUADS + 1;
@@ -27,9 +27,11 @@ struct ConvDgradFew {
 // dgrad: dx[p, c] = bias[c] + sum over k and the taps at which a pixel q of dy reads p of weight[k, tap, c] * dy[q, k].
 // Rows 2r + a of dx meet row r - 1 + a of dy by tap 3 - a, and row r + a by tap 1 - a. Grid: n * ceil(h / 16) * ceil(w /
 // 16).
-KERNEL(conv_dgrad_few, THREADS, ConvDgradFew args) {
+template <int OUTPUTS>
+__device__ __forceinline__ void conv_dgrad_few(const ConvDgradFew& args) {
+  constexpr int OUT_QUADS = OUTPUTS / 4;
   STATIC_SMEM(float4, patch, [PATCH_SIDE * PATCH_SIDE * PITCH]);
-  STATIC_SMEM(float4, weights, [CHANNELS * 16]);  // [channel of dy][tap], the channels of dx
+  STATIC_SMEM(float4, weights, [CHANNELS * 16 * OUT_QUADS]);  // [channel of dy][tap][channels of dx]
   const Shape &dy = args.dy_shape, &dx = args.dx_shape;
   const int t = threadIdx.x;
   const int tile_columns = (dx.width + 2 * SIDE - 1) / (2 * SIDE), tile_rows = (dx.height + 2 * SIDE - 1) / (2 * SIDE);
@@ -37,7 +39,7 @@ KERNEL(conv_dgrad_few, THREADS, ConvDgradFew args) {
   const int image = blockIdx.x / tile_columns / tile_rows;
   const int parity = t / 64, a = parity / 2, b = parity % 2, own_row = t % 64 / SIDE, own_column = t % SIDE;
 
-  float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  float sums[OUTPUTS] = {};
   for (int first = 0; first < dy.channels; first += CHANNELS) {
     __syncthreads();  // the channels before have been read
     for (int i = t; i < PATCH_SIDE * PATCH_SIDE * QUADS; i += THREADS) {
@@ -48,45 +50,47 @@ KERNEL(conv_dgrad_few, THREADS, ConvDgradFew args) {
                  there ? args.dy + pixel_at(image, dy_row, dy_column, dy) + k : args.dy, there ? 16 : 0);
     }
     cp_async_commit();
-    for (int i = t; i < CHANNELS * 16; i += THREADS) {
-      const bool there = first + i / 16 < dy.channels;
-      const float* const from = args.weight + at(first * 16 + i, dx.channels, 0);
-      float4 values = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-      if (there) values.x = from[0];
-      if (there && dx.channels > 1) values.y = from[1];
-      if (there && dx.channels > 2) values.z = from[2];
-      if (there && dx.channels > 3) values.w = from[3];
-      store_vector(&weights[i], values);
+    float* const to = &weights[0].x;
+    for (int i = t; i < CHANNELS * 16 * OUTPUTS; i += THREADS) {
+      const int c = i % OUTPUTS, k_tap = first * 16 + i / OUTPUTS;
+      to[i] = c < dx.channels && k_tap < dy.channels * 16 ? args.weight[at(k_tap, dx.channels, c)] : 0.0f;
     }
     cp_async_wait<0>();
     __syncthreads();
-    float4 run = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    float run[OUTPUTS] = {};
 #pragma unroll 1
     for (int tap = 0; tap < 4; tap++) {
       const int i = tap / 2, j = tap % 2;
       const float4* const from = patch + ((own_row + a + i) * PATCH_SIDE + own_column + b + j) * PITCH;
-      const float4* const weight = weights + (3 - a - 2 * i) * 4 + 3 - b - 2 * j;
+      const float4* const weight = weights + ((3 - a - 2 * i) * 4 + 3 - b - 2 * j) * OUT_QUADS;
 #pragma unroll 2
       for (int quad = 0; quad < QUADS; quad++) {
         const float4 values = load_vector<float4>(from + quad);
         const float of[4] = {values.x, values.y, values.z, values.w};
 #pragma unroll
         for (int k = 0; k < 4; k++) {
-          const float4 w = load_vector<float4>(weight + (quad * 4 + k) * 16);
-          run = make_float4(fmaf(of[k], w.x, run.x), fmaf(of[k], w.y, run.y), fmaf(of[k], w.z, run.z),
-                            fmaf(of[k], w.w, run.w));
+#pragma unroll
+          for (int out = 0; out < OUTPUTS; out += 4) {
+            const float4 w = load_vector<float4>(weight + (quad * 4 + k) * 16 * OUT_QUADS + out / 4);
+            run[out] = fmaf(of[k], w.x, run[out]);
+            run[out + 1] = fmaf(of[k], w.y, run[out + 1]);
+            run[out + 2] = fmaf(of[k], w.z, run[out + 2]);
+            run[out + 3] = fmaf(of[k], w.w, run[out + 3]);
+          }
         }
       }
     }
-    sum = add(sum, run);
+#pragma unroll
+    for (int out = 0; out < OUTPUTS; out++) sums[out] += run[out];
   }
 
   const int dx_row = (row + own_row) * 2 + a, dx_column = (column + own_column) * 2 + b;
   if (image >= dx.images || dx_row >= dx.height || dx_column >= dx.width) return;
   float* const to = args.dx + pixel_at(image, dx_row, dx_column, dx);
-  const float sums[4] = {sum.x, sum.y, sum.z, sum.w};
 #pragma unroll
-  for (int c = 0; c < 4; c++) {
+  for (int c = 0; c < OUTPUTS; c++) {
     if (c < dx.channels) store(to + c, args.bias ? sums[c] + args.bias[c] : sums[c], args.accumulate);
   }
 }
+INSTANCE(conv_dgrad_few_4, THREADS, ConvDgradFew, conv_dgrad_few<4>);
+INSTANCE(conv_dgrad_few_8, THREADS, ConvDgradFew, conv_dgrad_few<8>);

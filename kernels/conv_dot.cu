@@ -43,9 +43,9 @@ KERNEL(conv_fprop_dot, THREADS, ConvFpropDot args) {
       const int x_column = column * g.stride + j * g.dilation - g.pad_left;
       if (!inside(x_column, x.width)) continue;
       const float* const from = args.x + pixel_at(image, x_row, x_column, x);
-      const float* const weights = filter + at(i * g.kernel_columns + j, x.channels, 0);
+      const float* const weights = filter + (i * g.kernel_columns + j) * x.channels;
       float run = 0.0f;
-#pragma unroll 4
+#pragma unroll 2
       for (int c = lane * 4; c < x.channels; c += CHANNELS) {
         run = dot(load_vector<float4>(from + c), load_vector<float4>(weights + c), run);
       }

@@ -13,8 +13,8 @@
 // with a part of the channels: the last of them to be done adds their sums, again in order.
 #include "conv_tile.cuh"
 
-// Four input channels of one tap are a quad: those of a chunk, for all taps together, and those of a group.
-constexpr int QUADS = 32, GROUP_QUADS = QUADS / GROUPS;
+// Four input channels are a quad. Those of a chunk, with 4x4, 3x3 and 2x2 taps: 32 or 36 for all taps together.
+constexpr int DEPTH_4X4 = 2, DEPTH_3X3 = 4, DEPTH_2X2 = 8;
 constexpr int STAGES = 2;
 // Chunks after which a sum begins anew, so that its rounding error stays small.
 constexpr int RUN = 4;
@@ -22,12 +22,15 @@ constexpr int RUN = 4;
 // The layout of a chunk in shared memory, in quads: the patch, then the weights.
 template <int TAPS, int STRIDE, bool DGRAD>
 struct Chunk {
-  // Pixels of the patch along a side, and quads of each.
-  static constexpr int PATCH_SIDE = (SIDE - 1) * STRIDE + TAPS, DEPTH = QUADS / (TAPS * TAPS);
+  // Pixels of the patch along a side, quads of each, and those of all taps.
+  static constexpr int PATCH_SIDE = (SIDE - 1) * STRIDE + TAPS;
+  static constexpr int DEPTH = TAPS == 4 ? DEPTH_4X4 : TAPS == 3 ? DEPTH_3X3 : DEPTH_2X2;
+  static constexpr int QUADS = TAPS * TAPS * DEPTH;
+  static_assert(DGRAD || THREADS % QUADS == 0, "the copies of a thread have one quad");
   // From one parity of columns to the next, and from one quad of all pixels to the next: the copies of eight
   // neighbouring threads go to eight groups of banks.
   static constexpr int HALF = STRIDE == 1 ? PATCH_SIDE : PATCH_SIDE / 2 + 1;
-  static constexpr int PLANE = STRIDE == 1 ? PATCH_SIDE * PATCH_SIDE | 1 : (2 * PATCH_SIDE * HALF + 3) / 8 * 8 + 4;
+  static constexpr int PLACES = PATCH_SIDE * STRIDE * HALF, PLANE = PLACES + (8 / DEPTH + 7 * PLACES) % 8;
   static constexpr int WEIGHTS = DEPTH * PLANE;
   // A row of weights is one quad of all outputs for fprop, whose inputs are contiguous in memory; for dgrad, whose
   // outputs are, all outputs of one input channel and tap.
@@ -51,12 +54,13 @@ constexpr int shared_bytes() {
   constexpr int chunks = STAGES * C::SIZE * 16, sums = Exchange<DGRAD>::BYTES;
   return chunks > sums ? chunks : sums;
 }
-constexpr int FPROP_4X4S2_SHARED = 89856, FPROP_4X4S1_SHARED = 74304;
-constexpr int DGRAD_4X4S2_SHARED = 86272, DGRAD_4X4S1_SHARED = 81920;
+constexpr int FPROP_4X4S2_SHARED = 89856, FPROP_4X4S1_SHARED = 74496;
+constexpr int DGRAD_4X4S2_SHARED = 86272, DGRAD_4X4S1_SHARED = 81920, DGRAD_3X3S1_SHARED = 87296;
 static_assert(FPROP_4X4S2_SHARED == shared_bytes<4, 2, false>());
 static_assert(FPROP_4X4S1_SHARED == shared_bytes<4, 1, false>());
 static_assert(DGRAD_4X4S2_SHARED == shared_bytes<2, 1, true>());
 static_assert(DGRAD_4X4S1_SHARED == shared_bytes<4, 1, true>());
+static_assert(DGRAD_3X3S1_SHARED == shared_bytes<3, 1, true>());
 
 // The copies of one thread for a chunk: the same for every chunk, but for the channel.
 template <int TAPS, int STRIDE, bool DGRAD>
@@ -94,12 +98,12 @@ struct Copies {
         weight[i] = unsigned(at(k * taps * taps + tap_of(tap), args.output_shape.channels, out));
         weights_there |= unsigned(out < args.output_shape.channels) << i;
       } else {
-        const int out = first_out + t / QUADS + i * (THREADS / QUADS);
-        weight[i] = unsigned(at(out * taps * taps + tap_of(t % QUADS / C::DEPTH), args.input_shape.channels, channel));
+        const int out = first_out + t / C::QUADS + i * (THREADS / C::QUADS);
+        weight[i] = unsigned(at(out * taps * taps + tap_of(t % C::QUADS / C::DEPTH), args.input_shape.channels, channel));
         weights_there |= unsigned(out < args.output_shape.channels) << i;
       }
     }
-    weight_place = C::WEIGHTS + (DGRAD ? t : t % QUADS * C::PITCH + t / QUADS);
+    weight_place = C::WEIGHTS + (DGRAD ? t : t % C::QUADS * C::PITCH + t / C::QUADS);
   }
 
   // Starts the copies of the input channels from `first` on to `chunk`.
@@ -118,38 +122,42 @@ struct Copies {
     for (int i = 0; i < C::WEIGHT_COPIES; i++) {
       const int k = DGRAD ? (threadIdx.x / (CHANNELS / 4) + i * (THREADS / (CHANNELS / 4))) % (4 * C::DEPTH) : channel;
       const bool there = weights_there >> i & 1 && first + k < channels;
-      const int next = DGRAD ? THREADS : THREADS / QUADS;
+      const int next = DGRAD ? THREADS : THREADS / C::QUADS;
       cp_async16(to + 16 * (weight_place + i * next), there ? weights + weight[i] : args.weight, there ? 16 : 0);
     }
     cp_async_commit();
   }
 };
 
-// sums[i][j] += the products of pixel i and output j, for the input channels and taps of the thread's group in `chunk`.
+// sums[i][j] += the products of pixel i and output j, for the part of `chunk` that the thread's group has: a row of taps,
+// or of all taps some of the quads.
 template <int TAPS, int STRIDE, bool DGRAD>
 __device__ __forceinline__ void multiply(float (&sums)[8][8], const float4* chunk, const Lane& lane) {
   using C = Chunk<TAPS, STRIDE, DGRAD>;
+  constexpr bool BY_ROW = C::DEPTH < GROUPS;
+  constexpr int TAP_ROWS = BY_ROW ? TAPS / GROUPS : TAPS, DEPTHS = BY_ROW ? C::DEPTH : C::DEPTH / GROUPS;
+  constexpr int OF_QUAD = DGRAD ? 4 : 1;  // rows of weights
   const int warp = threadIdx.x / 32, group = warp / 2;
-  // The group has one row of 4x4 taps, or one of 2x2 taps; its warps have four rows of pixels each.
-  const int first_tap = group * TAPS * TAPS / GROUPS;
-  const float4* const patch = chunk + C::place(warp % 2 * 4 * STRIDE, 0) + lane.row +
-                              C::place(first_tap / TAPS, first_tap % TAPS);
+  const int tap_row = BY_ROW ? group * TAP_ROWS : 0, first_depth = BY_ROW ? 0 : group * DEPTHS;
+  // The two warps of a group have four rows of pixels each.
+  const float4* const patch =
+      chunk + first_depth * C::PLANE + C::place(warp % 2 * 4 * STRIDE + tap_row, 0) + lane.row;
   const float4* const weights =
-      chunk + C::WEIGHTS + group * (C::ROWS / GROUPS) * C::PITCH + lane.column;
+      chunk + C::WEIGHTS + (tap_row * TAPS * C::DEPTH + first_depth) * OF_QUAD * C::PITCH + lane.column;
 #pragma unroll
-  for (int quad = 0; quad < GROUP_QUADS; quad++) {
-    const int tap = quad / C::DEPTH, depth = quad % C::DEPTH;
+  for (int step = 0; step < TAP_ROWS * TAPS * DEPTHS; step++) {
+    const int tap = step / DEPTHS, depth = step % DEPTHS;
+    const float4* const from = patch + depth * C::PLANE + C::place(tap / TAPS, tap % TAPS);
+    const float4* const rows = weights + (tap * C::DEPTH + depth) * OF_QUAD * C::PITCH;
     float4 in[8];
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
-      in[i] = load_vector<float4>(patch + depth * C::PLANE + C::place(0, tap) + C::place(i / 2 * STRIDE, i % 2 * 4 * STRIDE));
-    }
+    for (int i = 0; i < 8; i++) in[i] = load_vector<float4>(from + C::place(i / 2 * STRIDE, i % 2 * 4 * STRIDE));
     if (DGRAD) {
 #pragma unroll
       for (int k = 0; k < 4; k++) {
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-          const float4 w = load_vector<float4>(weights + (quad * 4 + k) * C::PITCH + half * 8);
+          const float4 w = load_vector<float4>(rows + k * C::PITCH + half * 8);
 #pragma unroll
           for (int i = 0; i < 8; i++) {
             const float value = k == 0 ? in[i].x : k == 1 ? in[i].y : k == 2 ? in[i].z : in[i].w;
@@ -163,7 +171,7 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const float4* chun
     } else {
 #pragma unroll
       for (int j = 0; j < 8; j++) {
-        const float4 w = load_vector<float4>(weights + quad * C::PITCH + j * 8);
+        const float4 w = load_vector<float4>(rows + j * 8);
 #pragma unroll
         for (int i = 0; i < 8; i++) {
           sums[i][j] = fmaf(in[i].x, w.x, sums[i][j]);
@@ -229,6 +237,13 @@ KERNEL(conv_dgrad_patch_4x4s1, THREADS, ConvPatch args) {
   const Geometry& g = args.geometry;
   const Meeting meeting = {args.output_shape.height, args.output_shape.width, 1, 0, 0, 3 - g.pad_top, 3 - g.pad_left, 3, 3, -1};
   convolve<4, 1, true>(args, meeting);
+}
+
+// The same with 3x3 taps.
+KERNEL(conv_dgrad_patch_3x3s1, THREADS, ConvPatch args) {
+  const Geometry& g = args.geometry;
+  const Meeting meeting = {args.output_shape.height, args.output_shape.width, 1, 0, 0, 2 - g.pad_top, 2 - g.pad_left, 2, 2, -1};
+  convolve<3, 1, true>(args, meeting);
 }
 
 // dgrad with 4x4 taps of stride 2 and padding 1. Rows 2r + a of dx meet row r - 1 + a of dy by tap 3 - a, and row r + a

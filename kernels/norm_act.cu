@@ -5,13 +5,10 @@
 // the image's channels alike, so rows of the grid divide the writing of pixels, but not the summing: with norm one row
 // is best, without norm many.
 #include "channel_sums.cuh"
-#include "philox.cuh"
+#include "norm_act.cuh"
 
 constexpr int THREADS = 512;
 static_assert(THREADS == LANES * ROWS, "a block is 32 channels x 16 rows of threads");
-
-// Epsilon of the norm, added to the variance before its root is taken.
-constexpr float EPSILON = 1e-5f;
 
 // The work of a thread: one channel of one image, and the pixels first, first + step, ...
 struct Work {
@@ -40,19 +37,6 @@ struct Affine {
   }
 
   __device__ __forceinline__ float operator()(float value) const { return fmaf(value, gain, bias); }
-};
-
-// x and y are [n, pixels, c], gain and bias [c] or null, mean_rstd [n, 2, c]: the mean of each channel of each image,
-// and 1 / sqrt(biased variance + EPSILON); 0 and 1 without norm.
-struct NormActForward {
-  const float* x;
-  const float* gain;
-  const float* bias;
-  float* y;
-  float* mean_rstd;
-  int pixels, channels, x_stride, y_stride, norm;
-  float negative_slope;
-  DropoutDraw dropout;
 };
 
 // y = dropout(activation(gain * norm(x) + bias)). The activation is v > 0 ? v : v * negative_slope.
@@ -92,23 +76,6 @@ KERNEL(norm_act_forward, THREADS, NormActForward args) {
     y[at(p, args.y_stride, 0)] = mask.apply(activated, first + size_t(p) * channels);
   }
 }
-
-// x, dy and dx are [n, pixels, c]; dgain and dbias, the gradients of gain and bias by image, are [n, c], or null
-// without affine. The rest as in NormActForward.
-struct NormActGrad {
-  const float* x;
-  const float* dy;
-  const float* mean_rstd;
-  const float* gain;
-  const float* bias;
-  float* dx;
-  float* dgain;
-  float* dbias;
-  int pixels, channels, x_stride, dy_stride, dx_stride, norm;
-  float negative_slope;
-  DropoutDraw dropout;
-  int accumulate;
-};
 
 // The backward pass: with xhat = norm(x), and g = dy taken back through dropout and activation, dx = (g - mean(g) -
 // xhat * mean(g * xhat)) * rstd * gain; the means are over the pixels of an image, and 0 without norm. dgain and dbias

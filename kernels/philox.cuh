@@ -35,6 +35,14 @@ struct Mask {
     const uint32_t draw = word == 0 ? draws.x : word == 1 ? draws.y : word == 2 ? draws.z : draws.w;
     return draw < threshold ? 0.0f : value * scale;
   }
+
+  // Four values after dropout, of elements `element` ... + 3; a multiple of 4, so that one draw serves all.
+  __device__ __forceinline__ float4 apply(float4 values, size_t element) const {
+    if (!drops) return values;
+    const uint4 draws = philox4x32(make_uint4(uint32_t(element / 4), counter_word, step.x, step.y), key);
+    return make_float4(draws.x < threshold ? 0.0f : values.x * scale, draws.y < threshold ? 0.0f : values.y * scale,
+                       draws.z < threshold ? 0.0f : values.z * scale, draws.w < threshold ? 0.0f : values.w * scale);
+  }
 };
 
 // The dropout of a step. The step's image 0 is image `first_image` of the batch that is drawn for. Image i of that

@@ -46,11 +46,14 @@ struct alignas(128) TensorMap {
 
 // A kernel: KERNEL(name, THREADS, Arguments args) { ... }. Its one argument is a struct, whose fields build.rs gives to
 // Rust under their names (build/scan.rs), and THREADS the threads of a block.
+//
+// The 1 in the launch bounds, a block on a multiprocessor, has the assembler use as many registers as it needs: without
+// it, it spills some to fit one more block.
 #define KERNEL(name, threads, argument) \
     extern "C" __global__ void name(const GRID_CONSTANT argument); \
     REGISTER_KERNEL(name); \
     REGISTER_LAUNCH_BOUNDS(name, threads); \
-    extern "C" __global__ void __launch_bounds__(threads) name(const GRID_CONSTANT argument)
+    extern "C" __global__ void __launch_bounds__(threads, 1) name(const GRID_CONSTANT argument)
 
 // The kernel `name` that calls an instance of a template: INSTANCE(tanh_forward, THREADS, Activate, activate<Tanh>);
 #define INSTANCE(name, threads, Arguments, ...) \

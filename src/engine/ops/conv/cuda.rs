@@ -1,6 +1,6 @@
 //! Convolutions on CUDA: the implementations of their steps, and the choice between them.
 
-use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, few, patch, wgrad_patch};
+use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, few, narrow, patch, wgrad_patch};
 use crate::engine::kernel::cuda::kernels::{
     self, BIAS_GRAD, BIAS_GRAD_SHARED, BiasGradShared, CONV_DGRAD_4X4S2, CONV_DGRAD_ANY, CONV_FPROP_4X4S2,
     CONV_FPROP_ANY, CONV_FPROP_TILED_4X4S2, CONV_FPROP_TILED_ANY, CONV_WGRAD_4X4S2, CONV_WGRAD_ANY, ConvDgrad,
@@ -19,6 +19,7 @@ const TILE: [usize; 2] = [8, 32];
 
 impl CudaKernel for Fprop {
     const IMPLEMENTATIONS: &'static [Implementation<Fprop>] = &[
+        narrow::FPROP,
         few::FPROP_DOT,
         few::FPROP,
         patch::FPROP,
@@ -67,6 +68,7 @@ impl CudaKernel for Dgrad {
 
 impl CudaKernel for Wgrad {
     const IMPLEMENTATIONS: &'static [Implementation<Wgrad>] = &[
+        narrow::WGRAD,
         few::WGRAD_DOT,
         few::WGRAD,
         wgrad_patch::WGRAD,

@@ -5,11 +5,11 @@ use super::cuda::bias_pointer;
 use super::{Dgrad, Fprop, Geometry, Wgrad, WgradAdam};
 use crate::engine::kernel::cuda::kernels::conv_few::{CHANNELS, FPROP_SHARED, MOST_INPUTS, SIDE, WGRAD_SHARED};
 use crate::engine::kernel::cuda::kernels::{
-    CONV_DGRAD_FEW, CONV_FPROP_DOT, CONV_FPROP_FEW, CONV_WGRAD_ADAM_DOT, CONV_WGRAD_ADAM_FEW_1, CONV_WGRAD_ADAM_FEW_2,
-    CONV_WGRAD_ADAM_FEW_3, CONV_WGRAD_ADAM_FEW_4, CONV_WGRAD_ADAM_FEW_6, CONV_WGRAD_DOT, CONV_WGRAD_FEW_1,
-    CONV_WGRAD_FEW_2, CONV_WGRAD_FEW_3, CONV_WGRAD_FEW_4, CONV_WGRAD_FEW_6, ConvDgradFew, ConvFpropDot, ConvPatch,
-    ConvWgradDot, ConvWgradDotAdam, ConvWgradDotGrad, ConvWgradFew, ConvWgradFewAdam, ConvWgradFewGrad, conv_dgrad_few,
-    conv_dot,
+    CONV_DGRAD_FEW_4, CONV_DGRAD_FEW_8, CONV_FPROP_DOT, CONV_FPROP_FEW, CONV_WGRAD_ADAM_DOT, CONV_WGRAD_ADAM_FEW_1,
+    CONV_WGRAD_ADAM_FEW_2, CONV_WGRAD_ADAM_FEW_3, CONV_WGRAD_ADAM_FEW_4, CONV_WGRAD_ADAM_FEW_6, CONV_WGRAD_DOT,
+    CONV_WGRAD_FEW_1, CONV_WGRAD_FEW_2, CONV_WGRAD_FEW_3, CONV_WGRAD_FEW_4, CONV_WGRAD_FEW_6, ConvDgradFew,
+    ConvFpropDot, ConvPatch, ConvWgradDot, ConvWgradDotAdam, ConvWgradDotGrad, ConvWgradFew, ConvWgradFewAdam,
+    ConvWgradFewGrad, conv_dgrad_few, conv_dot,
 };
 use crate::engine::kernel::cuda::{Context, GpuFacts, Implementation, PtrMut, Scratch, Shares, is_aligned, to_int};
 use crate::engine::ops::adam::adam_state;
@@ -18,8 +18,8 @@ use crate::engine::tensor::Tensor;
 /// Output channels up to which a convolution is a dot product.
 const MOST_DOTS: usize = 4;
 
-/// Channels of a picture up to which `conv_dgrad_few` computes it.
-const MOST_PICTURE_CHANNELS: usize = 4;
+/// Channels of one or two pictures up to which `conv_dgrad_few` computes them.
+const MOST_PICTURE_CHANNELS: usize = 8;
 
 /// The forward pass of a first layer.
 pub const FPROP: Implementation<Fprop> = Implementation {
@@ -27,7 +27,7 @@ pub const FPROP: Implementation<Fprop> = Implementation {
     runs: |fprop, gpu| {
         let Geometry { kernel: [4, 4], stride: 2, dilation: 1, .. } = fprop.geometry else { return false };
         let (weight, y) = (fprop.weight, fprop.y.tensor);
-        fprop.x.channels() <= MOST_INPUTS && is_aligned(weight, 2) && in_quads(y) && gpu.shared_memory >= FPROP_SHARED
+        fprop.x.channels() <= MOST_INPUTS && weight.offset % 2 == 0 && in_quads(y) && gpu.shared_memory >= FPROP_SHARED
     },
     pays: |fprop, _| fprop.y.tensor.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),
@@ -82,8 +82,7 @@ pub const WGRAD_ADAM: Implementation<WgradAdam> = Implementation {
     name: "few",
     runs: |step, gpu| {
         has_few_inputs(step.x, step.dy, step.weight, step.geometry, gpu)
-            && is_aligned(step.first, 4)
-            && is_aligned(step.second, 4)
+            && [step.first, step.second].into_iter().all(is_aligned_flat)
     },
     pays: |step, _| step.dy.channels() >= 32,
     scratch: |step, gpu| few_shares(step.x, step.dy, gpu).scratch(),
@@ -108,7 +107,7 @@ pub const WGRAD_ADAM: Implementation<WgradAdam> = Implementation {
 /// The forward pass of a head.
 pub const FPROP_DOT: Implementation<Fprop> = Implementation {
     name: "dot",
-    runs: |fprop, _| in_quads(fprop.x) && is_aligned(fprop.weight, 4),
+    runs: |fprop, _| in_quads(fprop.x) && is_aligned_flat(fprop.weight),
     pays: |fprop, _| fprop.y.tensor.channels() <= MOST_DOTS && fprop.x.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),
     launches: |fprop, context| {
@@ -130,7 +129,7 @@ pub const FPROP_DOT: Implementation<Fprop> = Implementation {
 /// The weight gradient of a head.
 pub const WGRAD_DOT: Implementation<Wgrad> = Implementation {
     name: "dot",
-    runs: |wgrad, _| in_quads(wgrad.x) && is_aligned(wgrad.dw.tensor, 4) && may_be_dots(wgrad.dy, wgrad.geometry),
+    runs: |wgrad, _| in_quads(wgrad.x) && is_aligned_flat(wgrad.dw.tensor) && may_be_dots(wgrad.dy, wgrad.geometry),
     pays: |wgrad, _| wgrad.dy.channels() <= MOST_DOTS && wgrad.x.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),
     launches: |wgrad, context| {
@@ -148,8 +147,9 @@ pub const WGRAD_DOT: Implementation<Wgrad> = Implementation {
 pub const WGRAD_ADAM_DOT: Implementation<WgradAdam> = Implementation {
     name: "dot",
     runs: |step, _| {
-        let state = [step.weight, step.first, step.second];
-        in_quads(step.x) && state.into_iter().all(|tensor| is_aligned(tensor, 4)) && may_be_dots(step.dy, step.geometry)
+        in_quads(step.x)
+            && [step.weight, step.first, step.second].into_iter().all(is_aligned_flat)
+            && may_be_dots(step.dy, step.geometry)
     },
     pays: |step, _| step.dy.channels() <= MOST_DOTS && step.x.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),
@@ -184,7 +184,8 @@ pub const DGRAD: Implementation<Dgrad> = Implementation {
             accumulate: i32::from(dx.accumulates()),
         };
         let along = |side: usize| side.div_ceil(2 * conv_dgrad_few::SIDE);
-        vec![CONV_DGRAD_FEW.launch(images * along(height) * along(width), argument)]
+        let kernel = if dx.tensor.channels() > 4 { &CONV_DGRAD_FEW_8 } else { &CONV_DGRAD_FEW_4 };
+        vec![kernel.launch(images * along(height) * along(width), argument)]
     },
 };
 
@@ -201,7 +202,7 @@ fn has_few_inputs(x: Tensor, dy: Tensor, weight: Tensor, geometry: Geometry, gpu
 
 /// True if `weight`, which is contiguous, begins at an address of 16 bytes.
 fn is_aligned_flat(weight: Tensor) -> bool {
-    is_aligned(Tensor { stride: 4, ..weight }, 4)
+    weight.offset % 4 == 0
 }
 
 /// The blocks of a first layer's weight gradient: as many for each 64 channels as there are multiprocessors, and so

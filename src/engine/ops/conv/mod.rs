@@ -17,6 +17,7 @@ mod cpu;
 mod cuda;
 mod few;
 mod geometry;
+mod narrow;
 mod patch;
 mod wgrad_adam;
 mod wgrad_patch;

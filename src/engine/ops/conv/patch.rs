@@ -5,10 +5,12 @@ use super::cuda::bias_pointer;
 use super::{Dgrad, Fprop, Geometry};
 use crate::engine::access::Destination;
 use crate::engine::kernel::cuda::kernels::conv_patch::{
-    CHANNELS, DGRAD_4X4S1_SHARED, DGRAD_4X4S2_SHARED, FPROP_4X4S1_SHARED, FPROP_4X4S2_SHARED, QUADS, SIDE,
+    CHANNELS, DEPTH_2X2, DEPTH_3X3, DEPTH_4X4, DGRAD_3X3S1_SHARED, DGRAD_4X4S1_SHARED, DGRAD_4X4S2_SHARED,
+    FPROP_4X4S1_SHARED, FPROP_4X4S2_SHARED, SIDE,
 };
 use crate::engine::kernel::cuda::kernels::{
-    CONV_DGRAD_PATCH_4X4S1, CONV_DGRAD_PATCH_4X4S2, CONV_FPROP_PATCH_4X4S1, CONV_FPROP_PATCH_4X4S2, ConvPatch,
+    CONV_DGRAD_PATCH_3X3S1, CONV_DGRAD_PATCH_4X4S1, CONV_DGRAD_PATCH_4X4S2, CONV_FPROP_PATCH_4X4S1,
+    CONV_FPROP_PATCH_4X4S2, ConvPatch,
 };
 use crate::engine::kernel::cuda::{
     Context, GpuFacts, Implementation, Kernel, Launch, Scratch, Shares, is_aligned, to_int,
@@ -36,7 +38,7 @@ pub const DGRAD: Implementation<Dgrad> = Implementation {
     runs: |dgrad, gpu| {
         Tiles::dgrad(dgrad).is_some_and(|tiles| tiles.run([dgrad.dy, dgrad.dx.tensor], dgrad.weight, gpu))
     },
-    pays: |dgrad, _| dgrad.dy.channels() >= 32 && dgrad.dx.tensor.channels() >= 32,
+    pays: |dgrad, _| dgrad.dy.channels() >= 8 && dgrad.dx.tensor.channels() >= 32,
     scratch: |dgrad, gpu| Tiles::dgrad(dgrad).map_or(Scratch::default(), |tiles| tiles.scratch(gpu)),
     launches: |dgrad, context| {
         let Dgrad { dy, weight, bias, dx, geometry } = *dgrad;
@@ -65,34 +67,38 @@ impl Tiles {
             2 => (&CONV_FPROP_PATCH_4X4S2, FPROP_4X4S2_SHARED),
             _ => return None,
         };
-        Some(Tiles::new(kernel, shared, fprop.x, fprop.y.tensor, 1, 16))
+        Some(Tiles::new(kernel, shared, fprop.x, fprop.y.tensor, 1, DEPTH_4X4))
     }
 
     /// As [`Tiles::fprop`], of an input gradient.
     fn dgrad(dgrad: &Dgrad) -> Option<Tiles> {
         let (dy, dx) = (dgrad.dy, dgrad.dx.tensor);
         match dgrad.geometry {
-            Geometry::HALVING => Some(Tiles::new(&CONV_DGRAD_PATCH_4X4S2, DGRAD_4X4S2_SHARED, dy, dx, 2, 4)),
+            Geometry::HALVING => Some(Tiles::new(&CONV_DGRAD_PATCH_4X4S2, DGRAD_4X4S2_SHARED, dy, dx, 2, DEPTH_2X2)),
             Geometry { kernel: [4, 4], stride: 1, dilation: 1, .. } => {
-                Some(Tiles::new(&CONV_DGRAD_PATCH_4X4S1, DGRAD_4X4S1_SHARED, dy, dx, 1, 16))
+                Some(Tiles::new(&CONV_DGRAD_PATCH_4X4S1, DGRAD_4X4S1_SHARED, dy, dx, 1, DEPTH_4X4))
+            }
+            Geometry { kernel: [3, 3], stride: 1, dilation: 1, .. } => {
+                Some(Tiles::new(&CONV_DGRAD_PATCH_3X3S1, DGRAD_3X3S1_SHARED, dy, dx, 1, DEPTH_3X3))
             }
             _ => None,
         }
     }
 
-    /// The tiles of `output`, of whose pixels along a side every `step`-th has one parity, and meets `taps` taps.
+    /// The tiles of `output`, of whose pixels along a side every `step`-th has one parity. A chunk of the input has
+    /// `depth` quads of channels.
     fn new(
         kernel: &'static Kernel<ConvPatch>,
         shared: usize,
         input: Tensor,
         output: Tensor,
         step: usize,
-        taps: usize,
+        depth: usize,
     ) -> Tiles {
         let [images, height, width, channels] = output.shape;
         let along = |side: usize| side.div_ceil(step).div_ceil(SIDE);
         let grid = [channels.div_ceil(CHANNELS), images * along(height) * along(width), step * step];
-        Tiles { kernel, shared, grid, chunks: input.channels().div_ceil(4 * QUADS / taps) }
+        Tiles { kernel, shared, grid, chunks: input.channels().div_ceil(4 * depth) }
     }
 
     /// True if the kernel can use these activations and this weight on `gpu`: its copies are of 16 bytes.

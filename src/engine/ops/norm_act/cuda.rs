@@ -1,6 +1,6 @@
 //! Normalisation, activation and dropout on CUDA: a block owns 32 channels of one image.
 
-use super::{Affine, NormAct, NormActForward, NormActGrad};
+use super::{Affine, NormAct, NormActForward, NormActGrad, wide};
 use crate::engine::access::Access;
 use crate::engine::kernel::cuda::kernels::{self, DropoutDraw, NORM_ACT_FORWARD, NORM_ACT_GRAD};
 use crate::engine::kernel::cuda::{Context, CudaKernel, Dim3, Implementation, Ptr, PtrMut, to_int};
@@ -53,53 +53,69 @@ fn draw(op: NormAct, first_image: usize, context: &Context<'_>) -> DropoutDraw {
 }
 
 impl CudaKernel for NormActForward {
-    const IMPLEMENTATIONS: &'static [Implementation<NormActForward>] = &[Implementation::plain(|step, context| {
-        let [_, height, width, channels] = step.x.shape;
-        let [gain, bias] = affine_pointers(step.affine, context);
-        let argument = kernels::NormActForward {
-            x: context.read(step.x),
+    const IMPLEMENTATIONS: &'static [Implementation<NormActForward>] = &[
+        wide::FORWARD,
+        Implementation::plain(|step, context| {
+            vec![NORM_ACT_FORWARD.launch(grid(step.x, step.op), step.argument(context))]
+        }),
+    ];
+}
+
+impl NormActForward {
+    pub(super) fn argument(&self, context: &Context<'_>) -> kernels::NormActForward {
+        let [_, height, width, channels] = self.x.shape;
+        let [gain, bias] = affine_pointers(self.affine, context);
+        kernels::NormActForward {
+            x: context.read(self.x),
             gain,
             bias,
-            y: context.write(Access::Write(step.y)),
-            mean_rstd: context.write(Access::Write(step.mean_rstd)),
+            y: context.write(Access::Write(self.y)),
+            mean_rstd: context.write(Access::Write(self.mean_rstd)),
             pixels: to_int(height * width),
             channels: to_int(channels),
-            x_stride: to_int(step.x.stride),
-            y_stride: to_int(step.y.stride),
-            norm: i32::from(step.op.norm),
-            negative_slope: step.op.activation.negative_slope() as f32,
-            dropout: draw(step.op, step.op.first_image(), context),
-        };
-        vec![NORM_ACT_FORWARD.launch(grid(step.x, step.op), argument)]
-    })];
+            x_stride: to_int(self.x.stride),
+            y_stride: to_int(self.y.stride),
+            norm: i32::from(self.op.norm),
+            negative_slope: self.op.activation.negative_slope() as f32,
+            dropout: draw(self.op, self.op.first_image(), context),
+        }
+    }
 }
 
 impl CudaKernel for NormActGrad {
-    const IMPLEMENTATIONS: &'static [Implementation<NormActGrad>] = &[Implementation::plain(|step, context| {
-        let [_, height, width, channels] = step.x.shape;
-        let [gain, bias] = affine_pointers(step.affine.map(|(affine, _)| affine), context);
-        let [dgain, dbias] = step.affine.map_or([PtrMut::NULL; 2], |(_, sums)| {
+    const IMPLEMENTATIONS: &'static [Implementation<NormActGrad>] = &[
+        wide::GRAD,
+        Implementation::plain(|step, context| {
+            vec![NORM_ACT_GRAD.launch(grid(step.x, step.op), step.argument(context))]
+        }),
+    ];
+}
+
+impl NormActGrad {
+    pub(super) fn argument(&self, context: &Context<'_>) -> kernels::NormActGrad {
+        let [_, height, width, channels] = self.x.shape;
+        let [gain, bias] = affine_pointers(self.affine.map(|(affine, _)| affine), context);
+        let [dgain, dbias] = self.affine.map_or([PtrMut::NULL; 2], |(_, sums)| {
             [sums.dgain, sums.dbias].map(|sums| context.write(Access::Write(sums)))
         });
-        let argument = kernels::NormActGrad {
-            x: context.read(step.x),
-            dy: context.read(step.dy),
-            mean_rstd: context.read(step.mean_rstd),
+        kernels::NormActGrad {
+            x: context.read(self.x),
+            dy: context.read(self.dy),
+            mean_rstd: context.read(self.mean_rstd),
             gain,
             bias,
-            dx: context.write(step.dx.access()),
+            dx: context.write(self.dx.access()),
             dgain,
             dbias,
             pixels: to_int(height * width),
             channels: to_int(channels),
-            x_stride: to_int(step.x.stride),
-            dy_stride: to_int(step.dy.stride),
-            dx_stride: to_int(step.dx.tensor.stride),
-            norm: i32::from(step.op.norm),
-            negative_slope: step.op.activation.negative_slope() as f32,
-            dropout: draw(step.op, step.first_image, context),
-            accumulate: i32::from(step.dx.accumulates()),
-        };
-        vec![NORM_ACT_GRAD.launch(grid(step.x, step.op), argument)]
-    })];
+            x_stride: to_int(self.x.stride),
+            dy_stride: to_int(self.dy.stride),
+            dx_stride: to_int(self.dx.tensor.stride),
+            norm: i32::from(self.op.norm),
+            negative_slope: self.op.activation.negative_slope() as f32,
+            dropout: draw(self.op, self.first_image, context),
+            accumulate: i32::from(self.dx.accumulates()),
+        }
+    }
 }

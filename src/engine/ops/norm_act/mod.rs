@@ -7,6 +7,7 @@
 
 mod cpu;
 mod cuda;
+mod wide;
 
 use super::conv::BiasGrad;
 use crate::engine::access::{Access, Destination};

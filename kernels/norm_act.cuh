@@ -1,0 +1,37 @@
+// Instance normalisation, activation and dropout: what all kernels of src/engine/ops/norm_act take.
+#pragma once
+#include "index.cuh"
+#include "philox.cuh"
+
+// Epsilon of the norm, added to the variance before its root is taken.
+constexpr float EPSILON = 1e-5f;
+
+// x and y are [n, pixels, c], gain and bias [c] or null, mean_rstd [n, 2, c]: the mean of each channel of each image,
+// and 1 / sqrt(biased variance + EPSILON); 0 and 1 without norm.
+struct NormActForward {
+  const float* x;
+  const float* gain;
+  const float* bias;
+  float* y;
+  float* mean_rstd;
+  int pixels, channels, x_stride, y_stride, norm;
+  float negative_slope;
+  DropoutDraw dropout;
+};
+
+// x, dy and dx are [n, pixels, c]; dgain and dbias, the gradients of gain and bias by image, are [n, c], or null
+// without affine. The rest as in NormActForward.
+struct NormActGrad {
+  const float* x;
+  const float* dy;
+  const float* mean_rstd;
+  const float* gain;
+  const float* bias;
+  float* dx;
+  float* dgain;
+  float* dbias;
+  int pixels, channels, x_stride, dy_stride, dx_stride, norm;
+  float negative_slope;
+  DropoutDraw dropout;
+  int accumulate;
+};

@@ -1,0 +1,111 @@
+//! Convolutions on CUDA of stride 1 with few output channels (`kernels/conv_narrow.cu`): the folded last layer.
+
+use super::cuda::bias_pointer;
+use super::{Fprop, Geometry, Wgrad};
+use crate::engine::kernel::cuda::kernels::conv_narrow::{COLUMNS, FPROP_SHARED, ROWS, TAPS, WGRAD_THREADS};
+use crate::engine::kernel::cuda::kernels::{
+    CONV_FPROP_NARROW_4, CONV_FPROP_NARROW_8, CONV_FPROP_NARROW_12, CONV_FPROP_NARROW_16, CONV_WGRAD_NARROW_4,
+    CONV_WGRAD_NARROW_8, CONV_WGRAD_NARROW_12, CONV_WGRAD_NARROW_16, ConvFpropNarrow, ConvWgradNarrow,
+};
+use crate::engine::kernel::cuda::{GpuFacts, Implementation, Scratch, Shares, is_aligned, to_int};
+use crate::engine::tensor::Tensor;
+
+/// Output channels of the widest kernel.
+const MOST_OUTPUTS: usize = 16;
+
+/// Input channels of a block of the weight gradient.
+const WGRAD_INPUTS: usize = 128;
+
+/// The forward pass.
+pub const FPROP: Implementation<Fprop> = Implementation {
+    name: "narrow",
+    runs: |fprop, gpu| {
+        let is_small = has_kernel(fprop.geometry) && fprop.y.tensor.channels() <= MOST_OUTPUTS;
+        is_small && in_quads(fprop.x) && fprop.weight.offset % 4 == 0 && gpu.shared_memory >= FPROP_SHARED
+    },
+    pays: |fprop, _| fprop.x.channels() >= 32,
+    scratch: |_, _| Scratch::bytes(0),
+    launches: |fprop, context| {
+        let Fprop { x, weight, bias, y, geometry } = *fprop;
+        let kernel = match outputs(y.tensor) {
+            4 => &CONV_FPROP_NARROW_4,
+            8 => &CONV_FPROP_NARROW_8,
+            12 => &CONV_FPROP_NARROW_12,
+            _ => &CONV_FPROP_NARROW_16,
+        };
+        let [images, height, width, _] = y.tensor.shape;
+        let argument = ConvFpropNarrow {
+            x: context.read(x),
+            weight: context.read(weight),
+            bias: bias_pointer(bias, context),
+            y: context.write(y.access()),
+            x_shape: x.into(),
+            y_shape: y.tensor.into(),
+            geometry: geometry.into(),
+            accumulate: i32::from(y.accumulates()),
+        };
+        let tiles = images * height.div_ceil(ROWS) * width.div_ceil(COLUMNS);
+        vec![kernel.launch(tiles, argument).shared(FPROP_SHARED)]
+    },
+};
+
+/// The weight gradient.
+pub const WGRAD: Implementation<Wgrad> = Implementation {
+    name: "narrow",
+    runs: |wgrad, _| {
+        let is_small = has_kernel(wgrad.geometry) && wgrad.dy.channels() <= MOST_OUTPUTS;
+        is_small && in_quads(wgrad.x) && in_quads(wgrad.dy) && wgrad.dw.tensor.offset % 4 == 0
+    },
+    pays: |wgrad, _| wgrad.x.channels() >= 32,
+    scratch: |wgrad, gpu| shares(wgrad, gpu).scratch(),
+    launches: |wgrad, context| {
+        let Wgrad { x, dy, dw, geometry } = *wgrad;
+        let kernel = match outputs(dy) {
+            4 => &CONV_WGRAD_NARROW_4,
+            8 => &CONV_WGRAD_NARROW_8,
+            12 => &CONV_WGRAD_NARROW_12,
+            _ => &CONV_WGRAD_NARROW_16,
+        };
+        let shares = shares(wgrad, context.gpu);
+        let (sums, tickets) = context.shared(&shares);
+        let argument = ConvWgradNarrow {
+            x: context.read(x),
+            dy: context.read(dy),
+            dweight: context.write(dw.access()),
+            sums,
+            tickets,
+            x_shape: x.into(),
+            dy_shape: dy.into(),
+            geometry: geometry.into(),
+            shares: to_int(shares.shares),
+            accumulate: i32::from(dw.accumulates()),
+        };
+        vec![kernel.launch(shares.blocks(), argument)]
+    },
+};
+
+fn has_kernel(geometry: Geometry) -> bool {
+    let Geometry { kernel, stride: 1, dilation: 1, .. } = geometry else { return false };
+    kernel.into_iter().all(|side| side <= TAPS)
+}
+
+/// True if the pixels of `tensor` are whole quads at addresses of 16 bytes.
+fn in_quads(tensor: Tensor) -> bool {
+    is_aligned(tensor, 4) && tensor.channels() % 4 == 0
+}
+
+/// Output channels of the narrowest kernel for `output`.
+fn outputs(output: Tensor) -> usize {
+    output.channels().next_multiple_of(4)
+}
+
+/// The blocks of a weight gradient: as many for each 128 input channels as there are multiprocessors, with a row of
+/// pixels at least.
+fn shares(wgrad: &Wgrad, gpu: &GpuFacts) -> Shares {
+    let [images, height, ..] = wgrad.dy.shape;
+    Shares {
+        tiles: wgrad.x.channels().div_ceil(WGRAD_INPUTS),
+        shares: (images * height).clamp(1, gpu.multiprocessors.max(1)),
+        elements: outputs(wgrad.dy) * WGRAD_THREADS * 4,
+    }
+}

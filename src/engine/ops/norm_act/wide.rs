@@ -1,0 +1,140 @@
+//! Normalisation, activation and dropout on CUDA in accesses of 16 bytes (`kernels/norm_act_wide.cu`).
+
+use super::{NormActForward, NormActGrad};
+use crate::engine::kernel::cuda::kernels::norm_act_wide::{PART_HELD, PART_QUADS, THREADS};
+use crate::engine::kernel::cuda::kernels::{
+    NORM_ACT_APPLY, NORM_ACT_GRAD_APPLY, NORM_ACT_GRAD_HELD_64, NORM_ACT_GRAD_HELD_256, NORM_ACT_GRAD_HELD_1024,
+    NORM_ACT_GRAD_HELD_4096, NORM_ACT_GRAD_SUMS, NORM_ACT_HELD_64, NORM_ACT_HELD_256, NORM_ACT_HELD_1024,
+    NORM_ACT_HELD_4096, NORM_ACT_STATS, NormActGradApply, NormActGradSums, NormActStats,
+};
+use crate::engine::kernel::cuda::{Implementation, Ptr, PtrMut, Scratch, is_aligned, to_int};
+use crate::engine::tensor::Tensor;
+
+/// Pixels and channels of a block that sums up a part of an image.
+const PART: [usize; 2] = [THREADS / PART_QUADS * PART_HELD, 4 * PART_QUADS];
+
+/// Most pixels that a block holds, and the channels of such a block.
+const HELD: usize = 4096;
+const HELD_CHANNELS: usize = 8;
+
+/// Channels of a block that holds at most [`FEWER_HELD`] pixels.
+const FEWER_HELD_CHANNELS: usize = 16;
+const FEWER_HELD: usize = 1024;
+
+/// The forward pass.
+pub const FORWARD: Implementation<NormActForward> = Implementation {
+    name: "wide",
+    runs: |step, _| {
+        let affine = step.affine.map(|affine| [affine.gain, affine.bias]);
+        runs([step.x, step.y], affine.into_iter().flatten())
+    },
+    pays: |_, _| true,
+    scratch: |step, _| scratch(step.x, step.op.norm, 0),
+    launches: |step, context| {
+        let argument = step.argument(context);
+        let image = Image::new(step.x);
+        if step.op.norm && image.pixels <= HELD {
+            let kernel = match image.pixels {
+                0..=64 => &NORM_ACT_HELD_64,
+                ..=256 => &NORM_ACT_HELD_256,
+                ..=FEWER_HELD => &NORM_ACT_HELD_1024,
+                _ => &NORM_ACT_HELD_4096,
+            };
+            return vec![kernel.launch(image.held_blocks(), argument)];
+        }
+        let apply = NORM_ACT_APPLY.launch(image.elements(), argument);
+        if !step.op.norm {
+            return vec![apply];
+        }
+        let [parts, groups] = image.parts();
+        let stats =
+            NormActStats { act: argument, sums: context.workspace(), tickets: context.tickets(), parts: to_int(parts) };
+        vec![NORM_ACT_STATS.launch([parts, groups, 1], stats), apply]
+    },
+};
+
+/// The backward pass.
+pub const GRAD: Implementation<NormActGrad> = Implementation {
+    name: "wide",
+    runs: |step, _| {
+        let affine = step.affine.map(|(affine, _)| [affine.gain, affine.bias]);
+        runs([step.x, step.dy, step.dx.tensor], affine.into_iter().flatten())
+    },
+    pays: |_, _| true,
+    scratch: |step, _| scratch(step.x, step.op.norm, 2 * step.x.shape[0] * step.x.channels()),
+    launches: |step, context| {
+        let argument = step.argument(context);
+        let image = Image::new(step.x);
+        if step.op.norm && image.pixels <= HELD {
+            let kernel = match image.pixels {
+                0..=64 => &NORM_ACT_GRAD_HELD_64,
+                ..=256 => &NORM_ACT_GRAD_HELD_256,
+                ..=FEWER_HELD => &NORM_ACT_GRAD_HELD_1024,
+                _ => &NORM_ACT_GRAD_HELD_4096,
+            };
+            return vec![kernel.launch(image.held_blocks(), argument)];
+        }
+        let apply = |means| NORM_ACT_GRAD_APPLY.launch(image.elements(), NormActGradApply { grad: argument, means });
+        if !step.op.norm {
+            return vec![apply(Ptr::NULL)];
+        }
+        let [parts, groups] = image.parts();
+        let sums: PtrMut<f32> = context.workspace();
+        // The means lie behind the sums.
+        let means = sums.offset(image.sums());
+        let argument =
+            NormActGradSums { grad: argument, sums, means, tickets: context.tickets(), parts: to_int(parts) };
+        vec![NORM_ACT_GRAD_SUMS.launch([parts, groups, 1], argument), apply(means.as_ptr())]
+    },
+};
+
+/// True if all pixels and parameters are whole quads at addresses of 16 bytes.
+fn runs<const N: usize>(activations: [Tensor; N], mut parameters: impl Iterator<Item = Tensor>) -> bool {
+    let in_quads = |tensor: Tensor| is_aligned(tensor, 4) && tensor.channels() % 4 == 0;
+    activations.into_iter().all(in_quads) && parameters.all(|parameter| parameter.offset % 4 == 0)
+}
+
+/// The scratch memory: sums of parts, `more` elements behind them, and tickets; none where blocks hold all pixels.
+fn scratch(x: Tensor, norm: bool, more: usize) -> Scratch {
+    let image = Image::new(x);
+    if !norm || image.pixels <= HELD {
+        return Scratch::default();
+    }
+    Scratch { bytes: (image.sums() + more) * size_of::<f32>(), tickets: image.parts()[1] }
+}
+
+/// Number, pixels and channels of the images of a step.
+struct Image {
+    images: usize,
+    pixels: usize,
+    channels: usize,
+}
+
+impl Image {
+    fn new(x: Tensor) -> Image {
+        let [images, height, width, channels] = x.shape;
+        Image { images, pixels: height * width, channels }
+    }
+
+    /// Blocks that hold all pixels of some channels.
+    fn held_blocks(&self) -> usize {
+        let of_block = if self.pixels <= FEWER_HELD { FEWER_HELD_CHANNELS } else { HELD_CHANNELS };
+        self.images * self.channels.div_ceil(of_block)
+    }
+
+    /// Parts of an image, and groups of channels of all images.
+    fn parts(&self) -> [usize; 2] {
+        [self.pixels.div_ceil(PART[0]), self.images * self.channels.div_ceil(PART[1])]
+    }
+
+    /// Elements of the sums of all parts.
+    fn sums(&self) -> usize {
+        let [parts, groups] = self.parts();
+        parts * groups * 2 * PART[1]
+    }
+
+    /// The grid with a thread for each quad.
+    fn elements(&self) -> [usize; 3] {
+        [(self.pixels * self.channels / 4).div_ceil(THREADS), self.images, 1]
+    }
+}
