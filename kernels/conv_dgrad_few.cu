@@ -1,8 +1,8 @@
 // dgrad with few channels of dx (at most 8), 4x4 taps and stride 2: the transposed convolution that makes a picture,
 // and the gradient of a picture.
 //
-// A block computes 16x16 pixels of dx. It brings the patch of dy that they meet to shared memory, 32 channels at a time,
-// and the weights of these channels. Two warps have the pixels of one parity, which meet four taps.
+// A block computes 16x16 pixels of dx. It brings the patch of dy that they meet to shared memory, 32 channels at a
+// time, and the weights of these channels. Two warps have the pixels of one parity, which meet four taps.
 #include "conv_geometry.cuh"
 #include "ptx.cuh"
 
@@ -25,8 +25,8 @@ struct ConvDgradFew {
 };
 
 // dgrad: dx[p, c] = bias[c] + sum over k and the taps at which a pixel q of dy reads p of weight[k, tap, c] * dy[q, k].
-// Rows 2r + a of dx meet row r - 1 + a of dy by tap 3 - a, and row r + a by tap 1 - a. Grid: n * ceil(h / 16) * ceil(w /
-// 16).
+// Rows 2r + a of dx meet row r - 1 + a of dy by tap 3 - a, and row r + a by tap 1 - a. Grid: n * ceil(h / 16) * ceil(w
+// / 16).
 template <int OUTPUTS>
 __device__ __forceinline__ void conv_dgrad_few(const ConvDgradFew& args) {
   constexpr int OUT_QUADS = OUTPUTS / 4;

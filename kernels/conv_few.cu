@@ -26,9 +26,11 @@ __device__ __forceinline__ void copy_patch(const float* x, const Shape& shape, c
 }
 
 // fprop: y[q, k] = bias[k] + sum over taps and c of weight[k, tap, c] * x[q * 2 + tap - pad, c], with at most 8 input
-// channels. `shares` is 1. Shared memory: the sums of all groups. Grid: (ceil(k / 64), n * ceil(h' / 8) * ceil(w' / 8)).
+// channels. `shares` is 1. Shared memory: the sums of all groups. Grid: (ceil(k / 64), n * ceil(h' / 8) * ceil(w' /
+// 8)).
 constexpr int FPROP_SHARED = 73728;
-static_assert(FPROP_SHARED == Exchange<false>::BYTES && FPROP_SHARED >= PATCH_FLOATS * 4 + TAPS * TAPS / 2 * MOST_INPUTS * PAIR_PITCH * 8);
+static_assert(FPROP_SHARED == Exchange<false>::BYTES &&
+              FPROP_SHARED >= PATCH_FLOATS * 4 + TAPS * TAPS / 2 * MOST_INPUTS * PAIR_PITCH * 8);
 KERNEL(conv_fprop_few, THREADS, ConvPatch args) {
   DYN_SMEM(float, memory, 128);
   const Shape &x = args.input_shape, &y = args.output_shape;
@@ -143,7 +145,8 @@ __device__ __forceinline__ void wgrad_few(const ConvWgradFew& args, Use use) {
     cp_async_wait<0>();
     __syncthreads();  // the tile is there, and the one before it has been read
     if (tile + 1 < end) start_copies(tile + 1, memory + (tile + 1 - begin) % 2 * STAGE);
-    const float* const patch = memory + (tile - begin) % 2 * STAGE + lane.row * (PATCH_SIDE * INPUTS) + half * 2 * INPUTS;
+    const float* const patch =
+        memory + (tile - begin) % 2 * STAGE + lane.row * (PATCH_SIDE * INPUTS) + half * 2 * INPUTS;
     const float* const gradients = memory + (tile - begin) % 2 * STAGE + PATCH + lane.column * 4;
 #pragma unroll 4
     for (int i = 0; i < PIXELS / GROUPS; i++) {

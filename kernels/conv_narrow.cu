@@ -54,7 +54,8 @@ __device__ __forceinline__ void conv_fprop_narrow(const ConvFpropNarrow& args) {
     }
     for (int i = t / QUADS; i < TAPS * TAPS * OUTPUTS; i += THREADS / QUADS) {
       const int tap = i / OUTPUTS, k = i % OUTPUTS;
-      const bool there = tap / TAPS < g.kernel_rows && tap % TAPS < g.kernel_columns && k < y.channels && c < x.channels;
+      const bool there =
+          tap / TAPS < g.kernel_rows && tap % TAPS < g.kernel_columns && k < y.channels && c < x.channels;
       const int k_tap = (k * g.kernel_rows + tap / TAPS) * g.kernel_columns + tap % TAPS;
       cp_async16(smem_u32(weights + (tap * QUADS + t % QUADS) * OUTPUTS + k),
                  there ? args.weight + at(k_tap, x.channels, c) : args.weight, there ? 16 : 0);
@@ -67,8 +68,8 @@ __device__ __forceinline__ void conv_fprop_narrow(const ConvFpropNarrow& args) {
 #pragma unroll 3
       for (int tap = 0; tap < TAPS * TAPS; tap++) {
         // Pixels lane, lane + 32, ...: two rows further each time.
-        const float4* const from = patch + quad * PLANE + (lane / COLUMNS + tap / TAPS) * PATCH_COLUMNS +
-                                   lane % COLUMNS + tap % TAPS;
+        const float4* const from =
+            patch + quad * PLANE + (lane / COLUMNS + tap / TAPS) * PATCH_COLUMNS + lane % COLUMNS + tap % TAPS;
         float4 values[4];
 #pragma unroll
         for (int i = 0; i < 4; i++) values[i] = load_vector<float4>(from + i * 2 * PATCH_COLUMNS);
@@ -92,7 +93,7 @@ __device__ __forceinline__ void conv_fprop_narrow(const ConvFpropNarrow& args) {
     }
   }
 
-  __syncthreads();  // all warps have read the last channels
+  __syncthreads();                      // all warps have read the last channels
   float* const exchange = &patch[0].x;  // [warp][pixel][output]
 #pragma unroll
   for (int i = 0; i < 4; i++) {
@@ -116,8 +117,9 @@ INSTANCE(conv_fprop_narrow_8, THREADS, ConvFpropNarrow, conv_fprop_narrow<8>);
 INSTANCE(conv_fprop_narrow_12, THREADS, ConvFpropNarrow, conv_fprop_narrow<12>);
 INSTANCE(conv_fprop_narrow_16, THREADS, ConvFpropNarrow, conv_fprop_narrow<16>);
 
-// x [n, h, w, c], dy [n, h', w', k] with k and its stride multiples of 4, dweight [k, rows, columns, c]. `shares` blocks
-// share 128 input channels, each with some rows of dy; `sums` and `tickets` are as add_shares needs them for each 128.
+// x [n, h, w, c], dy [n, h', w', k] with k and its stride multiples of 4, dweight [k, rows, columns, c]. `shares`
+// blocks share 128 input channels, each with some rows of dy; `sums` and `tickets` are as add_shares needs them for
+// each 128.
 struct ConvWgradNarrow {
   const float* x;
   const float* dy;
@@ -142,7 +144,8 @@ __device__ __forceinline__ void conv_wgrad_narrow(const ConvWgradNarrow& args) {
   const int rows = dy.images * dy.height;
 
   float4 sums[OUTPUTS] = {};
-  for (int image_row = share * rows / args.shares; active && image_row < (share + 1) * rows / args.shares; image_row++) {
+  for (int image_row = share * rows / args.shares; active && image_row < (share + 1) * rows / args.shares;
+       image_row++) {
     const int image = image_row / dy.height, x_row = image_row % dy.height + i - g.pad_top;
     if (!inside(x_row, x.height)) continue;
     float4 run[OUTPUTS] = {};

@@ -82,24 +82,28 @@ struct Copies {
       const int in_row = row * STRIDE + patch_row - meeting.pad_row;
       const int in_column = column * STRIDE + patch_column - meeting.pad_column;
       place[i] = patch_row < C::PATCH_SIDE ? t % C::DEPTH * C::PLANE + C::place(patch_row, patch_column) : -1;
-      const bool there = place[i] >= 0 && inside(in_row, args.input_shape.height) && inside(in_column, args.input_shape.width);
+      const bool there =
+          place[i] >= 0 && inside(in_row, args.input_shape.height) && inside(in_column, args.input_shape.width);
       pixel[i] = there ? unsigned(pixel_at(image, in_row, in_column, args.input_shape)) : 0;
       pixels_there |= unsigned(there) << i;
     }
     const int taps = args.geometry.kernel_columns;
     const auto tap_of = [&](int tap) {
-      return (meeting.tap_row + tap / TAPS * meeting.tap_step) * taps + meeting.tap_column + tap % TAPS * meeting.tap_step;
+      return (meeting.tap_row + tap / TAPS * meeting.tap_step) * taps + meeting.tap_column +
+             tap % TAPS * meeting.tap_step;
     };
 #pragma unroll
     for (int i = 0; i < C::WEIGHT_COPIES; i++) {
       if (DGRAD) {
-        const int in_row = t / (CHANNELS / 4) + i * (THREADS / (CHANNELS / 4)), out = first_out + t % (CHANNELS / 4) * 4;
+        const int in_row = t / (CHANNELS / 4) + i * (THREADS / (CHANNELS / 4)),
+                  out = first_out + t % (CHANNELS / 4) * 4;
         const int tap = in_row / (4 * C::DEPTH), k = in_row % (4 * C::DEPTH);
         weight[i] = unsigned(at(k * taps * taps + tap_of(tap), args.output_shape.channels, out));
         weights_there |= unsigned(out < args.output_shape.channels) << i;
       } else {
         const int out = first_out + t / C::QUADS + i * (THREADS / C::QUADS);
-        weight[i] = unsigned(at(out * taps * taps + tap_of(t % C::QUADS / C::DEPTH), args.input_shape.channels, channel));
+        weight[i] =
+            unsigned(at(out * taps * taps + tap_of(t % C::QUADS / C::DEPTH), args.input_shape.channels, channel));
         weights_there |= unsigned(out < args.output_shape.channels) << i;
       }
     }
@@ -129,23 +133,23 @@ struct Copies {
   }
 };
 
-// sums[i][j] += the products of pixel i and output j, for the part of `chunk` that the thread's group has: a row of taps,
-// or of all taps some of the quads.
+// sums[i][j] += the products of pixel i and output j, for the part of `chunk` that the thread's group has: some taps, a
+// row of 4x4 or one of 2x2, or of all 3x3 taps some quads.
 template <int TAPS, int STRIDE, bool DGRAD>
 __device__ __forceinline__ void multiply(float (&sums)[8][8], const float4* chunk, const Lane& lane) {
   using C = Chunk<TAPS, STRIDE, DGRAD>;
-  constexpr bool BY_ROW = C::DEPTH < GROUPS;
-  constexpr int TAP_ROWS = BY_ROW ? TAPS / GROUPS : TAPS, DEPTHS = BY_ROW ? C::DEPTH : C::DEPTH / GROUPS;
+  constexpr bool BY_TAP = TAPS * TAPS % GROUPS == 0;
+  constexpr int OWN_TAPS = BY_TAP ? TAPS * TAPS / GROUPS : TAPS * TAPS, DEPTHS = BY_TAP ? C::DEPTH : C::DEPTH / GROUPS;
   constexpr int OF_QUAD = DGRAD ? 4 : 1;  // rows of weights
   const int warp = threadIdx.x / 32, group = warp / 2;
-  const int tap_row = BY_ROW ? group * TAP_ROWS : 0, first_depth = BY_ROW ? 0 : group * DEPTHS;
+  const int first_tap = BY_TAP ? group * OWN_TAPS : 0, first_depth = BY_TAP ? 0 : group * DEPTHS;
   // The two warps of a group have four rows of pixels each.
-  const float4* const patch =
-      chunk + first_depth * C::PLANE + C::place(warp % 2 * 4 * STRIDE + tap_row, 0) + lane.row;
+  const float4* const patch = chunk + first_depth * C::PLANE + C::place(first_tap / TAPS, first_tap % TAPS) +
+                              C::place(warp % 2 * 4 * STRIDE, 0) + lane.row;
   const float4* const weights =
-      chunk + C::WEIGHTS + (tap_row * TAPS * C::DEPTH + first_depth) * OF_QUAD * C::PITCH + lane.column;
+      chunk + C::WEIGHTS + (first_tap * C::DEPTH + first_depth) * OF_QUAD * C::PITCH + lane.column;
 #pragma unroll
-  for (int step = 0; step < TAP_ROWS * TAPS * DEPTHS; step++) {
+  for (int step = 0; step < OWN_TAPS * DEPTHS; step++) {
     const int tap = step / DEPTHS, depth = step % DEPTHS;
     const float4* const from = patch + depth * C::PLANE + C::place(tap / TAPS, tap % TAPS);
     const float4* const rows = weights + (tap * C::DEPTH + depth) * OF_QUAD * C::PITCH;
@@ -217,7 +221,8 @@ __device__ __forceinline__ void convolve(const ConvPatch& args, const Meeting& m
       }
     }
   }
-  finish<DGRAD>(args, meeting, totals, reinterpret_cast<float*>(memory), lane, tile, share, image, row, column, first_out);
+  finish<DGRAD>(args, meeting, totals, reinterpret_cast<float*>(memory), lane, tile, share, image, row, column,
+                first_out);
 }
 
 // fprop with TAPS x TAPS taps: y[q, k] = bias[k] + sum over taps and c of weight[k, tap, c] * x[q * STRIDE + tap - pad,
@@ -231,18 +236,20 @@ __device__ __forceinline__ void conv_fprop_patch(const ConvPatch& args) {
 INSTANCE(conv_fprop_patch_4x4s2, THREADS, ConvPatch, conv_fprop_patch<4, 2>);
 INSTANCE(conv_fprop_patch_4x4s1, THREADS, ConvPatch, conv_fprop_patch<4, 1>);
 
-// dgrad with 4x4 taps of stride 1: dx[p, c] = bias[c] + sum over taps and k of weight[k, tap, c] * dy[p + pad - tap, k].
-// Shared memory: two chunks. Grid: (shares * ceil(c / 64), n * ceil(h / 8) * ceil(w / 8)).
+// dgrad with 4x4 taps of stride 1: dx[p, c] = bias[c] + sum over taps and k of weight[k, tap, c] * dy[p + pad - tap,
+// k]. Shared memory: two chunks. Grid: (shares * ceil(c / 64), n * ceil(h / 8) * ceil(w / 8)).
 KERNEL(conv_dgrad_patch_4x4s1, THREADS, ConvPatch args) {
   const Geometry& g = args.geometry;
-  const Meeting meeting = {args.output_shape.height, args.output_shape.width, 1, 0, 0, 3 - g.pad_top, 3 - g.pad_left, 3, 3, -1};
+  const Meeting meeting = {
+      args.output_shape.height, args.output_shape.width, 1, 0, 0, 3 - g.pad_top, 3 - g.pad_left, 3, 3, -1};
   convolve<4, 1, true>(args, meeting);
 }
 
 // The same with 3x3 taps.
 KERNEL(conv_dgrad_patch_3x3s1, THREADS, ConvPatch args) {
   const Geometry& g = args.geometry;
-  const Meeting meeting = {args.output_shape.height, args.output_shape.width, 1, 0, 0, 2 - g.pad_top, 2 - g.pad_left, 2, 2, -1};
+  const Meeting meeting = {
+      args.output_shape.height, args.output_shape.width, 1, 0, 0, 2 - g.pad_top, 2 - g.pad_left, 2, 2, -1};
   convolve<3, 1, true>(args, meeting);
 }
 
@@ -250,7 +257,15 @@ KERNEL(conv_dgrad_patch_3x3s1, THREADS, ConvPatch args) {
 // by tap 1 - a. Shared memory: two chunks. Grid: (shares * ceil(c / 64), n * ceil(h / 16) * ceil(w / 16), 4 parities).
 KERNEL(conv_dgrad_patch_4x4s2, THREADS, ConvPatch args) {
   const int a = blockIdx.z / 2, b = blockIdx.z % 2;
-  const Meeting meeting = {(args.output_shape.height + 1 - a) / 2, (args.output_shape.width + 1 - b) / 2, 2, a, b, 1 - a, 1 - b,
-                           3 - a, 3 - b, -2};
+  const Meeting meeting = {(args.output_shape.height + 1 - a) / 2,
+                           (args.output_shape.width + 1 - b) / 2,
+                           2,
+                           a,
+                           b,
+                           1 - a,
+                           1 - b,
+                           3 - a,
+                           3 - b,
+                           -2};
   convolve<2, 1, true>(args, meeting);
 }

@@ -1,5 +1,6 @@
-// Tiles of a convolution's output, 8x8 pixels by 64 channels, computed by a block of four groups of two warps. Each group
-// has the whole tile, 8x8 outputs a thread, and a part of the sum; where several blocks share a tile, each has a part.
+// Tiles of a convolution's output, 8x8 pixels by 64 channels, computed by a block of four groups of two warps. Each
+// group has the whole tile, 8x8 outputs a thread, and a part of the sum; where several blocks share a tile, each has a
+// part.
 #pragma once
 #include "conv_geometry.cuh"
 #include "tickets.cuh"
@@ -28,16 +29,16 @@ struct ConvPatch {
 };
 
 // The pixels and taps that meet: output (row, column) of a grid of rows x columns is pixel (row * step + first_row,
-// column * step + first_column) of `output`. Its tap (i, j) reads pixel (row * STRIDE + i - pad_row, column * STRIDE + j -
-// pad_column) of `input`, and is tap (tap_row + i * tap_step, tap_column + j * tap_step) of the weight.
+// column * step + first_column) of `output`. Its tap (i, j) reads pixel (row * STRIDE + i - pad_row, column * STRIDE +
+// j - pad_column) of `input`, and is tap (tap_row + i * tap_step, tap_column + j * tap_step) of the weight.
 struct Meeting {
   int rows, columns, step, first_row, first_column;
   int pad_row, pad_column;
   int tap_row, tap_column, tap_step;
 };
 
-// The lane of a thread in its warp's 4 x 8 threads, of which each has 8x8 outputs. Lanes l and l ^ 1 have one row, and l
-// and l ^ 2 one column: two quarters of a warp then read shared memory at once.
+// The lane of a thread in its warp's 4 x 8 threads, of which each has 8x8 outputs. Lanes l and l ^ 1 have one row, and
+// l and l ^ 2 one column: two quarters of a warp then read shared memory at once.
 struct Lane {
   int row, column;
 
@@ -74,8 +75,9 @@ __device__ __forceinline__ void finish(const ConvPatch& args, const Meeting& mee
   for (int i = 0; i < 8; i++) {
     if (DGRAD) {
       for (int half = 0; half < 2; half++) {
-        store_vector(mine + i * 4 * PITCH + out_of<DGRAD>(lane, half * 4),
-                     make_float4(sums[i][half * 4], sums[i][half * 4 + 1], sums[i][half * 4 + 2], sums[i][half * 4 + 3]));
+        store_vector(
+            mine + i * 4 * PITCH + out_of<DGRAD>(lane, half * 4),
+            make_float4(sums[i][half * 4], sums[i][half * 4 + 1], sums[i][half * 4 + 2], sums[i][half * 4 + 3]));
       }
     } else {
       for (int j = 0; j < 8; j++) mine[i * 4 * PITCH + out_of<DGRAD>(lane, j)] = sums[i][j];
@@ -110,4 +112,3 @@ __device__ __forceinline__ void finish(const ConvPatch& args, const Meeting& mee
     store_vector(to, args.accumulate ? add_rounded(load_vector<float4>(to), value) : value);
   }
 }
-

@@ -105,7 +105,8 @@ __device__ __forceinline__ void norm_act_held(const NormActForward& args) {
   for (int i = 0; i < HELD; i++) {
     const int p = part.first + i * P::STEP;
     const bool there = part.active && p < args.pixels;
-    held[i] = there ? load_vector<float4>(args.x + at(unsigned(first_pixel + p), args.x_stride, part.channel)) : splat(0.0f);
+    held[i] =
+        there ? load_vector<float4>(args.x + at(unsigned(first_pixel + p), args.x_stride, part.channel)) : splat(0.0f);
     sum = add(sum, held[i]);
   }
   const float inv_n = 1.0f / float(args.pixels);
@@ -166,7 +167,8 @@ KERNEL(norm_act_stats, THREADS, NormActStats args) {
   for (int i = 0; i < PART_HELD; i++) {
     const int p = part.first + i * P::STEP;
     const bool there = part.active && p < count;
-    held[i] = there ? load_vector<float4>(act.x + at(unsigned(first_pixel + p), act.x_stride, part.channel)) : splat(0.0f);
+    held[i] =
+        there ? load_vector<float4>(act.x + at(unsigned(first_pixel + p), act.x_stride, part.channel)) : splat(0.0f);
     sum = add(sum, held[i]);
   }
   sum = sum_of_quad<THREADS, PART_QUADS>(sum, shared);
@@ -248,7 +250,9 @@ struct Gradient {
   size_t drawn;
 
   __device__ __forceinline__ Gradient(const NormActGrad& args, int image, int channel, bool active)
-      : mean(splat(0.0f)), rstd(splat(1.0f)), affine(args.gain, args.bias, channel, active),
+      : mean(splat(0.0f)),
+        rstd(splat(1.0f)),
+        affine(args.gain, args.bias, channel, active),
         mask(make_mask(args.dropout, image)),
         drawn(first_drawn(args.dropout, image, size_t(args.pixels) * args.channels) + channel) {
     if (!active) return;

@@ -22,8 +22,8 @@ extern __shared__ __align__(1024) unsigned char dynamic_shared_memory[];
 #define DYN_SMEM(T, name, ALIGN) \
     static_assert(ALIGN <= 1024); \
     T* const name = reinterpret_cast<T*>(dynamic_shared_memory)
-// One load or store of 8 or 16 bytes as a Vector, such as float4. The address is a multiple of these bytes. Through these
-// functions, because a compiler for the CPU takes a struct apart, and the simulator would count its parts.
+// One load or store of 8 or 16 bytes as a Vector, such as float4. The address is a multiple of these bytes. Through
+// these functions, because a compiler for the CPU takes a struct apart, and the simulator would count its parts.
 template <class Vector, class T>
 __device__ __forceinline__ Vector load_vector(const T* from) {
   return *reinterpret_cast<const Vector*>(from);

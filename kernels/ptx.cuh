@@ -53,7 +53,10 @@ PTX_DEV void mma_bf16_m16n8k16(float (&d)[4], const uint32_t (&a)[4], uint32_t b
 // Adds, releases to the other blocks what this thread knows of, and acquires what they released at this address.
 PTX_DEV unsigned atomic_add_acq_rel(unsigned* address, unsigned value) {
     unsigned before;
-    asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;\n" : "=r"(before) : "l"(address), "r"(value) : "memory");
+    asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;\n"
+                 : "=r"(before)
+                 : "l"(address), "r"(value)
+                 : "memory");
     return before;
 }
 PTX_DEV void named_bar_sync(int id, int threads) {

@@ -14,10 +14,11 @@ __device__ __forceinline__ bool is_last_block(unsigned* ticket, unsigned blocks,
   return *flag != 0;
 }
 
-// Adds up what `shares` blocks have for one tile, float4 by float4, in an order that depends on their number alone: runs
-// of 16 shares, then the sums of the runs. Returns true, with the totals in `mine`, in all threads of one block; the
-// others have nothing left to do. A thread brings COUNT quads, which lie THREADS apart. `sums` has room for the quads
-// of `shares` blocks, and `tickets` a zero; beyond 16 shares, both have one more for each run, and `tickets` one for all.
+// Adds up what `shares` blocks have for one tile, float4 by float4, in an order that depends on their number alone:
+// runs of 16 shares, then the sums of the runs. Returns true, with the totals in `mine`, in all threads of one block;
+// the others have nothing left to do. A thread brings COUNT quads, which lie THREADS apart. `sums` has room for the
+// quads of `shares` blocks, and `tickets` a zero; beyond 16 shares, both have one more for each run, and `tickets` one
+// for all.
 template <int COUNT, int THREADS>
 __device__ __forceinline__ bool add_shares(float4 (&mine)[COUNT], float* sums, unsigned* tickets, int share, int shares,
                                            unsigned* flag) {

@@ -2,8 +2,8 @@
 //!
 //! `gap + ramp + the largest of` the times that the launch would take if one resource alone mattered: issue slots,
 //! shared memory, look-ups in L1, L2, memory, matrix units, and the latency of the loads that are under way. Resources
-//! of a multiprocessor are counted in whole blocks: 133 blocks on 132 multiprocessors take as long as 264. The constants
-//! stand in `gpu.toml`, and every time is a modelled one until they have been measured.
+//! of a multiprocessor are counted in whole blocks: 133 blocks on 132 multiprocessors take as long as 264. The
+//! constants stand in `gpu.toml`, and every time is a modelled one until they have been measured.
 
 use std::collections::HashMap;
 

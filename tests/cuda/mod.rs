@@ -6,3 +6,4 @@ pub mod driver;
 mod ops;
 mod program;
 mod training;
+mod updates;

@@ -21,6 +21,7 @@ name                 len  steps  lr      beta1  beta2  eps
 adam_one_step        5    1      0.0002  0.5    0.999  1e-08
 adam_ten_steps       67   10     0.0002  0.5    0.999  1e-08
 adam_other_settings  33   4      0.01    0.9    0.99   0.001
+adam_in_quads        1100 3      0.01    0.5    0.999  1e-08
 "#;
 
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -170,7 +170,8 @@ static void run_blocks(Launch& launch, std::atomic<uint64_t>& next) {
     executing.grid_dim = {launch.grid.x, launch.grid.y, launch.grid.z};
     const BlockOrder order(launch);
     for (uint64_t i; (i = next.fetch_add(1)) < launch.blocks() && !launch.abandoned;)
-        if (!launch.counted() || is_sampled(i, launch.blocks(), launch.settings.count)) run_block(*engine, order[i]);
+        if (!launch.counted() || is_sampled(i, launch.blocks(), launch.settings.count))
+            run_block(*engine, order[i]);
     if (engine->check) {
         launch.bytes_read = engine->global.bytes_read;
         launch.bytes_written = engine->global.bytes_written;
@@ -189,7 +190,8 @@ void run_grid(Launch& launch) {
         launch.settings.asynchrony = Asynchrony::Lazy;
     }
     std::atomic<uint64_t> next{0};
-    const uint64_t host_threads = launch.checked() || launch.counted() ? 1 : std::min<uint64_t>(launch.settings.threads, launch.blocks());
+    const bool one_by_one = launch.checked() || launch.counted();
+    const uint64_t host_threads = one_by_one ? 1 : std::min<uint64_t>(launch.settings.threads, launch.blocks());
     run_on_workers((unsigned)host_threads, [&] { run_blocks(launch, next); });
 }
 

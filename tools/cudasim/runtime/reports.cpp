@@ -113,7 +113,8 @@ void report(Site at, const char* format, ...) {
         const uint3 b = executing.block_index, t = thread->index;
         snprintf(who, sizeof who, ": block (%u,%u,%u) thread (%u,%u,%u)", b.x, b.y, b.z, t.x, t.y, t.z);
     }
-    launch.reports.add(at, format, std::string("[") + launch.kernel->name + "] " + source_lines({at})[0] + who + ": " + what);
+    const std::string place = std::string("[") + launch.kernel->name + "] " + source_lines({at})[0];
+    launch.reports.add(at, format, place + who + ": " + what);
 }
 
 }  // namespace cudasim

@@ -18,7 +18,7 @@ class Segments {
     // Adds the segments first, ..., end - 1.
     void add(uint32_t first, uint32_t end) {
         if (first >= end) return;
-        const auto is_before = [](const std::pair<uint32_t, uint32_t>& range, uint32_t at) { return range.second < at; };
+        const auto is_before = [](const auto& range, uint32_t at) { return range.second < at; };
         const auto from = std::lower_bound(ranges_.begin(), ranges_.end(), first, is_before);
         auto to = from;
         for (; to != ranges_.end() && to->first <= end; ++to) {
