@@ -78,20 +78,25 @@ conv_k4s1d3_11x13                         [1,11,13,2]  3    [4,4]   1       3   
 # Beyond a tile, a chunk or a share of the CUDA kernels whose accesses are of 16 bytes, and never a multiple: tiles are
 # 8x8 pixels by 64 channels, 8x16 pixels, or 16x16 of a picture; chunks are of 8, 16, 32 or 64 input channels; weight
 # gradients of 16 by 32 channels, and of 17 shares or more in several runs.
-conv_k4s2_20x18_from_20_to_68_batch2      [2,20,18,20] 68   [4,4]   2       1         [1,1,1,1]  true   false
-conv_k4s2_4x4_from_136_to_68              [1,4,4,136]  68   [4,4]   2       1         [1,1,1,1]  true   false
-conv_k4s1_9x12_from_12_to_8               [1,9,12,12]  8    [4,4]   1       1         [1,1,1,1]  false  false
-conv_k4s2_18x20_from_6_to_68              [1,18,20,6]  68   [4,4]   2       1         [1,1,1,1]  true   false
-conv_k4s2_64x80_from_3_to_8               [1,64,80,3]  8    [4,4]   2       1         [1,1,1,1]  true   false
+conv_k4s2_18x2_from_12_to_68              [1,18,2,12]  68   [4,4]   2       1         [1,1,1,1]  true   false
+conv_k4s2_2x18_from_20_to_8               [1,2,18,20]  8    [4,4]   2       1         [1,1,1,1]  false  false
+conv_k4s2_3x4_from_20_to_8_batch2         [2,3,4,20]   8    [4,4]   2       1         [1,1,1,1]  true   false
+conv_k4s2_2x2_from_136_to_68              [1,2,2,136]  68   [4,4]   2       1         [1,1,1,1]  true   false
+conv_k4s1_10x4_from_12_to_8               [1,10,4,12]  8    [4,4]   1       1         [1,1,1,1]  false  false
+conv_k4s2_18x4_from_6_to_68               [1,18,4,6]   68   [4,4]   2       1         [1,1,1,1]  true   false
+conv_k4s2_2x272_from_3_to_8               [1,2,272,3]  8    [4,4]   2       1         [1,1,1,1]  true   false
 conv_k4s2_10x12_from_1_to_8               [1,10,12,1]  8    [4,4]   2       1         [1,1,1,1]  false  false
 conv_k4s2_10x12_from_2_to_8               [1,10,12,2]  8    [4,4]   2       1         [1,1,1,1]  false  false
 conv_k4s2_10x12_from_4_to_8               [1,10,12,4]  8    [4,4]   2       1         [1,1,1,1]  false  false
-conv_transpose_9x10_from_36_to_20_batch2  [2,9,10,36]  20   [4,4]   2       1         [1,1,1,1]  true   true
-conv_transpose_9x10_from_36_to_3          [1,9,10,36]  3    [4,4]   2       1         [1,1,1,1]  true   true
-conv_transpose_9x10_from_36_to_6          [1,9,10,36]  6    [4,4]   2       1         [1,1,1,1]  false  true
-conv_head_9x7_from_132_batch2             [2,9,7,132]  1    [4,4]   1       1         [2,2,1,1]  true   false
-conv_k3s1_9x17_from_68_to_12              [1,9,17,68]  12   [3,3]   1       1         [1,1,1,1]  true   false
-conv_k3s1_20x5_from_8_to_4                [1,20,5,8]   4    [3,3]   1       1         [1,1,1,1]  false  false
+conv_transpose_9x2_from_36_to_12          [1,9,2,36]   12   [4,4]   2       1         [1,1,1,1]  true   true
+conv_transpose_1x2_from_8_to_68_batch2    [2,1,2,8]    68   [4,4]   2       1         [1,1,1,1]  true   true
+conv_transpose_9x2_from_36_to_3           [1,9,2,36]   3    [4,4]   2       1         [1,1,1,1]  true   true
+conv_transpose_2x9_from_36_to_6           [1,2,9,36]   6    [4,4]   2       1         [1,1,1,1]  false  true
+conv_head_9x2_from_132                    [1,9,2,132]  1    [4,4]   1       1         [2,2,1,1]  true   false
+conv_k3s1_9x2_from_8_to_12                [1,9,2,8]    12   [3,3]   1       1         [1,1,1,1]  true   false
+conv_k3s1_1x17_from_8_to_12               [1,1,17,8]   12   [3,3]   1       1         [1,1,1,1]  true   false
+conv_k3s1_1x2_from_132_to_12              [1,1,2,132]  12   [3,3]   1       1         [1,1,1,1]  false  false
+conv_k3s1_20x2_from_8_to_4                [1,20,2,8]   4    [3,3]   1       1         [1,1,1,1]  false  false
 conv_k3s1_5x6_from_8_to_8                 [2,5,6,8]    8    [3,3]   1       1         [1,1,1,1]  false  false
 conv_k2x3s1_5x6_from_8_to_16              [1,5,6,8]    16   [2,3]   1       1         [1,1,0,1]  true   false
 

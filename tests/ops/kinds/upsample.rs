@@ -21,7 +21,7 @@ upsample_conv_1x1              [1,1,1,6]   3
 upsample_conv_3x5_batch3       [3,3,5,3]   3
 upsample_conv_2x3_from_64      [1,2,3,64]  1
 upsample_conv_3x4_batch2_to_5  [2,3,4,7]   5
-upsample_conv_9x10_from_68     [1,9,10,68] 3
+upsample_conv_9x2_from_68      [1,9,2,68]  3
 "#;
 
 #[derive(Debug, Deserialize)]
