@@ -68,54 +68,6 @@ __device__ __forceinline__ void conv_fprop(const ConvFprop& args) {
 INSTANCE(conv_fprop_4x4s2, THREADS, ConvFprop, conv_fprop<Halving>);
 INSTANCE(conv_fprop_any, THREADS, ConvFprop, conv_fprop<Geometry>);
 
-// fprop with coalesced loads. It adds in the order of conv_fprop, so the bits are the same. A block computes 8 pixels
-// of 32 channels k; for each tap and each 32 channels c, its threads bring the weights of that tile to shared memory, a
-// row of c at a time, and the pixels' values beside them, zeros where there are none. Rows of the weights' tile are 33
-// apart, so that lanes along k read 32 banks. Block: (32, 8). Grid: (ceil(n * h' * w' / 8), ceil(k / 32)).
-template <class G>
-__device__ __forceinline__ void conv_fprop_tiled(const ConvFprop& args) {
-  constexpr int TILE = 32, PIXELS = THREADS / TILE, RUN = 128;
-  STATIC_SMEM(float, weights, [TILE][TILE + 1]);
-  STATIC_SMEM(float, values, [PIXELS][TILE]);
-  const G g(args.geometry);
-  const Shape x_shape = args.x_shape, y_shape = args.y_shape;
-  const int lane = threadIdx.x, row = threadIdx.y, first_k = blockIdx.y * TILE, k = first_k + lane;
-  const unsigned pixel = blockIdx.x * PIXELS + row;
-  const int y_column = pixel % y_shape.width, y_row = pixel / y_shape.width % y_shape.height;
-  const int image = pixel / y_shape.width / y_shape.height;
-  const bool is_pixel = image < y_shape.images, active = is_pixel && k < y_shape.channels;
-  const int taps = g.kernel_rows * g.kernel_columns;
-
-  float sum = args.bias && active ? args.bias[k] : 0.0f;
-  for (int tap = 0; tap < taps; tap++) {
-    const int x_row = y_row * g.stride + tap / g.kernel_columns * g.dilation - g.pad_top;
-    const int x_column = y_column * g.stride + tap % g.kernel_columns * g.dilation - g.pad_left;
-    const bool meets = is_pixel && inside(x_row, x_shape.height) && inside(x_column, x_shape.width);
-    const size_t x = pixel_at(image, x_row, x_column, x_shape);
-    float total = 0.0f, run = 0.0f;
-    for (int first_c = 0; first_c < x_shape.channels; first_c += TILE) {
-      const int c = first_c + lane;
-      for (int i = row; i < TILE; i += PIXELS) {
-        const bool there = c < x_shape.channels && first_k + i < y_shape.channels;
-        const size_t k_tap = size_t(first_k + i) * taps + tap;
-        weights[i][lane] = there ? args.weight[k_tap * x_shape.channels + c] : 0.0f;
-      }
-      values[row][lane] = meets && c < x_shape.channels ? args.x[x + c] : 0.0f;
-      __syncthreads();
-      for (int i = 0; i < TILE; i++) run = fmaf(values[row][i], weights[lane][i], run);
-      __syncthreads();
-      if ((first_c + TILE) % RUN == 0 || first_c + TILE >= x_shape.channels) {
-        total += run;
-        run = 0.0f;
-      }
-    }
-    if (meets) sum += total;
-  }
-  if (active) store(args.y + at(pixel, y_shape.stride, k), sum, args.accumulate);
-}
-INSTANCE(conv_fprop_tiled_4x4s2, THREADS, ConvFprop, conv_fprop_tiled<Halving>);
-INSTANCE(conv_fprop_tiled_any, THREADS, ConvFprop, conv_fprop_tiled<Geometry>);
-
 // Shapes: dy [n, h', w', k], weight [k, rows, columns, c], bias [c] or null, dx [n, h, w, c].
 struct ConvDgrad {
   const float* dy;

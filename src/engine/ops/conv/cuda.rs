@@ -3,8 +3,7 @@
 use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, few, narrow, patch, wgrad_patch};
 use crate::engine::kernel::cuda::kernels::{
     self, BIAS_GRAD, BIAS_GRAD_SHARED, BiasGradShared, CONV_DGRAD_4X4S2, CONV_DGRAD_ANY, CONV_FPROP_4X4S2,
-    CONV_FPROP_ANY, CONV_FPROP_TILED_4X4S2, CONV_FPROP_TILED_ANY, CONV_WGRAD_4X4S2, CONV_WGRAD_ANY, ConvDgrad,
-    ConvFprop, ConvWgrad,
+    CONV_FPROP_ANY, CONV_WGRAD_4X4S2, CONV_WGRAD_ANY, ConvDgrad, ConvFprop, ConvWgrad,
 };
 use crate::engine::kernel::cuda::{
     Context, CudaKernel, GpuFacts, Implementation, Kernel, Launch, Ptr, PtrMut, Scratch, Shares, to_int,
@@ -14,30 +13,12 @@ use crate::engine::tensor::Tensor;
 /// Channels that a block of `bias_grad` sums.
 const BIAS_CHANNELS: usize = 32;
 
-/// Pixels and output channels of a block of the tiled forward pass.
-const TILE: [usize; 2] = [8, 32];
-
 impl CudaKernel for Fprop {
     const IMPLEMENTATIONS: &'static [Implementation<Fprop>] = &[
         narrow::FPROP,
         few::FPROP_DOT,
         few::FPROP,
         patch::FPROP,
-        // Coalesced loads of weights: a warp reads 32 neighbouring channels, where each lane of the plain kernel reads
-        // another line. Preferred if input and output fill a tile of 32 channels. Its memory traffic has been counted
-        // on the simulator; its time on a GPU has not been measured.
-        Implementation {
-            name: "tiled",
-            runs: |_, _| true,
-            pays: |fprop, _| fprop.x.channels() >= 32 && fprop.y.tensor.channels() >= 32,
-            scratch: |_, _| Scratch::bytes(0),
-            launches: |fprop, context| {
-                let kernel = instance(fprop.geometry, &CONV_FPROP_TILED_4X4S2, &CONV_FPROP_TILED_ANY);
-                let y = fprop.y.tensor;
-                let [pixels, channels] = [y.pixels().div_ceil(TILE[0]), y.channels().div_ceil(TILE[1])];
-                vec![kernel.launch([pixels, channels, 1], fprop.argument(context)).block([TILE[1], TILE[0], 1])]
-            },
-        },
         Implementation::plain(|fprop, context| {
             let kernel = instance(fprop.geometry, &CONV_FPROP_4X4S2, &CONV_FPROP_ANY);
             vec![kernel.launch_for(fprop.y.tensor.count(), fprop.argument(context))]

@@ -15,7 +15,7 @@ use crate::engine::kernel::cuda::{Context, GpuFacts, Implementation, PtrMut, Scr
 use crate::engine::ops::adam::adam_state;
 use crate::engine::tensor::Tensor;
 
-/// Output channels up to which a convolution is a dot product.
+/// Output channels up to which a convolution is a dot product over the input channels.
 const MOST_DOTS: usize = 4;
 
 /// Channels of one or two pictures up to which `conv_dgrad_few` computes them.
@@ -107,8 +107,8 @@ pub const WGRAD_ADAM: Implementation<WgradAdam> = Implementation {
 /// The forward pass of a head.
 pub const FPROP_DOT: Implementation<Fprop> = Implementation {
     name: "dot",
-    runs: |fprop, _| in_quads(fprop.x) && is_aligned_flat(fprop.weight),
-    pays: |fprop, _| fprop.y.tensor.channels() <= MOST_DOTS && fprop.x.channels() >= 32,
+    runs: |fprop, _| fprop.y.tensor.channels() <= MOST_DOTS && in_quads(fprop.x) && is_aligned_flat(fprop.weight),
+    pays: |fprop, _| fprop.x.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),
     launches: |fprop, context| {
         let Fprop { x, weight, bias, y, geometry } = *fprop;
@@ -129,8 +129,8 @@ pub const FPROP_DOT: Implementation<Fprop> = Implementation {
 /// The weight gradient of a head.
 pub const WGRAD_DOT: Implementation<Wgrad> = Implementation {
     name: "dot",
-    runs: |wgrad, _| in_quads(wgrad.x) && is_aligned_flat(wgrad.dw.tensor) && may_be_dots(wgrad.dy, wgrad.geometry),
-    pays: |wgrad, _| wgrad.dy.channels() <= MOST_DOTS && wgrad.x.channels() >= 32,
+    runs: |wgrad, _| are_dots(wgrad.x, wgrad.dy, wgrad.geometry) && is_aligned_flat(wgrad.dw.tensor),
+    pays: |wgrad, _| wgrad.x.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),
     launches: |wgrad, context| {
         let Wgrad { x, dy, dw, geometry } = *wgrad;
@@ -147,11 +147,10 @@ pub const WGRAD_DOT: Implementation<Wgrad> = Implementation {
 pub const WGRAD_ADAM_DOT: Implementation<WgradAdam> = Implementation {
     name: "dot",
     runs: |step, _| {
-        in_quads(step.x)
+        are_dots(step.x, step.dy, step.geometry)
             && [step.weight, step.first, step.second].into_iter().all(is_aligned_flat)
-            && may_be_dots(step.dy, step.geometry)
     },
-    pays: |step, _| step.dy.channels() <= MOST_DOTS && step.x.channels() >= 32,
+    pays: |step, _| step.x.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),
     launches: |step, context| {
         let WgradAdam { x, dy, weight, first, second, geometry, options } = *step;
@@ -228,9 +227,9 @@ fn few(context: &Context<'_>, x: Tensor, dy: Tensor, geometry: Geometry, shares:
     }
 }
 
-/// True if the taps of all output channels fit into one dimension of a grid.
-fn may_be_dots(dy: Tensor, geometry: Geometry) -> bool {
-    dy.channels() * geometry.taps() <= 65_535
+/// True if the gradient is one of dot products, and their taps fit into one dimension of a grid.
+fn are_dots(x: Tensor, dy: Tensor, geometry: Geometry) -> bool {
+    dy.channels() <= MOST_DOTS && in_quads(x) && dy.channels() * geometry.taps() <= 65_535
 }
 
 fn dots(context: &Context<'_>, x: Tensor, dy: Tensor, geometry: Geometry) -> ConvWgradDot {
