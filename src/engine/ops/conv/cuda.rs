@@ -6,7 +6,7 @@ use crate::engine::kernel::cuda::kernels::{
     CONV_FPROP_ANY, CONV_WGRAD_4X4S2, CONV_WGRAD_ANY, ConvDgrad, ConvFprop, ConvWgrad,
 };
 use crate::engine::kernel::cuda::{
-    Context, CudaKernel, GpuFacts, Implementation, Kernel, Launch, Ptr, PtrMut, Scratch, Shares, to_int,
+    Context, CudaKernel, GpuFacts, Implementation, Kernel, Launch, Ptr, PtrMut, Shares, to_int,
 };
 use crate::engine::tensor::Tensor;
 
