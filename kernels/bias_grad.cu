@@ -53,10 +53,7 @@ KERNEL(bias_grad_shared, SHARED_THREADS, BiasGradShared args) {
     }
   }
   float4 total[1] = {make_float4(sum, 0.0f, 0.0f, 0.0f)};
-  const int runs = args.shares > 16 ? (args.shares + 15) / 16 : 0;
-  float* const sums_of_group = args.sums + size_t(group) * (args.shares + runs) * (SHARED_THREADS * 4);
-  unsigned* const tickets = args.tickets + group * (runs + 1);
-  if (!add_shares<1, SHARED_THREADS>(total, sums_of_group, tickets, share, args.shares, is_last)) return;
+  if (!add_shares<1, SHARED_THREADS>(total, args.sums, args.tickets, group, share, args.shares, is_last)) return;
   sums[t] = total[0].x;
   __syncthreads();
   if (t >= channels || !active) return;

@@ -187,10 +187,7 @@ __device__ __forceinline__ void wgrad_few(const ConvWgradFew& args, Use use) {
       totals[i] = add(totals[i], load_vector<float4>(from + other * (CHANNELS * WEIGHTS)));
     }
   }
-  const int runs = args.shares > 16 ? (args.shares + 15) / 16 : 0;
-  float* const sums_of_tile = args.sums + size_t(tile_of_weights) * (args.shares + runs) * (CHANNELS * WEIGHTS);
-  unsigned* const tickets = args.tickets + tile_of_weights * (runs + 1);
-  if (!add_shares<OWN, THREADS>(totals, sums_of_tile, tickets, share, args.shares, is_last)) return;
+  if (!add_shares<OWN, THREADS>(totals, args.sums, args.tickets, tile_of_weights, share, args.shares, is_last)) return;
 #pragma unroll
   for (int i = 0; i < OWN; i++) {
     const int weight = (t + i * THREADS) * 4;

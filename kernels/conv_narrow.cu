@@ -171,10 +171,8 @@ __device__ __forceinline__ void conv_wgrad_narrow(const ConvWgradNarrow& args) {
     for (int k = 0; k < OUTPUTS; k++) sums[k] = add(sums[k], run[k]);
   }
 
-  const int runs = args.shares > 16 ? (args.shares + 15) / 16 : 0;
-  float* const sums_of_tile = args.sums + size_t(tile) * (args.shares + runs) * (OUTPUTS * WGRAD_THREADS * 4);
-  unsigned* const tickets = args.tickets + tile * (runs + 1);
-  if (!add_shares<OUTPUTS, WGRAD_THREADS>(sums, sums_of_tile, tickets, share, args.shares, is_last) || !active) return;
+  if (!add_shares<OUTPUTS, WGRAD_THREADS>(sums, args.sums, args.tickets, tile, share, args.shares, is_last) || !active)
+    return;
 #pragma unroll
   for (int k = 0; k < OUTPUTS; k++) {
     float* const to = args.dweight + at((k * g.kernel_rows + i) * g.kernel_columns + j, x.channels, c);

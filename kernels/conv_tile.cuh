@@ -97,8 +97,7 @@ __device__ __forceinline__ void finish(const ConvPatch& args, const Meeting& mee
       totals[i] = add(totals[i], load_vector<float4>(from + group * PIXELS * PITCH));
     }
   }
-  float* const sums_of_tile = args.sums + size_t(tile) * args.shares * (PIXELS * CHANNELS);
-  if (!add_shares<OWN, THREADS>(totals, sums_of_tile, args.tickets + tile, share, args.shares, is_last)) return;
+  if (!add_shares<OWN, THREADS>(totals, args.sums, args.tickets, tile, share, args.shares, is_last)) return;
   if (out >= args.output_shape.channels) return;
   const float4 bias = args.bias ? load_vector<float4>(args.bias + out) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll

@@ -207,8 +207,7 @@ __device__ __forceinline__ void wgrad(const ConvWgradPatch& args, Use use) {
     const float* const four = totals[i / 2][i % 2];
     quads[i] = make_float4(four[0], four[1], four[2], four[3]);
   }
-  float* const sums_of_tile = args.sums + size_t(part.tile) * args.shares * (OWN * 2 * THREADS * 4);
-  if (!add_shares<OWN * 2, THREADS>(quads, sums_of_tile, args.tickets + part.tile, part.share, args.shares, is_last)) {
+  if (!add_shares<OWN * 2, THREADS>(quads, args.sums, args.tickets, part.tile, part.share, args.shares, is_last)) {
     return;
   }
 #pragma unroll

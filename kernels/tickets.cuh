@@ -16,12 +16,12 @@ __device__ __forceinline__ bool is_last_block(unsigned* ticket, unsigned blocks,
 
 // Adds up what `shares` blocks have for one tile, float4 by float4, in an order that depends on their number alone:
 // runs of 16 shares, then the sums of the runs. Returns true, with the totals in `mine`, in all threads of one block;
-// the others have nothing left to do. A thread brings COUNT quads, which lie THREADS apart. `sums` has room for the
-// quads of `shares` blocks, and `tickets` a zero; beyond 16 shares, both have one more for each run, and `tickets` one
-// for all.
+// the others have nothing left to do. A thread brings COUNT quads, which lie THREADS apart. For each tile, `sums` has
+// room for the quads of `shares` blocks, and `tickets` a zero; beyond 16 shares, both have one more for each run, and
+// `tickets` one for all.
 template <int COUNT, int THREADS>
-__device__ __forceinline__ bool add_shares(float4 (&mine)[COUNT], float* sums, unsigned* tickets, int share, int shares,
-                                           unsigned* flag) {
+__device__ __forceinline__ bool add_shares(float4 (&mine)[COUNT], float* sums, unsigned* tickets, int tile, int share,
+                                           int shares, unsigned* flag) {
   constexpr int RUN = 16;
   constexpr size_t QUAD = THREADS * 4, BLOCK = size_t(COUNT) * QUAD;  // floats
   const auto put = [&](float* to) {
@@ -41,6 +41,8 @@ __device__ __forceinline__ bool add_shares(float4 (&mine)[COUNT], float* sums, u
   };
   if (shares == 1) return true;
   const int run = share / RUN, runs = (shares + RUN - 1) / RUN, of_run = min(RUN, shares - run * RUN);
+  sums += size_t(tile) * (runs == 1 ? shares : shares + runs) * BLOCK;
+  tickets += tile * (runs == 1 ? 1 : runs + 1);
   put(sums + share * BLOCK);
   if (!is_last_block(tickets + run, of_run, flag)) return false;
   add_all(sums + size_t(run * RUN) * BLOCK, of_run);

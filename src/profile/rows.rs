@@ -27,6 +27,8 @@ pub struct Row {
     pub coalesced: Option<f64>,
     /// Wavefronts of shared memory over those without conflicts of banks; 1 is none.
     pub shared_excess: Option<f64>,
+    /// Instructions of warps.
+    pub issue_slots: Option<u64>,
     /// Registers of a thread.
     pub registers: Option<usize>,
     /// Bytes of shared memory of a block.
@@ -126,6 +128,7 @@ impl Row {
         self.distinct_bytes += other.distinct_bytes;
         self.memory_bytes += other.memory_bytes;
         self.l2_bytes = self.l2_bytes.zip(other.l2_bytes).map(|(a, b)| a + b);
+        self.issue_slots = self.issue_slots.zip(other.issue_slots).map(|(a, b)| a + b);
         self.us = sum(self.us, other.us);
         self.model_us = sum(self.model_us, other.model_us);
     }

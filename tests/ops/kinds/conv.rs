@@ -95,7 +95,7 @@ conv_transpose_2x9_from_36_to_6           [1,2,9,36]   6    [4,4]   2       1   
 conv_head_9x2_from_132                    [1,9,2,132]  1    [4,4]   1       1         [2,2,1,1]  true   false
 conv_k3s1_9x2_from_8_to_12                [1,9,2,8]    12   [3,3]   1       1         [1,1,1,1]  true   false
 conv_k3s1_1x17_from_8_to_12               [1,1,17,8]   12   [3,3]   1       1         [1,1,1,1]  true   false
-conv_k3s1_1x2_from_132_to_12              [1,1,2,132]  12   [3,3]   1       1         [1,1,1,1]  false  false
+conv_k3s1_17x1_from_132_to_4              [1,17,1,132] 4    [3,3]   1       1         [1,1,1,1]  false  false
 conv_k3s1_20x2_from_8_to_4                [1,20,2,8]   4    [3,3]   1       1         [1,1,1,1]  false  false
 conv_k3s1_5x6_from_8_to_8                 [2,5,6,8]    8    [3,3]   1       1         [1,1,1,1]  false  false
 conv_k2x3s1_5x6_from_8_to_16              [1,5,6,8]    16   [2,3]   1       1         [1,1,0,1]  true   false
