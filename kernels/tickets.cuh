@@ -41,12 +41,13 @@ __device__ __forceinline__ bool add_shares(float4 (&mine)[COUNT], float* sums, u
   };
   if (shares == 1) return true;
   const int run = share / RUN, runs = (shares + RUN - 1) / RUN, of_run = min(RUN, shares - run * RUN);
-  sums += size_t(tile) * (runs == 1 ? shares : shares + runs) * BLOCK;
-  tickets += tile * (runs == 1 ? 1 : runs + 1);
+  const int more = shares > RUN ? runs : 0;
+  sums += size_t(tile) * (shares + more) * BLOCK;
+  tickets += tile * (more + 1);
   put(sums + share * BLOCK);
   if (!is_last_block(tickets + run, of_run, flag)) return false;
   add_all(sums + size_t(run * RUN) * BLOCK, of_run);
-  if (runs == 1) return true;
+  if (more == 0) return true;
   put(sums + size_t(shares + run) * BLOCK);
   if (!is_last_block(tickets + runs, runs, flag)) return false;
   add_all(sums + size_t(shares) * BLOCK, runs);

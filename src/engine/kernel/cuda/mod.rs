@@ -20,7 +20,17 @@ use crate::engine::tensor::Tensor;
 /// True if every pixel of `tensor` begins at a multiple of `elements` elements of its buffer, which itself is aligned
 /// for any vector load.
 pub fn is_aligned(tensor: Tensor, elements: usize) -> bool {
-    tensor.offset % elements == 0 && tensor.stride % elements == 0
+    tensor.offset.is_multiple_of(elements) && tensor.stride.is_multiple_of(elements)
+}
+
+/// True if the pixels of `tensor` are whole quads of f32, each at an address of 16 bytes.
+pub fn in_quads(tensor: Tensor) -> bool {
+    is_aligned(tensor, 4) && tensor.channels().is_multiple_of(4)
+}
+
+/// True if the contiguous `tensor` of f32 begins at an address of 16 bytes.
+pub fn begins_with_quad(tensor: Tensor) -> bool {
+    tensor.offset.is_multiple_of(4)
 }
 
 /// The sizes of a tensor in the struct of the kernels.

@@ -11,7 +11,9 @@ use crate::engine::kernel::cuda::kernels::{
     ConvFpropDot, ConvPatch, ConvWgradDot, ConvWgradDotAdam, ConvWgradDotGrad, ConvWgradFew, ConvWgradFewAdam,
     ConvWgradFewGrad, conv_dgrad_few, conv_dot,
 };
-use crate::engine::kernel::cuda::{Context, GpuFacts, Implementation, PtrMut, Scratch, Shares, is_aligned, to_int};
+use crate::engine::kernel::cuda::{
+    Context, GpuFacts, Implementation, PtrMut, Scratch, Shares, begins_with_quad, in_quads, to_int,
+};
 use crate::engine::ops::adam::adam_state;
 use crate::engine::tensor::Tensor;
 
@@ -27,7 +29,10 @@ pub const FPROP: Implementation<Fprop> = Implementation {
     runs: |fprop, gpu| {
         let Geometry { kernel: [4, 4], stride: 2, dilation: 1, .. } = fprop.geometry else { return false };
         let (weight, y) = (fprop.weight, fprop.y.tensor);
-        fprop.x.channels() <= MOST_INPUTS && weight.offset % 2 == 0 && in_quads(y) && gpu.shared_memory >= FPROP_SHARED
+        fprop.x.channels() <= MOST_INPUTS
+            && weight.offset.is_multiple_of(2)
+            && in_quads(y)
+            && gpu.shared_memory >= FPROP_SHARED
     },
     pays: |fprop, _| fprop.y.tensor.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),
@@ -82,7 +87,7 @@ pub const WGRAD_ADAM: Implementation<WgradAdam> = Implementation {
     name: "few",
     runs: |step, gpu| {
         has_few_inputs(step.x, step.dy, step.weight, step.geometry, gpu)
-            && [step.first, step.second].into_iter().all(is_aligned_flat)
+            && [step.first, step.second].into_iter().all(begins_with_quad)
     },
     pays: |step, _| step.dy.channels() >= 32,
     scratch: |step, gpu| few_shares(step.x, step.dy, gpu).scratch(),
@@ -107,7 +112,7 @@ pub const WGRAD_ADAM: Implementation<WgradAdam> = Implementation {
 /// The forward pass of a head.
 pub const FPROP_DOT: Implementation<Fprop> = Implementation {
     name: "dot",
-    runs: |fprop, _| fprop.y.tensor.channels() <= MOST_DOTS && in_quads(fprop.x) && is_aligned_flat(fprop.weight),
+    runs: |fprop, _| fprop.y.tensor.channels() <= MOST_DOTS && in_quads(fprop.x) && begins_with_quad(fprop.weight),
     pays: |fprop, _| fprop.x.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),
     launches: |fprop, context| {
@@ -129,7 +134,7 @@ pub const FPROP_DOT: Implementation<Fprop> = Implementation {
 /// The weight gradient of a head.
 pub const WGRAD_DOT: Implementation<Wgrad> = Implementation {
     name: "dot",
-    runs: |wgrad, _| are_dots(wgrad.x, wgrad.dy, wgrad.geometry) && is_aligned_flat(wgrad.dw.tensor),
+    runs: |wgrad, _| are_dots(wgrad.x, wgrad.dy, wgrad.geometry) && begins_with_quad(wgrad.dw.tensor),
     pays: |wgrad, _| wgrad.x.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),
     launches: |wgrad, context| {
@@ -148,7 +153,7 @@ pub const WGRAD_ADAM_DOT: Implementation<WgradAdam> = Implementation {
     name: "dot",
     runs: |step, _| {
         are_dots(step.x, step.dy, step.geometry)
-            && [step.weight, step.first, step.second].into_iter().all(is_aligned_flat)
+            && [step.weight, step.first, step.second].into_iter().all(begins_with_quad)
     },
     pays: |step, _| step.x.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),
@@ -188,20 +193,10 @@ pub const DGRAD: Implementation<Dgrad> = Implementation {
     },
 };
 
-/// True if the pixels of `tensor` are whole quads at addresses of 16 bytes.
-fn in_quads(tensor: Tensor) -> bool {
-    is_aligned(tensor, 4) && tensor.channels() % 4 == 0
-}
-
 fn has_few_inputs(x: Tensor, dy: Tensor, weight: Tensor, geometry: Geometry, gpu: &GpuFacts) -> bool {
     let Geometry { kernel: [4, 4], stride: 2, dilation: 1, .. } = geometry else { return false };
     let has_kernel = matches!(x.channels(), 1 | 2 | 3 | 4 | 6);
-    has_kernel && in_quads(dy) && is_aligned_flat(weight) && gpu.shared_memory >= WGRAD_SHARED
-}
-
-/// True if `weight`, which is contiguous, begins at an address of 16 bytes.
-fn is_aligned_flat(weight: Tensor) -> bool {
-    weight.offset % 4 == 0
+    has_kernel && in_quads(dy) && begins_with_quad(weight) && gpu.shared_memory >= WGRAD_SHARED
 }
 
 /// The blocks of a first layer's weight gradient: as many for each 64 channels as there are multiprocessors, and so

@@ -7,7 +7,7 @@ use crate::engine::kernel::cuda::kernels::{
     CONV_FPROP_NARROW_4, CONV_FPROP_NARROW_8, CONV_FPROP_NARROW_12, CONV_FPROP_NARROW_16, CONV_WGRAD_NARROW_4,
     CONV_WGRAD_NARROW_8, CONV_WGRAD_NARROW_12, CONV_WGRAD_NARROW_16, ConvFpropNarrow, ConvWgradNarrow,
 };
-use crate::engine::kernel::cuda::{GpuFacts, Implementation, Scratch, Shares, is_aligned, to_int};
+use crate::engine::kernel::cuda::{GpuFacts, Implementation, Scratch, Shares, begins_with_quad, in_quads, to_int};
 use crate::engine::tensor::Tensor;
 
 /// Output channels of the widest kernel.
@@ -21,7 +21,7 @@ pub const FPROP: Implementation<Fprop> = Implementation {
     name: "narrow",
     runs: |fprop, gpu| {
         let is_small = has_kernel(fprop.geometry) && fprop.y.tensor.channels() <= MOST_OUTPUTS;
-        is_small && in_quads(fprop.x) && fprop.weight.offset % 4 == 0 && gpu.shared_memory >= FPROP_SHARED
+        is_small && in_quads(fprop.x) && begins_with_quad(fprop.weight) && gpu.shared_memory >= FPROP_SHARED
     },
     pays: |fprop, _| fprop.x.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),
@@ -54,7 +54,7 @@ pub const WGRAD: Implementation<Wgrad> = Implementation {
     name: "narrow",
     runs: |wgrad, _| {
         let is_small = has_kernel(wgrad.geometry) && wgrad.dy.channels() <= MOST_OUTPUTS;
-        is_small && in_quads(wgrad.x) && in_quads(wgrad.dy) && wgrad.dw.tensor.offset % 4 == 0
+        is_small && in_quads(wgrad.x) && in_quads(wgrad.dy) && begins_with_quad(wgrad.dw.tensor)
     },
     pays: |wgrad, _| wgrad.x.channels() >= 32,
     scratch: |wgrad, gpu| shares(wgrad, gpu).scratch(),
@@ -87,11 +87,6 @@ pub const WGRAD: Implementation<Wgrad> = Implementation {
 fn has_kernel(geometry: Geometry) -> bool {
     let Geometry { kernel, stride: 1, dilation: 1, .. } = geometry else { return false };
     kernel.into_iter().all(|side| side <= TAPS)
-}
-
-/// True if the pixels of `tensor` are whole quads at addresses of 16 bytes.
-fn in_quads(tensor: Tensor) -> bool {
-    is_aligned(tensor, 4) && tensor.channels() % 4 == 0
 }
 
 /// Output channels of the narrowest kernel for `output`.

@@ -13,7 +13,7 @@ use crate::engine::kernel::cuda::kernels::{
     CONV_FPROP_PATCH_4X4S2, ConvPatch,
 };
 use crate::engine::kernel::cuda::{
-    Context, GpuFacts, Implementation, Kernel, Launch, Scratch, Shares, is_aligned, to_int,
+    Context, GpuFacts, Implementation, Kernel, Launch, Scratch, Shares, begins_with_quad, in_quads, to_int,
 };
 use crate::engine::tensor::Tensor;
 
@@ -103,8 +103,7 @@ impl Tiles {
 
     /// True if the kernel can use these activations and this weight on `gpu`: its copies are of 16 bytes.
     fn run(&self, activations: [Tensor; 2], weight: Tensor, gpu: &GpuFacts) -> bool {
-        let in_quads = |tensor: Tensor| is_aligned(tensor, 4) && tensor.channels() % 4 == 0;
-        gpu.shared_memory >= self.shared && activations.into_iter().all(in_quads) && is_aligned(weight, 4)
+        gpu.shared_memory >= self.shared && activations.into_iter().all(in_quads) && begins_with_quad(weight)
     }
 
     fn count(&self) -> usize {

@@ -10,7 +10,9 @@ use crate::engine::kernel::cuda::kernels::{
     CONV_WGRAD_ADAM_PATCH_4X4S2_64, CONV_WGRAD_PATCH_4X4S1_32, CONV_WGRAD_PATCH_4X4S1_64, CONV_WGRAD_PATCH_4X4S2_32,
     CONV_WGRAD_PATCH_4X4S2_64, ConvWgradPatch, ConvWgradPatchAdam, ConvWgradPatchGrad,
 };
-use crate::engine::kernel::cuda::{Context, GpuFacts, Implementation, Kernel, Scratch, Shares, is_aligned, to_int};
+use crate::engine::kernel::cuda::{
+    Context, GpuFacts, Implementation, Kernel, Scratch, Shares, begins_with_quad, in_quads, to_int,
+};
 use crate::engine::ops::adam::adam_state;
 use crate::engine::tensor::Tensor;
 
@@ -49,8 +51,8 @@ pub const WGRAD_ADAM: Implementation<WgradAdam> = Implementation {
     name: "patch",
     runs: |step, gpu| {
         runs(step.x, step.dy, step.weight, step.geometry, gpu)
-            && is_aligned(step.first, 4)
-            && is_aligned(step.second, 4)
+            && begins_with_quad(step.first)
+            && begins_with_quad(step.second)
     },
     pays: |step, _| pays(step.x, step.dy),
     scratch: |step, gpu| Tiles::new(step.x, step.dy, gpu).scratch(),
@@ -74,8 +76,7 @@ pub const WGRAD_ADAM: Implementation<WgradAdam> = Implementation {
 /// True if the kernels can compute the gradient of `weight` on `gpu`: their copies are of 16 bytes.
 fn runs(x: Tensor, dy: Tensor, weight: Tensor, geometry: Geometry, gpu: &GpuFacts) -> bool {
     let Geometry { kernel: [4, 4], stride: 1 | 2, dilation: 1, .. } = geometry else { return false };
-    let in_quads = |tensor: Tensor| is_aligned(tensor, 4) && tensor.channels() % 4 == 0;
-    gpu.shared_memory >= S2_64_SHARED && in_quads(x) && in_quads(dy) && is_aligned(weight, 4)
+    gpu.shared_memory >= S2_64_SHARED && in_quads(x) && in_quads(dy) && begins_with_quad(weight)
 }
 
 /// True if the channels fill most of a tile.

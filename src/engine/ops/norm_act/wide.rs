@@ -7,7 +7,7 @@ use crate::engine::kernel::cuda::kernels::{
     NORM_ACT_GRAD_HELD_4096, NORM_ACT_GRAD_SUMS, NORM_ACT_HELD_64, NORM_ACT_HELD_256, NORM_ACT_HELD_1024,
     NORM_ACT_HELD_4096, NORM_ACT_STATS, NormActGradApply, NormActGradSums, NormActStats,
 };
-use crate::engine::kernel::cuda::{Implementation, Ptr, PtrMut, Scratch, is_aligned, to_int};
+use crate::engine::kernel::cuda::{Implementation, Ptr, PtrMut, Scratch, begins_with_quad, in_quads, to_int};
 use crate::engine::tensor::Tensor;
 
 /// Pixels and channels of a block that sums up a part of an image.
@@ -35,9 +35,9 @@ pub const FORWARD: Implementation<NormActForward> = Implementation {
         let image = Image::new(step.x);
         if step.op.norm && image.pixels <= HELD {
             let kernel = match image.pixels {
-                0..=64 => &NORM_ACT_HELD_64,
-                ..=256 => &NORM_ACT_HELD_256,
-                ..=FEWER_HELD => &NORM_ACT_HELD_1024,
+                ..=64 => &NORM_ACT_HELD_64,
+                65..=256 => &NORM_ACT_HELD_256,
+                257..=FEWER_HELD => &NORM_ACT_HELD_1024,
                 _ => &NORM_ACT_HELD_4096,
             };
             return vec![kernel.launch(image.held_blocks(), argument)];
@@ -67,9 +67,9 @@ pub const GRAD: Implementation<NormActGrad> = Implementation {
         let image = Image::new(step.x);
         if step.op.norm && image.pixels <= HELD {
             let kernel = match image.pixels {
-                0..=64 => &NORM_ACT_GRAD_HELD_64,
-                ..=256 => &NORM_ACT_GRAD_HELD_256,
-                ..=FEWER_HELD => &NORM_ACT_GRAD_HELD_1024,
+                ..=64 => &NORM_ACT_GRAD_HELD_64,
+                65..=256 => &NORM_ACT_GRAD_HELD_256,
+                257..=FEWER_HELD => &NORM_ACT_GRAD_HELD_1024,
                 _ => &NORM_ACT_GRAD_HELD_4096,
             };
             return vec![kernel.launch(image.held_blocks(), argument)];
@@ -90,8 +90,7 @@ pub const GRAD: Implementation<NormActGrad> = Implementation {
 
 /// True if all pixels and parameters are whole quads at addresses of 16 bytes.
 fn runs<const N: usize>(activations: [Tensor; N], mut parameters: impl Iterator<Item = Tensor>) -> bool {
-    let in_quads = |tensor: Tensor| is_aligned(tensor, 4) && tensor.channels() % 4 == 0;
-    activations.into_iter().all(in_quads) && parameters.all(|parameter| parameter.offset % 4 == 0)
+    activations.into_iter().all(in_quads) && parameters.all(begins_with_quad)
 }
 
 /// The scratch memory: sums of parts, `more` elements behind them, and tickets; none where blocks hold all pixels.
