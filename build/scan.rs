@@ -2,8 +2,8 @@
 //!
 //! It understands the forms that the sources of this project have: `KERNEL(name, THREADS, Arguments args) { ... }` and
 //! `INSTANCE(name, THREADS, Arguments, function<Parameter>);`, where `THREADS` is a number or a `constexpr int` of this
-//! file or of a header that it includes, and `struct Arguments { type name; ... };` of this file or of a header that it includes. Any other form
-//! is an error, not a guess.
+//! file or of a header that it includes, and `struct Arguments { type name; ... };` of this file or of a header that it
+//! includes. Any other form is an error, not a guess.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

@@ -28,8 +28,8 @@ pub struct DeviceOptions {
     /// True if a GPU runs each execution as one CUDA graph, false if it launches the kernels one by one. Without effect
     /// on the CPU.
     pub cuda_graph: bool,
-    /// True if the rewrite passes ([`mod@rewrite`]) are applied to the program, which changes no bit of parameters, moments, losses and pictures. Gradients that only Adam reads can
-    /// then not be read by the host.
+    /// True if the rewrite passes ([`mod@rewrite`]) are applied to the program, which changes no bit of parameters,
+    /// moments, losses and pictures. Gradients that only Adam reads can then not be read by the host.
     pub rewrite: bool,
 }
 

@@ -38,8 +38,8 @@ norm_relu_5x7_of_67                          [1,5,7,67]   true   false   relu   
 leaky_dropout_9x15_batch2_of_3               [2,9,15,3]   false  false   leaky_relu  0.5      0
 relu_5x7_of_35_batch2                        [2,5,7,35]   false  false   relu        0.0      0
 
-# Four channels at a time: blocks of the CUDA kernels hold 64, 256, 1024 or 4096 pixels of 16 or 8 channels, or a part of
-# 256 pixels.
+# Four channels at a time: blocks of the CUDA kernels hold 64, 256, 1024 or 4096 pixels of 16 or 8 channels, or a part
+# of 256 pixels.
 norm_relu_dropout_7x9_of_20_batch2           [2,7,9,20]   true   false   relu        0.5      0
 affine_none_13x15_of_20_batch2               [2,13,15,20] true   true    none        0.0      0
 norm_none_dropout_25x30_of_12                [1,25,30,12] true   false   none        0.5      0

@@ -113,7 +113,8 @@ type ReceiveLine = extern "C" fn(*mut c_void, *const c_char);
 
 impl Cuda {
     /// Runs about `blocks` blocks of every launch of the program's main part on the simulated driver, and returns the
-    /// counts of each step's launches, in recorded order; `done` is called behind each step. The values of all buffers are meaningless afterwards.
+    /// counts of each step's launches, in recorded order; `done` is called behind each step. The values of all buffers
+    /// are meaningless afterwards.
     ///
     /// # Errors
     /// When the GPU is not the simulator's check build, or the driver refuses a launch.
@@ -155,8 +156,8 @@ fn count_blocks(blocks: usize) -> Result<()> {
 /// The counts of the launches since the last call.
 fn take() -> Result<Vec<LaunchCounts>> {
     extern "C" fn receive(lines: *mut c_void, line: *const c_char) {
-        // SAFETY: the driver passes on the vector below, which is not accessed otherwise meanwhile, and a text that ends
-        // with a zero byte.
+        // SAFETY: the driver passes on the vector below, which is not accessed otherwise meanwhile, and a text that
+        // ends with a zero byte.
         let (lines, line) = unsafe { (&mut *lines.cast::<Vec<String>>(), CStr::from_ptr(line)) };
         lines.push(line.to_string_lossy().into_owned());
     }
