@@ -99,7 +99,7 @@ fn what_is_not_understood_is_refused_with_its_line() {
             "INSTANCE(apply_tanh_4, THREADS, Scale)",
             ["25: ", "a function"],
         ),
-        ("THREADS = 256", "THREADS = 8 * LANES", ["13: ", "8 * LANES"]),
+        ("THREADS = 256", "THREADS = 8 * LANES", ["13: ", "THREADS threads"]),
         ("KERNEL(tick, 32, Tick args)", "extern \"C\" __global__ void tick(Control* control)", ["21: ", "__global__"]),
         ("int count, stride;", "int count; /* and */ int stride;", ["8: ", "/*"]),
     ] {

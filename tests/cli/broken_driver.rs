@@ -19,13 +19,14 @@ use crate::cuda::driver::simulator_folder;
 const NAMES: [&str; 2] = ["libcuda.so", "libcuda.so.1"];
 
 /// Functions of the simulator that no driver has.
-const SIMULATOR: [&str; 8] = [
+const SIMULATOR: [&str; 9] = [
     "is_check_build",
     "live",
     "operand_address",
     "parameter_bytes",
     "record_launches",
     "set",
+    "take_counts",
     "take_launches",
     "take_reports",
 ];
