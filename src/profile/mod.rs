@@ -10,6 +10,8 @@ mod model;
 mod rows;
 mod text;
 
+use std::io::{Write, stdout};
+
 use anyhow::{Result, ensure};
 
 use crate::base::progress::{say, tell};
@@ -51,7 +53,7 @@ pub fn run(request: &Request) -> Result<()> {
     let objective = Pix2Pix { batch, ..subject.objective };
     let profile = measure::profile(subject.title, &objective, chosen.device)?;
     match request.json {
-        true => tell(serde_json::to_string_pretty(&profile)?),
+        true => Ok(writeln!(stdout(), "{}", serde_json::to_string_pretty(&profile)?)?),
         false => text::lines(&profile).iter().try_for_each(|line| tell(line.trim_end())),
     }
 }
