@@ -19,12 +19,17 @@ KERNEL(adam_update, THREADS, AdamUpdate args) {
   }
 }
 
-// As adam_update, in accesses of 16 bytes: all addresses are multiples of 16, and so is the count of 4.
+// As adam_update, in accesses of 16 bytes but for the last three parameters: all addresses are multiples of 16.
 KERNEL(adam_update_wide, THREADS, AdamUpdate args) {
   STATIC_SMEM(float, corrections, [2]);
   const AdamRule rule(args.state, corrections);
-  for (unsigned i = thread_index(); i < unsigned(args.count) / 4; i += gridDim.x * THREADS) {
+  const unsigned quads = unsigned(args.count) / 4;
+  for (unsigned i = thread_index(); i < quads; i += gridDim.x * THREADS) {
     rule.update(args.state, size_t(i) * 4, load_vector<float4>(args.gradients + size_t(i) * 4));
+  }
+  const unsigned last = quads * 4 + thread_index();
+  if (last < unsigned(args.count)) {
+    rule.update(args.state.parameters[last], args.gradients[last], args.state.first[last], args.state.second[last]);
   }
 }
 
@@ -33,6 +38,4 @@ struct ControlAdvance {
 };
 
 // Increments the step of the control values, at the end of a training step. Grid: 1.
-KERNEL(control_advance, 1, ControlAdvance args) {
-  args.control->step += 1;
-}
+KERNEL(control_advance, 1, ControlAdvance args) { args.control->step += 1; }

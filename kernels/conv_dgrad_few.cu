@@ -84,12 +84,22 @@ __device__ __forceinline__ void conv_dgrad_few(const ConvDgradFew& args) {
     for (int out = 0; out < OUTPUTS; out++) sums[out] += run[out];
   }
 
-  const int dx_row = (row + own_row) * 2 + a, dx_column = (column + own_column) * 2 + b;
-  if (image >= dx.images || dx_row >= dx.height || dx_column >= dx.width) return;
-  float* const to = args.dx + pixel_at(image, dx_row, dx_column, dx);
+  // The pixels of all parities, so that rows of them are written as they lie.
+  static_assert(4 * SIDE * SIDE * OUT_QUADS <= PATCH_SIDE * PATCH_SIDE * PITCH);
+  float* const pixels = &patch[0].x;
+  __syncthreads();  // the last channels have been read
+  float* const own = pixels + ((own_row * 2 + a) * 2 * SIDE + own_column * 2 + b) * dx.channels;
 #pragma unroll
   for (int c = 0; c < OUTPUTS; c++) {
-    if (c < dx.channels) store(to + c, args.bias ? sums[c] + args.bias[c] : sums[c], args.accumulate);
+    if (c < dx.channels) own[c] = sums[c];
+  }
+  __syncthreads();
+  for (int i = t; i < 4 * SIDE * SIDE * dx.channels; i += THREADS) {
+    const int pixel = i / dx.channels, c = i % dx.channels;
+    const int dx_row = row * 2 + pixel / (2 * SIDE), dx_column = column * 2 + pixel % (2 * SIDE);
+    if (dx_row >= dx.height || dx_column >= dx.width) continue;
+    const float value = args.bias ? pixels[i] + args.bias[c] : pixels[i];
+    store(args.dx + pixel_at(image, dx_row, dx_column, dx) + c, value, args.accumulate);
   }
 }
 INSTANCE(conv_dgrad_few_4, THREADS, ConvDgradFew, conv_dgrad_few<4>);

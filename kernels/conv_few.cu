@@ -11,6 +11,7 @@ constexpr int MOST_INPUTS = 8, TAPS = 4, PATCH_SIDE = 18;
 constexpr int PATCH_FLOATS = PATCH_SIDE * PATCH_SIDE * MOST_INPUTS;
 // Pairs of values of the weights, from one pair of all outputs to the next.
 constexpr int PAIR_PITCH = CHANNELS + 1;
+constexpr int PIXELS = Tile<SIDE>::PIXELS, GROUPS = Tile<SIDE>::GROUPS;
 
 // Starts the copies of the patch of the tile at (row, column) of y to `patch`: [row][column][c].
 __device__ __forceinline__ void copy_patch(const float* x, const Shape& shape, const Geometry& geometry, int image,
@@ -29,7 +30,7 @@ __device__ __forceinline__ void copy_patch(const float* x, const Shape& shape, c
 // channels. `shares` is 1. Shared memory: the sums of all groups. Grid: (ceil(k / 64), n * ceil(h' / 8) * ceil(w' /
 // 8)).
 constexpr int FPROP_SHARED = 73728;
-static_assert(FPROP_SHARED == Exchange<false>::BYTES &&
+static_assert(FPROP_SHARED == Exchange<SIDE, false>::BYTES &&
               FPROP_SHARED >= PATCH_FLOATS * 4 + TAPS * TAPS / 2 * MOST_INPUTS * PAIR_PITCH * 8);
 KERNEL(conv_fprop_few, THREADS, ConvPatch args) {
   DYN_SMEM(float, memory, 128);
@@ -76,7 +77,7 @@ KERNEL(conv_fprop_few, THREADS, ConvPatch args) {
       }
     }
   }
-  finish<false>(args, meeting, sums, memory, lane, 0, 0, image, row, column, first_out);
+  finish<SIDE, false>(args, meeting, sums, memory, lane, 0, 0, image, row, column, first_out);
 }
 
 // x [n, h, w, INPUTS], dy [n, h', w', k], dweight and the parameters [k, 4, 4, INPUTS]. k and the stride of dy are

@@ -1,4 +1,5 @@
-// Convolution with a patch of the input in shared memory: fprop and dgrad, in tiles of 8x8 pixels by 64 channels.
+// Convolution with a patch of the input in shared memory: fprop and dgrad, in tiles of 8x8 pixels by 64 channels, or of
+// 4x4 where the output is as small.
 //
 // A block computes a tile. For a chunk of input channels it brings the patch of pixels that the tile's taps read and
 // the weights of all taps to shared memory, by asynchronous copies of 16 bytes, while it multiplies the chunk before.
@@ -8,9 +9,9 @@
 // dgrad is the same sum with other taps. Where the stride is 2, the pixels of dx of one parity meet only the taps of
 // one parity, and together these are a 2x2 convolution of dy with stride 1.
 //
-// The eight warps of a block are four groups of two. A group has the whole tile, 8x8 outputs a thread, and a quarter of
-// the taps; the groups' sums are added in order at the end. Where there are few tiles, several blocks share one, each
-// with a part of the channels: the last of them to be done adds their sums, again in order.
+// The eight warps of a block are four groups of two, or eight groups for a small tile. A group has the whole tile and a
+// part of the taps or channels; the groups' sums are added in order at the end. Where there are few tiles, several
+// blocks share one, each with a part of the channels: the last of them to be done adds their sums, again in order.
 #include "conv_tile.cuh"
 
 // Four input channels are a quad. Those of a chunk, with 4x4, 3x3 and 2x2 taps: 32 or 36 for all taps together.
@@ -20,10 +21,10 @@ constexpr int STAGES = 2;
 constexpr int RUN = 4;
 
 // The layout of a chunk in shared memory, in quads: the patch, then the weights.
-template <int TAPS, int STRIDE, bool DGRAD>
+template <int S, int TAPS, int STRIDE, bool DGRAD>
 struct Chunk {
   // Pixels of the patch along a side, quads of each, and those of all taps.
-  static constexpr int PATCH_SIDE = (SIDE - 1) * STRIDE + TAPS;
+  static constexpr int PATCH_SIDE = (S - 1) * STRIDE + TAPS;
   static constexpr int DEPTH = TAPS == 4 ? DEPTH_4X4 : TAPS == 3 ? DEPTH_3X3 : DEPTH_2X2;
   static constexpr int QUADS = TAPS * TAPS * DEPTH;
   static_assert(DGRAD || THREADS % QUADS == 0, "the copies of a thread have one quad");
@@ -48,24 +49,27 @@ struct Chunk {
 };
 
 // Bytes of shared memory of the kernels: two chunks, or the sums of all groups.
-template <int TAPS, int STRIDE, bool DGRAD>
+template <int S, int TAPS, int STRIDE, bool DGRAD>
 constexpr int shared_bytes() {
-  using C = Chunk<TAPS, STRIDE, DGRAD>;
-  constexpr int chunks = STAGES * C::SIZE * 16, sums = Exchange<DGRAD>::BYTES;
+  using C = Chunk<S, TAPS, STRIDE, DGRAD>;
+  constexpr int chunks = STAGES * C::SIZE * 16, sums = Exchange<S, DGRAD>::BYTES;
   return chunks > sums ? chunks : sums;
 }
 constexpr int FPROP_4X4S2_SHARED = 89856, FPROP_4X4S1_SHARED = 74496;
 constexpr int DGRAD_4X4S2_SHARED = 86272, DGRAD_4X4S1_SHARED = 81920, DGRAD_3X3S1_SHARED = 87296;
-static_assert(FPROP_4X4S2_SHARED == shared_bytes<4, 2, false>());
-static_assert(FPROP_4X4S1_SHARED == shared_bytes<4, 1, false>());
-static_assert(DGRAD_4X4S2_SHARED == shared_bytes<2, 1, true>());
-static_assert(DGRAD_4X4S1_SHARED == shared_bytes<4, 1, true>());
-static_assert(DGRAD_3X3S1_SHARED == shared_bytes<3, 1, true>());
+constexpr int FPROP_4X4S2_SMALL_SHARED = 74496, DGRAD_4X4S2_SMALL_SHARED = 71936;
+static_assert(FPROP_4X4S2_SHARED == shared_bytes<SIDE, 4, 2, false>());
+static_assert(FPROP_4X4S2_SMALL_SHARED == shared_bytes<SMALL_SIDE, 4, 2, false>());
+static_assert(FPROP_4X4S1_SHARED == shared_bytes<SIDE, 4, 1, false>());
+static_assert(DGRAD_4X4S2_SHARED == shared_bytes<SIDE, 2, 1, true>());
+static_assert(DGRAD_4X4S2_SMALL_SHARED == shared_bytes<SMALL_SIDE, 2, 1, true>());
+static_assert(DGRAD_4X4S1_SHARED == shared_bytes<SIDE, 4, 1, true>());
+static_assert(DGRAD_3X3S1_SHARED == shared_bytes<SIDE, 3, 1, true>());
 
 // The copies of one thread for a chunk: the same for every chunk, but for the channel.
-template <int TAPS, int STRIDE, bool DGRAD>
+template <int S, int TAPS, int STRIDE, bool DGRAD>
 struct Copies {
-  using C = Chunk<TAPS, STRIDE, DGRAD>;
+  using C = Chunk<S, TAPS, STRIDE, DGRAD>;
 
   // Offsets in `input` and `weight` for channel 0, and in shared memory. Bit i of a mask: copy i brings something.
   unsigned pixel[C::PATCH_COPIES], weight[C::WEIGHT_COPIES];
@@ -135,17 +139,20 @@ struct Copies {
 
 // sums[i][j] += the products of pixel i and output j, for the part of `chunk` that the thread's group has: some taps, a
 // row of 4x4 or one of 2x2, or of all 3x3 taps some quads.
-template <int TAPS, int STRIDE, bool DGRAD>
-__device__ __forceinline__ void multiply(float (&sums)[8][8], const float4* chunk, const Lane& lane) {
-  using C = Chunk<TAPS, STRIDE, DGRAD>;
+template <int S, int TAPS, int STRIDE, bool DGRAD>
+__device__ __forceinline__ void multiply(float (&sums)[S][8], const float4* chunk, const Lane& lane) {
+  using C = Chunk<S, TAPS, STRIDE, DGRAD>;
+  using T = Tile<S>;
+  constexpr int GROUPS = T::GROUPS;
   constexpr bool BY_TAP = TAPS * TAPS % GROUPS == 0;
+  static_assert(BY_TAP || C::DEPTH % GROUPS == 0, "every group has as much to do");
   constexpr int OWN_TAPS = BY_TAP ? TAPS * TAPS / GROUPS : TAPS * TAPS, DEPTHS = BY_TAP ? C::DEPTH : C::DEPTH / GROUPS;
   constexpr int OF_QUAD = DGRAD ? 4 : 1;  // rows of weights
-  const int warp = threadIdx.x / 32, group = warp / 2;
+  const int warp = threadIdx.x / 32, group = warp / T::WARPS;
   const int first_tap = BY_TAP ? group * OWN_TAPS : 0, first_depth = BY_TAP ? 0 : group * DEPTHS;
-  // The two warps of a group have four rows of pixels each.
+  // A warp of a group has four rows of pixels.
   const float4* const patch = chunk + first_depth * C::PLANE + C::place(first_tap / TAPS, first_tap % TAPS) +
-                              C::place(warp % 2 * 4 * STRIDE, 0) + lane.row;
+                              C::place(warp % T::WARPS * 4 * STRIDE, 0) + lane.row;
   const float4* const weights =
       chunk + C::WEIGHTS + (first_tap * C::DEPTH + first_depth) * OF_QUAD * C::PITCH + lane.column;
 #pragma unroll
@@ -153,9 +160,11 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const float4* chun
     const int tap = step / DEPTHS, depth = step % DEPTHS;
     const float4* const from = patch + depth * C::PLANE + C::place(tap / TAPS, tap % TAPS);
     const float4* const rows = weights + (tap * C::DEPTH + depth) * OF_QUAD * C::PITCH;
-    float4 in[8];
+    float4 in[T::OWN];
 #pragma unroll
-    for (int i = 0; i < 8; i++) in[i] = load_vector<float4>(from + C::place(i / 2 * STRIDE, i % 2 * 4 * STRIDE));
+    for (int i = 0; i < T::OWN; i++) {
+      in[i] = load_vector<float4>(from + C::place(T::row(i) * STRIDE, T::column(i) * STRIDE));
+    }
     if (DGRAD) {
 #pragma unroll
       for (int k = 0; k < 4; k++) {
@@ -163,7 +172,7 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const float4* chun
         for (int half = 0; half < 2; half++) {
           const float4 w = load_vector<float4>(rows + k * C::PITCH + half * 8);
 #pragma unroll
-          for (int i = 0; i < 8; i++) {
+          for (int i = 0; i < T::OWN; i++) {
             const float value = k == 0 ? in[i].x : k == 1 ? in[i].y : k == 2 ? in[i].z : in[i].w;
             sums[i][half * 4 + 0] = fmaf(value, w.x, sums[i][half * 4 + 0]);
             sums[i][half * 4 + 1] = fmaf(value, w.y, sums[i][half * 4 + 1]);
@@ -177,7 +186,7 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const float4* chun
       for (int j = 0; j < 8; j++) {
         const float4 w = load_vector<float4>(rows + j * 8);
 #pragma unroll
-        for (int i = 0; i < 8; i++) {
+        for (int i = 0; i < T::OWN; i++) {
           sums[i][j] = fmaf(in[i].x, w.x, sums[i][j]);
           sums[i][j] = fmaf(in[i].y, w.y, sums[i][j]);
           sums[i][j] = fmaf(in[i].z, w.z, sums[i][j]);
@@ -188,32 +197,32 @@ __device__ __forceinline__ void multiply(float (&sums)[8][8], const float4* chun
   }
 }
 
-template <int TAPS, int STRIDE, bool DGRAD>
+template <int S, int TAPS, int STRIDE, bool DGRAD>
 __device__ __forceinline__ void convolve(const ConvPatch& args, const Meeting& meeting) {
-  using C = Chunk<TAPS, STRIDE, DGRAD>;
+  using C = Chunk<S, TAPS, STRIDE, DGRAD>;
   DYN_SMEM(float4, memory, 128);
-  const int tile_rows = (meeting.rows + SIDE - 1) / SIDE, tile_columns = (meeting.columns + SIDE - 1) / SIDE;
+  const int tile_rows = (meeting.rows + S - 1) / S, tile_columns = (meeting.columns + S - 1) / S;
   const int share = blockIdx.x % args.shares, first_out = blockIdx.x / args.shares * CHANNELS;
-  const int row = blockIdx.y / tile_columns % tile_rows * SIDE, column = blockIdx.y % tile_columns * SIDE;
+  const int row = blockIdx.y / tile_columns % tile_rows * S, column = blockIdx.y % tile_columns * S;
   const int image = blockIdx.y / tile_columns / tile_rows;
   if (image >= args.input_shape.images) return;
   const int tile = (blockIdx.z * gridDim.y + blockIdx.y) * (gridDim.x / args.shares) + blockIdx.x / args.shares;
 
-  const Copies<TAPS, STRIDE, DGRAD> copies(args, meeting, image, row, column, first_out);
+  const Copies<S, TAPS, STRIDE, DGRAD> copies(args, meeting, image, row, column, first_out);
   constexpr int STEP = 4 * C::DEPTH;  // input channels of a chunk
   const int chunks = (args.input_shape.channels + STEP - 1) / STEP;
   const int begin = share * chunks / args.shares, end = (share + 1) * chunks / args.shares;
   const Lane lane;
-  float totals[8][8] = {}, run[8][8] = {};
+  float totals[S][8] = {}, run[S][8] = {};
   if (begin < end) copies.start(args, memory, begin * STEP);
   for (int chunk = begin; chunk < end; chunk++) {
     cp_async_wait<0>();
     __syncthreads();  // the chunk is there, and the one before it has been read
     if (chunk + 1 < end) copies.start(args, memory + (chunk + 1 - begin) % STAGES * C::SIZE, (chunk + 1) * STEP);
-    multiply<TAPS, STRIDE, DGRAD>(run, memory + (chunk - begin) % STAGES * C::SIZE, lane);
+    multiply<S, TAPS, STRIDE, DGRAD>(run, memory + (chunk - begin) % STAGES * C::SIZE, lane);
     if ((chunk + 1 - begin) % RUN != 0 && chunk + 1 < end) continue;
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < S; i++) {
 #pragma unroll
       for (int j = 0; j < 8; j++) {
         totals[i][j] += run[i][j];
@@ -221,20 +230,21 @@ __device__ __forceinline__ void convolve(const ConvPatch& args, const Meeting& m
       }
     }
   }
-  finish<DGRAD>(args, meeting, totals, reinterpret_cast<float*>(memory), lane, tile, share, image, row, column,
-                first_out);
+  finish<S, DGRAD>(args, meeting, totals, reinterpret_cast<float*>(memory), lane, tile, share, image, row, column,
+                   first_out);
 }
 
 // fprop with TAPS x TAPS taps: y[q, k] = bias[k] + sum over taps and c of weight[k, tap, c] * x[q * STRIDE + tap - pad,
-// c]. Shared memory: two chunks. Grid: (shares * ceil(k / 64), n * ceil(h' / 8) * ceil(w' / 8)).
-template <int TAPS, int STRIDE>
+// c]. Shared memory: two chunks. Grid: (shares * ceil(k / 64), n * ceil(h' / S) * ceil(w' / S)).
+template <int S, int TAPS, int STRIDE>
 __device__ __forceinline__ void conv_fprop_patch(const ConvPatch& args) {
   const Geometry& g = args.geometry;
   const Meeting meeting = {args.output_shape.height, args.output_shape.width, 1, 0, 0, g.pad_top, g.pad_left, 0, 0, 1};
-  convolve<TAPS, STRIDE, false>(args, meeting);
+  convolve<S, TAPS, STRIDE, false>(args, meeting);
 }
-INSTANCE(conv_fprop_patch_4x4s2, THREADS, ConvPatch, conv_fprop_patch<4, 2>);
-INSTANCE(conv_fprop_patch_4x4s1, THREADS, ConvPatch, conv_fprop_patch<4, 1>);
+INSTANCE(conv_fprop_patch_4x4s2, THREADS, ConvPatch, conv_fprop_patch<SIDE, 4, 2>);
+INSTANCE(conv_fprop_patch_4x4s2_small, THREADS, ConvPatch, conv_fprop_patch<SMALL_SIDE, 4, 2>);
+INSTANCE(conv_fprop_patch_4x4s1, THREADS, ConvPatch, conv_fprop_patch<SIDE, 4, 1>);
 
 // dgrad with 4x4 taps of stride 1: dx[p, c] = bias[c] + sum over taps and k of weight[k, tap, c] * dy[p + pad - tap,
 // k]. Shared memory: two chunks. Grid: (shares * ceil(c / 64), n * ceil(h / 8) * ceil(w / 8)).
@@ -242,7 +252,7 @@ KERNEL(conv_dgrad_patch_4x4s1, THREADS, ConvPatch args) {
   const Geometry& g = args.geometry;
   const Meeting meeting = {
       args.output_shape.height, args.output_shape.width, 1, 0, 0, 3 - g.pad_top, 3 - g.pad_left, 3, 3, -1};
-  convolve<4, 1, true>(args, meeting);
+  convolve<SIDE, 4, 1, true>(args, meeting);
 }
 
 // The same with 3x3 taps.
@@ -250,12 +260,14 @@ KERNEL(conv_dgrad_patch_3x3s1, THREADS, ConvPatch args) {
   const Geometry& g = args.geometry;
   const Meeting meeting = {
       args.output_shape.height, args.output_shape.width, 1, 0, 0, 2 - g.pad_top, 2 - g.pad_left, 2, 2, -1};
-  convolve<3, 1, true>(args, meeting);
+  convolve<SIDE, 3, 1, true>(args, meeting);
 }
 
 // dgrad with 4x4 taps of stride 2 and padding 1. Rows 2r + a of dx meet row r - 1 + a of dy by tap 3 - a, and row r + a
-// by tap 1 - a. Shared memory: two chunks. Grid: (shares * ceil(c / 64), n * ceil(h / 16) * ceil(w / 16), 4 parities).
-KERNEL(conv_dgrad_patch_4x4s2, THREADS, ConvPatch args) {
+// by tap 1 - a. Shared memory: two chunks. Grid: (shares * ceil(c / 64), n * ceil(h / 2 S) * ceil(w / 2 S), 4
+// parities).
+template <int S>
+__device__ __forceinline__ void conv_dgrad_patch_4x4s2_in(const ConvPatch& args) {
   const int a = blockIdx.z / 2, b = blockIdx.z % 2;
   const Meeting meeting = {(args.output_shape.height + 1 - a) / 2,
                            (args.output_shape.width + 1 - b) / 2,
@@ -267,5 +279,7 @@ KERNEL(conv_dgrad_patch_4x4s2, THREADS, ConvPatch args) {
                            3 - a,
                            3 - b,
                            -2};
-  convolve<2, 1, true>(args, meeting);
+  convolve<S, 2, 1, true>(args, meeting);
 }
+INSTANCE(conv_dgrad_patch_4x4s2, THREADS, ConvPatch, conv_dgrad_patch_4x4s2_in<SIDE>);
+INSTANCE(conv_dgrad_patch_4x4s2_small, THREADS, ConvPatch, conv_dgrad_patch_4x4s2_in<SMALL_SIDE>);

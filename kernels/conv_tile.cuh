@@ -1,21 +1,28 @@
-// Tiles of a convolution's output, 8x8 pixels by 64 channels, computed by a block of four groups of two warps. Each
-// group has the whole tile, 8x8 outputs a thread, and a part of the sum; where several blocks share a tile, each has a
-// part.
+// Tiles of a convolution's output, 8x8 or 4x4 pixels by 64 channels, computed by a block of eight warps in groups. Each
+// group has the whole tile and a part of the sum; where several blocks share a tile, each has a part.
 #pragma once
 #include "conv_geometry.cuh"
 #include "tickets.cuh"
 
 constexpr int THREADS = 256;
 
-// Pixels of a tile along a side, all of them, and its channels.
-constexpr int SIDE = 8, CHANNELS = 64;
-constexpr int PIXELS = SIDE * SIDE;
-constexpr int GROUPS = 4;
+// Pixels of a tile along a side, and its channels.
+constexpr int SIDE = 8, SMALL_SIDE = 4, CHANNELS = 64;
+
+// How the threads have a tile of S x S pixels: a thread has eight channels of each of its pixels, and a warp four rows.
+template <int S>
+struct Tile {
+  static constexpr int PIXELS = S * S, WARPS = S / 4, GROUPS = THREADS / 32 / WARPS;  // warps of a group
+  static constexpr int OWN = S;                                                       // pixels of a thread
+  // The row and the column of a thread's pixel i, from its warp's first row and its lane's first column.
+  __device__ __forceinline__ static constexpr int row(int i) { return i / WARPS; }
+  __device__ __forceinline__ static constexpr int column(int i) { return i % WARPS * 4; }
+};
 
 // `input` is x [n, h, w, c] or dy [n, h', w', k], `output` y or dx, weight [k, taps, taps, c], bias one number for each
 // channel of `output` or null. All channels and strides are multiples of 4, and all addresses of 16 bytes.
 //
-// `shares` blocks share a tile; `sums` has room for the 4096 sums of each, and `tickets` a zero for each tile.
+// `shares` blocks share a tile; `sums` has room for the sums of each, and `tickets` a zero for each tile.
 struct ConvPatch {
   const float* input;
   const float* weight;
@@ -37,8 +44,8 @@ struct Meeting {
   int tap_row, tap_column, tap_step;
 };
 
-// The lane of a thread in its warp's 4 x 8 threads, of which each has 8x8 outputs. Lanes l and l ^ 1 have one row, and
-// l and l ^ 2 one column: two quarters of a warp then read shared memory at once.
+// The lane of a thread in its warp's 4 x 8 threads: four columns of pixels by eight of channels. Lanes l and l ^ 1 have
+// one row, and l and l ^ 2 one column: two quarters of a warp then read shared memory at once.
 struct Lane {
   int row, column;
 
@@ -56,31 +63,33 @@ __device__ __forceinline__ int out_of(const Lane& lane, int j) {
 }
 
 // Floats from one pixel to the next where the groups exchange their sums: the stores of a warp go to other banks.
-template <bool DGRAD>
+template <int S, bool DGRAD>
 struct Exchange {
-  static constexpr int PITCH = DGRAD ? CHANNELS + 16 : CHANNELS + 8, BYTES = GROUPS * PIXELS * PITCH * 4;
+  static constexpr int PITCH = DGRAD ? CHANNELS + 16 : CHANNELS + 8;
+  static constexpr int BYTES = Tile<S>::GROUPS * Tile<S>::PIXELS * PITCH * 4;
 };
 
 // The tile of the block: its sums of all groups and shares, with the bias, to `output`.
-template <bool DGRAD>
-__device__ __forceinline__ void finish(const ConvPatch& args, const Meeting& meeting, const float (&sums)[8][8],
+template <int S, bool DGRAD>
+__device__ __forceinline__ void finish(const ConvPatch& args, const Meeting& meeting, const float (&sums)[S][8],
                                        float* exchange, const Lane& lane, int tile, int share, int image, int row,
                                        int column, int first_out) {
-  constexpr int PITCH = Exchange<DGRAD>::PITCH;
+  using T = Tile<S>;
+  constexpr int PITCH = Exchange<S, DGRAD>::PITCH, PIXELS = T::PIXELS;
   STATIC_SMEM(unsigned, is_last, [1]);
   const int t = threadIdx.x, warp = t / 32;
   __syncthreads();  // all groups have read the last chunk
-  float* const mine = exchange + (warp / 2 * PIXELS + warp % 2 * 32 + lane.row) * PITCH;
+  float* const first = exchange + (warp / T::WARPS * PIXELS + warp % T::WARPS * (4 * S) + lane.row) * PITCH;
 #pragma unroll
-  for (int i = 0; i < 8; i++) {
+  for (int i = 0; i < T::OWN; i++) {
+    float* const mine = first + (T::row(i) * S + T::column(i)) * PITCH;
     if (DGRAD) {
       for (int half = 0; half < 2; half++) {
-        store_vector(
-            mine + i * 4 * PITCH + out_of<DGRAD>(lane, half * 4),
-            make_float4(sums[i][half * 4], sums[i][half * 4 + 1], sums[i][half * 4 + 2], sums[i][half * 4 + 3]));
+        store_vector(mine + out_of<DGRAD>(lane, half * 4), make_float4(sums[i][half * 4], sums[i][half * 4 + 1],
+                                                                       sums[i][half * 4 + 2], sums[i][half * 4 + 3]));
       }
     } else {
-      for (int j = 0; j < 8; j++) mine[i * 4 * PITCH + out_of<DGRAD>(lane, j)] = sums[i][j];
+      for (int j = 0; j < 8; j++) mine[out_of<DGRAD>(lane, j)] = sums[i][j];
     }
   }
   __syncthreads();
@@ -93,7 +102,7 @@ __device__ __forceinline__ void finish(const ConvPatch& args, const Meeting& mee
   for (int i = 0; i < OWN; i++) {
     const float* const from = exchange + (first_pixel + i * STEP) * PITCH + t % (CHANNELS / 4) * 4;
     totals[i] = load_vector<float4>(from);
-    for (int group = 1; group < GROUPS; group++) {
+    for (int group = 1; group < T::GROUPS; group++) {
       totals[i] = add(totals[i], load_vector<float4>(from + group * PIXELS * PITCH));
     }
   }
@@ -102,7 +111,7 @@ __device__ __forceinline__ void finish(const ConvPatch& args, const Meeting& mee
   const float4 bias = args.bias ? load_vector<float4>(args.bias + out) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll
   for (int i = 0; i < OWN; i++) {
-    const int pixel = first_pixel + i * STEP, grid_row = row + pixel / SIDE, grid_column = column + pixel % SIDE;
+    const int pixel = first_pixel + i * STEP, grid_row = row + pixel / S, grid_column = column + pixel % S;
     if (grid_row >= meeting.rows || grid_column >= meeting.columns) continue;
     const int out_row = grid_row * meeting.step + meeting.first_row;
     const int out_column = grid_column * meeting.step + meeting.first_column;

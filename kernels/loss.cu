@@ -1,23 +1,22 @@
 // Losses, fused with their gradients: one pass over the elements computes both (see src/engine/ops/loss).
 //
-// Block b sums the terms of `run` consecutive elements into partial[b]; `loss_finish` adds the partial sums. `run` is
-// the same on every GPU, so a loss has the same bits on all of them.
-#include "block_sum.cuh"
+// A block sums the terms of `run` consecutive elements, and the last block adds up these sums. `run` is the same on
+// every GPU, so a loss has the same bits on all of them.
 #include "index.cuh"
+#include "mean.cuh"
 
 constexpr int THREADS = 256;
 
-// The partial sum of a block: the sum of `visit(pixel, channel)` over the elements of the block's run.
+// The sum of a block, of `visit(pixel, channel)` over the elements of the block's run.
 template <class Visit>
-__device__ __forceinline__ void sum_run(float* partial, int pixels, int channels, int run, Visit visit) {
+__device__ __forceinline__ float sum_run(int pixels, int channels, int run, Visit visit) {
   STATIC_SMEM(float, sums, [THREADS]);
   const unsigned count = unsigned(pixels) * channels, first = blockIdx.x * run;
   float sum = 0.0f;
   for (unsigned element = first + threadIdx.x; element < min(count, first + run); element += THREADS) {
     sum += visit(element / channels, element % channels);
   }
-  const float total = block_sum<THREADS>(sum, sums);
-  if (threadIdx.x == 0) partial[blockIdx.x] = total;
+  return block_sum<THREADS>(sum, sums);
 }
 
 // Criteria at one element x with target t: `term` returns the term of the sum, and in `derivative` its derivative by x.
@@ -64,28 +63,29 @@ struct CrossEntropyOfLogit {
   }
 };
 
-// x and dx are [pixels, c], weight_per_element is the loss's weight / (pixels * c), partial has one element for
-// each block. The target of x is the number `target_value` or, for l1 and l2, the tensor `target`, [pixels, c].
+// x and dx are [pixels, c], weight_per_element is the loss's weight / (pixels * c). The target of x is the number
+// `target_value` or, for l1 and l2, the tensor `target`, [pixels, c].
 struct LossGrad {
   const float* x;
   const float* target;
   float* dx;
-  float* partial;
+  Mean mean;
   int pixels, channels, x_stride, target_stride, dx_stride;
   float target_value, weight_per_element;
   int run, accumulate;
 };
 
-// dx = derivative * weight_per_element, and the partial sums of the criterion's terms; the target of an element is
+// dx = derivative * weight_per_element, and the mean of the criterion's terms; the target of an element is
 // `target(pixel, channel)`.
 template <class Criterion, class Target>
 __device__ __forceinline__ void compare(const LossGrad& args, Target target) {
-  sum_run(args.partial, args.pixels, args.channels, args.run, [&](unsigned pixel, unsigned channel) {
+  const float sum = sum_run(args.pixels, args.channels, args.run, [&](unsigned pixel, unsigned channel) {
     float derivative;
     const float term = Criterion::term(args.x[at(pixel, args.x_stride, channel)], target(pixel, channel), derivative);
     store(args.dx + at(pixel, args.dx_stride, channel), derivative * args.weight_per_element, args.accumulate);
     return term;
   });
+  write_mean<THREADS>(args.mean, sum);
 }
 
 // Losses with a number as target. Grid: ceil(pixels * c / run).
@@ -100,25 +100,8 @@ INSTANCE(bce_logits_loss, THREADS, LossGrad, to_number<CrossEntropyOfLogit>);
 // Losses with a tensor as target. Grid: ceil(pixels * c / run).
 template <class Criterion>
 __device__ __forceinline__ void to_tensor(const LossGrad& args) {
-  compare<Criterion>(args, [&](unsigned pixel, unsigned channel) {
-    return args.target[at(pixel, args.target_stride, channel)];
-  });
+  compare<Criterion>(
+      args, [&](unsigned pixel, unsigned channel) { return args.target[at(pixel, args.target_stride, channel)]; });
 }
 INSTANCE(l1_loss, THREADS, LossGrad, to_tensor<Distance>);
 INSTANCE(l2_loss, THREADS, LossGrad, to_tensor<Square>);
-
-struct LossFinish {
-  const float* partial;
-  float* value;
-  int partials;
-  double count;
-};
-
-// The mean, value = sum of `partials` elements of partial / count, in f64. Grid: 1.
-KERNEL(loss_finish, THREADS, LossFinish args) {
-  STATIC_SMEM(double, sums, [THREADS]);
-  double sum = 0.0;
-  for (int i = threadIdx.x; i < args.partials; i += THREADS) sum += double(args.partial[i]);
-  const double total = block_sum<THREADS>(sum, sums);
-  if (threadIdx.x == 0) *args.value = float(total / args.count);
-}

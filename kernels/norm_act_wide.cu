@@ -255,7 +255,7 @@ struct Gradient {
         affine(args.gain, args.bias, channel, active),
         mask(make_mask(args.dropout, image)),
         drawn(first_drawn(args.dropout, image, size_t(args.pixels) * args.channels) + channel) {
-    if (!active) return;
+    if (!active || !args.norm) return;
     mean = load_vector<float4>(args.mean_rstd + at(2 * image, args.channels, channel));
     rstd = load_vector<float4>(args.mean_rstd + at(2 * image + 1, args.channels, channel));
   }

@@ -1,6 +1,6 @@
 // The SSIM loss and its gradient (see src/engine/ops/loss/ssim, which has the formulas).
-#include "block_sum.cuh"
 #include "index.cuh"
+#include "mean.cuh"
 
 constexpr int THREADS = 256;
 constexpr int WINDOW = 11;
@@ -20,7 +20,7 @@ struct SsimWindows {
   const float* x;
   const float* target;
   float* derivatives;
-  float* partial;
+  Mean mean;
   Shape x_shape;
   int target_stride;
 };
@@ -60,8 +60,7 @@ KERNEL(ssim_windows, THREADS, SsimWindows args) {
     derivatives[2] = 2.0f * a / (c * d);
     distance = 1.0f - similarity;
   }
-  const float total = block_sum<THREADS>(distance, sums);
-  if (threadIdx.x == 0) args.partial[blockIdx.x] = total;
+  write_mean<THREADS>(args.mean, block_sum<THREADS>(distance, sums));
 }
 
 struct SsimGrad {

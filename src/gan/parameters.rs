@@ -97,24 +97,22 @@ impl Parameters {
     }
 
     /// The view of `flat` (values, gradients or a moment of this network) that belongs to parameter `index`, in the
-    /// shape of its spec.
+    /// shape of its spec. The weights lie in front of the biases and gains, each in the order of the specs: what is
+    /// updated apart from the convolutions' weight gradients is one range.
     ///
     /// # Panics
     /// If there is no such parameter.
     pub fn part(&self, flat: Tensor, index: usize) -> Tensor {
-        let offset = self.specs[..index].iter().map(ParameterSpec::count).sum();
+        let place = |index: usize| (self.specs[index].role != Role::Weight, index);
+        let before = (0..self.specs.len()).filter(|&other| place(other) < place(index));
+        let offset = before.map(|other| self.specs[other].count()).sum();
         let shape = self.specs[index].shape;
         Tensor { offset, shape, stride: shape[3], ..flat }
     }
 
-    /// The index of the parameter in whose part of a flat buffer `tensor` begins; `None` if it begins behind all of
-    /// them.
+    /// The index of the parameter in whose part of a flat buffer `tensor` begins; `None` if it begins in none.
     pub(crate) fn at(&self, tensor: Tensor) -> Option<usize> {
-        let mut end = 0;
-        self.specs.iter().position(|spec| {
-            end += spec.count();
-            tensor.offset < end
-        })
+        (0..self.specs.len()).find(|&index| self.part(self.values, index).span().contains(&tensor.offset))
     }
 
     /// The values of the parameter called `name`.

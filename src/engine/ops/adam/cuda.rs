@@ -5,7 +5,9 @@ use crate::engine::access::Access;
 use crate::engine::kernel::cuda::kernels::{
     ADAM_UPDATE, ADAM_UPDATE_WIDE, AdamState, AdamUpdate, CONTROL_ADVANCE, ControlAdvance,
 };
-use crate::engine::kernel::cuda::{Context, CudaKernel, Implementation, Kernel, Launch, Ptr, Scratch, to_int};
+use crate::engine::kernel::cuda::{
+    Context, CudaKernel, Implementation, Kernel, Launch, Ptr, Scratch, begins_with_quad, to_int,
+};
 use crate::engine::tensor::Tensor;
 
 /// The most blocks of an update. Each computes the bias corrections once, for all of its elements.
@@ -20,7 +22,7 @@ impl CudaKernel for Adam {
             name: "wide",
             runs: |adam, _| {
                 let tensors = [adam.parameters, adam.gradients, adam.first, adam.second];
-                tensors.into_iter().all(|tensor| tensor.offset % QUAD == 0 && tensor.count() % QUAD == 0)
+                tensors.into_iter().all(begins_with_quad)
             },
             pays: |_, _| true,
             scratch: |_, _| Scratch::bytes(0),

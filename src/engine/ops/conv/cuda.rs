@@ -1,6 +1,6 @@
 //! Convolutions on CUDA: the implementations of their steps, and the choice between them.
 
-use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, few, narrow, patch, wgrad_patch};
+use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, dot, few, narrow, patch, wgrad_patch};
 use crate::engine::kernel::cuda::kernels::{
     self, BIAS_GRAD, BIAS_GRAD_SHARED, BiasGradShared, CONV_DGRAD_4X4S2, CONV_DGRAD_ANY, CONV_FPROP_4X4S2,
     CONV_FPROP_ANY, CONV_WGRAD_4X4S2, CONV_WGRAD_ANY, ConvDgrad, ConvFprop, ConvWgrad,
@@ -16,7 +16,7 @@ const BIAS_CHANNELS: usize = 32;
 impl CudaKernel for Fprop {
     const IMPLEMENTATIONS: &'static [Implementation<Fprop>] = &[
         narrow::FPROP,
-        few::FPROP_DOT,
+        dot::FPROP,
         few::FPROP,
         patch::FPROP,
         Implementation::plain(|fprop, context| {
@@ -29,6 +29,7 @@ impl CudaKernel for Fprop {
 impl CudaKernel for Dgrad {
     const IMPLEMENTATIONS: &'static [Implementation<Dgrad>] = &[
         few::DGRAD,
+        dot::DGRAD,
         patch::DGRAD,
         Implementation::plain(|dgrad, context| {
             let argument = ConvDgrad {
@@ -50,7 +51,7 @@ impl CudaKernel for Dgrad {
 impl CudaKernel for Wgrad {
     const IMPLEMENTATIONS: &'static [Implementation<Wgrad>] = &[
         narrow::WGRAD,
-        few::WGRAD_DOT,
+        dot::WGRAD,
         few::WGRAD,
         wgrad_patch::WGRAD,
         Implementation::plain(|wgrad, context| vec![wgrad.launch(context, context.write(wgrad.dw.access()))]),

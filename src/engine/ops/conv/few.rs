@@ -1,24 +1,20 @@
-//! Convolutions on CUDA with few channels on one side: the first layers (`kernels/conv_few.cu`), the heads
-//! (`kernels/conv_dot.cu`) and the layer that makes a picture (`kernels/conv_dgrad_few.cu`).
+//! Convolutions on CUDA with few channels on one side: the first layers (`kernels/conv_few.cu`) and the layer that makes
+//! a picture (`kernels/conv_dgrad_few.cu`).
 
 use super::cuda::bias_pointer;
 use super::{Dgrad, Fprop, Geometry, Wgrad, WgradAdam};
 use crate::engine::kernel::cuda::kernels::conv_few::{CHANNELS, FPROP_SHARED, MOST_INPUTS, SIDE, WGRAD_SHARED};
 use crate::engine::kernel::cuda::kernels::{
-    CONV_DGRAD_FEW_4, CONV_DGRAD_FEW_8, CONV_FPROP_DOT, CONV_FPROP_FEW, CONV_WGRAD_ADAM_DOT, CONV_WGRAD_ADAM_FEW_1,
-    CONV_WGRAD_ADAM_FEW_2, CONV_WGRAD_ADAM_FEW_3, CONV_WGRAD_ADAM_FEW_4, CONV_WGRAD_ADAM_FEW_6, CONV_WGRAD_DOT,
-    CONV_WGRAD_FEW_1, CONV_WGRAD_FEW_2, CONV_WGRAD_FEW_3, CONV_WGRAD_FEW_4, CONV_WGRAD_FEW_6, ConvDgradFew,
-    ConvFpropDot, ConvPatch, ConvWgradDot, ConvWgradDotAdam, ConvWgradDotGrad, ConvWgradFew, ConvWgradFewAdam,
-    ConvWgradFewGrad, conv_dgrad_few, conv_dot,
+    CONV_DGRAD_FEW_4, CONV_DGRAD_FEW_8, CONV_FPROP_FEW, CONV_WGRAD_ADAM_FEW_1, CONV_WGRAD_ADAM_FEW_2,
+    CONV_WGRAD_ADAM_FEW_3, CONV_WGRAD_ADAM_FEW_4, CONV_WGRAD_ADAM_FEW_6, CONV_WGRAD_FEW_1, CONV_WGRAD_FEW_2,
+    CONV_WGRAD_FEW_3, CONV_WGRAD_FEW_4, CONV_WGRAD_FEW_6, ConvDgradFew, ConvPatch, ConvWgradFew, ConvWgradFewAdam,
+    ConvWgradFewGrad, conv_dgrad_few,
 };
 use crate::engine::kernel::cuda::{
     Context, GpuFacts, Implementation, PtrMut, Scratch, Shares, begins_with_quad, in_quads, to_int,
 };
 use crate::engine::ops::adam::adam_state;
 use crate::engine::tensor::Tensor;
-
-/// Output channels up to which a convolution is a dot product over the input channels.
-const MOST_DOTS: usize = 4;
 
 /// Channels of one or two pictures up to which `conv_dgrad_few` computes them.
 const MOST_PICTURE_CHANNELS: usize = 8;
@@ -109,64 +105,6 @@ pub const WGRAD_ADAM: Implementation<WgradAdam> = Implementation {
     },
 };
 
-/// The forward pass of a head.
-pub const FPROP_DOT: Implementation<Fprop> = Implementation {
-    name: "dot",
-    runs: |fprop, _| fprop.y.tensor.channels() <= MOST_DOTS && in_quads(fprop.x) && begins_with_quad(fprop.weight),
-    pays: |fprop, _| fprop.x.channels() >= 32,
-    scratch: |_, _| Scratch::bytes(0),
-    launches: |fprop, context| {
-        let Fprop { x, weight, bias, y, geometry } = *fprop;
-        let argument = ConvFpropDot {
-            x: context.read(x),
-            weight: context.read(weight),
-            bias: bias_pointer(bias, context),
-            y: context.write(y.access()),
-            x_shape: x.into(),
-            y_shape: y.tensor.into(),
-            geometry: geometry.into(),
-            accumulate: i32::from(y.accumulates()),
-        };
-        vec![CONV_FPROP_DOT.launch((y.tensor.count()).div_ceil(CONV_FPROP_DOT.threads() / 32), argument)]
-    },
-};
-
-/// The weight gradient of a head.
-pub const WGRAD_DOT: Implementation<Wgrad> = Implementation {
-    name: "dot",
-    runs: |wgrad, _| are_dots(wgrad.x, wgrad.dy, wgrad.geometry) && begins_with_quad(wgrad.dw.tensor),
-    pays: |wgrad, _| wgrad.x.channels() >= 32,
-    scratch: |_, _| Scratch::bytes(0),
-    launches: |wgrad, context| {
-        let Wgrad { x, dy, dw, geometry } = *wgrad;
-        let argument = ConvWgradDotGrad {
-            wgrad: dots(context, x, dy, geometry),
-            dweight: context.write(dw.access()),
-            accumulate: i32::from(dw.accumulates()),
-        };
-        vec![CONV_WGRAD_DOT.launch(dot_grid(x, dy, geometry), argument)]
-    },
-};
-
-/// The weight gradient of a head with the update by it.
-pub const WGRAD_ADAM_DOT: Implementation<WgradAdam> = Implementation {
-    name: "dot",
-    runs: |step, _| {
-        are_dots(step.x, step.dy, step.geometry)
-            && [step.weight, step.first, step.second].into_iter().all(begins_with_quad)
-    },
-    pays: |step, _| step.x.channels() >= 32,
-    scratch: |_, _| Scratch::bytes(0),
-    launches: |step, context| {
-        let WgradAdam { x, dy, weight, first, second, geometry, options } = *step;
-        let argument = ConvWgradDotAdam {
-            wgrad: dots(context, x, dy, geometry),
-            state: adam_state(context, [weight, first, second], options),
-        };
-        vec![CONV_WGRAD_ADAM_DOT.launch(dot_grid(x, dy, geometry), argument)]
-    },
-};
-
 /// The transposed convolution that makes a picture, and the gradient of a picture.
 pub const DGRAD: Implementation<Dgrad> = Implementation {
     name: "few",
@@ -220,23 +158,4 @@ fn few(context: &Context<'_>, x: Tensor, dy: Tensor, geometry: Geometry, shares:
         geometry: geometry.into(),
         shares: to_int(shares.shares),
     }
-}
-
-/// True if the gradient is one of dot products, and their taps fit into one dimension of a grid.
-fn are_dots(x: Tensor, dy: Tensor, geometry: Geometry) -> bool {
-    dy.channels() <= MOST_DOTS && in_quads(x) && dy.channels() * geometry.taps() <= 65_535
-}
-
-fn dots(context: &Context<'_>, x: Tensor, dy: Tensor, geometry: Geometry) -> ConvWgradDot {
-    ConvWgradDot {
-        x: context.read(x),
-        dy: context.read(dy),
-        x_shape: x.into(),
-        dy_shape: dy.into(),
-        geometry: geometry.into(),
-    }
-}
-
-fn dot_grid(x: Tensor, dy: Tensor, geometry: Geometry) -> [usize; 3] {
-    [x.channels().div_ceil(conv_dot::CHANNELS), dy.channels() * geometry.taps(), 1]
 }

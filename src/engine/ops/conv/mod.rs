@@ -15,6 +15,7 @@
 mod columns;
 mod cpu;
 mod cuda;
+mod dot;
 mod few;
 mod geometry;
 mod narrow;

@@ -6,11 +6,11 @@ use super::{Dgrad, Fprop, Geometry};
 use crate::engine::access::Destination;
 use crate::engine::kernel::cuda::kernels::conv_patch::{
     CHANNELS, DEPTH_2X2, DEPTH_3X3, DEPTH_4X4, DGRAD_3X3S1_SHARED, DGRAD_4X4S1_SHARED, DGRAD_4X4S2_SHARED,
-    FPROP_4X4S1_SHARED, FPROP_4X4S2_SHARED, SIDE,
+    DGRAD_4X4S2_SMALL_SHARED, FPROP_4X4S1_SHARED, FPROP_4X4S2_SHARED, FPROP_4X4S2_SMALL_SHARED, SIDE, SMALL_SIDE,
 };
 use crate::engine::kernel::cuda::kernels::{
-    CONV_DGRAD_PATCH_3X3S1, CONV_DGRAD_PATCH_4X4S1, CONV_DGRAD_PATCH_4X4S2, CONV_FPROP_PATCH_4X4S1,
-    CONV_FPROP_PATCH_4X4S2, ConvPatch,
+    CONV_DGRAD_PATCH_3X3S1, CONV_DGRAD_PATCH_4X4S1, CONV_DGRAD_PATCH_4X4S2, CONV_DGRAD_PATCH_4X4S2_SMALL,
+    CONV_FPROP_PATCH_4X4S1, CONV_FPROP_PATCH_4X4S2, CONV_FPROP_PATCH_4X4S2_SMALL, ConvPatch,
 };
 use crate::engine::kernel::cuda::{
     Context, GpuFacts, Implementation, Kernel, Launch, Scratch, Shares, begins_with_quad, in_quads, to_int,
@@ -46,10 +46,15 @@ pub const DGRAD: Implementation<Dgrad> = Implementation {
     },
 };
 
-/// The tiles of a convolution: 8x8 pixels by 64 channels of the output, or for a dgrad of stride 2 of the output pixels
-/// of one parity.
+/// A kernel with the pixels of its tile along a side, and the bytes of shared memory of a block.
+type Patch = (&'static Kernel<ConvPatch>, usize, usize);
+
+/// The tiles of a convolution: 8x8 pixels by 64 channels of the output, or 4x4 where it has no more; for a dgrad of
+/// stride 2 of the output pixels of one parity.
 struct Tiles {
     kernel: &'static Kernel<ConvPatch>,
+    /// Pixels along a side.
+    side: usize,
     /// Bytes of shared memory of a block.
     shared: usize,
     /// Tiles of channels, of pixels, and parities.
@@ -62,24 +67,32 @@ impl Tiles {
     /// The tiles of a forward pass; `None` if there is no kernel for its geometry.
     fn fprop(fprop: &Fprop) -> Option<Tiles> {
         let Geometry { kernel: [4, 4], stride, dilation: 1, .. } = fprop.geometry else { return None };
-        let (kernel, shared) = match stride {
-            1 => (&CONV_FPROP_PATCH_4X4S1, FPROP_4X4S1_SHARED),
-            2 => (&CONV_FPROP_PATCH_4X4S2, FPROP_4X4S2_SHARED),
+        let (x, y) = (fprop.x, fprop.y.tensor);
+        let patch: Patch = match stride {
+            1 => (&CONV_FPROP_PATCH_4X4S1, SIDE, FPROP_4X4S1_SHARED),
+            2 if is_small(y, 1) => (&CONV_FPROP_PATCH_4X4S2_SMALL, SMALL_SIDE, FPROP_4X4S2_SMALL_SHARED),
+            2 => (&CONV_FPROP_PATCH_4X4S2, SIDE, FPROP_4X4S2_SHARED),
             _ => return None,
         };
-        Some(Tiles::new(kernel, shared, fprop.x, fprop.y.tensor, 1, DEPTH_4X4))
+        Some(Tiles::new(patch, x, y, 1, DEPTH_4X4))
     }
 
     /// As [`Tiles::fprop`], of an input gradient.
     fn dgrad(dgrad: &Dgrad) -> Option<Tiles> {
         let (dy, dx) = (dgrad.dy, dgrad.dx.tensor);
         match dgrad.geometry {
-            Geometry::HALVING => Some(Tiles::new(&CONV_DGRAD_PATCH_4X4S2, DGRAD_4X4S2_SHARED, dy, dx, 2, DEPTH_2X2)),
+            Geometry::HALVING => {
+                let patch: Patch = match is_small(dx, 2) {
+                    true => (&CONV_DGRAD_PATCH_4X4S2_SMALL, SMALL_SIDE, DGRAD_4X4S2_SMALL_SHARED),
+                    false => (&CONV_DGRAD_PATCH_4X4S2, SIDE, DGRAD_4X4S2_SHARED),
+                };
+                Some(Tiles::new(patch, dy, dx, 2, DEPTH_2X2))
+            }
             Geometry { kernel: [4, 4], stride: 1, dilation: 1, .. } => {
-                Some(Tiles::new(&CONV_DGRAD_PATCH_4X4S1, DGRAD_4X4S1_SHARED, dy, dx, 1, DEPTH_4X4))
+                Some(Tiles::new((&CONV_DGRAD_PATCH_4X4S1, SIDE, DGRAD_4X4S1_SHARED), dy, dx, 1, DEPTH_4X4))
             }
             Geometry { kernel: [3, 3], stride: 1, dilation: 1, .. } => {
-                Some(Tiles::new(&CONV_DGRAD_PATCH_3X3S1, DGRAD_3X3S1_SHARED, dy, dx, 1, DEPTH_3X3))
+                Some(Tiles::new((&CONV_DGRAD_PATCH_3X3S1, SIDE, DGRAD_3X3S1_SHARED), dy, dx, 1, DEPTH_3X3))
             }
             _ => None,
         }
@@ -87,18 +100,11 @@ impl Tiles {
 
     /// The tiles of `output`, of whose pixels along a side every `step`-th has one parity. A chunk of the input has
     /// `depth` quads of channels.
-    fn new(
-        kernel: &'static Kernel<ConvPatch>,
-        shared: usize,
-        input: Tensor,
-        output: Tensor,
-        step: usize,
-        depth: usize,
-    ) -> Tiles {
+    fn new((kernel, side, shared): Patch, input: Tensor, output: Tensor, step: usize, depth: usize) -> Tiles {
         let [images, height, width, channels] = output.shape;
-        let along = |side: usize| side.div_ceil(step).div_ceil(SIDE);
+        let along = |length: usize| length.div_ceil(step).div_ceil(side);
         let grid = [channels.div_ceil(CHANNELS), images * along(height) * along(width), step * step];
-        Tiles { kernel, shared, grid, chunks: input.channels().div_ceil(4 * depth) }
+        Tiles { kernel, side, shared, grid, chunks: input.channels().div_ceil(4 * depth) }
     }
 
     /// True if the kernel can use these activations and this weight on `gpu`: its copies are of 16 bytes.
@@ -127,8 +133,14 @@ impl Tiles {
     }
 
     fn shared_tiles(&self, gpu: &GpuFacts) -> Shares {
-        Shares { tiles: self.count(), shares: self.shares(gpu), elements: SIDE * SIDE * CHANNELS }
+        Shares { tiles: self.count(), shares: self.shares(gpu), elements: self.side * self.side * CHANNELS }
     }
+}
+
+/// True if a small tile has all pixels of an image of `output`, or all of one parity where every `step`-th has one.
+fn is_small(output: Tensor, step: usize) -> bool {
+    let [_, height, width, _] = output.shape;
+    height.max(width).div_ceil(step) <= SMALL_SIDE
 }
 
 fn launches(

@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::cpu::{Shapes, wgrad};
-use super::{Geometry, Wgrad, few, wgrad_patch};
+use super::{Geometry, Wgrad, dot, few, wgrad_patch};
 use crate::engine::access::{Access, Destination};
 use crate::engine::kernel::cpu::{self, CpuKernel, Real};
 use crate::engine::kernel::cuda::{CudaKernel, Implementation, Scratch};
@@ -116,7 +116,7 @@ impl<T: Real> CpuKernel<T> for WgradAdam {
 
 impl CudaKernel for WgradAdam {
     const IMPLEMENTATIONS: &'static [Implementation<WgradAdam>] = &[
-        few::WGRAD_ADAM_DOT,
+        dot::WGRAD_ADAM,
         few::WGRAD_ADAM,
         wgrad_patch::WGRAD_ADAM,
         // The two kernels one after the other, with the gradient in scratch memory.

@@ -2,8 +2,7 @@
 
 use super::super::LossGrad;
 use super::Windows;
-use crate::engine::access::Access;
-use crate::engine::kernel::cuda::kernels::{LOSS_FINISH, LossFinish, SSIM_GRAD, SSIM_WINDOWS, SsimGrad, SsimWindows};
+use crate::engine::kernel::cuda::kernels::{SSIM_GRAD, SSIM_WINDOWS, SsimGrad, SsimWindows};
 use crate::engine::kernel::cuda::{Context, Launch, to_int};
 use crate::engine::tensor::Tensor;
 
@@ -30,14 +29,8 @@ impl LossGrad {
         let (x, target_stride) = (context.read(self.loss.x), to_int(target.stride));
         let target = context.read(target);
         let derivatives = context.workspace::<f32>();
-        let partial = derivatives.offset(DERIVATIVES * count);
-        let windows = SsimWindows { x, target, derivatives, partial, x_shape: self.loss.x.into(), target_stride };
-        let mean = LossFinish {
-            partial: partial.as_ptr(),
-            value: context.write(Access::Write(self.loss.value)),
-            partials: to_int(partials),
-            count: count as f64,
-        };
+        let mean = self.mean(context, derivatives.offset(DERIVATIVES * count), count);
+        let windows = SsimWindows { x, target, derivatives, mean, x_shape: self.loss.x.into(), target_stride };
         let gradient = SsimGrad {
             x,
             target,
@@ -49,10 +42,6 @@ impl LossGrad {
             weight_per_window: (self.loss.weight / count as f64) as f32,
             accumulate: i32::from(self.dx.accumulates()),
         };
-        vec![
-            SSIM_WINDOWS.launch(partials, windows),
-            LOSS_FINISH.launch(1, mean),
-            SSIM_GRAD.launch_for(self.loss.x.count(), gradient),
-        ]
+        vec![SSIM_WINDOWS.launch(partials, windows), SSIM_GRAD.launch_for(self.loss.x.count(), gradient)]
     }
 }

@@ -1,0 +1,144 @@
+//! Convolutions on CUDA with few output channels, as those of the heads of discriminators are (`kernels/conv_dot.cu`).
+
+use super::cuda::bias_pointer;
+use super::{Dgrad, Fprop, Geometry, Wgrad, WgradAdam};
+use crate::engine::kernel::cuda::kernels::conv_dot::{CHANNELS, MOST_TAPS, WGRAD_SHARED};
+use crate::engine::kernel::cuda::kernels::{
+    CONV_DGRAD_DOT, CONV_FPROP_DOT, CONV_WGRAD_ADAM_DOT, CONV_WGRAD_DOT, ConvDgradDot, ConvFpropDot, ConvWgradDot,
+    ConvWgradDotAdam, ConvWgradDotGrad,
+};
+use crate::engine::kernel::cuda::{
+    Context, GpuFacts, Implementation, Scratch, Shares, begins_with_quad, in_quads, to_int,
+};
+use crate::engine::ops::adam::adam_state;
+use crate::engine::tensor::Tensor;
+
+/// Output channels up to which a convolution is a dot product over the input channels.
+const MOST_DOTS: usize = 4;
+
+/// Threads of a warp.
+const LANES: usize = 32;
+
+/// The forward pass.
+pub const FPROP: Implementation<Fprop> = Implementation {
+    name: "dot",
+    runs: |fprop, _| fprop.y.tensor.channels() <= MOST_DOTS && in_quads(fprop.x) && begins_with_quad(fprop.weight),
+    pays: |fprop, _| fprop.x.channels() >= 32,
+    scratch: |_, _| Scratch::bytes(0),
+    launches: |fprop, context| {
+        let Fprop { x, weight, bias, y, geometry } = *fprop;
+        let argument = ConvFpropDot {
+            x: context.read(x),
+            weight: context.read(weight),
+            bias: bias_pointer(bias, context),
+            y: context.write(y.access()),
+            x_shape: x.into(),
+            y_shape: y.tensor.into(),
+            geometry: geometry.into(),
+            accumulate: i32::from(y.accumulates()),
+        };
+        vec![CONV_FPROP_DOT.launch(y.tensor.count().div_ceil(CONV_FPROP_DOT.threads() / LANES), argument)]
+    },
+};
+
+/// The input gradient.
+pub const DGRAD: Implementation<Dgrad> = Implementation {
+    name: "dot",
+    runs: |dgrad, _| {
+        let is_aligned = in_quads(dgrad.dx.tensor) && begins_with_quad(dgrad.weight);
+        dgrad.dy.channels() == 1 && has_taps(dgrad.geometry) && is_aligned && dgrad.bias.is_none_or(begins_with_quad)
+    },
+    pays: |dgrad, _| dgrad.dx.tensor.channels() >= 32,
+    scratch: |_, _| Scratch::bytes(0),
+    launches: |dgrad, context| {
+        let Dgrad { dy, weight, bias, dx, geometry } = *dgrad;
+        let channels = dx.tensor.channels().div_ceil(CHANNELS);
+        let warps = CONV_DGRAD_DOT.threads() / LANES;
+        // A round of blocks on all multiprocessors.
+        let pixels = (dx.tensor.pixels() * channels).div_ceil(warps * context.gpu.multiprocessors.max(1));
+        let argument = ConvDgradDot {
+            dy: context.read(dy),
+            weight: context.read(weight),
+            bias: bias_pointer(bias, context),
+            dx: context.write(dx.access()),
+            dy_shape: dy.into(),
+            dx_shape: dx.tensor.into(),
+            geometry: geometry.into(),
+            pixels: to_int(pixels),
+            accumulate: i32::from(dx.accumulates()),
+        };
+        vec![CONV_DGRAD_DOT.launch([channels, dx.tensor.pixels().div_ceil(warps * pixels), 1], argument)]
+    },
+};
+
+/// The weight gradient.
+pub const WGRAD: Implementation<Wgrad> = Implementation {
+    name: "dot",
+    runs: |wgrad, gpu| are_dots(wgrad.x, wgrad.dy, wgrad.geometry, gpu) && begins_with_quad(wgrad.dw.tensor),
+    pays: |wgrad, _| wgrad.x.channels() >= 32,
+    scratch: |wgrad, gpu| shares(wgrad.x, wgrad.dy, gpu).scratch(),
+    launches: |wgrad, context| {
+        let Wgrad { x, dy, dw, geometry } = *wgrad;
+        let argument = ConvWgradDotGrad {
+            wgrad: dots(context, x, dy, geometry),
+            dweight: context.write(dw.access()),
+            accumulate: i32::from(dw.accumulates()),
+        };
+        vec![CONV_WGRAD_DOT.launch(grid(x, dy, context.gpu), argument).shared(WGRAD_SHARED)]
+    },
+};
+
+/// The weight gradient with the update by it.
+pub const WGRAD_ADAM: Implementation<WgradAdam> = Implementation {
+    name: "dot",
+    runs: |step, gpu| {
+        are_dots(step.x, step.dy, step.geometry, gpu)
+            && [step.weight, step.first, step.second].into_iter().all(begins_with_quad)
+    },
+    pays: |step, _| step.x.channels() >= 32,
+    scratch: |step, gpu| shares(step.x, step.dy, gpu).scratch(),
+    launches: |step, context| {
+        let WgradAdam { x, dy, weight, first, second, geometry, options } = *step;
+        let argument = ConvWgradDotAdam {
+            wgrad: dots(context, x, dy, geometry),
+            state: adam_state(context, [weight, first, second], options),
+        };
+        vec![CONV_WGRAD_ADAM_DOT.launch(grid(x, dy, context.gpu), argument).shared(WGRAD_SHARED)]
+    },
+};
+
+/// True if the gradients' kernels have the taps of `geometry`.
+fn has_taps(geometry: Geometry) -> bool {
+    geometry.stride == 1 && geometry.kernel.into_iter().all(|side| side <= MOST_TAPS)
+}
+
+fn are_dots(x: Tensor, dy: Tensor, geometry: Geometry, gpu: &GpuFacts) -> bool {
+    dy.channels() <= MOST_DOTS && has_taps(geometry) && in_quads(x) && gpu.shared_memory >= WGRAD_SHARED
+}
+
+/// The blocks that share the pixels of 128 input channels and an output channel: one for each multiprocessor in all,
+/// but none with fewer than 32 pixels.
+fn shares(x: Tensor, dy: Tensor, gpu: &GpuFacts) -> Shares {
+    let tiles = x.channels().div_ceil(CHANNELS) * dy.channels();
+    let shares = (gpu.multiprocessors / tiles).min(x.pixels() / 32).max(1);
+    Shares { tiles, shares, elements: MOST_TAPS * MOST_TAPS * CHANNELS }
+}
+
+fn dots(context: &Context<'_>, x: Tensor, dy: Tensor, geometry: Geometry) -> ConvWgradDot {
+    let shares = shares(x, dy, context.gpu);
+    let (sums, tickets) = context.shared(&shares);
+    ConvWgradDot {
+        x: context.read(x),
+        dy: context.read(dy),
+        sums,
+        tickets,
+        x_shape: x.into(),
+        dy_shape: dy.into(),
+        geometry: geometry.into(),
+        shares: to_int(shares.shares),
+    }
+}
+
+fn grid(x: Tensor, dy: Tensor, gpu: &GpuFacts) -> [usize; 3] {
+    [shares(x, dy, gpu).shares * x.channels().div_ceil(CHANNELS), dy.channels(), 1]
+}
