@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::cache::memory_bytes;
 use super::machine_code::MachineCode;
 use super::model::{Load, TimeModel};
-use super::rows::{Line, Profile, Row, Total, joined};
+use super::rows::{Line, Operand, Profile, Row, Total, joined};
 use crate::base::progress::Progress;
 use crate::engine::access::{Access, Control};
 use crate::engine::device::cuda::counts::{Event, LaunchCounts, LineCounts};
@@ -102,10 +102,19 @@ fn row(recorded: &RecordedStep) -> Row {
         model_us: None,
         bound: None,
         memory_bytes: 0,
-        shapes: tensors().map(|(_, tensor)| tensor.shape).collect(),
+        operands: tensors().map(|(access, tensor)| operand(access, tensor)).collect(),
         implementation: None,
         lines: Vec::new(),
     }
+}
+
+fn operand(access: &Access, tensor: Tensor) -> Operand {
+    let access = match access {
+        Access::Update(_) => "update",
+        access if access.writes() => "write",
+        _ => "read",
+    };
+    Operand { access, shape: tensor.shape, stride: tensor.stride, element: tensor.dtype().bytes() }
 }
 
 /// Rows and total of the times on the CPU or a real GPU: the least of several executions.

@@ -21,7 +21,7 @@ use crate::inspect::Subject;
 
 pub use measure::fill;
 pub use model::{Bound, Load, TimeModel};
-pub use rows::{Profile, Row, Total};
+pub use rows::{Operand, Profile, Row, Total};
 
 /// A request to `profile`; each field is the flag or argument of its name.
 #[derive(Clone, Debug)]

@@ -41,12 +41,24 @@ pub struct Row {
     pub bound: Option<&'static str>,
     /// Bytes between L2 and memory.
     pub memory_bytes: u64,
-    /// Shapes of the tensors that the step reads and writes.
-    pub shapes: Vec<[usize; 4]>,
+    /// The tensors that the step reads and writes.
+    pub operands: Vec<Operand>,
     /// The implementation of the step that was chosen on the GPU.
     pub implementation: Option<&'static str>,
     /// The counts of one launch by line of source, scaled to all of its blocks.
     pub lines: Vec<Line>,
+}
+
+/// A tensor that a step reads or writes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Operand {
+    /// `read`, `write` or `update`, which is both.
+    pub access: &'static str,
+    pub shape: [usize; 4],
+    /// Elements from one pixel to the next: more than the channels in a channel slice.
+    pub stride: usize,
+    /// Bytes of an element.
+    pub element: usize,
 }
 
 /// The counts of an event at a line of source, of one launch.
@@ -117,7 +129,7 @@ pub struct Profile {
 impl Row {
     /// True if `other` is alike: another launch of the same kernel, layer and size.
     fn is_like(&self, other: &Row) -> bool {
-        let key = |row: &Row| (row.blocks, row.flop / row.launches as u64, row.shapes.clone());
+        let key = |row: &Row| (row.blocks, row.flop / row.launches as u64, row.operands.clone());
         self.layer == other.layer && self.kernel == other.kernel && key(self) == key(other)
     }
 

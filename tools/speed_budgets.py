@@ -1,0 +1,285 @@
+"""Budgets of a launch on the modelled GPU, derived from the shapes and the number format of its tensors and from the
+tile of its kernel. tools/check-speed compares them with what the simulated GPU counts.
+
+A row is one of `pixtape profile --json`: launches of one kernel in one layer. Numbers of a row are of all of its
+launches together, but for `blocks`.
+"""
+
+import math
+import re
+from dataclasses import dataclass, replace
+
+MULTIPROCESSORS = 132
+SECTOR = 32
+
+# Kernels of which a faster one stands beside: oracles, and what runs where no other one can. They have no budgets, but
+# their modelled time is a part of the step's.
+PLAIN = re.compile(r"conv_(fprop|dgrad|wgrad)_(any|4x4s2)|norm_act_(forward|grad)|bias_grad|adam_update")
+
+# The largest modelled time of a step in microseconds, and the most launches that it may have.
+STEP_US = 3500
+LAUNCHES = {"pytorch-gan": 129, "block-ck": 176, "isola": 151}
+
+# Counts may exceed what was derived by this much: borders of tiles and pictures, biases, statistics of channels.
+SLACK = 1.1
+# The same for shares that may fall short.
+SHORT = 0.9
+
+# Instructions of a warp for a parameter of each thread that is updated behind its gradient.
+ADAM_SLOTS = 20
+# The least share of issue slots that are useful multiply-adds, of kernels without a tile.
+LEAST_USEFUL = 0.4
+# Instructions of a warp that a kernel without products may issue for a sector of its tensors.
+STREAM_SLOTS = 7.5
+# Launches that move less than this are ready before their grid matters: about a microsecond of all multiprocessors.
+SMALL_BYTES = 2e6
+# Launches of smaller tensors take the time of a launch, whatever they do.
+TINY_BYTES = 1e5
+
+
+@dataclass
+class Tile:
+    """The tile of a convolution kernel: how its work is padded and how often it reads its inputs."""
+
+    kernel: str
+    # Multiply-adds of the tile for one step of the sum, and the floats that it brings for them.
+    products: int
+    floats: int
+    # What is padded: (which tensor, dimension, multiple). The output is the first tensor that a launch writes; `a` and
+    # `b` are the first two that it reads.
+    padding: tuple
+    # The least share of issue slots that are useful multiply-adds, padding aside.
+    useful: float
+    # dgrad of stride 2 works on the pixels of one parity.
+    parity: bool = False
+
+
+def patch(kernel, taps, stride, depth, parity=False, side=8):
+    """A tile of conv_patch.cu: a square of pixels of the output by 64 of its channels; `depth` input channels at a
+    time."""
+    patch_side = (side - 1) * stride + taps
+    products, floats = taps * taps * side * side * 64, patch_side * patch_side + taps * taps * 64
+    padding = (("out", 1, side), ("out", 2, side), ("out", 3, 64), ("a", 3, depth))
+    return Tile(kernel, products, floats, padding, 0.72 if side == 8 else 0.5, parity)
+
+
+def wgrad_patch(kernel, stride, outputs):
+    """A tile of conv_wgrad_patch.cu: 4x4 taps of 16 by `outputs` channels; 8x8 pixels of dy (a) and their x (b) at a
+    time."""
+    side = 7 * stride + 4
+    products, floats = 64 * 16 * 16 * outputs, side * side * 16 + 64 * outputs
+    return Tile(kernel, products, floats, (("a", 1, 8), ("a", 2, 8), ("b", 3, 16), ("a", 3, outputs)), 0.76)
+
+
+def narrow(kernel, outputs):
+    """A tile of conv_narrow.cu: 8x16 pixels of the output by all of its channels, with 3x3 taps."""
+    products, floats = 9 * 128 * outputs, 10 * 18 + 9 * outputs
+    return Tile(kernel, products, floats, (("out", 1, 8), ("out", 2, 16), ("out", 3, outputs)), 0.72)
+
+
+def dgrad_few(kernel, outputs):
+    """A tile of conv_dgrad_few.cu: 16x16 pixels of dx by all of its channels, which meet 10x10 pixels of dy."""
+    products, floats = 4 * 256 * outputs, 100 + 16 * outputs
+    return Tile(kernel, products, floats, (("out", 1, 16), ("out", 2, 16), ("out", 3, outputs)), 0.5)
+
+
+# By the kernel's name. conv_few.cu has the tile of conv_patch.cu, but few input channels: a sum is short, and issue
+# slots go to its beginning and end.
+TILES = [
+    patch("conv_fprop_patch_4x4s2", 4, 2, 8),
+    patch("conv_fprop_patch_4x4s2_small", 4, 2, 8, side=4),
+    patch("conv_fprop_patch_4x4s1", 4, 1, 8),
+    patch("conv_dgrad_patch_4x4s2", 2, 1, 32, parity=True),
+    patch("conv_dgrad_patch_4x4s2_small", 2, 1, 32, parity=True, side=4),
+    patch("conv_dgrad_patch_4x4s1", 4, 1, 8),
+    patch("conv_dgrad_patch_3x3s1", 3, 1, 16),
+    wgrad_patch("conv_wgrad(_adam)?_patch_4x4s2_32", 2, 32),
+    wgrad_patch("conv_wgrad(_adam)?_patch_4x4s2_64", 2, 64),
+    wgrad_patch("conv_wgrad(_adam)?_patch_4x4s1_32", 1, 32),
+    wgrad_patch("conv_wgrad(_adam)?_patch_4x4s1_64", 1, 64),
+    narrow("conv_fprop_narrow_4", 4),
+    narrow("conv_fprop_narrow_8", 8),
+    narrow("conv_fprop_narrow_12", 12),
+    narrow("conv_fprop_narrow_16", 16),
+    dgrad_few("conv_dgrad_few_4", 4),
+    dgrad_few("conv_dgrad_few_8", 8),
+    replace(patch("conv_fprop_few", 4, 2, 1), useful=0.4),
+]
+
+
+@dataclass
+class Waiver:
+    """A budget that a kernel does not hold, the limit that it has instead, and the reason."""
+
+    kernel: str
+    layer: str
+    budget: str
+    limit: float
+    reason: str
+
+    def covers(self, row, budget):
+        names = [(self.budget, budget), (self.kernel, row["kernel"]), (self.layer, row["layer"])]
+        return all(re.fullmatch(pattern, name) for pattern, name in names)
+
+
+@dataclass
+class Budget:
+    """What a launch may have of something: at most `limit`, or at least, if `least`."""
+
+    name: str
+    found: float
+    limit: float
+    # The line of the launch that is to blame, as file and line; empty where the grid is.
+    line: str = ""
+    least: bool = False
+
+    def holds(self):
+        # So written that a count that is no number fails.
+        return self.found >= self.limit if self.least else self.found <= self.limit
+
+    def text(self):
+        return f"{self.name} {self.found:.3g}, {'at least' if self.least else 'at most'} {self.limit:.3g}"
+
+
+def elements(operand):
+    return math.prod(operand["shape"])
+
+
+def size(operand):
+    """Bytes of a tensor."""
+    return elements(operand) * operand["element"]
+
+
+def sector_share(operand):
+    """The share of the sectors of a tensor's pixels that are the tensor's: less than 1 in a narrow channel slice."""
+    channels, stride = operand["shape"][3] * operand["element"], operand["stride"] * operand["element"]
+    if stride == channels:
+        return 1.0
+    # Pixels that are narrower than a sector share it with their neighbours.
+    touched = stride if stride <= SECTOR else SECTOR * math.ceil(channels / SECTOR)
+    return channels / touched
+
+
+def moved(operand):
+    """Bytes of the sectors of a tensor that a launch moves if it moves each once. It reads and writes what it updates,
+    and what blocks exchange: sums that lie in a row, of which no other launch knows."""
+    twice = operand["access"] == "update" or (operand["access"] == "write" and operand["shape"][:3] == [1, 1, 1])
+    return size(operand) / sector_share(operand) * (2 if twice else 1)
+
+
+def tile_of(row):
+    return next((tile for tile in TILES if re.fullmatch(tile.kernel, row["kernel"])), None)
+
+
+def filled(row, tile):
+    """The share of a tile's products that are not padding."""
+    reads = [operand for operand in row["operands"] if operand["access"] == "read"]
+    writes = [operand for operand in row["operands"] if operand["access"] != "read"]
+    tensors = {"a": reads[0], "b": reads[1], "out": writes[0]}
+    share = 1.0
+    for name, dimension, multiple in tile.padding:
+        length = tensors[name]["shape"][dimension]
+        if tile.parity and dimension in (1, 2):
+            length //= 2
+        share *= length / (math.ceil(length / multiple) * multiple)
+    return share
+
+
+def worst(row, excess):
+    """The line of source with the largest excess."""
+    return max(row["lines"], key=excess)["line"] if row["lines"] else ""
+
+
+def budgets(row):
+    """The budgets of a row."""
+    operands, launches = row["operands"], row["launches"]
+    if not sum(map(size, operands)) >= TINY_BYTES:
+        return []
+    tile = tile_of(row)
+    bytes_once = launches * sum(moved(operand) for operand in operands)
+    found = []
+    if row["coalesced"] is not None:
+        share = sum(size(operand) for operand in operands) / sum(size(o) / sector_share(o) for o in operands)
+        line = worst(row, lambda line: line["sectors"] - line["least_sectors"])
+        found.append(Budget("coalesced", row["coalesced"], SHORT * share, line, least=True))
+    if row["shared_excess"] is not None:
+        line = worst(row, lambda line: line["wavefronts"] - line["least_wavefronts"])
+        found.append(Budget("shared_excess", row["shared_excess"], SLACK, line))
+    least = bytes_once
+    if tile:
+        # Inputs come once for each tile; what is written, and the sums that blocks share, as they are.
+        padded = row["flop"] / 2 / filled(row, tile)
+        written = launches * sum(moved(operand) for operand in operands if operand["access"] != "read")
+        least = padded * 4 * tile.floats / tile.products + written
+    found.append(Budget("l2_excess", row["l2_bytes"] / least, SLACK, worst(row, lambda line: line["l2_sectors"])))
+    if bytes_once >= SMALL_BYTES * launches:
+        rounds = math.ceil(row["blocks"] / MULTIPROCESSORS)
+        found.append(Budget("waves", row["blocks"] / (rounds * MULTIPROCESSORS), SHORT, least=True))
+    line = worst(row, lambda line: line["requests"])
+    if tile:
+        found.append(Budget("padding", filled(row, tile), SHORT, least=True))
+    if row["flop"]:
+        updated = sum(elements(o) for o in operands if o["access"] == "update" and o["shape"][:3] != [1, 1, 1]) / 3
+        products = row["issue_slots"] - launches * updated / 32 * ADAM_SLOTS
+        useful = row["flop"] / 64 / products / (filled(row, tile) if tile else 1)
+        found.append(Budget("useful_slots", useful, tile.useful if tile else LEAST_USEFUL, line, least=True))
+    elif bytes_once >= SMALL_BYTES * launches:
+        found.append(Budget("slots_per_sector", row["issue_slots"] / (bytes_once / SECTOR), STREAM_SLOTS, line))
+    return found
+
+
+SMALL = r"generator\.(down[678]|up[123])"
+ANY = ".*"
+
+# The budgets that are not held, each with what holds instead. One that is not needed any more fails the check.
+WAIVERS = [
+    Waiver(
+        "norm_act(_grad)?_held_.*",
+        ANY,
+        "waves",
+        0.12,
+        "a block has all pixels of its channels, so that one launch does for two: as long as two with full grids",
+    ),
+    Waiver(
+        "norm_act_grad_held_4096",
+        ANY,
+        "l2_excess",
+        1.35,
+        "the input of 4096 pixels does not fit in registers beside its gradient, and is read twice",
+    ),
+    Waiver(
+        "conv_(fprop|dgrad)_patch_4x4s2_small",
+        SMALL,
+        "padding",
+        1 / 16,
+        "images of 2x2 pixels and of one in tiles of 4x4: they are weights to be read, and hardly any products",
+    ),
+    Waiver(
+        "conv_wgrad_adam_patch_4x4s2_64",
+        SMALL,
+        "padding",
+        1 / 64,
+        "images of 4x4 pixels and less in tiles of 8x8: reading and writing weights and moments takes longer",
+    ),
+    Waiver("conv_fprop_dot", ANY, "l2_excess", 7.1, "a pixel is read for each tap, of a small map"),
+    Waiver("conv_fprop_dot", ANY, "useful_slots", 0.3, "a warp adds up its lanes for each output"),
+    Waiver("conv_fprop_dot", ANY, "waves", 0.85, "a map of 30x30 is 113 blocks"),
+    Waiver("conv_(dgrad|wgrad_adam)_dot", ANY, "l2_excess", 3, "the weights of all taps and the sums of all blocks"),
+    Waiver(
+        "conv_(dgrad|wgrad_adam)_dot",
+        ANY,
+        "useful_slots",
+        0.08,
+        "a pixel has one multiply-add for each tap and channel, and its taps are looked for in the map",
+    ),
+    Waiver("conv_wgrad_adam_dot", ANY, "waves", 0.48, "no block has fewer than 32 pixels"),
+    Waiver("conv_dgrad_few_[48]", ANY, "padding", 0.75, "three channels of four, or six of eight"),
+    Waiver("conv_wgrad_adam_few_[36]", ANY, "shared_excess", 1.45, "the groups' sums are exchanged once for each block"),
+    Waiver("bias_grad_shared", "generator.last", "coalesced", 0.85, "three channels: 252 of 256 threads have one"),
+    Waiver("upsample_(shuffle|shuffle_grad)", "generator.last", "coalesced", 0.63, "twelve channels become three"),
+    Waiver("upsample_(shuffle|shuffle_grad)", "generator.last", "l2_excess", 1.6, "as above"),
+    Waiver("upsample_fold(_grad)?", "generator.last", "l2_excess", 2.0, "a weight is a sum of up to four: 0.1 MB"),
+    Waiver("conv_wgrad_narrow_12", "generator.last", "l2_excess", 1.7, "the input is read for each row of taps"),
+    Waiver("conv_dgrad_patch_3x3s1", "generator.last", "padding", 0.75, "12 channels of dy in chunks of 16"),
+    Waiver("conv_dgrad_patch_3x3s1", "generator.last", "useful_slots", 0.53, "a single chunk: nothing overlaps"),
+]
