@@ -1,9 +1,8 @@
 //! Times the full recipe's training step and prints a JSON line for each: `{"ms": 123.4}`, then `{"peak_mb": ...}`.
 //!
-//!     cargo run --release --example step_time -- --steps 10 --threads 2 --batch 1 [--device cuda] [--by-step]
+//!     cargo run --release --example step_time -- --steps 10 --threads 2 --batch 1 [--device cuda]
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::ensure;
 use clap::Parser;
@@ -38,9 +37,6 @@ struct Options {
     /// Channels of the first level of both networks.
     #[arg(long, default_value_t = 64)]
     width: usize,
-    /// Also print the milliseconds that each kind of step takes. A GPU launches the kernels one by one for that.
-    #[arg(long)]
-    by_step: bool,
 }
 
 const INIT: Init = Init { kind: InitKind::Normal, gain: 0.02 };
@@ -81,36 +77,17 @@ fn run(options: &Options) -> anyhow::Result<()> {
         device.execute()?;
         device.wait()?;
     }
-    let mut times = vec![Duration::ZERO; device.program().steps().len()];
     let mut done = 0;
     while done < options.steps && options.seconds.is_none_or(|limit| done == 0 || start.elapsed().as_secs_f64() < limit)
     {
         let start = Instant::now();
-        if options.by_step {
-            let step_times = device.execute_timed()?;
-            times.iter_mut().zip(step_times).for_each(|(total, time)| *total += time);
-        } else {
-            device.execute()?;
-            device.wait()?;
-        }
+        device.execute()?;
+        device.wait()?;
         println!("{{\"ms\": {:.3}}}", start.elapsed().as_secs_f64() * 1e3);
         done += 1;
     }
-    if options.by_step {
-        print_steps(&device, &times, done);
-    }
     println!("{{\"peak_mb\": {:.0}, \"planned_mb\": {}}}", peak_mb(), device.memory_bytes() >> 20);
     Ok(())
-}
-
-fn print_steps(device: &Device, times: &[Duration], executions: usize) {
-    let ms = |time: Duration| time.as_secs_f64() * 1e3 / executions as f64;
-    let mut kinds: BTreeMap<&str, Duration> = BTreeMap::new();
-    for (recorded, &time) in device.program().steps().iter().zip(times) {
-        *kinds.entry(recorded.step().name()).or_default() += time;
-        println!("{:9.3} ms  {:?}", ms(time), recorded.step());
-    }
-    kinds.iter().for_each(|(name, &time)| println!("{:9.3} ms  {name}", ms(time)));
 }
 
 /// The largest resident size of this process so far, in MB; 0 if the system does not report it.

@@ -61,6 +61,9 @@ Examples:
   Measure a run on the pairs of a test folder, and look at them:
     pixtape evaluate runs/facades-1 --data data/facades --out evaluation
 
+  See where the time of a training step goes:
+    pixtape profile pytorch-gan --out profile.html
+
   Bring weights over from PyTorch, and hand a run on to other runtimes:
     pixtape import latest_net_G.pth --out facades.safetensors
     pixtape export runs/facades-1 --onnx generator.onnx";

@@ -1,5 +1,7 @@
 //! The arguments of `pixtape profile`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::engine::device::DeviceChoice;
@@ -7,9 +9,18 @@ use crate::profile::Request;
 
 /// Show where the time of a training step goes, by layer and kernel
 ///
-/// On the CPU and on a GPU the time is measured: of the CPU by step, of a GPU by kernel. On the simulated GPU of
-/// tools/cudasim the requests of each kernel are counted instead (sectors, L2 traffic, conflicts in shared memory), and
-/// a model says how long a GPU would take for them. A recipe is profiled at its published size.
+/// Prints a row for each kernel of each layer, and the whole step. On the CPU and on a GPU the time is measured: of the
+/// CPU by step, of a GPU by kernel, launched one by one, and of the whole CUDA graph. A recipe is profiled at its
+/// published size, from the first step of a training; a run at its own settings.
+///
+/// On the simulated GPU of tools/cudasim nothing is measured. It executes some blocks of each launch and counts what
+/// they ask of the memory system: sectors, L2 traffic, conflicts in shared memory. A model says how long one H200 would
+/// take for that, and which resource decides. A recipe takes one to four minutes.
+///
+/// How to read a row: few waves leave multiprocessors idle; little coalesced means that requests touch more sectors
+/// than they use; L2 MB far above the least MB is data that is read again and again; conflicts above 1 are passes
+/// through shared memory that wait for each other. The page of --out says what each column means, and whether it was
+/// counted, modelled or measured.
 #[derive(Debug, Args)]
 pub struct ProfileArgs {
     /// A recipe (pytorch-gan, block-ck, isola) or a run folder.
@@ -27,11 +38,16 @@ pub struct ProfileArgs {
     /// Print one JSON object instead of a table, with all counts by line of source.
     #[arg(long)]
     pub json: bool,
+
+    /// Write a page with the roofline of the kernels, the step as a timeline, and the table: one HTML file that needs
+    /// no other. Replaced if it is there.
+    #[arg(long, value_name = "PAGE")]
+    pub out: Option<PathBuf>,
 }
 
 impl ProfileArgs {
     pub fn request(self) -> Request {
-        let ProfileArgs { what, device, batch, json } = self;
-        Request { what, device, batch: batch.map(|batch| batch as usize), json }
+        let ProfileArgs { what, device, batch, json, out } = self;
+        Request { what, device, batch: batch.map(|batch| batch as usize), json, out }
     }
 }

@@ -4,14 +4,14 @@ mod layers;
 mod memory;
 mod steps;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::base::progress::tell;
 use crate::checkpoint::{Origin, resolve};
-use crate::config::{TrainConfig, TrainOptions, value_name};
+use crate::config::{TrainOptions, value_name};
 use crate::data::Size;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Shape;
@@ -31,6 +31,8 @@ pub(crate) struct Subject {
     /// Name and origin, in a line.
     pub title: String,
     pub objective: Pix2Pix,
+    /// The checkpoint or file of weights; `None` for a recipe.
+    pub file: Option<PathBuf>,
     /// False for weights without a run: of these the generator alone is known.
     pub is_trained: bool,
 }
@@ -70,27 +72,25 @@ impl Subject {
     pub fn find(what: &str) -> Result<Subject> {
         if let Ok(recipe) = Recipe::from_str(what, false) {
             let config = TrainOptions::published(recipe).resolve()?;
-            return Ok(Subject::from_config(format!("The recipe {what} at its published size"), &config));
+            let title = format!("The recipe {what} at its published size");
+            return Ok(Subject { title, objective: config.objective(), file: None, is_trained: true });
         }
         let recipes: Vec<String> = Recipe::value_variants().iter().map(|&recipe| value_name(recipe)).collect();
         let file = resolve(Path::new(what)).with_context(|| format!("{what} is no recipe ({})", recipes.join(", ")))?;
         let about = Weights::open_generator(&file)?.about()?;
         let recipe = value_name(about.generator.recipe);
         let title = format!("{}: {}, recipe {recipe}", file.display(), about.describe());
+        let file = Some(file);
         match about.origin {
-            Origin::Run(meta) => Ok(Subject::from_config(title, &meta.config)),
+            Origin::Run(meta) => Ok(Subject { title, objective: meta.config.objective(), file, is_trained: true }),
             Origin::Import { .. } => {
                 // A deeper generator needs a larger picture: the smallest that it can halve so often.
                 let side = PUBLISHED_SIDE.max(1 << about.generator.depth);
                 let published = Pix2Pix::published(about.generator.recipe);
                 let objective = Pix2Pix { generator: about.generator, height: side, width: side, ..published };
-                Ok(Subject { title, objective, is_trained: false })
+                Ok(Subject { title, objective, file, is_trained: false })
             }
         }
-    }
-
-    fn from_config(title: String, config: &TrainConfig) -> Subject {
-        Subject { title, objective: config.objective(), is_trained: true }
     }
 }
 
@@ -126,12 +126,14 @@ fn grid([images, height, width, channels]: Shape) -> String {
     if images == 1 { grid } else { format!("{images} x {grid}") }
 }
 
-/// Rows with aligned columns: the first `left` columns are flush left, the others flush right.
-pub(crate) fn table<const N: usize>(rows: &[[String; N]], left: usize) -> Vec<String> {
-    let widths: Vec<usize> =
-        (0..N).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
+/// Rows with aligned columns, all of the same number of cells: the first `left` columns are flush left, the others
+/// flush right.
+pub(crate) fn table<R: AsRef<[String]>>(rows: &[R], left: usize) -> Vec<String> {
+    let columns = rows.first().map_or(0, |row| row.as_ref().len());
+    let width = |column: usize| rows.iter().map(|row| row.as_ref()[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &R| {
+        let cells = row.as_ref().iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
             if column < left { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
         });
         cells.collect::<Vec<_>>().join("  ")

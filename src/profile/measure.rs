@@ -1,14 +1,14 @@
 //! The measurement of a training step: times on the CPU and on a GPU, counts and modelled times on the simulated GPU.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::cache::memory_bytes;
 use super::machine_code::MachineCode;
 use super::model::{Load, TimeModel};
-use super::rows::{Line, Operand, Profile, Row, Total, joined};
+use super::rows::{Launch, Line, Operand, Profile, Row, Total, joined};
 use crate::base::progress::Progress;
 use crate::engine::access::{Access, Control};
 use crate::engine::device::cuda::counts::{Event, LaunchCounts, LineCounts};
@@ -20,8 +20,11 @@ use crate::engine::program::{Program, RecordedStep};
 use crate::engine::tensor::Tensor;
 use crate::gan::{Init, InitKind, Pix2Pix, RecordedNetwork, TrainingStep};
 
-/// Executions before the times count, and executions whose least times count.
-const EXECUTIONS: [usize; 2] = [1, 5];
+/// Executions before the times count: a GPU replays the second one as a graph for the first time.
+const WARM_UP: usize = 2;
+
+/// Executions whose least times count.
+const EXECUTIONS: usize = 5;
 
 /// Blocks of a launch that the simulator counts.
 const COUNTED_BLOCKS: usize = 32;
@@ -31,13 +34,13 @@ const SECTOR: u64 = 32;
 
 const CONTROL: Control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
 
-/// Profiles the training step of `objective`, which is called `subject`, on `device`.
+/// Profiles the training step of `objective`, which is called `subject`, on `device`; times on the simulated GPU are
+/// those of `model`.
 ///
 /// # Errors
 /// When the memory does not suffice, or the device cannot be used.
-pub fn profile(subject: String, objective: &Pix2Pix, device: DeviceId) -> Result<Profile> {
+pub fn profile(subject: String, objective: &Pix2Pix, device: DeviceId, model: &TimeModel) -> Result<Profile> {
     let recorded = TrainingStep::record(objective)?;
-    let model = TimeModel::new()?;
     let TrainingStep { program, networks, input, target, .. } = recorded;
     let batch = objective.pairs_per_step();
     let mut device = Device::new(program, CONTROL, device, DeviceOptions::default())?;
@@ -45,15 +48,39 @@ pub fn profile(subject: String, objective: &Pix2Pix, device: DeviceId) -> Result
         Device::Cpu(_) => "the CPU".to_owned(),
         Device::Cuda(cuda) => cuda.info().name.clone(),
     };
-    let (rows, step) = match &mut device {
-        Device::Cuda(cuda) if cuda.info().is_simulated => counted(cuda, &model)?,
+    let (rows, whole) = match &mut device {
+        Device::Cuda(cuda) if cuda.info().is_simulated => (counted(cuda, model)?, None),
         _ => {
             fill(&mut device, &networks, [input, target])?;
-            timed(&mut device, &model)?
+            timed(&mut device, model)?
         }
     };
-    let modelled = step.model_us.map(|_| model.name);
-    Ok(Profile { subject, device: name, batch, modelled, kernels: joined(rows), step })
+    let of_steps: Vec<f64> = rows.iter().map(|launches| launches.iter().filter_map(Row::time).sum()).collect();
+    let chain = longest_chain(device.program(), &of_steps);
+    let critical: Vec<bool> =
+        rows.iter().zip(&chain).flat_map(|(launches, &is)| launches.iter().map(move |_| is)).collect();
+    let rows = rows.concat();
+    let modelled = |us: f64| whole.is_none().then_some(us);
+    let step = Total {
+        launches: rows.len(),
+        us: whole,
+        model_us: modelled(of_steps.iter().sum()),
+        critical_us: modelled(of_steps.iter().zip(&chain).map(|(us, &is)| if is { *us } else { 0.0 }).sum()),
+        floor_us: modelled(floor(&rows, model)),
+    };
+    let times: Vec<f64> = rows.iter().map(|row| row.time().unwrap_or(0.0)).collect();
+    let (kernels, indices) = joined(rows);
+    let launch = |((row, us), critical)| Launch { row, us, critical };
+    let timeline = indices.into_iter().zip(times).zip(critical).map(launch).collect();
+    Ok(Profile {
+        subject,
+        device: name,
+        batch,
+        modelled: modelled(0.0).map(|_| model.name.clone()),
+        kernels,
+        timeline,
+        step,
+    })
 }
 
 /// Writes values as of an early training to the parameters of `networks` and to `pictures`: a step over zeros would
@@ -117,47 +144,54 @@ fn operand(access: &Access, tensor: Tensor) -> Operand {
     Operand { access, shape: tensor.shape, stride: tensor.stride, element: tensor.dtype().bytes() }
 }
 
-/// Rows and total of the times on the CPU or a real GPU: the least of several executions.
-fn timed(device: &mut Device, model: &TimeModel) -> Result<(Vec<Row>, Total)> {
-    let [warm_up, executions] = EXECUTIONS;
-    let progress = Progress::for_jobs("Measuring", (warm_up + 2 * executions) as u64);
-    let mut whole = f64::INFINITY;
-    for execution in 0..warm_up + executions {
-        let start = Instant::now();
+/// The rows of each step, and the microseconds of the whole, on the CPU or a real GPU: the least of several executions.
+fn timed(device: &mut Device, model: &TimeModel) -> Result<(Vec<Vec<Row>>, Option<f64>)> {
+    let microseconds = |time: &Duration| time.as_secs_f64() * 1e6;
+    let progress = Progress::for_jobs("Measuring", (WARM_UP + 2 * EXECUTIONS) as u64);
+    for _ in 0..WARM_UP {
         device.execute()?;
         device.wait()?;
-        if execution >= warm_up {
-            whole = whole.min(start.elapsed().as_secs_f64() * 1e6);
-        }
         progress.advance(1);
     }
-    let mut rows: Vec<Row> = Vec::new();
-    for _ in 0..executions {
-        let next = match device {
+    let whole = match device {
+        Device::Cpu(cpu) => (0..EXECUTIONS)
+            .map(|_| {
+                let start = Instant::now();
+                cpu.execute();
+                start.elapsed()
+            })
+            .collect(),
+        Device::Cuda(cuda) => cuda.time_executions(EXECUTIONS)?,
+    };
+    progress.advance(EXECUTIONS as u64);
+    let whole = whole.iter().map(microseconds).fold(f64::INFINITY, f64::min);
+    let mut rows: Vec<Vec<Row>> = Vec::new();
+    for _ in 0..EXECUTIONS {
+        let next: Vec<Vec<Row>> = match device {
             Device::Cpu(_) => {
                 let times = device.execute_timed()?;
-                let steps = device.program().steps().iter().zip(times);
-                steps.map(|(recorded, time)| Row { us: Some(time.as_secs_f64() * 1e6), ..row(recorded) }).collect()
+                let steps = device.program().steps().iter().zip(&times);
+                steps.map(|(recorded, time)| vec![Row { us: Some(microseconds(time)), ..row(recorded) }]).collect()
             }
             Device::Cuda(cuda) => launches(cuda, model)?,
         };
         match rows.is_empty() {
             true => rows = next,
             false => {
-                rows.iter_mut().zip(next).for_each(|(row, next)| row.us = row.us.zip(next.us).map(|(a, b)| a.min(b)));
+                let pairs = rows.iter_mut().flatten().zip(next.into_iter().flatten());
+                pairs.for_each(|(row, next)| row.us = row.us.zip(next.us).map(|(a, b)| a.min(b)));
             }
         }
         progress.advance(1);
     }
-    let total = Total { launches: rows.len(), us: Some(whole), model_us: None, critical_us: None, floor_us: None };
-    Ok((rows, total))
+    Ok((rows, Some(whole)))
 }
 
-/// A row for each launch on a real GPU.
-fn launches(cuda: &mut Cuda, model: &TimeModel) -> Result<Vec<Row>> {
+/// The rows of each step on a real GPU, one for each launch.
+fn launches(cuda: &mut Cuda, model: &TimeModel) -> Result<Vec<Vec<Row>>> {
     let timed = cuda.execute_timed()?;
     let steps = cuda.program().steps().iter().zip(&timed).enumerate();
-    let rows = steps.flat_map(|(index, (recorded, launches))| {
+    let rows = steps.map(|(index, (recorded, launches))| {
         let implementation = cuda.implementations(index).1;
         let of_launch = move |(number, launch): (usize, &TimedLaunch)| Row {
             kernel: launch.kernel.to_owned(),
@@ -169,7 +203,7 @@ fn launches(cuda: &mut Cuda, model: &TimeModel) -> Result<Vec<Row>> {
             implementation: Some(implementation),
             ..of_number(row(recorded), number)
         };
-        launches.iter().enumerate().map(of_launch)
+        launches.iter().enumerate().map(of_launch).collect()
     });
     Ok(rows.collect())
 }
@@ -182,36 +216,26 @@ fn of_number(row: Row, number: usize) -> Row {
     }
 }
 
-/// Rows and total of the counts on the simulated GPU.
-fn counted(cuda: &mut Cuda, model: &TimeModel) -> Result<(Vec<Row>, Total)> {
+/// The rows of each step on the simulated GPU, one for each launch.
+fn counted(cuda: &mut Cuda, model: &TimeModel) -> Result<Vec<Vec<Row>>> {
     let machine_code = MachineCode::all()?;
     let progress = Progress::for_jobs("Counting", cuda.program().main_steps() as u64);
     let counts = cuda.execute_counted(COUNTED_BLOCKS, || progress.advance(1))?;
     let program = cuda.program();
     let memory = memory_bytes(program, model.l2_bytes);
-    let (mut rows, mut of_steps) = (Vec::new(), Vec::new());
-    for (index, (recorded, launches)) in program.steps().iter().zip(&counts).enumerate() {
+    let steps = program.steps().iter().zip(&counts).enumerate();
+    let rows = steps.map(|(index, (recorded, launches))| {
         let implementation = cuda.implementations(index).1;
         // What a step needs once counts for the launch that moves most.
         let l2 = |launch: &LaunchCounts| scaled(launch, |line| line.l2_sectors);
         let main = (0..launches.len()).max_by(|&a, &b| l2(&launches[a]).total_cmp(&l2(&launches[b]))).unwrap_or(0);
-        let mut us = 0.0;
-        for (number, launch) in launches.iter().enumerate() {
+        let of_launch = |(number, launch): (usize, &LaunchCounts)| {
             let row = Row { memory_bytes: memory[index], implementation: Some(implementation), ..row(recorded) };
-            let row = with_counts(of_number(row, usize::from(number != main)), launch, &machine_code, model);
-            us += row.model_us.unwrap_or(0.0);
-            rows.push(row);
-        }
-        of_steps.push(us);
-    }
-    let total = Total {
-        launches: rows.len(),
-        us: None,
-        model_us: Some(of_steps.iter().sum()),
-        critical_us: Some(critical_path(program, &of_steps)),
-        floor_us: Some(floor(&rows, model)),
-    };
-    Ok((rows, total))
+            with_counts(of_number(row, usize::from(number != main)), launch, &machine_code, model)
+        };
+        launches.iter().enumerate().map(of_launch).collect()
+    });
+    Ok(rows.collect())
 }
 
 /// The sum of a count over the lines of a launch, for all of its blocks.
@@ -270,16 +294,23 @@ fn with_counts(row: Row, launch: &LaunchCounts, machine_code: &HashMap<String, M
     }
 }
 
-/// The microseconds of the longest chain of steps of which each waits for the one before.
-fn critical_path(program: &Program, of_steps: &[f64]) -> f64 {
+/// True for the steps of the longest chain of which each waits for the one before, by the microseconds of each step.
+fn longest_chain(program: &Program, of_steps: &[f64]) -> Vec<bool> {
     let dependencies = Dependencies::new(program);
-    let mut ends: Vec<f64> = Vec::new();
+    // When each step ends at the earliest, and the step that it waits for longest.
+    let mut ends: Vec<(f64, Option<usize>)> = Vec::new();
     for (step, us) in of_steps.iter().enumerate() {
-        let start = (0..step).filter(|&earlier| dependencies.ordered(earlier, step)).map(|earlier| ends[earlier]);
-        let start = start.fold(0.0, f64::max);
-        ends.push(start + us);
+        let waits_for = (0..step).filter(|&earlier| dependencies.ordered(earlier, step));
+        let latest = waits_for.max_by(|&a, &b| ends[a].0.total_cmp(&ends[b].0));
+        ends.push((latest.map_or(0.0, |latest| ends[latest].0) + us, latest));
     }
-    ends.into_iter().fold(0.0, f64::max)
+    let mut chain = vec![false; ends.len()];
+    let mut next = (0..ends.len()).max_by(|&a, &b| ends[a].0.total_cmp(&ends[b].0));
+    while let Some(step) = next {
+        chain[step] = true;
+        next = ends[step].1;
+    }
+    chain
 }
 
 fn floor(rows: &[Row], model: &TimeModel) -> f64 {

@@ -1,19 +1,24 @@
 //! `pixtape profile`: where the time of a training step goes, by layer and kernel.
 //!
 //! On the CPU and on a GPU the time is measured. On the simulated GPU (`tools/cudasim`) the kernels' requests are
-//! counted, and [`TimeModel`] says how long a GPU would take for them.
+//! counted, and [`TimeModel`] says how long a GPU would take for them. The result is a [`Profile`], printed as a table
+//! or as JSON, and drawn on a page.
 
 mod cache;
+mod columns;
 mod machine_code;
 mod measure;
 mod model;
+mod page;
 mod rows;
 mod text;
 
 use std::io::{Write, stdout};
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
+use crate::base::files::{is_same_file, make_folder_of, target, write_atomically};
 use crate::base::progress::{say, tell};
 use crate::engine::device::DeviceChoice;
 use crate::gan::Pix2Pix;
@@ -21,7 +26,7 @@ use crate::inspect::Subject;
 
 pub use measure::fill;
 pub use model::{Bound, Load, TimeModel};
-pub use rows::{Operand, Profile, Row, Total};
+pub use rows::{Launch, Operand, Profile, Row, Total};
 
 /// A request to `profile`; each field is the flag or argument of its name.
 #[derive(Clone, Debug)]
@@ -31,29 +36,47 @@ pub struct Request {
     /// Pairs in a batch; `None` for the batch of the recipe or run.
     pub batch: Option<usize>,
     pub json: bool,
+    /// The file for a page of the profile.
+    pub out: Option<PathBuf>,
 }
 
 /// Profiles the training step of the recipe or run that `request.what` names, and prints a row for each layer and
-/// kernel, or the profile as JSON.
+/// kernel, or the profile as JSON. With a file in `request.out`, also writes a page there.
 ///
 /// # Errors
-/// When there is no such recipe or run, the device cannot be used, or stdout cannot be written.
+/// When there is no such recipe or run, the device cannot be used, or the page or stdout cannot be written.
 pub fn run(request: &Request) -> Result<()> {
+    if let Some(out) = &request.out {
+        target(out)?;
+    }
     let subject = Subject::find(&request.what)?;
     ensure!(
         subject.is_trained,
         "{}: these are weights without a run, of which no training step is known; give a recipe or a run",
         request.what
     );
+    if let (Some(out), Some(file)) = (&request.out, &subject.file) {
+        ensure!(!is_same_file(out, file), "{} is what is profiled: choose another file", out.display());
+    }
     let chosen = request.device.choose()?;
     if let Some(note) = &chosen.note {
         say(note);
     }
     let batch = request.batch.unwrap_or(subject.objective.batch);
     let objective = Pix2Pix { batch, ..subject.objective };
-    let profile = measure::profile(subject.title, &objective, chosen.device)?;
-    match request.json {
-        true => Ok(writeln!(stdout(), "{}", serde_json::to_string_pretty(&profile)?)?),
-        false => text::lines(&profile).iter().try_for_each(|line| tell(line.trim_end())),
+    let model = TimeModel::new()?;
+    let profile = measure::profile(subject.title, &objective, chosen.device, &model)?;
+    if let Some(out) = &request.out {
+        let gpu = profile.modelled.as_ref().map(|_| &model);
+        make_folder_of(out)?;
+        write_atomically(out, page::html(&profile, gpu).as_bytes())?;
+    }
+    if request.json {
+        return Ok(writeln!(stdout(), "{}", serde_json::to_string_pretty(&profile)?)?);
+    }
+    text::lines(&profile).iter().try_for_each(|line| tell(line.trim_end()))?;
+    match &request.out {
+        Some(out) => tell(format_args!("Look at {}", out.display())),
+        None => Ok(()),
     }
 }

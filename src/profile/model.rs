@@ -50,7 +50,8 @@ pub struct TimeModel {
     wavefronts: f64,
     lines: f64,
     l2_of_one: f64,
-    l2: f64,
+    /// Bytes between the multiprocessors and L2, of the whole GPU.
+    pub l2: f64,
     products_of_one: f64,
     latency: f64,
     in_flight: f64,

@@ -111,6 +111,17 @@ pub struct Total {
     pub floor_us: Option<f64>,
 }
 
+/// A launch of a kernel; on the CPU a step.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Launch {
+    /// Index of its row.
+    pub row: usize,
+    /// Microseconds: measured, or modelled where nothing was measured.
+    pub us: f64,
+    /// True if it is one of the longest chain of launches that wait for each other.
+    pub critical: bool,
+}
+
 /// A profile of a training step.
 #[derive(Clone, Debug, Serialize)]
 pub struct Profile {
@@ -123,10 +134,17 @@ pub struct Profile {
     pub modelled: Option<String>,
     /// In the order of the step.
     pub kernels: Vec<Row>,
+    /// All launches, in the order of the step.
+    pub timeline: Vec<Launch>,
     pub step: Total,
 }
 
 impl Row {
+    /// Microseconds: measured, or modelled where nothing was measured.
+    pub fn time(&self) -> Option<f64> {
+        self.us.or(self.model_us)
+    }
+
     /// True if `other` is alike: another launch of the same kernel, layer and size.
     fn is_like(&self, other: &Row) -> bool {
         let key = |row: &Row| (row.blocks, row.flop / row.launches as u64, row.operands.clone());
@@ -146,14 +164,19 @@ impl Row {
     }
 }
 
-/// Joins rows that are alike, in the order of their first.
-pub fn joined(rows: Vec<Row>) -> Vec<Row> {
+/// Joins rows that are alike, in the order of their first, and returns the index of the joined row of each.
+pub fn joined(rows: Vec<Row>) -> (Vec<Row>, Vec<usize>) {
     let mut joined: Vec<Row> = Vec::new();
-    for row in rows {
-        match joined.iter_mut().find(|other| other.is_like(&row)) {
-            Some(other) => other.add(&row),
-            None => joined.push(row),
+    let mut join = |row: Row| match joined.iter().position(|other| other.is_like(&row)) {
+        Some(index) => {
+            joined[index].add(&row);
+            index
         }
-    }
-    joined
+        None => {
+            joined.push(row);
+            joined.len() - 1
+        }
+    };
+    let indices = rows.into_iter().map(&mut join).collect();
+    (joined, indices)
 }

@@ -1,100 +1,47 @@
 //! A profile as the lines of a table.
 
-use super::rows::{Profile, Row, Total};
+use super::columns::{Column, columns};
+use super::rows::{Profile, Total};
 use crate::inspect::table;
 
 /// Formats `profile`: what it is of, a line for each row, and the whole step.
 pub fn lines(profile: &Profile) -> Vec<String> {
-    let Profile { subject, device, batch, modelled, kernels, step } = profile;
-    let mut lines = vec![format!("{subject}, batch {batch}, on {device}")];
-    lines.push(match modelled {
+    let Profile { subject, device, batch, step, .. } = profile;
+    let mut lines = vec![format!("{subject}, batch {batch}, on {device}"), provenance(profile), String::new()];
+    let [names, numbers] = columns(profile);
+    let columns = || names.iter().chain(&numbers);
+    let mut cells: Vec<Vec<String>> = vec![columns().map(|column| column.head.to_owned()).collect()];
+    let cell = |column: &Column, row| (column.cell)(row).unwrap_or_else(|| "-".to_owned());
+    cells.extend(profile.kernels.iter().map(|row| columns().map(|column| cell(column, row)).collect()));
+    lines.extend(table(&cells, names.len()));
+    lines.push(String::new());
+    lines.push(format!("The step: {} launches", step.launches));
+    lines.extend(totals(step).iter().map(|(us, what)| format!("  {:>10}  {what}", milliseconds(*us))));
+    lines
+}
+
+/// Returns a sentence that says which numbers were counted, modelled or measured.
+pub fn provenance(profile: &Profile) -> String {
+    match &profile.modelled {
         Some(gpu) => format!(
             "Requests are counted on some blocks of each launch; times are modelled for one {gpu}, and nobody has \
              measured by how much they are wrong"
         ),
         None => "Times are measured: the least of five executions".to_owned(),
-    });
-    lines.push(String::new());
-    lines.extend(match modelled {
-        Some(_) => counted(kernels),
-        None => measured(kernels),
-    });
-    lines.push(String::new());
-    lines.extend(total(step));
-    lines
+    }
 }
 
-fn or_dash<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {
-    value.map_or_else(|| "-".to_owned(), text)
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{:.2}", bytes as f64 / 1e6)
-}
-
-fn counted(rows: &[Row]) -> Vec<String> {
-    let heads = [
-        "layer",
-        "kernel",
-        "bound",
-        "launches",
-        "blocks",
-        "waves",
-        "GFLOP",
-        "memory MB",
-        "L2 MB",
-        "coalesced",
-        "conflicts",
-        "registers",
-        "shared",
-        "us modelled",
+/// Returns the times of the whole step that are known, in microseconds, each with what it is.
+pub fn totals(step: &Total) -> Vec<(f64, &'static str)> {
+    let times = [
+        (step.us, "measured"),
+        (step.model_us, "modelled, one launch after another"),
+        (step.critical_us, "modelled, the longest chain of launches that wait for each other"),
+        (step.floor_us, "floor of f32 arithmetic and memory"),
     ];
-    let mut cells = vec![heads.map(str::to_owned)];
-    cells.extend(rows.iter().map(|row| {
-        [
-            row.layer.clone(),
-            row.kernel.clone(),
-            or_dash(row.bound, str::to_owned),
-            row.launches.to_string(),
-            or_dash(row.blocks, |blocks| blocks.to_string()),
-            or_dash(row.waves, |waves| format!("{waves:.2}")),
-            format!("{:.2}", row.flop as f64 / 1e9),
-            megabytes(row.memory_bytes),
-            or_dash(row.l2_bytes, megabytes),
-            or_dash(row.coalesced, |share| format!("{:.0} %", share * 100.0)),
-            or_dash(row.shared_excess, |excess| format!("{excess:.2}")),
-            or_dash(row.registers, |registers| registers.to_string()),
-            or_dash(row.shared_bytes, |bytes| bytes.to_string()),
-            or_dash(row.model_us, |us| format!("{us:.1}")),
-        ]
-    }));
-    table(&cells, 3)
+    times.into_iter().filter_map(|(us, what)| Some((us?, what))).collect()
 }
 
-fn measured(rows: &[Row]) -> Vec<String> {
-    let mut cells = vec![["layer", "kernel", "launches", "GFLOP", "MB", "us"].map(str::to_owned)];
-    cells.extend(rows.iter().map(|row| {
-        [
-            row.layer.clone(),
-            row.kernel.clone(),
-            row.launches.to_string(),
-            format!("{:.2}", row.flop as f64 / 1e9),
-            megabytes(row.distinct_bytes),
-            or_dash(row.us, |us| format!("{us:.1}")),
-        ]
-    }));
-    table(&cells, 2)
-}
-
-fn total(step: &Total) -> Vec<String> {
-    let ms = |us: f64| format!("{:.3} ms", us / 1e3);
-    let mut lines = vec![format!("The step: {} launches", step.launches)];
-    let numbers = [
-        ("measured", step.us),
-        ("modelled, one launch after another", step.model_us),
-        ("modelled, the longest chain of launches that wait for each other", step.critical_us),
-        ("floor of f32 arithmetic and memory", step.floor_us),
-    ];
-    lines.extend(numbers.iter().filter_map(|&(what, us)| Some(format!("  {:>10}  {what}", ms(us?)))));
-    lines
+pub fn milliseconds(us: f64) -> String {
+    format!("{:.3} ms", us / 1e3)
 }

@@ -108,12 +108,13 @@ fn dot([x, y]: [f64; 2], class: &str, what: &str) -> Markup {
     html! { circle class=(class) cx=(round(x)) cy=(round(y)) r="4" { title { (what) } } }
 }
 
-fn round(value: f64) -> f64 {
+/// Rounds a coordinate to a tenth of a pixel.
+pub fn round(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-/// Round numbers in `range`, about `count` of them.
-fn ticks([low, high]: [f64; 2], count: usize) -> Vec<f64> {
+/// Returns round numbers in the range from `low` to `high`, about `count` of them.
+pub fn ticks([low, high]: [f64; 2], count: usize) -> Vec<f64> {
     let raw = (high - low) / count as f64;
     let power = 10f64.powf(raw.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|&step| step >= raw).unwrap_or(raw);

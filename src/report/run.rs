@@ -7,7 +7,7 @@ use toml::Value;
 
 use super::chart::Chart;
 use super::curve::{Curve, smooth};
-use super::page;
+use super::{page, tile};
 use crate::base::words::count;
 use crate::config::TrainConfig;
 use crate::data::Size;
@@ -139,7 +139,6 @@ impl RunPage<'_> {
         // The description of the device, without the reason for its choice.
         let device = self.device.split(" (").next().unwrap_or_default();
         let best_metric = best(self.history, config.best_by);
-        let tile = |value: &str, what: &str| html! { div.tile { b { (value) } span { (what) } } };
         html! {
             div.tiles {
                 (tile(&format!("{} / {}", self.step, self.total), &format!("steps, epoch {epoch} of {epochs}")))

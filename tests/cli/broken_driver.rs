@@ -34,6 +34,26 @@ const SIMULATOR: [&str; 9] = [
 /// Variable with the path of a file that lists the functions that a process called.
 const CALLED: &str = "TEST_CALLED";
 
+/// A test that times steps and executions on a GPU.
+const TIMED: &str = "cuda::device::every_step_and_every_execution_has_a_time";
+
+/// NVTX's library, which writes the names of ranges as they begin, and `end` where one ends, to the file [`RANGES`].
+const NVTX: &str = r#"
+    #include <stdio.h>
+    #include <stdlib.h>
+    static int put(const char* line) {
+        const char* path = getenv("TEST_RANGES");
+        FILE* file = path ? fopen(path, "a") : 0;
+        if (file) { fprintf(file, "%s\n", line); fclose(file); }
+        return 0;
+    }
+    int nvtxRangePushA(const char* name) { return put(name); }
+    int nvtxRangePop(void) { return put("end"); }
+"#;
+
+/// Variable with the path of that file.
+const RANGES: &str = "TEST_RANGES";
+
 /// A scene whose program looks for the driver in `driver/libcuda.so`, which is not there yet.
 fn scene() -> Scene {
     let mut scene = Scene::new();
@@ -75,17 +95,23 @@ fn assert_unusable(scene: &Scene, words: &[&str]) {
 
 /// Compiles C to the driver of `scene`.
 fn compile(scene: &Scene, source: &str) {
+    compile_library(scene, "libcuda.so", source);
+    fs::copy(scene.path("driver/libcuda.so"), scene.path("driver/libcuda.so.1")).unwrap();
+}
+
+/// Compiles C to a library beside the driver of `scene`.
+fn compile_library(scene: &Scene, name: &str, source: &str) {
     scene.write("driver.c", source);
     fs::create_dir_all(scene.path("driver")).unwrap();
     let compiler = env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
     let mut command = Command::new(compiler);
-    // The library stays loaded and has the driver's name, under which the simulator, which a forwarding library loads,
-    // would otherwise find it.
-    command.args(["-x", "c", "-shared", "-fPIC", "-Wl,-z,nodelete,-soname,libcuda.so", "-o"]);
-    command.arg(scene.path("driver/libcuda.so")).arg(scene.path("driver.c"));
+    // The library stays loaded and has its own name: that of the driver, under which the simulator, which a forwarding
+    // library loads, would otherwise find it.
+    let linked = format!("-Wl,-z,nodelete,-soname,{name}");
+    command.args(["-x", "c", "-shared", "-fPIC", &linked, "-o"]);
+    command.arg(scene.path("driver").join(name)).arg(scene.path("driver.c"));
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    fs::copy(scene.path("driver/libcuda.so"), scene.path("driver/libcuda.so.1")).unwrap();
 }
 
 /// A driver that has `functions`, all of which fail with the code in `TEST_CODE`, and that reports its version.
@@ -264,6 +290,21 @@ fn machine_code_that_the_gpu_does_not_run_is_a_line() {
     }
 }
 
+/// Where NVTX is installed, profilers see the layers. Elsewhere, as in the other tests, nothing is missed.
+#[test]
+fn the_launches_of_a_layer_are_in_a_range_of_nvtx() {
+    let scene = scene();
+    compile_library(&scene, "libnvToolsExt.so", NVTX);
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", TIMED]).env("LD_LIBRARY_PATH", scene.path("driver")).env(RANGES, scene.path("ranges"));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let ranges = fs::read_to_string(scene.path("ranges")).unwrap();
+    let expected = ["first", "second", "no layer", "execution", "execution", "execution", "execution"];
+    let lines: Vec<&str> = ranges.lines().collect();
+    assert_eq!(lines, expected.map(|name| [name, "end"]).concat());
+}
+
 /// Every command that uses a GPU, and what the examples and benches call, on a driver that has the functions of the
 /// list alone, which are those of CUDA 12.0; and each of them is called.
 #[test]
@@ -285,6 +326,7 @@ fn the_least_driver_is_all_that_is_called() {
     scene.run("translate run data/val --pairs --out made --device cuda");
     scene.run("evaluate run --data data --device cuda");
     scene.run("inspect run");
+    assert!(scene.run("profile run --device cuda").stdout.contains("modelled"));
     assert!(scene.run("devices").stdout.contains("cuda:0  "));
 
     // The calls of those that measure are made in a process of these tests with that driver; the examples themselves
@@ -301,7 +343,7 @@ fn the_least_driver_is_all_that_is_called() {
     };
     let in_process = |program: &Path, arguments: &[&str]| in_process_as(program, arguments, &[]);
     let tests = env::current_exe().unwrap();
-    for test in ["cuda::device::every_step_has_a_time", "cuda::cast::casts_round_and_widen"] {
+    for test in [TIMED, "cuda::cast::casts_round_and_widen"] {
         let said = in_process(&tests, &["--exact", test]);
         assert!(said.contains("1 passed"), "{said}");
     }
@@ -319,7 +361,6 @@ fn the_least_driver_is_all_that_is_called() {
     if let Some(step_time) = examples("step_time") {
         let tiny = ["--device=cuda", "--size=32", "--width=2", "--steps=1"];
         in_process(&step_time, &tiny);
-        in_process(&step_time, &[&tiny[..], &["--by-step"]].concat());
     }
     if let Some(gpu_rates) = examples("gpu_rates") {
         in_process(&gpu_rates, &["--launches=3", "--elements=1000", "--repeat=1"]);

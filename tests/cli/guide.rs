@@ -240,7 +240,7 @@ fn the_flags_of_the_documents_exist() {
         words.filter(|word| word.len() > 2 && word.starts_with("--")).map(str::to_owned).collect()
     };
     let mut known: BTreeSet<String> = FOREIGN_FLAGS.map(str::to_owned).into();
-    for command in ["train", "translate", "evaluate", "inspect", "import", "export"] {
+    for command in ["train", "translate", "evaluate", "inspect", "profile", "import", "export"] {
         known.extend(flags_in(&scene.run(&format!("{command} --help")).stdout));
     }
     for command in ["check", "pair", "split", "make", "fetch"] {

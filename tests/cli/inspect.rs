@@ -23,7 +23,8 @@ fn a_recipe_is_shown_at_its_published_size() {
     let adam = row(&said, "adam");
     assert_eq!(adam[1..], ["2", "914.8", "MB"], "{said}");
     assert!(said.contains("917.2 MB stay from step to step"), "{said}");
-    // A device that updates weights as it computes their gradients has no flat buffers of gradients: a quarter of the 914.8 MB.
+    // A device that updates weights as it computes their gradients has no flat buffers of gradients: a quarter of the
+    // 914.8 MB.
     let bytes = |what: &str| -> f64 {
         let line = said.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what} is not in {said}"));
         line.split_whitespace().find_map(|word| word.parse().ok()).expect("a size")

@@ -21,6 +21,7 @@ mod layouts;
 mod memory;
 mod pairs;
 mod prepare;
+mod profile;
 mod recipes;
 mod refusals;
 mod resume;

@@ -284,16 +284,22 @@ fn a_transposed_convolution_has_any_geometry() {
 }
 
 #[test]
-fn every_step_has_a_time() {
+fn every_step_and_every_execution_has_a_time() {
     on_device(|| {
         let mut tape = Tape::new();
         let [a, b, c] = [(); 3].map(|()| tape.persistent([1, 3, 3, 2]));
+        tape.layer("first");
         copy(&mut tape, a, b);
+        tape.layer("second");
         copy(&mut tape, b, c);
+        tape.layer("");
+        advance(&mut tape);
         let mut device = cuda(tape, CONTROL);
         device.write(a, &[0.5; 18]).expect("memory");
-        assert_eq!(device.execute_timed().expect("times").len(), 2);
+        assert_eq!(device.execute_timed().expect("times").len(), 3);
         assert_eq!(device.read(c).expect("copies"), [0.5; 18]);
+        assert_eq!(device.time_executions(4).expect("times").len(), 4);
+        assert_eq!(device.control().expect("control").step, CONTROL.step + 5);
     });
 }
 

@@ -105,7 +105,8 @@ pub fn too_old(version: i32) -> String {
     )
 }
 
-fn has(library: &Library, function: &str) -> bool {
+/// True if `library` has a function of this name.
+pub fn has(library: &Library, function: &str) -> bool {
     // SAFETY: the address is not used.
     unsafe { library.get::<unsafe extern "C" fn()>(function) }.is_ok()
 }

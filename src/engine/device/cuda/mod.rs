@@ -12,6 +12,7 @@ mod graph;
 mod launching;
 mod library;
 mod memory;
+mod nvtx;
 mod samples;
 mod tensor_map;
 mod timing;

@@ -1,13 +1,15 @@
-//! Timing of launches, by CUDA events between them.
+//! Timing of launches and of whole executions, by CUDA events between them.
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use cudarc::driver::sys::{CUevent_flags, CUfunction_attribute};
+use cudarc::driver::{CudaEvent, DriverError};
 
 use super::Cuda;
 use super::errors::explain;
 use super::launching::{permit_shared_memory, run};
+use super::nvtx::Range;
 use crate::engine::kernel::cuda::Launch;
 use crate::engine::kernel::cuda::kernels::KERNELS;
 
@@ -28,30 +30,60 @@ pub struct TimedLaunch {
 impl Cuda {
     /// Runs every step of the program's main part (all but its on-demand steps) once, in recorded order and launched
     /// one by one, waits until all have finished, and returns the launches of each step, in this order, with their
-    /// durations on the GPU. For measurements.
+    /// durations on the GPU. The launches of a layer are in a range of NVTX with its name. For measurements.
     ///
     /// # Errors
     /// When a kernel has failed, or the driver refuses the call.
     pub fn execute_timed(&mut self) -> Result<Vec<Vec<TimedLaunch>>> {
-        let cannot = |error| explain("cannot time the kernels", error);
-        let event = || self.stream.context().new_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map_err(cannot);
         let steps: Vec<_> = (0..self.program.main).map(|step| self.launches(step)).collect();
         steps.iter().try_for_each(|launches| permit_shared_memory(&self.gpu, launches))?;
-        let mut stamps = vec![event()?];
-        stamps.extend(steps.iter().flatten().map(|_| event()).collect::<Result<Vec<_>>>()?);
-        stamps[0].record(&self.stream).map_err(cannot)?;
-        for (launch, ended) in steps.iter().flatten().zip(&stamps[1..]) {
-            run(&self.stream, &self.gpu.functions, launch)?;
-            ended.record(&self.stream).map_err(cannot)?;
+        let stamps = self.events(1 + steps.iter().map(Vec::len).sum::<usize>())?;
+        let mut later = stamps.iter();
+        let mut stamp = || later.next().map_or(Ok(()), |event| event.record(&self.stream)).map_err(cannot);
+        stamp()?;
+        let indices: Vec<usize> = (0..steps.len()).collect();
+        let layer = |step: &usize| self.program.steps[*step].layer();
+        for of_layer in indices.chunk_by(|a, b| layer(a) == layer(b)) {
+            let name = layer(&of_layer[0]);
+            let _range = Range::new(if name.is_empty() { "no layer" } else { name });
+            for launch in of_layer.iter().flat_map(|&step| &steps[step]) {
+                run(&self.stream, &self.gpu.functions, launch)?;
+                stamp()?;
+            }
         }
         self.wait()?;
         let mut spans = stamps.iter().zip(&stamps[1..]);
         let mut timed = |launch: &Launch| {
             let (start, end) = spans.next().expect("there is a stamp behind every launch");
-            let milliseconds = start.elapsed_ms(end).map_err(cannot)?;
-            self.timed(launch, Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
+            self.timed(launch, between(start, end)?)
         };
         steps.iter().map(|launches| launches.iter().map(&mut timed).collect()).collect()
+    }
+
+    /// Runs the program's main part `executions` times as a training does ([`Cuda::execute`]: from the second time on
+    /// as one CUDA graph), one directly behind the other, waits until all have finished, and returns the duration of
+    /// each on the GPU. For measurements.
+    ///
+    /// # Errors
+    /// When a kernel has failed, or the driver refuses the call.
+    ///
+    /// # Panics
+    /// On a device of [`Cuda::checked`].
+    pub fn time_executions(&mut self, executions: usize) -> Result<Vec<Duration>> {
+        let stamps = self.events(1 + executions)?;
+        stamps[0].record(&self.stream).map_err(cannot)?;
+        for ended in &stamps[1..] {
+            let _range = Range::new("execution");
+            self.execute()?;
+            ended.record(&self.stream).map_err(cannot)?;
+        }
+        self.wait()?;
+        stamps.iter().zip(&stamps[1..]).map(|(start, end)| between(start, end)).collect()
+    }
+
+    fn events(&self, count: usize) -> Result<Vec<CudaEvent>> {
+        let event = |_| self.stream.context().new_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map_err(cannot);
+        (0..count).map(event).collect()
     }
 
     fn timed(&self, launch: &Launch, time: Duration) -> Result<TimedLaunch> {
@@ -70,4 +102,14 @@ impl Cuda {
             time,
         })
     }
+}
+
+/// The time from one event to the next, both of which have happened.
+fn between(start: &CudaEvent, end: &CudaEvent) -> Result<Duration> {
+    let milliseconds = start.elapsed_ms(end).map_err(cannot)?;
+    Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
+}
+
+fn cannot(error: DriverError) -> Error {
+    explain("cannot time the kernels", error)
 }
