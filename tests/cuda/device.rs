@@ -1,6 +1,8 @@
 //! The device beside the ops of the table: pictures, masks and copies to the bit of the CPU's, what changes between
 //! two executions, sizes that a table of PyTorch's numbers would be too large for, and what is refused.
 
+use std::time::Duration;
+
 use pixtape::data::{Pair, Picture, Pictures, Size, Window};
 use pixtape::engine::access::Control;
 use pixtape::engine::device::cuda::{Cuda, CudaOptions};
@@ -294,6 +296,18 @@ fn every_step_has_a_time() {
         device.write(a, &[0.5; 18]).expect("memory");
         assert_eq!(device.execute_timed().expect("times").len(), 2);
         assert_eq!(device.read(c).expect("copies"), [0.5; 18]);
+    });
+}
+
+#[test]
+fn executions_in_a_row_are_timed_and_each_is_one() {
+    on_device(|| {
+        let mut tape = Tape::new();
+        advance(&mut tape);
+        let mut device = cuda(tape, CONTROL);
+        let time = device.time_executions(3).expect("a time");
+        assert!(time > Duration::ZERO, "{time:?}");
+        assert_eq!(device.control().expect("control").step, CONTROL.step + 3);
     });
 }
 

@@ -54,6 +54,29 @@ impl Cuda {
         steps.iter().map(|launches| launches.iter().map(&mut timed).collect()).collect()
     }
 
+    /// Runs the program's main part `executions` times in a row, as [`Cuda::execute`] does, waits until all have
+    /// finished, and returns the time on the GPU from an event before the first to one behind the last. For
+    /// measurements.
+    ///
+    /// # Errors
+    /// When a kernel has failed, or the driver refuses the call.
+    ///
+    /// # Panics
+    /// On a device of [`Cuda::checked`].
+    pub fn time_executions(&mut self, executions: usize) -> Result<Duration> {
+        let cannot = |error| explain("cannot time the executions", error);
+        let [begin, end] = [(); 2].map(|()| self.stream.context().new_event(Some(CUevent_flags::CU_EVENT_DEFAULT)));
+        let (begin, end) = (begin.map_err(cannot)?, end.map_err(cannot)?);
+        begin.record(&self.stream).map_err(cannot)?;
+        for _ in 0..executions {
+            self.execute()?;
+        }
+        end.record(&self.stream).map_err(cannot)?;
+        self.wait()?;
+        let milliseconds = begin.elapsed_ms(&end).map_err(cannot)?;
+        Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
+    }
+
     fn timed(&self, launch: &Launch, time: Duration) -> Result<TimedLaunch> {
         let function = &self.gpu.functions[launch.kernel];
         let attribute = |which| {
