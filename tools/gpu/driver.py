@@ -153,16 +153,13 @@ class Gpu:
 
     def graph(self, work):
         """What `work` enqueues, as a graph that can be launched."""
+        # The driver loads a kernel when it is launched first, which must not be in a capture.
+        work()
+        self.wait()
         self("cuStreamBeginCapture_v2", self.stream, c_int(CAPTURE_THREAD_LOCAL))
-        captured = c_void_p()
-        try:
-            work()
-        finally:
-            # Also where a launch was refused, so that the stream can be used again.
-            code = self.library.cuStreamEndCapture(self.stream, byref(captured))
-        if code != 0:
-            raise DriverError("cuStreamEndCapture", code, "the capture has failed")
-        graph = c_void_p()
+        captured, graph = c_void_p(), c_void_p()
+        work()
+        self("cuStreamEndCapture", self.stream, byref(captured))
         self("cuGraphInstantiateWithFlags", byref(graph), captured, c_ulonglong(0))
         self("cuGraphDestroy", captured)
         return graph

@@ -28,7 +28,16 @@ def structure(name, **fields):
 # The arguments of the kernels in micro.cu.
 Touch = structure("Touch", source=c_uint64, target=c_uint64)
 Stream = structure("Stream", source=c_uint64, bytes=c_uint64, rounds=c_int, sums=c_uint64)
-Chase = structure("Chase", source=c_uint64, words=c_uint32, stride=c_uint32, zero=c_uint32, hops=c_int, last=c_uint64)
+Chase = structure(
+    "Chase",
+    source=c_uint64,
+    words=c_uint32,
+    begin=c_uint32,
+    stride=c_uint32,
+    zero=c_uint32,
+    hops=c_int,
+    last=c_uint64,
+)
 Requests = structure("Requests", source=c_uint64, words=c_uint32, rounds=c_int, sums=c_uint64)
 Loop = structure("Loop", rounds=c_int, sums=c_uint64, clocks=c_uint64)
 
@@ -108,19 +117,15 @@ def launches(bench):
                 gpu.launch(kernel, blocks, STREAM_THREADS, arguments[node % 2], dependent=dependent)
 
         row = {"kernel": kernel, "blocks": blocks, "nodes": nodes}
-        for name, in_graph in [("chain in a graph", True), ("chain launched one by one", False)]:
-            try:
-                if in_graph:
-                    graph = gpu.graph(chain)
-                    times = bench.time(lambda: gpu.replay(graph))
-                else:
-                    times = bench.time(chain)
-            except DriverError as refused:
-                if refused.code != NOT_SUPPORTED:
-                    raise
-                print(json.dumps({"name": name, **row, "refused": str(refused)}), flush=True)
-                continue
-            bench.say(name, times, **row, us_a_node=times[0] / nodes)
+        try:
+            graph = gpu.graph(chain)
+        except DriverError as refused:
+            if refused.code != NOT_SUPPORTED:
+                raise
+            print(json.dumps({"name": "chain in a graph", **row, "refused": str(refused)}), flush=True)
+            continue
+        times = bench.time(lambda: gpu.replay(graph))
+        bench.say("chain in a graph", times, **row, us_a_node=times[0] / nodes)
 
 
 def stream_arguments(bench, where, blocks, stages, of_block):
@@ -164,16 +169,22 @@ def bandwidth(bench):
 def latency(bench):
     """A chain of loads of one thread; lines of a region in an order that no prefetch follows."""
     hops = bench.sized(2000, 20)
-    for where, size in (("L2", bench.cached_bytes), ("memory", bench.big_bytes)):
-        words = size // 4
-        # An odd number of lines: the walk comes to every line before it comes back.
-        stride = (words // 32 * 0.382) // 2 * 2 + 1
-        arguments = Chase(bench.big, words, int(stride) * 32, 0, hops, bench.sums)
+    for where, size in (("L2", bench.cached_bytes), ("memory", min(bench.big_bytes, 256 * MB))):
+        words, begin = size // 4, 0
+        # An odd number of lines: the walk comes to every line before it comes back, and goes on with each launch, so
+        # that L1 never has the next one.
+        stride = (int(words // 32 * 0.382) // 2 * 2 + 1) * 32
+
+        def walk():
+            nonlocal begin
+            bench.gpu.launch("chase", 1, 32, Chase(bench.big, words, begin, stride, 0, hops, bench.sums))
+            begin = (begin + hops * stride) % words
+
         if where == "L2":
             # A pass over the region brings it to L2.
             warm = stream_arguments(bench, "L2", bench.all, 2, bench.cached_bytes // CHUNK * CHUNK // bench.all)
             bench.gpu.launch("stream_8k", bench.all, STREAM_THREADS, warm(), 2 * CHUNK)
-        times = bench.time(lambda: bench.gpu.launch("chase", 1, 32, arguments))
+        times = bench.time(walk)
         bench.say(f"latency of {where}", times, ns_a_load=times[0] / hops * 1e3)
 
 

@@ -117,13 +117,14 @@ def build(words, device, batch, size, width):
 
 
 def captured(step):
-    """`step` as one CUDA graph. The choices, compilation and allocation of a first run come before the capture."""
+    """`step` as one CUDA graph. The choices, compilation and allocation of the first runs come before the capture;
+    the compiler takes up to three runs."""
     import torch
 
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        for _ in range(3):
+        for _ in range(5):
             step()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()

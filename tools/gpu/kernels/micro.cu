@@ -90,8 +90,9 @@ INSTANCE(stream_64k, STREAM_THREADS, Stream, stream<16>);
 
 struct Chase {
     const uint32_t* from;
-    // Words of the region, a power of two, and from one load to the next; and a zero that the compiler does not know.
-    uint32_t words, stride, zero;
+    // Words of the region, a power of two, of the first load, and from one load to the next; and a zero that the
+    // compiler does not know.
+    uint32_t words, begin, stride, zero;
     int hops;
     uint32_t* last;
 };
@@ -99,7 +100,7 @@ struct Chase {
 // Loads of one thread, each of which waits for the one before.
 KERNEL(chase, 32, Chase args) {
     if (threadIdx.x != 0) return;
-    uint32_t i = 0;
+    uint32_t i = args.begin;
     for (int hop = 0; hop < args.hops; hop++) 
         i = (i + args.stride + (args.from[i] & args.zero)) & (args.words - 1);
     *args.last = i;
