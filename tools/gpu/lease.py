@@ -71,9 +71,7 @@ def model_constants(part, limit):
     missing = sorted(set(found) - set(before))
     if missing:
         raise Problem(f"gpu.toml has no {', '.join(missing)}")
-    rows = {
-        name: {"value": value, "how": how, "before": before[name]["value"]} for name, (value, how) in found.items()
-    }
+    rows = {name: {"value": value, "how": how, "before": before[name]["value"]} for name, (value, how) in found.items()}
     data = {"measurements": lines, "constants": rows}
     failed = [f"{line['name']}: {line['failed']}" for line in lines if "failed" in line]
     (part.results / "constants.json").write_text(json.dumps(data, indent=1))
@@ -130,6 +128,4 @@ def lease_peers(part):
     for batch in BATCHES[:1] if tiny else BATCHES:
         part.check(f"step, batch {batch}, as a graph", lambda: our_step(part, batch, True, 20, measured))
     for name, script, config, batches, limit in DRY_PEERS if tiny else PEERS:
-        part.check(
-            f"{name} ({config})", lambda: pytorch_steps(part, config, batches, limit, measured, script)
-        )
+        part.check(f"{name} ({config})", lambda: pytorch_steps(part, config, batches, limit, measured, script))

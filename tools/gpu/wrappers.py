@@ -17,8 +17,11 @@ from driver import DriverError, Gpu
 
 FROM_BYTES, OUT_BYTES = 1 << 16, 4096
 BF16 = 9  # CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
-WGMMA = [f"{layout}_{order}" for layout in ("plain", "swizzle_128", "swizzle_64", "swizzle_32")
-         for order in ("nn", "nt", "tn", "tt")]
+WGMMA = [
+    f"{layout}_{order}"
+    for layout in ("plain", "swizzle_128", "swizzle_64", "swizzle_32")
+    for order in ("nn", "nt", "tn", "tt")
+]
 
 # Kernel: (threads, bytes of dynamic shared memory, bytes that it leaves).
 PROBES = {
@@ -103,9 +106,7 @@ def arguments(gpu, source, out):
     probe.four = tiled(gpu, source, (8, 6, 5, 2), (8, 3, 2, 2))
     # From one pixel before the image to the last at which a window of 4 begins; 12 pixels in steps of 2.
     box = (array(c_int, -1, -1), array(c_int, -2, -2), c_uint(8), c_uint(12))
-    probe.im2col = encoded(
-        gpu, "cuTensorMapEncodeIm2col", source, (8, 6, 5, 2), (16, 96, 480), box, (1, 2, 2, 1), 0
-    )
+    probe.im2col = encoded(gpu, "cuTensorMapEncodeIm2col", source, (8, 6, 5, 2), (16, 96, 480), box, (1, 2, 2, 1), 0)
     probe.target = tiled(gpu, out, (32, 32), (16, 16))
     return probe
 

@@ -146,9 +146,7 @@ def training_step(state, condition, image, *, depth, dtype, p):
     of_generator = adam(of_generator[0], gradients, *of_generator[1:], step)
 
     def discriminator_loss(parameters):
-        both = discriminator(
-            parameters, jnp.concatenate((image, fake)), jnp.concatenate((condition, condition)), dtype
-        )
+        both = discriminator(parameters, jnp.concatenate((image, fake)), jnp.concatenate((condition, condition)), dtype)
         real, made = jnp.split(both, 2)
         return 0.5 * (mse_to(real, 1.0) + mse_to(made, 0.0))
 

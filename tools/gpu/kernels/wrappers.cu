@@ -124,7 +124,7 @@ KERNEL(probe_named_bar, 64, Probe args) {
     }
 }
 
-// A barrier for two arrivals goes through three phases. Before each it says that the one before is over; if a phase does
+// A barrier for two arrivals goes through three phases. In each it says that the one before is over; if a phase does
 // not end as it should, the probe does not end. (A question for a phase that is not over may take as long as it likes.)
 KERNEL(probe_mbarrier, 32, Probe args) {
     STATIC_SMEM(uint64_t, bar, [1]);
