@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, ensure};
+use anyhow::ensure;
 use clap::Parser;
 use pixtape::engine::access::Control;
 use pixtape::engine::device::cpu::with_threads;
@@ -31,7 +31,7 @@ struct Options {
     /// Execute the program as it was recorded, without the rewrites for the device.
     #[arg(long)]
     no_rewrite: bool,
-    /// On a GPU, also time this many steps in a row between two events, none of which the host waits for.
+    /// On a GPU, also time this many steps in a row by events, none of which the host waits for.
     #[arg(long)]
     replays: Option<usize>,
     #[arg(long, default_value_t = 1)]
@@ -102,12 +102,12 @@ fn run(options: &Options) -> anyhow::Result<()> {
     if options.by_step {
         print_steps(&device, &times, done);
     }
-    if let Some(replays) = options.replays {
-        let Device::Cuda(cuda) = &mut device else { bail!("--replays needs --device cuda") };
-        let milliseconds = cuda.time_executions(replays)?.as_secs_f64() * 1e3;
-        println!("{{\"replays\": {replays}, \"replay_ms\": {:.4}}}", milliseconds / replays.max(1) as f64);
-    }
     println!("{{\"peak_mb\": {:.0}, \"planned_mb\": {}}}", peak_mb(), device.memory_bytes() >> 20);
+    if let Some(replays) = options.replays {
+        let Device::Cuda(cuda) = &mut device else { anyhow::bail!("--replays needs --device cuda") };
+        let seconds: f64 = cuda.time_executions(replays)?.iter().map(|time| time.as_secs_f64()).sum();
+        println!("{{\"replays\": {replays}, \"replay_ms\": {:.4}}}", seconds * 1e3 / replays.max(1) as f64);
+    }
     Ok(())
 }
 

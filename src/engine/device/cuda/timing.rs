@@ -1,9 +1,10 @@
-//! Timing of launches, by CUDA events between them.
+//! Timing of launches and of whole executions, by CUDA events between them.
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use cudarc::driver::sys::{CUevent_flags, CUfunction_attribute};
+use cudarc::driver::{CudaEvent, DriverError};
 
 use super::Cuda;
 use super::errors::explain;
@@ -33,12 +34,9 @@ impl Cuda {
     /// # Errors
     /// When a kernel has failed, or the driver refuses the call.
     pub fn execute_timed(&mut self) -> Result<Vec<Vec<TimedLaunch>>> {
-        let cannot = |error| explain("cannot time the kernels", error);
-        let event = || self.stream.context().new_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map_err(cannot);
         let steps: Vec<_> = (0..self.program.main).map(|step| self.launches(step)).collect();
         steps.iter().try_for_each(|launches| permit_shared_memory(&self.gpu, launches))?;
-        let mut stamps = vec![event()?];
-        stamps.extend(steps.iter().flatten().map(|_| event()).collect::<Result<Vec<_>>>()?);
+        let stamps = self.events(1 + steps.iter().map(Vec::len).sum::<usize>())?;
         stamps[0].record(&self.stream).map_err(cannot)?;
         for (launch, ended) in steps.iter().flatten().zip(&stamps[1..]) {
             run(&self.stream, &self.gpu.functions, launch)?;
@@ -48,33 +46,34 @@ impl Cuda {
         let mut spans = stamps.iter().zip(&stamps[1..]);
         let mut timed = |launch: &Launch| {
             let (start, end) = spans.next().expect("there is a stamp behind every launch");
-            let milliseconds = start.elapsed_ms(end).map_err(cannot)?;
-            self.timed(launch, Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
+            self.timed(launch, between(start, end)?)
         };
         steps.iter().map(|launches| launches.iter().map(&mut timed).collect()).collect()
     }
 
-    /// Runs the program's main part `executions` times in a row, as [`Cuda::execute`] does, waits until all have
-    /// finished, and returns the time on the GPU from an event before the first to one behind the last. For
-    /// measurements.
+    /// Runs the program's main part `executions` times as a training does ([`Cuda::execute`]: from the second time on
+    /// as one CUDA graph), one directly behind the other, waits until all have finished, and returns the duration of
+    /// each on the GPU. For measurements.
     ///
     /// # Errors
     /// When a kernel has failed, or the driver refuses the call.
     ///
     /// # Panics
     /// On a device of [`Cuda::checked`].
-    pub fn time_executions(&mut self, executions: usize) -> Result<Duration> {
-        let cannot = |error| explain("cannot time the executions", error);
-        let [begin, end] = [(); 2].map(|()| self.stream.context().new_event(Some(CUevent_flags::CU_EVENT_DEFAULT)));
-        let (begin, end) = (begin.map_err(cannot)?, end.map_err(cannot)?);
-        begin.record(&self.stream).map_err(cannot)?;
-        for _ in 0..executions {
+    pub fn time_executions(&mut self, executions: usize) -> Result<Vec<Duration>> {
+        let stamps = self.events(1 + executions)?;
+        stamps[0].record(&self.stream).map_err(cannot)?;
+        for ended in &stamps[1..] {
             self.execute()?;
+            ended.record(&self.stream).map_err(cannot)?;
         }
-        end.record(&self.stream).map_err(cannot)?;
         self.wait()?;
-        let milliseconds = begin.elapsed_ms(&end).map_err(cannot)?;
-        Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
+        stamps.iter().zip(&stamps[1..]).map(|(start, end)| between(start, end)).collect()
+    }
+
+    fn events(&self, count: usize) -> Result<Vec<CudaEvent>> {
+        let event = |_| self.stream.context().new_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map_err(cannot);
+        (0..count).map(event).collect()
     }
 
     fn timed(&self, launch: &Launch, time: Duration) -> Result<TimedLaunch> {
@@ -93,4 +92,14 @@ impl Cuda {
             time,
         })
     }
+}
+
+/// The time from one event to the next, both of which have happened.
+fn between(start: &CudaEvent, end: &CudaEvent) -> Result<Duration> {
+    let milliseconds = start.elapsed_ms(end).map_err(cannot)?;
+    Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
+}
+
+fn cannot(error: DriverError) -> Error {
+    explain("cannot time the kernels", error)
 }
