@@ -30,6 +30,9 @@ struct Options {
     /// Execute the program as it was recorded, without the rewrites for the device.
     #[arg(long)]
     no_rewrite: bool,
+    /// On a GPU, also time this many steps in a row by events, none of which the host waits for.
+    #[arg(long)]
+    replays: Option<usize>,
     #[arg(long, default_value_t = 1)]
     batch: usize,
     #[arg(long, default_value_t = 256)]
@@ -87,6 +90,11 @@ fn run(options: &Options) -> anyhow::Result<()> {
         done += 1;
     }
     println!("{{\"peak_mb\": {:.0}, \"planned_mb\": {}}}", peak_mb(), device.memory_bytes() >> 20);
+    if let Some(replays) = options.replays {
+        let Device::Cuda(cuda) = &mut device else { anyhow::bail!("--replays needs --device cuda") };
+        let seconds: f64 = cuda.time_executions(replays)?.iter().map(|time| time.as_secs_f64()).sum();
+        println!("{{\"replays\": {replays}, \"replay_ms\": {:.4}}}", seconds * 1e3 / replays.max(1) as f64);
+    }
     Ok(())
 }
 

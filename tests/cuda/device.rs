@@ -1,6 +1,8 @@
 //! The device beside the ops of the table: pictures, masks and copies to the bit of the CPU's, what changes between
 //! two executions, sizes that a table of PyTorch's numbers would be too large for, and what is refused.
 
+use std::time::Duration;
+
 use pixtape::data::{Pair, Picture, Pictures, Size, Window};
 use pixtape::engine::access::Control;
 use pixtape::engine::device::cuda::{Cuda, CudaOptions};
@@ -300,6 +302,18 @@ fn every_step_and_every_execution_has_a_time() {
         assert_eq!(device.read(c).expect("copies"), [0.5; 18]);
         assert_eq!(device.time_executions(4).expect("times").len(), 4);
         assert_eq!(device.control().expect("control").step, CONTROL.step + 5);
+    });
+}
+
+#[test]
+fn executions_in_a_row_are_timed_and_each_is_one() {
+    on_device(|| {
+        let mut tape = Tape::new();
+        advance(&mut tape);
+        let mut device = cuda(tape, CONTROL);
+        let times = device.time_executions(3).expect("times");
+        assert!(times.len() == 3 && times.iter().sum::<Duration>() > Duration::ZERO, "{times:?}");
+        assert_eq!(device.control().expect("control").step, CONTROL.step + 3);
     });
 }
 

@@ -4,7 +4,10 @@
 #[path = "src/compile.rs"]
 mod compile;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+/// Kernels with which tools/gpu measures a GPU and probes its instructions.
+const MEASURED: &str = "../gpu/kernels";
 
 fn main() {
     if let Err(e) = build() {
@@ -17,7 +20,7 @@ fn build() -> Result<(), compile::Error> {
     let sources = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
     let out = PathBuf::from(variable("OUT_DIR"));
     let jobs = variable("NUM_JOBS").parse().unwrap_or(1);
-    for watched in ["include", "runtime", "driver", "../../kernels", "src/compile.rs"] {
+    for watched in ["include", "runtime", "driver", "../../kernels", MEASURED, "src/compile.rs"] {
         println!("cargo::rerun-if-changed={}", sources.join(watched).display());
     }
     println!("cargo::rerun-if-env-changed=CXX");
@@ -27,7 +30,8 @@ fn build() -> Result<(), compile::Error> {
     let runtime = out.join("runtime");
     let _ = std::fs::remove_dir_all(&runtime); // objects of sources that are gone would be linked
     compiler.runtime(&runtime, jobs)?;
-    let kernels = compile::kernels_in(Path::new(&sources.join("../../kernels")))?;
+    let mut kernels = compile::kernels_in(&sources.join("../../kernels"))?;
+    kernels.extend(compile::kernels_in(&sources.join(MEASURED))?);
     for build in compile::Build::ALL {
         compiler.driver(&kernels, build, &runtime, &out.join(build.name()), jobs)?;
     }

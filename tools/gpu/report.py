@@ -1,28 +1,60 @@
 """The results of run-checks on a GPU, as Markdown."""
 
+
 def table(header, rows):
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     return [*lines, *("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows), ""]
 
 
-def step_table(checks, batches):
-    """Ours and PyTorch's step times, a row each."""
-    rows = {}
+def step_results(checks):
+    """(name, result) of every timed step, ours and those of others."""
     for row in checks:
         data = row["data"]
         if row["check"].startswith("step, ") and data:
-            name = "pixtape, " + ("as a graph" if data["graph"] else "one by one")
-            rows.setdefault(name, {})[data["batch"]] = data["median_ms"]
-        elif row["check"].startswith("PyTorch ") and data:
+            yield "pixtape, " + ("as a graph" if data["graph"] else "one by one"), data
+        elif isinstance(data, list):
             for result in data:
-                name = f"PyTorch {result['torch']} `{result['config']}`"
-                rows.setdefault(name, {})[result["batch"]] = result["median_ms"]
-    cells = [[name, *(f"{ms[b]:.2f}" if b in ms else "" for b in batches)] for name, ms in rows.items()]
-    return table(["ms a step at batch", *map(str, batches)], cells)
+                if "config" in result:
+                    peer = f"JAX {result['jax']}" if "jax" in result else f"PyTorch {result['torch']}"
+                    yield f"{peer} `{result['config']}`", result
+
+
+def step_table(checks):
+    """Times of a step in a row of several that are not waited for, and in multiples of the card's floor."""
+    rows, batches = {}, set()
+    for name, result in step_results(checks):
+        ms, floor = result.get("replay_ms", result["median_ms"]), result.get("floor_ms")
+        rows.setdefault(name, {})[result["batch"]] = f"{ms:.3f}" + (f" ({ms / floor:.2f})" if floor else "")
+        batches.add(result["batch"])
+    if not rows:
+        return []
+    order = sorted(batches)
+    cells = [[name, *(times.get(batch, "") for batch in order)] for name, times in rows.items()]
+    return table(["ms a step (multiples of the card's floor) at batch", *map(str, order)], cells)
+
+
+def constants_table(checks):
+    """The constants of the time model that were measured, beside those of gpu.toml."""
+    rows = []
+    for row in checks:
+        found = (row["data"] or {}).get("constants", {}) if isinstance(row["data"], dict) else {}
+        rows += [[name, f"{c['before']:g}", f"{c['value']:.4g}", c["how"]] for name, c in found.items()]
+    return table(["constant", "src/profile/gpu.toml", "measured", "how"], rows) if rows else []
+
+
+def kernels_table(checks):
+    """The kernels of a step at batch 1, the slowest first."""
+    for row in checks:
+        if row["check"] == "kernels, batch 1" and row["data"]:
+            timed = [kernel for kernel in row["data"]["kernels"] if kernel["us"] is not None]
+            timed.sort(key=lambda kernel: -kernel["us"])
+            cells = [[k["layer"], k["kernel"], k["launches"], k["blocks"], f"{k['us']:.1f}"] for k in timed]
+            return table(["layer", "kernel", "launches", "blocks", "us"], cells) if cells else []
+    return []
 
 
 def markdown(parts):
-    """The report. `parts` is {name: results of the part, from results/}, at least one."""
+    """The report. `parts` is {name: results of the part}, at least one."""
     lines = ["# On a GPU", ""]
     any_part = next(iter(parts.values()))
     bundle = any_part["bundle"] or {}
@@ -36,14 +68,9 @@ def markdown(parts):
     lines.append("")
     for name, part in parts.items():
         lines += [f"## {name.capitalize()}", ""]
-        timed = ("PyTorch ", "step, ")
-        rows = [row for row in part["checks"] if not row["check"].startswith(timed) or row["status"] != "ok"]
-        lines += table(
-            ["check", "result"],
-            [[r["check"], r["detail"] if r["status"] == "ok" else f"**{r['status']}**: {r['detail']}"] for r in rows],
-        )
-        if name == "speed":
-            steps = [row for row in part["checks"] if row["check"].startswith("step, ") and row["data"]]
-            batches = sorted({row["data"]["batch"] for row in steps})
-            lines += step_table(part["checks"], batches)
+        result = {"ok": "{detail}"}
+        rows = [[r["check"], result.get(r["status"], "**{status}**: {detail}").format(**r)] for r in part["checks"]]
+        lines += table(["check", "result"], rows)
+        for more in (step_table, constants_table, kernels_table):
+            lines += more(part["checks"])
     return "\n".join(lines).rstrip()

@@ -5,6 +5,7 @@ A configuration is a set of words joined by "-": the arithmetic (f32, bf16 autoc
   paired         the discriminator step takes real and fake in one batch
   channels_last  parameters and images in NHWC memory
   compiled       torch.compile on both networks (needs a C++ compiler)
+  autotuned      torch.compile on both losses with the networks in them, the fastest of several kernels for each op
   graph          the whole step is captured once and replayed as one CUDA graph
 On the CPU each configuration runs in a process of its own, so that its peak memory is its own.
 """
@@ -46,6 +47,7 @@ CONFIGS = {
         "bf16-frozen-paired-channels_last-compiled-graph",
         "tf32-frozen-paired-channels_last-compiled-graph",
         "bf16-frozen-paired-compiled-graph",
+        "bf16-frozen-paired-channels_last-autotuned-graph",
     ],
 }
 
@@ -86,13 +88,19 @@ def build(words, device, batch, size, width):
         real, fake = both.chunk(2)
         return 0.5 * (mse_to(real, 1.0) + mse_to(fake, 0.0))
 
+    loss_of_generator = generator_loss
+    if "autotuned" in words:
+        # Without CUDA graphs of the compiler's own: the whole step is one.
+        options = {"dynamic": False, "mode": "max-autotune-no-cudagraphs"}
+        loss_of_generator, paired_loss = (torch.compile(loss, **options) for loss in (generator_loss, paired_loss))
+
     def step():
         autocast = torch.autocast(device, torch.bfloat16, enabled="bf16" in words)
         adam_g.zero_grad()
         if "frozen" in words:
             discriminator.requires_grad_(False)
         with autocast:
-            fake, adv, pixel = generator_loss(generator, discriminator, condition, image)
+            fake, adv, pixel = loss_of_generator(generator, discriminator, condition, image)
             loss = adv + LAMBDA_PIXEL * pixel
         loss.backward()
         adam_g.step()
@@ -109,13 +117,14 @@ def build(words, device, batch, size, width):
 
 
 def captured(step):
-    """`step` as one CUDA graph. The choices, compilation and allocation of a first run come before the capture."""
+    """`step` as one CUDA graph. The choices, compilation and allocation of the first runs come before the capture;
+    the compiler takes up to three runs."""
     import torch
 
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        for _ in range(3):
+        for _ in range(5):
             step()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
@@ -127,6 +136,23 @@ def captured(step):
         return loss
 
     return replay
+
+
+def in_a_row(step, count, on_gpu):
+    """The milliseconds of each of `count` steps that are not waited for: on a GPU between two of its events."""
+    import torch
+
+    start = time.perf_counter()
+    if on_gpu:
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+    for _ in range(count):
+        step()
+    if on_gpu:
+        end.record()
+        end.synchronize()
+        return begin.elapsed_time(end) / count
+    return (time.perf_counter() - start) * 1e3 / count
 
 
 def measure(config, batch, args):
@@ -148,6 +174,7 @@ def measure(config, batch, args):
         # The loss is read, as in training, so that the clock stops when the step is done.
         step().item()
         times.append((time.perf_counter() - start) * 1e3)
+    replays = {"replays": args.replays, "replay_ms": in_a_row(step, args.replays, on_gpu)} if args.replays else {}
     return {
         "config": config,
         "torch": torch.__version__,
@@ -157,6 +184,7 @@ def measure(config, batch, args):
         "median_ms": statistics.median(times),
         "min_ms": min(times),
         "max_ms": max(times),
+        **replays,
         "peak_mb": torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_mb(),
         "ms": times,
     }
@@ -181,6 +209,7 @@ def main():
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no further step after that time")
     parser.add_argument("--warm-up", type=int, default=3)
+    parser.add_argument("--replays", type=int, default=0, help="also time so many steps in a row, not waited for")
     parser.add_argument("--json", action="store_true", help="one JSON object per configuration and batch, a line each")
     args = parser.parse_args()
     configs = CONFIGS[args.device] if args.config == "all" else args.config.split(",")
@@ -189,7 +218,7 @@ def main():
         for config, batch in runs:
             options = [
                 f"--{key.replace('_', '-')}={getattr(args, key)}"
-                for key in ("size", "width", "threads", "steps", "seconds", "warm_up")
+                for key in ("size", "width", "threads", "steps", "seconds", "warm_up", "replays")
             ]
             json_flag = ["--json"] if args.json else []
             command = [sys.executable, __file__, "--config", config, f"--batch={batch}", *options, *json_flag]

@@ -91,7 +91,7 @@ def with_pytorch(args, weights, pairs, dtype):
 def with_pixtape(args, folder):
     settings = {
         "data": folder / "pairs",
-        "init": folder / "weights.safetensors",
+        "start-from": folder / "weights.safetensors",
         "out": folder / "run",
         "device": args.pixtape_device,
         "image-size": args.size,

@@ -5,6 +5,10 @@
 mod common;
 
 use cudarc::driver::{CudaContext, sys};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{Write, stderr};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Runs a test of this binary that is ignored otherwise, with these variables.
@@ -142,5 +146,88 @@ fn the_command_builds_others_kernels_and_says_what_is_wrong_with_them() {
         let failed = cudasim(arguments);
         let text = String::from_utf8_lossy(&failed.stderr);
         assert!(!failed.status.success() && text.contains(expected), "{text}");
+    }
+}
+
+/// A file of this repository.
+fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// The dumps of a file that tools/gpu/wrappers.py has written.
+fn dumps(file: &Path) -> BTreeMap<String, String> {
+    let content: serde_json::Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    serde_json::from_value(content["probes"].clone()).unwrap()
+}
+
+/// The probes whose dumps differ, or of which only one side has one.
+fn differing(ours: &BTreeMap<String, String>, theirs: &BTreeMap<String, String>) -> Vec<String> {
+    let names: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
+    names.into_iter().filter(|name| ours.get(*name) != theirs.get(*name)).cloned().collect()
+}
+
+/// Runs tools/gpu/wrappers.py on the simulator as on a GPU, in several orders.
+#[test]
+fn the_probes_of_instructions_leave_what_they_left_on_a_gpu() {
+    let folder = tempfile::tempdir().unwrap();
+    // The kernels are in the driver, whatever the file holds.
+    fs::write(folder.path().join("wrappers.fatbin"), "none").unwrap();
+    let probe = |schedule: &str, asynchrony: &str| {
+        let out = folder.path().join(asynchrony);
+        let output = Command::new("python3")
+            .args([&*file("tools/gpu/wrappers.py"), folder.path(), &out])
+            .env("LD_LIBRARY_PATH", cudasim::folder(cudasim::Build::Check))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .envs([("CUDASIM_SCHEDULE", schedule), ("CUDASIM_ASYNC", asynchrony)])
+            .output()
+            .expect("python3");
+        assert!(output.status.success(), "{schedule}: {}", String::from_utf8_lossy(&output.stderr));
+        dumps(&out)
+    };
+    let found = probe("forward", "lazy");
+    assert!(found.len() >= 37, "{} probes", found.len());
+    for (schedule, asynchrony) in [("reverse", "eager"), ("random:3", "random")] {
+        assert_eq!(differing(&probe(schedule, asynchrony), &found), Vec::<String>::new(), "{schedule}");
+    }
+    let of_gpu = file("tools/cudasim/tests/wrappers.json");
+    match of_gpu.exists() {
+        true => assert_eq!(differing(&found, &dumps(&of_gpu)), Vec::<String>::new(), "{}", of_gpu.display()),
+        // To the file descriptor, because the test runner keeps what a test that passes prints.
+        false => writeln!(
+            stderr(),
+            "SKIPPED the comparison of the probes with a GPU's: tools/cudasim/tests/wrappers.json is not there yet; \
+             tools/gpu/run-checks lease-ours writes it on a GPU"
+        )
+        .unwrap(),
+    }
+}
+
+#[test]
+fn a_dump_that_differs_or_is_missing_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wrappers.json");
+    fs::write(&path, r#"{"card": "x", "probes": {"a": "00ff", "b": "01"}}"#).unwrap();
+    let found = dumps(&path);
+    assert_eq!(found, [("a", "00ff"), ("b", "01")].map(|(name, dump)| (name.into(), dump.into())).into());
+    assert!(differing(&found, &found).is_empty());
+    let mut other = found.clone();
+    other.insert("a".into(), "00fe".into());
+    other.remove("b");
+    assert_eq!(differing(&found, &other), ["a", "b"]);
+}
+
+#[test]
+fn every_function_of_the_instructions_has_a_probe() {
+    let header = fs::read_to_string(file("kernels/ptx.cuh")).unwrap();
+    let probes = fs::read_to_string(file("tools/gpu/kernels/wrappers.cu")).unwrap();
+    let names: Vec<&str> = header
+        .lines()
+        .filter_map(|line| line.split_once("PTX_DEV ")?.1.split_once('(')?.0.split_whitespace().last())
+        .filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'))
+        .collect();
+    assert!(names.len() >= 35, "{names:?}");
+    for name in names {
+        let is_called = [format!("{name}("), format!("{name}<")].iter().any(|call| probes.contains(call));
+        assert!(is_called, "{name} of ptx.cuh has no probe in tools/gpu/kernels/wrappers.cu");
     }
 }
