@@ -41,8 +41,8 @@ impl Feed {
     /// are the same in every epoch, and its memory suffices.
     ///
     /// # Errors
-    /// When the pairs are too few for a step, one of them can no longer be read, the threads that make batches cannot be
-    /// started, or the device has failed.
+    /// When the pairs are too few for a step, one of them can no longer be read, the threads that make batches cannot
+    /// be started, or the device has failed.
     pub fn start(trainer: &mut Trainer, pairs: Arc<dyn Pairs>, config: LoaderConfig, from: Position) -> Result<Feed> {
         let (resident, note) = match (trainer.free_and_total_memory()?, pairs.fixed_sizes()) {
             (None, _) => (None, None),

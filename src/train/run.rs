@@ -33,8 +33,8 @@ use crate::metrics::{Metric, Validation, best};
 use crate::report::{Outcome, RunPage};
 use crate::train::{Resume, TrainRequest};
 
-/// Steps that a GPU may be ahead of the losses that are recorded, so that it is never waited for while it computes. What
-/// is recorded does not depend on it: losses are waited for before anything else is written.
+/// Steps that a GPU is ahead of the losses that are recorded, so that it has work while the host prepares more. The
+/// records do not depend on it: all losses are waited for before anything else is written.
 const LOSSES_LATE: usize = 4;
 
 /// Advice for data without held-out pairs.
@@ -229,8 +229,8 @@ impl Run {
         Ok(())
     }
 
-    /// Records the losses of the steps done, but on a GPU not those of the last `late`. 0 is for all that is written or
-    /// shown about the present step: the losses come first.
+    /// Records the losses of all steps but the last `late`, which a GPU may still compute. With 0 it waits for these
+    /// too, as is done before anything else is written about the present step.
     fn record_losses(&mut self, late: usize) -> Result<()> {
         while let Some(StepLosses { step, learning_rate, values }) = self.trainer.next_losses(late)? {
             let epoch = self.epoch(step);

@@ -218,8 +218,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// Returns the losses of the oldest step that has not been asked for. `None` if there is none, or if a GPU might
-    /// still have to be waited for: unless more than `late` steps were done since.
+    /// Returns the losses of the oldest step of which they have not been returned; `None` if there is none. The last
+    /// `late` steps do not count where a GPU would have to be waited for.
     ///
     /// # Errors
     /// When the device has failed.

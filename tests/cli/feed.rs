@@ -16,7 +16,7 @@ const LITTLE: &str = "16777216";
 const RESIDENT: &str = "All training pairs stay in GPU memory, in 22 MiB";
 
 fn scene() -> Scene {
-    let scene = Scene::on_cuda();
+    let scene = Scene::simulated();
     let names = ["a", "b", "c", "d", "e", "f", "g"].map(|name| format!("data/{name}.png"));
     scene.draw_pairs(&names.each_ref().map(|name| &**name));
     scene
@@ -43,7 +43,7 @@ fn a_run_on_pairs_in_gpu_memory_is_that_with_copies_and_says_which() {
 
 #[test]
 fn pairs_that_are_new_in_every_epoch_are_copied() {
-    let said = Scene::on_cuda().run(&format!("train {TINY} --device cuda --steps 1 --out a")).stderr;
+    let said = Scene::simulated().run(&format!("train {TINY} --device cuda --steps 1 --out a")).stderr;
     assert!(said.contains("Each step copies its pictures to the GPU: the pairs are new in every epoch"), "{said}");
     // The CPU has one way.
     let said = Scene::new().run(&format!("train {TINY} --device cpu --steps 1 --out a")).stderr;
