@@ -123,7 +123,7 @@ fn a_host_that_runs_ahead_is_shown_and_told_each_step() {
                 pair: (3 * step + image) % pairs.len(),
                 left: step % 4,
                 top: step % 3,
-                mirrored: (step + image) % 2 == 0,
+                mirrored: (step + image).is_multiple_of(2),
             })
         };
         let steps = 12;
