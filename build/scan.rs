@@ -59,7 +59,7 @@ pub enum Kind {
 }
 
 /// Types of fields, as C++ and as Rust write them, with their bytes, which are their alignment too.
-pub const TYPES: [(&str, &str, usize); 15] = [
+pub const TYPES: [(&str, &str, usize); 16] = [
     ("const float*", "Ptr<f32>", 8),
     ("float*", "PtrMut<f32>", 8),
     ("const bf16*", "Ptr<bf16>", 8),
@@ -70,6 +70,7 @@ pub const TYPES: [(&str, &str, usize); 15] = [
     ("unsigned*", "PtrMut<u32>", 8),
     ("const Control*", "Ptr<DeviceControl>", 8),
     ("Control*", "PtrMut<DeviceControl>", 8),
+    ("const Crop*", "Ptr<DeviceCrop>", 8),
     ("TensorMap", "TensorMap", 128),
     ("int", "i32", 4),
     ("unsigned", "u32", 4),

@@ -1,4 +1,4 @@
-// Conversion of 16-bit samples to normalised floats, mirrored where requested (see src/engine/samples.rs).
+// Conversion of 16-bit samples to normalised floats, cropped and mirrored where requested (see src/engine/samples.rs).
 #include "index.cuh"
 
 constexpr int THREADS = 256;
@@ -28,4 +28,43 @@ KERNEL(samples_normalize, THREADS, SamplesNormalize args) {
   const int from = args.mirrored[image] ? shape.width - 1 - column : column;
   const unsigned source = (image * shape.height + row) * shape.width + from;
   args.out[at(pixel, shape.stride, channel)] = convert(args.samples[at(source, shape.channels, channel)]);
+}
+
+// The part of a pair that one image of a step shows, with the fields of `DeviceCrop` in src/engine/kernel/cuda/crop.rs.
+struct Crop {
+  unsigned long long pixel;  // index of the part's first pixel among those of all pairs
+  int width;                 // of the whole pictures, in pixels
+  int mirrored;              // 1 if the columns of the part are reversed
+};
+
+static_assert(sizeof(Crop) == 16, "the host uploads a word of 8 bytes and two of 4");
+
+// `inputs` and `targets` are the pictures of all pairs, one after the other, [height, width, channels] without gaps;
+// `input` and `target` have as many images as there are crops, and equal heights and widths.
+struct SamplesCrop {
+  const Crop* crops;
+  const uint16_t* inputs;
+  const uint16_t* targets;
+  float* input;
+  float* target;
+  Shape input_shape;
+  Shape target_shape;
+};
+
+// input = convert(crops of inputs), target = convert(crops of targets). One block per row; grid: [n * height, 2], the
+// rows of the input and those of the target.
+KERNEL(samples_crop, THREADS, SamplesCrop args) {
+  const bool is_target = blockIdx.y == 1;
+  const uint16_t* const samples = is_target ? args.targets : args.inputs;
+  float* const out = is_target ? args.target : args.input;
+  const Shape shape = is_target ? args.target_shape : args.input_shape;
+  const int image = blockIdx.x / shape.height, row = blockIdx.x % shape.height;
+  const Crop crop = args.crops[image];
+  const size_t start = (crop.pixel + size_t(row) * size_t(crop.width)) * size_t(shape.channels);
+  const size_t out_start = pixel_at(image, row, 0, shape);
+  for (unsigned element = threadIdx.x; element < unsigned(shape.width * shape.channels); element += THREADS) {
+    const unsigned column = element / shape.channels, channel = element % shape.channels;
+    const unsigned from = crop.mirrored ? shape.width - 1 - column : column;
+    out[out_start + at(column, shape.stride, channel)] = convert(samples[start + at(from, shape.channels, channel)]);
+  }
 }

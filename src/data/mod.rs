@@ -26,8 +26,8 @@ pub use decoding::{
     TiffWriter, Undecoded, picture_size, read_picture, turn, write_png,
 };
 pub use feeding::{
-    Batch, CACHE_BYTES, Dataset, Fit, Folder, Loader, LoaderConfig, PairOptions, PictureStack, Pictures, Position,
-    Preprocess, Report, ResizeFilter, Window, preparation,
+    Batch, CACHE_BYTES, Dataset, Draw, Draws, Fit, Folder, Loader, LoaderConfig, PairOptions, PictureStack, Pictures,
+    Position, Preprocess, Report, ResizeFilter, Window, preparation,
 };
 pub use finding::{Layout, list};
 pub use painting::{Facades, Split};

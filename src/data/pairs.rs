@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::decoding::Picture;
+use super::size::Size;
 
 /// The direction of translation: the side of a pair, A or B, that is the input; the other one is the target. A is the
 /// left half of a file and B the right half. Of two files A is that in the folder `A`, the one with the suffix of A, or
@@ -66,6 +67,11 @@ pub trait Pairs: Send + Sync {
     /// # Errors
     /// When a file can no longer be read.
     fn pair(&self, epoch: u64, index: usize) -> anyhow::Result<Pair>;
+
+    /// The size of each pair's pictures, by index, if the pairs are the same in every epoch; else `None`.
+    fn fixed_sizes(&self) -> Option<Vec<Size>> {
+        None
+    }
 
     /// A name for the pair at `index`, for messages.
     fn name(&self, index: usize) -> String {

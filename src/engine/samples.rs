@@ -1,4 +1,5 @@
-//! 16-bit samples of pictures, and their conversion to a tensor: mirrored where requested, normalised to [-1, 1].
+//! 16-bit samples of pictures, and their conversion to a tensor: cropped and mirrored where requested, normalised to
+//! [-1, 1].
 
 use super::tensor::Shape;
 
@@ -13,6 +14,19 @@ pub struct Samples<'a> {
     pub values: &'a [u16],
     /// For each image, true if its columns are to be reversed.
     pub mirrored: &'a [bool],
+}
+
+/// The part of a pair of pictures that an image of a tensor shows, out of the pairs that a device keeps
+/// (`Device::keep_pairs`): as many pixels as the image has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crop {
+    /// Index of the pair.
+    pub pair: usize,
+    /// The upper left corner of the part, in pixels.
+    pub left: usize,
+    pub top: usize,
+    /// True if its columns are to be reversed.
+    pub mirrored: bool,
 }
 
 impl Samples<'_> {

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::feed;
 use super::samples::ROWS;
 use super::validation::CHUNK;
 use crate::base::memory::{require, spare};
@@ -41,6 +42,18 @@ fn bytes(config: &TrainConfig, device: DeviceId) -> Result<u64> {
     let grids = ROWS * image * (pair + 3 * 3 * 2);
     // While held-out pairs are measured.
     let measured = CHUNK * image * (pair + size_of::<f32>() * 2 * config.out_channels);
-    let pictures = batches + grids + measured;
+    // Before the first step, if all pairs are uploaded to a GPU.
+    let uploaded = match device {
+        DeviceId::Cpu => 0,
+        DeviceId::Cuda(_) => feed::CHUNK * load * pair,
+    };
+    let pictures = (batches + grids + measured).max(uploaded);
     Ok(device.program_bytes(recorded.program, config.device_options()) + (tensor + pictures) as u64)
+}
+
+/// Returns the number of bytes that resident pairs may take of a GPU's memory, of which `free` bytes are free beside
+/// the training step, and `total` there are. A sixteenth of all stays free for what the driver allocates later, such as
+/// CUDA graphs, and for other programs.
+pub fn for_resident_pairs([free, total]: [usize; 2]) -> usize {
+    free.saturating_sub(total / 16)
 }

@@ -1,6 +1,8 @@
 //! Training: the step, and the loop around it.
 
 mod data;
+mod due;
+mod feed;
 mod interrupt;
 mod journal;
 mod losses;

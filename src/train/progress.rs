@@ -23,7 +23,7 @@ pub struct TrainingProgress {
 
 impl TrainingProgress {
     /// Creates the display of a run of `total` steps in `epochs` epochs, of which `done` steps were done before.
-    /// `terms` are the loss terms to show. Speed and remaining time are measured from this call on.
+    /// `terms` are the loss terms to show. Speed and remaining time are measured from [`TrainingProgress::begin`] on.
     pub fn new(done: u64, total: u64, epochs: u64, terms: &[Term]) -> TrainingProgress {
         let bar = stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
@@ -33,6 +33,12 @@ impl TrainingProgress {
         });
         let now = Instant::now();
         TrainingProgress { bar, terms: terms.to_vec(), first: done, total, epochs, start: now, last: now }
+    }
+
+    /// Begins to measure speed and remaining time.
+    pub fn begin(&mut self) {
+        let now = Instant::now();
+        (self.start, self.last) = (now, now);
     }
 
     /// Shows that `step` is done: epoch, speed, remaining time, and `values`, those of the loss terms in the order of

@@ -4,11 +4,13 @@
 //! from a checkpoint computes what the uninterrupted one would have, bit for bit.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::data::RunData;
+use super::due::{is_report_due, is_save_due};
+use super::feed::Feed;
 use super::interrupt;
 use super::journal::Journal;
 use super::memory;
@@ -16,14 +18,14 @@ use super::progress::TrainingProgress;
 use super::run_folder::{self, RunLock, SETTINGS};
 use super::samples;
 use super::schedule::learning_rate;
-use super::trainer::Trainer;
+use super::trainer::{StepLosses, Trainer};
 use super::validation::validate;
 use crate::base::files::write_atomically;
 use crate::base::progress::{say, tell};
 use crate::base::words::count;
 use crate::checkpoint::{Reader, RunState, names, save_best, save_to_run};
 use crate::config::{LrSchedule, TrainConfig};
-use crate::data::{CACHE_BYTES, Loader, LoaderConfig, Pair, Pairs, Picture, Position, Report, preparation};
+use crate::data::{CACHE_BYTES, LoaderConfig, Pair, Pairs, Picture, Position, Report, preparation};
 use crate::engine::device::ChosenDevice;
 use crate::engine::device::cpu::with_threads;
 use crate::exchange::Weights;
@@ -31,11 +33,9 @@ use crate::metrics::{Metric, Validation, best};
 use crate::report::{Outcome, RunPage};
 use crate::train::{Resume, TrainRequest};
 
-/// Longest time between two writings of the report, so that a run in progress can be told from one that was killed.
-const REPORT_EVERY: Duration = Duration::from_secs(60);
-
-/// Time since the last checkpoint after which the end of an epoch is a reason to save.
-const SAVE_AFTER: Duration = Duration::from_secs(300);
+/// Steps that a GPU is ahead of the losses that are recorded, so that it has work while the host prepares more. The
+/// records do not depend on it: all losses are waited for before anything else is written.
+const LOSSES_LATE: usize = 4;
 
 /// Advice for data without held-out pairs.
 const HOW_TO_HOLD_OUT: &str = "put pairs into val/ beside train/, or hold a share of them out with --val-split";
@@ -58,8 +58,9 @@ struct Run {
     config: TrainConfig,
     chosen: ChosenDevice,
     trainer: Trainer,
-    loader: Loader,
+    feed: Feed,
     journal: Journal,
+    progress: TrainingProgress,
     held_out: Option<Box<dyn Pairs>>,
     samples: Vec<Pair>,
     report: Option<Report>,
@@ -123,7 +124,7 @@ impl Run {
             shuffle: config.shuffle,
             seed: config.seed,
         };
-        let loader = Loader::start(Arc::clone(&data.train), loader_config, position)?;
+        let feed = Feed::start(&mut trainer, Arc::clone(&data.train), loader_config, position)?;
         let by_epochs = config.epochs.map(|epochs| epochs.saturating_mul(steps_per_epoch));
         let total = by_epochs.into_iter().chain(config.steps).min().context("neither --epochs nor --steps is given")?;
         ensure!(
@@ -150,13 +151,15 @@ impl Run {
         }
         interrupt::catch()?;
         started.iter().for_each(|line| say(line));
+        let progress = TrainingProgress::new(first, total, total.div_ceil(steps_per_epoch), trainer.terms());
         let RunData { held_out, samples, report, .. } = data;
         Ok(Run {
             config,
             chosen,
             trainer,
-            loader,
+            feed,
             journal,
+            progress,
             held_out,
             samples,
             report,
@@ -184,40 +187,32 @@ impl Run {
     }
 
     fn learn(&mut self) -> Result<()> {
-        let epochs = self.total.div_ceil(self.steps_per_epoch());
         self.introduce();
-        let mut progress = TrainingProgress::new(self.first, self.total, epochs, self.trainer.terms());
+        self.progress.begin();
         if self.first == 0 {
             self.draw_samples()?;
         }
         // A validation that was interrupted is done before anything changes.
-        if self.validate_if_due(&mut progress)? || self.first == 0 {
+        if self.validate_if_due()? || self.first == 0 {
             self.report()?;
         }
         while self.trainer.steps_done() < self.total && !interrupt::asked() {
-            let batch = match self.loader.next() {
-                Ok(batch) => batch,
+            let pictures = match self.feed.next() {
+                Ok(pictures) => pictures,
                 Err(error) => return Err(self.save_then(error)),
             };
-            let epoch = batch.epoch + 1;
-            let learning_rate = learning_rate(&self.config, epoch, &self.history);
-            let values = self.trainer.step(&batch.pictures, learning_rate)?;
+            let learning_rate = learning_rate(&self.config, self.epoch(self.trainer.steps_done() + 1), &self.history);
+            self.trainer.step(&pictures, learning_rate)?;
             self.is_saved = false;
+            self.feed.recycle(pictures);
+            self.record_losses(LOSSES_LATE)?;
             let step = self.trainer.steps_done();
-            self.loader.recycle(batch);
-            self.journal.step(epoch, step, &values, learning_rate)?;
-            if !values.iter().all(|value| value.is_finite()) {
-                self.journal.sync()?;
-                progress.finish();
-                bail!("{}", self.not_finite(&format!("a loss of step {step} is")));
-            }
-            progress.step(epoch, step, &values);
             let is_sampled = step.is_multiple_of(self.config.sample_every);
             if is_sampled {
                 self.draw_samples()?;
             }
             let is_saved = self.is_save_due();
-            let is_validated = self.validate_if_due(&mut progress)?;
+            let is_validated = self.validate_if_due()?;
             if is_saved {
                 self.save_once()?;
             }
@@ -230,8 +225,29 @@ impl Run {
             self.draw_samples()?;
         }
         self.report()?;
-        progress.finish();
+        self.progress.finish();
         Ok(())
+    }
+
+    /// Records the losses of all steps but the last `late`, which a GPU may still compute. With 0 it waits for these
+    /// too, as is done before anything else is written about the present step.
+    fn record_losses(&mut self, late: usize) -> Result<()> {
+        while let Some(StepLosses { step, learning_rate, values }) = self.trainer.next_losses(late)? {
+            let epoch = self.epoch(step);
+            self.journal.step(epoch, step, &values, learning_rate)?;
+            if !values.iter().all(|value| value.is_finite()) {
+                self.journal.sync()?;
+                self.progress.finish();
+                bail!("{}", self.not_finite(&format!("a loss of step {step} is")));
+            }
+            self.progress.step(epoch, step, &values);
+        }
+        Ok(())
+    }
+
+    /// The epoch of a step, both from 1.
+    fn epoch(&self, step: u64) -> u64 {
+        (step - 1) / self.steps_per_epoch() + 1
     }
 
     fn is_save_due(&self) -> bool {
@@ -241,7 +257,7 @@ impl Run {
     }
 
     fn steps_per_epoch(&self) -> u64 {
-        self.loader.steps_per_epoch() as u64
+        self.feed.draws().steps_per_epoch() as u64
     }
 
     /// Prints what the run is about to do.
@@ -265,6 +281,9 @@ impl Run {
             report.lines().iter().for_each(|line| say(line));
             say(&preparation(&config.pair_options(), config.augment));
         }
+        if let Some(note) = self.feed.note() {
+            say(note);
+        }
         if self.held_out.is_none() {
             say(&format!("No pairs are held out, so nothing is measured while it learns: {HOW_TO_HOLD_OUT}"));
         }
@@ -275,7 +294,7 @@ impl Run {
                  for another one begin a new run with --start-from"
             ));
         }
-        let left_over = match self.loader.left_over() {
+        let left_over = match self.feed.draws().left_over() {
             0 => return,
             pairs => count(pairs, "pair"),
         };
@@ -287,6 +306,7 @@ impl Run {
     }
 
     fn draw_samples(&mut self) -> Result<()> {
+        self.record_losses(0)?;
         let outputs: Vec<Picture> =
             self.samples.iter().map(|pair| self.trainer.preview(pair)).collect::<Result<_>>()?;
         self.journal.sample(self.trainer.steps_done(), &samples::rows(&self.samples, &outputs))
@@ -294,12 +314,17 @@ impl Run {
 
     /// Measures the held-out pairs if an epoch with a validation has ended, and saves the best checkpoint if this one
     /// is the best so far. True if there was anything to measure.
-    fn validate_if_due(&mut self, progress: &mut TrainingProgress) -> Result<bool> {
+    fn validate_if_due(&mut self) -> Result<bool> {
         let step = self.trainer.steps_done();
         let (epoch, is_end) = (step / self.steps_per_epoch(), step.is_multiple_of(self.steps_per_epoch()));
         let is_due = is_end && epoch > 0 && epoch.is_multiple_of(self.config.validate_every);
         let is_done = self.history.last().is_some_and(|last| last.step >= step);
-        let Some(pairs) = self.held_out.as_deref().filter(|_| is_due && !is_done) else { return Ok(false) };
+        let is_due = is_due && !is_done;
+        if is_due {
+            self.record_losses(0)?;
+        }
+        let Some(pairs) = self.held_out.as_deref().filter(|_| is_due) else { return Ok(false) };
+        let progress = &self.progress;
         let translated = |count| progress.aside(&format!("measuring held-out pairs, {count} of {}", pairs.len()));
         let mean = match validate(&mut self.trainer, pairs, translated) {
             Ok(Some(mean)) => mean,
@@ -323,12 +348,13 @@ impl Run {
         }
         let values = Metric::ALL.map(|metric| format!("{} {}", metric.name(), metric.format(metric.value(&mean))));
         let best = if is_best { format!("  best {} so far", self.config.best_by.name()) } else { String::new() };
-        progress.line(&format!("epoch {epoch}  held out: {}{best}", values.join("  ")));
+        self.progress.line(&format!("epoch {epoch}  held out: {}{best}", values.join("  ")));
         Ok(true)
     }
 
     /// Writes the report of a run without an error.
     fn report(&mut self) -> Result<()> {
+        self.record_losses(0)?;
         self.write_report(match () {
             () if self.trainer.steps_done() >= self.total => Outcome::Finished,
             () if interrupt::asked() => Outcome::Stopped,
@@ -362,6 +388,7 @@ impl Run {
     /// Saves a checkpoint, unless the newest one holds the present state. A run that is stopped before its first step
     /// gets one too, so that it can be resumed like any other.
     fn save_once(&mut self) -> Result<()> {
+        self.record_losses(0)?;
         self.journal.sync()?;
         if self.is_saved {
             return Ok(());
@@ -372,8 +399,12 @@ impl Run {
         Ok(())
     }
 
-    /// Saves the present state, which is good, after an error in reading a picture. Returns the error to report.
+    /// Saves the present state, which is good, after an error in reading a picture. Returns the error to report: that
+    /// of an earlier step if there is one.
     fn save_then(&mut self, error: anyhow::Error) -> anyhow::Error {
+        if let Err(earlier) = self.record_losses(0) {
+            return earlier;
+        }
         let _ = self.save_once();
         error
     }
@@ -431,17 +462,6 @@ impl Run {
     }
 }
 
-/// True if a checkpoint is to be saved after a step: by its number, or at the end of an epoch when the last one is old,
-/// since few steps may be much work.
-fn is_save_due(step: u64, save_every: u64, is_epoch_end: bool, since_the_last: Duration) -> bool {
-    step.is_multiple_of(save_every) || (is_epoch_end && since_the_last >= SAVE_AFTER)
-}
-
-/// True if the report is to be written after a step: when it has something new, or when the last one is old.
-fn is_report_due(is_news: bool, since_the_last: Duration) -> bool {
-    is_news || since_the_last >= REPORT_EVERY
-}
-
 /// The refusal to go on with the images that `config` names, of a run that was started with the settings `before`.
 fn other_images(config: &TrainConfig, before: &TrainConfig) -> String {
     let run = config.out.display();
@@ -456,25 +476,5 @@ fn other_images(config: &TrainConfig, before: &TrainConfig) -> String {
             "the training images are not those that {run} was started with: a resumed run needs the same files; --data \
              names another folder that has them"
         ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn five_minutes_are_a_reason_to_save_at_the_end_of_an_epoch_only() {
-        let is_due = |is_epoch_end, since| is_save_due(7, 400, is_epoch_end, since);
-        assert!(is_due(true, Duration::from_secs(300)) && is_due(true, Duration::MAX));
-        assert!(!is_due(true, Duration::from_millis(299_999)) && !is_due(false, Duration::MAX));
-        assert!(is_save_due(800, 400, false, Duration::ZERO));
-    }
-
-    #[test]
-    fn a_minute_is_a_reason_to_write_the_report_also_when_nothing_is_new() {
-        assert!(is_report_due(false, Duration::from_secs(60)) && is_report_due(false, Duration::MAX));
-        assert!(!is_report_due(false, Duration::from_millis(59_999)));
-        assert!(is_report_due(true, Duration::ZERO));
     }
 }

@@ -1,16 +1,17 @@
 //! A recorded training step on a device, with its weights.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use anyhow::{Result, bail, ensure};
 
+use super::feed::StepPictures;
 use crate::base::words::shortened;
 use crate::checkpoint::NamedBuffer;
 use crate::checkpoint::{Reader, TensorSpec, Tensors};
 use crate::config::TrainConfig;
-use crate::data::{Pair, Picture, Pictures};
+use crate::data::{Pair, Picture, Size};
 use crate::engine::access::Control;
-use crate::engine::device::{Device, DeviceId};
+use crate::engine::device::{Device, DeviceId, PendingRead};
 use crate::engine::tensor::Tensor;
 use crate::exchange::Weights;
 use crate::gan::{Init, RecordedNetwork, Term, TrainingStep, term_values};
@@ -27,7 +28,26 @@ pub struct Trainer {
     target: Tensor,
     losses: Tensor,
     preview: Tensor,
+    /// The losses of the last steps that have not been asked for, oldest first.
+    pending: VecDeque<PendingLosses>,
     config: TrainConfig,
+}
+
+/// The losses of a training step.
+pub struct StepLosses {
+    /// Number of the step, from 1.
+    pub step: u64,
+    /// Learning rate that it used.
+    pub learning_rate: f64,
+    /// The values of the loss terms, in the order of [`Trainer::terms`].
+    pub values: Vec<f32>,
+}
+
+/// The losses of a training step on their way from the device.
+struct PendingLosses {
+    step: u64,
+    learning_rate: f64,
+    read: PendingRead,
 }
 
 impl Trainer {
@@ -52,6 +72,7 @@ impl Trainer {
             target,
             losses,
             preview,
+            pending: VecDeque::new(),
             config,
         };
         trainer.initialise()?;
@@ -127,30 +148,89 @@ impl Trainer {
         self.steps
     }
 
-    /// The loss terms of the training step, in the order of the values that [`Trainer::step`] returns.
+    /// The loss terms of the training step, in the order of the values of [`StepLosses`].
     pub fn terms(&self) -> &[Term] {
         &self.terms
     }
 
-    /// Executes one training step with `learning_rate` on `pictures`, which hold as many pairs as one update takes
-    /// ([`TrainConfig::pairs_per_step`]), at the image size. Returns the values of the loss terms, in the order of
-    /// [`Trainer::terms`].
+    /// Returns how many bytes of the GPU's memory are free, and how many it has; `None` on the CPU.
+    ///
+    /// # Errors
+    /// When the device has failed.
+    pub fn free_and_total_memory(&self) -> Result<Option<[usize; 2]>> {
+        self.device.free_and_total_memory()
+    }
+
+    /// Returns the bytes of GPU memory that pairs of these sizes take.
+    pub fn bytes_of_pairs(&self, sizes: &[Size]) -> usize {
+        let pixels: usize = sizes.iter().map(|size| size.pixels()).sum();
+        pixels * (self.input.channels() + self.target.channels()) * size_of::<u16>()
+    }
+
+    /// Allocates GPU memory for pairs of these sizes. From now on a step shows crops of them, which
+    /// [`Trainer::write_pair`] copies there.
+    ///
+    /// # Errors
+    /// When the GPU does not have enough memory.
+    ///
+    /// # Panics
+    /// On the CPU, or if a pair is smaller than the image size.
+    pub fn keep_pairs(&mut self, sizes: &[Size]) -> Result<()> {
+        let sizes: Vec<[usize; 2]> = sizes.iter().map(|size| [size.height, size.width]).collect();
+        self.device.keep_pairs(&sizes, [self.input, self.target])
+    }
+
+    /// Copies pair `index` to the memory that [`Trainer::keep_pairs`] has allocated.
     ///
     /// # Errors
     /// When the device has failed.
     ///
     /// # Panics
-    /// If `pictures` hold another number of samples.
-    pub fn step(&mut self, pictures: &Pictures, learning_rate: f64) -> Result<Vec<f32>> {
+    /// If there is no pair `index`, or it has another size or other channels.
+    pub fn write_pair(&mut self, index: usize, pair: &Pair) -> Result<()> {
+        self.device.write_pair(index, [&pair.input.samples, &pair.target.samples])
+    }
+
+    /// Executes one training step with `learning_rate` on `pictures`, which hold as many pairs as one update takes
+    /// ([`TrainConfig::pairs_per_step`]), at the image size. A GPU is given the work and not waited for.
+    ///
+    /// # Errors
+    /// When the device has failed.
+    ///
+    /// # Panics
+    /// If `pictures` hold another number of pairs or samples, or crops of pairs that are not kept.
+    pub fn step(&mut self, pictures: &StepPictures, learning_rate: f64) -> Result<()> {
         if learning_rate != self.learning_rate {
-            self.device.set_control(Control { learning_rate, ..self.device.control()? })?;
+            self.device.set_control(Control { seed: self.config.seed, step: self.steps, learning_rate })?;
             self.learning_rate = learning_rate;
         }
-        self.device.write_samples(self.input, pictures.inputs())?;
-        self.device.write_samples(self.target, pictures.targets())?;
+        match pictures {
+            StepPictures::Host(batch) => {
+                self.device.write_samples(self.input, batch.pictures.inputs())?;
+                self.device.write_samples(self.target, batch.pictures.targets())?;
+            }
+            StepPictures::Resident(crops) => self.device.show(crops)?,
+        }
         self.device.execute()?;
         self.steps += 1;
-        Ok(term_values(&self.terms, &self.device.read(self.losses)?))
+        let read = self.device.read_later(self.losses)?;
+        self.pending.push_back(PendingLosses { step: self.steps, learning_rate, read });
+        Ok(())
+    }
+
+    /// Returns the losses of the oldest step of which they have not been returned; `None` if there is none. The last
+    /// `late` steps do not count where a GPU would have to be waited for.
+    ///
+    /// # Errors
+    /// When the device has failed.
+    pub fn next_losses(&mut self, late: usize) -> Result<Option<StepLosses>> {
+        let is_there = |losses: &PendingLosses| matches!(losses.read, PendingRead::Done(_));
+        if self.pending.len() <= late && !self.pending.front().is_some_and(is_there) {
+            return Ok(None);
+        }
+        let Some(PendingLosses { step, learning_rate, read }) = self.pending.pop_front() else { return Ok(None) };
+        let values = term_values(&self.terms, &self.device.finish_read(read)?);
+        Ok(Some(StepLosses { step, learning_rate, values }))
     }
 
     /// Returns true if all weights and moments are finite: an update can overflow while the losses before it were still

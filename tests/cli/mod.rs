@@ -10,6 +10,7 @@ mod devices;
 mod evaluate;
 mod exchange;
 mod export;
+mod feed;
 mod formats;
 mod guide;
 mod import;

@@ -5,5 +5,6 @@ mod device;
 pub mod driver;
 mod ops;
 mod program;
+mod resident;
 mod training;
 mod updates;

@@ -42,6 +42,8 @@ pub struct Folder {
     pub(super) sources: Vec<Source>,
     /// Decoded pairs, one for each source if it fits in memory.
     cached: Vec<Option<Pair>>,
+    /// The size of each pair's pictures.
+    sizes: Vec<Size>,
     options: PairOptions,
     /// True if pairs are cropped to the image size.
     is_cropped: bool,
@@ -91,6 +93,10 @@ impl Pairs for Folder {
         }
     }
 
+    fn fixed_sizes(&self) -> Option<Vec<Size>> {
+        Some(self.sizes.clone())
+    }
+
     /// Name of the file of the pair, or of that of A.
     fn name(&self, index: usize) -> String {
         self.sources[index].files()[0].file_name().unwrap_or_default().to_string_lossy().into_owned()
@@ -138,7 +144,7 @@ impl<'a> Reading<'a> {
                     let bytes = size_of::<u16>() * (pair.input.samples.len() + pair.target.samples.len());
                     // The order of the threads decides which pairs are kept, and does not change them.
                     let is_kept = self.decoded_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.cache_bytes;
-                    is_kept.then_some(pair)
+                    (pair.input.size, is_kept.then_some(pair))
                 });
                 Ok((pair, files))
             });
@@ -146,7 +152,7 @@ impl<'a> Reading<'a> {
             read
         };
         let read: Vec<_> = sources.par_iter().map(read).collect();
-        let (mut cached, mut fingerprint) = (Vec::new(), Fnv::new());
+        let (mut cached, mut sizes, mut fingerprint) = (Vec::new(), Vec::new(), Fnv::new());
         for (source, read) in sources.iter().zip(read) {
             let pair = read.and_then(|(pair, files)| {
                 self.properties.pair(files.sides);
@@ -160,11 +166,14 @@ impl<'a> Reading<'a> {
                 pair
             });
             match pair {
-                Ok(pair) => cached.push(pair),
+                Ok((size, pair)) => {
+                    sizes.push(size);
+                    cached.push(pair);
+                }
                 Err(error) => self.bad.push(format!("{error:#}")),
             }
         }
-        Folder { sources, cached, options: *self.options, is_cropped, fingerprint: fingerprint.0 }
+        Folder { sources, cached, sizes, options: *self.options, is_cropped, fingerprint: fingerprint.0 }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Batches, made ahead of time on threads of their own so that the network never waits for a picture.
 //!
-//! Batch number `n` since the start of training is a pure function of the data, the configuration and `n`. So the
-//! workers need no coordination: with `w` of them, worker `k` makes the batches `k, k + w, k + 2w, ...` and the reader
-//! asks each in turn. It also means that a run can start at any position and see what it would have seen anyway.
+//! Batch number `n` since the start of training is a pure function of the data, the configuration and `n` ([`Draws`]).
+//! So the workers need no coordination: with `w` of them, worker `k` makes the batches `k, k + w, k + 2w, ...` and the
+//! reader asks each in turn.
 
 use std::{
     any::Any,
@@ -14,34 +14,11 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 
 use crate::base::memory::require_stacks;
-use crate::data::feeding::{Pictures, Window};
-use crate::data::pairs::{Augment, Pairs};
-use crate::data::size::Size;
-use crate::engine::philox::{Purpose, Stream};
-
-/// Options of a [`Loader`]: how pairs are grouped into batches, cropped and mirrored.
-#[derive(Clone, Copy, Debug)]
-pub struct LoaderConfig {
-    /// Size of the images in a batch, to which pairs are cropped.
-    pub image_size: Size,
-    /// Pairs of a training step: the batch size times the number of accumulated batches.
-    pub pairs_per_step: usize,
-    pub augment: Augment,
-    /// True for a new random order in every epoch, false for the order of the data set.
-    pub shuffle: bool,
-    pub seed: u64,
-}
-
-/// A position in the sequence of batches: the number of the epoch and the number of the training step within it, both
-/// from 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Position {
-    pub epoch: u64,
-    pub step_in_epoch: usize,
-}
+use crate::data::feeding::{Draws, LoaderConfig, Pictures, Position};
+use crate::data::pairs::Pairs;
 
 /// The pictures of one training step, and the position of that step: epoch and step within it, both from 0.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,8 +34,7 @@ pub struct Loader {
     workers: Vec<Worker>,
     /// Index of the worker whose batch comes next.
     turn: usize,
-    steps: usize,
-    left_over: usize,
+    draws: Draws,
     spent: Spent,
 }
 
@@ -70,11 +46,11 @@ struct Worker {
 /// Batches that the reader is done with, whose memory is used again.
 type Spent = Arc<Mutex<Vec<Batch>>>;
 
-/// Inputs of the workers: pairs, options, and the start.
+/// Inputs of a worker: the pairs, and which of them each step shows.
 struct Source {
     pairs: Arc<dyn Pairs>,
     config: LoaderConfig,
-    steps: usize,
+    draws: Draws,
     spent: Spent,
 }
 
@@ -96,21 +72,15 @@ impl Loader {
     /// # Errors
     /// When `config.pairs_per_step` is 0, `pairs` are too few for one batch, or the threads cannot be started.
     pub fn start(pairs: Arc<dyn Pairs>, config: LoaderConfig, from: Position) -> Result<Loader> {
-        let (len, pairs_per_step) = (pairs.len(), config.pairs_per_step);
-        ensure!(pairs_per_step > 0, "a step of 0 pairs trains nothing: ask for at least 1");
-        ensure!(
-            len >= pairs_per_step,
-            "{len} pairs do not fill one step of {pairs_per_step} (--batch times --accumulate): make it at most {len}, \
-             or add pairs"
-        );
-        let (steps, left_over) = (len / pairs_per_step, len % pairs_per_step);
+        let draws = Draws::new(pairs.len(), config)?;
         let count = workers();
         require_stacks(count)?;
-        let first = from.epoch * steps as u64 + from.step_in_epoch as u64;
+        let first = draws.number(from);
         let spent = Spent::default();
         let workers = (0..count)
             .map(|k| {
-                let source = Source { pairs: Arc::clone(&pairs), config, steps, spent: Arc::clone(&spent) };
+                let (pairs, draws, spent) = (Arc::clone(&pairs), draws.clone(), Arc::clone(&spent));
+                let mut source = Source { pairs, config, draws, spent };
                 // One batch waits in the channel while the worker makes the next one.
                 let (sender, batches) = sync_channel(1);
                 let run = move || source.run(first + k as u64, count, &sender);
@@ -118,17 +88,12 @@ impl Loader {
                 Ok(Worker { batches, thread: thread.context("cannot start a thread to load the data")? })
             })
             .collect::<Result<_>>()?;
-        Ok(Loader { workers, turn: 0, steps, left_over, spent })
+        Ok(Loader { workers, turn: 0, draws, spent })
     }
 
-    /// Number of full batches in an epoch.
-    pub fn steps_per_epoch(&self) -> usize {
-        self.steps
-    }
-
-    /// Number of pairs at the end of an epoch that are too few for another batch and are not seen in that epoch.
-    pub fn left_over(&self) -> usize {
-        self.left_over
+    /// Which pairs each batch has.
+    pub fn draws(&self) -> &Draws {
+        &self.draws
     }
 
     /// Returns the next batch and waits for it if need be.
@@ -163,10 +128,9 @@ impl Drop for Loader {
 
 impl Source {
     /// Makes batch `first` and every `stride`-th after it, until the channel closes or a pair fails.
-    fn run(&self, first: u64, stride: usize, sender: &SyncSender<Result<Batch>>) {
-        let mut order = (u64::MAX, Vec::new());
+    fn run(&mut self, first: u64, stride: usize, sender: &SyncSender<Result<Batch>>) {
         for number in (first..).step_by(stride) {
-            let made = catch_unwind(AssertUnwindSafe(|| self.make(number, &mut order)))
+            let made = catch_unwind(AssertUnwindSafe(|| self.make(number)))
                 .unwrap_or_else(|panic| Err(anyhow!("the data loader panicked: {}", words(&*panic))));
             let failed = made.is_err();
             if sender.send(made).is_err() || failed {
@@ -175,25 +139,15 @@ impl Source {
         }
     }
 
-    /// Makes batch `number` since the start of training. `order` keeps the order of an epoch from one batch to the
-    /// next.
-    fn make(&self, number: u64, order: &mut (u64, Vec<usize>)) -> Result<Batch> {
-        let LoaderConfig { image_size: size, pairs_per_step, augment, shuffle, seed } = self.config;
-        let (epoch, step_in_epoch) = (number / self.steps as u64, (number % self.steps as u64) as usize);
-        let len = self.pairs.len();
-        if order.0 != epoch {
-            *order = (epoch, (0..len).collect());
-            if shuffle {
-                Stream::new(seed, Purpose::Shuffle, epoch).shuffle(&mut order.1);
-            }
-        }
+    /// Makes batch `number` since the start of training.
+    fn make(&mut self, number: u64) -> Result<Batch> {
+        let Position { epoch, step_in_epoch } = self.draws.position(number);
         let mut pictures = self.blank();
-        for position in step_in_epoch * pairs_per_step..(step_in_epoch + 1) * pairs_per_step {
-            let index = order.1[position];
+        for draw in self.draws.step(number) {
+            let index = draw.index;
             let pair = self.pairs.pair(epoch, index);
             let pair = pair.with_context(|| format!("pair {index} of epoch {epoch} failed"))?;
-            let mut stream = Stream::new(seed, Purpose::Augment, epoch * len as u64 + position as u64);
-            pictures.push(&pair, Window::draw(pair.input.size, size, augment, &mut stream), size);
+            pictures.push(&pair, draw.window(pair.input.size), self.config.image_size);
         }
         Ok(Batch { epoch, step_in_epoch, pictures })
     }
@@ -216,7 +170,8 @@ fn words(panic: &(dyn Any + Send)) -> &str {
 mod tests {
     use super::*;
     use crate::data::decoding::Picture;
-    use crate::data::pairs::Pair;
+    use crate::data::pairs::{Augment, Pair};
+    use crate::data::size::Size;
 
     /// Pairs whose pictures encode epoch, index and column, and that fail if a test wants them to.
     struct Numbers {
@@ -333,7 +288,7 @@ mod tests {
     #[test]
     fn an_epoch_shows_each_pair_once_in_an_order_of_its_own() {
         let mut loader = start(12, CONFIG, Position::default());
-        assert_eq!((loader.steps_per_epoch(), loader.left_over()), (4, 0));
+        assert_eq!((loader.draws().steps_per_epoch(), loader.draws().left_over()), (4, 0));
         let mut orders: Vec<Vec<usize>> =
             (0..3).map(|_| take(&mut loader, 4).iter().flat_map(indices).collect()).collect();
         assert!(orders[0] != orders[1] && orders[1] != orders[2]);
@@ -346,7 +301,7 @@ mod tests {
     #[test]
     fn without_shuffle_the_order_is_that_of_the_source_and_left_over_pairs_are_left_out() {
         let mut loader = start(8, LoaderConfig { shuffle: false, ..CONFIG }, Position::default());
-        assert_eq!((loader.steps_per_epoch(), loader.left_over()), (2, 2));
+        assert_eq!((loader.draws().steps_per_epoch(), loader.draws().left_over()), (2, 2));
         let batches = take(&mut loader, 3);
         assert_eq!(batches.iter().map(indices).collect::<Vec<_>>(), [[0, 1, 2], [3, 4, 5], [0, 1, 2]]);
         assert_eq!(batches.iter().map(|b| b.epoch).collect::<Vec<_>>(), [0, 0, 1]);

@@ -16,10 +16,10 @@ use anyhow::Result;
 use crate::engine::access::Control;
 use crate::engine::program::Program;
 use crate::engine::rewrite::{self, Pass};
-use crate::engine::samples::Samples;
+use crate::engine::samples::{Crop, Samples};
 use crate::engine::tensor::Tensor;
 use cpu::Cpu;
-use cuda::{Cuda, CudaOptions, TimedLaunch};
+use cuda::{Cuda, CudaOptions, PendingCopy, TimedLaunch};
 
 /// The optimisations that a [`Device`] applies: CUDA graphs on a GPU, and rewrite passes over the program. Both are on
 /// by default.
@@ -55,6 +55,15 @@ impl DeviceOptions {
 pub enum Device {
     Cpu(Cpu<f32>),
     Cuda(Box<Cuda>),
+}
+
+/// The values of a tensor that [`Device::read_later`] was asked for.
+#[derive(Debug)]
+pub enum PendingRead {
+    /// They are here: the CPU has nothing to wait for.
+    Done(Vec<f32>),
+    /// A GPU copies them when it has computed them.
+    Copying(PendingCopy),
 }
 
 impl Device {
@@ -175,6 +184,37 @@ impl Device {
         }
     }
 
+    /// Asks for the values that `tensor` has after all executions so far, and does not wait for them on a GPU.
+    /// [`Device::finish_read`] returns them.
+    ///
+    /// # Errors
+    /// When an earlier kernel has failed on the GPU, or the driver refuses the call; never on the CPU.
+    ///
+    /// # Panics
+    /// As [`Device::read`].
+    pub fn read_later(&mut self, tensor: Tensor) -> Result<PendingRead> {
+        match self {
+            Device::Cpu(cpu) => Ok(PendingRead::Done(cpu.read(tensor))),
+            Device::Cuda(cuda) => cuda.read_later(tensor).map(PendingRead::Copying),
+        }
+    }
+
+    /// Returns the values of a read, in row-major order `[n, h, w, c]` without gaps, bf16 converted to f32. On a GPU it
+    /// waits for them, but for nothing that was enqueued after [`Device::read_later`].
+    ///
+    /// # Errors
+    /// When a kernel has failed on the GPU; never on the CPU.
+    ///
+    /// # Panics
+    /// If `read` is of a device of the other kind.
+    pub fn finish_read(&mut self, read: PendingRead) -> Result<Vec<f32>> {
+        match (self, read) {
+            (_, PendingRead::Done(values)) => Ok(values),
+            (Device::Cuda(cuda), PendingRead::Copying(copy)) => cuda.finish_read(copy),
+            (Device::Cpu(_), PendingRead::Copying(_)) => panic!("a read of a GPU, finished on the CPU"),
+        }
+    }
+
     /// Sets the elements of `tensor` to `values`, in row-major order `[n, h, w, c]` without gaps. If the tensor is of
     /// bf16, each value is rounded to the nearest bf16, ties to even.
     ///
@@ -210,6 +250,65 @@ impl Device {
                 Ok(())
             }
             Device::Cuda(cuda) => cuda.write_samples(tensor, samples),
+        }
+    }
+
+    /// Returns how many bytes of the GPU's memory are free, and how many it has; `None` on the CPU, whose memory is the
+    /// host's.
+    ///
+    /// # Errors
+    /// When the driver refuses the call.
+    pub fn free_and_total_memory(&self) -> Result<Option<[usize; 2]>> {
+        match self {
+            Device::Cpu(_) => Ok(None),
+            Device::Cuda(cuda) => cuda.free_and_total_memory().map(Some),
+        }
+    }
+
+    /// Allocates memory on a GPU for pairs of pictures of `sizes`, height and width, to be filled by
+    /// [`Device::write_pair`]. From now on each execution of the main part begins by filling `tensors`, of f32, with
+    /// the crops of them that [`Device::show`] has set: normalised to [-1, 1], and mirrored left to right if that is
+    /// asked for, the floats of [`Samples::normalize`], bit for bit.
+    ///
+    /// # Errors
+    /// When the GPU does not have enough memory.
+    ///
+    /// # Panics
+    /// On the CPU, which is shown pictures by [`Device::write_samples`] alone. Also if pairs are kept already, a
+    /// picture is smaller than an image of the tensors, the tensors differ in more than their channels, or one is not
+    /// of f32.
+    pub fn keep_pairs(&mut self, sizes: &[[usize; 2]], tensors: [Tensor; 2]) -> Result<()> {
+        self.gpu().keep_pairs(sizes, tensors)
+    }
+
+    /// Copies the two pictures of pair `index` to the memory that [`Device::keep_pairs`] has allocated: samples
+    /// `[h, w, c]` in row-major order.
+    ///
+    /// # Errors
+    /// When a kernel has failed on the GPU, or the driver refuses the call.
+    ///
+    /// # Panics
+    /// If no pairs are kept, there is no pair `index`, or a picture has another number of samples than the pair.
+    pub fn write_pair(&mut self, index: usize, pictures: [&[u16]; 2]) -> Result<()> {
+        self.gpu().write_pair(index, pictures)
+    }
+
+    /// Sets the crops that the executions from now on show, one for each image of the tensors of
+    /// [`Device::keep_pairs`]. It only enqueues a copy of them.
+    ///
+    /// # Errors
+    /// When a kernel has failed on the GPU, or the driver refuses the call.
+    ///
+    /// # Panics
+    /// If no pairs are kept, there are more or fewer crops than images, or a crop is not inside of its pair.
+    pub fn show(&mut self, crops: &[Crop]) -> Result<()> {
+        self.gpu().show(crops)
+    }
+
+    fn gpu(&mut self) -> &mut Cuda {
+        match self {
+            Device::Cpu(_) => panic!("only a GPU keeps pairs"),
+            Device::Cuda(cuda) => cuda,
         }
     }
 

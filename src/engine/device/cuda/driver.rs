@@ -198,7 +198,7 @@ pub fn prepare_gpu(ordinal: usize) -> Result<Info> {
 fn context(ordinal: usize) -> Result<Arc<CudaContext>> {
     let context = CudaContext::new(ordinal).map_err(|error| explain(&format!("cannot use cuda:{ordinal}"), error))?;
     // SAFETY: all work of this crate on a context goes through one stream, in order; without tracking, the driver is
-    // not asked for an event per allocation, and graphs can be captured.
+    // not asked for an event per allocation, and graphs can be captured. Pinned memory has events of its own.
     unsafe { context.disable_event_tracking() };
     Ok(context)
 }

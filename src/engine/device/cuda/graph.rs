@@ -25,6 +25,12 @@ impl Sequence {
         Sequence { launches, cuda_graph, has_run: false, graph: None }
     }
 
+    /// Adds a launch in front of all others. The next run launches one by one again, and a graph is captured anew.
+    pub fn prepend(&mut self, launch: Launch) {
+        self.launches.insert(0, launch);
+        (self.has_run, self.graph) = (false, None);
+    }
+
     /// Enqueues all launches on `stream`; `functions` are the loaded kernels in the order of the table `KERNELS`. The
     /// first time they are launched one by one, since the driver loads a kernel when it is first used, which cannot be
     /// captured. From the second time on they are replayed as one CUDA graph, if the sequence was created with

@@ -14,7 +14,7 @@ use crate::base::words::count;
 
 /// The functions of the NVIDIA driver's library that this crate calls through cudarc; all of them exist since CUDA
 /// 12.0. A test checks that these are exactly the functions that are called.
-pub const FUNCTIONS: [&str; 42] = [
+pub const FUNCTIONS: [&str; 45] = [
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
     "cuDeviceGet",
@@ -43,8 +43,10 @@ pub const FUNCTIONS: [&str; 42] = [
     "cuMemAllocAsync",
     "cuMemAlloc_v2",
     "cuMemFreeAsync",
+    "cuMemFreeHost",
     "cuMemFree_v2",
     "cuMemGetInfo_v2",
+    "cuMemHostAlloc",
     "cuMemcpyDtoHAsync_v2",
     "cuMemcpyHtoDAsync_v2",
     "cuMemsetD8Async",
@@ -56,6 +58,7 @@ pub const FUNCTIONS: [&str; 42] = [
     "cuStreamDestroy_v2",
     "cuStreamEndCapture",
     "cuStreamSynchronize",
+    "cuStreamWaitEvent",
     "cuTensorMapEncodeTiled",
 ];
 

@@ -13,12 +13,15 @@ mod launching;
 mod library;
 mod memory;
 mod nvtx;
+mod pinned;
+mod resident;
 mod samples;
 mod tensor_map;
 mod timing;
 
 pub use driver::{Info, check_gpu, devices, prepare_gpu};
 pub use library::FUNCTIONS;
+pub use pinned::PendingCopy;
 pub use timing::TimedLaunch;
 
 use std::collections::HashMap;
@@ -39,6 +42,8 @@ use errors::explain;
 use graph::Sequence;
 use launching::{permit_shared_memory, run};
 use memory::Memory;
+use pinned::Pinned;
+use resident::ResidentPairs;
 use samples::Staging;
 use tensor_map::tensor_map;
 
@@ -78,6 +83,10 @@ pub struct Cuda {
     not_finite: CudaSlice<i32>,
     /// Staging memory for samples, by the buffer that they are converted into.
     staging: HashMap<BufferId, Staging>,
+    /// Pairs of pictures of which each execution shows crops; `None` if none are kept.
+    resident: Option<ResidentPairs>,
+    /// Host memory of finished reads, for later ones.
+    read_buffers: Vec<Pinned<u8>>,
     /// The launches of an execution.
     main: Sequence,
     /// The launches of the on-demand steps.
@@ -148,6 +157,8 @@ impl Cuda {
             control,
             not_finite,
             staging: HashMap::new(),
+            resident: None,
+            read_buffers: Vec::new(),
             main,
             on_demand,
         })
@@ -225,8 +236,7 @@ impl Cuda {
     /// executions.
     pub fn read(&self, tensor: Tensor) -> Result<Vec<f32>> {
         let span = self.stream.clone_dtoh(&self.memory.view(tensor));
-        let span = to_f32(tensor.dtype, &self.done("cannot read GPU memory", span)?);
-        Ok(span.chunks(tensor.stride.max(1)).flat_map(|pixel| &pixel[..tensor.channels()]).copied().collect())
+        Ok(elements(tensor, &self.done("cannot read GPU memory", span)?))
     }
 
     /// Sets the elements of `tensor` to `values`, in row-major order `[n, h, w, c]` without gaps. If the tensor is of
@@ -343,6 +353,12 @@ fn choose(program: &mut Program, gpu: &GpuFacts, forced: Option<&str>) -> Vec<Ch
         ChosenImplementation { implementation, workspace, tickets }
     };
     steps.iter_mut().map(choose).collect()
+}
+
+/// The values of `tensor` without gaps, from the bytes between its first element and its last.
+fn elements(tensor: Tensor, span: &[u8]) -> Vec<f32> {
+    let span = to_f32(tensor.dtype, span);
+    span.chunks(tensor.stride.max(1)).flat_map(|pixel| &pixel[..tensor.channels()]).copied().collect()
 }
 
 /// The values of elements from the device, whose byte order is that of this machine.

@@ -43,6 +43,7 @@
 //! ```
 
 use super::control::DeviceControl;
+use super::crop::DeviceCrop;
 use super::launch::Kernel;
 use super::pack::{Pack, Ptr, PtrMut, TensorMap};
 use half::bf16;

@@ -2,6 +2,7 @@
 
 mod context;
 mod control;
+mod crop;
 mod implementation;
 pub mod kernels;
 mod launch;
@@ -10,6 +11,7 @@ mod shares;
 
 pub use context::{Context, DeviceElement};
 pub use control::DeviceControl;
+pub use crop::DeviceCrop;
 pub use implementation::{CudaKernel, CudaStep, GpuFacts, Implementation, Scratch};
 pub use launch::{Attribute, Dim3, Kernel, Launch, to_int};
 pub use pack::{Pack, Ptr, PtrMut, TensorMap};

@@ -1,0 +1,132 @@
+//! Pairs of pictures that stay in GPU memory, and the kernel that fills the tensors of a step with crops of them: per
+//! step, 16 bytes for each image are all that the host sends.
+
+use anyhow::Result;
+use cudarc::driver::{CudaSlice, DevicePtr};
+
+use super::Cuda;
+use super::errors::explain;
+use super::pinned::Upload;
+use crate::engine::kernel::cuda::kernels::{SAMPLES_CROP, SamplesCrop};
+use crate::engine::kernel::cuda::{DeviceCrop, Ptr, PtrMut, to_int};
+use crate::engine::samples::Crop;
+use crate::engine::tensor::{DType, Tensor};
+
+/// The 16-bit samples of pairs of pictures in GPU memory, and the crops of them that the next execution shows.
+#[derive(Debug)]
+pub struct ResidentPairs {
+    /// The pictures of the first side and of the second, one after the other, each `[h, w, c]`.
+    sides: [CudaSlice<u16>; 2],
+    /// Channels of the sides.
+    channels: [usize; 2],
+    pairs: Vec<ResidentPair>,
+    /// `[n, height, width]` of the tensors that are filled.
+    shown: [usize; 3],
+    /// A crop for each image of the tensors.
+    crops: CudaSlice<DeviceCrop>,
+    upload: Upload<DeviceCrop>,
+}
+
+/// The pixels of a pair among those of all pairs, the same for both of its pictures.
+#[derive(Clone, Copy, Debug)]
+struct ResidentPair {
+    /// Index of its first pixel.
+    start: usize,
+    height: usize,
+    width: usize,
+}
+
+impl Cuda {
+    /// Returns how many bytes of the GPU's memory are free, and how many it has.
+    ///
+    /// # Errors
+    /// When the driver refuses the call.
+    pub fn free_and_total_memory(&self) -> Result<[usize; 2]> {
+        let sizes = self.stream.context().mem_get_info();
+        sizes.map(|(free, total)| [free, total]).map_err(|error| explain("cannot ask for the free GPU memory", error))
+    }
+
+    /// Allocates GPU memory for pairs of pictures of `sizes`, height and width. From now on each execution of the main
+    /// part begins with a kernel that fills `tensors`, of f32, with crops of them: those that [`Cuda::show`] has set.
+    ///
+    /// # Errors
+    /// When the GPU does not have enough memory.
+    ///
+    /// # Panics
+    /// If pairs are kept already, a picture is smaller than an image of the tensors, the tensors differ in more than
+    /// their channels, or one is not of f32.
+    pub fn keep_pairs(&mut self, sizes: &[[usize; 2]], tensors: [Tensor; 2]) -> Result<()> {
+        assert!(self.resident.is_none(), "a device keeps one set of pairs");
+        let [images, height, width, _] = tensors[0].shape;
+        assert_eq!(tensors[1].shape[..3], [images, height, width], "a pair is two pictures of one size");
+        assert!(tensors.iter().all(|tensor| tensor.dtype == DType::F32), "samples become f32");
+        let (mut pairs, mut start) = (Vec::with_capacity(sizes.len()), 0);
+        for &[have_height, have_width] in sizes {
+            assert!(have_height >= height && have_width >= width, "a crop of a smaller picture");
+            pairs.push(ResidentPair { start, height: have_height, width: have_width });
+            start += have_height * have_width;
+        }
+        let channels = tensors.map(|tensor| tensor.channels());
+        let cannot = |error| explain("cannot allocate GPU memory for the pictures", error);
+        let [inputs, targets] =
+            channels.map(|channels| self.stream.alloc_zeros::<u16>((start * channels).max(1)).map_err(cannot));
+        let (inputs, targets) = (inputs?, targets?);
+        let crops = self.stream.alloc_zeros::<DeviceCrop>(images).map_err(cannot)?;
+        let argument = SamplesCrop {
+            crops: Ptr::new(crops.device_ptr(&self.stream).0),
+            inputs: Ptr::new(inputs.device_ptr(&self.stream).0),
+            targets: Ptr::new(targets.device_ptr(&self.stream).0),
+            input: PtrMut::new(self.memory.address(&self.stream, tensors[0])),
+            target: PtrMut::new(self.memory.address(&self.stream, tensors[1])),
+            input_shape: tensors[0].into(),
+            target_shape: tensors[1].into(),
+        };
+        self.main.prepend(SAMPLES_CROP.launch([images * height, 2, 1], argument));
+        let upload = Upload::new(&self.stream, images)?;
+        let shown = [images, height, width];
+        self.resident = Some(ResidentPairs { sides: [inputs, targets], channels, pairs, shown, crops, upload });
+        Ok(())
+    }
+
+    /// Copies the two pictures of pair `index` to the GPU: samples `[h, w, c]` in row-major order.
+    ///
+    /// # Errors
+    /// When an earlier kernel has failed, or the driver refuses.
+    ///
+    /// # Panics
+    /// If no pairs are kept, there is no pair `index`, or a picture has another number of samples than the pair.
+    pub fn write_pair(&mut self, index: usize, pictures: [&[u16]; 2]) -> Result<()> {
+        let ResidentPairs { sides, channels, pairs, .. } = self.resident.as_mut().expect("pairs are kept");
+        let ResidentPair { start, height, width } = pairs[index];
+        for ((side, channels), picture) in sides.iter_mut().zip(channels).zip(pictures) {
+            assert_eq!(picture.len(), height * width * *channels, "the samples of pair {index}");
+            let mut to = side.slice_mut(start * *channels..(start + height * width) * *channels);
+            let sent = self.stream.memcpy_htod(picture, &mut to);
+            sent.map_err(|error| explain("cannot write pictures to GPU memory", error))?;
+        }
+        Ok(())
+    }
+
+    /// Sets the crops that the executions from now on show, one for each image of the tensors of [`Cuda::keep_pairs`].
+    /// Only enqueues a copy of them.
+    ///
+    /// # Errors
+    /// When an earlier kernel has failed, or the driver refuses.
+    ///
+    /// # Panics
+    /// If no pairs are kept, there are more or fewer crops than images, or a crop is not inside of its pair.
+    pub fn show(&mut self, crops: &[Crop]) -> Result<()> {
+        let resident = self.resident.as_mut().expect("pairs are kept");
+        let [images, height, width] = resident.shown;
+        assert_eq!(crops.len(), images, "a crop for every image");
+        let crop = |&Crop { pair, left, top, mirrored }: &Crop| {
+            let whole = resident.pairs[pair];
+            let is_inside = left + width <= whole.width && top + height <= whole.height;
+            assert!(is_inside, "{width}x{height} pixels from column {left} and row {top} of pair {pair}, {whole:?}");
+            let pixel = (whole.start + top * whole.width + left) as u64;
+            DeviceCrop { pixel, width: to_int(whole.width), mirrored: i32::from(mirrored) }
+        };
+        let crops: Vec<DeviceCrop> = crops.iter().map(crop).collect();
+        resident.upload.send(&self.stream, &crops, &mut resident.crops)
+    }
+}
