@@ -238,7 +238,7 @@ WAIVERS = [
         ANY,
         "waves",
         0.12,
-        "a block has all pixels of its channels, so that one launch does for two: as long as two with full grids",
+        "a block has all pixels of its channels, so that one launch does what full grids need two for",
     ),
     Waiver(
         "norm_act_grad_held_4096",
@@ -278,7 +278,6 @@ WAIVERS = [
     Waiver("bias_grad_shared", "generator.last", "coalesced", 0.85, "three channels: 252 of 256 threads have one"),
     Waiver("upsample_(shuffle|shuffle_grad)", "generator.last", "coalesced", 0.63, "twelve channels become three"),
     Waiver("upsample_(shuffle|shuffle_grad)", "generator.last", "l2_excess", 1.6, "as above"),
-    Waiver("upsample_fold(_grad)?", "generator.last", "l2_excess", 2.0, "a weight is a sum of up to four: 0.1 MB"),
     Waiver("conv_wgrad_narrow_12", "generator.last", "l2_excess", 1.7, "the input is read for each row of taps"),
     Waiver("conv_dgrad_patch_3x3s1", "generator.last", "padding", 0.75, "12 channels of dy in chunks of 16"),
     Waiver("conv_dgrad_patch_3x3s1", "generator.last", "useful_slots", 0.53, "a single chunk: nothing overlaps"),

@@ -1,5 +1,5 @@
-//! Convolutions on CUDA with few channels on one side: the first layers (`kernels/conv_few.cu`) and the layer that makes
-//! a picture (`kernels/conv_dgrad_few.cu`).
+//! Convolutions on CUDA with few channels on one side: the first layers (`kernels/conv_few.cu`) and the layer that
+//! makes a picture (`kernels/conv_dgrad_few.cu`).
 
 use super::cuda::bias_pointer;
 use super::{Dgrad, Fprop, Geometry, Wgrad, WgradAdam};
