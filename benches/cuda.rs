@@ -1,8 +1,8 @@
-//! Every op of the recipes in full size on the first GPU; see `common/ops.rs`. A kernel's time is what the GPU's own
-//! clock says.
+//! Every op of the recipes in full size on the first GPU, with warm and with cold caches; see `common/ops.rs`. A kernel's
+//! time is that between two CUDA events.
 //!
 //! Without a GPU there is nothing to measure, and the bench says so and ends well. The simulator counts as none, unless
-//! `PIXTAPE_TAKE_SIMULATED_GPU=1` asks for a smoke test on it.
+//! `PIXTAPE_TAKE_SIMULATED_GPU=1` asks for the counts of the kernels on it.
 
 mod common;
 #[expect(dead_code, reason = "what the rows test")]
@@ -21,7 +21,7 @@ fn main() {
     match choice.choose() {
         Ok(chosen) if chosen.device != DeviceId::Cpu => {
             if takes_simulated {
-                println!("on a simulated GPU: that the kernels run is all that this shows, and the times mean nothing");
+                println!("on a simulated GPU: the requests of the kernels are counted, and the times mean nothing");
             }
             common::run(|criterion| ops::all(criterion, chosen.device, "cuda "));
         }

@@ -374,6 +374,7 @@ fn the_least_driver_is_all_that_is_called() {
     if let Some(bench) = bench {
         let said = in_process_as(&bench, &["--test", "tanh"], &[("PIXTAPE_TAKE_SIMULATED_GPU", "1")]);
         assert!(said.contains("G.tanh") && said.contains("the times mean nothing"), "{said}");
+        assert!(said.contains("tanh_forward, 768 blocks, ") && said.contains(" % coalesced, "), "{said}");
         let said = in_process_as(&bench, &["--test", "tanh"], &[]);
         assert!(said.contains("not measured") && said.contains("simulated"), "{said}");
     }
