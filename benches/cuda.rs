@@ -1,5 +1,5 @@
-//! Every op of the recipes in full size on the first GPU, with warm and with cold caches; see `common/ops.rs`. A kernel's
-//! time is that between two CUDA events.
+//! Every op of the recipes in full size on the first GPU, with warm and with cold caches; see `common/ops.rs`. A
+//! kernel's time is that between two CUDA events.
 //!
 //! Without a GPU there is nothing to measure, and the bench says so and ends well. The simulator counts as none, unless
 //! `PIXTAPE_TAKE_SIMULATED_GPU=1` asks for the counts of the kernels on it.

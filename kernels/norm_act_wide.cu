@@ -7,7 +7,10 @@
 #include "norm_act.cuh"
 #include "tickets.cuh"
 
-constexpr int THREADS = 256, WIDE_THREADS = 512;
+constexpr int THREADS = 256, FEW_THREADS = 128, WIDE_THREADS = 512;
+
+// Quads of channels of the blocks that hold all pixels: a sector of memory.
+constexpr int HELD_QUADS = 2;
 
 // Pixels of a thread in kernels that sum up a part of an image, and quads of channels of their blocks.
 constexpr int PART_HELD = 4, PART_QUADS = 4;
@@ -92,21 +95,21 @@ __device__ __forceinline__ float4 activated(const NormActForward& args, const Wi
   return mask.apply(rectified(value, value, args.negative_slope), element);
 }
 
-// The forward pass, in blocks that hold all pixels of QUADS quads of channels, HELD of them a thread. Grid:
-// n * ceil(c / (4 * QUADS)).
-template <int COUNT, int QUADS, int HELD>
+// The forward pass, in blocks that hold all pixels of two quads of channels, HELD of them a thread. Grid:
+// n * ceil(c / 8).
+template <int COUNT, int HELD>
 __device__ __forceinline__ void norm_act_held(const NormActForward& args) {
+  constexpr int QUADS = HELD_QUADS;
   using P = Part<COUNT, QUADS>;
   STATIC_SMEM(float4, shared, [COUNT / 32 * QUADS]);
   const P part(blockIdx.x, args.channels);
-  const size_t first_pixel = size_t(part.image) * args.pixels;
+  const unsigned first_pixel = unsigned(part.image) * args.pixels;
   float4 held[HELD], sum = splat(0.0f), squares = splat(0.0f);
 #pragma unroll
   for (int i = 0; i < HELD; i++) {
     const int p = part.first + i * P::STEP;
     const bool there = part.active && p < args.pixels;
-    held[i] =
-        there ? load_vector<float4>(args.x + at(unsigned(first_pixel + p), args.x_stride, part.channel)) : splat(0.0f);
+    held[i] = there ? load_vector<float4>(args.x + at(first_pixel + p, args.x_stride, part.channel)) : splat(0.0f);
     sum = add(sum, held[i]);
   }
   const float inv_n = 1.0f / float(args.pixels);
@@ -130,14 +133,14 @@ __device__ __forceinline__ void norm_act_held(const NormActForward& args) {
     const int p = part.first + i * P::STEP;
     if (p >= args.pixels) break;
     const float4 xhat = times(minus(held[i], mean), rstd);
-    store_vector(args.y + at(unsigned(first_pixel + p), args.y_stride, part.channel),
+    store_vector(args.y + at(first_pixel + p, args.y_stride, part.channel),
                  activated(args, affine, mask, xhat, drawn + size_t(p) * args.channels));
   }
 }
-INSTANCE(norm_act_held_64, THREADS, NormActForward, norm_act_held<256, 4, 1>);
-INSTANCE(norm_act_held_256, THREADS, NormActForward, norm_act_held<256, 4, 4>);
-INSTANCE(norm_act_held_1024, THREADS, NormActForward, norm_act_held<256, 4, 16>);
-INSTANCE(norm_act_held_4096, THREADS, NormActForward, norm_act_held<256, 2, 32>);
+INSTANCE(norm_act_held_64, FEW_THREADS, NormActForward, norm_act_held<FEW_THREADS, 1>);
+INSTANCE(norm_act_held_256, THREADS, NormActForward, norm_act_held<THREADS, 2>);
+INSTANCE(norm_act_held_1024, THREADS, NormActForward, norm_act_held<THREADS, 8>);
+INSTANCE(norm_act_held_4096, THREADS, NormActForward, norm_act_held<THREADS, 32>);
 
 // `sums` has two quads of each thread's channels for each part, and `tickets` a zero for each image and 16 channels.
 struct NormActStats {
@@ -167,8 +170,7 @@ KERNEL(norm_act_stats, THREADS, NormActStats args) {
   for (int i = 0; i < PART_HELD; i++) {
     const int p = part.first + i * P::STEP;
     const bool there = part.active && p < count;
-    held[i] =
-        there ? load_vector<float4>(act.x + at(unsigned(first_pixel + p), act.x_stride, part.channel)) : splat(0.0f);
+    held[i] = there ? load_vector<float4>(act.x + at(first_pixel + p, act.x_stride, part.channel)) : splat(0.0f);
     sum = add(sum, held[i]);
   }
   sum = sum_of_quad<THREADS, PART_QUADS>(sum, shared);
@@ -287,8 +289,9 @@ struct Gradient {
 
 // The backward pass, in blocks that hold all pixels: g and, unless registers are short, xhat, which is computed again
 // then. Grid: as of norm_act_held.
-template <int COUNT, int QUADS, int HELD, bool HOLDS_XHAT>
+template <int COUNT, int HELD, bool HOLDS_XHAT>
 __device__ __forceinline__ void norm_act_grad_held(const NormActGrad& args) {
+  constexpr int QUADS = HELD_QUADS;
   using P = Part<COUNT, QUADS>;
   STATIC_SMEM(float4, shared, [COUNT / 32 * QUADS]);
   const P part(blockIdx.x, args.channels);
@@ -327,10 +330,10 @@ __device__ __forceinline__ void norm_act_grad_held(const NormActGrad& args) {
     gradient.write(args, part.image, part.channel, p, xhat, g[i], mean_g, mean_g_xhat);
   }
 }
-INSTANCE(norm_act_grad_held_64, THREADS, NormActGrad, norm_act_grad_held<256, 4, 1, true>);
-INSTANCE(norm_act_grad_held_256, THREADS, NormActGrad, norm_act_grad_held<256, 4, 4, true>);
-INSTANCE(norm_act_grad_held_1024, THREADS, NormActGrad, norm_act_grad_held<256, 4, 16, true>);
-INSTANCE(norm_act_grad_held_4096, WIDE_THREADS, NormActGrad, norm_act_grad_held<512, 2, 16, false>);
+INSTANCE(norm_act_grad_held_64, FEW_THREADS, NormActGrad, norm_act_grad_held<FEW_THREADS, 1, true>);
+INSTANCE(norm_act_grad_held_256, THREADS, NormActGrad, norm_act_grad_held<THREADS, 2, true>);
+INSTANCE(norm_act_grad_held_1024, THREADS, NormActGrad, norm_act_grad_held<THREADS, 8, true>);
+INSTANCE(norm_act_grad_held_4096, WIDE_THREADS, NormActGrad, norm_act_grad_held<WIDE_THREADS, 16, false>);
 
 // `sums` and `tickets` as in NormActStats; `means`, [n, 2, c], gets the means of g and of g * xhat.
 struct NormActGradSums {

@@ -274,7 +274,7 @@ WAIVERS = [
     ),
     Waiver("conv_wgrad_adam_dot", ANY, "waves", 0.48, "no block has fewer than 32 pixels"),
     Waiver("conv_dgrad_few_[48]", ANY, "padding", 0.75, "three channels of four, or six of eight"),
-    Waiver("conv_wgrad_adam_few_[36]", ANY, "shared_excess", 1.45, "the groups' sums are exchanged once for each block"),
+    Waiver("conv_wgrad_adam_few_[36]", ANY, "shared_excess", 1.45, "the groups' sums are exchanged once a block"),
     Waiver("bias_grad_shared", "generator.last", "coalesced", 0.85, "three channels: 252 of 256 threads have one"),
     Waiver("upsample_(shuffle|shuffle_grad)", "generator.last", "coalesced", 0.63, "twelve channels become three"),
     Waiver("upsample_(shuffle|shuffle_grad)", "generator.last", "l2_excess", 1.6, "as above"),

@@ -1,9 +1,9 @@
 //! Every op at the shapes that it has in a step of the recipes in full size: 256x256, 64 channels, batch 1. The shapes
 //! stand with their ops in `tests/ops/kinds`. The benches `ops` and `cuda` run them on the CPU and on a GPU.
 //!
-//! A step follows itself, so it finds its weights in a cache that holds them; in training they come from memory. On a GPU
-//! both are measured: `warm`, and `cold`, behind writes to more memory than its L2 cache holds. The simulated GPU has no
-//! times; there the requests of each kernel are counted and printed.
+//! A step follows itself, so it finds its weights in a cache that holds them; in training they come from memory. On a
+//! GPU both are measured: `warm`, and `cold`, behind writes to more memory than its L2 cache holds. The simulated GPU
+//! has no times; there the requests of each kernel are counted and printed.
 
 use std::time::Duration;
 
@@ -44,8 +44,8 @@ pub fn all(criterion: &mut Criterion<StepTime>, device: DeviceId, prefix: &str) 
     }
 }
 
-/// Times the steps of `layer` under the name `name`; the others run beside them, as in training, and are not counted. If
-/// `is_cold`, the caches of the GPU hold nothing of theirs before each execution.
+/// Times the steps of `layer` under the name `name`; the others run beside them, as in training, and are not counted.
+/// If `is_cold`, the caches of the GPU hold nothing of theirs before each execution.
 fn bench(group: &mut BenchmarkGroup<'_, StepTime>, name: &str, layer: &Layer, id: DeviceId, is_cold: bool) {
     let mut devices = None;
     let mut recording = Recording::default();

@@ -5,8 +5,8 @@ use crate::engine::access::Access;
 use crate::engine::kernel::cuda::kernels::{self, BCE_LOGITS_LOSS, BCE_LOSS, L1_LOSS, L2_LOSS, MSE_LOSS, Mean};
 use crate::engine::kernel::cuda::{Context, CudaKernel, Implementation, Launch, Ptr, PtrMut, Scratch, to_int};
 
-/// Elements that a block sums: a picture of 256x256x3 makes 128 blocks. A constant, not tuned per GPU, so that loss values
-/// stay reproducible.
+/// Elements that a block sums: a picture of 256x256x3 makes 128 blocks. A constant, not tuned per GPU, so that loss
+/// values stay reproducible.
 const RUN: usize = 1536;
 
 impl CudaKernel for LossGrad {

@@ -1,7 +1,7 @@
 //! Normalisation, activation and dropout on CUDA in accesses of 16 bytes (`kernels/norm_act_wide.cu`).
 
 use super::{NormActForward, NormActGrad};
-use crate::engine::kernel::cuda::kernels::norm_act_wide::{PART_HELD, PART_QUADS, THREADS};
+use crate::engine::kernel::cuda::kernels::norm_act_wide::{HELD_QUADS, PART_HELD, PART_QUADS, THREADS};
 use crate::engine::kernel::cuda::kernels::{
     NORM_ACT_APPLY, NORM_ACT_GRAD_APPLY, NORM_ACT_GRAD_HELD_64, NORM_ACT_GRAD_HELD_256, NORM_ACT_GRAD_HELD_1024,
     NORM_ACT_GRAD_HELD_4096, NORM_ACT_GRAD_SUMS, NORM_ACT_HELD_64, NORM_ACT_HELD_256, NORM_ACT_HELD_1024,
@@ -13,13 +13,8 @@ use crate::engine::tensor::Tensor;
 /// Pixels and channels of a block that sums up a part of an image.
 const PART: [usize; 2] = [THREADS / PART_QUADS * PART_HELD, 4 * PART_QUADS];
 
-/// Most pixels that a block holds, and the channels of such a block.
+/// Most pixels that a block holds.
 const HELD: usize = 4096;
-const HELD_CHANNELS: usize = 8;
-
-/// Channels of a block that holds at most [`FEWER_HELD`] pixels.
-const FEWER_HELD_CHANNELS: usize = 16;
-const FEWER_HELD: usize = 1024;
 
 /// The forward pass.
 pub const FORWARD: Implementation<NormActForward> = Implementation {
@@ -37,7 +32,7 @@ pub const FORWARD: Implementation<NormActForward> = Implementation {
             let kernel = match image.pixels {
                 ..=64 => &NORM_ACT_HELD_64,
                 65..=256 => &NORM_ACT_HELD_256,
-                257..=FEWER_HELD => &NORM_ACT_HELD_1024,
+                257..=1024 => &NORM_ACT_HELD_1024,
                 _ => &NORM_ACT_HELD_4096,
             };
             return vec![kernel.launch(image.held_blocks(), argument)];
@@ -69,7 +64,7 @@ pub const GRAD: Implementation<NormActGrad> = Implementation {
             let kernel = match image.pixels {
                 ..=64 => &NORM_ACT_GRAD_HELD_64,
                 65..=256 => &NORM_ACT_GRAD_HELD_256,
-                257..=FEWER_HELD => &NORM_ACT_GRAD_HELD_1024,
+                257..=1024 => &NORM_ACT_GRAD_HELD_1024,
                 _ => &NORM_ACT_GRAD_HELD_4096,
             };
             return vec![kernel.launch(image.held_blocks(), argument)];
@@ -117,8 +112,7 @@ impl Image {
 
     /// Blocks that hold all pixels of some channels.
     fn held_blocks(&self) -> usize {
-        let of_block = if self.pixels <= FEWER_HELD { FEWER_HELD_CHANNELS } else { HELD_CHANNELS };
-        self.images * self.channels.div_ceil(of_block)
+        self.images * self.channels.div_ceil(4 * HELD_QUADS)
     }
 
     /// Parts of an image, and groups of channels of all images.
