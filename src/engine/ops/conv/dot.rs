@@ -117,10 +117,10 @@ fn are_dots(x: Tensor, dy: Tensor, geometry: Geometry, gpu: &GpuFacts) -> bool {
 }
 
 /// The blocks that share the pixels of 128 input channels and an output channel: one for each multiprocessor in all,
-/// but none with fewer than 32 pixels.
+/// but none with fewer than a pixel for each of its warps.
 fn shares(x: Tensor, dy: Tensor, gpu: &GpuFacts) -> Shares {
     let tiles = x.channels().div_ceil(CHANNELS) * dy.channels();
-    let shares = (gpu.multiprocessors / tiles).min(x.pixels() / 32).max(1);
+    let shares = (gpu.multiprocessors / tiles).min(x.pixels() / (CONV_WGRAD_DOT.threads() / LANES)).max(1);
     Shares { tiles, shares, elements: MOST_TAPS * MOST_TAPS * CHANNELS }
 }
 
