@@ -9,7 +9,8 @@ constexpr int THREADS = 256;
 // Pixels of a tile along a side, and its channels.
 constexpr int SIDE = 8, SMALL_SIDE = 4, CHANNELS = 64;
 
-// How the threads have a tile of S x S pixels: a thread has eight channels of each of its pixels, and a warp four rows.
+// The layout of a tile of S x S pixels over the threads: a thread has eight channels of each of its pixels, and a warp
+// four rows.
 template <int S>
 struct Tile {
   static constexpr int PIXELS = S * S, WARPS = S / 4, GROUPS = THREADS / 32 / WARPS;  // warps of a group

@@ -45,7 +45,7 @@ class Tile:
     # Multiply-adds of the tile for one step of the sum, and the floats that it brings for them.
     products: int
     floats: int
-    # What is padded: (which tensor, dimension, multiple). The output is the first tensor that a launch writes; `a` and
+    # Padded lengths: (which tensor, dimension, multiple). The output is the first tensor that a launch writes; `a` and
     # `b` are the first two that it reads.
     padding: tuple
     # The least share of issue slots that are useful multiply-adds, padding aside.
@@ -124,7 +124,7 @@ class Waiver:
 
 @dataclass
 class Budget:
-    """What a launch may have of something: at most `limit`, or at least, if `least`."""
+    """A bound on a count of a launch: at most `limit`, or at least, if `least`."""
 
     name: str
     found: float

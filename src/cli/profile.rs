@@ -17,7 +17,7 @@ use crate::profile::Request;
 /// they ask of the memory system: sectors, L2 traffic, conflicts in shared memory. A model says how long one H200 would
 /// take for that, and which resource decides. A recipe takes one to four minutes.
 ///
-/// How to read a row: few waves leave multiprocessors idle; little coalesced means that requests touch more sectors
+/// Reading a row: few waves leave multiprocessors idle; little coalesced means that requests touch more sectors
 /// than they use; L2 MB far above the least MB is data that is read again and again; conflicts above 1 are passes
 /// through shared memory that wait for each other. The page of --out says what each column means, and whether it was
 /// counted, modelled or measured.

@@ -10,7 +10,7 @@ pub struct Column {
     pub cell: fn(&Row) -> Option<String>,
 }
 
-/// Where a number comes from.
+/// The source of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The shapes of the recorded step, and the launch that its kernel asks for.

@@ -297,7 +297,7 @@ fn with_counts(row: Row, launch: &LaunchCounts, machine_code: &HashMap<String, M
 /// True for the steps of the longest chain of which each waits for the one before, by the microseconds of each step.
 fn longest_chain(program: &Program, of_steps: &[f64]) -> Vec<bool> {
     let dependencies = Dependencies::new(program);
-    // When each step ends at the earliest, and the step that it waits for longest.
+    // The earliest end of each step, and the step that it waits for longest.
     let mut ends: Vec<(f64, Option<usize>)> = Vec::new();
     for (step, us) in of_steps.iter().enumerate() {
         let waits_for = (0..step).filter(|&earlier| dependencies.ordered(earlier, step));

@@ -1,4 +1,4 @@
-//! When a run saves a checkpoint and writes its report.
+//! The moments at which a run saves a checkpoint and writes its report.
 
 use std::time::Duration;
 

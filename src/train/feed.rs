@@ -19,7 +19,7 @@ pub const CHUNK: usize = 16;
 /// The source of the pictures of all steps, in their order.
 pub struct Feed {
     source: Source,
-    /// How the pictures reach a GPU, in words; `None` on the CPU.
+    /// The way of the pictures to a GPU, in words; `None` on the CPU.
     note: Option<String>,
 }
 
@@ -65,12 +65,12 @@ impl Feed {
         Ok(Feed { source, note })
     }
 
-    /// How the pictures reach a GPU, in words; `None` on the CPU.
+    /// The way of the pictures to a GPU, in words; `None` on the CPU.
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()
     }
 
-    /// Which pairs each step shows.
+    /// The draws of each step: its pairs and their crops.
     pub fn draws(&self) -> &Draws {
         match &self.source {
             Source::Host(loader) => loader.draws(),

@@ -37,7 +37,7 @@ fn keep(device: &mut Cuda, pairs: &[Pair], tensors: [Tensor; 2]) {
     }
 }
 
-/// What the host copies for `crops`.
+/// The samples that the host copies for `crops`.
 fn copied(pairs: &[Pair], crops: &[Crop], size: Size) -> Pictures {
     let mut pictures = Pictures::default();
     for &Crop { pair, left, top, mirrored } in crops {

@@ -49,7 +49,7 @@ class Simulated:
     def __init__(self, part, what):
         self.output = tempfile.TemporaryFile("w+", dir=part.scratch)
         command = ["nice", "-n", "19", part.bin / "pixtape", "profile", what, "--device", "cuda", "--json"]
-        # What it writes goes to a file of its own: the part's log is being written by others.
+        # Its output goes to a file of its own: the part's log is being written by others.
         environment = {**simulated(part), "LD_LIBRARY_PATH": str(SIMULATOR), "CUDASIM_THREADS": "1"}
         self.running, self.problem = None, None
         try:

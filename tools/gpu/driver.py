@@ -152,7 +152,7 @@ class Gpu:
         self("cuStreamWaitEvent", stream, event, c_uint(0))
 
     def graph(self, work):
-        """What `work` enqueues, as a graph that can be launched."""
+        """A graph of the work that `work` enqueues, which can be launched."""
         # The driver loads a kernel when it is launched first, which must not be in a capture.
         work()
         self.wait()

@@ -86,7 +86,7 @@ def model_constants(part, limit):
 
 
 def probes(part, limit):
-    """What each instruction of ptx.cuh leaves, in wrappers.json."""
+    """The registers and memory that each instruction of ptx.cuh leaves, in wrappers.json."""
     file = part.results / "wrappers.json"
     status, text = part.run([sys.executable, HERE / "wrappers.py", KERNELS, file], limit)
     ensure(status, text, "wrappers.py")

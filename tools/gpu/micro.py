@@ -201,7 +201,7 @@ def request_costs(bench):
 
 
 def loops(bench):
-    """What one multiprocessor does in a clock: multiply-adds, loads from shared memory, products."""
+    """Rates of one multiprocessor in a clock: multiply-adds, loads from shared memory, products."""
     gpu = bench.gpu
     for kernel, threads, blocks_of_one, rounds, shared, work in [
         # `work` of a warp in a round: multiply-adds, wavefronts, multiply-adds of matrix units.

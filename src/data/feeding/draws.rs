@@ -10,7 +10,7 @@ use crate::data::pairs::Augment;
 use crate::data::size::Size;
 use crate::engine::philox::{Purpose, Stream};
 
-/// How pairs are grouped into training steps, cropped and mirrored.
+/// The grouping of pairs into training steps, with their crops and mirrors.
 #[derive(Clone, Copy, Debug)]
 pub struct LoaderConfig {
     /// Size of the images in a batch, to which pairs are cropped.

@@ -91,7 +91,7 @@ impl Loader {
         Ok(Loader { workers, turn: 0, draws, spent })
     }
 
-    /// Which pairs each batch has.
+    /// The draws of each batch: its pairs and their crops.
     pub fn draws(&self) -> &Draws {
         &self.draws
     }

@@ -45,7 +45,7 @@ pub fn html(profile: &Profile, gpu: Option<&TimeModel>) -> String {
     page(&format!("{} – pixtape", profile.subject), &body, "")
 }
 
-/// What was counted, modelled and measured.
+/// The kinds of numbers on the page: counted, modelled and measured.
 fn sources(profile: &Profile) -> Markup {
     let sources = match &profile.modelled {
         Some(gpu) => vec![
@@ -152,7 +152,7 @@ fn table(profile: &Profile) -> Markup {
     }
 }
 
-/// What the columns of the table mean.
+/// The meanings of the table's columns.
 fn legend(profile: &Profile) -> Markup {
     let [names, numbers] = columns(profile);
     html! {

@@ -104,7 +104,7 @@ KERNEL(probe_mma_bf16_m16n8k16, 32, Probe args) {
 
 // ---- atomics and barriers
 
-// What was there before each addition, over the end of 32 bits.
+// The value before each addition, over the end of 32 bits.
 KERNEL(probe_atomic_add_acq_rel, 32, Probe args) {
     if (threadIdx.x != 0) return;
     unsigned* const counter = args.out + 8;
