@@ -28,17 +28,6 @@ __device__ __forceinline__ float dot(const float* a, const float* b, size_t step
   return total;
 }
 
-// Shapes: x [n, h, w, c], weight [k, rows, columns, c], bias [k] or null, y [n, h', w', k].
-struct ConvFprop {
-  const float* x;
-  const float* weight;
-  const float* bias;
-  float* y;
-  Shape x_shape, y_shape;
-  Geometry geometry;
-  int accumulate;
-};
-
 // fprop: y[q, k] = bias[k] + sum over taps and c of weight[k, tap, c] * x[q * stride + tap * dilation - pad, c]. One
 // thread per element of y, which sums over c for each tap. Grid: ceil(n * h' * w' * k / 256).
 template <class G>
@@ -67,17 +56,6 @@ __device__ __forceinline__ void conv_fprop(const ConvFprop& args) {
 }
 INSTANCE(conv_fprop_4x4s2, THREADS, ConvFprop, conv_fprop<Halving>);
 INSTANCE(conv_fprop_any, THREADS, ConvFprop, conv_fprop<Geometry>);
-
-// Shapes: dy [n, h', w', k], weight [k, rows, columns, c], bias [c] or null, dx [n, h, w, c].
-struct ConvDgrad {
-  const float* dy;
-  const float* weight;
-  const float* bias;
-  float* dx;
-  Shape dy_shape, dx_shape;
-  Geometry geometry;
-  int accumulate;
-};
 
 // dgrad: dx[p, c] = bias[c] + sum over k and the taps at which a pixel q of dy reads p of weight[k, tap, c] * dy[q, k].
 // One thread per element of dx. Not every tap meets a pixel of dy: with stride 2, even rows meet taps 1 and 3, odd ones

@@ -14,21 +14,11 @@ constexpr int QUADS = CHANNELS / 4;
 // Quads from one pixel to the next: neighbouring pixels begin at other banks.
 constexpr int PITCH = QUADS + 1;
 
-// dy [n, h', w', k], weight [k, 4, 4, c], bias [c] or null, dx [n, h, w, c]. k and the stride of dy are multiples of 4.
-struct ConvDgradFew {
-  const float* dy;
-  const float* weight;
-  const float* bias;
-  float* dx;
-  Shape dy_shape, dx_shape;
-  int accumulate;
-};
-
 // dgrad: dx[p, c] = bias[c] + sum over k and the taps at which a pixel q of dy reads p of weight[k, tap, c] * dy[q, k].
-// Rows 2r + a of dx meet row r - 1 + a of dy by tap 3 - a, and row r + a by tap 1 - a. Grid: n * ceil(h / 16) * ceil(w
-// / 16).
+// k and the stride of dy are multiples of 4. Rows 2r + a of dx meet row r - 1 + a of dy by tap 3 - a, and row r + a by
+// tap 1 - a. Grid: n * ceil(h / 16) * ceil(w / 16).
 template <int OUTPUTS>
-__device__ __forceinline__ void conv_dgrad_few(const ConvDgradFew& args) {
+__device__ __forceinline__ void conv_dgrad_few(const ConvDgrad& args) {
   constexpr int OUT_QUADS = OUTPUTS / 4;
   STATIC_SMEM(float4, patch, [PATCH_SIDE * PATCH_SIDE * PITCH]);
   STATIC_SMEM(float4, weights, [CHANNELS * 16 * OUT_QUADS]);  // [channel of dy][tap][channels of dx]
@@ -102,5 +92,5 @@ __device__ __forceinline__ void conv_dgrad_few(const ConvDgradFew& args) {
     store(args.dx + pixel_at(image, dx_row, dx_column, dx) + c, value, args.accumulate);
   }
 }
-INSTANCE(conv_dgrad_few_4, THREADS, ConvDgradFew, conv_dgrad_few<4>);
-INSTANCE(conv_dgrad_few_8, THREADS, ConvDgradFew, conv_dgrad_few<8>);
+INSTANCE(conv_dgrad_few_4, THREADS, ConvDgrad, conv_dgrad_few<4>);
+INSTANCE(conv_dgrad_few_8, THREADS, ConvDgrad, conv_dgrad_few<8>);

@@ -1,8 +1,6 @@
 // Convolutions with few output channels, as those of the heads of discriminators are: fprop, dot products over the
 // input channels, a warp for each output; dgrad and wgrad of stride 1, which pass over the pixels once, for all taps.
-#include "adam.cuh"
-#include "conv_geometry.cuh"
-#include "tickets.cuh"
+#include "conv_wgrad.cuh"
 
 constexpr int THREADS = 256;
 
@@ -21,21 +19,9 @@ __device__ __forceinline__ float4 fused(float4 a, float b, float4 sum) {
   return make_float4(fmaf(a.x, b, sum.x), fmaf(a.y, b, sum.y), fmaf(a.z, b, sum.z), fmaf(a.w, b, sum.w));
 }
 
-// x [n, h, w, c], weight [k, rows, columns, c], bias [k] or null, y [n, h', w', k]. c and the stride of x are multiples
-// of 4.
-struct ConvFpropDot {
-  const float* x;
-  const float* weight;
-  const float* bias;
-  float* y;
-  Shape x_shape, y_shape;
-  Geometry geometry;
-  int accumulate;
-};
-
-// fprop of any geometry. Each lane sums over its quads of channels, tap by tap, and the warp adds up its lanes. Grid:
-// ceil(n * h' * w' * k / 8).
-KERNEL(conv_fprop_dot, THREADS, ConvFpropDot args) {
+// fprop of any geometry; c and the stride of x are multiples of 4. Each lane sums over its quads of channels, tap by
+// tap, and the warp adds up its lanes. Grid: ceil(n * h' * w' * k / 8).
+KERNEL(conv_fprop_dot, THREADS, ConvFprop args) {
   const Geometry& g = args.geometry;
   const Shape &x = args.x_shape, &y = args.y_shape;
   const unsigned output = blockIdx.x * (THREADS / 32) + threadIdx.x / 32, pixel = output / y.channels;
@@ -85,24 +71,19 @@ __device__ __forceinline__ void meeting_taps(float (&values)[MOST_TAPS * MOST_TA
   }
 }
 
-// dy [n, h', w', 1], weight [1, rows, columns, c], bias [c] or null, dx [n, h, w, c]. c and the stride of dx are
-// multiples of 4.
+// A warp has `pixels` pixels.
 struct ConvDgradDot {
-  const float* dy;
-  const float* weight;
-  const float* bias;
-  float* dx;
-  Shape dy_shape, dx_shape;
-  Geometry geometry;
-  int pixels, accumulate;
+  ConvDgrad dgrad;
+  int pixels;
 };
 
-// dgrad with one channel of dy and stride 1: dx[p, c] = bias[c] + sum over the taps at which a pixel q of dy reads p of
-// weight[tap, c] * dy[q]. A warp has 128 channels of `pixels` pixels, and the weights of these channels in registers.
-// Grid: (ceil(c / 128), ceil(n * h * w / (8 * pixels))).
+// dgrad with one channel of dy and stride 1, c and the stride of dx multiples of 4: dx[p, c] = bias[c] + sum over the
+// taps at which a pixel q of dy reads p of weight[tap, c] * dy[q]. A warp has 128 channels of `pixels` pixels, and the
+// weights of these channels in registers. Grid: (ceil(c / 128), ceil(n * h * w / (8 * pixels))).
 KERNEL(conv_dgrad_dot, THREADS, ConvDgradDot args) {
-  const Geometry& g = args.geometry;
-  const Shape& dx = args.dx_shape;
+  const ConvDgrad& dgrad = args.dgrad;
+  const Geometry& g = dgrad.geometry;
+  const Shape& dx = dgrad.dx_shape;
   const int c = blockIdx.x * CHANNELS + threadIdx.x % 32 * 4;
   if (c >= dx.channels) return;
   float4 weights[MOST_TAPS * MOST_TAPS];
@@ -110,53 +91,30 @@ KERNEL(conv_dgrad_dot, THREADS, ConvDgradDot args) {
   for (int tap = 0; tap < MOST_TAPS * MOST_TAPS; tap++) {
     const int i = tap / MOST_TAPS, j = tap % MOST_TAPS;
     weights[tap] = i < g.kernel_rows && j < g.kernel_columns
-                       ? load_vector<float4>(args.weight + at(i * g.kernel_columns + j, dx.channels, c))
+                       ? load_vector<float4>(dgrad.weight + at(i * g.kernel_columns + j, dx.channels, c))
                        : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   }
-  const float4 bias = args.bias ? load_vector<float4>(args.bias + c) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  const float4 bias = dgrad.bias ? load_vector<float4>(dgrad.bias + c) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   const unsigned first = (blockIdx.y * (THREADS / 32) + threadIdx.x / 32) * args.pixels;
   const unsigned end = min(first + args.pixels, unsigned(dx.images * dx.height * dx.width));
   for (unsigned pixel = first; pixel < end; pixel++) {
     const int column = pixel % dx.width, row = pixel / dx.width % dx.height, image = pixel / dx.width / dx.height;
     float values[MOST_TAPS * MOST_TAPS];
-    meeting_taps(values, args.dy, args.dy_shape, g, 0, image, row, column);
+    meeting_taps(values, dgrad.dy, dgrad.dy_shape, g, 0, image, row, column);
     float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll
     for (int tap = 0; tap < MOST_TAPS * MOST_TAPS; tap++) sum = fused(weights[tap], values[tap], sum);
-    float* const to = args.dx + at(pixel, dx.stride, c);
+    float* const to = dgrad.dx + at(pixel, dx.stride, c);
     sum = add(sum, bias);
-    store_vector(to, args.accumulate ? add_rounded(load_vector<float4>(to), sum) : sum);
+    store_vector(to, dgrad.accumulate ? add_rounded(load_vector<float4>(to), sum) : sum);
   }
 }
 
-// x [n, h, w, c], dy [n, h', w', k], dweight and the parameters [k, rows, columns, c]. c and the stride of x are
-// multiples of 4. `shares` blocks share 128 input channels of an output channel, each with a part of the pixels of x;
-// `sums` and `tickets` are as add_shares needs them for these.
-struct ConvWgradDot {
-  const float* x;
-  const float* dy;
-  float* sums;
-  unsigned* tickets;
-  Shape x_shape, dy_shape;
-  Geometry geometry;
-  int shares;
-};
-
-struct ConvWgradDotGrad {
-  ConvWgradDot wgrad;
-  float* dweight;
-  int accumulate;
-};
-
-struct ConvWgradDotAdam {
-  ConvWgradDot wgrad;
-  AdamState state;
-};
-
 // Calls use(offset in dweight, four values) in the block that has the whole gradient of all taps, one output channel
-// and 128 input channels. A warp takes every eighth pixel of x of its block, and adds it to the taps that it meets.
+// and 128 input channels. A warp takes every eighth pixel of x of its block, and adds it to the taps that it meets. c
+// and the stride of x are multiples of 4.
 template <class Use>
-__device__ __forceinline__ void wgrad_dot(const ConvWgradDot& args, Use use) {
+__device__ __forceinline__ void wgrad_dot(const ConvWgradShared& args, Use use) {
   constexpr int TAPS = MOST_TAPS * MOST_TAPS, WARPS = THREADS / 32, OWN = TAPS / WARPS;
   static_assert(WGRAD_SHARED == WARPS * TAPS * CHANNELS * 4);
   DYN_SMEM(float4, memory, 128);  // [warp][tap][lane]
@@ -204,15 +162,12 @@ __device__ __forceinline__ void wgrad_dot(const ConvWgradDot& args, Use use) {
 
 // wgrad of stride 1: dweight[k, tap, c] = sum over q of dy[q, k] * x[q + tap * dilation - pad, c], or the sum added to
 // dweight. Shared memory: the sums of all warps. Grid: (shares * ceil(c / 128), k).
-KERNEL(conv_wgrad_dot, THREADS, ConvWgradDotGrad args) {
-  wgrad_dot(args.wgrad, [&](size_t offset, float4 value) {
-    float* const to = args.dweight + offset;
-    store_vector(to, args.accumulate ? add_rounded(load_vector<float4>(to), value) : value);
-  });
+KERNEL(conv_wgrad_dot, THREADS, ConvWgradGrad args) {
+  wgrad_dot(args.wgrad, [&](size_t offset, float4 value) { write_gradient(args, offset, value); });
 }
 
 // The same gradient, by which the parameters and their moments are updated. Grid and shared memory as above.
-KERNEL(conv_wgrad_adam_dot, THREADS, ConvWgradDotAdam args) {
+KERNEL(conv_wgrad_adam_dot, THREADS, ConvWgradAdam args) {
   STATIC_SMEM(float, corrections, [2]);
   const AdamRule rule(args.state, corrections);
   wgrad_dot(args.wgrad, [&](size_t offset, float4 value) { rule.update(args.state, offset, value); });

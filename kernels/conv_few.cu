@@ -3,8 +3,8 @@
 // The input channels of a row of taps lie one behind the other in memory: a run of 4 c values for each output. So a
 // block brings the patch that its tile reads to shared memory as it lies, a row of pixels behind the other, and takes
 // runs in pairs of values, which are aligned for any c. Each group of warps of fprop has one row of taps.
-#include "adam.cuh"
 #include "conv_tile.cuh"
+#include "conv_wgrad.cuh"
 
 // Input channels, taps along a side, and pixels of the patch along a side.
 constexpr int MOST_INPUTS = 8, TAPS = 4, PATCH_SIDE = 18;
@@ -80,38 +80,16 @@ KERNEL(conv_fprop_few, THREADS, ConvPatch args) {
   finish<SIDE, false>(args, meeting, sums, memory, lane, 0, 0, image, row, column, first_out);
 }
 
-// x [n, h, w, INPUTS], dy [n, h', w', k], dweight and the parameters [k, 4, 4, INPUTS]. k and the stride of dy are
-// multiples of 4. `shares` blocks share 64 output channels, each with a part of the pixels, which is small enough to be
-// added up in one run; `sums` and `tickets` are as add_shares needs them for each 64.
-struct ConvWgradFew {
-  const float* x;
-  const float* dy;
-  float* sums;
-  unsigned* tickets;
-  Shape x_shape, dy_shape;
-  Geometry geometry;
-  int shares;
-};
-
 constexpr int WGRAD_SHARED = 98304;
-
-struct ConvWgradFewGrad {
-  ConvWgradFew wgrad;
-  float* dweight;
-  int accumulate;
-};
-
-struct ConvWgradFewAdam {
-  ConvWgradFew wgrad;
-  AdamState state;
-};
 
 // Calls use(offset in dweight, four values) in the block that has the whole gradient of 64 output channels.
 //
 // A tile of 8x8 pixels of dy and its patch of x are in shared memory, and those of the next tile on their way. Each
 // group of warps has two rows of the tile; a thread of it has half a run of one row of taps, and eight output channels.
+// x has INPUTS channels; k and the stride of dy are multiples of 4. A tile of the gradient has so many shares that each
+// is small enough to be added up in one run.
 template <int INPUTS, class Use>
-__device__ __forceinline__ void wgrad_few(const ConvWgradFew& args, Use use) {
+__device__ __forceinline__ void wgrad_few(const ConvWgradShared& args, Use use) {
   constexpr int PATCH = PATCH_SIDE * PATCH_SIDE * INPUTS, STAGE = PATCH + PIXELS * CHANNELS;
   constexpr int WEIGHTS = TAPS * TAPS * INPUTS;  // of an output channel
   static_assert(2 * STAGE * 4 <= WGRAD_SHARED && GROUPS * CHANNELS * WEIGHTS * 4 <= WGRAD_SHARED);
@@ -199,27 +177,24 @@ __device__ __forceinline__ void wgrad_few(const ConvWgradFew& args, Use use) {
 // wgrad: dweight[k, tap, c] = sum over q of dy[q, k] * x[q * 2 + tap - pad, c], or the sum added to dweight. Shared
 // memory: two tiles, or the sums of all groups. Grid: shares * ceil(k / 64).
 template <int INPUTS>
-__device__ __forceinline__ void conv_wgrad_few(const ConvWgradFewGrad& args) {
-  wgrad_few<INPUTS>(args.wgrad, [&](size_t offset, float4 value) {
-    float* const to = args.dweight + offset;
-    store_vector(to, args.accumulate ? add_rounded(load_vector<float4>(to), value) : value);
-  });
+__device__ __forceinline__ void conv_wgrad_few(const ConvWgradGrad& args) {
+  wgrad_few<INPUTS>(args.wgrad, [&](size_t offset, float4 value) { write_gradient(args, offset, value); });
 }
-INSTANCE(conv_wgrad_few_1, THREADS, ConvWgradFewGrad, conv_wgrad_few<1>);
-INSTANCE(conv_wgrad_few_2, THREADS, ConvWgradFewGrad, conv_wgrad_few<2>);
-INSTANCE(conv_wgrad_few_3, THREADS, ConvWgradFewGrad, conv_wgrad_few<3>);
-INSTANCE(conv_wgrad_few_4, THREADS, ConvWgradFewGrad, conv_wgrad_few<4>);
-INSTANCE(conv_wgrad_few_6, THREADS, ConvWgradFewGrad, conv_wgrad_few<6>);
+INSTANCE(conv_wgrad_few_1, THREADS, ConvWgradGrad, conv_wgrad_few<1>);
+INSTANCE(conv_wgrad_few_2, THREADS, ConvWgradGrad, conv_wgrad_few<2>);
+INSTANCE(conv_wgrad_few_3, THREADS, ConvWgradGrad, conv_wgrad_few<3>);
+INSTANCE(conv_wgrad_few_4, THREADS, ConvWgradGrad, conv_wgrad_few<4>);
+INSTANCE(conv_wgrad_few_6, THREADS, ConvWgradGrad, conv_wgrad_few<6>);
 
 // The same gradient, by which the parameters and their moments are updated. Grid and shared memory as above.
 template <int INPUTS>
-__device__ __forceinline__ void conv_wgrad_adam_few(const ConvWgradFewAdam& args) {
+__device__ __forceinline__ void conv_wgrad_adam_few(const ConvWgradAdam& args) {
   STATIC_SMEM(float, corrections, [2]);
   const AdamRule rule(args.state, corrections);
   wgrad_few<INPUTS>(args.wgrad, [&](size_t offset, float4 value) { rule.update(args.state, offset, value); });
 }
-INSTANCE(conv_wgrad_adam_few_1, THREADS, ConvWgradFewAdam, conv_wgrad_adam_few<1>);
-INSTANCE(conv_wgrad_adam_few_2, THREADS, ConvWgradFewAdam, conv_wgrad_adam_few<2>);
-INSTANCE(conv_wgrad_adam_few_3, THREADS, ConvWgradFewAdam, conv_wgrad_adam_few<3>);
-INSTANCE(conv_wgrad_adam_few_4, THREADS, ConvWgradFewAdam, conv_wgrad_adam_few<4>);
-INSTANCE(conv_wgrad_adam_few_6, THREADS, ConvWgradFewAdam, conv_wgrad_adam_few<6>);
+INSTANCE(conv_wgrad_adam_few_1, THREADS, ConvWgradAdam, conv_wgrad_adam_few<1>);
+INSTANCE(conv_wgrad_adam_few_2, THREADS, ConvWgradAdam, conv_wgrad_adam_few<2>);
+INSTANCE(conv_wgrad_adam_few_3, THREADS, ConvWgradAdam, conv_wgrad_adam_few<3>);
+INSTANCE(conv_wgrad_adam_few_4, THREADS, ConvWgradAdam, conv_wgrad_adam_few<4>);
+INSTANCE(conv_wgrad_adam_few_6, THREADS, ConvWgradAdam, conv_wgrad_adam_few<6>);

@@ -1,7 +1,6 @@
 // Convolutions with stride 1, up to 3x3 taps and few output channels (OUTPUTS, at most 16): fprop and wgrad. The
 // generator's last layer, folded, is such.
-#include "conv_geometry.cuh"
-#include "tickets.cuh"
+#include "conv_wgrad.cuh"
 
 constexpr int THREADS = 256, WGRAD_THREADS = 288;
 
@@ -13,24 +12,13 @@ constexpr int PATCH_ROWS = ROWS + TAPS - 1, PATCH_COLUMNS = COLUMNS + TAPS - 1;
 constexpr int PLANE = PATCH_ROWS * PATCH_COLUMNS + 1;
 static_assert(PLANE % 2 == 1, "planes begin at all groups of banks in turn");
 
-// x [n, h, w, c], weight [k, rows, columns, c], bias [k] or null, y [n, h', w', k]. c and the stride of x are multiples
-// of 4, and all addresses of 16 bytes.
-struct ConvFpropNarrow {
-  const float* x;
-  const float* weight;
-  const float* bias;
-  float* y;
-  Shape x_shape, y_shape;
-  Geometry geometry;
-  int accumulate;
-};
-
-// fprop. A block computes 8x16 pixels of all output channels; each warp has all of them for its part of the input
+// fprop. c and the stride of x are multiples of 4, and all addresses of 16 bytes. A block computes 8x16 pixels of all
+// output channels; each warp has all of them for its part of the input
 // channels, four pixels a lane, and the sums of the warps are added in order. Shared memory: FPROP_SHARED. Grid:
 // n * ceil(h' / 8) * ceil(w' / 16).
 constexpr int FPROP_SHARED = 83200;
 template <int OUTPUTS>
-__device__ __forceinline__ void conv_fprop_narrow(const ConvFpropNarrow& args) {
+__device__ __forceinline__ void conv_fprop_narrow(const ConvFprop& args) {
   static_assert((QUADS * PLANE + TAPS * TAPS * QUADS * OUTPUTS) * 16 <= FPROP_SHARED);
   static_assert(WARPS * PIXELS * OUTPUTS * 4 <= FPROP_SHARED);
   DYN_SMEM(float4, patch, 128);
@@ -112,29 +100,17 @@ __device__ __forceinline__ void conv_fprop_narrow(const ConvFpropNarrow& args) {
     store(args.y + pixel_at(image, y_row, y_column, y) + k, args.bias ? sum + args.bias[k] : sum, args.accumulate);
   }
 }
-INSTANCE(conv_fprop_narrow_4, THREADS, ConvFpropNarrow, conv_fprop_narrow<4>);
-INSTANCE(conv_fprop_narrow_8, THREADS, ConvFpropNarrow, conv_fprop_narrow<8>);
-INSTANCE(conv_fprop_narrow_12, THREADS, ConvFpropNarrow, conv_fprop_narrow<12>);
-INSTANCE(conv_fprop_narrow_16, THREADS, ConvFpropNarrow, conv_fprop_narrow<16>);
-
-// x [n, h, w, c], dy [n, h', w', k] with k and its stride multiples of 4, dweight [k, rows, columns, c]. `shares`
-// blocks share 128 input channels, each with some rows of dy; `sums` and `tickets` are as add_shares needs them for
-// each 128.
-struct ConvWgradNarrow {
-  const float* x;
-  const float* dy;
-  float* dweight;
-  float* sums;
-  unsigned* tickets;
-  Shape x_shape, dy_shape;
-  Geometry geometry;
-  int shares, accumulate;
-};
+INSTANCE(conv_fprop_narrow_4, THREADS, ConvFprop, conv_fprop_narrow<4>);
+INSTANCE(conv_fprop_narrow_8, THREADS, ConvFprop, conv_fprop_narrow<8>);
+INSTANCE(conv_fprop_narrow_12, THREADS, ConvFprop, conv_fprop_narrow<12>);
+INSTANCE(conv_fprop_narrow_16, THREADS, ConvFprop, conv_fprop_narrow<16>);
 
 // wgrad: dweight[k, tap, c] = sum over q of dy[q, k] * x[q + tap - pad, c], or the sum added to dweight. A warp has one
-// tap, and a lane four input channels of all output channels. Grid: shares * ceil(c / 128).
+// tap, and a lane four input channels of all output channels; a tile is 128 input channels, and a share some rows of
+// dy. c, k and all strides are multiples of 4, and all addresses of 16 bytes. Grid: shares * ceil(c / 128).
 template <int OUTPUTS>
-__device__ __forceinline__ void conv_wgrad_narrow(const ConvWgradNarrow& args) {
+__device__ __forceinline__ void conv_wgrad_narrow(const ConvWgradGrad& grad) {
+  const ConvWgradShared& args = grad.wgrad;
   STATIC_SMEM(unsigned, is_last, [1]);
   const Geometry& g = args.geometry;
   const Shape &x = args.x_shape, &dy = args.dy_shape;
@@ -175,11 +151,10 @@ __device__ __forceinline__ void conv_wgrad_narrow(const ConvWgradNarrow& args) {
     return;
 #pragma unroll
   for (int k = 0; k < OUTPUTS; k++) {
-    float* const to = args.dweight + at((k * g.kernel_rows + i) * g.kernel_columns + j, x.channels, c);
-    store_vector(to, args.accumulate ? add_rounded(load_vector<float4>(to), sums[k]) : sums[k]);
+    write_gradient(grad, at((k * g.kernel_rows + i) * g.kernel_columns + j, x.channels, c), sums[k]);
   }
 }
-INSTANCE(conv_wgrad_narrow_4, WGRAD_THREADS, ConvWgradNarrow, conv_wgrad_narrow<4>);
-INSTANCE(conv_wgrad_narrow_8, WGRAD_THREADS, ConvWgradNarrow, conv_wgrad_narrow<8>);
-INSTANCE(conv_wgrad_narrow_12, WGRAD_THREADS, ConvWgradNarrow, conv_wgrad_narrow<12>);
-INSTANCE(conv_wgrad_narrow_16, WGRAD_THREADS, ConvWgradNarrow, conv_wgrad_narrow<16>);
+INSTANCE(conv_wgrad_narrow_4, WGRAD_THREADS, ConvWgradGrad, conv_wgrad_narrow<4>);
+INSTANCE(conv_wgrad_narrow_8, WGRAD_THREADS, ConvWgradGrad, conv_wgrad_narrow<8>);
+INSTANCE(conv_wgrad_narrow_12, WGRAD_THREADS, ConvWgradGrad, conv_wgrad_narrow<12>);
+INSTANCE(conv_wgrad_narrow_16, WGRAD_THREADS, ConvWgradGrad, conv_wgrad_narrow<16>);

@@ -6,10 +6,9 @@
 // the patch lie by parity, so that the two taps of a warp read other banks.
 //
 // Where a gradient has few tiles, several blocks share one, each with a part of the pixels: the last of them to be done
-// adds their sums, in order, and goes on with them.
-#include "adam.cuh"
-#include "conv_geometry.cuh"
-#include "tickets.cuh"
+// adds their sums, in order, and goes on with them. c, k and all strides are multiples of 4, and all addresses of 16
+// bytes.
+#include "conv_wgrad.cuh"
 
 constexpr int THREADS = 256;
 
@@ -18,29 +17,6 @@ constexpr int SIDE = 8, TAPS = 4, INPUTS = 16;
 constexpr int STAGES = 2;
 // Tiles after which a sum begins anew, so that its rounding error stays small.
 constexpr int RUN = 2;
-
-// x [n, h, w, c], dy [n, h', w', k], dweight and the parameters [k, 4, 4, c]. c, k and all strides are multiples of 4,
-// and all addresses of 16 bytes. `sums` has room for the sums of `shares` blocks of each tile, and `tickets` a zero.
-struct ConvWgradPatch {
-  const float* x;
-  const float* dy;
-  float* sums;
-  unsigned* tickets;
-  Shape x_shape, dy_shape;
-  Geometry geometry;
-  int shares;
-};
-
-struct ConvWgradPatchGrad {
-  ConvWgradPatch wgrad;
-  float* dweight;
-  int accumulate;
-};
-
-struct ConvWgradPatchAdam {
-  ConvWgradPatch wgrad;
-  AdamState state;
-};
 
 // The layout of a tile in shared memory, in quads: four channels of a pixel.
 template <int STRIDE, int OUTPUTS>
@@ -72,7 +48,7 @@ static_assert(S1_32_SHARED == STAGES * Layout<1, 32>::SIZE * 16);
 struct Part {
   int first_input, first_output, share, tile;
 
-  __device__ __forceinline__ Part(const ConvWgradPatch& args, int outputs) {
+  __device__ __forceinline__ Part(const ConvWgradShared& args, int outputs) {
     share = blockIdx.x % args.shares;
     tile = blockIdx.x / args.shares;
     const int input_tiles = (args.x_shape.channels + INPUTS - 1) / INPUTS;
@@ -83,7 +59,7 @@ struct Part {
 
 // Starts the copies of pixel tile `tile` of dy, and of the patch of x that it meets.
 template <int STRIDE, int OUTPUTS>
-__device__ __forceinline__ void start_copies(const ConvWgradPatch& args, const Part& part, const float4* memory,
+__device__ __forceinline__ void start_copies(const ConvWgradShared& args, const Part& part, const float4* memory,
                                              int tile) {
   using L = Layout<STRIDE, OUTPUTS>;
   const Shape &x = args.x_shape, &dy = args.dy_shape;
@@ -168,7 +144,7 @@ __device__ __forceinline__ void multiply(float (&sums)[OUTPUTS / 8][2][4], const
 
 // Calls use(offset in dweight, four values) for the gradient of this thread, in the block that has all of it.
 template <int STRIDE, int OUTPUTS, class Use>
-__device__ __forceinline__ void wgrad(const ConvWgradPatch& args, Use use) {
+__device__ __forceinline__ void wgrad(const ConvWgradShared& args, Use use) {
   using L = Layout<STRIDE, OUTPUTS>;
   constexpr int OWN = OUTPUTS / 8;  // output channels of a thread
   DYN_SMEM(float4, memory, 128);
@@ -226,25 +202,22 @@ __device__ __forceinline__ void wgrad(const ConvWgradPatch& args, Use use) {
 // wgrad with 4x4 taps: dweight[k, tap, c] = sum over q of dy[q, k] * x[q * STRIDE + tap - pad, c], or the sum added to
 // dweight. Shared memory: two tiles. Grid: shares * ceil(c / 16) * ceil(k / OUTPUTS).
 template <int STRIDE, int OUTPUTS>
-__device__ __forceinline__ void conv_wgrad_patch(const ConvWgradPatchGrad& args) {
-  wgrad<STRIDE, OUTPUTS>(args.wgrad, [&](size_t offset, float4 value) {
-    float* const to = args.dweight + offset;
-    store_vector(to, args.accumulate ? add_rounded(load_vector<float4>(to), value) : value);
-  });
+__device__ __forceinline__ void conv_wgrad_patch(const ConvWgradGrad& args) {
+  wgrad<STRIDE, OUTPUTS>(args.wgrad, [&](size_t offset, float4 value) { write_gradient(args, offset, value); });
 }
-INSTANCE(conv_wgrad_patch_4x4s2_64, THREADS, ConvWgradPatchGrad, conv_wgrad_patch<2, 64>);
-INSTANCE(conv_wgrad_patch_4x4s2_32, THREADS, ConvWgradPatchGrad, conv_wgrad_patch<2, 32>);
-INSTANCE(conv_wgrad_patch_4x4s1_64, THREADS, ConvWgradPatchGrad, conv_wgrad_patch<1, 64>);
-INSTANCE(conv_wgrad_patch_4x4s1_32, THREADS, ConvWgradPatchGrad, conv_wgrad_patch<1, 32>);
+INSTANCE(conv_wgrad_patch_4x4s2_64, THREADS, ConvWgradGrad, conv_wgrad_patch<2, 64>);
+INSTANCE(conv_wgrad_patch_4x4s2_32, THREADS, ConvWgradGrad, conv_wgrad_patch<2, 32>);
+INSTANCE(conv_wgrad_patch_4x4s1_64, THREADS, ConvWgradGrad, conv_wgrad_patch<1, 64>);
+INSTANCE(conv_wgrad_patch_4x4s1_32, THREADS, ConvWgradGrad, conv_wgrad_patch<1, 32>);
 
 // The same gradient, by which the parameters and their moments are updated. Grid and shared memory as above.
 template <int STRIDE, int OUTPUTS>
-__device__ __forceinline__ void conv_wgrad_adam_patch(const ConvWgradPatchAdam& args) {
+__device__ __forceinline__ void conv_wgrad_adam_patch(const ConvWgradAdam& args) {
   STATIC_SMEM(float, corrections, [2]);
   const AdamRule rule(args.state, corrections);
   wgrad<STRIDE, OUTPUTS>(args.wgrad, [&](size_t offset, float4 value) { rule.update(args.state, offset, value); });
 }
-INSTANCE(conv_wgrad_adam_patch_4x4s2_64, THREADS, ConvWgradPatchAdam, conv_wgrad_adam_patch<2, 64>);
-INSTANCE(conv_wgrad_adam_patch_4x4s2_32, THREADS, ConvWgradPatchAdam, conv_wgrad_adam_patch<2, 32>);
-INSTANCE(conv_wgrad_adam_patch_4x4s1_64, THREADS, ConvWgradPatchAdam, conv_wgrad_adam_patch<1, 64>);
-INSTANCE(conv_wgrad_adam_patch_4x4s1_32, THREADS, ConvWgradPatchAdam, conv_wgrad_adam_patch<1, 32>);
+INSTANCE(conv_wgrad_adam_patch_4x4s2_64, THREADS, ConvWgradAdam, conv_wgrad_adam_patch<2, 64>);
+INSTANCE(conv_wgrad_adam_patch_4x4s2_32, THREADS, ConvWgradAdam, conv_wgrad_adam_patch<2, 32>);
+INSTANCE(conv_wgrad_adam_patch_4x4s1_64, THREADS, ConvWgradAdam, conv_wgrad_adam_patch<1, 64>);
+INSTANCE(conv_wgrad_adam_patch_4x4s1_32, THREADS, ConvWgradAdam, conv_wgrad_adam_patch<1, 32>);

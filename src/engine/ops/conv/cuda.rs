@@ -1,13 +1,14 @@
 //! Convolutions on CUDA: the implementations of their steps, and the choice between them.
 
-use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, dot, few, narrow, patch, wgrad_patch};
+use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, WgradAdam, dot, few, narrow, patch, wgrad_patch};
 use crate::engine::kernel::cuda::kernels::{
     self, BIAS_GRAD, BIAS_GRAD_SHARED, BiasGradShared, CONV_DGRAD_4X4S2, CONV_DGRAD_ANY, CONV_FPROP_4X4S2,
-    CONV_FPROP_ANY, CONV_WGRAD_4X4S2, CONV_WGRAD_ANY, ConvDgrad, ConvFprop, ConvWgrad,
+    CONV_FPROP_ANY, CONV_WGRAD_4X4S2, CONV_WGRAD_ANY, ConvDgrad, ConvFprop, ConvWgrad, ConvWgradAdam, ConvWgradGrad,
 };
 use crate::engine::kernel::cuda::{
     Context, CudaKernel, GpuFacts, Implementation, Kernel, Launch, Ptr, PtrMut, Shares, to_int,
 };
+use crate::engine::ops::adam::adam_state;
 use crate::engine::tensor::Tensor;
 
 /// Channels that a block of `bias_grad` sums.
@@ -32,18 +33,8 @@ impl CudaKernel for Dgrad {
         dot::DGRAD,
         patch::DGRAD,
         Implementation::plain(|dgrad, context| {
-            let argument = ConvDgrad {
-                dy: context.read(dgrad.dy),
-                weight: context.read(dgrad.weight),
-                bias: bias_pointer(dgrad.bias, context),
-                dx: context.write(dgrad.dx.access()),
-                dy_shape: dgrad.dy.into(),
-                dx_shape: dgrad.dx.tensor.into(),
-                geometry: dgrad.geometry.into(),
-                accumulate: i32::from(dgrad.dx.accumulates()),
-            };
             let kernel = instance(dgrad.geometry, &CONV_DGRAD_4X4S2, &CONV_DGRAD_ANY);
-            vec![kernel.launch_for(dgrad.dx.tensor.count(), argument)]
+            vec![kernel.launch_for(dgrad.dx.tensor.count(), dgrad.argument(context))]
         }),
     ];
 }
@@ -121,7 +112,7 @@ impl BiasGrad {
 }
 
 impl Fprop {
-    fn argument(&self, context: &Context<'_>) -> ConvFprop {
+    pub(super) fn argument(&self, context: &Context<'_>) -> ConvFprop {
         ConvFprop {
             x: context.read(self.x),
             weight: context.read(self.weight),
@@ -132,6 +123,61 @@ impl Fprop {
             geometry: self.geometry.into(),
             accumulate: i32::from(self.y.accumulates()),
         }
+    }
+}
+
+impl Dgrad {
+    pub(super) fn argument(&self, context: &Context<'_>) -> ConvDgrad {
+        ConvDgrad {
+            dy: context.read(self.dy),
+            weight: context.read(self.weight),
+            bias: bias_pointer(self.bias, context),
+            dx: context.write(self.dx.access()),
+            dy_shape: self.dy.into(),
+            dx_shape: self.dx.tensor.into(),
+            geometry: self.geometry.into(),
+            accumulate: i32::from(self.dx.accumulates()),
+        }
+    }
+}
+
+impl Wgrad {
+    /// The argument of a kernel whose tiles `shares` blocks share.
+    pub(super) fn shared_argument(&self, context: &Context<'_>, shares: &Shares) -> ConvWgradGrad {
+        ConvWgradGrad {
+            wgrad: shared_wgrad(context, [self.x, self.dy], self.geometry, shares),
+            dweight: context.write(self.dw.access()),
+            accumulate: i32::from(self.dw.accumulates()),
+        }
+    }
+}
+
+impl WgradAdam {
+    /// As [`Wgrad::shared_argument`], with the update by the gradient.
+    pub(super) fn shared_argument(&self, context: &Context<'_>, shares: &Shares) -> ConvWgradAdam {
+        ConvWgradAdam {
+            wgrad: shared_wgrad(context, [self.x, self.dy], self.geometry, shares),
+            state: adam_state(context, [self.weight, self.first, self.second], self.options),
+        }
+    }
+}
+
+fn shared_wgrad(
+    context: &Context<'_>,
+    [x, dy]: [Tensor; 2],
+    geometry: Geometry,
+    shares: &Shares,
+) -> kernels::ConvWgradShared {
+    let (sums, tickets) = context.shared(shares);
+    kernels::ConvWgradShared {
+        x: context.read(x),
+        dy: context.read(dy),
+        sums,
+        tickets,
+        x_shape: x.into(),
+        dy_shape: dy.into(),
+        geometry: geometry.into(),
+        shares: to_int(shares.shares),
     }
 }
 

@@ -1,16 +1,11 @@
 //! Convolutions on CUDA with few output channels, as those of the heads of discriminators are (`kernels/conv_dot.cu`).
 
-use super::cuda::bias_pointer;
 use super::{Dgrad, Fprop, Geometry, Wgrad, WgradAdam};
 use crate::engine::kernel::cuda::kernels::conv_dot::{CHANNELS, MOST_TAPS, WGRAD_SHARED};
 use crate::engine::kernel::cuda::kernels::{
-    CONV_DGRAD_DOT, CONV_FPROP_DOT, CONV_WGRAD_ADAM_DOT, CONV_WGRAD_DOT, ConvDgradDot, ConvFpropDot, ConvWgradDot,
-    ConvWgradDotAdam, ConvWgradDotGrad,
+    CONV_DGRAD_DOT, CONV_FPROP_DOT, CONV_WGRAD_ADAM_DOT, CONV_WGRAD_DOT, ConvDgradDot,
 };
-use crate::engine::kernel::cuda::{
-    Context, GpuFacts, Implementation, Scratch, Shares, begins_with_quad, in_quads, to_int,
-};
-use crate::engine::ops::adam::adam_state;
+use crate::engine::kernel::cuda::{GpuFacts, Implementation, Scratch, Shares, begins_with_quad, in_quads, to_int};
 use crate::engine::tensor::Tensor;
 
 /// Output channels up to which a convolution is a dot product over the input channels.
@@ -26,18 +21,8 @@ pub const FPROP: Implementation<Fprop> = Implementation {
     pays: |fprop, _| fprop.x.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),
     launches: |fprop, context| {
-        let Fprop { x, weight, bias, y, geometry } = *fprop;
-        let argument = ConvFpropDot {
-            x: context.read(x),
-            weight: context.read(weight),
-            bias: bias_pointer(bias, context),
-            y: context.write(y.access()),
-            x_shape: x.into(),
-            y_shape: y.tensor.into(),
-            geometry: geometry.into(),
-            accumulate: i32::from(y.accumulates()),
-        };
-        vec![CONV_FPROP_DOT.launch(y.tensor.count().div_ceil(CONV_FPROP_DOT.threads() / LANES), argument)]
+        let blocks = fprop.y.tensor.count().div_ceil(CONV_FPROP_DOT.threads() / LANES);
+        vec![CONV_FPROP_DOT.launch(blocks, fprop.argument(context))]
     },
 };
 
@@ -51,23 +36,13 @@ pub const DGRAD: Implementation<Dgrad> = Implementation {
     pays: |dgrad, _| dgrad.dx.tensor.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),
     launches: |dgrad, context| {
-        let Dgrad { dy, weight, bias, dx, geometry } = *dgrad;
-        let channels = dx.tensor.channels().div_ceil(CHANNELS);
+        let dx = dgrad.dx.tensor;
+        let channels = dx.channels().div_ceil(CHANNELS);
         let warps = CONV_DGRAD_DOT.threads() / LANES;
         // A round of blocks on all multiprocessors.
-        let pixels = (dx.tensor.pixels() * channels).div_ceil(warps * context.gpu.multiprocessors.max(1));
-        let argument = ConvDgradDot {
-            dy: context.read(dy),
-            weight: context.read(weight),
-            bias: bias_pointer(bias, context),
-            dx: context.write(dx.access()),
-            dy_shape: dy.into(),
-            dx_shape: dx.tensor.into(),
-            geometry: geometry.into(),
-            pixels: to_int(pixels),
-            accumulate: i32::from(dx.accumulates()),
-        };
-        vec![CONV_DGRAD_DOT.launch([channels, dx.tensor.pixels().div_ceil(warps * pixels), 1], argument)]
+        let pixels = (dx.pixels() * channels).div_ceil(warps * context.gpu.multiprocessors.max(1));
+        let argument = ConvDgradDot { dgrad: dgrad.argument(context), pixels: to_int(pixels) };
+        vec![CONV_DGRAD_DOT.launch([channels, dx.pixels().div_ceil(warps * pixels), 1], argument)]
     },
 };
 
@@ -78,13 +53,8 @@ pub const WGRAD: Implementation<Wgrad> = Implementation {
     pays: |wgrad, _| wgrad.x.channels() >= 32,
     scratch: |wgrad, gpu| shares(wgrad.x, wgrad.dy, gpu).scratch(),
     launches: |wgrad, context| {
-        let Wgrad { x, dy, dw, geometry } = *wgrad;
-        let argument = ConvWgradDotGrad {
-            wgrad: dots(context, x, dy, geometry),
-            dweight: context.write(dw.access()),
-            accumulate: i32::from(dw.accumulates()),
-        };
-        vec![CONV_WGRAD_DOT.launch(grid(x, dy, context.gpu), argument).shared(WGRAD_SHARED)]
+        let (shares, grid) = shares_and_grid(wgrad.x, wgrad.dy, context.gpu);
+        vec![CONV_WGRAD_DOT.launch(grid, wgrad.shared_argument(context, &shares)).shared(WGRAD_SHARED)]
     },
 };
 
@@ -98,12 +68,8 @@ pub const WGRAD_ADAM: Implementation<WgradAdam> = Implementation {
     pays: |step, _| step.x.channels() >= 32,
     scratch: |step, gpu| shares(step.x, step.dy, gpu).scratch(),
     launches: |step, context| {
-        let WgradAdam { x, dy, weight, first, second, geometry, options } = *step;
-        let argument = ConvWgradDotAdam {
-            wgrad: dots(context, x, dy, geometry),
-            state: adam_state(context, [weight, first, second], options),
-        };
-        vec![CONV_WGRAD_ADAM_DOT.launch(grid(x, dy, context.gpu), argument).shared(WGRAD_SHARED)]
+        let (shares, grid) = shares_and_grid(step.x, step.dy, context.gpu);
+        vec![CONV_WGRAD_ADAM_DOT.launch(grid, step.shared_argument(context, &shares)).shared(WGRAD_SHARED)]
     },
 };
 
@@ -124,21 +90,8 @@ fn shares(x: Tensor, dy: Tensor, gpu: &GpuFacts) -> Shares {
     Shares { tiles, shares, elements: MOST_TAPS * MOST_TAPS * CHANNELS }
 }
 
-fn dots(context: &Context<'_>, x: Tensor, dy: Tensor, geometry: Geometry) -> ConvWgradDot {
-    let shares = shares(x, dy, context.gpu);
-    let (sums, tickets) = context.shared(&shares);
-    ConvWgradDot {
-        x: context.read(x),
-        dy: context.read(dy),
-        sums,
-        tickets,
-        x_shape: x.into(),
-        dy_shape: dy.into(),
-        geometry: geometry.into(),
-        shares: to_int(shares.shares),
-    }
-}
-
-fn grid(x: Tensor, dy: Tensor, gpu: &GpuFacts) -> [usize; 3] {
-    [shares(x, dy, gpu).shares * x.channels().div_ceil(CHANNELS), dy.channels(), 1]
+/// The blocks of a weight gradient, and their grid.
+fn shares_and_grid(x: Tensor, dy: Tensor, gpu: &GpuFacts) -> (Shares, [usize; 3]) {
+    let shares = shares(x, dy, gpu);
+    (shares, [shares.shares * x.channels().div_ceil(CHANNELS), dy.channels(), 1])
 }

@@ -7,13 +7,9 @@ use crate::engine::kernel::cuda::kernels::conv_few::{CHANNELS, FPROP_SHARED, MOS
 use crate::engine::kernel::cuda::kernels::{
     CONV_DGRAD_FEW_4, CONV_DGRAD_FEW_8, CONV_FPROP_FEW, CONV_WGRAD_ADAM_FEW_1, CONV_WGRAD_ADAM_FEW_2,
     CONV_WGRAD_ADAM_FEW_3, CONV_WGRAD_ADAM_FEW_4, CONV_WGRAD_ADAM_FEW_6, CONV_WGRAD_FEW_1, CONV_WGRAD_FEW_2,
-    CONV_WGRAD_FEW_3, CONV_WGRAD_FEW_4, CONV_WGRAD_FEW_6, ConvDgradFew, ConvPatch, ConvWgradFew, ConvWgradFewAdam,
-    ConvWgradFewGrad, conv_dgrad_few,
+    CONV_WGRAD_FEW_3, CONV_WGRAD_FEW_4, CONV_WGRAD_FEW_6, ConvPatch, conv_dgrad_few,
 };
-use crate::engine::kernel::cuda::{
-    Context, GpuFacts, Implementation, PtrMut, Scratch, Shares, begins_with_quad, in_quads, to_int,
-};
-use crate::engine::ops::adam::adam_state;
+use crate::engine::kernel::cuda::{GpuFacts, Implementation, PtrMut, Scratch, Shares, begins_with_quad, in_quads};
 use crate::engine::tensor::Tensor;
 
 /// Channels of one or two pictures up to which `conv_dgrad_few` computes them.
@@ -60,21 +56,15 @@ pub const WGRAD: Implementation<Wgrad> = Implementation {
     pays: |wgrad, _| wgrad.dy.channels() >= 32,
     scratch: |wgrad, gpu| few_shares(wgrad.x, wgrad.dy, gpu).scratch(),
     launches: |wgrad, context| {
-        let Wgrad { x, dy, dw, geometry } = *wgrad;
-        let kernel = match x.channels() {
+        let kernel = match wgrad.x.channels() {
             1 => &CONV_WGRAD_FEW_1,
             2 => &CONV_WGRAD_FEW_2,
             3 => &CONV_WGRAD_FEW_3,
             4 => &CONV_WGRAD_FEW_4,
             _ => &CONV_WGRAD_FEW_6,
         };
-        let shares = few_shares(x, dy, context.gpu);
-        let argument = ConvWgradFewGrad {
-            wgrad: few(context, x, dy, geometry, &shares),
-            dweight: context.write(dw.access()),
-            accumulate: i32::from(dw.accumulates()),
-        };
-        vec![kernel.launch(shares.blocks(), argument).shared(WGRAD_SHARED)]
+        let shares = few_shares(wgrad.x, wgrad.dy, context.gpu);
+        vec![kernel.launch(shares.blocks(), wgrad.shared_argument(context, &shares)).shared(WGRAD_SHARED)]
     },
 };
 
@@ -88,20 +78,15 @@ pub const WGRAD_ADAM: Implementation<WgradAdam> = Implementation {
     pays: |step, _| step.dy.channels() >= 32,
     scratch: |step, gpu| few_shares(step.x, step.dy, gpu).scratch(),
     launches: |step, context| {
-        let WgradAdam { x, dy, weight, first, second, geometry, options } = *step;
-        let kernel = match x.channels() {
+        let kernel = match step.x.channels() {
             1 => &CONV_WGRAD_ADAM_FEW_1,
             2 => &CONV_WGRAD_ADAM_FEW_2,
             3 => &CONV_WGRAD_ADAM_FEW_3,
             4 => &CONV_WGRAD_ADAM_FEW_4,
             _ => &CONV_WGRAD_ADAM_FEW_6,
         };
-        let shares = few_shares(x, dy, context.gpu);
-        let argument = ConvWgradFewAdam {
-            wgrad: few(context, x, dy, geometry, &shares),
-            state: adam_state(context, [weight, first, second], options),
-        };
-        vec![kernel.launch(shares.blocks(), argument).shared(WGRAD_SHARED)]
+        let shares = few_shares(step.x, step.dy, context.gpu);
+        vec![kernel.launch(shares.blocks(), step.shared_argument(context, &shares)).shared(WGRAD_SHARED)]
     },
 };
 
@@ -114,20 +99,10 @@ pub const DGRAD: Implementation<Dgrad> = Implementation {
     pays: |dgrad, _| dgrad.dy.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),
     launches: |dgrad, context| {
-        let Dgrad { dy, weight, bias, dx, .. } = *dgrad;
-        let [images, height, width, _] = dx.tensor.shape;
-        let argument = ConvDgradFew {
-            dy: context.read(dy),
-            weight: context.read(weight),
-            bias: bias_pointer(bias, context),
-            dx: context.write(dx.access()),
-            dy_shape: dy.into(),
-            dx_shape: dx.tensor.into(),
-            accumulate: i32::from(dx.accumulates()),
-        };
+        let [images, height, width, channels] = dgrad.dx.tensor.shape;
         let along = |side: usize| side.div_ceil(2 * conv_dgrad_few::SIDE);
-        let kernel = if dx.tensor.channels() > 4 { &CONV_DGRAD_FEW_8 } else { &CONV_DGRAD_FEW_4 };
-        vec![kernel.launch(images * along(height) * along(width), argument)]
+        let kernel = if channels > 4 { &CONV_DGRAD_FEW_8 } else { &CONV_DGRAD_FEW_4 };
+        vec![kernel.launch(images * along(height) * along(width), dgrad.argument(context))]
     },
 };
 
@@ -144,18 +119,4 @@ fn few_shares(x: Tensor, dy: Tensor, gpu: &GpuFacts) -> Shares {
     let tiles = images * height.div_ceil(SIDE) * width.div_ceil(SIDE);
     let shares = tiles.min(gpu.multiprocessors).max(tiles.div_ceil(8)).max(1);
     Shares { tiles: channels.div_ceil(CHANNELS), shares, elements: CHANNELS * 16 * x.channels() }
-}
-
-fn few(context: &Context<'_>, x: Tensor, dy: Tensor, geometry: Geometry, shares: &Shares) -> ConvWgradFew {
-    let (sums, tickets) = context.shared(shares);
-    ConvWgradFew {
-        x: context.read(x),
-        dy: context.read(dy),
-        sums,
-        tickets,
-        x_shape: x.into(),
-        dy_shape: dy.into(),
-        geometry: geometry.into(),
-        shares: to_int(shares.shares),
-    }
 }

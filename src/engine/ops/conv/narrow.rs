@@ -1,13 +1,12 @@
 //! Convolutions on CUDA of stride 1 with few output channels (`kernels/conv_narrow.cu`): the folded last layer.
 
-use super::cuda::bias_pointer;
 use super::{Fprop, Geometry, Wgrad};
 use crate::engine::kernel::cuda::kernels::conv_narrow::{COLUMNS, FPROP_SHARED, ROWS, TAPS, WGRAD_THREADS};
 use crate::engine::kernel::cuda::kernels::{
     CONV_FPROP_NARROW_4, CONV_FPROP_NARROW_8, CONV_FPROP_NARROW_12, CONV_FPROP_NARROW_16, CONV_WGRAD_NARROW_4,
-    CONV_WGRAD_NARROW_8, CONV_WGRAD_NARROW_12, CONV_WGRAD_NARROW_16, ConvFpropNarrow, ConvWgradNarrow,
+    CONV_WGRAD_NARROW_8, CONV_WGRAD_NARROW_12, CONV_WGRAD_NARROW_16,
 };
-use crate::engine::kernel::cuda::{GpuFacts, Implementation, Scratch, Shares, begins_with_quad, in_quads, to_int};
+use crate::engine::kernel::cuda::{GpuFacts, Implementation, Scratch, Shares, begins_with_quad, in_quads};
 use crate::engine::tensor::Tensor;
 
 /// Output channels of the widest kernel.
@@ -26,26 +25,15 @@ pub const FPROP: Implementation<Fprop> = Implementation {
     pays: |fprop, _| fprop.x.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),
     launches: |fprop, context| {
-        let Fprop { x, weight, bias, y, geometry } = *fprop;
-        let kernel = match outputs(y.tensor) {
+        let kernel = match outputs(fprop.y.tensor) {
             4 => &CONV_FPROP_NARROW_4,
             8 => &CONV_FPROP_NARROW_8,
             12 => &CONV_FPROP_NARROW_12,
             _ => &CONV_FPROP_NARROW_16,
         };
-        let [images, height, width, _] = y.tensor.shape;
-        let argument = ConvFpropNarrow {
-            x: context.read(x),
-            weight: context.read(weight),
-            bias: bias_pointer(bias, context),
-            y: context.write(y.access()),
-            x_shape: x.into(),
-            y_shape: y.tensor.into(),
-            geometry: geometry.into(),
-            accumulate: i32::from(y.accumulates()),
-        };
+        let [images, height, width, _] = fprop.y.tensor.shape;
         let tiles = images * height.div_ceil(ROWS) * width.div_ceil(COLUMNS);
-        vec![kernel.launch(tiles, argument).shared(FPROP_SHARED)]
+        vec![kernel.launch(tiles, fprop.argument(context)).shared(FPROP_SHARED)]
     },
 };
 
@@ -59,28 +47,14 @@ pub const WGRAD: Implementation<Wgrad> = Implementation {
     pays: |wgrad, _| wgrad.x.channels() >= 32,
     scratch: |wgrad, gpu| shares(wgrad, gpu).scratch(),
     launches: |wgrad, context| {
-        let Wgrad { x, dy, dw, geometry } = *wgrad;
-        let kernel = match outputs(dy) {
+        let kernel = match outputs(wgrad.dy) {
             4 => &CONV_WGRAD_NARROW_4,
             8 => &CONV_WGRAD_NARROW_8,
             12 => &CONV_WGRAD_NARROW_12,
             _ => &CONV_WGRAD_NARROW_16,
         };
         let shares = shares(wgrad, context.gpu);
-        let (sums, tickets) = context.shared(&shares);
-        let argument = ConvWgradNarrow {
-            x: context.read(x),
-            dy: context.read(dy),
-            dweight: context.write(dw.access()),
-            sums,
-            tickets,
-            x_shape: x.into(),
-            dy_shape: dy.into(),
-            geometry: geometry.into(),
-            shares: to_int(shares.shares),
-            accumulate: i32::from(dw.accumulates()),
-        };
-        vec![kernel.launch(shares.blocks(), argument)]
+        vec![kernel.launch(shares.blocks(), wgrad.shared_argument(context, &shares))]
     },
 };
 

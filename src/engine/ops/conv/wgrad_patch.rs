@@ -8,12 +8,9 @@ use crate::engine::kernel::cuda::kernels::conv_wgrad_patch::{
 use crate::engine::kernel::cuda::kernels::{
     CONV_WGRAD_ADAM_PATCH_4X4S1_32, CONV_WGRAD_ADAM_PATCH_4X4S1_64, CONV_WGRAD_ADAM_PATCH_4X4S2_32,
     CONV_WGRAD_ADAM_PATCH_4X4S2_64, CONV_WGRAD_PATCH_4X4S1_32, CONV_WGRAD_PATCH_4X4S1_64, CONV_WGRAD_PATCH_4X4S2_32,
-    CONV_WGRAD_PATCH_4X4S2_64, ConvWgradPatch, ConvWgradPatchAdam, ConvWgradPatchGrad,
+    CONV_WGRAD_PATCH_4X4S2_64, ConvWgradAdam,
 };
-use crate::engine::kernel::cuda::{
-    Context, GpuFacts, Implementation, Kernel, Scratch, Shares, begins_with_quad, in_quads, to_int,
-};
-use crate::engine::ops::adam::adam_state;
+use crate::engine::kernel::cuda::{GpuFacts, Implementation, Kernel, Scratch, Shares, begins_with_quad, in_quads};
 use crate::engine::tensor::Tensor;
 
 /// The most blocks that share a tile: neighbours in the grid.
@@ -29,7 +26,7 @@ pub const WGRAD: Implementation<Wgrad> = Implementation {
     pays: |wgrad, _| pays(wgrad.x, wgrad.dy),
     scratch: |wgrad, gpu| Tiles::new(wgrad.x, wgrad.dy, gpu).scratch(),
     launches: |wgrad, context| {
-        let Wgrad { x, dy, dw, geometry } = *wgrad;
+        let Wgrad { x, dy, geometry, .. } = *wgrad;
         let tiles = Tiles::new(x, dy, context.gpu);
         let kernel = match (geometry.stride, tiles.outputs) {
             (2, 64) => &CONV_WGRAD_PATCH_4X4S2_64,
@@ -37,12 +34,11 @@ pub const WGRAD: Implementation<Wgrad> = Implementation {
             (_, 64) => &CONV_WGRAD_PATCH_4X4S1_64,
             _ => &CONV_WGRAD_PATCH_4X4S1_32,
         };
-        let argument = ConvWgradPatchGrad {
-            wgrad: tiles.argument(context, x, dy, geometry),
-            dweight: context.write(dw.access()),
-            accumulate: i32::from(dw.accumulates()),
-        };
-        vec![kernel.launch(tiles.blocks(), argument).shared(tiles.shared(geometry))]
+        vec![
+            kernel
+                .launch(tiles.blocks(), wgrad.shared_argument(context, &tiles.shared_tiles()))
+                .shared(tiles.shared(geometry)),
+        ]
     },
 };
 
@@ -57,19 +53,19 @@ pub const WGRAD_ADAM: Implementation<WgradAdam> = Implementation {
     pays: |step, _| pays(step.x, step.dy),
     scratch: |step, gpu| Tiles::new(step.x, step.dy, gpu).scratch(),
     launches: |step, context| {
-        let WgradAdam { x, dy, weight, first, second, geometry, options } = *step;
+        let WgradAdam { x, dy, geometry, .. } = *step;
         let tiles = Tiles::new(x, dy, context.gpu);
-        let kernel: &Kernel<ConvWgradPatchAdam> = match (geometry.stride, tiles.outputs) {
+        let kernel: &Kernel<ConvWgradAdam> = match (geometry.stride, tiles.outputs) {
             (2, 64) => &CONV_WGRAD_ADAM_PATCH_4X4S2_64,
             (2, _) => &CONV_WGRAD_ADAM_PATCH_4X4S2_32,
             (_, 64) => &CONV_WGRAD_ADAM_PATCH_4X4S1_64,
             _ => &CONV_WGRAD_ADAM_PATCH_4X4S1_32,
         };
-        let argument = ConvWgradPatchAdam {
-            wgrad: tiles.argument(context, x, dy, geometry),
-            state: adam_state(context, [weight, first, second], options),
-        };
-        vec![kernel.launch(tiles.blocks(), argument).shared(tiles.shared(geometry))]
+        vec![
+            kernel
+                .launch(tiles.blocks(), step.shared_argument(context, &tiles.shared_tiles()))
+                .shared(tiles.shared(geometry)),
+        ]
     },
 };
 
@@ -128,19 +124,5 @@ impl Tiles {
 
     fn shared_tiles(&self) -> Shares {
         Shares { tiles: self.count, shares: self.shares, elements: WEIGHTS * self.outputs }
-    }
-
-    fn argument(&self, context: &Context<'_>, x: Tensor, dy: Tensor, geometry: Geometry) -> ConvWgradPatch {
-        let (sums, tickets) = context.shared(&self.shared_tiles());
-        ConvWgradPatch {
-            x: context.read(x),
-            dy: context.read(dy),
-            sums,
-            tickets,
-            x_shape: x.into(),
-            dy_shape: dy.into(),
-            geometry: geometry.into(),
-            shares: to_int(self.shares),
-        }
     }
 }
