@@ -48,7 +48,8 @@ class Tile:
     # Padded lengths: (which tensor, dimension, multiple). The output is the first tensor that a launch writes; `a` and
     # `b` are the first two that it reads.
     padding: tuple
-    # The least share of issue slots that are useful multiply-adds, padding aside.
+    # The least share of issue slots that are useful multiply-adds, padding aside: of the patch kernels' inner loops it
+    # is 0.81 to 0.93, of short sums less, whose loads, exchange of sums and stores weigh more.
     useful: float
     # dgrad of stride 2 works on the pixels of one parity.
     parity: bool = False
