@@ -71,7 +71,7 @@ __device__ __forceinline__ void conv_dgrad(const ConvDgrad& args) {
   if (image >= dx_shape.images) return;
 
   const int taps = g.kernel_rows * g.kernel_columns;
-  const size_t k_stride = size_t(taps) * dx_shape.channels;
+  const size_t k_stride = size_t(taps) * args.weight_stride;
   float sum = args.bias ? args.bias[c] : 0.0f;
   for (int i = 0; i < g.kernel_rows; i++) {
     const int rows = row + g.pad_top - i * g.dilation, dy_row = rows / g.stride;
@@ -80,7 +80,7 @@ __device__ __forceinline__ void conv_dgrad(const ConvDgrad& args) {
       const int columns = column + g.pad_left - j * g.dilation, dy_column = columns / g.stride;
       if (columns < 0 || columns % g.stride != 0 || dy_column >= dy_shape.width) continue;
       const float* dy = args.dy + pixel_at(image, dy_row, dy_column, dy_shape);
-      const float* weight = args.weight + size_t(i * g.kernel_columns + j) * dx_shape.channels + c;
+      const float* weight = args.weight + size_t(i * g.kernel_columns + j) * args.weight_stride + c;
       sum += dot(dy, weight, k_stride, dy_shape.channels);
     }
   }

@@ -43,7 +43,7 @@ __device__ __forceinline__ void conv_dgrad_few(const ConvDgrad& args) {
     float* const to = &weights[0].x;
     for (int i = t; i < CHANNELS * 16 * OUTPUTS; i += THREADS) {
       const int c = i % OUTPUTS, k_tap = first * 16 + i / OUTPUTS;
-      to[i] = c < dx.channels && k_tap < dy.channels * 16 ? args.weight[at(k_tap, dx.channels, c)] : 0.0f;
+      to[i] = c < dx.channels && k_tap < dy.channels * 16 ? args.weight[at(k_tap, args.weight_stride, c)] : 0.0f;
     }
     cp_async_wait<0>();
     __syncthreads();

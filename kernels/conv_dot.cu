@@ -91,7 +91,7 @@ KERNEL(conv_dgrad_dot, THREADS, ConvDgradDot args) {
   for (int tap = 0; tap < MOST_TAPS * MOST_TAPS; tap++) {
     const int i = tap / MOST_TAPS, j = tap % MOST_TAPS;
     weights[tap] = i < g.kernel_rows && j < g.kernel_columns
-                       ? load_vector<float4>(dgrad.weight + at(i * g.kernel_columns + j, dx.channels, c))
+                       ? load_vector<float4>(dgrad.weight + at(i * g.kernel_columns + j, dgrad.weight_stride, c))
                        : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   }
   const float4 bias = dgrad.bias ? load_vector<float4>(dgrad.bias + c) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);

@@ -17,7 +17,8 @@ struct ConvFprop {
   int accumulate;
 };
 
-// dy [n, h', w', k], weight [k, rows, columns, c], bias [c] or null, dx [n, h, w, c].
+// dy [n, h', w', k], weight [k, rows, columns, c] with `weight_stride` floats from one tap to the next, bias [c] or
+// null, dx [n, h, w, c].
 struct ConvDgrad {
   const float* dy;
   const float* weight;
@@ -25,5 +26,5 @@ struct ConvDgrad {
   float* dx;
   Shape dy_shape, dx_shape;
   Geometry geometry;
-  int accumulate;
+  int weight_stride, accumulate;
 };

@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::engine::access::{Access, Destination};
@@ -65,6 +66,9 @@ pub trait Backward {
 
     /// Index, in the forward step's batch, of the first image that `dy` covers.
     fn first_image(&self) -> usize;
+
+    /// The range of channels of `input` outside of which no gradient is needed; `None` if none is needed at all.
+    fn needed_channels(&self, input: Tensor) -> Option<Range<usize>>;
 
     /// The destination of the gradient of `input`; `None` if that gradient is not needed.
     fn destination(&mut self, input: Tensor) -> Option<Destination>;
@@ -145,15 +149,15 @@ impl Buffers {
     }
 
     /// The region of its buffer that `tensor` covers: a row for each pixel and a column for each channel. Where the
-    /// tensor's stride is not the buffer's number of channels (a weight in a flat parameter buffer), the tensor is
-    /// contiguous, and the buffer counts as one row.
+    /// tensor's stride is not the buffer's number of channels (a weight in a flat parameter buffer), the buffer counts as
+    /// one row, and the tensor covers its whole span.
     pub fn region(&self, tensor: Tensor) -> Region {
         let pitch = self.get(tensor.buffer).shape[3];
         let (rows, columns) = if tensor.stride == pitch {
             let (row, column) = (tensor.offset / pitch, tensor.offset % pitch);
             (row..row + tensor.pixels(), column..column + tensor.channels())
         } else {
-            (0..1, tensor.offset..tensor.offset + tensor.count())
+            (0..1, tensor.span())
         };
         Region { buffer: tensor.buffer, rows, columns }
     }

@@ -1,6 +1,7 @@
 //! The CUDA device: the same modules run on the simulator (in `tests/main.rs`) and on a GPU (in `tests/gpu.rs`).
 
 mod cast;
+mod channels;
 mod device;
 pub mod driver;
 mod ops;

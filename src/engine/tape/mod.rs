@@ -8,6 +8,7 @@
 mod fill;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
@@ -239,11 +240,24 @@ impl Backward for Pass<'_> {
         self.batch.expect("set before a rule is asked").0
     }
 
-    fn destination(&mut self, input: Tensor) -> Option<Destination> {
-        let region = self.tape.buffers.region(input);
-        if input.is_detached() || !self.reaching.iter().any(|r| r.overlaps(&region)) {
+    fn needed_channels(&self, input: Tensor) -> Option<Range<usize>> {
+        if input.is_detached() {
             return None;
         }
+        let region = self.tape.buffers.region(input);
+        let needed = self.reaching.iter().filter_map(|reaching| reaching.intersection(&region));
+        // The columns of a region are channels only where it has a row for each pixel.
+        let is_flat = region.columns.len() != input.channels();
+        let channels = needed.map(|part| match is_flat {
+            true => 0..input.channels(),
+            false => part.columns.start - region.columns.start..part.columns.end - region.columns.start,
+        });
+        channels.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
+    }
+
+    fn destination(&mut self, input: Tensor) -> Option<Destination> {
+        self.needed_channels(input)?;
+        let region = self.tape.buffers.region(input);
         let gradient = self.buffer_gradient(input.buffer);
         let missing = gradient.missing(&region);
         let tensor = Tensor { buffer: gradient.tensor.buffer, ..input };

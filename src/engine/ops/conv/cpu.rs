@@ -184,19 +184,27 @@ impl Dgrad {
     fn shapes(&self) -> Shapes {
         Shapes { input: self.dx.tensor.shape, output: self.dy.shape, geometry: self.geometry, writes_pixels: true }
     }
+
+    /// Elements of a copy of the weight without gaps; 0 if it has none.
+    fn packed_weight(&self) -> usize {
+        if self.weight.stride == self.weight.channels() { 0 } else { self.weight.count() }
+    }
 }
 
 impl<T: Real> CpuKernel<T> for Dgrad {
     fn workspace(&self) -> usize {
-        self.shapes().workspace_elements()
+        self.shapes().workspace_elements() + self.packed_weight()
     }
 
     fn run(&self, context: &Context<'_, T>) {
         let shapes = self.shapes();
-        let (dy, weight) = (context.read(self.dy), context.read(self.weight).data);
+        let (dy, slice) = (context.read(self.dy), context.read(self.weight));
         let bias = self.bias.map(|bias| context.read(bias).data);
         let mut dx = context.write(self.dx.access());
-        let columns = context.workspace(shapes.workspace_elements());
+        let (columns, packed) =
+            context.workspace(CpuKernel::<T>::workspace(self)).split_at_mut(shapes.workspace_elements());
+        packed.chunks_exact_mut(slice.channels()).enumerate().for_each(|(p, row)| row.copy_from_slice(slice.pixel(p)));
+        let weight = if packed.is_empty() { slice.data } else { &*packed };
         let accumulate = self.dx.accumulates();
         shapes.for_each_group(|first, count| {
             let (dy, mut dx) = (dy.images(first, count), dx.images(first, count));

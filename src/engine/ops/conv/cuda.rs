@@ -136,6 +136,7 @@ impl Dgrad {
             dy_shape: self.dy.into(),
             dx_shape: self.dx.tensor.into(),
             geometry: self.geometry.into(),
+            weight_stride: to_int(self.weight.stride),
             accumulate: i32::from(self.dx.accumulates()),
         }
     }

@@ -30,7 +30,7 @@ pub const FPROP: Implementation<Fprop> = Implementation {
 pub const DGRAD: Implementation<Dgrad> = Implementation {
     name: "dot",
     runs: |dgrad, _| {
-        let is_aligned = in_quads(dgrad.dx.tensor) && begins_with_quad(dgrad.weight);
+        let is_aligned = in_quads(dgrad.dx.tensor) && in_quads(dgrad.weight);
         dgrad.dy.channels() == 1 && has_taps(dgrad.geometry) && is_aligned && dgrad.bias.is_none_or(begins_with_quad)
     },
     pays: |dgrad, _| dgrad.dx.tensor.channels() >= 32,

@@ -48,6 +48,7 @@ pub struct Fprop {
 /// The step of a convolution's input gradient, for each input pixel p and channel c:
 /// `dx[p, c] = bias[c] + sum over q, tap, k of weight[k, tap, c] * dy[q, k]`, over all q and taps with
 /// `q * stride + tap * dilation - pad = p`. Only a transposed convolution, whose forward pass this is, has a bias here.
+/// Where only some channels of x need a gradient, `dx` and `weight` are slices of these.
 #[derive(Debug)]
 pub struct Dgrad {
     pub dy: Tensor,
@@ -146,8 +147,10 @@ impl Rule for Fprop {
     fn backward(&self, dy: Tensor, backward: &mut dyn Backward) {
         let Fprop { x, weight, bias, geometry, .. } = *self;
         let x = backward.at(x);
-        if let Some(dx) = backward.destination(x) {
-            backward.push(Dgrad { dy, weight, bias: None, dx, geometry });
+        if let Some(channels) = backward.needed_channels(x)
+            && let Some(dx) = backward.destination(x.channel_slice(channels.clone()))
+        {
+            backward.push(Dgrad { dy, weight: weight.channel_slice(channels), bias: None, dx, geometry });
         }
         if let Some(dw) = backward.destination(weight) {
             backward.push(Wgrad { x, dy, dw, geometry });

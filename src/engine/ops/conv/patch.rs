@@ -36,7 +36,8 @@ pub const FPROP: Implementation<Fprop> = Implementation {
 pub const DGRAD: Implementation<Dgrad> = Implementation {
     name: "patch",
     runs: |dgrad, gpu| {
-        Tiles::dgrad(dgrad).is_some_and(|tiles| tiles.run([dgrad.dy, dgrad.dx.tensor], dgrad.weight, gpu))
+        let is_whole = dgrad.weight.stride == dgrad.weight.channels();
+        is_whole && Tiles::dgrad(dgrad).is_some_and(|tiles| tiles.run([dgrad.dy, dgrad.dx.tensor], dgrad.weight, gpu))
     },
     pays: |dgrad, _| dgrad.dy.channels() >= 8 && dgrad.dx.tensor.channels() >= 32,
     scratch: |dgrad, gpu| Tiles::dgrad(dgrad).map_or(Scratch::default(), |tiles| tiles.scratch(gpu)),
