@@ -88,14 +88,15 @@ KERNEL(norm_act_grad, THREADS, NormActGrad args) {
   const Affine affine(args.gain, args.bias, work);
   const size_t first_pixel = size_t(work.image) * pixels;
   const size_t first = first_drawn(args.dropout, work.image, size_t(pixels) * channels) + work.channel;
-  const float* const x = args.x + first_pixel * x_stride + work.channel;
+  const int x_image = work.image % args.x_images;
+  const float* const x = args.x + size_t(x_image) * pixels * x_stride + work.channel;
   const float* const dy = args.dy + first_pixel * dy_stride + work.channel;
   float* const dx = args.dx + first_pixel * args.dx_stride + work.channel;
 
   float mean = 0.0f, rstd = 1.0f;
   if (work.active) {
-    mean = args.mean_rstd[at(2 * work.image, channels, work.channel)];
-    rstd = args.mean_rstd[at(2 * work.image + 1, channels, work.channel)];
+    mean = args.mean_rstd[at(2 * x_image, channels, work.channel)];
+    rstd = args.mean_rstd[at(2 * x_image + 1, channels, work.channel)];
   }
   // xhat and g of a pixel.
   const auto recompute = [&](unsigned p, float& xhat, float& g) {

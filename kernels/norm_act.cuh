@@ -19,8 +19,8 @@ struct NormActForward {
   DropoutDraw dropout;
 };
 
-// x, dy and dx are [n, pixels, c]; dgain and dbias, the gradients of gain and bias by image, are [n, c], or null
-// without affine. The rest as in NormActForward.
+// dy and dx are [n, pixels, c], x has `x_images` images, and image i of dy belongs to image i % x_images of x; dgain and
+// dbias, the gradients of gain and bias by image, are [n, c], or null without affine. The rest as in NormActForward.
 struct NormActGrad {
   const float* x;
   const float* dy;
@@ -30,7 +30,7 @@ struct NormActGrad {
   float* dx;
   float* dgain;
   float* dbias;
-  int pixels, channels, x_stride, dy_stride, dx_stride, norm;
+  int x_images, pixels, channels, x_stride, dy_stride, dx_stride, norm;
   float negative_slope;
   DropoutDraw dropout;
   int accumulate;

@@ -258,13 +258,14 @@ struct Gradient {
         mask(make_mask(args.dropout, image)),
         drawn(first_drawn(args.dropout, image, size_t(args.pixels) * args.channels) + channel) {
     if (!active || !args.norm) return;
-    mean = load_vector<float4>(args.mean_rstd + at(2 * image, args.channels, channel));
-    rstd = load_vector<float4>(args.mean_rstd + at(2 * image + 1, args.channels, channel));
+    const int x_image = image % args.x_images;
+    mean = load_vector<float4>(args.mean_rstd + at(2 * x_image, args.channels, channel));
+    rstd = load_vector<float4>(args.mean_rstd + at(2 * x_image + 1, args.channels, channel));
   }
 
   // xhat = norm(x) of pixel `p` of the image.
   __device__ __forceinline__ float4 normalised(const NormActGrad& args, int image, int channel, int p) const {
-    const unsigned pixel = unsigned(image) * args.pixels + p;
+    const unsigned pixel = unsigned(image % args.x_images) * args.pixels + p;
     return times(minus(load_vector<float4>(args.x + at(pixel, args.x_stride, channel)), mean), rstd);
   }
 

@@ -63,6 +63,26 @@ fn adam_joins_every_weight_gradient_of_the_published_steps() {
     }
 }
 
+/// The gradients through the discriminator of the adversarial loss and of its own losses, from the head to the first
+/// norm: only where both are of the same weights and fakes.
+#[test]
+fn gradients_through_one_discriminator_are_one_batch() {
+    for recipe in Recipe::value_variants() {
+        for (accumulate, lambda_feature) in [(1, 0.0), (2, 0.0), (1, 10.0)] {
+            let options =
+                Pix2Pix { accumulate, lambda_feature, ..Pix2Pix::with_size(*recipe, 256, 8, 0.5) };
+            let (program, _) = state::record(&options);
+            let before = ["conv_dgrad", "norm_act_grad"].map(|name| count(&program, name));
+            let rewritten = program.rewritten(PASSES);
+            let after = ["conv_dgrad", "norm_act_grad"].map(|name| count(&rewritten, name));
+            // With the features' losses, each layer's gradient is a sum that begins with that of a feature.
+            let expected = if *recipe == Recipe::PytorchGan && lambda_feature == 0.0 { 4 * accumulate } else { 0 };
+            let what = format!("{recipe:?}, {accumulate} batches, features' weight {lambda_feature}");
+            assert_eq!([before[0] - after[0], before[1] - after[1]], [expected; 2], "{what}");
+        }
+    }
+}
+
 #[test]
 #[should_panic(expected = "a pass over the program has removed its buffer")]
 fn gradients_that_are_gone_are_not_read() {

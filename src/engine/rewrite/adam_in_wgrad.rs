@@ -11,8 +11,8 @@
 //! - Adam updates whole buffers, so that an offset means the same weight in all four.
 //!
 //! The rest of Adam's flat buffers (biases, gains, weights whose gradient gathers over several steps) is updated by one
-//! Adam step for each contiguous range. If every step that writes their gradients supports
-//! [`Step::writing_to`], these move to a buffer that has only them, and the flat gradient buffer is removed.
+//! Adam step for each contiguous range. If every step that touches their gradients supports [`Step::moved`], these move
+//! to a buffer that has only them, and the flat gradient buffer is removed.
 
 use std::any::Any;
 use std::ops::Range;
@@ -122,7 +122,7 @@ fn rest(count: usize, mut taken: Vec<Range<usize>>) -> Vec<Range<usize>> {
 }
 
 /// Moves the ranges `rest` of the flat buffer of `gradients` to a new buffer without gaps, and removes the old one.
-/// `None`, with nothing changed, if a step that writes there does not support [`Step::writing_to`].
+/// `None`, with nothing changed, if a step that touches it does not support [`Step::moved`].
 fn compact(program: &mut Program, update: usize, gradients: Tensor, rest: &[Range<usize>]) -> Option<Tensor> {
     let length = rest.iter().map(Range::len).sum();
     let next = BufferId(program.buffers.len());
@@ -146,8 +146,8 @@ fn compact(program: &mut Program, update: usize, gradients: Tensor, rest: &[Rang
     let mut writers = Vec::new();
     for (index, recorded) in program.steps.iter().enumerate().filter(|&(index, _)| index != update) {
         if touches_old(&recorded.accesses) {
-            let step = recorded.step.writing_to(&moved)?;
-            // `writing_to` does not move tensors that the step reads.
+            let step = recorded.step.moved(&moved)?;
+            // A tensor outside of `rest` stays.
             if touches_old(&step.accesses()) {
                 return None;
             }

@@ -4,6 +4,7 @@
 //! tests, reports and other devices see the plain program, and a pass is tested against it, to the bit.
 
 mod adam_in_wgrad;
+mod batched_dgrads;
 
 use super::program::Program;
 
@@ -11,9 +12,9 @@ use super::program::Program;
 /// condition holds.
 pub type Pass = fn(&mut Program);
 
-/// The rewrite passes in the order in which they are applied: one, which fuses the weight gradients of convolutions
-/// with their Adam updates.
-pub const PASSES: &[Pass] = &[adam_in_wgrad::apply];
+/// The rewrite passes in the order in which they are applied: gradients through the same layers become one batch, and
+/// the weight gradients of convolutions are fused with their Adam updates.
+pub const PASSES: &[Pass] = &[batched_dgrads::apply, adam_in_wgrad::apply];
 
 impl Program {
     /// Applies the rewrite passes `passes` to the program, one after the other, and returns it.

@@ -177,6 +177,12 @@ impl Step for Dgrad {
         self.geometry.kernel[0].div_ceil(self.geometry.stride)
     }
 
+    fn moved(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
+        let Dgrad { dy, weight, bias, dx, geometry } = *self;
+        let (weight, bias) = (moved(weight), bias.map(moved));
+        Some(Arc::new(Dgrad { dy: moved(dy), weight, bias, dx: dx.moved(moved), geometry }))
+    }
+
     fn rule(&self) -> Option<&dyn Rule> {
         Some(self)
     }
@@ -221,8 +227,9 @@ impl Step for Wgrad {
         self.dy.pixels() * self.dw.tensor.count()
     }
 
-    fn writing_to(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
-        Some(Arc::new(Wgrad { dw: self.dw.moved(moved), ..*self }))
+    fn moved(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
+        let Wgrad { x, dy, dw, geometry } = *self;
+        Some(Arc::new(Wgrad { x: moved(x), dy: moved(dy), dw: dw.moved(moved), geometry }))
     }
 }
 
@@ -235,7 +242,7 @@ impl Step for BiasGrad {
         vec![Access::Read(self.dy), self.dbias.access()]
     }
 
-    fn writing_to(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
-        Some(Arc::new(BiasGrad { dbias: self.dbias.moved(moved), ..*self }))
+    fn moved(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
+        Some(Arc::new(BiasGrad { dy: moved(self.dy), dbias: self.dbias.moved(moved) }))
     }
 }

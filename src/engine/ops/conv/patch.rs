@@ -58,7 +58,8 @@ struct Tiles {
     side: usize,
     /// Bytes of shared memory of a block.
     shared: usize,
-    /// Tiles of channels, of pixels, and parities.
+    images: usize,
+    /// Tiles of channels, of the pixels of all images, and parities.
     grid: [usize; 3],
     /// Parts in which the input channels are brought to shared memory.
     chunks: usize,
@@ -105,7 +106,7 @@ impl Tiles {
         let [images, height, width, channels] = output.shape;
         let along = |length: usize| length.div_ceil(step).div_ceil(side);
         let grid = [channels.div_ceil(CHANNELS), images * along(height) * along(width), step * step];
-        Tiles { kernel, side, shared, grid, chunks: input.channels().div_ceil(4 * depth) }
+        Tiles { kernel, side, shared, images: images.max(1), grid, chunks: input.channels().div_ceil(4 * depth) }
     }
 
     /// True if the kernel can use these activations and this weight on `gpu`: its copies are of 16 bytes.
@@ -117,11 +118,12 @@ impl Tiles {
         self.grid.iter().product()
     }
 
-    /// The number of blocks that share a tile: that for which the busiest multiprocessor has the fewest chunks. Adding
-    /// up the sums of one more block takes as long as an eighth of a chunk.
+    /// The number of blocks that share a tile: that for which the busiest multiprocessor has the fewest chunks of one
+    /// image, so that an image's result does not depend on the batch that it is in. Adding up the sums of one more block
+    /// takes as long as an eighth of a chunk.
     fn shares(&self, gpu: &GpuFacts) -> usize {
         let eighths = |shares: usize| {
-            let blocks_of_one = (self.count() * shares).div_ceil(gpu.multiprocessors.max(1));
+            let blocks_of_one = (self.count() / self.images * shares).div_ceil(gpu.multiprocessors.max(1));
             blocks_of_one * (8 * self.chunks.div_ceil(shares) + shares)
         };
         let shares = std::iter::successors(Some(1), |shares| Some(2 * shares));

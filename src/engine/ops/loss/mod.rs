@@ -43,6 +43,16 @@ impl Criterion {
             Criterion::L1 { target } | Criterion::L2 { target } | Criterion::Ssim { target } => Some(target),
         }
     }
+
+    /// Returns the same criterion with `moved(target)` in the place of a target that is a tensor.
+    fn moved(self, moved: &dyn Fn(Tensor) -> Tensor) -> Criterion {
+        match self {
+            Criterion::Mse { .. } | Criterion::Bce { .. } | Criterion::BceLogits { .. } => self,
+            Criterion::L1 { target } => Criterion::L1 { target: moved(target) },
+            Criterion::L2 { target } => Criterion::L2 { target: moved(target) },
+            Criterion::Ssim { target } => Criterion::Ssim { target: moved(target) },
+        }
+    }
 }
 
 /// A loss, the root of a backward pass: the mean of `criterion` over the elements of `x`, or for SSIM over its windows.
@@ -92,5 +102,11 @@ impl Step for LossGrad {
     fn accesses(&self) -> Vec<Access> {
         let accesses = [Access::Read(self.loss.x), Access::Write(self.loss.value), self.dx.access()];
         accesses.into_iter().chain(self.loss.criterion.target().map(Access::Read)).collect()
+    }
+
+    fn moved(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
+        let Loss { x, criterion, weight, value } = self.loss;
+        let loss = Loss { x: moved(x), criterion: criterion.moved(moved), weight, value: moved(value) };
+        Some(Arc::new(LossGrad { loss, dx: self.dx.moved(moved) }))
     }
 }

@@ -206,14 +206,16 @@ impl<T: Real> CpuKernel<T> for NormActGrad {
         let pixels = height * width;
         let negative_slope = T::from_f64(self.op.activation.negative_slope());
         let task = |task: Block, dx: BlockMut<'_, T>, sums: Option<[BlockMut<'_, T>; 2]>| {
+            let x_image = task.image % x.shape[0];
             let saved = |row| {
                 let mut lanes = [T::zero(); BLOCK_CHANNELS];
-                lanes[..task.count].copy_from_slice(&mean_rstd.pixel(2 * task.image + row)[task.first..][..task.count]);
+                lanes[..task.count].copy_from_slice(&mean_rstd.pixel(2 * x_image + row)[task.first..][..task.count]);
                 lanes
             };
             let (later, first) = self.op.drawn_at(self.first_image + task.image, pixels * channels);
             let (mask, first_element) = (masks(later), first + task.first);
-            let (x, dy, mean, rstd) = (block(&x, task), block(&dy, task), saved(0), saved(1));
+            let (x, dy) = (block(&x, Block { image: x_image, ..task }), block(&dy, task));
+            let (mean, rstd) = (saved(0), saved(1));
             let [gain, bias] = affine_lanes(affine, task);
             let recomputed =
                 Recomputed { x, dy, mean, rstd, gain, bias, negative_slope, mask, first_element, channels };

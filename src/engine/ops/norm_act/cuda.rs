@@ -86,14 +86,14 @@ impl CudaKernel for NormActGrad {
     const IMPLEMENTATIONS: &'static [Implementation<NormActGrad>] = &[
         wide::GRAD,
         Implementation::plain(|step, context| {
-            vec![NORM_ACT_GRAD.launch(grid(step.x, step.op), step.argument(context))]
+            vec![NORM_ACT_GRAD.launch(grid(step.dy, step.op), step.argument(context))]
         }),
     ];
 }
 
 impl NormActGrad {
     pub(super) fn argument(&self, context: &Context<'_>) -> kernels::NormActGrad {
-        let [_, height, width, channels] = self.x.shape;
+        let [x_images, height, width, channels] = self.x.shape;
         let [gain, bias] = affine_pointers(self.affine.map(|(affine, _)| affine), context);
         let [dgain, dbias] = self.affine.map_or([PtrMut::NULL; 2], |(_, sums)| {
             [sums.dgain, sums.dbias].map(|sums| context.write(Access::Write(sums)))
@@ -107,6 +107,7 @@ impl NormActGrad {
             dx: context.write(self.dx.access()),
             dgain,
             dbias,
+            x_images: to_int(x_images),
             pixels: to_int(height * width),
             channels: to_int(channels),
             x_stride: to_int(self.x.stride),

@@ -9,6 +9,8 @@ mod cpu;
 mod cuda;
 mod wide;
 
+use std::sync::Arc;
+
 use super::conv::BiasGrad;
 use crate::engine::access::{Access, Destination};
 use crate::engine::program::{Backward, Rule, Step};
@@ -144,7 +146,10 @@ struct AffineSums {
 
 /// The step of the backward pass of [`norm_act`]: it writes `dx` from `dy`, and with `affine` the gradients of gain and
 /// bias for each image, `[n, 1, 1, c]`, which another step adds up over the images.
-#[derive(Debug)]
+///
+/// `dy` and `dx` may have more images than `x`: image i belongs to image `i % n` of the n of `x`. Only a rewrite makes
+/// such a step, without affine and dropout ([`NormActGrad::batched`]).
+#[derive(Clone, Copy, Debug)]
 pub struct NormActGrad {
     x: Tensor,
     dy: Tensor,
@@ -223,6 +228,43 @@ impl Step for NormActGrad {
         let tensors = [self.x, self.dy, self.mean_rstd].map(Access::Read).into_iter().chain([self.dx.access()]);
         let sums = self.affine.iter().flat_map(|(_, sums)| [sums.dgain, sums.dbias].map(Access::Write));
         tensors.chain(reads(self.affine.map(|(affine, _)| affine))).chain(sums).chain(control(self.op)).collect()
+    }
+
+    fn moved(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
+        let NormActGrad { x, dy, mean_rstd, dx, affine, op, first_image } = *self;
+        let affine = affine.map(|(Affine { gain, bias }, AffineSums { dgain, dbias })| {
+            let affine = Affine { gain: moved(gain), bias: moved(bias) };
+            (affine, AffineSums { dgain: moved(dgain), dbias: moved(dbias) })
+        });
+        let (x, dy, mean_rstd) = (moved(x), moved(dy), moved(mean_rstd));
+        Some(Arc::new(NormActGrad { x, dy, mean_rstd, dx: dx.moved(moved), affine, op, first_image }))
+    }
+}
+
+impl NormActGrad {
+    /// The gradient of the output.
+    pub fn dy(&self) -> Tensor {
+        self.dy
+    }
+
+    /// The gradient of the input.
+    pub fn dx(&self) -> Destination {
+        self.dx
+    }
+
+    /// Returns the step that does the work of this one and of `more`, another gradient of the first images of the same
+    /// activations: on `dy` and to `dx`, which have the images of this step, then those of `more`. `None` if `more` is
+    /// of other activations, one of the two adds to its destination, or there is affine or dropout.
+    pub fn batched(&self, more: &NormActGrad, dy: Tensor, dx: Tensor) -> Option<NormActGrad> {
+        let first = 0..more.x.shape[0];
+        let is_same = self.op == more.op
+            && first.end <= self.x.shape[0]
+            && self.x.batch_slice(first.clone()) == more.x
+            && self.mean_rstd.batch_slice(first) == more.mean_rstd;
+        let is_plain = [self, more]
+            .into_iter()
+            .all(|step| step.affine.is_none() && step.op.dropout.is_none() && !step.dx.accumulates());
+        (is_same && is_plain).then_some(NormActGrad { dy, dx: Destination::overwrite(dx), ..*self })
     }
 }
 

@@ -56,10 +56,10 @@ pub const GRAD: Implementation<NormActGrad> = Implementation {
         runs([step.x, step.dy, step.dx.tensor], affine.into_iter().flatten())
     },
     pays: |_, _| true,
-    scratch: |step, _| scratch(step.x, step.op.norm, 2 * step.x.shape[0] * step.x.channels()),
+    scratch: |step, _| scratch(step.dy, step.op.norm, 2 * step.dy.shape[0] * step.dy.channels()),
     launches: |step, context| {
         let argument = step.argument(context);
-        let image = Image::new(step.x);
+        let image = Image::new(step.dy);
         if step.op.norm && image.pixels <= HELD {
             let kernel = match image.pixels {
                 ..=64 => &NORM_ACT_GRAD_HELD_64,

@@ -107,8 +107,8 @@ impl Step for FoldGrad {
         vec![Access::Read(self.dfolded), self.dweight.access()]
     }
 
-    fn writing_to(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
-        Some(Arc::new(FoldGrad { dweight: self.dweight.moved(moved), ..*self }))
+    fn moved(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
+        Some(Arc::new(FoldGrad { dfolded: moved(self.dfolded), dweight: self.dweight.moved(moved) }))
     }
 }
 
