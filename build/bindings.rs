@@ -78,10 +78,14 @@ fn write_struct(name: &str, Struct { fields, bytes, .. }: &Struct) -> String {
         fields.iter().map(|field| format!("    pub {}: {},\n", field.name, kind(&field.kind))).collect();
     let pack = |Field { name, offset, .. }: &Field| format!("        self.{name}.pack(&mut bytes[{offset}..]);\n");
     let packed: String = fields.iter().map(pack).collect();
+    let offsets: String = fields.iter().map(|Field { offset, .. }| format!("{offset}, ")).collect();
     format!(
         "/// `struct {name}` of the kernels.\n#[derive(Clone, Copy, Debug)]\npub struct {name} {{\n{declared}}}\n\n\
+         impl {name} {{\n    /// Offsets of the fields in memory, in bytes.\n    \
+         pub const OFFSETS: [usize; {}] = [{offsets}];\n}}\n\n\
          impl Pack for {name} {{\n    const BYTES: usize = {bytes};\n\n    \
-         fn pack(&self, bytes: &mut [u8]) {{\n{packed}    }}\n}}\n\n"
+         fn pack(&self, bytes: &mut [u8]) {{\n{packed}    }}\n}}\n\n",
+        fields.len()
     )
 }
 

@@ -16,7 +16,7 @@ pub struct Source {
     /// Name of the file without its ending.
     pub module: String,
     pub kernels: Vec<Kernel>,
-    /// The numbers that the file and its headers name, `constexpr int NAME = 8;`.
+    /// The numbers that the file and its headers name, `constexpr int NAME = 8;`, without names of several numbers.
     pub constants: Vec<(String, u32)>,
     /// The structs that the kernels take, and those inside of them, by name.
     pub structs: BTreeMap<String, Struct>,
@@ -97,7 +97,7 @@ pub fn file(path: &Path) -> Result<Source, String> {
         }
     }
     let headers: Vec<&str> = headers.values().map(String::as_str).collect();
-    let constants = [&[text.as_str()], &headers[..]].concat().into_iter().flat_map(constants).collect();
+    let constants = unambiguous([&[text.as_str()], &headers[..]].concat().into_iter().flat_map(constants));
     let (kernels, structs) = kernels(&text, &headers).map_err(|error| format!("{}:{error}", path.display()))?;
     Ok(Source { module, kernels, constants, structs })
 }
@@ -111,6 +111,15 @@ fn constants(text: &str) -> Vec<(String, u32)> {
         Some((name.trim().to_owned(), value.trim().parse().ok()?))
     };
     lists.flat_map(|list| list.split(',')).filter_map(pair).collect()
+}
+
+/// Each name once, in order of first appearance; without those that have several values, in namespaces of C++.
+fn unambiguous(constants: impl Iterator<Item = (String, u32)>) -> Vec<(String, u32)> {
+    let all: Vec<(String, u32)> = constants.collect();
+    let is_only_value = |(name, value): &(String, u32)| all.iter().all(|(n, v)| n != name || v == value);
+    let is_first = |index: usize| all[..index].iter().all(|(name, _)| *name != all[index].0);
+    let kept = all.iter().enumerate().filter(|(index, constant)| is_first(*index) && is_only_value(constant));
+    kept.map(|(_, constant)| constant.clone()).collect()
 }
 
 fn includes(text: &str) -> Vec<String> {

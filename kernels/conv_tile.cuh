@@ -36,6 +36,16 @@ struct ConvPatch {
   int shares, accumulate;
 };
 
+// A block's place in the grid of a convolution, and the grid's columns and rows.
+struct Place {
+  int x, y, z, columns, rows;
+};
+
+// The place in a launch of that convolution alone.
+__device__ __forceinline__ Place own_place() {
+  return {int(blockIdx.x), int(blockIdx.y), int(blockIdx.z), int(gridDim.x), int(gridDim.y)};
+}
+
 // The pixels and taps that meet: output (row, column) of a grid of rows x columns is pixel (row * step + first_row,
 // column * step + first_column) of `output`. Its tap (i, j) reads pixel (row * STRIDE + i - pad_row, column * STRIDE +
 // j - pad_column) of `input`, and is tap (tap_row + i * tap_step, tap_column + j * tap_step) of the weight.

@@ -56,7 +56,7 @@ class Tile:
 
 
 def patch(kernel, taps, stride, depth, parity=False, side=8):
-    """A tile of conv_patch.cu: a square of pixels of the output by 64 of its channels; `depth` input channels at a
+    """A tile of conv_patch.cuh: a square of pixels of the output by 64 of its channels; `depth` input channels at a
     time."""
     patch_side = (side - 1) * stride + taps
     products, floats = taps * taps * side * side * 64, patch_side * patch_side + taps * taps * 64
@@ -65,7 +65,7 @@ def patch(kernel, taps, stride, depth, parity=False, side=8):
 
 
 def wgrad_patch(kernel, stride, outputs):
-    """A tile of conv_wgrad_patch.cu: 4x4 taps of 16 by `outputs` channels; 8x8 pixels of dy (a) and their x (b) at a
+    """A tile of conv_wgrad_patch.cuh: 4x4 taps of 16 by `outputs` channels; 8x8 pixels of dy (a) and their x (b) at a
     time."""
     side = 7 * stride + 4
     products, floats = 64 * 16 * 16 * outputs, side * side * 16 + 64 * outputs
@@ -84,7 +84,7 @@ def dgrad_few(kernel, outputs):
     return Tile(kernel, products, floats, (("out", 1, 16), ("out", 2, 16), ("out", 3, outputs)), 0.5)
 
 
-# By the kernel's name. conv_few.cu has the tile of conv_patch.cu, but few input channels: a sum is short, and issue
+# By the kernel's name. conv_few.cu has the tile of conv_patch.cuh, but few input channels: a sum is short, and issue
 # slots go to its beginning and end.
 TILES = [
     patch("conv_fprop_patch_4x4s2", 4, 2, 8),

@@ -48,8 +48,11 @@ const NAMES: [Column; 3] = [
     Column {
         head: "kernel",
         source: Source::Recorded,
-        meaning: "the kernel that is launched; on the CPU the recorded step",
-        cell: |row| Some(row.kernel.clone()),
+        meaning: "the kernel that is launched, or that runs beside another in its launch; on the CPU the recorded step",
+        cell: |row| {
+            let beside = row.beside.as_ref().map(|layer| format!(", beside {layer}"));
+            Some(row.kernel.clone() + &beside.unwrap_or_default())
+        },
     },
     Column {
         head: "bound",

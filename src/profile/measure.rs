@@ -12,7 +12,7 @@ use super::rows::{Launch, Line, Operand, Profile, Row, Total, joined};
 use crate::base::progress::Progress;
 use crate::engine::access::{Access, Control};
 use crate::engine::device::cuda::counts::{Event, LaunchCounts, LineCounts};
-use crate::engine::device::cuda::{Cuda, TimedLaunch};
+use crate::engine::device::cuda::{Cuda, Pair, TimedLaunch};
 use crate::engine::device::{Device, DeviceId, DeviceOptions};
 use crate::engine::philox::{Purpose, Stream};
 use crate::engine::plan::Dependencies;
@@ -48,13 +48,18 @@ pub fn profile(subject: String, objective: &Pix2Pix, device: DeviceId, model: &T
         Device::Cpu(_) => "the CPU".to_owned(),
         Device::Cuda(cuda) => cuda.info().name.clone(),
     };
-    let (rows, whole) = match &mut device {
+    let (mut rows, whole) = match &mut device {
         Device::Cuda(cuda) if cuda.info().is_simulated => (counted(cuda, model)?, None),
         _ => {
             fill(&mut device, &networks, [input, target])?;
             timed(&mut device, model)?
         }
     };
+    let pairs = match &device {
+        Device::Cpu(_) => &[],
+        Device::Cuda(cuda) => cuda.pairs(),
+    };
+    pairs.iter().for_each(|&pair| run_beside(&mut rows, pair, model));
     let of_steps: Vec<f64> = rows.iter().map(|launches| launches.iter().filter_map(Row::time).sum()).collect();
     let chain = longest_chain(device.program(), &of_steps);
     let critical: Vec<bool> =
@@ -62,7 +67,7 @@ pub fn profile(subject: String, objective: &Pix2Pix, device: DeviceId, model: &T
     let rows = rows.concat();
     let modelled = |us: f64| whole.is_none().then_some(us);
     let step = Total {
-        launches: rows.len(),
+        launches: rows.len() - pairs.len(),
         us: whole,
         model_us: modelled(of_steps.iter().sum()),
         critical_us: modelled(of_steps.iter().zip(&chain).map(|(us, &is)| if is { *us } else { 0.0 }).sum()),
@@ -127,6 +132,8 @@ fn row(recorded: &RecordedStep) -> Row {
         shared_bytes: None,
         us: None,
         model_us: None,
+        beside: None,
+        load: None,
         bound: None,
         memory_bytes: 0,
         operands: tensors().map(|(access, tensor)| operand(access, tensor)).collect(),
@@ -288,9 +295,23 @@ fn with_counts(row: Row, launch: &LaunchCounts, machine_code: &HashMap<String, M
         registers: code.map(|code| code.registers),
         shared_bytes: Some(load.shared_bytes),
         model_us: Some(us),
+        load: Some(load),
         bound: Some(bound.name()),
         lines,
         ..row
+    }
+}
+
+/// Enters into the rows of two steps that they share a launch. Its modelled time is that of the sum of what both ask of
+/// the GPU, and the second adds what is behind the time of the first.
+fn run_beside(rows: &mut [Vec<Row>], Pair { patch, wgrad }: Pair, model: &TimeModel) {
+    let [first] = &rows[patch][..] else { return };
+    let (layer, load, us) = (first.layer.clone(), first.load, first.model_us);
+    let [second] = &mut rows[wgrad][..] else { return };
+    second.beside = Some(layer);
+    if let (Some(one), Some(other), Some(us)) = (load, second.load, us) {
+        let (both, bound) = model.time(&one.and(&other));
+        (second.model_us, second.bound) = (Some((both - us).max(0.0)), Some(bound.name()));
     }
 }
 

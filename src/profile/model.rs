@@ -83,6 +83,27 @@ pub struct Load {
     pub bytes_in_flight: f64,
 }
 
+impl Load {
+    /// Returns what a launch asks that does the work of both. Its blocks are alike in the model, with the mean of what
+    /// both kinds do, and have the registers and the shared memory of those that need more.
+    pub fn and(&self, other: &Load) -> Load {
+        Load {
+            blocks: self.blocks + other.blocks,
+            threads: self.threads.max(other.threads),
+            registers: self.registers.max(other.registers),
+            shared_bytes: self.shared_bytes.max(other.shared_bytes),
+            issue_slots: self.issue_slots + other.issue_slots,
+            wavefronts: self.wavefronts + other.wavefronts,
+            lines: self.lines + other.lines,
+            l2_bytes: self.l2_bytes + other.l2_bytes,
+            l2_read_bytes: self.l2_read_bytes + other.l2_read_bytes,
+            memory_bytes: self.memory_bytes + other.memory_bytes,
+            products: self.products + other.products,
+            bytes_in_flight: self.bytes_in_flight.min(other.bytes_in_flight),
+        }
+    }
+}
+
 /// The resource that decides how long a kernel takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {

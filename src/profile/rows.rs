@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::model::Load;
 use crate::engine::device::cuda::counts::{Event, LineCounts};
 
 /// Launches of one kernel in one layer that are alike. Numbers are of all of them together, except where they are of
@@ -12,6 +13,7 @@ pub struct Row {
     pub layer: String,
     /// The kernel; on the CPU the step.
     pub kernel: String,
+    /// Launches, or where the kernel runs beside another, parts of these.
     pub launches: usize,
     /// Blocks of a launch.
     pub blocks: Option<usize>,
@@ -35,8 +37,13 @@ pub struct Row {
     pub shared_bytes: Option<usize>,
     /// Microseconds, measured.
     pub us: Option<f64>,
-    /// Microseconds, modelled.
+    /// Microseconds, modelled; of a kernel that runs beside another, what it adds to the launch of that one.
     pub model_us: Option<f64>,
+    /// The layer in whose launch the kernel runs, beside the kernel of that layer; `None` for launches of its own.
+    pub beside: Option<String>,
+    /// What the launch asks of the GPU.
+    #[serde(skip)]
+    pub load: Option<Load>,
     /// What decides the modelled time.
     pub bound: Option<&'static str>,
     /// Bytes between L2 and memory.

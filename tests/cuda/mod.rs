@@ -5,6 +5,7 @@ mod channels;
 mod device;
 pub mod driver;
 mod ops;
+mod pairs;
 mod program;
 mod resident;
 mod training;

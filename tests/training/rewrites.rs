@@ -69,8 +69,7 @@ fn adam_joins_every_weight_gradient_of_the_published_steps() {
 fn gradients_through_one_discriminator_are_one_batch() {
     for recipe in Recipe::value_variants() {
         for (accumulate, lambda_feature) in [(1, 0.0), (2, 0.0), (1, 10.0)] {
-            let options =
-                Pix2Pix { accumulate, lambda_feature, ..Pix2Pix::with_size(*recipe, 256, 8, 0.5) };
+            let options = Pix2Pix { accumulate, lambda_feature, ..Pix2Pix::with_size(*recipe, 256, 8, 0.5) };
             let (program, _) = state::record(&options);
             let before = ["conv_dgrad", "norm_act_grad"].map(|name| count(&program, name));
             let rewritten = program.rewritten(PASSES);

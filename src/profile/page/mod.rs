@@ -87,7 +87,7 @@ fn kinds(profile: &Profile) -> Markup {
                 @if rows().next().is_some() {
                     tr {
                         td { i.swatch.(kind.class()) {} (kind.describe()) }
-                        td.number { (rows().map(|row| row.launches).sum::<usize>()) }
+                        td.number { (rows().filter(|row| row.beside.is_none()).map(|row| row.launches).sum::<usize>()) }
                         td.number { (format!("{time:.1}")) }
                         td.number { (format!("{:.0} %", 100.0 * time / total)) }
                         td { (bar(time / total, kind)) }

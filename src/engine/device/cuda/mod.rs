@@ -13,6 +13,7 @@ mod launching;
 mod library;
 mod memory;
 mod nvtx;
+mod pairs;
 mod pinned;
 mod resident;
 mod samples;
@@ -21,6 +22,7 @@ mod timing;
 
 pub use driver::{Info, check_gpu, devices, prepare_gpu};
 pub use library::FUNCTIONS;
+pub use pairs::Pair;
 pub use pinned::PendingCopy;
 pub use timing::TimedLaunch;
 
@@ -42,6 +44,7 @@ use errors::explain;
 use graph::Sequence;
 use launching::{permit_shared_memory, run};
 use memory::Memory;
+use pairs::side_by_side;
 use pinned::Pinned;
 use resident::ResidentPairs;
 use samples::Staging;
@@ -89,6 +92,8 @@ pub struct Cuda {
     read_buffers: Vec<Pinned<u8>>,
     /// The launches of an execution.
     main: Sequence,
+    /// The steps of the main part that share a launch there.
+    pairs: Vec<Pair>,
     /// The launches of the on-demand steps.
     on_demand: Sequence,
 }
@@ -105,12 +110,14 @@ impl Cuda {
             Memory::arena(stream, &program.buffers, &Plan::new(program, dependencies, DType::bytes))
         })?;
         let (main, all) = (cuda.program.main, cuda.program.steps.len());
-        let sequence = |steps: std::ops::Range<usize>| {
-            let launches: Vec<Launch> = steps.flat_map(|step| cuda.launches(step)).collect();
+        let sequence = |launches: Vec<Launch>| {
             permit_shared_memory(&cuda.gpu, &launches).map(|()| Sequence::new(launches, options.cuda_graph))
         };
-        let (main, on_demand) = (sequence(0..main)?, sequence(main..all)?);
-        Ok(Cuda { main, on_demand, ..cuda })
+        let on_demand = sequence((main..all).flat_map(|step| cuda.launches(step)).collect())?;
+        let steps = (0..main).map(|step| cuda.launches(step)).collect();
+        let (launches, pairs) = side_by_side(steps, &cuda.dependencies);
+        let main = sequence(launches)?;
+        Ok(Cuda { main, on_demand, pairs, ..cuda })
     }
 
     /// Creates a device with a separate allocation for each buffer, so that the simulator or compute-sanitizer sees
@@ -160,6 +167,7 @@ impl Cuda {
             resident: None,
             read_buffers: Vec::new(),
             main,
+            pairs: Vec::new(),
             on_demand,
         })
     }
@@ -180,8 +188,13 @@ impl Cuda {
         recorded.step.launches(implementation, &context)
     }
 
-    /// Enqueues every step of the program's main part (all but its on-demand steps) once, in recorded order. The error
-    /// of a kernel that fails is returned by a later call, at the latest by the next that waits.
+    /// Returns the steps of the program's main part whose kernels share a launch when it is executed.
+    pub fn pairs(&self) -> &[Pair] {
+        &self.pairs
+    }
+
+    /// Enqueues every step of the program's main part (all but its on-demand steps) once, in an order that keeps the
+    /// dependencies. The error of a kernel that fails is returned by a later call, at the latest by the next that waits.
     ///
     /// # Errors
     /// When an earlier kernel has failed, or the driver refuses the call.

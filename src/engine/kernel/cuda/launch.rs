@@ -44,6 +44,11 @@ impl<A: Pack> Kernel<A> {
         Kernel { index, threads, argument: PhantomData }
     }
 
+    /// Its index in [`super::kernels::KERNELS`].
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
     /// Returns the number of threads of a block, which is also the most that [`Launch::block`] can set.
     pub const fn threads(&self) -> usize {
         self.threads
@@ -99,7 +104,7 @@ impl Launch {
 
 /// Extent of a grid in blocks, or of a block in threads: x, y, z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dim3([usize; 3]);
+pub struct Dim3(pub(super) [usize; 3]);
 
 impl Dim3 {
     /// The extent in the type of the driver.

@@ -1,5 +1,6 @@
 //! Steps on CUDA: the addresses of their tensors, their implementations, and launches as plain data.
 
+mod beside;
 mod context;
 mod control;
 mod crop;
@@ -9,6 +10,7 @@ mod launch;
 mod pack;
 mod shares;
 
+pub(in crate::engine) use beside::beside;
 pub use context::{Context, DeviceElement};
 pub use control::DeviceControl;
 pub use crop::DeviceCrop;

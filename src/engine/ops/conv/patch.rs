@@ -1,4 +1,4 @@
-//! Convolutions on CUDA with a patch of the input in shared memory (`kernels/conv_patch.cu`): where they can run, how
+//! Convolutions on CUDA with a patch of the input in shared memory (`kernels/conv_patch.cuh`): where they can run, how
 //! many blocks share a tile, and their launches.
 
 use super::cuda::bias_pointer;
@@ -119,8 +119,8 @@ impl Tiles {
     }
 
     /// The number of blocks that share a tile: that for which the busiest multiprocessor has the fewest chunks of one
-    /// image, so that an image's result does not depend on the batch that it is in. Adding up the sums of one more block
-    /// takes as long as an eighth of a chunk.
+    /// image, so that an image's result does not depend on its batch. Adding up the sums of one more block takes as
+    /// long as an eighth of a chunk.
     fn shares(&self, gpu: &GpuFacts) -> usize {
         let eighths = |shares: usize| {
             let blocks_of_one = (self.count() / self.images * shares).div_ceil(gpu.multiprocessors.max(1));

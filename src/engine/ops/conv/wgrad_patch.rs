@@ -1,4 +1,4 @@
-//! Weight gradients on CUDA with a patch of the input in shared memory (`kernels/conv_wgrad_patch.cu`), alone and with
+//! Weight gradients on CUDA with a patch of the input in shared memory (`kernels/conv_wgrad_patch.cuh`), alone and with
 //! the Adam update behind them.
 
 use super::{Geometry, Wgrad, WgradAdam};

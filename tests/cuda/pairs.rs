@@ -1,0 +1,154 @@
+//! Kernels that share a launch: each pair computes what its two kernels compute one after the other.
+
+use pixtape::engine::access::{Control, Destination};
+use pixtape::engine::device::cuda::{Cuda, CudaOptions};
+use pixtape::engine::ops::adam::{AdamOptions, adam};
+use pixtape::engine::ops::conv::{Dgrad, Fprop, Geometry, WgradAdam, conv, conv_transpose};
+use pixtape::engine::ops::copy::{Upstream, copy};
+use pixtape::engine::rewrite::PASSES;
+use pixtape::engine::tape::Tape;
+use pixtape::engine::tensor::Tensor;
+use pixtape::gan::{ParameterSpec, Parameters, Role};
+
+use super::driver::on_device;
+use crate::support::compare::assert_same_bits;
+use crate::support::machine::FIRST_GPU;
+use crate::support::values::values;
+
+const CONTROL: Control = Control { seed: 1, step: 0, learning_rate: 1e-2 };
+const ADAM: AdamOptions = AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 };
+
+/// The convolution of a pair, or how the two depend on each other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Toy {
+    Fprop,
+    Dgrad,
+    /// The weight gradient is recorded behind the convolution, and not before it.
+    WgradBehind,
+    /// The convolution reads the weight that is updated.
+    SameWeight,
+    /// The convolution reads what the update has written, in between.
+    ReaderBetween,
+}
+
+/// A device with a convolution of images of `side` pixels and a weight gradient from c to k channels, and the tensors
+/// that they read and write.
+fn device(toy: Toy, side: usize, [c, k]: [usize; 2]) -> (Cuda, Vec<Tensor>) {
+    let mut tape = Tape::new();
+    let geometry = Geometry::HALVING;
+    let [x, dy] = [[1, 18, 14, c], [1, 9, 7, k]].map(|shape| tape.persistent(shape));
+    let weight = |channels: [usize; 2]| [channels[1], 4, 4, channels[0]];
+    let [updated, first, second] = [(); 3].map(|()| tape.persistent(weight([c, k])));
+    let wgrad = WgradAdam { x, dy, weight: updated, first, second, geometry, options: ADAM };
+    let channels = if matches!(toy, Toy::SameWeight | Toy::ReaderBetween) { [c, k] } else { [36, 68] };
+    let [large, small] =
+        [[2, 2 * side, 2 * side, channels[0]], [2, side, side, channels[1]]].map(|shape| tape.persistent(shape));
+    let other = tape.persistent(weight(channels));
+    let copied = tape.persistent(weight(channels));
+    let read = match toy {
+        Toy::SameWeight => updated,
+        Toy::ReaderBetween => copied,
+        _ => other,
+    };
+    let mut wgrad = Some(wgrad);
+    if toy != Toy::WgradBehind {
+        wgrad.take().into_iter().for_each(|wgrad| tape.push(wgrad));
+    }
+    if toy == Toy::ReaderBetween {
+        copy(&mut tape, updated, copied);
+    }
+    if toy == Toy::Fprop {
+        tape.push(Fprop { x: large, weight: read, bias: None, y: Destination::overwrite(small), geometry });
+    } else {
+        tape.push(Dgrad { dy: small, weight: read, bias: None, dx: Destination::overwrite(large), geometry });
+    }
+    wgrad.into_iter().for_each(|wgrad| tape.push(wgrad));
+    let options = CudaOptions { forced: Some("patch"), ..FIRST_GPU };
+    let tensors = vec![x, dy, updated, first, second, large, small, other];
+    (Cuda::new(tape.finish(), CONTROL, options).expect("a device"), tensors)
+}
+
+/// The values of `tensors` after two executions, side by side or step by step in an order drawn by a seed.
+fn run((cuda, tensors): &mut (Cuda, Vec<Tensor>), seed: Option<u64>) -> Vec<f64> {
+    for (index, &tensor) in tensors.iter().enumerate() {
+        let values = values(&format!("pairs.{index}"), tensor.count(), 1.0);
+        // Second moments are not negative.
+        let values: Vec<f32> = values.iter().map(|&x| x.abs() as f32).collect();
+        cuda.write(tensor, &values).expect("a device");
+    }
+    for _ in 0..2 {
+        match seed {
+            None => cuda.execute(),
+            Some(seed) => cuda.execute_shuffled(seed),
+        }
+        .expect("a device");
+    }
+    let read = |&tensor: &Tensor| cuda.read(tensor).expect("a device").into_iter().map(f64::from).collect::<Vec<_>>();
+    tensors.iter().flat_map(read).collect()
+}
+
+#[test]
+fn kernels_side_by_side_compute_what_they_compute_apart() {
+    on_device(|| {
+        // Tiles of 32 and of 64 output channels: the wide ones are enough for every multiprocessor.
+        let (narrow, wide) = ([20, 68], [520, 260]);
+        for (toy, side, channels) in [
+            (Toy::Fprop, 9, narrow),
+            (Toy::Fprop, 9, wide),
+            (Toy::Fprop, 3, wide),
+            (Toy::Dgrad, 9, narrow),
+            (Toy::Dgrad, 9, wide),
+            (Toy::Dgrad, 3, wide),
+            (Toy::WgradBehind, 9, narrow),
+        ] {
+            let start = || device(toy, side, channels);
+            assert_eq!(start().0.pairs().len(), 1, "{toy:?} {side} {channels:?}");
+            assert_same_bits(
+                &format!("{toy:?} {side} {channels:?}"),
+                &run(&mut start(), None),
+                &run(&mut start(), Some(1)),
+            );
+        }
+    });
+}
+
+#[test]
+fn steps_that_wait_for_each_other_do_not_share_a_launch() {
+    on_device(|| {
+        for toy in [Toy::SameWeight, Toy::ReaderBetween] {
+            assert_eq!(device(toy, 9, [36, 68]).0.pairs(), [], "{toy:?}");
+        }
+    });
+}
+
+/// A chain of convolutions and transposed ones, trained for two steps: the gradients of each layer share launches with
+/// those of the next.
+#[test]
+fn a_chain_of_layers_is_trained_to_the_same_bits() {
+    on_device(|| {
+        let start = || {
+            let mut tape = Tape::new();
+            let weight = |name: &str| ParameterSpec { name: name.into(), shape: [32, 4, 4, 32], role: Role::Weight };
+            let parameters = Parameters::new(&mut tape, ["a", "b", "c", "d"].map(weight).to_vec());
+            let part = |index| parameters.part(parameters.values, index);
+            let x = tape.persistent([1, 24, 40, 32]);
+            let [half, quarter, half_again] = [2, 4, 2].map(|by| tape.transient([1, 24 / by, 40 / by, 32]));
+            let y = tape.transient(x.shape);
+            conv(&mut tape, x, part(0), None, half, Geometry::HALVING);
+            conv(&mut tape, half, part(1), None, quarter, Geometry::HALVING);
+            conv_transpose(&mut tape, quarter, part(2), None, half_again, Geometry::HALVING);
+            conv_transpose(&mut tape, half_again, part(3), None, y, Geometry::HALVING);
+            let dy = tape.persistent(y.shape);
+            tape.backward(&[&Upstream { y, dy }], &[parameters.values]).expect("y depends on the weights");
+            adam(&mut tape, parameters.values, parameters.gradients, parameters.moments, ADAM);
+            let cuda = Cuda::new(tape.finish().rewritten(PASSES), CONTROL, FIRST_GPU).expect("a device");
+            (cuda, vec![x, dy, parameters.values, parameters.moments[0], parameters.moments[1]])
+        };
+        // The gradients of d's, c's and b's weights, beside the input gradients of c, b and none.
+        assert_eq!(start().0.pairs().len(), 2);
+        let expected = run(&mut start(), None);
+        for seed in 0..3 {
+            assert_same_bits(&format!("seed {seed}"), &run(&mut start(), Some(seed)), &expected);
+        }
+    });
+}
