@@ -52,6 +52,8 @@ __device__ __forceinline__ void conv_fprop(const ConvFprop& args) {
       sum += dot(x, filter + size_t(i * g.kernel_columns + j) * x_shape.channels, 1, x_shape.channels);
     }
   }
+  const int pixels = y_shape.height * y_shape.width;
+  sum = finished(args.epilogue, sum, image, int(pixel) - image * pixels, pixels, k);
   store(args.y + at(pixel, y_shape.stride, k), sum, args.accumulate);
 }
 INSTANCE(conv_fprop_4x4s2, THREADS, ConvFprop, conv_fprop<Halving>);
@@ -84,6 +86,8 @@ __device__ __forceinline__ void conv_dgrad(const ConvDgrad& args) {
       sum += dot(dy, weight, k_stride, dy_shape.channels);
     }
   }
+  const int pixels = dx_shape.height * dx_shape.width;
+  sum = finished(args.epilogue, sum, image, int(pixel) - image * pixels, pixels, c);
   store(args.dx + at(pixel, dx_shape.stride, c), sum, args.accumulate);
 }
 INSTANCE(conv_dgrad_4x4s2, THREADS, ConvDgrad, conv_dgrad<Halving>);

@@ -6,6 +6,29 @@ struct Geometry {
   int kernel_rows, kernel_columns, stride, dilation, pad_top, pad_left;
 };
 
+// What becomes of a result before it is written: itself; its activation, if `activates`; or, if `y` is not null, the
+// gradient behind an activation with the output y, (addend + result) * activation'(y). y has the result's height and
+// width, and `y_images` images: image i of the result belongs to image i % y_images. The addend, null for none, has the
+// result's shape.
+struct Epilogue {
+  const float* y;
+  const float* addend;
+  int y_images, y_stride, addend_stride, activates;
+  float negative_slope;
+};
+
+// `value`, element (image, pixel of the image, channel) of a result of `pixels` pixels an image, as it is written.
+__device__ __forceinline__ float finished(const Epilogue& epilogue, float value, int image, int pixel, int pixels,
+                                          int channel) {
+  if (epilogue.activates) return value > 0.0f ? value : value * epilogue.negative_slope;
+  if (!epilogue.y) return value;
+  if (epilogue.addend) {
+    value = __fadd_rn(epilogue.addend[at(image * pixels + pixel, epilogue.addend_stride, channel)], value);
+  }
+  const int y_pixel = image % epilogue.y_images * pixels + pixel;
+  return epilogue.y[at(y_pixel, epilogue.y_stride, channel)] > 0.0f ? value : value * epilogue.negative_slope;
+}
+
 // x [n, h, w, c], weight [k, rows, columns, c], bias [k] or null, y [n, h', w', k].
 struct ConvFprop {
   const float* x;
@@ -14,6 +37,7 @@ struct ConvFprop {
   float* y;
   Shape x_shape, y_shape;
   Geometry geometry;
+  Epilogue epilogue;
   int accumulate;
 };
 
@@ -26,5 +50,6 @@ struct ConvDgrad {
   float* dx;
   Shape dy_shape, dx_shape;
   Geometry geometry;
+  Epilogue epilogue;
   int weight_stride, accumulate;
 };

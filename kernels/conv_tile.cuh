@@ -33,6 +33,7 @@ struct ConvPatch {
   unsigned* tickets;
   Shape input_shape, output_shape;
   Geometry geometry;
+  Epilogue epilogue;
   int shares, accumulate;
 };
 
@@ -80,7 +81,27 @@ struct Exchange {
   static constexpr int BYTES = Tile<S>::GROUPS * Tile<S>::PIXELS * PITCH * 4;
 };
 
-// The tile of the block: its sums of all groups and shares, with the bias, to `output`.
+// `value` where `sign` is positive, value * slope elsewhere.
+__device__ __forceinline__ float4 rectified(float4 value, float4 sign, float slope) {
+  return make_float4(sign.x > 0.0f ? value.x : value.x * slope, sign.y > 0.0f ? value.y : value.y * slope,
+                     sign.z > 0.0f ? value.z : value.z * slope, sign.w > 0.0f ? value.w : value.w * slope);
+}
+
+// As `finished`, of four channels from `channel` on.
+__device__ __forceinline__ float4 finished_quad(const Epilogue& epilogue, float4 value, int image, int pixel,
+                                                int pixels, int channel) {
+  if (epilogue.activates) return rectified(value, value, epilogue.negative_slope);
+  if (!epilogue.y) return value;
+  if (epilogue.addend) {
+    const float* const addend = epilogue.addend + at(image * pixels + pixel, epilogue.addend_stride, channel);
+    value = add_rounded(load_vector<float4>(addend), value);
+  }
+  const int y_pixel = image % epilogue.y_images * pixels + pixel;
+  return rectified(value, load_vector<float4>(epilogue.y + at(y_pixel, epilogue.y_stride, channel)),
+                   epilogue.negative_slope);
+}
+
+// The tile of the block: its sums of all groups and shares, with the bias, through the epilogue to `output`.
 template <int S, bool DGRAD>
 __device__ __forceinline__ void finish(const ConvPatch& args, const Meeting& meeting, const float (&sums)[S][8],
                                        float* exchange, const Lane& lane, int tile, int share, int image, int row,
@@ -127,7 +148,9 @@ __device__ __forceinline__ void finish(const ConvPatch& args, const Meeting& mee
     const int out_row = grid_row * meeting.step + meeting.first_row;
     const int out_column = grid_column * meeting.step + meeting.first_column;
     float* const to = args.output + pixel_at(image, out_row, out_column, args.output_shape) + out;
-    const float4 value = add(totals[i], bias);
+    const float4 value =
+        finished_quad(args.epilogue, add(totals[i], bias), image, out_row * args.output_shape.width + out_column,
+                      args.output_shape.height * args.output_shape.width, out);
     store_vector(to, args.accumulate ? add_rounded(load_vector<float4>(to), value) : value);
   }
 }

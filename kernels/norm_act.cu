@@ -64,7 +64,7 @@ KERNEL(norm_act_forward, THREADS, NormActForward args) {
     rstd = 1.0f / sqrtf(fmaf(total[0], inv_n, EPSILON));
   }
   if (!work.active) return;
-  if (work.first == 0) {
+  if (args.norm && work.first == 0) {
     args.mean_rstd[at(2 * work.image, channels, work.channel)] = mean;
     args.mean_rstd[at(2 * work.image + 1, channels, work.channel)] = rstd;
   }
@@ -78,7 +78,7 @@ KERNEL(norm_act_forward, THREADS, NormActForward args) {
 }
 
 // The backward pass: with xhat = norm(x), and g = dy taken back through dropout and activation, dx = (g - mean(g) -
-// xhat * mean(g * xhat)) * rstd * gain; the means are over the pixels of an image, and 0 without norm. dgain and dbias
+// xhat * mean(g * xhat)) * rstd * gain; the means are over the pixels of an image. Without norm dx = g. dgain and dbias
 // are the sums of g * xhat and of g. Grid: as of norm_act_forward.
 KERNEL(norm_act_grad, THREADS, NormActGrad args) {
   STATIC_SMEM(float, rows, [2][ROWS][LANES]);
@@ -94,7 +94,7 @@ KERNEL(norm_act_grad, THREADS, NormActGrad args) {
   float* const dx = args.dx + first_pixel * args.dx_stride + work.channel;
 
   float mean = 0.0f, rstd = 1.0f;
-  if (work.active) {
+  if (work.active && args.norm) {
     mean = args.mean_rstd[at(2 * x_image, channels, work.channel)];
     rstd = args.mean_rstd[at(2 * x_image + 1, channels, work.channel)];
   }
@@ -126,7 +126,7 @@ KERNEL(norm_act_grad, THREADS, NormActGrad args) {
   for (unsigned p = work.first; p < unsigned(pixels); p += work.step) {
     float xhat, g;
     recompute(p, xhat, g);
-    const float gradient = fmaf(-xhat, mean_g_xhat, g - mean_g) * rstd * affine.gain;
+    const float gradient = args.norm ? fmaf(-xhat, mean_g_xhat, g - mean_g) * rstd * affine.gain : g;
     store(dx + at(p, args.dx_stride, 0), gradient, args.accumulate);
   }
 }

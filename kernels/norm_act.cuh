@@ -7,7 +7,7 @@
 constexpr float EPSILON = 1e-5f;
 
 // x and y are [n, pixels, c], gain and bias [c] or null, mean_rstd [n, 2, c]: the mean of each channel of each image,
-// and 1 / sqrt(biased variance + EPSILON); 0 and 1 without norm.
+// and 1 / sqrt(biased variance + EPSILON), or null without norm.
 struct NormActForward {
   const float* x;
   const float* gain;
@@ -19,7 +19,8 @@ struct NormActForward {
   DropoutDraw dropout;
 };
 
-// dy and dx are [n, pixels, c], x has `x_images` images, and image i of dy belongs to image i % x_images of x; dgain and
+// dy and dx are [n, pixels, c], x, which is y without norm, has `x_images` images, and image i of dy belongs to image
+// i % x_images of x; dgain and
 // dbias, the gradients of gain and bias by image, are [n, c], or null without affine. The rest as in NormActForward.
 struct NormActGrad {
   const float* x;

@@ -222,18 +222,15 @@ struct Element {
   }
 };
 
-// The forward pass by the statistics in mean_rstd; without norm it writes these. Grid: (ceil(pixels * c / 1024), n).
+// The forward pass by the statistics in mean_rstd, or without norm. Grid: (ceil(pixels * c / 1024), n).
 KERNEL(norm_act_apply, THREADS, NormActForward args) {
   const Element element(args.pixels, args.channels);
   if (!element.there) return;
-  float* const statistics = args.mean_rstd + at(2 * element.image, args.channels, element.channel);
   float4 mean = splat(0.0f), rstd = splat(1.0f);
   if (args.norm) {
+    const float* const statistics = args.mean_rstd + at(2 * element.image, args.channels, element.channel);
     mean = load_vector<float4>(statistics);
     rstd = load_vector<float4>(statistics + args.channels);
-  } else if (element.pixel == 0) {
-    store_vector(statistics, mean);
-    store_vector(statistics + args.channels, rstd);
   }
   const unsigned pixel = unsigned(element.image) * args.pixels + element.pixel;
   const WideAffine affine(args.gain, args.bias, element.channel, true);
@@ -282,7 +279,8 @@ struct Gradient {
   __device__ __forceinline__ void write(const NormActGrad& args, int image, int channel, int p, float4 xhat, float4 g,
                                         float4 mean_g, float4 mean_g_xhat) const {
     const float4 minus_xhat = make_float4(-xhat.x, -xhat.y, -xhat.z, -xhat.w);
-    const float4 value = times(times(fused(minus_xhat, mean_g_xhat, minus(g, mean_g)), rstd), affine.gain);
+    const float4 normed = times(times(fused(minus_xhat, mean_g_xhat, minus(g, mean_g)), rstd), affine.gain);
+    const float4 value = args.norm ? normed : g;
     float* const to = args.dx + at(unsigned(image) * args.pixels + p, args.dx_stride, channel);
     store_vector(to, args.accumulate ? add_rounded(load_vector<float4>(to), value) : value);
   }

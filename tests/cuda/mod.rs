@@ -4,6 +4,7 @@ mod cast;
 mod channels;
 mod device;
 pub mod driver;
+mod epilogues;
 mod ops;
 mod pairs;
 mod program;

@@ -3,7 +3,7 @@
 use pixtape::engine::access::{Control, Destination};
 use pixtape::engine::device::cuda::{Cuda, CudaOptions};
 use pixtape::engine::ops::adam::{AdamOptions, adam};
-use pixtape::engine::ops::conv::{Dgrad, Fprop, Geometry, WgradAdam, conv, conv_transpose};
+use pixtape::engine::ops::conv::{Dgrad, Epilogue, Fprop, Geometry, WgradAdam, conv, conv_transpose};
 use pixtape::engine::ops::copy::{Upstream, copy};
 use pixtape::engine::rewrite::PASSES;
 use pixtape::engine::tape::Tape;
@@ -58,9 +58,23 @@ fn device(toy: Toy, side: usize, [c, k]: [usize; 2]) -> (Cuda, Vec<Tensor>) {
         copy(&mut tape, updated, copied);
     }
     if toy == Toy::Fprop {
-        tape.push(Fprop { x: large, weight: read, bias: None, y: Destination::overwrite(small), geometry });
+        tape.push(Fprop {
+            x: large,
+            weight: read,
+            bias: None,
+            y: Destination::overwrite(small),
+            geometry,
+            epilogue: Epilogue::None,
+        });
     } else {
-        tape.push(Dgrad { dy: small, weight: read, bias: None, dx: Destination::overwrite(large), geometry });
+        tape.push(Dgrad {
+            dy: small,
+            weight: read,
+            bias: None,
+            dx: Destination::overwrite(large),
+            geometry,
+            epilogue: Epilogue::None,
+        });
     }
     wgrad.into_iter().for_each(|wgrad| tape.push(wgrad));
     let options = CudaOptions { forced: Some("patch"), ..FIRST_GPU };

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use pixtape::engine::access::{Access, Control, Destination, WriteMode};
 use pixtape::engine::ops::adam::{AdamOptions, adam, advance};
-use pixtape::engine::ops::conv::{Dgrad, Geometry, Wgrad};
+use pixtape::engine::ops::conv::{Dgrad, Epilogue, Geometry, Wgrad};
 use pixtape::engine::ops::copy::copy;
 use pixtape::engine::program::Program;
 use pixtape::engine::rewrite::PASSES;
@@ -71,14 +71,37 @@ fn gradients_through_one_discriminator_are_one_batch() {
         for (accumulate, lambda_feature) in [(1, 0.0), (2, 0.0), (1, 10.0)] {
             let options = Pix2Pix { accumulate, lambda_feature, ..Pix2Pix::with_size(*recipe, 256, 8, 0.5) };
             let (program, _) = state::record(&options);
-            let before = ["conv_dgrad", "norm_act_grad"].map(|name| count(&program, name));
-            let rewritten = program.rewritten(PASSES);
-            let after = ["conv_dgrad", "norm_act_grad"].map(|name| count(&rewritten, name));
+            // Without norm, an activation's gradient becomes the epilogue of a convolution.
+            let programs = [&program, &program.clone().rewritten(PASSES)];
+            let [before, after] = programs.map(|program| count(program, "conv_dgrad"));
             // With the features' losses, each layer's gradient is a sum that begins with that of a feature.
             let expected = if *recipe == Recipe::PytorchGan && lambda_feature == 0.0 { 4 * accumulate } else { 0 };
             let what = format!("{recipe:?}, {accumulate} batches, features' weight {lambda_feature}");
-            assert_eq!([before[0] - after[0], before[1] - after[1]], [expected; 2], "{what}");
+            assert_eq!(before - after, expected, "{what}");
         }
+    }
+}
+
+/// Activations without norm and dropout: forward of the generator's first and innermost layers and of the
+/// discriminator's first, backward where nothing else adds to the gradient behind a convolution.
+#[test]
+fn activations_without_norm_are_epilogues() {
+    for (recipe, forward, backward) in [
+        // The innermost layer has dropout; the gradients through the discriminator are one batch.
+        (Recipe::PytorchGan, 2, 2),
+        // Two passes of the discriminator. The gradient of the outermost skip is added behind that of the way down.
+        (Recipe::Isola, 4, 3),
+        // Two passes of both networks.
+        (Recipe::BlockCk, 6, 4),
+    ] {
+        let (program, _) = state::record(&Pix2Pix::with_size(recipe, 256, 8, 0.5));
+        let before = ["norm_act", "norm_act_grad"].map(|name| count(&program, name));
+        let rewritten = program.rewritten(PASSES);
+        let after = ["norm_act", "norm_act_grad"].map(|name| count(&rewritten, name));
+        // Four more gradients are joined in pairs.
+        let joined = if recipe == Recipe::PytorchGan { 4 } else { 0 };
+        let found = [before[0] - after[0], before[1] - after[1] - joined];
+        assert_eq!(found, [forward, backward], "{recipe:?}");
     }
 }
 
@@ -137,7 +160,8 @@ fn toy(change: Change) -> (Program, Parameters, [Tensor; 2], Tensor) {
     let count = parameters.values.count();
     let longer = [(); 2].map(|()| tape.persistent([1, 1, 1, count + 4]).channel_slice(0..count));
     let copied_bias = tape.persistent([1, 1, 1, SHAPE[0]]);
-    let input_gradient = || Dgrad { dy, weight, bias: None, dx: Destination::overwrite(dx), geometry };
+    let input_gradient =
+        || Dgrad { dy, weight, bias: None, dx: Destination::overwrite(dx), geometry, epilogue: Epilogue::None };
     let wgrad = |dw: Destination| Wgrad { x, dy, dw, geometry };
     let accumulate = Destination { mode: WriteMode::Accumulate, tensor: dw };
 

@@ -16,7 +16,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::engine::access::{Access, Destination};
-use crate::engine::ops::conv::Dgrad;
+use crate::engine::ops::conv::{Dgrad, Epilogue};
 use crate::engine::ops::norm_act::NormActGrad;
 use crate::engine::program::{Lifetime, Program, RecordedStep, Step, Touch};
 use crate::engine::tensor::Tensor;
@@ -39,7 +39,8 @@ type Flow = [Tensor; 2];
 fn flow(step: &dyn Step) -> Option<Flow> {
     let step: &dyn Any = step;
     if let Some(dgrad) = step.downcast_ref::<Dgrad>() {
-        return (dgrad.bias.is_none() && !dgrad.dx.accumulates()).then_some([dgrad.dy, dgrad.dx.tensor]);
+        let is_plain = dgrad.bias.is_none() && dgrad.epilogue == Epilogue::None && !dgrad.dx.accumulates();
+        return is_plain.then_some([dgrad.dy, dgrad.dx.tensor]);
     }
     step.downcast_ref::<NormActGrad>().map(|grad| [grad.dy(), grad.dx().tensor])
 }

@@ -3,6 +3,7 @@
 //! A [`Pass`] replaces the steps that meet its condition, which its file states. Programs are recorded without passes:
 //! tests, reports and other devices see the plain program, and a pass is tested against it, to the bit.
 
+mod activation_in_conv;
 mod adam_in_wgrad;
 mod batched_dgrads;
 
@@ -12,9 +13,10 @@ use super::program::Program;
 /// condition holds.
 pub type Pass = fn(&mut Program);
 
-/// The rewrite passes in the order in which they are applied: gradients through the same layers become one batch, and
-/// the weight gradients of convolutions are fused with their Adam updates.
-pub const PASSES: &[Pass] = &[batched_dgrads::apply, adam_in_wgrad::apply];
+/// The rewrite passes in the order in which they are applied: gradients through the same layers become one batch,
+/// activations become epilogues of convolutions, and the weight gradients of convolutions are fused with their Adam
+/// updates.
+pub const PASSES: &[Pass] = &[batched_dgrads::apply, activation_in_conv::apply, adam_in_wgrad::apply];
 
 impl Program {
     /// Applies the rewrite passes `passes` to the program, one after the other, and returns it.

@@ -2,7 +2,7 @@
 //! right]; of a transposed convolution `pad` is what is cut off of each side of the output.
 
 use pixtape::engine::access::Destination;
-use pixtape::engine::ops::conv::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, conv, conv_transpose};
+use pixtape::engine::ops::conv::{BiasGrad, Dgrad, Epilogue, Fprop, Geometry, Wgrad, conv, conv_transpose};
 use pixtape::engine::tensor::Shape;
 use pixtape::gan::{ParameterSpec, Role};
 use serde::Deserialize;
@@ -224,12 +224,12 @@ fn layers() -> Vec<Layer> {
                     ("fprop", false) | ("dgrad", true) => Layer::new(name, &["conv_fprop"], move |r| {
                         let (x, weight) = (r.image(x), r.weight(weight));
                         let y = Destination::overwrite(r.tape.transient(y));
-                        r.tape.push(Fprop { x, weight, bias: None, y, geometry });
+                        r.tape.push(Fprop { x, weight, bias: None, y, geometry, epilogue: Epilogue::None });
                     }),
                     _ => Layer::new(name, &["conv_dgrad"], move |r| {
                         let (dy, weight) = (r.image(y), r.weight(weight));
                         let dx = Destination::overwrite(r.tape.transient(x));
-                        r.tape.push(Dgrad { dy, weight, bias: None, dx, geometry });
+                        r.tape.push(Dgrad { dy, weight, bias: None, dx, geometry, epilogue: Epilogue::None });
                     }),
                 });
             }

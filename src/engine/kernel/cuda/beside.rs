@@ -22,8 +22,8 @@ const PAIRS: [Pair; 6] = [
     (&CONV_DGRAD_PATCH_4X4S2_SMALL, &CONV_WGRAD_ADAM_PATCH_4X4S2_64, &CONV_DGRAD_SMALL_BESIDE_WGRAD_64),
 ];
 
-/// Returns the launch that does the work of both `patch` and `wgrad`, the blocks of `patch` first; `None` if there is no
-/// kernel for these two.
+/// Returns the launch that does the work of both `patch` and `wgrad`, the blocks of `patch` first; `None` if there is
+/// no kernel for these two.
 pub(in crate::engine) fn beside(patch: &Launch, wgrad: &Launch) -> Option<Launch> {
     let is_of = |(a, b, _): &&Pair| a.index() == patch.kernel && b.index() == wgrad.kernel;
     let (_, _, both) = PAIRS.iter().find(is_of)?;

@@ -130,7 +130,7 @@ impl<T: Real> CpuKernel<T> for Fprop {
         let mut y = context.write(self.y.access());
         let (columns, transposed) =
             context.workspace(CpuKernel::<T>::workspace(self)).split_at_mut(shapes.workspace_elements());
-        let accumulate = self.y.accumulates();
+        let accumulate = self.epilogue.begin(context, &mut y) || self.y.accumulates();
         shapes.for_each_group(|first, count| {
             let (x, mut y) = (x.images(first, count), y.images(first, count));
             let columns = &mut columns[..count * shapes.column_elements()];
@@ -155,6 +155,7 @@ impl<T: Real> CpuKernel<T> for Fprop {
                 sum_into_output(&mut y, columns, shapes.input_size(), self.geometry, bias, accumulate);
             }
         });
+        self.epilogue.finish(context, &mut y);
     }
 }
 
@@ -205,7 +206,7 @@ impl<T: Real> CpuKernel<T> for Dgrad {
             context.workspace(CpuKernel::<T>::workspace(self)).split_at_mut(shapes.workspace_elements());
         packed.chunks_exact_mut(slice.channels()).enumerate().for_each(|(p, row)| row.copy_from_slice(slice.pixel(p)));
         let weight = if packed.is_empty() { slice.data } else { &*packed };
-        let accumulate = self.dx.accumulates();
+        let accumulate = self.epilogue.begin(context, &mut dx) || self.dx.accumulates();
         shapes.for_each_group(|first, count| {
             let (dy, mut dx) = (dy.images(first, count), dx.images(first, count));
             let columns = &mut columns[..count * shapes.column_elements()];
@@ -223,6 +224,7 @@ impl<T: Real> CpuKernel<T> for Dgrad {
                 matmul(dx.data, dx.stride, accumulate || bias.is_some(), columns, taps);
             }
         });
+        self.epilogue.finish(context, &mut dx);
     }
 }
 

@@ -121,6 +121,7 @@ impl Fprop {
             x_shape: self.x.into(),
             y_shape: self.y.tensor.into(),
             geometry: self.geometry.into(),
+            epilogue: self.epilogue.argument(context),
             accumulate: i32::from(self.y.accumulates()),
         }
     }
@@ -136,6 +137,7 @@ impl Dgrad {
             dy_shape: self.dy.into(),
             dx_shape: self.dx.tensor.into(),
             geometry: self.geometry.into(),
+            epilogue: self.epilogue.argument(context),
             weight_stride: to_int(self.weight.stride),
             accumulate: i32::from(self.dx.accumulates()),
         }

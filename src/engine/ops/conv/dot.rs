@@ -1,6 +1,6 @@
 //! Convolutions on CUDA with few output channels, as those of the heads of discriminators are (`kernels/conv_dot.cu`).
 
-use super::{Dgrad, Fprop, Geometry, Wgrad, WgradAdam};
+use super::{Dgrad, Epilogue, Fprop, Geometry, Wgrad, WgradAdam};
 use crate::engine::kernel::cuda::kernels::conv_dot::{CHANNELS, MOST_TAPS, WGRAD_SHARED};
 use crate::engine::kernel::cuda::kernels::{
     CONV_DGRAD_DOT, CONV_FPROP_DOT, CONV_WGRAD_ADAM_DOT, CONV_WGRAD_DOT, ConvDgradDot,
@@ -17,7 +17,10 @@ const LANES: usize = 32;
 /// The forward pass.
 pub const FPROP: Implementation<Fprop> = Implementation {
     name: "dot",
-    runs: |fprop, _| fprop.y.tensor.channels() <= MOST_DOTS && in_quads(fprop.x) && begins_with_quad(fprop.weight),
+    runs: |fprop, _| {
+        let is_aligned = in_quads(fprop.x) && begins_with_quad(fprop.weight);
+        fprop.y.tensor.channels() <= MOST_DOTS && is_aligned && fprop.epilogue == Epilogue::None
+    },
     pays: |fprop, _| fprop.x.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),
     launches: |fprop, context| {
@@ -31,7 +34,8 @@ pub const DGRAD: Implementation<Dgrad> = Implementation {
     name: "dot",
     runs: |dgrad, _| {
         let is_aligned = in_quads(dgrad.dx.tensor) && in_quads(dgrad.weight);
-        dgrad.dy.channels() == 1 && has_taps(dgrad.geometry) && is_aligned && dgrad.bias.is_none_or(begins_with_quad)
+        let is_plain = dgrad.epilogue == Epilogue::None && dgrad.bias.is_none_or(begins_with_quad);
+        dgrad.dy.channels() == 1 && has_taps(dgrad.geometry) && is_aligned && is_plain
     },
     pays: |dgrad, _| dgrad.dx.tensor.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),

@@ -2,7 +2,7 @@
 //! makes a picture (`kernels/conv_dgrad_few.cu`).
 
 use super::cuda::bias_pointer;
-use super::{Dgrad, Fprop, Geometry, Wgrad, WgradAdam};
+use super::{Dgrad, Epilogue, Fprop, Geometry, Wgrad, WgradAdam};
 use crate::engine::kernel::cuda::kernels::conv_few::{CHANNELS, FPROP_SHARED, MOST_INPUTS, SIDE, WGRAD_SHARED};
 use crate::engine::kernel::cuda::kernels::{
     CONV_DGRAD_FEW_4, CONV_DGRAD_FEW_8, CONV_FPROP_FEW, CONV_WGRAD_ADAM_FEW_1, CONV_WGRAD_ADAM_FEW_2,
@@ -24,12 +24,13 @@ pub const FPROP: Implementation<Fprop> = Implementation {
         fprop.x.channels() <= MOST_INPUTS
             && weight.offset.is_multiple_of(2)
             && in_quads(y)
+            && fprop.epilogue.tensors().all(in_quads)
             && gpu.shared_memory >= FPROP_SHARED
     },
     pays: |fprop, _| fprop.y.tensor.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),
     launches: |fprop, context| {
-        let Fprop { x, weight, bias, y, geometry } = *fprop;
+        let Fprop { x, weight, bias, y, geometry, epilogue } = *fprop;
         let [images, height, width, channels] = y.tensor.shape;
         let argument = ConvPatch {
             input: context.read(x),
@@ -41,6 +42,7 @@ pub const FPROP: Implementation<Fprop> = Implementation {
             input_shape: x.into(),
             output_shape: y.tensor.into(),
             geometry: geometry.into(),
+            epilogue: epilogue.argument(context),
             shares: 1,
             accumulate: i32::from(y.accumulates()),
         };
@@ -94,7 +96,8 @@ pub const WGRAD_ADAM: Implementation<WgradAdam> = Implementation {
 pub const DGRAD: Implementation<Dgrad> = Implementation {
     name: "few",
     runs: |dgrad, _| {
-        dgrad.geometry == Geometry::HALVING && dgrad.dx.tensor.channels() <= MOST_PICTURE_CHANNELS && in_quads(dgrad.dy)
+        let is_picture = dgrad.dx.tensor.channels() <= MOST_PICTURE_CHANNELS;
+        dgrad.geometry == Geometry::HALVING && is_picture && in_quads(dgrad.dy) && dgrad.epilogue == Epilogue::None
     },
     pays: |dgrad, _| dgrad.dy.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),

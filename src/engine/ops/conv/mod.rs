@@ -16,6 +16,7 @@ mod columns;
 mod cpu;
 mod cuda;
 mod dot;
+mod epilogue;
 mod few;
 mod geometry;
 mod narrow;
@@ -23,6 +24,7 @@ mod patch;
 mod wgrad_adam;
 mod wgrad_patch;
 
+pub use epilogue::Epilogue;
 pub use geometry::Geometry;
 pub use wgrad_adam::WgradAdam;
 
@@ -36,26 +38,28 @@ use crate::engine::tensor::Tensor;
 /// The step of a convolution's forward pass, for each output pixel q and channel k:
 /// `y[q, k] = bias[k] + sum over taps, c of weight[k, tap, c] * x[q * stride + tap * dilation - pad, c]`, with 0 for
 /// pixels outside of `x`.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Fprop {
     pub x: Tensor,
     pub weight: Tensor,
     pub bias: Option<Tensor>,
     pub y: Destination,
     pub geometry: Geometry,
+    pub epilogue: Epilogue,
 }
 
 /// The step of a convolution's input gradient, for each input pixel p and channel c:
 /// `dx[p, c] = bias[c] + sum over q, tap, k of weight[k, tap, c] * dy[q, k]`, over all q and taps with
 /// `q * stride + tap * dilation - pad = p`. Only a transposed convolution, whose forward pass this is, has a bias here.
 /// Where only some channels of x need a gradient, `dx` and `weight` are slices of these.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Dgrad {
     pub dy: Tensor,
     pub weight: Tensor,
     pub bias: Option<Tensor>,
     pub dx: Destination,
     pub geometry: Geometry,
+    pub epilogue: Epilogue,
 }
 
 /// The step of a convolution's weight gradient:
@@ -83,7 +87,7 @@ pub struct BiasGrad {
 /// If the shapes do not fit together (oh and ow may have any value), or the weight is not contiguous.
 pub fn conv(tape: &mut Tape, x: Tensor, weight: Tensor, bias: Option<Tensor>, out: Tensor, geometry: Geometry) {
     check(x, out, weight, bias, out, geometry);
-    tape.push(Fprop { x, weight, bias, y: Destination::overwrite(out), geometry });
+    tape.push(Fprop { x, weight, bias, y: Destination::overwrite(out), geometry, epilogue: Epilogue::None });
 }
 
 /// Records the transpose of a convolution from c to k channels: `x` is `[n, h, w, k]`, `weight` `[k, kh, kw, c]`,
@@ -101,7 +105,7 @@ pub fn conv_transpose(
     geometry: Geometry,
 ) {
     check(out, x, weight, bias, out, geometry);
-    tape.push(Dgrad { dy: x, weight, bias, dx: Destination::overwrite(out), geometry });
+    tape.push(Dgrad { dy: x, weight, bias, dx: Destination::overwrite(out), geometry, epilogue: Epilogue::None });
 }
 
 /// Checks shapes. `x` and `y` are the input and the output of the convolution, also where its transpose is recorded;
@@ -123,7 +127,7 @@ impl Step for Fprop {
 
     fn accesses(&self) -> Vec<Access> {
         let reads = [Some(self.x), Some(self.weight), self.bias].into_iter().flatten().map(Access::Read);
-        reads.chain([self.y.access()]).collect()
+        reads.chain([self.y.access()]).chain(self.epilogue.accesses()).collect()
     }
 
     fn multiply_adds(&self) -> usize {
@@ -134,8 +138,14 @@ impl Step for Fprop {
         self.geometry.kernel[0]
     }
 
+    fn moved(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
+        let Fprop { x, weight, bias, y, geometry, epilogue } = *self;
+        let (x, weight, bias, epilogue) = (moved(x), moved(weight), bias.map(moved), epilogue.moved(moved));
+        Some(Arc::new(Fprop { x, weight, bias, y: y.moved(moved), geometry, epilogue }))
+    }
+
     fn rule(&self) -> Option<&dyn Rule> {
-        Some(self)
+        (self.epilogue == Epilogue::None).then_some(self as &dyn Rule)
     }
 }
 
@@ -150,7 +160,8 @@ impl Rule for Fprop {
         if let Some(channels) = backward.needed_channels(x)
             && let Some(dx) = backward.destination(x.channel_slice(channels.clone()))
         {
-            backward.push(Dgrad { dy, weight: weight.channel_slice(channels), bias: None, dx, geometry });
+            let weight = weight.channel_slice(channels);
+            backward.push(Dgrad { dy, weight, bias: None, dx, geometry, epilogue: Epilogue::None });
         }
         if let Some(dw) = backward.destination(weight) {
             backward.push(Wgrad { x, dy, dw, geometry });
@@ -166,7 +177,7 @@ impl Step for Dgrad {
 
     fn accesses(&self) -> Vec<Access> {
         let reads = [Some(self.dy), Some(self.weight), self.bias].into_iter().flatten().map(Access::Read);
-        reads.chain([self.dx.access()]).collect()
+        reads.chain([self.dx.access()]).chain(self.epilogue.accesses()).collect()
     }
 
     fn multiply_adds(&self) -> usize {
@@ -178,13 +189,13 @@ impl Step for Dgrad {
     }
 
     fn moved(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
-        let Dgrad { dy, weight, bias, dx, geometry } = *self;
-        let (weight, bias) = (moved(weight), bias.map(moved));
-        Some(Arc::new(Dgrad { dy: moved(dy), weight, bias, dx: dx.moved(moved), geometry }))
+        let Dgrad { dy, weight, bias, dx, geometry, epilogue } = *self;
+        let (dy, weight, bias, epilogue) = (moved(dy), moved(weight), bias.map(moved), epilogue.moved(moved));
+        Some(Arc::new(Dgrad { dy, weight, bias, dx: dx.moved(moved), geometry, epilogue }))
     }
 
     fn rule(&self) -> Option<&dyn Rule> {
-        Some(self)
+        (self.epilogue == Epilogue::None).then_some(self as &dyn Rule)
     }
 }
 
@@ -198,7 +209,7 @@ impl Rule for Dgrad {
         let Dgrad { dy, weight, bias, geometry, .. } = *self;
         let input = backward.at(dy);
         if let Some(y) = backward.destination(input) {
-            backward.push(Fprop { x: gradient, weight, bias: None, y, geometry });
+            backward.push(Fprop { x: gradient, weight, bias: None, y, geometry, epilogue: Epilogue::None });
         }
         if let Some(dw) = backward.destination(weight) {
             backward.push(Wgrad { x: gradient, dy: input, dw, geometry });

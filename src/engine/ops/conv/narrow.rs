@@ -1,6 +1,6 @@
 //! Convolutions on CUDA of stride 1 with few output channels (`kernels/conv_narrow.cu`): the folded last layer.
 
-use super::{Fprop, Geometry, Wgrad};
+use super::{Epilogue, Fprop, Geometry, Wgrad};
 use crate::engine::kernel::cuda::kernels::conv_narrow::{COLUMNS, FPROP_SHARED, ROWS, TAPS, WGRAD_THREADS};
 use crate::engine::kernel::cuda::kernels::{
     CONV_FPROP_NARROW_4, CONV_FPROP_NARROW_8, CONV_FPROP_NARROW_12, CONV_FPROP_NARROW_16, CONV_WGRAD_NARROW_4,
@@ -20,7 +20,8 @@ pub const FPROP: Implementation<Fprop> = Implementation {
     name: "narrow",
     runs: |fprop, gpu| {
         let is_small = has_kernel(fprop.geometry) && fprop.y.tensor.channels() <= MOST_OUTPUTS;
-        is_small && in_quads(fprop.x) && begins_with_quad(fprop.weight) && gpu.shared_memory >= FPROP_SHARED
+        let is_aligned = in_quads(fprop.x) && begins_with_quad(fprop.weight);
+        is_small && is_aligned && fprop.epilogue == Epilogue::None && gpu.shared_memory >= FPROP_SHARED
     },
     pays: |fprop, _| fprop.x.channels() >= 32,
     scratch: |_, _| Scratch::bytes(0),

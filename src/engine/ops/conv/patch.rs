@@ -2,7 +2,7 @@
 //! many blocks share a tile, and their launches.
 
 use super::cuda::bias_pointer;
-use super::{Dgrad, Fprop, Geometry};
+use super::{Dgrad, Epilogue, Fprop, Geometry};
 use crate::engine::access::Destination;
 use crate::engine::kernel::cuda::kernels::conv_patch::{
     CHANNELS, DEPTH_2X2, DEPTH_3X3, DEPTH_4X4, DGRAD_3X3S1_SHARED, DGRAD_4X4S1_SHARED, DGRAD_4X4S2_SHARED,
@@ -23,12 +23,15 @@ const MOST_SHARES: usize = 16;
 /// The forward pass.
 pub const FPROP: Implementation<Fprop> = Implementation {
     name: "patch",
-    runs: |fprop, gpu| Tiles::fprop(fprop).is_some_and(|tiles| tiles.run([fprop.x, fprop.y.tensor], fprop.weight, gpu)),
+    runs: |fprop, gpu| {
+        let is_aligned = fprop.epilogue.tensors().all(in_quads);
+        is_aligned && Tiles::fprop(fprop).is_some_and(|tiles| tiles.run([fprop.x, fprop.y.tensor], fprop.weight, gpu))
+    },
     pays: |fprop, _| fprop.x.channels() >= 32 && fprop.y.tensor.channels() >= 32,
     scratch: |fprop, gpu| Tiles::fprop(fprop).map_or(Scratch::default(), |tiles| tiles.scratch(gpu)),
     launches: |fprop, context| {
-        let Fprop { x, weight, bias, y, geometry } = *fprop;
-        launches(Tiles::fprop(fprop), context, x, weight, bias, y, geometry)
+        let Fprop { x, weight, bias, y, geometry, epilogue } = *fprop;
+        launches(Tiles::fprop(fprop), context, [x, weight], bias, y, geometry, epilogue)
     },
 };
 
@@ -36,14 +39,14 @@ pub const FPROP: Implementation<Fprop> = Implementation {
 pub const DGRAD: Implementation<Dgrad> = Implementation {
     name: "patch",
     runs: |dgrad, gpu| {
-        let is_whole = dgrad.weight.stride == dgrad.weight.channels();
-        is_whole && Tiles::dgrad(dgrad).is_some_and(|tiles| tiles.run([dgrad.dy, dgrad.dx.tensor], dgrad.weight, gpu))
+        let is_aligned = dgrad.epilogue.tensors().all(in_quads) && dgrad.weight.stride == dgrad.weight.channels();
+        is_aligned && Tiles::dgrad(dgrad).is_some_and(|tiles| tiles.run([dgrad.dy, dgrad.dx.tensor], dgrad.weight, gpu))
     },
     pays: |dgrad, _| dgrad.dy.channels() >= 8 && dgrad.dx.tensor.channels() >= 32,
     scratch: |dgrad, gpu| Tiles::dgrad(dgrad).map_or(Scratch::default(), |tiles| tiles.scratch(gpu)),
     launches: |dgrad, context| {
-        let Dgrad { dy, weight, bias, dx, geometry } = *dgrad;
-        launches(Tiles::dgrad(dgrad), context, dy, weight, bias, dx, geometry)
+        let Dgrad { dy, weight, bias, dx, geometry, epilogue } = *dgrad;
+        launches(Tiles::dgrad(dgrad), context, [dy, weight], bias, dx, geometry, epilogue)
     },
 };
 
@@ -149,11 +152,11 @@ fn is_small(output: Tensor, step: usize) -> bool {
 fn launches(
     tiles: Option<Tiles>,
     context: &Context<'_>,
-    input: Tensor,
-    weight: Tensor,
+    [input, weight]: [Tensor; 2],
     bias: Option<Tensor>,
     output: Destination,
     geometry: Geometry,
+    epilogue: Epilogue,
 ) -> Vec<Launch> {
     let tiles = tiles.expect("the implementation runs only where there are tiles");
     let shares = tiles.shares(context.gpu);
@@ -168,6 +171,7 @@ fn launches(
         input_shape: input.into(),
         output_shape: output.tensor.into(),
         geometry: geometry.into(),
+        epilogue: epilogue.argument(context),
         shares: to_int(shares),
         accumulate: i32::from(output.accumulates()),
     };

@@ -96,9 +96,8 @@ impl<T: Real> CpuKernel<T> for NormActForward {
         let masks = masks(self.op, context);
         let [_, height, width, channels] = x.shape;
         let pixels = height * width;
-        let outputs = [Access::Write(self.y), Access::Write(self.mean_rstd)].map(|access| context.write(access));
         let negative_slope = T::from_f64(self.op.activation.negative_slope());
-        for_each_block(outputs, |task, [mut y, mut mean_rstd]| {
+        let work = |task: Block, mut y: BlockMut<'_, T>, statistics: Option<BlockMut<'_, T>>| {
             let x = block(&x, task);
             let [gain, bias] = affine_lanes(affine, task);
             let (later, first) = self.op.drawn_at(self.op.first_image() + task.image, pixels * channels);
@@ -111,8 +110,10 @@ impl<T: Real> CpuKernel<T> for NormActForward {
                     } else {
                         ([T::zero(); BLOCK_CHANNELS], [T::one(); BLOCK_CHANNELS])
                     };
-                    mean_rstd.pixel(0).copy_from_slice(&mean[..task.count]);
-                    mean_rstd.pixel(1).copy_from_slice(&rstd[..task.count]);
+                    if let Some(mut statistics) = statistics {
+                        statistics.pixel(0).copy_from_slice(&mean[..task.count]);
+                        statistics.pixel(1).copy_from_slice(&rstd[..task.count]);
+                    }
                     for p in 0..pixels {
                         let y = y.pixel(p);
                         let lanes = mean.iter().zip(&rstd).zip(gain.iter().zip(&bias));
@@ -126,7 +127,15 @@ impl<T: Real> CpuKernel<T> for NormActForward {
                     }
                 },
             );
-        });
+        };
+        let y = context.write(Access::Write(self.y));
+        match self.mean_rstd {
+            None => for_each_block([y], |task, [y]| work(task, y, None)),
+            Some(statistics) => {
+                let outputs = [y, context.write(Access::Write(statistics))];
+                for_each_block(outputs, |task, [y, statistics]| work(task, y, Some(statistics)));
+            }
+        }
     }
 }
 
@@ -199,7 +208,8 @@ impl<T: Real> Recomputed<'_, T> {
 
 impl<T: Real> CpuKernel<T> for NormActGrad {
     fn run(&self, context: &Context<'_, T>) {
-        let (x, dy, mean_rstd) = (context.read(self.x), context.read(self.dy), context.read(self.mean_rstd));
+        let (x, dy) = (context.read(self.x), context.read(self.dy));
+        let mean_rstd = self.mean_rstd.map(|statistics| context.read(statistics));
         let affine = read_affine(self.affine.map(|(affine, _)| affine), context);
         let masks = masks(self.op, context);
         let [_, height, width, channels] = x.shape;
@@ -207,15 +217,18 @@ impl<T: Real> CpuKernel<T> for NormActGrad {
         let negative_slope = T::from_f64(self.op.activation.negative_slope());
         let task = |task: Block, dx: BlockMut<'_, T>, sums: Option<[BlockMut<'_, T>; 2]>| {
             let x_image = task.image % x.shape[0];
-            let saved = |row| {
-                let mut lanes = [T::zero(); BLOCK_CHANNELS];
-                lanes[..task.count].copy_from_slice(&mean_rstd.pixel(2 * x_image + row)[task.first..][..task.count]);
+            // Row 0 is the mean, row 1 is rstd; without norm they are 0 and 1.
+            let saved = |row: usize, without: T| {
+                let mut lanes = [without; BLOCK_CHANNELS];
+                if let Some(saved) = &mean_rstd {
+                    lanes[..task.count].copy_from_slice(&saved.pixel(2 * x_image + row)[task.first..][..task.count]);
+                }
                 lanes
             };
             let (later, first) = self.op.drawn_at(self.first_image + task.image, pixels * channels);
             let (mask, first_element) = (masks(later), first + task.first);
             let (x, dy) = (block(&x, Block { image: x_image, ..task }), block(&dy, task));
-            let (mean, rstd) = (saved(0), saved(1));
+            let (mean, rstd) = (saved(0, T::zero()), saved(1, T::one()));
             let [gain, bias] = affine_lanes(affine, task);
             let recomputed =
                 Recomputed { x, dy, mean, rstd, gain, bias, negative_slope, mask, first_element, channels };
@@ -240,7 +253,7 @@ impl NormActGrad {
     ///
     /// With the mean over the image's pixels written `mean(..)`, which is 0 without norm (Ioffe and Szegedy, "Batch
     /// Normalization", 2015, over one image instead of a batch):
-    /// `dx = (g - mean(g) - xhat * mean(g * xhat)) * rstd * gain`.
+    /// `dx = (g - mean(g) - xhat * mean(g * xhat)) * rstd * gain`, and `dx = g` without norm.
     #[inline(always)]
     fn run_block<T: Real>(
         &self,
@@ -250,12 +263,12 @@ impl NormActGrad {
         affine_sums: Option<[BlockMut<'_, T>; 2]>,
     ) {
         let pixels = recomputed.x.pixels();
-        let accumulate = self.dx.accumulates();
+        let (norm, accumulate) = (self.op.norm, self.dx.accumulates());
         let mut pixel = [[T::zero(); BLOCK_CHANNELS]; 2];
         let [xhat, g] = &mut pixel;
         let (xhat, g) = (&mut xhat[..count], &mut g[..count]);
         let [mut mean_g_xhat, mut mean_g] = [[T::zero(); BLOCK_CHANNELS]; 2];
-        if self.op.norm {
+        if norm {
             let mut totals: [Lanes<T>; 2] = sums(
                 pixels,
                 #[inline(always)]
@@ -283,7 +296,7 @@ impl NormActGrad {
             let terms = g.iter().zip(xhat.iter()).zip(mean_g.iter().zip(&mean_g_xhat));
             let terms = terms.zip(&rstd_gain);
             for (dx, (((&g, &xhat), (&mean_g, &mean_g_xhat)), &rstd_gain)) in dx.pixel(p).iter_mut().zip(terms) {
-                let gradient = (g - mean_g - xhat * mean_g_xhat) * rstd_gain;
+                let gradient = if norm { (g - mean_g - xhat * mean_g_xhat) * rstd_gain } else { g };
                 *dx = if accumulate { *dx + gradient } else { gradient };
             }
         }

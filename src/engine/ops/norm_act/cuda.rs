@@ -70,7 +70,7 @@ impl NormActForward {
             gain,
             bias,
             y: context.write(Access::Write(self.y)),
-            mean_rstd: context.write(Access::Write(self.mean_rstd)),
+            mean_rstd: self.mean_rstd.map_or(PtrMut::NULL, |tensor| context.write(Access::Write(tensor))),
             pixels: to_int(height * width),
             channels: to_int(channels),
             x_stride: to_int(self.x.stride),
@@ -101,7 +101,7 @@ impl NormActGrad {
         kernels::NormActGrad {
             x: context.read(self.x),
             dy: context.read(self.dy),
-            mean_rstd: context.read(self.mean_rstd),
+            mean_rstd: self.mean_rstd.map_or(Ptr::NULL, |tensor| context.read(tensor)),
             gain,
             bias,
             dx: context.write(self.dx.access()),

@@ -11,7 +11,7 @@ mod wide;
 
 use std::sync::Arc;
 
-use super::conv::BiasGrad;
+use super::conv::{BiasGrad, Epilogue};
 use crate::engine::access::{Access, Destination};
 use crate::engine::program::{Backward, Rule, Step};
 use crate::engine::tape::Tape;
@@ -121,18 +121,18 @@ pub fn norm_act(tape: &mut Tape, x: Tensor, y: Tensor, affine: Option<Affine>, o
         !op.norm || x.shape[1] * x.shape[2] > 1,
         "a one-pixel map cannot be instance-normalised: it would be all zeros"
     );
-    let mean_rstd = tape.transient([x.shape[0], 1, 2, x.channels()]);
+    let mean_rstd = op.norm.then(|| tape.transient([x.shape[0], 1, 2, x.channels()]));
     tape.push(NormActForward { x, y, mean_rstd, affine, op });
 }
 
-/// The step of the forward pass of [`norm_act`]: it writes `y`, of the shape of `x`, and for the backward pass
-/// `mean_rstd`, `[n, 1, 2, c]`: the mean of each channel of each image, then `rstd = 1 / sqrt(variance + EPSILON)`.
-/// Without norm these are 0 and 1.
+/// The step of the forward pass of [`norm_act`]: it writes `y`, of the shape of `x`, and with a norm for the backward
+/// pass `mean_rstd`, `[n, 1, 2, c]`: the mean of each channel of each image, then `rstd = 1 / sqrt(variance +
+/// EPSILON)`.
 #[derive(Debug)]
 pub struct NormActForward {
     x: Tensor,
     y: Tensor,
-    mean_rstd: Tensor,
+    mean_rstd: Option<Tensor>,
     affine: Option<Affine>,
     op: NormAct,
 }
@@ -151,9 +151,11 @@ struct AffineSums {
 /// such a step, without affine and dropout ([`NormActGrad::batched`]).
 #[derive(Clone, Copy, Debug)]
 pub struct NormActGrad {
+    /// The input of the forward pass; its output where there is no norm, which tells as well where the activation was
+    /// positive.
     x: Tensor,
     dy: Tensor,
-    mean_rstd: Tensor,
+    mean_rstd: Option<Tensor>,
     dx: Destination,
     affine: Option<(Affine, AffineSums)>,
     op: NormAct,
@@ -177,12 +179,32 @@ impl Step for NormActForward {
     }
 
     fn accesses(&self) -> Vec<Access> {
-        let tensors = [Access::Read(self.x), Access::Write(self.y), Access::Write(self.mean_rstd)];
-        tensors.into_iter().chain(reads(self.affine)).chain(control(self.op)).collect()
+        let statistics = self.mean_rstd.map(Access::Write);
+        let tensors = [Access::Read(self.x), Access::Write(self.y)].into_iter().chain(statistics);
+        tensors.chain(reads(self.affine)).chain(control(self.op)).collect()
     }
 
     fn rule(&self) -> Option<&dyn Rule> {
         Some(self)
+    }
+}
+
+impl NormActForward {
+    /// The input.
+    pub fn x(&self) -> Tensor {
+        self.x
+    }
+
+    /// The output.
+    pub fn y(&self) -> Tensor {
+        self.y
+    }
+
+    /// The epilogue by which a convolution that writes the input writes the output instead; `None` if there is more to
+    /// do than an activation.
+    pub fn as_epilogue(&self) -> Option<Epilogue> {
+        let is_activation = !self.op.norm && self.op.dropout.is_none();
+        is_activation.then_some(Epilogue::Activation(self.op.activation))
     }
 }
 
@@ -193,12 +215,13 @@ impl Rule for NormActForward {
 
     fn backward(&self, dy: Tensor, backward: &mut dyn Backward) {
         let x = backward.at(self.x);
-        let mean_rstd = backward.at(self.mean_rstd);
+        let mean_rstd = self.mean_rstd.map(|statistics| backward.at(statistics));
         let op = self.op;
         let first_image = op.first_image() + backward.first_image();
         let dx = backward.destination(x);
         let Some(affine) = self.affine else {
             if let Some(dx) = dx {
+                let x = if op.norm { x } else { backward.at(self.y) };
                 backward.push(NormActGrad { x, dy, mean_rstd, dx, affine: None, op, first_image });
             }
             return;
@@ -225,7 +248,8 @@ impl Step for NormActGrad {
     }
 
     fn accesses(&self) -> Vec<Access> {
-        let tensors = [self.x, self.dy, self.mean_rstd].map(Access::Read).into_iter().chain([self.dx.access()]);
+        let reads_of = [Some(self.x), Some(self.dy), self.mean_rstd].into_iter().flatten().map(Access::Read);
+        let tensors = reads_of.chain([self.dx.access()]);
         let sums = self.affine.iter().flat_map(|(_, sums)| [sums.dgain, sums.dbias].map(Access::Write));
         tensors.chain(reads(self.affine.map(|(affine, _)| affine))).chain(sums).chain(control(self.op)).collect()
     }
@@ -236,7 +260,7 @@ impl Step for NormActGrad {
             let affine = Affine { gain: moved(gain), bias: moved(bias) };
             (affine, AffineSums { dgain: moved(dgain), dbias: moved(dbias) })
         });
-        let (x, dy, mean_rstd) = (moved(x), moved(dy), moved(mean_rstd));
+        let (x, dy, mean_rstd) = (moved(x), moved(dy), mean_rstd.map(moved));
         Some(Arc::new(NormActGrad { x, dy, mean_rstd, dx: dx.moved(moved), affine, op, first_image }))
     }
 }
@@ -252,6 +276,13 @@ impl NormActGrad {
         self.dx
     }
 
+    /// The epilogue by which a convolution that writes `dy` writes the gradient of the input instead. `addend` is added
+    /// to what it computes. `None` if there is more to do than an activation, or the gradient adds to its destination.
+    pub fn as_epilogue(&self, addend: Option<Tensor>) -> Option<Epilogue> {
+        let is_activation = !self.op.norm && self.op.dropout.is_none() && !self.dx.accumulates();
+        is_activation.then_some(Epilogue::ActivationGrad { activation: self.op.activation, y: self.x, addend })
+    }
+
     /// Returns the step that does the work of this one and of `more`, another gradient of the first images of the same
     /// activations: on `dy` and to `dx`, which have the images of this step, then those of `more`. `None` if `more` is
     /// of other activations, one of the two adds to its destination, or there is affine or dropout.
@@ -260,7 +291,7 @@ impl NormActGrad {
         let is_same = self.op == more.op
             && first.end <= self.x.shape[0]
             && self.x.batch_slice(first.clone()) == more.x
-            && self.mean_rstd.batch_slice(first) == more.mean_rstd;
+            && self.mean_rstd.map(|statistics| statistics.batch_slice(first)) == more.mean_rstd;
         let is_plain = [self, more]
             .into_iter()
             .all(|step| step.affine.is_none() && step.op.dropout.is_none() && !step.dx.accumulates());
