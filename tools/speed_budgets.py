@@ -18,7 +18,7 @@ PLAIN = re.compile(r"conv_(fprop|dgrad|wgrad)_(any|4x4s2)|norm_act_(forward|grad
 
 # The largest modelled time of a step in microseconds, and the most launches that it may have.
 STEP_US = 3500
-LAUNCHES = {"pytorch-gan": 129, "block-ck": 176, "isola": 151}
+LAUNCHES = {"pytorch-gan": 100, "block-ck": 149, "isola": 129}
 
 # Counts may exceed what was derived by this much: borders of tiles and pictures, biases, statistics of channels.
 SLACK = 1.1
@@ -168,6 +168,19 @@ def moved(operand):
     return size(operand) / sector_share(operand) * (2 if twice else 1)
 
 
+def traffic(row, operand):
+    """As moved. Activations of fewer images than the result's are read again for the images behind."""
+    images = next(o["shape"][0] for o in row["operands"] if o["access"] != "read")
+    is_gradient = row["kernel"].startswith("norm_act_grad") and operand["access"] == "read"
+    return moved(operand) * (images / operand["shape"][0] if is_gradient and operand["shape"][0] > 1 else 1)
+
+
+def epilogue(row):
+    """The tensors that the epilogue of a convolution reads: they stand behind its result."""
+    result = next(i for i, operand in enumerate(row["operands"]) if operand["access"] != "read")
+    return [operand for operand in row["operands"][result:] if operand["access"] == "read"]
+
+
 def tile_of(row):
     return next((tile for tile in TILES if re.fullmatch(tile.kernel, row["kernel"])), None)
 
@@ -197,7 +210,7 @@ def budgets(row):
     if not sum(map(size, operands)) >= TINY_BYTES:
         return []
     tile = tile_of(row)
-    bytes_once = launches * sum(moved(operand) for operand in operands)
+    bytes_once = launches * sum(traffic(row, operand) for operand in operands)
     found = []
     if row["coalesced"] is not None:
         share = sum(size(operand) for operand in operands) / sum(size(o) / sector_share(o) for o in operands)
@@ -211,7 +224,7 @@ def budgets(row):
         # Inputs come once for each tile; what is written, and the sums that blocks share, as they are.
         padded = row["flop"] / 2 / filled(row, tile)
         written = launches * sum(moved(operand) for operand in operands if operand["access"] != "read")
-        least = padded * 4 * tile.floats / tile.products + written
+        least = padded * 4 * tile.floats / tile.products + written + launches * sum(map(moved, epilogue(row)))
     found.append(Budget("l2_excess", row["l2_bytes"] / least, SLACK, worst(row, lambda line: line["l2_sectors"])))
     if bytes_once >= SMALL_BYTES * launches:
         rounds = math.ceil(row["blocks"] / MULTIPROCESSORS)
@@ -255,6 +268,14 @@ WAIVERS = [
         1.35,
         "the input of 4096 pixels does not fit in registers beside its gradient, and is read twice",
     ),
+    Waiver(
+        "conv_dgrad_few_4",
+        r"discriminator\.conv1",
+        "coalesced",
+        0.69,
+        "the weights of three of six input channels: half of each sector is of the others",
+    ),
+    Waiver("conv_dgrad_few_4", r"discriminator\.conv1", "l2_excess", 1.16, "as above"),
     Waiver(
         "conv_(fprop|dgrad)_patch_4x4s2_small",
         SMALL,
