@@ -1,8 +1,8 @@
 //! The CUDA device: turns a program into launches once, and replays them as one CUDA graph.
 //!
 //! Addresses never change, so neither do launches. Each step describes its launches in safe code
-//! ([`CudaStep`](crate::engine::kernel::cuda::CudaStep)); the device loads the kernels, launches them in recorded order,
-//! and captures the sequence as a graph, so that a training step is one call of the driver.
+//! ([`CudaStep`](crate::engine::kernel::cuda::CudaStep)); the device loads the kernels, launches them in an order that
+//! keeps the dependencies, and captures the sequence as a graph, so that a training step is one call of the driver.
 
 mod checked;
 pub mod counts;
