@@ -194,7 +194,8 @@ impl Cuda {
     }
 
     /// Enqueues every step of the program's main part (all but its on-demand steps) once, in an order that keeps the
-    /// dependencies. The error of a kernel that fails is returned by a later call, at the latest by the next that waits.
+    /// dependencies. The error of a kernel that fails is returned by a later call, at the latest by the next that
+    /// waits.
     ///
     /// # Errors
     /// When an earlier kernel has failed, or the driver refuses the call.
