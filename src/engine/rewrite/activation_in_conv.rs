@@ -1,5 +1,5 @@
-//! The rewrite that puts activations into the epilogues of convolutions: an activation without norm and dropout into the
-//! convolution before it, and the gradient of such an activation into the convolution that computes its `dy`.
+//! The rewrite that puts activations into the epilogues of convolutions: an activation without norm and dropout into
+//! the convolution before it, and the gradient of such an activation into the convolution that computes its `dy`.
 //!
 //! Condition, for a convolution ([`Fprop`] or [`Dgrad`]) without an epilogue, and the [`NormActForward`] or
 //! [`NormActGrad`] behind it:
