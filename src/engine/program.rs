@@ -33,8 +33,8 @@ pub trait Step: Any + Debug + Send + Sync + CpuKernel<f32> + CpuKernel<f64> + Cu
         1
     }
 
-    /// The same step on other tensors: in the place of each of its tensors, the one that `moved` gives. `None` for a step
-    /// that does not support it.
+    /// The same step on other tensors: in the place of each of its tensors, the one that `moved` gives. `None` for a
+    /// step that does not support it.
     fn moved(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
         let _ = moved;
         None
