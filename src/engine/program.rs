@@ -149,8 +149,8 @@ impl Buffers {
     }
 
     /// The region of its buffer that `tensor` covers: a row for each pixel and a column for each channel. Where the
-    /// tensor's stride is not the buffer's number of channels (a weight in a flat parameter buffer), the buffer counts as
-    /// one row, and the tensor covers its whole span.
+    /// tensor's stride is not the buffer's number of channels (a weight in a flat parameter buffer), the buffer counts
+    /// as one row, and the tensor covers its whole span.
     pub fn region(&self, tensor: Tensor) -> Region {
         let pitch = self.get(tensor.buffer).shape[3];
         let (rows, columns) = if tensor.stride == pitch {
