@@ -6,10 +6,10 @@ struct Geometry {
   int kernel_rows, kernel_columns, stride, dilation, pad_top, pad_left;
 };
 
-// What becomes of a result before it is written: itself; its activation, if `activates`; or, if `y` is not null, the
-// gradient behind an activation with the output y, (addend + result) * activation'(y). y has the result's height and
-// width, and `y_images` images: image i of the result belongs to image i % y_images. The addend, null for none, has the
-// result's shape.
+// The epilogue, a function of the result that is written in its place: the result itself; its activation, if
+// `activates`; or, if `y` is not null, the gradient of an activation's input, (addend + result) * activation'(y), where y
+// is that activation's output. y has the result's height and width, and `y_images` images: image i of the result belongs
+// to image i % y_images. The addend, null for none, has the result's shape.
 struct Epilogue {
   const float* y;
   const float* addend;

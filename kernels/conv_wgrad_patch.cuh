@@ -5,7 +5,7 @@
 // while it multiplies the tile before. A warp has two taps and all channels of the block. With stride 2 the columns of
 // the patch lie by parity, so that the two taps of a warp read other banks.
 //
-// Where a gradient has few tiles, several blocks share one, each with a part of the pixels: the last of them to be done
+// Several blocks share a tile of a gradient that has few, each with a part of the pixels: the last of them to be done
 // adds their sums, in order, and goes on with them. c, k and all strides are multiples of 4, and all addresses of 16
 // bytes.
 #pragma once

@@ -41,7 +41,7 @@ pub struct Row {
     pub model_us: Option<f64>,
     /// The layer in whose launch the kernel runs, beside the kernel of that layer; `None` for launches of its own.
     pub beside: Option<String>,
-    /// What the launch asks of the GPU.
+    /// The load of the launch on the GPU, of which the time is modelled.
     #[serde(skip)]
     pub load: Option<Load>,
     /// What decides the modelled time.

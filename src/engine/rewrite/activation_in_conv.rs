@@ -32,7 +32,7 @@ pub fn apply(program: &mut Program) {
     }
 }
 
-/// What a convolution without an epilogue writes.
+/// The result of a convolution without an epilogue; `None` for any other step.
 fn result(step: &dyn Step) -> Option<Destination> {
     let any: &dyn Any = step;
     let (result, epilogue) = match (any.downcast_ref::<Fprop>(), any.downcast_ref::<Dgrad>()) {

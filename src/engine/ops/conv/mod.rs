@@ -51,7 +51,7 @@ pub struct Fprop {
 /// The step of a convolution's input gradient, for each input pixel p and channel c:
 /// `dx[p, c] = bias[c] + sum over q, tap, k of weight[k, tap, c] * dy[q, k]`, over all q and taps with
 /// `q * stride + tap * dilation - pad = p`. Only a transposed convolution, whose forward pass this is, has a bias here.
-/// Where only some channels of x need a gradient, `dx` and `weight` are slices of these.
+/// `dx` and `weight` are slices of the channels of x that need a gradient, if not all do.
 #[derive(Clone, Copy, Debug)]
 pub struct Dgrad {
     pub dy: Tensor,
