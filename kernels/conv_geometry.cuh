@@ -7,9 +7,9 @@ struct Geometry {
 };
 
 // The epilogue, a function of the result that is written in its place: the result itself; its activation, if
-// `activates`; or, if `y` is not null, the gradient of an activation's input, (addend + result) * activation'(y), where y
-// is that activation's output. y has the result's height and width, and `y_images` images: image i of the result belongs
-// to image i % y_images. The addend, null for none, has the result's shape.
+// `activates`; or, if `y` is not null, the gradient of an activation's input, (addend + result) * activation'(y), where
+// y is that activation's output. y has the result's height and width, and `y_images` images: image i of the result
+// belongs to image i % y_images. The addend, null for none, has the result's shape.
 struct Epilogue {
   const float* y;
   const float* addend;
