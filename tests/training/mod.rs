@@ -4,6 +4,7 @@ mod accumulation;
 mod allocations;
 pub mod checks;
 mod determinism;
+mod host_copies;
 mod rewrites;
 mod sharing;
 pub mod state;
