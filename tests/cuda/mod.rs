@@ -3,6 +3,7 @@
 mod cast;
 mod device;
 pub mod driver;
+mod joined;
 mod ops;
 mod program;
 mod resident;

@@ -1,4 +1,5 @@
-//! Copies of what the host writes leave the training step: they are made when the host writes, and the bits are the same.
+//! Copies of what the host writes leave the training step: they are made when the host writes, and the bits are the
+//! same.
 
 use clap::ValueEnum;
 use pixtape::engine::access::{Destination, WriteMode};

@@ -5,6 +5,7 @@ mod allocations;
 pub mod checks;
 mod determinism;
 mod host_copies;
+pub mod joined;
 mod rewrites;
 mod sharing;
 pub mod state;

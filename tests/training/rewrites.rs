@@ -12,6 +12,7 @@ use pixtape::engine::tensor::Tensor;
 use pixtape::gan::{GanLoss, ParameterSpec, Parameters, PatchGan, Pix2Pix, PixelLoss, Recipe, Role, StepOrder};
 
 use super::checks::{self, count};
+use super::joined;
 use super::state::{self, CONTROL};
 use crate::support::compare::assert_same_bits;
 use crate::support::machine::{Engine, arena, checked};
@@ -247,4 +248,9 @@ fn a_filter_that_is_left_over_changes_no_bit() {
         [parameters.values, parameters.moments[0], parameters.moments[1]].map(|tensor| machine.read(tensor)).concat()
     };
     assert_same_bits("a filter left over", &run(true), &run(false));
+}
+
+#[test]
+fn adam_steps_with_nothing_between_are_one() {
+    [Engine::F32, Engine::F64].into_iter().for_each(joined::updates_are_joined);
 }

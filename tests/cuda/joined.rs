@@ -1,0 +1,10 @@
+//! Steps that rewrite passes put in the place of several, on CUDA: the bits of the single ones.
+
+use super::driver::on_device;
+use crate::support::machine::Engine;
+use crate::training::joined;
+
+#[test]
+fn adam_steps_with_nothing_between_are_one() {
+    on_device(|| joined::updates_are_joined(Engine::Cuda));
+}

@@ -1,0 +1,137 @@
+//! Steps that rewrite passes put in the place of several: what they join, what they leave alone, and the bits.
+
+use pixtape::engine::access::Control;
+use pixtape::engine::ops::adam::{AdamOptions, adam, advance};
+use pixtape::engine::ops::copy::copy;
+use pixtape::engine::program::Program;
+use pixtape::engine::rewrite::PASSES;
+use pixtape::engine::tape::Tape;
+use pixtape::engine::tensor::Tensor;
+
+use super::checks::count;
+use super::state::CONTROL;
+use crate::support::compare::assert_same_bits;
+use crate::support::machine::{Engine, Execution};
+use crate::support::values::values;
+
+/// A program with the tensors that the host writes, by name, and those that it reads.
+struct Toy {
+    program: Program,
+    given: Vec<(&'static str, Tensor)>,
+    seen: Vec<Tensor>,
+}
+
+/// Asserts that the rewritten program has so many steps of these names, that the recorded one has none of them, and
+/// that both leave the same bits.
+fn check(what: &str, engine: Engine, toy: impl Fn() -> Toy, steps: &[(&str, usize)]) {
+    let (recorded, rewritten) = (toy().program, toy().program.rewritten(PASSES));
+    for &(name, expected) in steps {
+        assert_eq!((count(&recorded, name), count(&rewritten, name)), (0, expected), "{what}: {name}");
+    }
+    let run = |rewrite: bool, execution: Execution| {
+        let Toy { program, given, seen } = toy();
+        let program = if rewrite { program.rewritten(PASSES) } else { program };
+        let control = Control { learning_rate: 1e-2, ..CONTROL };
+        let mut machine = execution.machine(engine, program, control);
+        for (name, tensor) in given {
+            // No second moment is negative.
+            let values: Vec<f64> = values(name, tensor.count(), 1.0).iter().map(|x| x.abs().min(1.0)).collect();
+            machine.write(tensor, &values);
+        }
+        (0..3).for_each(|_| execution.run(&mut *machine));
+        seen.iter().flat_map(|&tensor| machine.read(tensor)).collect::<Vec<f64>>()
+    };
+    let expected = run(false, Execution::Arena);
+    assert!(expected.iter().all(|x| x.is_finite()), "{what}");
+    for execution in [Execution::Arena, Execution::Checked(1), Execution::Checked(2)] {
+        assert_same_bits(&format!("{what} on {engine:?}, {execution:?}"), &run(true, execution), &expected);
+    }
+}
+
+/// A change of a program that updates two ranges, then the step number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Updates {
+    Plain,
+    /// The first range is read in between.
+    Read,
+    /// The first range's gradients are set anew in between.
+    GradientWritten,
+    /// The first range is updated with other hyperparameters.
+    OtherOptions,
+    /// The first range is updated twice.
+    Twice,
+    /// The step number moves on in between.
+    AdvancesBetween,
+    /// The step number does not move on.
+    NoAdvance,
+    /// The step number moves on, and nothing is updated.
+    NoUpdate,
+}
+
+fn updates(change: Updates) -> Toy {
+    let mut tape = Tape::new();
+    let (values, gradients) = tape.parameters(1101);
+    let moments = [(); 2].map(|()| tape.persistent(values.shape));
+    let [seen, others] = [(); 2].map(|()| tape.persistent([1, 1, 1, 68]));
+    let options = AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 };
+    let update = |tape: &mut Tape, range: std::ops::Range<usize>, options: AdamOptions| {
+        let part = |flat: Tensor| flat.channel_slice(range.clone());
+        adam(tape, part(values), part(gradients), moments.map(part), options);
+    };
+    let first = 4..72;
+    if change != Updates::NoUpdate {
+        let other = AdamOptions { beta1: 0.9, ..options };
+        update(&mut tape, first.clone(), if change == Updates::OtherOptions { other } else { options });
+        match change {
+            Updates::Read => copy(&mut tape, values.channel_slice(first), seen),
+            Updates::GradientWritten => copy(&mut tape, others, gradients.channel_slice(first)),
+            Updates::Twice => update(&mut tape, first, options),
+            Updates::AdvancesBetween => advance(&mut tape),
+            _ => {}
+        }
+        // Not aligned to 16 bytes.
+        update(&mut tape, 75..1101, options);
+    }
+    if !matches!(change, Updates::NoAdvance | Updates::AdvancesBetween) {
+        advance(&mut tape);
+    }
+    let given = vec![("p", values), ("g", gradients), ("m", moments[0]), ("v", moments[1]), ("others", others)];
+    Toy { program: tape.finish(), given, seen: vec![values, moments[0], moments[1], seen] }
+}
+
+/// More ranges than one launch takes, of one element and of many.
+fn many_updates() -> Toy {
+    let mut tape = Tape::new();
+    let (values, gradients) = tape.parameters(20_000);
+    let moments = [(); 2].map(|()| tape.persistent(values.shape));
+    let (mut start, options) = (0, AdamOptions { beta1: 0.9, beta2: 0.99, epsilon: 1e-8 });
+    for index in 0..70 {
+        let count = [1, 4, 7, 256, 1027][index % 5];
+        let part = |flat: Tensor| flat.channel_slice(start..start + count);
+        adam(&mut tape, part(values), part(gradients), moments.map(part), options);
+        start += count + index % 3;
+    }
+    advance(&mut tape);
+    let given = vec![("p", values), ("g", gradients), ("m", moments[0]), ("v", moments[1])];
+    Toy { program: tape.finish(), given, seen: vec![values, moments[0], moments[1]] }
+}
+
+pub fn updates_are_joined(engine: Engine) {
+    // By change: steps that join updates, and those that remain.
+    for (change, joined, adams, advances) in [
+        (Updates::Plain, 1, 0, 0),
+        (Updates::Read, 1, 1, 0),
+        (Updates::GradientWritten, 1, 1, 0),
+        (Updates::OtherOptions, 1, 1, 0),
+        (Updates::Twice, 1, 1, 0),
+        (Updates::AdvancesBetween, 1, 1, 0),
+        (Updates::NoAdvance, 1, 0, 0),
+        (Updates::NoUpdate, 0, 0, 1),
+    ] {
+        check(&format!("{change:?}"), engine, || updates(change), &[("adam_ranges", joined)]);
+        let rewritten = updates(change).program.rewritten(PASSES);
+        assert_eq!((count(&rewritten, "adam"), count(&rewritten, "advance")), (adams, advances), "{change:?}");
+    }
+    check("70 ranges", engine, many_updates, &[("adam_ranges", 3)]);
+    assert_eq!(count(&many_updates().program.rewritten(PASSES), "adam"), 0);
+}
