@@ -8,3 +8,8 @@ use crate::training::joined;
 fn adam_steps_with_nothing_between_are_one() {
     on_device(|| joined::updates_are_joined(Engine::Cuda));
 }
+
+#[test]
+fn a_shuffle_and_its_tanh_are_one_step() {
+    on_device(|| joined::last_layers_are_joined(Engine::Cuda));
+}

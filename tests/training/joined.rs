@@ -1,12 +1,15 @@
 //! Steps that rewrite passes put in the place of several: what they join, what they leave alone, and the bits.
 
 use pixtape::engine::access::Control;
+use pixtape::engine::ops::activation::{sigmoid, tanh};
 use pixtape::engine::ops::adam::{AdamOptions, adam, advance};
-use pixtape::engine::ops::copy::copy;
+use pixtape::engine::ops::copy::{Upstream, copy};
+use pixtape::engine::ops::upsample::upsample_conv;
 use pixtape::engine::program::Program;
 use pixtape::engine::rewrite::PASSES;
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::Tensor;
+use pixtape::gan::{ParameterSpec, Parameters, Role};
 
 use super::checks::count;
 use super::state::CONTROL;
@@ -134,4 +137,75 @@ pub fn updates_are_joined(engine: Engine) {
     }
     check("70 ranges", engine, many_updates, &[("adam_ranges", 3)]);
     assert_eq!(count(&many_updates().program.rewritten(PASSES), "adam"), 0);
+}
+
+/// A change of a program with the last layer of a generator: a folded convolution and a tanh.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum LastLayer {
+    Plain,
+    /// The picture in front of the tanh is read.
+    Read,
+    /// The host may read it.
+    Persistent,
+    /// The tanh is a sigmoid.
+    Sigmoid,
+    /// Only one image has a gradient.
+    OneImage,
+    /// The last layer runs on demand too.
+    OnDemand,
+}
+
+fn last_layer(change: LastLayer) -> Toy {
+    let mut tape = Tape::new();
+    let weight = ParameterSpec { name: "w".into(), shape: [3, 4, 4, 5], role: Role::Weight };
+    let parameters = Parameters::new(&mut tape, vec![weight, ParameterSpec::bias("b", 3)]);
+    let [weight, bias] = [0, 1].map(|index| parameters.part(parameters.values, index));
+    let x = tape.persistent([2, 3, 5, 5]);
+    let shape = [2, 6, 10, 3];
+    let (dy, picture) = (tape.persistent(shape), tape.persistent([2, 6, 10, 5]));
+    let y = picture.channel_slice(1..4);
+    let mut seen = vec![picture, parameters.gradients];
+    let record = |tape: &mut Tape, y: Tensor| {
+        let shuffled = match change {
+            LastLayer::Persistent => tape.persistent(shape),
+            _ => tape.transient(shape),
+        };
+        upsample_conv(tape, x, weight, bias, shuffled);
+        let activation = if change == LastLayer::Sigmoid { sigmoid } else { tanh };
+        activation(tape, shuffled, y);
+        shuffled
+    };
+    let shuffled = record(&mut tape, y);
+    let shown = tape.persistent(shape);
+    if change == LastLayer::Read {
+        copy(&mut tape, shuffled, shown);
+    }
+    let images = if change == LastLayer::OneImage { 1..2 } else { 0..2 };
+    let root = Upstream { y: y.batch_slice(images.clone()), dy: dy.batch_slice(images) };
+    let gradients = tape.backward(&[&root], &[x, parameters.values]).expect("gradients");
+    let dx = tape.persistent(x.shape);
+    copy(&mut tape, gradients[0], dx);
+    seen.extend([shown, dx]);
+    if change == LastLayer::OnDemand {
+        tape.begin_on_demand();
+        let preview = tape.persistent(shape);
+        record(&mut tape, preview);
+    }
+    let given = vec![("x", x), ("dy", dy), ("parameters", parameters.values)];
+    Toy { program: tape.finish(), given, seen }
+}
+
+pub fn last_layers_are_joined(engine: Engine) {
+    for (change, forward, backward) in [
+        (LastLayer::Plain, 1, 1),
+        // What is in front of the tanh stays; the gradient of the tanh does not use it.
+        (LastLayer::Read, 0, 1),
+        (LastLayer::Persistent, 0, 1),
+        (LastLayer::Sigmoid, 0, 0),
+        (LastLayer::OneImage, 1, 1),
+        (LastLayer::OnDemand, 2, 1),
+    ] {
+        let steps = [("upsample_shuffle_tanh", forward), ("upsample_shuffle_tanh_grad", backward)];
+        check(&format!("{change:?}"), engine, || last_layer(change), &steps);
+    }
 }

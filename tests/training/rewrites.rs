@@ -254,3 +254,8 @@ fn a_filter_that_is_left_over_changes_no_bit() {
 fn adam_steps_with_nothing_between_are_one() {
     [Engine::F32, Engine::F64].into_iter().for_each(joined::updates_are_joined);
 }
+
+#[test]
+fn a_shuffle_and_its_tanh_are_one_step() {
+    [Engine::F32, Engine::F64].into_iter().for_each(joined::last_layers_are_joined);
+}

@@ -6,6 +6,7 @@
 mod adam_in_wgrad;
 mod adam_together;
 mod copies_on_write;
+mod tanh_in_shuffle;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -18,8 +19,10 @@ use super::program::{Program, RecordedStep, Step, Touch};
 pub type Pass = fn(&mut Program);
 
 /// The rewrite passes in the order in which they are applied: copies of what the host writes leave the step, the weight
-/// gradients of convolutions are fused with their Adam updates, and what is left of Adam is put together.
-pub const PASSES: &[Pass] = &[copies_on_write::apply, adam_in_wgrad::apply, adam_together::apply];
+/// gradients of convolutions are fused with their Adam updates, the last layer's pixel shuffle with its tanh, and what
+/// is left of Adam is put together.
+pub const PASSES: &[Pass] =
+    &[copies_on_write::apply, adam_in_wgrad::apply, tanh_in_shuffle::apply, adam_together::apply];
 
 impl Program {
     /// Applies the rewrite passes `passes` to the program, one after the other, and returns it.
