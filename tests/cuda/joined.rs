@@ -10,6 +10,11 @@ fn adam_steps_with_nothing_between_are_one() {
 }
 
 #[test]
+fn losses_that_do_not_wait_for_each_other_are_one_step() {
+    on_device(|| joined::losses_are_joined(Engine::Cuda));
+}
+
+#[test]
 fn a_shuffle_and_its_tanh_are_one_step() {
     on_device(|| joined::last_layers_are_joined(Engine::Cuda));
 }

@@ -4,10 +4,11 @@ use pixtape::engine::access::Control;
 use pixtape::engine::ops::activation::{sigmoid, tanh};
 use pixtape::engine::ops::adam::{AdamOptions, adam, advance};
 use pixtape::engine::ops::copy::{Upstream, copy};
+use pixtape::engine::ops::loss::{Criterion, Loss};
 use pixtape::engine::ops::upsample::upsample_conv;
 use pixtape::engine::program::Program;
 use pixtape::engine::rewrite::PASSES;
-use pixtape::engine::tape::Tape;
+use pixtape::engine::tape::{Root, Tape};
 use pixtape::engine::tensor::Tensor;
 use pixtape::gan::{ParameterSpec, Parameters, Role};
 
@@ -37,7 +38,7 @@ fn check(what: &str, engine: Engine, toy: impl Fn() -> Toy, steps: &[(&str, usiz
         let control = Control { learning_rate: 1e-2, ..CONTROL };
         let mut machine = execution.machine(engine, program, control);
         for (name, tensor) in given {
-            // No second moment is negative.
+            // Probabilities, which all criteria accept; no second moment is negative.
             let values: Vec<f64> = values(name, tensor.count(), 1.0).iter().map(|x| x.abs().min(1.0)).collect();
             machine.write(tensor, &values);
         }
@@ -137,6 +138,105 @@ pub fn updates_are_joined(engine: Engine) {
     }
     check("70 ranges", engine, many_updates, &[("adam_ranges", 3)]);
     assert_eq!(count(&many_updates().program.rewritten(PASSES), "adam"), 0);
+}
+
+/// A change of a program with losses in two backward passes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum LossChange {
+    Plain,
+    /// What the later losses read is written in between.
+    InputWritten,
+    /// The value of a later loss is read in between.
+    ValueRead,
+    /// A loss adds its gradient to that of another.
+    Accumulates,
+    /// One of the losses is SSIM.
+    Ssim,
+}
+
+fn losses(change: LossChange) -> Toy {
+    let mut tape = Tape::new();
+    let [picture, target] = [(); 2].map(|()| tape.persistent([2, 21, 25, 3]));
+    let [map, others] = [(); 2].map(|()| tape.persistent([1, 40, 40, 1]));
+    let values = tape.persistent([1, 1, 1, 8]);
+    let value_seen = tape.persistent([1, 1, 1, 1]);
+    let mut seen = vec![values, value_seen];
+    let mut number = 0;
+    let mut loss = |x: Tensor, criterion: Criterion| {
+        number += 1;
+        Loss { x, criterion, weight: 0.5 * number as f64, value: values.channel_slice(number - 1..number) }
+    };
+    let mut backward = |tape: &mut Tape, roots: &[Loss], wrt: &[Tensor]| {
+        let roots: Vec<&dyn Root> = roots.iter().map(|root| root as &dyn Root).collect();
+        for gradient in tape.backward(&roots, wrt).expect("gradients") {
+            let shown = tape.persistent(gradient.shape);
+            copy(tape, gradient, shown);
+            seen.push(shown);
+        }
+    };
+    let criterion = if change == LossChange::Ssim { Criterion::Ssim { target } } else { Criterion::L1 { target } };
+    let mut roots = vec![loss(map, Criterion::Mse { target: 1.0 }), loss(picture, criterion)];
+    if change == LossChange::Accumulates {
+        roots.push(loss(map, Criterion::Bce { target: 0.5 }));
+    }
+    backward(&mut tape, &roots, &[map, picture]);
+    match change {
+        LossChange::InputWritten => copy(&mut tape, others, map),
+        LossChange::ValueRead => copy(&mut tape, values.channel_slice(2..3), value_seen),
+        _ => {}
+    }
+    // A part of the picture, and all criteria.
+    let part = picture.batch_slice(1..2).channel_slice(1..3);
+    let of_part = Criterion::L2 { target: target.batch_slice(0..1).channel_slice(0..2) };
+    let roots = [loss(map, Criterion::Bce { target: 0.0 }), loss(part, of_part)];
+    backward(&mut tape, &roots, &[map, picture]);
+    let roots = [loss(map, Criterion::BceLogits { target: 0.9 })];
+    backward(&mut tape, &roots, &[map]);
+    let given = vec![("picture", picture), ("target", target), ("map", map), ("others", others)];
+    Toy { program: tape.finish(), given, seen }
+}
+
+/// More losses than one launch takes.
+fn many_losses() -> Toy {
+    let mut tape = Tape::new();
+    let x = tape.persistent([20, 9, 11, 3]);
+    let values = tape.persistent([1, 1, 1, 20]);
+    let loss = |index: usize| {
+        let criterion = match index % 3 {
+            0 => Criterion::Mse { target: 1.0 },
+            1 => Criterion::BceLogits { target: 0.0 },
+            _ => Criterion::Bce { target: 1.0 },
+        };
+        let x = x.batch_slice(index..index + 1);
+        Loss { x, criterion, weight: 1.0, value: values.channel_slice(index..index + 1) }
+    };
+    let losses: Vec<Loss> = (0..20).map(loss).collect();
+    let roots: Vec<&dyn Root> = losses.iter().map(|root| root as &dyn Root).collect();
+    let gradients = tape.backward(&roots, &[x]).expect("gradients");
+    let shown = tape.persistent(x.shape);
+    copy(&mut tape, gradients[0], shown);
+    Toy { program: tape.finish(), given: vec![("many", x)], seen: vec![values, shown] }
+}
+
+pub fn losses_are_joined(engine: Engine) {
+    let single = |program: &Program| {
+        let names = ["mse_loss", "bce_loss", "bce_logits_loss", "l1_loss", "l2_loss", "ssim_loss"];
+        names.iter().map(|name| count(program, name)).sum::<usize>()
+    };
+    for (change, joined, alone) in [
+        (LossChange::Plain, 1, 0),
+        // The first two, and the last three.
+        (LossChange::InputWritten, 2, 0),
+        (LossChange::ValueRead, 2, 0),
+        // The one that adds is left where it is.
+        (LossChange::Accumulates, 1, 1),
+        (LossChange::Ssim, 1, 1),
+    ] {
+        check(&format!("{change:?}"), engine, || losses(change), &[("losses", joined)]);
+        assert_eq!(single(&losses(change).program.rewritten(PASSES)), alone, "{change:?}");
+    }
+    check("20 losses", engine, many_losses, &[("losses", 2)]);
+    assert_eq!(single(&many_losses().program.rewritten(PASSES)), 0);
 }
 
 /// A change of a program with the last layer of a generator: a folded convolution and a tanh.

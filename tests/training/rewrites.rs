@@ -256,6 +256,11 @@ fn adam_steps_with_nothing_between_are_one() {
 }
 
 #[test]
+fn losses_that_do_not_wait_for_each_other_are_one_step() {
+    [Engine::F32, Engine::F64].into_iter().for_each(joined::losses_are_joined);
+}
+
+#[test]
 fn a_shuffle_and_its_tanh_are_one_step() {
     [Engine::F32, Engine::F64].into_iter().for_each(joined::last_layers_are_joined);
 }

@@ -6,6 +6,7 @@
 mod adam_in_wgrad;
 mod adam_together;
 mod copies_on_write;
+mod losses_together;
 mod tanh_in_shuffle;
 
 use std::any::Any;
@@ -20,9 +21,14 @@ pub type Pass = fn(&mut Program);
 
 /// The rewrite passes in the order in which they are applied: copies of what the host writes leave the step, the weight
 /// gradients of convolutions are fused with their Adam updates, the last layer's pixel shuffle with its tanh, and what
-/// is left of Adam is put together.
-pub const PASSES: &[Pass] =
-    &[copies_on_write::apply, adam_in_wgrad::apply, tanh_in_shuffle::apply, adam_together::apply];
+/// is left of Adam and the losses are put together.
+pub const PASSES: &[Pass] = &[
+    copies_on_write::apply,
+    adam_in_wgrad::apply,
+    tanh_in_shuffle::apply,
+    losses_together::apply,
+    adam_together::apply,
+];
 
 impl Program {
     /// Applies the rewrite passes `passes` to the program, one after the other, and returns it.

@@ -77,7 +77,7 @@ impl Cuda {
         let (outputs, copies) = self.crop_outputs(tensors);
         let launch = |outputs: &[CropOutput]| {
             let most = outputs.iter().map(|output| output.shape.images).max().unwrap_or(0) as usize;
-            // Outputs behind the last are no blocks' own.
+            // Elements behind the last output are not read.
             let mut all = [outputs[0]; OUTPUTS];
             all[..outputs.len()].copy_from_slice(outputs);
             let argument = SamplesCrop {
@@ -96,8 +96,8 @@ impl Cuda {
         Ok(())
     }
 
-    /// What the kernel fills with crops for the pictures `tensors`: these, and the host copies of whole images of them.
-    /// Also the launches of the other host copies, of parts of images, which have to follow.
+    /// The outputs of the kernel that crops: the pictures `tensors`, and the host copies of whole images of them. Also
+    /// the launches of the other host copies, of parts of images, which have to follow.
     fn crop_outputs(&self, tensors: [Tensor; 2]) -> (Vec<CropOutput>, Vec<Launch>) {
         let (mut outputs, mut launches) = (Vec::new(), Vec::new());
         for (side, &pictures) in tensors.iter().enumerate() {
