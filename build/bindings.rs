@@ -68,14 +68,19 @@ pub fn generate(sources: &[Source], fatbins: Option<&Fatbins>) -> Result<String,
     Ok(code)
 }
 
-/// A struct with the fields of the kernels' own, and assertions of its layout in memory.
-fn write_struct(name: &str, Struct { fields, bytes, .. }: &Struct) -> String {
-    let kind = |kind: &Kind| match kind {
+/// The type of a field in Rust.
+fn type_of(kind: &Kind) -> String {
+    match kind {
         Kind::Known(rust, _) => (*rust).to_owned(),
         Kind::Struct(name) => name.clone(),
-    };
+        Kind::Array(element, count) => format!("[{}; {count}]", type_of(element)),
+    }
+}
+
+/// A struct with the fields of the kernels' own, and assertions of its layout in memory.
+fn write_struct(name: &str, Struct { fields, bytes, .. }: &Struct) -> String {
     let declared: String =
-        fields.iter().map(|field| format!("    pub {}: {},\n", field.name, kind(&field.kind))).collect();
+        fields.iter().map(|field| format!("    pub {}: {},\n", field.name, type_of(&field.kind))).collect();
     let pack = |Field { name, offset, .. }: &Field| format!("        self.{name}.pack(&mut bytes[{offset}..]);\n");
     let packed: String = fields.iter().map(pack).collect();
     let offsets: String = fields.iter().map(|Field { offset, .. }| format!("{offset}, ")).collect();

@@ -3,7 +3,8 @@
 //! It understands the forms that the sources of this project have: `KERNEL(name, THREADS, Arguments args) { ... }` and
 //! `INSTANCE(name, THREADS, Arguments, function<Parameter>);`, where `THREADS` is a number or a `constexpr int` of this
 //! file or of a header that it includes, and `struct Arguments { type name; ... };` of this file or of a header that it
-//! includes. Any other form is an error, not a guess.
+//! includes. A field may be an array, `type name[COUNT];`, with `COUNT` as `THREADS`. Any other form is an error, not a
+//! guess.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -56,6 +57,8 @@ pub enum Kind {
     Known(&'static str, usize),
     /// Another struct.
     Struct(String),
+    /// So many values of a type, one after the other.
+    Array(Box<Kind>, u32),
 }
 
 /// Types of fields, as C++ and as Rust write them, with their bytes, which are their alignment too.
@@ -192,12 +195,17 @@ fn is_identifier(word: &str) -> bool {
         && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-fn block_size(threads: &str, sources: &[&str]) -> Result<u32, String> {
+/// The value of `word`: a number, or a constant of the sources.
+fn number(word: &str, sources: &[&str]) -> Option<u32> {
     let constant = || {
         let mut known = sources.iter().copied().flat_map(constants);
-        known.find_map(|(name, value)| (name == threads).then_some(value))
+        known.find_map(|(name, value)| (name == word).then_some(value))
     };
-    let block = threads.parse().ok().or_else(constant);
+    word.parse().ok().or_else(constant)
+}
+
+fn block_size(threads: &str, sources: &[&str]) -> Result<u32, String> {
+    let block = number(threads, sources);
     let block = block.ok_or_else(|| format!("{threads} threads: no number, and no constexpr int of that name"))?;
     if !(1..=1024).contains(&block) {
         return Err(format!("{threads} threads: a block has 1 to 1024"));
@@ -219,14 +227,8 @@ fn collect(sources: &[&str], name: &str, structs: &mut BTreeMap<String, Struct>)
     let code: Vec<&str> = body.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
     let (mut fields, mut end, mut align) = (Vec::new(), 0_usize, 1);
     for declaration in code.join(" ").split(';').map(str::trim).filter(|declaration| !declaration.is_empty()) {
-        let (kind, names) = field(declaration).map_err(|error| format!("struct {name}: {error}"))?;
-        let (bytes, field_align) = match &kind {
-            Kind::Known(_, bytes) => (*bytes, *bytes),
-            Kind::Struct(inner) => {
-                collect(sources, inner, structs)?;
-                (structs[inner].bytes, structs[inner].align)
-            }
-        };
+        let (kind, names) = field(declaration, sources).map_err(|error| format!("struct {name}: {error}"))?;
+        let (bytes, field_align) = layout(&kind, sources, structs)?;
         for name in names {
             let offset = end.next_multiple_of(field_align);
             fields.push(Field { name: name.to_owned(), kind: kind.clone(), offset });
@@ -238,8 +240,30 @@ fn collect(sources: &[&str], name: &str, structs: &mut BTreeMap<String, Struct>)
     Ok(())
 }
 
-/// Type and names of the fields of one declaration: `float* y`, or `int height, width`.
-fn field(declaration: &str) -> Result<(Kind, Vec<&str>), String> {
+/// Bytes and alignment of a field, whose struct is added to `structs` if it is one.
+fn layout(kind: &Kind, sources: &[&str], structs: &mut BTreeMap<String, Struct>) -> Result<(usize, usize), String> {
+    match kind {
+        Kind::Known(_, bytes) => Ok((*bytes, *bytes)),
+        Kind::Struct(inner) => {
+            collect(sources, inner, structs)?;
+            Ok((structs[inner].bytes, structs[inner].align))
+        }
+        Kind::Array(element, count) => {
+            let (bytes, align) = layout(element, sources, structs)?;
+            Ok((bytes * *count as usize, align))
+        }
+    }
+}
+
+/// Type and names of the fields of one declaration: `float* y`, `int height, width`, or `Range ranges[COUNT]`.
+fn field<'a>(declaration: &'a str, sources: &[&str]) -> Result<(Kind, Vec<&'a str>), String> {
+    if let Some((element, count)) = declaration.strip_suffix(']').and_then(|start| start.rsplit_once('[')) {
+        let (kind, names) = field(element, sources)?;
+        return match (number(count, sources), names.len()) {
+            (Some(count @ 1..), 1) => Ok((Kind::Array(Box::new(kind), count), names)),
+            _ => Err(format!("'{declaration}' is no field: an array has a type, a name, and a number of elements")),
+        };
+    }
     let mut parts = declaration.split(',').map(str::trim);
     let first = parts.next().unwrap_or_default();
     let start = first.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).map_or(0, |at| at + 1);

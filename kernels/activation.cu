@@ -1,18 +1,9 @@
 // Activations tanh and sigmoid (see src/engine/ops/activation). Their derivatives are functions of the output y, so the
 // backward pass needs y alone.
+#include "activation.cuh"
 #include "index.cuh"
 
 constexpr int THREADS = 256;
-
-struct Tanh {
-  __device__ __forceinline__ static float value(float x) { return tanhf(x); }
-  __device__ __forceinline__ static float derivative(float y) { return fmaf(-y, y, 1.0f); }
-};
-
-struct Sigmoid {
-  __device__ __forceinline__ static float value(float x) { return 1.0f / (1.0f + expf(-x)); }
-  __device__ __forceinline__ static float derivative(float y) { return y * (1.0f - y); }
-};
 
 // y = f(x), both [pixels, c].
 struct Activate {

@@ -81,12 +81,6 @@ struct Exchange {
   static constexpr int BYTES = Tile<S>::GROUPS * Tile<S>::PIXELS * PITCH * 4;
 };
 
-// `value` where `sign` is positive, value * slope elsewhere.
-__device__ __forceinline__ float4 rectified(float4 value, float4 sign, float slope) {
-  return make_float4(sign.x > 0.0f ? value.x : value.x * slope, sign.y > 0.0f ? value.y : value.y * slope,
-                     sign.z > 0.0f ? value.z : value.z * slope, sign.w > 0.0f ? value.w : value.w * slope);
-}
-
 // As `finished`, of four channels from `channel` on.
 __device__ __forceinline__ float4 finished_quad(const Epilogue& epilogue, float4 value, int image, int pixel,
                                                 int pixels, int channel) {

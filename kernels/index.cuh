@@ -50,3 +50,10 @@ __device__ __forceinline__ void store(float* to, float value, int accumulate) {
     *to = value;
   }
 }
+
+// value where `sign` is positive, value * slope elsewhere: an activation, if `sign` is the value itself, or its
+// gradient.
+__device__ __forceinline__ float4 rectified(float4 value, float4 sign, float slope) {
+  return make_float4(sign.x > 0.0f ? value.x : value.x * slope, sign.y > 0.0f ? value.y : value.y * slope,
+                     sign.z > 0.0f ? value.z : value.z * slope, sign.w > 0.0f ? value.w : value.w * slope);
+}

@@ -7,11 +7,11 @@
 
 constexpr int THREADS = 256;
 
-// The sum of a block, of `visit(pixel, channel)` over the elements of the block's run.
+// The sum of block `block`, of `visit(pixel, channel)` over the elements of its run.
 template <class Visit>
-__device__ __forceinline__ float sum_run(int pixels, int channels, int run, Visit visit) {
+__device__ __forceinline__ float sum_run(int pixels, int channels, int run, unsigned block, Visit visit) {
   STATIC_SMEM(float, sums, [THREADS]);
-  const unsigned count = unsigned(pixels) * channels, first = blockIdx.x * run;
+  const unsigned count = unsigned(pixels) * channels, first = block * run;
   float sum = 0.0f;
   for (unsigned element = first + threadIdx.x; element < min(count, first + run); element += THREADS) {
     sum += visit(element / channels, element % channels);
@@ -76,32 +76,72 @@ struct LossGrad {
 };
 
 // dx = derivative * weight_per_element, and the mean of the criterion's terms; the target of an element is
-// `target(pixel, channel)`.
+// `target(pixel, channel)`. This is block `block` of the `blocks` of the loss.
 template <class Criterion, class Target>
-__device__ __forceinline__ void compare(const LossGrad& args, Target target) {
-  const float sum = sum_run(args.pixels, args.channels, args.run, [&](unsigned pixel, unsigned channel) {
+__device__ __forceinline__ void compare(const LossGrad& args, unsigned block, unsigned blocks, Target target) {
+  const float sum = sum_run(args.pixels, args.channels, args.run, block, [&](unsigned pixel, unsigned channel) {
     float derivative;
     const float term = Criterion::term(args.x[at(pixel, args.x_stride, channel)], target(pixel, channel), derivative);
     store(args.dx + at(pixel, args.dx_stride, channel), derivative * args.weight_per_element, args.accumulate);
     return term;
   });
-  write_mean<THREADS>(args.mean, sum);
+  write_mean<THREADS>(args.mean, sum, block, blocks);
 }
 
-// Losses with a number as target. Grid: ceil(pixels * c / run).
+// A loss with a number as target.
 template <class Criterion>
-__device__ __forceinline__ void to_number(const LossGrad& args) {
-  compare<Criterion>(args, [&](unsigned, unsigned) { return args.target_value; });
+__device__ __forceinline__ void to_number(const LossGrad& args, unsigned block, unsigned blocks) {
+  compare<Criterion>(args, block, blocks, [&](unsigned, unsigned) { return args.target_value; });
 }
-INSTANCE(mse_loss, THREADS, LossGrad, to_number<Square>);
-INSTANCE(bce_loss, THREADS, LossGrad, to_number<CrossEntropy>);
-INSTANCE(bce_logits_loss, THREADS, LossGrad, to_number<CrossEntropyOfLogit>);
 
-// Losses with a tensor as target. Grid: ceil(pixels * c / run).
+// A loss with a tensor as target.
 template <class Criterion>
-__device__ __forceinline__ void to_tensor(const LossGrad& args) {
-  compare<Criterion>(
-      args, [&](unsigned pixel, unsigned channel) { return args.target[at(pixel, args.target_stride, channel)]; });
+__device__ __forceinline__ void to_tensor(const LossGrad& args, unsigned block, unsigned blocks) {
+  compare<Criterion>(args, block, blocks, [&](unsigned pixel, unsigned channel) {
+    return args.target[at(pixel, args.target_stride, channel)];
+  });
 }
-INSTANCE(l1_loss, THREADS, LossGrad, to_tensor<Distance>);
-INSTANCE(l2_loss, THREADS, LossGrad, to_tensor<Square>);
+
+// One loss. Grid: ceil(pixels * c / run).
+KERNEL(mse_loss, THREADS, LossGrad args) { to_number<Square>(args, blockIdx.x, gridDim.x); }
+KERNEL(bce_loss, THREADS, LossGrad args) { to_number<CrossEntropy>(args, blockIdx.x, gridDim.x); }
+KERNEL(bce_logits_loss, THREADS, LossGrad args) { to_number<CrossEntropyOfLogit>(args, blockIdx.x, gridDim.x); }
+KERNEL(l1_loss, THREADS, LossGrad args) { to_tensor<Distance>(args, blockIdx.x, gridDim.x); }
+KERNEL(l2_loss, THREADS, LossGrad args) { to_tensor<Square>(args, blockIdx.x, gridDim.x); }
+
+// The most losses of a launch.
+constexpr int LOSSES = 16;
+
+// The numbers of the criteria.
+constexpr int MSE = 0, BCE = 1, BCE_LOGITS = 2, L1 = 3, L2 = 4;
+
+// A loss, its criterion, and its blocks among those of a launch.
+struct LossSegment {
+  LossGrad loss;
+  int criterion, first_block, blocks;
+};
+
+struct LossesGrad {
+  LossSegment segments[LOSSES];
+  int count;  // losses
+};
+
+// Several losses, each as its own kernel computes it. Grid: the blocks of all of them.
+KERNEL(losses_grad, THREADS, LossesGrad args) {
+  int index = 0;
+  while (index + 1 < args.count && int(blockIdx.x) >= args.segments[index + 1].first_block) index++;
+  const LossSegment segment = args.segments[index];
+  const unsigned block = blockIdx.x - segment.first_block, blocks = segment.blocks;
+  switch (segment.criterion) {
+    case MSE:
+      return to_number<Square>(segment.loss, block, blocks);
+    case BCE:
+      return to_number<CrossEntropy>(segment.loss, block, blocks);
+    case BCE_LOGITS:
+      return to_number<CrossEntropyOfLogit>(segment.loss, block, blocks);
+    case L1:
+      return to_tensor<Distance>(segment.loss, block, blocks);
+    case L2:
+      return to_tensor<Square>(segment.loss, block, blocks);
+  }
+}

@@ -1,4 +1,4 @@
-// A mean over all blocks of a grid.
+// A mean over several blocks: those of a grid, or of a part of it.
 #pragma once
 #include "block_sum.cuh"
 #include "tickets.cuh"
@@ -13,15 +13,15 @@ struct Mean {
 };
 
 // Adds what thread 0 of each block brings as `sum`, in f64 and in the order of the blocks; the last block to be done
-// writes the mean. All threads must call this.
+// writes the mean. This is block `block` of `blocks`. All threads must call this.
 template <int THREADS>
-__device__ __forceinline__ void write_mean(const Mean& mean, float sum) {
+__device__ __forceinline__ void write_mean(const Mean& mean, float sum, unsigned block, unsigned blocks) {
   STATIC_SMEM(double, sums, [THREADS]);
   STATIC_SMEM(unsigned, is_last, [1]);
-  if (threadIdx.x == 0) mean.partial[blockIdx.x] = sum;
-  if (!is_last_block(mean.ticket, gridDim.x, is_last)) return;
+  if (threadIdx.x == 0) mean.partial[block] = sum;
+  if (!is_last_block(mean.ticket, blocks, is_last)) return;
   double own = 0.0;
-  for (unsigned i = threadIdx.x; i < gridDim.x; i += THREADS) own += double(mean.partial[i]);
+  for (unsigned i = threadIdx.x; i < blocks; i += THREADS) own += double(mean.partial[i]);
   const double total = block_sum<THREADS>(own, sums);
   if (threadIdx.x == 0) *mean.value = float(total / mean.count);
 }

@@ -32,11 +32,6 @@ __device__ __forceinline__ float4 reciprocal_root(float4 variance) {
   return make_float4(1.0f / sqrtf(variance.x + EPSILON), 1.0f / sqrtf(variance.y + EPSILON),
                      1.0f / sqrtf(variance.z + EPSILON), 1.0f / sqrtf(variance.w + EPSILON));
 }
-// value where it is kept, value * slope elsewhere: `sign` is positive where it is kept.
-__device__ __forceinline__ float4 rectified(float4 value, float4 sign, float slope) {
-  return make_float4(sign.x > 0.0f ? value.x : value.x * slope, sign.y > 0.0f ? value.y : value.y * slope,
-                     sign.z > 0.0f ? value.z : value.z * slope, sign.w > 0.0f ? value.w : value.w * slope);
-}
 
 // The sum over all threads of a block that have the same quad, threadIdx.x % QUADS: by shuffles in each warp, then warp
 // by warp. `shared` has QUADS quads for each warp. All threads must call this.

@@ -39,27 +39,35 @@ struct Crop {
 
 static_assert(sizeof(Crop) == 16, "the host uploads a word of 8 bytes and two of 4");
 
-// `inputs` and `targets` are the pictures of all pairs, one after the other, [height, width, channels] without gaps;
-// `input` and `target` have as many images as there are crops, and equal heights and widths.
+// The most outputs of a launch.
+constexpr int OUTPUTS = 32;
+
+// A tensor that shows crops: of inputs, or of targets if `is_target`. Its images show the crops from `first_image` on.
+struct CropOutput {
+  float* out;
+  Shape shape;
+  int first_image, is_target;
+};
+
+// `inputs` and `targets` are the pictures of all pairs, one after the other, [height, width, channels] without gaps.
+// The outputs have equal heights and widths.
 struct SamplesCrop {
   const Crop* crops;
   const uint16_t* inputs;
   const uint16_t* targets;
-  float* input;
-  float* target;
-  Shape input_shape;
-  Shape target_shape;
+  CropOutput outputs[OUTPUTS];
 };
 
-// input = convert(crops of inputs), target = convert(crops of targets). One block per row; grid: [n * height, 2], the
-// rows of the input and those of the target.
+// out = convert(crops of inputs or of targets), for each output. One block per row; grid: [n * height, outputs], with
+// n the most images of an output.
 KERNEL(samples_crop, THREADS, SamplesCrop args) {
-  const bool is_target = blockIdx.y == 1;
-  const uint16_t* const samples = is_target ? args.targets : args.inputs;
-  float* const out = is_target ? args.target : args.input;
-  const Shape shape = is_target ? args.target_shape : args.input_shape;
+  const CropOutput output = args.outputs[blockIdx.y];
+  const uint16_t* const samples = output.is_target ? args.targets : args.inputs;
+  float* const out = output.out;
+  const Shape shape = output.shape;
   const int image = blockIdx.x / shape.height, row = blockIdx.x % shape.height;
-  const Crop crop = args.crops[image];
+  if (image >= shape.images) return;
+  const Crop crop = args.crops[output.first_image + image];
   const size_t start = (crop.pixel + size_t(row) * size_t(crop.width)) * size_t(shape.channels);
   const size_t out_start = pixel_at(image, row, 0, shape);
   for (unsigned element = threadIdx.x; element < unsigned(shape.width * shape.channels); element += THREADS) {

@@ -60,7 +60,7 @@ KERNEL(ssim_windows, THREADS, SsimWindows args) {
     derivatives[2] = 2.0f * a / (c * d);
     distance = 1.0f - similarity;
   }
-  write_mean<THREADS>(args.mean, block_sum<THREADS>(distance, sums));
+  write_mean<THREADS>(args.mean, block_sum<THREADS>(distance, sums), blockIdx.x, gridDim.x);
 }
 
 struct SsimGrad {

@@ -1,6 +1,7 @@
 // The generator's last layer, folded: nearest x2, padding and a 4x4 convolution as one 3x3 convolution at the size of
 // the input whose channels (a, b, k) are the phases of the output pixels (see src/engine/ops/upsample). These kernels
-// fold the weight and lay out the phases; the convolution between them is `conv_fprop`.
+// fold the weight and lay out the phases, some with the tanh behind them; the convolution between them is `conv_fprop`.
+#include "activation.cuh"
 #include "index.cuh"
 
 constexpr int THREADS = 256;
@@ -75,7 +76,8 @@ struct UpsampleShuffle {
 // Pixel shuffle: y[n, 2h + a, 2w + b, k] = x[n, h, w, (a, b, k)] + bias[k]: y is [n, height, width, channels], both
 // even, and x [n, height / 2, width / 2, 4 channels]. One thread per element of y; grid: ceil(n * height * width *
 // channels / 256).
-KERNEL(upsample_shuffle, THREADS, UpsampleShuffle args) {
+template <class Function>
+__device__ __forceinline__ void shuffle(const UpsampleShuffle& args, Function function) {
   const Shape shape = args.y_shape;
   const unsigned element = thread_index();
   const unsigned pixel = element / shape.channels, channel = element % shape.channels;
@@ -83,7 +85,16 @@ KERNEL(upsample_shuffle, THREADS, UpsampleShuffle args) {
   unsigned phase;
   const unsigned x_pixel = x_pixel_of(pixel, shape.width, phase);
   const float x = args.x[at(x_pixel, args.x_stride, phase * shape.channels + channel)];
-  args.y[at(pixel, shape.stride, channel)] = x + args.bias[channel];
+  args.y[at(pixel, shape.stride, channel)] = function(x + args.bias[channel]);
+}
+
+KERNEL(upsample_shuffle, THREADS, UpsampleShuffle args) {
+  shuffle(args, [](float x) { return x; });
+}
+
+// The tanh of it: y = tanh(x + bias), with the pixels of y as above.
+KERNEL(upsample_shuffle_tanh, THREADS, UpsampleShuffle args) {
+  shuffle(args, [](float x) { return Tanh::value(x); });
 }
 
 struct UpsampleShuffleGrad {
@@ -104,4 +115,30 @@ KERNEL(upsample_shuffle_grad, THREADS, UpsampleShuffleGrad args) {
   const unsigned x_pixel = x_pixel_of(pixel, shape.width, phase);
   float* const dx = args.dx + at(x_pixel, args.dx_stride, phase * shape.channels + channel);
   store(dx, args.dy[at(pixel, shape.stride, channel)], args.accumulate);
+}
+
+// y, dy and dshuffled have the shape `dy_shape`, each with its own stride.
+struct UpsampleShuffleTanhGrad {
+  const float* y;
+  const float* dy;
+  float* dshuffled;
+  float* dx;
+  Shape dy_shape;
+  int y_stride, dshuffled_stride, dx_stride, accumulate;
+};
+
+// The gradients of the tanh, whose derivative is a function of y, and of the shuffle: dshuffled = dy * tanh', and
+// dx[n, h, w, (a, b, k)] = dshuffled[n, 2h + a, 2w + b, k]. One thread per element of dy; grid: ceil(n * height * width
+// * channels / 256).
+KERNEL(upsample_shuffle_tanh_grad, THREADS, UpsampleShuffleTanhGrad args) {
+  const Shape shape = args.dy_shape;
+  const unsigned element = thread_index();
+  const unsigned pixel = element / shape.channels, channel = element % shape.channels;
+  if (pixel >= unsigned(shape.images * shape.height * shape.width)) return;
+  unsigned phase;
+  const unsigned x_pixel = x_pixel_of(pixel, shape.width, phase);
+  const float derivative = Tanh::derivative(args.y[at(pixel, args.y_stride, channel)]);
+  const float gradient = args.dy[at(pixel, shape.stride, channel)] * derivative;
+  args.dshuffled[at(pixel, args.dshuffled_stride, channel)] = gradient;
+  store(args.dx + at(x_pixel, args.dx_stride, phase * shape.channels + channel), gradient, args.accumulate);
 }

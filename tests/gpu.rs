@@ -24,6 +24,7 @@ mod ops {
 mod support;
 mod training {
     pub mod checks;
+    pub mod joined;
     pub mod state;
     pub mod traces;
 }

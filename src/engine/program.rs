@@ -127,6 +127,11 @@ impl Buffers {
         Tensor { buffer: BufferId(self.0.len() - 1), dtype, offset: 0, shape, stride: shape[3], detached: false }
     }
 
+    /// Makes a buffer persistent.
+    pub(crate) fn keep(&mut self, id: BufferId) {
+        self.0[id.0].lifetime = Lifetime::Persistent;
+    }
+
     /// Removes the elements of a buffer, so that it takes no memory. No step may access it any more.
     pub(crate) fn remove(&mut self, id: BufferId) {
         self.0[id.0].shape = [0; 4];
@@ -232,6 +237,16 @@ impl RecordedStep {
     }
 }
 
+/// A copy `to = from` that no execution makes: a device makes it whenever the host has written elements of `from`.
+/// Only a rewrite pass records it. No step writes `from` or `to`.
+#[derive(Clone, Debug)]
+pub struct HostCopy {
+    pub(crate) from: Tensor,
+    pub(crate) to: Tensor,
+    /// The step that copies.
+    pub(crate) step: RecordedStep,
+}
+
 /// A finished tape: buffers, and steps over them in recorded order. It is recorded once; a device plans its memory and
 /// executes it again and again.
 #[derive(Clone, Debug)]
@@ -240,6 +255,8 @@ pub struct Program {
     pub(crate) steps: Vec<RecordedStep>,
     /// Steps, from the first on, that an execution runs. Those after them run on demand, over the same buffers.
     pub(crate) main: usize,
+    /// Copies of what the host writes, which are not among the steps; none as recorded.
+    pub(crate) host_copies: Vec<HostCopy>,
 }
 
 impl Program {
@@ -257,5 +274,11 @@ impl Program {
     /// All steps in recorded order: those of the main part, then the on-demand ones.
     pub fn steps(&self) -> &[RecordedStep] {
         &self.steps
+    }
+
+    /// The copies to be made when the host has written `written`: those whose source shares elements with it.
+    pub(crate) fn host_copies_of(&self, written: Tensor) -> impl Iterator<Item = &HostCopy> {
+        let region = self.buffers.region(written);
+        self.host_copies.iter().filter(move |copy| self.buffers.region(copy.from).overlaps(&region))
     }
 }

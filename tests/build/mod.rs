@@ -11,7 +11,7 @@ use pixtape::engine::kernel::cuda::kernels::{KERNELS, MODULES};
 use scan::{Field, Kernel, Kind, Struct, kernels};
 
 const GOOD: &str = r#"
-constexpr int THREADS = 256;
+constexpr int THREADS = 256, PARTS = 3;
 
 // Of the form that all have. Not a kernel: KERNEL(nothing, 1, Nothing args)
 struct Scale {
@@ -20,6 +20,8 @@ struct Scale {
   int count, stride;
   Inner inner;
   double factor;
+  Inner parts[PARTS];
+  float* outs[2];
 };
 
 KERNEL(scale, THREADS, Scale args) {
@@ -57,7 +59,7 @@ fn declarations_are_read_with_their_lines_and_types() {
         arguments: arguments.to_owned(),
     };
     let expected =
-        [kernel("scale", 13, 256, "Scale"), kernel("tick", 21, 32, "Tick"), kernel("apply_tanh_4", 25, 256, "Scale")];
+        [kernel("scale", 15, 256, "Scale"), kernel("tick", 23, 32, "Tick"), kernel("apply_tanh_4", 27, 256, "Scale")];
     assert_eq!(found, expected);
     // Offsets and sizes in C++ on the GPUs and the 64-bit CPUs of CUDA.
     let scale = vec![
@@ -67,8 +69,10 @@ fn declarations_are_read_with_their_lines_and_types() {
         field("stride", known("i32", 4), 20),
         field("inner", Kind::Struct("Inner".to_owned()), 24),
         field("factor", known("f64", 8), 32),
+        field("parts", Kind::Array(Box::new(Kind::Struct("Inner".to_owned())), 3), 40),
+        field("outs", Kind::Array(Box::new(known("PtrMut<f32>", 8)), 2), 56),
     ];
-    assert_eq!(structs["Scale"], Struct { fields: scale, bytes: 40, align: 8 });
+    assert_eq!(structs["Scale"], Struct { fields: scale, bytes: 72, align: 8 });
     assert_eq!(structs["Inner"], Struct { fields: vec![field("bits", known("u32", 4), 0)], bytes: 4, align: 4 });
     let tick = vec![field("control", known("PtrMut<DeviceControl>", 8), 0), field("map", known("TensorMap", 128), 128)];
     assert_eq!(structs["Tick"], Struct { fields: tick, bytes: 256, align: 128 });
@@ -79,28 +83,30 @@ fn declarations_are_read_with_their_lines_and_types() {
 #[test]
 fn what_is_not_understood_is_refused_with_its_line() {
     for (from, to, words) in [
-        ("int count", "long count", ["13: ", "long"]),
-        ("int count", "const Shape* count", ["13: ", "const Shape*"]),
-        ("int count", "int& count", ["13: ", "int&"]),
-        ("float *y;", "float *y, *z;", ["13: ", "float *y, *z"]),
-        ("int count, stride", "int count[2]", ["13: ", "int count[2]"]),
-        ("int count, stride", "int size() const", ["13: ", "int size() const"]),
-        ("int count, stride", "int count = 1", ["13: ", "int count = 1"]),
-        ("Inner inner", "Outer inner", ["13: ", "no struct Outer"]),
-        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32, Tock args)", ["21: ", "no struct Tock"]),
-        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, WARP, Tick args)", ["21: ", "WARP"]),
-        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 2048, Tick args)", ["21: ", "1 to 1024"]),
-        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32, Tick a)", ["21: ", "args"]),
-        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32)", ["21: ", "name, threads and arguments"]),
-        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32, 2, Tick args)", ["21: ", "three parts"]),
-        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick<float>, 32, Tick args)", ["21: ", "tick<float>"]),
+        ("int count", "long count", ["15: ", "long"]),
+        ("int count", "const Shape* count", ["15: ", "const Shape*"]),
+        ("int count", "int& count", ["15: ", "int&"]),
+        ("float *y;", "float *y, *z;", ["15: ", "float *y, *z"]),
+        ("int count, stride", "int count, strides[2]", ["15: ", "int count, strides[2]"]),
+        ("int count, stride", "int count[0]", ["15: ", "int count[0]"]),
+        ("int count, stride", "int count[LANES]", ["15: ", "int count[LANES]"]),
+        ("int count, stride", "int size() const", ["15: ", "int size() const"]),
+        ("int count, stride", "int count = 1", ["15: ", "int count = 1"]),
+        ("Inner inner", "Outer inner", ["15: ", "no struct Outer"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32, Tock args)", ["23: ", "no struct Tock"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, WARP, Tick args)", ["23: ", "WARP"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 2048, Tick args)", ["23: ", "1 to 1024"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32, Tick a)", ["23: ", "args"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32)", ["23: ", "name, threads and arguments"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick, 32, 2, Tick args)", ["23: ", "three parts"]),
+        ("KERNEL(tick, 32, Tick args)", "KERNEL(tick<float>, 32, Tick args)", ["23: ", "tick<float>"]),
         (
             "INSTANCE(apply_tanh_4, THREADS, Scale, apply<Tanh, 4>)",
             "INSTANCE(apply_tanh_4, THREADS, Scale)",
-            ["25: ", "a function"],
+            ["27: ", "a function"],
         ),
-        ("THREADS = 256", "THREADS = 8 * LANES", ["13: ", "THREADS threads"]),
-        ("KERNEL(tick, 32, Tick args)", "extern \"C\" __global__ void tick(Control* control)", ["21: ", "__global__"]),
+        ("THREADS = 256, PARTS", "THREADS = 8 * LANES, PARTS", ["15: ", "THREADS threads"]),
+        ("KERNEL(tick, 32, Tick args)", "extern \"C\" __global__ void tick(Control* control)", ["23: ", "__global__"]),
         ("int count, stride;", "int count; /* and */ int stride;", ["8: ", "/*"]),
     ] {
         assert!(GOOD.contains(from), "{from}");

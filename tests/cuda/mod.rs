@@ -5,6 +5,7 @@ mod channels;
 mod device;
 pub mod driver;
 mod epilogues;
+mod joined;
 mod ops;
 mod pairs;
 mod program;

@@ -4,6 +4,7 @@ use pixtape::data::{Augment, Draw, Draws, LoaderConfig, Pair, Picture, Pictures,
 use pixtape::engine::access::Control;
 use pixtape::engine::device::cuda::{Cuda, CudaOptions};
 use pixtape::engine::ops::copy::copy;
+use pixtape::engine::rewrite::PASSES;
 use pixtape::engine::samples::Crop;
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::Tensor;
@@ -106,6 +107,74 @@ fn crops_are_the_cpus_to_the_bit() {
     });
 }
 
+/// Copies of the pictures that have left the step: of whole images, more than one launch has outputs, and of a part of
+/// the channels. They show the crops, and what is written without crops.
+#[test]
+fn copies_show_the_crops_too() {
+    on_device(|| {
+        let (size, images, channels) = (Size { width: 6, height: 5 }, 3, [3, 2]);
+        let pairs: Vec<Pair> = (0..5).map(|index| pair(index, Size { width: 9, height: 7 }, channels)).collect();
+        let mut tape = Tape::new();
+        let [input, target] = channels.map(|c| tape.persistent([images, size.height, size.width, c]));
+        let mut copies = Vec::new();
+        let mut add = |tape: &mut Tape, from: Tensor| {
+            // Beside other channels, behind an image.
+            let whole = tape.transient([from.shape[0] + 1, size.height, size.width, from.channels() + 2]);
+            let to = whole.batch_slice(1..from.shape[0] + 1).channel_slice(1..from.channels() + 1);
+            copy(tape, from, to);
+            copies.push((from, to, whole));
+        };
+        for index in 0..16 {
+            let first = index % images;
+            add(&mut tape, input.batch_slice(first..images));
+            add(&mut tape, target.batch_slice(0..first + 1));
+        }
+        add(&mut tape, input.channel_slice(1..3));
+        let program = tape.finish().rewritten(PASSES);
+        assert_eq!(program.steps().len(), 0, "all copies have left the step");
+        let mut device = Cuda::new(program, CONTROL, FIRST_GPU).expect("a device");
+        keep(&mut device, &pairs, [input, target]);
+        let check = |device: &Cuda, what: &str, expected: [Vec<f32>; 2]| {
+            for (tensor, expected) in [input, target].into_iter().zip(expected) {
+                assert_same(what, &device.read(tensor).expect("pictures"), &expected);
+            }
+            for &(from, to, whole) in &copies {
+                let [from, to, all] = [from, to, whole].map(|tensor| device.read(tensor).expect("pictures"));
+                assert_same(what, &to, &from);
+                let written = all.iter().filter(|&&x| x != 0.0).count();
+                assert_eq!(written, from.iter().filter(|&&x| x != 0.0).count(), "{what}: written beside the copy");
+            }
+        };
+        let crops = |step: usize| {
+            [0, 1, 2].map(|image| Crop {
+                pair: (step + image) % pairs.len(),
+                left: step % 4,
+                top: step % 3,
+                mirrored: (step + image).is_multiple_of(2),
+            })
+        };
+        for step in 0..3 {
+            device.show(&crops(step)).expect("crops");
+            device.execute().expect("a step");
+            check(&device, &format!("step {step}"), expected(&copied(&pairs, &crops(step), size)));
+        }
+        let pictures = copied(&pairs, &crops(7), size);
+        device.write_samples(input, pictures.inputs()).expect("pictures");
+        device.write_samples(target, pictures.targets()).expect("pictures");
+        check(&device, "samples", expected(&pictures));
+        let mut values = expected(&copied(&pairs, &crops(8), size));
+        device.write(input, &values[0]).expect("pictures");
+        device.write(target, &values[1]).expect("pictures");
+        check(&device, "floats", values.clone());
+        // A part of what the copies show.
+        let part = target.batch_slice(1..2);
+        let (start, count) = (part.count(), part.count());
+        values[1][start..start + count].fill(0.25);
+        device.write(part, &vec![0.25; count]).expect("pictures");
+        check(&device, "a part", values);
+    });
+}
+
 /// Neither crops that are sent nor values that are read later may meet those of another step.
 #[test]
 fn a_host_that_runs_ahead_is_shown_and_told_each_step() {
@@ -168,6 +237,8 @@ fn a_run_on_resident_pairs_is_that_with_copies() {
     // From what a checkpoint holds, or from the start.
     let run = |is_resident: bool, cuda_graph: bool, steps: std::ops::Range<u64>, from: Option<&[Vec<f32>]>| {
         let (program, handles) = state::record(&options);
+        // The kernel that crops fills the discriminator's input as well, which a step of the plain program copies.
+        let program = if is_resident { program.rewritten(PASSES) } else { program };
         let control = Control { step: steps.start, ..CONTROL };
         let options = CudaOptions { cuda_graph, ..FIRST_GPU };
         let mut device = Cuda::new(program, control, options).unwrap_or_else(|error| panic!("{error:#}"));

@@ -4,6 +4,8 @@ mod accumulation;
 mod allocations;
 pub mod checks;
 mod determinism;
+mod host_copies;
+pub mod joined;
 mod rewrites;
 mod sharing;
 pub mod state;

@@ -9,9 +9,10 @@ use pixtape::engine::program::Program;
 use pixtape::engine::rewrite::PASSES;
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::Tensor;
-use pixtape::gan::{ParameterSpec, Parameters, Pix2Pix, Recipe, Role, StepOrder};
+use pixtape::gan::{GanLoss, ParameterSpec, Parameters, PatchGan, Pix2Pix, PixelLoss, Recipe, Role, StepOrder};
 
 use super::checks::{self, count};
+use super::joined;
 use super::state::{self, CONTROL};
 use crate::support::compare::assert_same_bits;
 use crate::support::machine::{Engine, arena, checked};
@@ -30,6 +31,18 @@ fn rewrites_change_no_bit() {
                 assert_eq!(joined > 0, accumulate == 1, "{what}: {joined} joined");
             }
         }
+    }
+    // Two discriminators and matched features, and losses that are left out.
+    let plain = Pix2Pix::with_size(Recipe::Isola, 64, 8, 0.5);
+    let scales = Pix2Pix { scales: 2, lambda_feature: 10.0, ..plain };
+    let discriminator = PatchGan { in_channels: plain.generator.out_channels, ..plain.discriminator };
+    for options in [
+        scales,
+        Pix2Pix { accumulate: 2, step_order: StepOrder::DiscriminatorFirst, ..scales },
+        Pix2Pix { gan_loss: GanLoss::None, pixel_loss: PixelLoss::Ssim, ..plain },
+        Pix2Pix { pixel_loss: PixelLoss::None, conditional: false, discriminator, ..plain },
+    ] {
+        checks::rewrites(&format!("{options:?}"), &options, Engine::F32, 2);
     }
     for step_order in StepOrder::value_variants() {
         let options = Pix2Pix { step_order: *step_order, ..Pix2Pix::with_size(Recipe::PytorchGan, 32, 8, 0.5) };
@@ -278,4 +291,19 @@ fn a_filter_that_is_left_over_changes_no_bit() {
         [parameters.values, parameters.moments[0], parameters.moments[1]].map(|tensor| machine.read(tensor)).concat()
     };
     assert_same_bits("a filter left over", &run(true), &run(false));
+}
+
+#[test]
+fn adam_steps_with_nothing_between_are_one() {
+    [Engine::F32, Engine::F64].into_iter().for_each(joined::updates_are_joined);
+}
+
+#[test]
+fn losses_that_do_not_wait_for_each_other_are_one_step() {
+    [Engine::F32, Engine::F64].into_iter().for_each(joined::losses_are_joined);
+}
+
+#[test]
+fn a_shuffle_and_its_tanh_are_one_step() {
+    [Engine::F32, Engine::F64].into_iter().for_each(joined::last_layers_are_joined);
 }

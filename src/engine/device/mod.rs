@@ -53,7 +53,7 @@ impl DeviceOptions {
 /// A program with its memory on the CPU or on a GPU, ready to execute in f32.
 #[derive(Debug)]
 pub enum Device {
-    Cpu(Cpu<f32>),
+    Cpu(Box<Cpu<f32>>),
     Cuda(Box<Cuda>),
 }
 
@@ -76,7 +76,7 @@ impl Device {
     pub fn new(program: Program, control: Control, device: DeviceId, options: DeviceOptions) -> Result<Device> {
         let program = program.rewritten(options.passes());
         Ok(match device {
-            DeviceId::Cpu => Device::Cpu(Cpu::new(program, control)?),
+            DeviceId::Cpu => Device::Cpu(Box::new(Cpu::new(program, control)?)),
             DeviceId::Cuda(ordinal) => {
                 let options = CudaOptions { ordinal, cuda_graph: options.cuda_graph, forced: None };
                 Device::Cuda(Box::new(Cuda::new(program, control, options)?))
@@ -266,9 +266,10 @@ impl Device {
     }
 
     /// Allocates memory on a GPU for pairs of pictures of `sizes`, height and width, to be filled by
-    /// [`Device::write_pair`]. From now on each execution of the main part begins by filling `tensors`, of f32, with
-    /// the crops of them that [`Device::show`] has set: normalised to [-1, 1], and mirrored left to right if that is
-    /// asked for, the floats of [`Samples::normalize`], bit for bit.
+    /// [`Device::write_pair`]. From now on each execution of the main part begins by filling `tensors`, of f32, and
+    /// what the program copies of them when they are written, with the crops of them that [`Device::show`] has set:
+    /// normalised to [-1, 1], and mirrored left to right if that is asked for, the floats of [`Samples::normalize`],
+    /// bit for bit.
     ///
     /// # Errors
     /// When the GPU does not have enough memory.

@@ -9,73 +9,59 @@
 //!   gradient, what is there before is the epilogue's addend;
 //! - no step between the two touches what the step behind writes, or writes what it reads.
 
-use std::any::Any;
 use std::sync::Arc;
 
+use super::{as_a, can_move, remove, replace};
 use crate::engine::access::{Access, Destination};
 use crate::engine::ops::conv::{Dgrad, Epilogue, Fprop};
 use crate::engine::ops::norm_act::{NormActForward, NormActGrad};
-use crate::engine::program::{Lifetime, Program, RecordedStep, Step, Touch};
-use crate::engine::tensor::Tensor;
+use crate::engine::program::{Lifetime, Program, Step, Touch};
 
 /// Puts every activation that meets the condition of this module into the epilogue of a convolution.
 pub fn apply(program: &mut Program) {
     let mut conv = 0;
     while conv < program.main {
         if let Some((behind, step)) = (conv + 1..program.main).find_map(|b| Some((b, fused(program, conv, b)?))) {
-            let layer = Arc::clone(&program.steps[conv].layer);
-            program.steps[conv] = RecordedStep::new(step, layer);
-            program.steps.remove(behind);
-            program.main -= 1;
+            replace(program, conv, step);
+            remove(program, behind);
         }
         conv += 1;
     }
 }
 
-/// The result of a convolution without an epilogue; `None` for any other step.
-fn result(step: &dyn Step) -> Option<Destination> {
-    let any: &dyn Any = step;
-    let (result, epilogue) = match (any.downcast_ref::<Fprop>(), any.downcast_ref::<Dgrad>()) {
-        (Some(fprop), _) => (fprop.y, fprop.epilogue),
-        (_, Some(dgrad)) => (dgrad.dx, dgrad.epilogue),
-        _ => return None,
-    };
+/// The result of the convolution at `index`, if there is one without an epilogue.
+fn result(program: &Program, index: usize) -> Option<Destination> {
+    let fprop = as_a::<Fprop>(program, index).map(|fprop| (fprop.y, fprop.epilogue));
+    let (result, epilogue) = fprop.or_else(|| as_a::<Dgrad>(program, index).map(|dgrad| (dgrad.dx, dgrad.epilogue)))?;
     (epilogue == Epilogue::None).then_some(result)
-}
-
-/// The convolution `step` with an epilogue, writing to `to`.
-fn with_epilogue(step: &dyn Step, to: Tensor, epilogue: Epilogue) -> Option<Arc<dyn Step>> {
-    let (any, to): (&dyn Any, _) = (step, Destination::overwrite(to));
-    match (any.downcast_ref::<Fprop>(), any.downcast_ref::<Dgrad>()) {
-        (Some(fprop), _) => Some(Arc::new(Fprop { y: to, epilogue, ..*fprop })),
-        (_, Some(dgrad)) => Some(Arc::new(Dgrad { dx: to, epilogue, ..*dgrad })),
-        _ => None,
-    }
 }
 
 /// The convolution at `conv` with the step at `behind` as its epilogue; `None` if the two do not meet the condition.
 fn fused(program: &Program, conv: usize, behind: usize) -> Option<Arc<dyn Step>> {
-    let steps = &program.steps;
-    let result = result(&*steps[conv].step)?;
-    let any: &dyn Any = &*steps[behind].step;
-    let (to, epilogue, is_forward) = match (any.downcast_ref::<NormActForward>(), any.downcast_ref::<NormActGrad>()) {
-        (Some(act), _) if act.x() == result.tensor && !result.accumulates() => (act.y(), act.as_epilogue()?, true),
+    let result = result(program, conv)?;
+    let forward = as_a::<NormActForward>(program, behind);
+    let (to, epilogue) = match (forward, as_a::<NormActGrad>(program, behind)) {
+        (Some(act), _) if act.x() == result.tensor && !result.accumulates() => (act.y(), act.as_epilogue()?),
         (_, Some(grad)) if grad.dy() == result.tensor => {
             let addend = result.accumulates().then_some(result.tensor);
-            (grad.dx().tensor, grad.as_epilogue(addend)?, false)
+            (grad.dx().tensor, grad.as_epilogue(addend)?)
         }
         _ => return None,
     };
-    let touches = |index: usize, access: &Access| {
-        let touch = Touch::new(access, &program.buffers);
-        steps[index].accesses.iter().any(|other| Touch::new(other, &program.buffers).conflicts(&touch))
+    let touch = Touch::new(&Access::Update(result.tensor), &program.buffers);
+    let touches = |index: usize| {
+        program.steps[index].accesses.iter().any(|access| Touch::new(access, &program.buffers).conflicts(&touch))
     };
-    let unused = Access::Update(result.tensor);
     let is_transient = program.buffers.get(result.tensor.buffer).lifetime == Lifetime::Transient;
-    let first = if is_forward { 0 } else { conv + 1 };
-    let is_theirs = (first..steps.len()).all(|index| index == conv || index == behind || !touches(index, &unused));
-    let between_leaves_alone =
-        (conv + 1..behind).all(|index| !steps[behind].accesses.iter().any(|access| touches(index, access)));
-    let is_met = is_transient && is_theirs && between_leaves_alone;
-    is_met.then(|| with_epilogue(&*steps[conv].step, to, epilogue)).flatten()
+    let first = if forward.is_some() { 0 } else { conv + 1 };
+    let is_theirs = (first..program.steps.len()).all(|index| index == conv || index == behind || !touches(index));
+    if !(is_transient && is_theirs && can_move(program, behind, conv, &[])) {
+        return None;
+    }
+    let to = Destination::overwrite(to);
+    let fprop =
+        as_a::<Fprop>(program, conv).map(|fprop| Arc::new(Fprop { y: to, epilogue, ..*fprop }) as Arc<dyn Step>);
+    fprop.or_else(|| {
+        as_a::<Dgrad>(program, conv).map(|dgrad| Arc::new(Dgrad { dx: to, epilogue, ..*dgrad }) as Arc<dyn Step>)
+    })
 }

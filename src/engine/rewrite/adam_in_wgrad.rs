@@ -14,14 +14,14 @@
 //! Adam step for each contiguous range. If every step that touches their gradients supports [`Step::moved`], these move
 //! to a buffer that has only them, and the flat gradient buffer is removed.
 
-use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::{as_a, replace};
 use crate::engine::access::Access;
 use crate::engine::ops::adam::Adam;
 use crate::engine::ops::conv::{Wgrad, WgradAdam};
-use crate::engine::program::{Lifetime, Program, RecordedStep, Step, Touch};
+use crate::engine::program::{Lifetime, Program, RecordedStep, Touch};
 use crate::engine::tensor::{BufferId, DType, Tensor};
 
 /// Replaces every weight gradient of a convolution that meets the condition of this module, and its part of the Adam
@@ -30,18 +30,6 @@ pub fn apply(program: &mut Program) {
     let updates: Vec<usize> = (0..program.main).filter(|&index| as_a::<Adam>(program, index).is_some()).collect();
     // Last first: each update is replaced by several, which moves the steps after it.
     updates.into_iter().rev().for_each(|update| join(program, update));
-}
-
-/// The step at `index`, if it is an `S`.
-fn as_a<S: Step>(program: &Program, index: usize) -> Option<&S> {
-    let step: &dyn Any = &*program.steps[index].step;
-    step.downcast_ref()
-}
-
-/// Puts `step` in the place of the one at `index`, in the same layer.
-fn replace(program: &mut Program, index: usize, step: Arc<dyn Step>) {
-    let layer = Arc::clone(&program.steps[index].layer);
-    program.steps[index] = RecordedStep::new(step, layer);
 }
 
 /// Joins the Adam at `update` with the weight gradients that meet the condition.

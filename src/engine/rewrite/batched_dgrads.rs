@@ -12,9 +12,9 @@
 //!
 //! An image's gradient has the same bits in every batch.
 
-use std::any::Any;
 use std::sync::Arc;
 
+use super::as_a;
 use crate::engine::access::{Access, Destination};
 use crate::engine::ops::conv::{Dgrad, Epilogue};
 use crate::engine::ops::norm_act::NormActGrad;
@@ -35,45 +35,42 @@ pub fn apply(program: &mut Program) {
 /// A gradient that a step reads, and the one that it writes.
 type Flow = [Tensor; 2];
 
-/// The gradients of a step that can be joined with another.
-fn flow(step: &dyn Step) -> Option<Flow> {
-    let step: &dyn Any = step;
-    if let Some(dgrad) = step.downcast_ref::<Dgrad>() {
+/// The gradients of the step at `index`, if it can be joined with another.
+fn flow(program: &Program, index: usize) -> Option<Flow> {
+    if let Some(dgrad) = as_a::<Dgrad>(program, index) {
         let is_plain = dgrad.bias.is_none() && dgrad.epilogue == Epilogue::None && !dgrad.dx.accumulates();
         return is_plain.then_some([dgrad.dy, dgrad.dx.tensor]);
     }
-    step.downcast_ref::<NormActGrad>().map(|grad| [grad.dy(), grad.dx().tensor])
+    as_a::<NormActGrad>(program, index).map(|grad| [grad.dy(), grad.dx().tensor])
 }
 
-/// The step that does the work of `long` and `short`, on gradients `[dy, dx]` that have the images of `long`, then
-/// those of `short`. `None` if these are not gradients through one layer.
-fn joined(long: &dyn Step, short: &dyn Step, [dy, dx]: Flow) -> Option<Arc<dyn Step>> {
-    let [long, short]: [&dyn Any; 2] = [long, short];
-    if let (Some(long), Some(short)) = (long.downcast_ref::<Dgrad>(), short.downcast_ref::<Dgrad>()) {
+/// The step that does the work of those at `long` and `short`, on gradients `[dy, dx]` that have the images of the
+/// first, then those of the second. `None` if these are not gradients through one layer.
+fn joined(program: &Program, long: usize, short: usize, [dy, dx]: Flow) -> Option<Arc<dyn Step>> {
+    if let (Some(long), Some(short)) = (as_a::<Dgrad>(program, long), as_a::<Dgrad>(program, short)) {
         let is_same = long.weight == short.weight && long.geometry == short.geometry;
         return is_same.then(|| Arc::new(Dgrad { dy, dx: Destination::overwrite(dx), ..*long }) as Arc<dyn Step>);
     }
-    let (long, short) = (long.downcast_ref::<NormActGrad>()?, short.downcast_ref::<NormActGrad>()?);
+    let (long, short) = (as_a::<NormActGrad>(program, long)?, as_a::<NormActGrad>(program, short)?);
     Some(Arc::new(long.batched(short, dy, dx)?))
 }
 
 /// Joins the steps at `first` and `second` if they meet the condition. Returns true if it has.
 fn join(program: &mut Program, first: usize, second: usize) -> bool {
-    let flows = [first, second].map(|index| flow(&*program.steps[index].step));
-    let [Some(of_first), Some(of_second)] = flows else { return false };
+    let (Some(of_first), Some(of_second)) = (flow(program, first), flow(program, second)) else { return false };
     // The images of the longer batch come first.
-    let (long, short) = if of_first[0].shape[0] > of_second[0].shape[0] { (first, second) } else { (second, first) };
-    let (of_long, of_short) = if long == first { (of_first, of_second) } else { (of_second, of_first) };
-    let [long, short] = [long, short].map(|index| Arc::clone(&program.steps[index].step));
-    if joined(&*long, &*short, of_long).is_none() {
+    let is_first_long = of_first[0].shape[0] > of_second[0].shape[0];
+    let (long, short) = if is_first_long { (first, second) } else { (second, first) };
+    let (of_long, of_short) = if is_first_long { (of_first, of_second) } else { (of_second, of_first) };
+    if joined(program, long, short, of_long).is_none() {
         return false;
     }
     let Some(moving) = moving(program, first, second) else { return false };
-    if !(0..2).all(|side| can_join(program, of_long[side], of_short[side])) {
+    if !(0..2).all(|side| are_joinable(program, of_long[side], of_short[side])) {
         return false;
     }
-    let [dy, dx] = [0, 1].map(|side| join_tensors(program, of_long[side], of_short[side]));
-    let step = joined(&*long, &*short, [dy, dx]).expect("the gradients do not matter to the condition");
+    let both = [0, 1].map(|side| join_tensors(program, of_long[side], of_short[side]));
+    let step = joined(program, long, short, both).expect("the gradients do not matter to the condition");
 
     let layer = Arc::clone(&program.steps[first].layer);
     let mut window: Vec<Option<RecordedStep>> = program.steps.drain(first..=second).map(Some).collect();
@@ -108,7 +105,7 @@ fn moving(program: &Program, first: usize, second: usize) -> Option<Vec<usize>> 
 }
 
 /// True if the images of `short` follow those of `long` in one buffer, or both can be moved there.
-fn can_join(program: &Program, long: Tensor, short: Tensor) -> bool {
+fn are_joinable(program: &Program, long: Tensor, short: Tensor) -> bool {
     if long.buffer == short.buffer {
         return follows(long, short);
     }
@@ -141,8 +138,8 @@ fn follows(long: Tensor, short: Tensor) -> bool {
     short.stride == long.stride && short.offset == long.offset + long.pixels() * long.stride
 }
 
-/// A tensor with the images of `long`, then those of `short`, which [`can_join`]: in one buffer already, or moved to a
-/// new one.
+/// A tensor with the images of `long`, then those of `short`, which [`are_joinable`]: in one buffer already, or moved
+/// to a new one.
 fn join_tensors(program: &mut Program, long: Tensor, short: Tensor) -> Tensor {
     let [images, height, width, channels] = long.shape;
     let shape = [images + short.shape[0], height, width, channels];

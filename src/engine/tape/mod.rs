@@ -215,7 +215,7 @@ impl Tape {
     /// Ends the recording, and returns it as a program.
     pub fn finish(self) -> Program {
         let main = self.main.unwrap_or(self.steps.len());
-        Program { buffers: self.buffers, steps: self.steps, main }
+        Program { buffers: self.buffers, steps: self.steps, main, host_copies: Vec::new() }
     }
 }
 

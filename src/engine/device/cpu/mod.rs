@@ -18,7 +18,7 @@ use crate::base::memory::require_stacks;
 use crate::engine::access::{Access, Control};
 use crate::engine::kernel::cpu::{Context, CpuKernel, Real};
 use crate::engine::plan::{Dependencies, Plan};
-use crate::engine::program::{Lifetime, Program, Step};
+use crate::engine::program::{Lifetime, Program, RecordedStep, Step};
 use crate::engine::tensor::{BufferId, DType, Tensor};
 use memory::{Memory, Workspace};
 
@@ -102,13 +102,14 @@ where
     }
 
     fn run(&mut self, index: usize) {
-        let recorded = &self.program.steps[index];
-        let memory = &mut self.memory;
-        let start = |id| memory.raw(id);
-        // SAFETY: `self` is borrowed mutably while the step runs, so its memory is the step's alone.
-        let context =
-            unsafe { Context::new(&recorded.accesses, start, self.workspace.elements_mut(), &mut self.control) };
-        recorded.step.run(&context);
+        run::<T>(&self.program.steps[index], &mut self.memory, &mut self.workspace, &mut self.control);
+    }
+
+    /// Makes the copies of `written`, which the host has just written.
+    fn copy_on(&mut self, written: Tensor) {
+        for copy in self.program.host_copies_of(written) {
+            run::<T>(&copy.step, &mut self.memory, &mut self.workspace, &mut self.control);
+        }
     }
 
     /// The range of `tensor` in its buffer, in elements.
@@ -174,6 +175,7 @@ where
                 scatter(&mut self.memory.bf16s_mut::<T>(tensor.buffer)[span], tensor, values, T::to_bf16);
             }
         }
+        self.copy_on(tensor);
     }
 
     /// Calls `fill` with the elements of `tensor`, for `fill` to set.
@@ -184,6 +186,7 @@ where
         assert_eq!(tensor.stride, tensor.channels(), "{tensor:?} is contiguous");
         let span = self.span(tensor);
         fill(&mut self.memory.f32s_mut(tensor.buffer)[span]);
+        self.copy_on(tensor);
     }
 
     /// Returns the control values (seed, number of executions so far, learning rate).
@@ -206,6 +209,17 @@ where
     pub fn memory_bytes(&self) -> usize {
         self.memory.bytes() + self.workspace.bytes()
     }
+}
+
+/// Runs a step of the program that `memory` is the memory of.
+fn run<T: Real>(recorded: &RecordedStep, memory: &mut Memory, workspace: &mut Workspace, control: &mut Control)
+where
+    dyn Step: CpuKernel<T>,
+{
+    let start = |id| memory.raw(id);
+    // SAFETY: the memory is borrowed mutably while the step runs, so it is the step's alone.
+    let context = unsafe { Context::new(&recorded.accesses, start, workspace.elements_mut::<T>(), control) };
+    recorded.step.run(&context);
 }
 
 /// Elements of the scratch memory of `program`: the most that one of its steps needs.

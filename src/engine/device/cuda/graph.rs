@@ -25,9 +25,9 @@ impl Sequence {
         Sequence { launches, cuda_graph, has_run: false, graph: None }
     }
 
-    /// Adds a launch in front of all others. The next run launches one by one again, and a graph is captured anew.
-    pub fn prepend(&mut self, launch: Launch) {
-        self.launches.insert(0, launch);
+    /// Adds launches in front of all others. The next run launches one by one again, and a graph is captured anew.
+    pub fn prepend(&mut self, launches: Vec<Launch>) {
+        self.launches.splice(0..0, launches);
         (self.has_run, self.graph) = (false, None);
     }
 

@@ -37,7 +37,7 @@ use crate::engine::access::{Access, Control};
 use crate::engine::kernel::cuda::kernels::{ALL_FINITE, AllFinite};
 use crate::engine::kernel::cuda::{Context, DeviceControl, GpuFacts, Launch, Ptr, PtrMut, Scratch, to_int};
 use crate::engine::plan::{Dependencies, Plan};
-use crate::engine::program::{Lifetime, Program, RecordedStep};
+use crate::engine::program::{HostCopy, Lifetime, Program, RecordedStep};
 use crate::engine::tensor::{BufferId, DType, Tensor};
 use driver::Gpu;
 use errors::explain;
@@ -174,8 +174,23 @@ impl Cuda {
 
     /// The launches of step `index`, with the addresses that its buffers have now.
     fn launches(&self, index: usize) -> Vec<Launch> {
-        let recorded = &self.program.steps[index];
-        let ChosenImplementation { implementation, workspace, tickets } = self.chosen[index];
+        self.launches_of(&self.program.steps[index], self.chosen[index])
+    }
+
+    /// The launches of a host copy, whose step has one implementation and needs no scratch memory.
+    fn copy_launches(&self, copy: &HostCopy) -> Vec<Launch> {
+        let implementation = copy.step.step.implementations(&self.gpu.facts)[0];
+        self.launches_of(&copy.step, ChosenImplementation { implementation, workspace: None, tickets: None })
+    }
+
+    /// Enqueues the copies of `written`, which the host has just written.
+    fn copy_on(&self, written: Tensor) -> Result<()> {
+        let launches = self.program.host_copies_of(written).flat_map(|copy| self.copy_launches(copy));
+        launches.into_iter().try_for_each(|launch| run(&self.stream, &self.gpu.functions, &launch))
+    }
+
+    fn launches_of(&self, recorded: &RecordedStep, chosen: ChosenImplementation) -> Vec<Launch> {
+        let ChosenImplementation { implementation, workspace, tickets } = chosen;
         let context = Context {
             accesses: &recorded.accesses,
             address: &|tensor| self.memory.address(&self.stream, tensor),
@@ -274,7 +289,8 @@ impl Cuda {
             }
         }
         let sent = self.stream.memcpy_htod(&span, &mut self.memory.view_mut(tensor));
-        self.done("cannot write to GPU memory", sent)
+        self.done("cannot write to GPU memory", sent)?;
+        self.copy_on(tensor)
     }
 
     /// True if every element of the whole buffer of `tensor`, also outside of `tensor`, is neither infinite nor NaN.

@@ -7,8 +7,9 @@ use cudarc::driver::{CudaSlice, DevicePtr};
 use super::Cuda;
 use super::errors::explain;
 use super::pinned::Upload;
-use crate::engine::kernel::cuda::kernels::{SAMPLES_CROP, SamplesCrop};
-use crate::engine::kernel::cuda::{DeviceCrop, Ptr, PtrMut, to_int};
+use crate::engine::kernel::cuda::kernels::samples::OUTPUTS;
+use crate::engine::kernel::cuda::kernels::{CropOutput, SAMPLES_CROP, SamplesCrop};
+use crate::engine::kernel::cuda::{DeviceCrop, Launch, Ptr, PtrMut, to_int};
 use crate::engine::samples::Crop;
 use crate::engine::tensor::{DType, Tensor};
 
@@ -47,7 +48,8 @@ impl Cuda {
     }
 
     /// Allocates GPU memory for pairs of pictures of `sizes`, height and width. From now on each execution of the main
-    /// part begins with a kernel that fills `tensors`, of f32, with crops of them: those that [`Cuda::show`] has set.
+    /// part begins with a kernel that fills `tensors`, of f32, and the copies that the program has of them, with crops
+    /// of the pictures: those that [`Cuda::show`] has set.
     ///
     /// # Errors
     /// When the GPU does not have enough memory.
@@ -72,20 +74,48 @@ impl Cuda {
             channels.map(|channels| self.stream.alloc_zeros::<u16>((start * channels).max(1)).map_err(cannot));
         let (inputs, targets) = (inputs?, targets?);
         let crops = self.stream.alloc_zeros::<DeviceCrop>(images).map_err(cannot)?;
-        let argument = SamplesCrop {
-            crops: Ptr::new(crops.device_ptr(&self.stream).0),
-            inputs: Ptr::new(inputs.device_ptr(&self.stream).0),
-            targets: Ptr::new(targets.device_ptr(&self.stream).0),
-            input: PtrMut::new(self.memory.address(&self.stream, tensors[0])),
-            target: PtrMut::new(self.memory.address(&self.stream, tensors[1])),
-            input_shape: tensors[0].into(),
-            target_shape: tensors[1].into(),
+        let (outputs, copies) = self.crop_outputs(tensors);
+        let launch = |outputs: &[CropOutput]| {
+            let most = outputs.iter().map(|output| output.shape.images).max().unwrap_or(0) as usize;
+            // Elements behind the last output are not read.
+            let mut all = [outputs[0]; OUTPUTS];
+            all[..outputs.len()].copy_from_slice(outputs);
+            let argument = SamplesCrop {
+                crops: Ptr::new(crops.device_ptr(&self.stream).0),
+                inputs: Ptr::new(inputs.device_ptr(&self.stream).0),
+                targets: Ptr::new(targets.device_ptr(&self.stream).0),
+                outputs: all,
+            };
+            SAMPLES_CROP.launch([most * height, outputs.len(), 1], argument)
         };
-        self.main.prepend(SAMPLES_CROP.launch([images * height, 2, 1], argument));
+        let launches: Vec<Launch> = outputs.chunks(OUTPUTS).map(launch).chain(copies).collect();
+        self.main.prepend(launches);
         let upload = Upload::new(&self.stream, images)?;
         let shown = [images, height, width];
         self.resident = Some(ResidentPairs { sides: [inputs, targets], channels, pairs, shown, crops, upload });
         Ok(())
+    }
+
+    /// The outputs of the kernel that crops: the pictures `tensors`, and the host copies of whole images of them. Also
+    /// the launches of the other host copies, of parts of images, which have to follow.
+    fn crop_outputs(&self, tensors: [Tensor; 2]) -> (Vec<CropOutput>, Vec<Launch>) {
+        let (mut outputs, mut launches) = (Vec::new(), Vec::new());
+        for (side, &pictures) in tensors.iter().enumerate() {
+            let output = |tensor: Tensor, first_image: usize| CropOutput {
+                out: PtrMut::new(self.memory.address(&self.stream, tensor)),
+                shape: tensor.into(),
+                first_image: to_int(first_image),
+                is_target: to_int(side),
+            };
+            outputs.push(output(pictures, 0));
+            for copy in self.program.host_copies_of(pictures) {
+                match first_image(pictures, copy.from) {
+                    Some(first) => outputs.push(output(copy.to, first)),
+                    None => launches.extend(self.copy_launches(copy)),
+                }
+            }
+        }
+        (outputs, launches)
     }
 
     /// Copies the two pictures of pair `index` to the GPU: samples `[h, w, c]` in row-major order.
@@ -129,4 +159,12 @@ impl Cuda {
         let crops: Vec<DeviceCrop> = crops.iter().map(crop).collect();
         resident.upload.send(&self.stream, &crops, &mut resident.crops)
     }
+}
+
+/// The index in `whole` of the first image of `part`; `None` if `part` is not some whole images of it.
+fn first_image(whole: Tensor, part: Tensor) -> Option<usize> {
+    let image: usize = whole.shape[1..3].iter().product::<usize>() * whole.stride;
+    let first = part.offset.checked_sub(whole.offset)? / image.max(1);
+    let images = first..first + part.shape[0];
+    (images.end <= whole.shape[0] && whole.batch_slice(images) == part).then_some(first)
 }

@@ -53,7 +53,8 @@ impl Cuda {
             out_shape: tensor.into(),
         };
         self.staging.insert(tensor.buffer, staging);
-        run(&self.stream, &self.gpu.functions, &SAMPLES_NORMALIZE.launch_for(tensor.count(), argument))
+        run(&self.stream, &self.gpu.functions, &SAMPLES_NORMALIZE.launch_for(tensor.count(), argument))?;
+        self.copy_on(tensor)
     }
 }
 

@@ -15,14 +15,15 @@ pub struct Context<'a, T> {
     accesses: &'a [Access],
     /// For each access, the start of its buffer and the buffer's bytes.
     starts: [Option<(NonNull<u8>, usize)>; MAX_ACCESSES],
-    /// One bit for every access whose tensor has been handed out for writing, and one for the workspace.
-    handed: Cell<u32>,
+    /// True for every access whose tensor has been handed out for writing, and for the workspace.
+    handed: [Cell<bool>; MAX_ACCESSES + 1],
     workspace: (NonNull<T>, usize),
     control: &'a Cell<Control>,
     memory: PhantomData<&'a mut T>,
 }
 
-const MAX_ACCESSES: usize = 9;
+/// Those of an update of 32 ranges of parameters.
+const MAX_ACCESSES: usize = 129;
 const WORKSPACE: usize = MAX_ACCESSES;
 
 impl<'a, T: Real> Context<'a, T> {
@@ -35,7 +36,7 @@ impl<'a, T: Real> Context<'a, T> {
     /// writes.
     ///
     /// # Panics
-    /// If there are more than 9 accesses.
+    /// If there are more than 129 accesses.
     pub(in crate::engine) unsafe fn new(
         accesses: &'a [Access],
         mut memory: impl FnMut(BufferId) -> (NonNull<u8>, usize),
@@ -51,7 +52,7 @@ impl<'a, T: Real> Context<'a, T> {
         Context {
             accesses,
             starts,
-            handed: Cell::new(0),
+            handed: [const { Cell::new(false) }; MAX_ACCESSES + 1],
             workspace: (NonNull::from(workspace).cast(), length),
             control: Cell::from_mut(control),
             memory: PhantomData,
@@ -131,9 +132,7 @@ impl<'a, T: Real> Context<'a, T> {
 
     /// Marks access `index` as handed out.
     fn hand_out(&self, index: usize) {
-        let bit = 1 << index;
-        assert!(self.handed.get() & bit == 0, "a step may take what it writes once");
-        self.handed.set(self.handed.get() | bit);
+        assert!(!self.handed[index].replace(true), "a step may take what it writes once");
     }
 
     /// Returns `count` elements of scratch memory with arbitrary values. The step reserves them by

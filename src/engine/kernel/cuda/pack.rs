@@ -25,6 +25,14 @@ macro_rules! numbers {
 
 numbers!(i32, u32, u64, f32, f64);
 
+impl<A: Pack, const N: usize> Pack for [A; N] {
+    const BYTES: usize = N * A::BYTES;
+
+    fn pack(&self, bytes: &mut [u8]) {
+        self.iter().zip(bytes.chunks_exact_mut(A::BYTES)).for_each(|(value, bytes)| value.pack(bytes));
+    }
+}
+
 /// A device pointer to `T`s that a kernel reads.
 #[derive(Debug, PartialEq)]
 pub struct Ptr<T> {

@@ -11,7 +11,7 @@ use crate::engine::tensor::Tensor;
 
 /// An activation function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Function {
+pub(in crate::engine) enum Function {
     /// Hyperbolic tangent, with derivative `1 - y^2`.
     Tanh,
     /// Logistic function `1 / (1 + exp(-x))`, with derivative `y (1 - y)`.
@@ -20,19 +20,19 @@ enum Function {
 
 /// The forward pass, `y = function(x)`.
 #[derive(Debug)]
-struct Activation {
-    function: Function,
-    x: Tensor,
-    y: Tensor,
+pub(in crate::engine) struct Activation {
+    pub function: Function,
+    pub x: Tensor,
+    pub y: Tensor,
 }
 
 /// The backward pass, `dx = dy * function'(x)`, with the derivative as a function of `y`.
 #[derive(Debug)]
-struct ActivationGrad {
-    function: Function,
-    y: Tensor,
-    dy: Tensor,
-    dx: Destination,
+pub(in crate::engine) struct ActivationGrad {
+    pub function: Function,
+    pub y: Tensor,
+    pub dy: Tensor,
+    pub dx: Destination,
 }
 
 /// Records `y = tanh(x)`, element by element; both are `[n, h, w, c]`.

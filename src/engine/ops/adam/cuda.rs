@@ -52,8 +52,13 @@ pub fn adam_launch(count: usize, state: AdamState, gradients: Ptr<f32>) -> Launc
     update(&ADAM_UPDATE, 1, count, state, gradients)
 }
 
+/// The blocks of `threads` threads that update `items` parameters or quads of them.
+pub(super) fn blocks_for(items: usize, threads: usize) -> usize {
+    items.div_ceil(threads).clamp(1, MOST_BLOCKS)
+}
+
 fn update(kernel: &Kernel<AdamUpdate>, elements: usize, count: usize, state: AdamState, gradients: Ptr<f32>) -> Launch {
-    let blocks = (count / elements).div_ceil(kernel.threads()).clamp(1, MOST_BLOCKS);
+    let blocks = blocks_for(count / elements, kernel.threads());
     kernel.launch(blocks, AdamUpdate { state, gradients, count: to_int(count) })
 }
 

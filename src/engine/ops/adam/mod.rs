@@ -3,9 +3,11 @@
 
 mod cpu;
 mod cuda;
+mod ranges;
 
 pub(super) use cpu::Update;
 pub(super) use cuda::{adam_launch, adam_state};
+pub use ranges::{AdamRanges, MAX_RANGES};
 
 use crate::engine::access::Access;
 use crate::engine::program::Step;
@@ -56,19 +58,21 @@ impl Step for Adam {
     }
 
     fn accesses(&self) -> Vec<Access> {
-        vec![
-            Access::Update(self.parameters),
-            Access::Read(self.gradients),
-            Access::Update(self.first),
-            Access::Update(self.second),
-            Access::ReadControl,
-        ]
+        self.tensors().into_iter().chain([Access::ReadControl]).collect()
+    }
+}
+
+impl Adam {
+    /// The accesses to tensors.
+    fn tensors(&self) -> [Access; 4] {
+        let Adam { parameters, gradients, first, second, .. } = *self;
+        [Access::Update(parameters), Access::Read(gradients), Access::Update(first), Access::Update(second)]
     }
 }
 
 /// The last operation of a training step: adds 1 to the step number in the control values.
 #[derive(Debug)]
-struct Advance;
+pub(in crate::engine) struct Advance;
 
 /// Records the last operation of a training step, which adds 1 to
 /// [`Control::step`](crate::engine::access::Control::step), the number of training steps completed.

@@ -19,37 +19,76 @@ impl<T: Real> CpuKernel<T> for LossGrad {
     }
 
     fn run(&self, context: &Context<'_, T>) {
+        let (sum, count) = match self.loss.criterion {
+            Criterion::Ssim { target } => self.ssim(context, target),
+            _ => return self.compute(context, context.workspace(CpuKernel::<T>::workspace(self))),
+        };
+        context.write(Access::Write(self.loss.value)).data[0] = T::from_f64(sum / count as f64);
+    }
+}
+
+impl LossGrad {
+    /// Computes a loss by element and its gradient. `sums` has as many elements as its workspace, or more.
+    ///
+    /// # Panics
+    /// If the criterion is SSIM.
+    pub(super) fn compute<T: Real>(&self, context: &Context<'_, T>, sums: &mut [T]) {
         let x = context.read(self.loss.x);
         let count = self.loss.x.count();
         let weight_per_element = T::from_f64(self.loss.weight / count as f64);
-        let (sum, count) = match self.loss.criterion {
+        let sum = match self.loss.criterion {
             Criterion::Mse { target } => {
                 let target = T::from_f64(target);
-                self.sum(context, |p, c| squared(x.pixel(p)[c] - target, weight_per_element))
+                self.sum(context, sums, |p, c| squared(x.pixel(p)[c] - target, weight_per_element))
             }
             Criterion::Bce { target } => {
                 let target = T::from_f64(target);
-                self.sum(context, |p, c| cross_entropy(x.pixel(p)[c], target, weight_per_element))
+                self.sum(context, sums, |p, c| cross_entropy(x.pixel(p)[c], target, weight_per_element))
             }
             Criterion::BceLogits { target } => {
                 let target = T::from_f64(target);
-                self.sum(context, |p, c| cross_entropy_of_logit(x.pixel(p)[c], target, weight_per_element))
+                self.sum(context, sums, |p, c| cross_entropy_of_logit(x.pixel(p)[c], target, weight_per_element))
             }
             Criterion::L2 { target } => {
                 let target = context.read(target);
-                self.sum(context, |p, c| squared(x.pixel(p)[c] - target.pixel(p)[c], weight_per_element))
+                self.sum(context, sums, |p, c| squared(x.pixel(p)[c] - target.pixel(p)[c], weight_per_element))
             }
             Criterion::L1 { target } => {
                 let target = context.read(target);
-                self.sum(context, |p, c| {
+                self.sum(context, sums, |p, c| {
                     let error = x.pixel(p)[c] - target.pixel(p)[c];
                     let sign = if error == T::zero() { T::zero() } else { error.signum() };
                     (error.abs(), sign * weight_per_element)
                 })
             }
-            Criterion::Ssim { target } => self.ssim(context, target),
+            Criterion::Ssim { .. } => unreachable!("SSIM is computed by windows"),
         };
         context.write(Access::Write(self.loss.value)).data[0] = T::from_f64(sum / count as f64);
+    }
+
+    /// The sum over all elements of the first result of `terms(pixel, channel)`; the second result is written as the
+    /// gradient.
+    fn sum<T: Real>(
+        &self,
+        context: &Context<'_, T>,
+        sums: &mut [T],
+        terms: impl Fn(usize, usize) -> (T, T) + Sync,
+    ) -> f64 {
+        let dx = context.write(self.dx.access());
+        let (channels, stride) = (dx.channels(), dx.stride);
+        let sums = &mut sums[..self.loss.x.pixels().div_ceil(PIXELS)];
+        let tasks = dx.data.par_chunks_mut(stride * PIXELS).zip(&mut *sums).enumerate();
+        tasks.for_each(|(task, (pixels, sum))| {
+            *sum = T::zero();
+            for (p, pixel) in pixels.chunks_mut(stride).enumerate() {
+                for (c, dx) in pixel[..channels].iter_mut().enumerate() {
+                    let (term, gradient) = terms(task * PIXELS + p, c);
+                    *sum += term;
+                    *dx = if self.dx.accumulates() { *dx + gradient } else { gradient };
+                }
+            }
+        });
+        sums.iter().map(|sum| sum.widen()).sum()
     }
 }
 
@@ -74,26 +113,4 @@ fn cross_entropy_of_logit<T: Real>(x: T, target: T, weight_per_element: T) -> (T
     let small = (-x.abs()).exp();
     let sigmoid = if x >= T::zero() { one / (one + small) } else { small / (one + small) };
     (x.max(T::zero()) - x * target + small.ln_1p(), (sigmoid - target) * weight_per_element)
-}
-
-impl LossGrad {
-    /// The sum over all elements of the first result of `terms(pixel, channel)`, and their number; the second result is
-    /// written as the gradient.
-    fn sum<T: Real>(&self, context: &Context<'_, T>, terms: impl Fn(usize, usize) -> (T, T) + Sync) -> (f64, usize) {
-        let dx = context.write(self.dx.access());
-        let (channels, stride) = (dx.channels(), dx.stride);
-        let sums = context.workspace(CpuKernel::<T>::workspace(self));
-        let tasks = dx.data.par_chunks_mut(stride * PIXELS).zip(&mut *sums).enumerate();
-        tasks.for_each(|(task, (pixels, sum))| {
-            *sum = T::zero();
-            for (p, pixel) in pixels.chunks_mut(stride).enumerate() {
-                for (c, dx) in pixel[..channels].iter_mut().enumerate() {
-                    let (term, gradient) = terms(task * PIXELS + p, c);
-                    *sum += term;
-                    *dx = if self.dx.accumulates() { *dx + gradient } else { gradient };
-                }
-            }
-        });
-        (sums.iter().map(|sum| sum.widen()).sum(), self.loss.x.count())
-    }
 }

@@ -5,7 +5,10 @@
 
 mod cpu;
 mod cuda;
+mod several;
 pub mod ssim;
+
+pub use several::{Losses, MAX_LOSSES};
 
 use std::sync::Arc;
 
@@ -81,10 +84,17 @@ impl Root for Loss {
 }
 
 /// The step of a loss: its value and its gradient.
-#[derive(Debug)]
-struct LossGrad {
+#[derive(Clone, Copy, Debug)]
+pub struct LossGrad {
     loss: Loss,
     dx: Destination,
+}
+
+impl LossGrad {
+    /// True if the loss is a mean over the elements of its input: any but SSIM, which is one over windows.
+    pub fn is_by_element(&self) -> bool {
+        !matches!(self.loss.criterion, Criterion::Ssim { .. })
+    }
 }
 
 impl Step for LossGrad {

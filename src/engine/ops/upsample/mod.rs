@@ -9,6 +9,9 @@
 
 mod cpu;
 mod cuda;
+mod shuffle_tanh;
+
+pub use shuffle_tanh::{ShuffleTanh, ShuffleTanhGrad};
 
 use std::sync::Arc;
 
@@ -42,17 +45,17 @@ struct FoldGrad {
 
 /// The pixel shuffle (Shi et al., 2016) with a bias: `y[n, 2h + a, 2w + b, k] = x[n, h, w, (a, b, k)] + bias[k]`.
 #[derive(Debug)]
-struct Shuffle {
-    x: Tensor,
-    bias: Tensor,
-    y: Tensor,
+pub(in crate::engine) struct Shuffle {
+    pub x: Tensor,
+    pub bias: Tensor,
+    pub y: Tensor,
 }
 
 /// The gradient of the pixel shuffle.
 #[derive(Debug)]
-struct ShuffleGrad {
-    dy: Tensor,
-    dx: Destination,
+pub(in crate::engine) struct ShuffleGrad {
+    pub dy: Tensor,
+    pub dx: Destination,
 }
 
 /// Records `out = conv4x4(pad(upsample(x)), weight) + bias`: nearest neighbour x2, two rows and columns of zeros before

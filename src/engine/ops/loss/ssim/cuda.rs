@@ -29,7 +29,7 @@ impl LossGrad {
         let (x, target_stride) = (context.read(self.loss.x), to_int(target.stride));
         let target = context.read(target);
         let derivatives = context.workspace::<f32>();
-        let mean = self.mean(context, derivatives.offset(DERIVATIVES * count), count);
+        let mean = self.mean(context, derivatives.offset(DERIVATIVES * count), context.tickets(), count);
         let windows = SsimWindows { x, target, derivatives, mean, x_shape: self.loss.x.into(), target_stride };
         let gradient = SsimGrad {
             x,

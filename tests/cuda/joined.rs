@@ -1,0 +1,20 @@
+//! Steps that rewrite passes put in the place of several, on CUDA: the bits of the single ones.
+
+use super::driver::on_device;
+use crate::support::machine::Engine;
+use crate::training::joined;
+
+#[test]
+fn adam_steps_with_nothing_between_are_one() {
+    on_device(|| joined::updates_are_joined(Engine::Cuda));
+}
+
+#[test]
+fn losses_that_do_not_wait_for_each_other_are_one_step() {
+    on_device(|| joined::losses_are_joined(Engine::Cuda));
+}
+
+#[test]
+fn a_shuffle_and_its_tanh_are_one_step() {
+    on_device(|| joined::last_layers_are_joined(Engine::Cuda));
+}
