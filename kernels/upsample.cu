@@ -56,14 +56,23 @@ KERNEL(upsample_fold_grad, THREADS, UpsampleFoldGrad args) {
   args.dweight[element] = sum;
 }
 
-// The pixel of x, and in `phase` the group of its channels, that becomes pixel `pixel` of y. Height and `width` of y
-// are even.
-__device__ __forceinline__ unsigned x_pixel_of(unsigned pixel, unsigned width, unsigned& phase) {
-  const unsigned row = pixel / width, column = pixel % width;
-  phase = row % 2 * 2 + column % 2;
-  // Images have an even number of rows, so half the row among all images is the row of x.
-  return row / 2 * (width / 2) + column / 2;
-}
+// An element of y, [n, height, width, channels] with even sides, and its place in x, [n, height / 2, width / 2, 4
+// channels]: a thread has one.
+struct Shuffled {
+  unsigned pixel, channel, x_pixel, x_channel;
+  bool there;
+
+  __device__ __forceinline__ explicit Shuffled(const Shape& y) {
+    const unsigned element = thread_index();
+    pixel = element / y.channels;
+    channel = element % y.channels;
+    there = pixel < unsigned(y.images * y.height * y.width);
+    const unsigned row = pixel / y.width, column = pixel % y.width;
+    // Images have an even number of rows, so half the row among all images is the row of x.
+    x_pixel = row / 2 * (y.width / 2) + column / 2;
+    x_channel = (row % 2 * 2 + column % 2) * y.channels + channel;
+  }
+};
 
 struct UpsampleShuffle {
   const float* x;
@@ -78,14 +87,10 @@ struct UpsampleShuffle {
 // channels / 256).
 template <class Function>
 __device__ __forceinline__ void shuffle(const UpsampleShuffle& args, Function function) {
-  const Shape shape = args.y_shape;
-  const unsigned element = thread_index();
-  const unsigned pixel = element / shape.channels, channel = element % shape.channels;
-  if (pixel >= unsigned(shape.images * shape.height * shape.width)) return;
-  unsigned phase;
-  const unsigned x_pixel = x_pixel_of(pixel, shape.width, phase);
-  const float x = args.x[at(x_pixel, args.x_stride, phase * shape.channels + channel)];
-  args.y[at(pixel, shape.stride, channel)] = function(x + args.bias[channel]);
+  const Shuffled element(args.y_shape);
+  if (!element.there) return;
+  const float x = args.x[at(element.x_pixel, args.x_stride, element.x_channel)];
+  args.y[at(element.pixel, args.y_shape.stride, element.channel)] = function(x + args.bias[element.channel]);
 }
 
 KERNEL(upsample_shuffle, THREADS, UpsampleShuffle args) {
@@ -107,14 +112,10 @@ struct UpsampleShuffleGrad {
 // The gradient of the shuffle: dx[n, h, w, (a, b, k)] = dy[n, 2h + a, 2w + b, k]. One thread per element of dy; grid:
 // ceil(n * height * width * channels / 256).
 KERNEL(upsample_shuffle_grad, THREADS, UpsampleShuffleGrad args) {
-  const Shape shape = args.dy_shape;
-  const unsigned element = thread_index();
-  const unsigned pixel = element / shape.channels, channel = element % shape.channels;
-  if (pixel >= unsigned(shape.images * shape.height * shape.width)) return;
-  unsigned phase;
-  const unsigned x_pixel = x_pixel_of(pixel, shape.width, phase);
-  float* const dx = args.dx + at(x_pixel, args.dx_stride, phase * shape.channels + channel);
-  store(dx, args.dy[at(pixel, shape.stride, channel)], args.accumulate);
+  const Shuffled element(args.dy_shape);
+  if (!element.there) return;
+  const float gradient = args.dy[at(element.pixel, args.dy_shape.stride, element.channel)];
+  store(args.dx + at(element.x_pixel, args.dx_stride, element.x_channel), gradient, args.accumulate);
 }
 
 // y, dy and dshuffled have the shape `dy_shape`, each with its own stride.
@@ -131,14 +132,10 @@ struct UpsampleShuffleTanhGrad {
 // dx[n, h, w, (a, b, k)] = dshuffled[n, 2h + a, 2w + b, k]. One thread per element of dy; grid: ceil(n * height * width
 // * channels / 256).
 KERNEL(upsample_shuffle_tanh_grad, THREADS, UpsampleShuffleTanhGrad args) {
-  const Shape shape = args.dy_shape;
-  const unsigned element = thread_index();
-  const unsigned pixel = element / shape.channels, channel = element % shape.channels;
-  if (pixel >= unsigned(shape.images * shape.height * shape.width)) return;
-  unsigned phase;
-  const unsigned x_pixel = x_pixel_of(pixel, shape.width, phase);
-  const float derivative = Tanh::derivative(args.y[at(pixel, args.y_stride, channel)]);
-  const float gradient = args.dy[at(pixel, shape.stride, channel)] * derivative;
-  args.dshuffled[at(pixel, args.dshuffled_stride, channel)] = gradient;
-  store(args.dx + at(x_pixel, args.dx_stride, phase * shape.channels + channel), gradient, args.accumulate);
+  const Shuffled element(args.dy_shape);
+  if (!element.there) return;
+  const float derivative = Tanh::derivative(args.y[at(element.pixel, args.y_stride, element.channel)]);
+  const float gradient = args.dy[at(element.pixel, args.dy_shape.stride, element.channel)] * derivative;
+  args.dshuffled[at(element.pixel, args.dshuffled_stride, element.channel)] = gradient;
+  store(args.dx + at(element.x_pixel, args.dx_stride, element.x_channel), gradient, args.accumulate);
 }

@@ -144,7 +144,7 @@ pub fn updates_are_joined(engine: Engine) {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum LossChange {
     Plain,
-    /// What the later losses read is written in between.
+    /// The input of the later losses is written in between.
     InputWritten,
     /// The value of a later loss is read in between.
     ValueRead,
@@ -298,7 +298,7 @@ fn last_layer(change: LastLayer) -> Toy {
 pub fn last_layers_are_joined(engine: Engine) {
     for (change, forward, backward) in [
         (LastLayer::Plain, 1, 1),
-        // What is in front of the tanh stays; the gradient of the tanh does not use it.
+        // The input of the tanh stays; the gradient of the tanh does not use it.
         (LastLayer::Read, 0, 1),
         (LastLayer::Persistent, 0, 1),
         (LastLayer::Sigmoid, 0, 0),

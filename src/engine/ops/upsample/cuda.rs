@@ -6,7 +6,8 @@ use crate::engine::kernel::cuda::kernels::{
     UPSAMPLE_FOLD, UPSAMPLE_FOLD_GRAD, UPSAMPLE_SHUFFLE, UPSAMPLE_SHUFFLE_GRAD, UpsampleFold, UpsampleFoldGrad,
     UpsampleShuffle, UpsampleShuffleGrad,
 };
-use crate::engine::kernel::cuda::{CudaKernel, Implementation, to_int};
+use crate::engine::kernel::cuda::{Context, CudaKernel, Implementation, to_int};
+use crate::engine::tensor::Tensor;
 
 impl CudaKernel for Fold {
     const IMPLEMENTATIONS: &'static [Implementation<Fold>] = &[Implementation::plain(|fold, context| {
@@ -33,15 +34,20 @@ impl CudaKernel for FoldGrad {
 
 impl CudaKernel for Shuffle {
     const IMPLEMENTATIONS: &'static [Implementation<Shuffle>] = &[Implementation::plain(|shuffle, context| {
-        let argument = UpsampleShuffle {
-            x: context.read(shuffle.x),
-            bias: context.read(shuffle.bias),
-            y: context.write(Access::Write(shuffle.y)),
-            y_shape: shuffle.y.into(),
-            x_stride: to_int(shuffle.x.stride),
-        };
-        vec![UPSAMPLE_SHUFFLE.launch_for(shuffle.y.count(), argument)]
+        let Shuffle { x, bias, y } = *shuffle;
+        vec![UPSAMPLE_SHUFFLE.launch_for(y.count(), argument(context, x, bias, y))]
     })];
+}
+
+/// The argument of the kernels of a shuffle.
+pub(super) fn argument(context: &Context<'_>, x: Tensor, bias: Tensor, y: Tensor) -> UpsampleShuffle {
+    UpsampleShuffle {
+        x: context.read(x),
+        bias: context.read(bias),
+        y: context.write(Access::Write(y)),
+        y_shape: y.into(),
+        x_stride: to_int(x.stride),
+    }
 }
 
 impl CudaKernel for ShuffleGrad {

@@ -4,10 +4,11 @@
 use rayon::prelude::*;
 
 use super::cpu::for_each_pixel;
+use super::cuda::argument;
 use crate::engine::access::{Access, Destination};
 use crate::engine::kernel::cpu::{self, CpuKernel, Real};
 use crate::engine::kernel::cuda::kernels::{
-    UPSAMPLE_SHUFFLE_TANH, UPSAMPLE_SHUFFLE_TANH_GRAD, UpsampleShuffle, UpsampleShuffleTanhGrad,
+    UPSAMPLE_SHUFFLE_TANH, UPSAMPLE_SHUFFLE_TANH_GRAD, UpsampleShuffleTanhGrad,
 };
 use crate::engine::kernel::cuda::{CudaKernel, Implementation, to_int};
 use crate::engine::program::Step;
@@ -84,14 +85,8 @@ impl<T: Real> CpuKernel<T> for ShuffleTanhGrad {
 
 impl CudaKernel for ShuffleTanh {
     const IMPLEMENTATIONS: &'static [Implementation<ShuffleTanh>] = &[Implementation::plain(|shuffle, context| {
-        let argument = UpsampleShuffle {
-            x: context.read(shuffle.x),
-            bias: context.read(shuffle.bias),
-            y: context.write(Access::Write(shuffle.y)),
-            y_shape: shuffle.y.into(),
-            x_stride: to_int(shuffle.x.stride),
-        };
-        vec![UPSAMPLE_SHUFFLE_TANH.launch_for(shuffle.y.count(), argument)]
+        let ShuffleTanh { x, bias, y } = *shuffle;
+        vec![UPSAMPLE_SHUFFLE_TANH.launch_for(y.count(), argument(context, x, bias, y))]
     })];
 }
 
