@@ -18,30 +18,30 @@ pub struct Pair {
 /// it. The plan of the memory holds for any such order.
 pub fn side_by_side(steps: Vec<Vec<Launch>>, dependencies: &Dependencies) -> (Vec<Launch>, Vec<Pair>) {
     let count = steps.len();
-    // The place of each step: the step before which none moves, and behind which none is left.
-    let mut places: Vec<usize> = (0..count).collect();
+    // The position of each step in the new order: its own index, or that of the convolution whose launch it shares.
+    let mut positions: Vec<usize> = (0..count).collect();
     let mut pairs: Vec<Pair> = Vec::new();
     let mut launches = steps.clone();
     for patch in 0..count {
         let [alone] = &steps[patch][..] else { continue };
         let partner = (0..patch).rev().chain(patch + 1..count).find_map(|wgrad| {
             let [other] = &steps[wgrad][..] else { return None };
-            let is_free = places[wgrad] == wgrad && can_move(wgrad, patch, &places, dependencies);
+            let is_free = positions[wgrad] == wgrad && can_move(wgrad, patch, &positions, dependencies);
             is_free.then(|| beside(alone, other)).flatten().map(|both| (wgrad, both))
         });
         if let Some((wgrad, both)) = partner {
             pairs.push(Pair { patch, wgrad });
-            places[wgrad] = patch;
+            positions[wgrad] = patch;
             (launches[patch], launches[wgrad]) = (vec![both], Vec::new());
         }
     }
     (launches.concat(), pairs)
 }
 
-/// True if `step` can run beside `place`, with every other step at its place.
-fn can_move(step: usize, place: usize, places: &[usize], dependencies: &Dependencies) -> bool {
+/// True if `step` can run at `position`, with every other step at its own, without breaking a dependency.
+fn can_move(step: usize, position: usize, positions: &[usize], dependencies: &Dependencies) -> bool {
     let before = (0..step).filter(|&other| dependencies.ordered(other, step));
-    let behind = (step + 1..places.len()).filter(|&other| dependencies.ordered(step, other));
-    before.map(|other| places[other]).all(|other| other < place)
-        && behind.map(|other| places[other]).all(|other| place < other)
+    let behind = (step + 1..positions.len()).filter(|&other| dependencies.ordered(step, other));
+    before.map(|other| positions[other]).all(|other| other < position)
+        && behind.map(|other| positions[other]).all(|other| position < other)
 }
