@@ -172,7 +172,8 @@ def traffic(row, operand):
     """As moved. Activations of fewer images than the result's are read again for the images behind."""
     images = next(o["shape"][0] for o in row["operands"] if o["access"] != "read")
     is_gradient = row["kernel"].startswith("norm_act_grad") and operand["access"] == "read"
-    return moved(operand) * (images / operand["shape"][0] if is_gradient and operand["shape"][0] > 1 else 1)
+    has_images = operand["shape"][:3] != [1, 1, 1]
+    return moved(operand) * (images / operand["shape"][0] if is_gradient and has_images else 1)
 
 
 def epilogue(row):
