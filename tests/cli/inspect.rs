@@ -24,13 +24,15 @@ fn a_recipe_is_shown_at_its_published_size() {
     assert_eq!(adam[1..], ["2", "914.8", "MB"], "{said}");
     assert!(said.contains("917.2 MB stay from step to step"), "{said}");
     // A device that updates weights as it computes their gradients has no flat buffers of gradients: a quarter of the
-    // 914.8 MB.
+    // 914.8 MB. In one that activates in the epilogues of convolutions, inputs of activations take no memory: at most
+    // the 4.2 MB of the generator's first layer and the 8.4 MB of the discriminator's.
     let bytes = |what: &str| -> f64 {
         let line = said.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what} is not in {said}"));
         line.split_whitespace().find_map(|word| word.parse().ok()).expect("a size")
     };
     let gone = bytes("in one arena") - bytes("as a device executes it");
-    assert!((gone - 914.8 / 4.0).abs() <= 0.1, "{gone} MB");
+    let gradients = 914.8 / 4.0;
+    assert!((gradients - 0.1..=gradients + 4.2 + 8.4).contains(&gone), "{gone} MB");
 
     let map = scene.run("inspect block-ck").stdout;
     assert_eq!(row(&map, "model.11")[3..5], ["70x70x1", "8,193"]);

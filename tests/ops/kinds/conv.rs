@@ -190,10 +190,11 @@ fn convolutions() -> Vec<Convolution> {
         let side = 256 >> level;
         let inputs = if level == 1 { 6 } else { channels(level - 1) };
         let (x, y) = ([2 * side, 2 * side, inputs], [side, side, channels(level)]);
-        // Among the pictures, only the fake has a gradient.
-        let images = if level == 1 { [discriminator[0], &[1], discriminator[2]] } else { discriminator };
+        let images = if level == 1 { [discriminator[0], &[], discriminator[2]] } else { discriminator };
         add(format!("D.conv{level}"), x, y, Geometry::HALVING, false, images);
     }
+    // Of the discriminator's input only the fake picture has a gradient, not its condition.
+    add("D.conv1, picture".into(), [256, 256, 3], [128, 128, 64], Geometry::HALVING, false, [&[], &[1], &[]]);
     let stride_1 = |pad: usize| Geometry { kernel: [4, 4], stride: 1, dilation: 1, pad: [pad, pad] };
     add("D.conv4 of isola".into(), [32, 32, 256], [31, 31, 512], stride_1(1), false, discriminator);
     add("D.head".into(), [16, 16, 512], [16, 16, 1], stride_1(2), false, discriminator);

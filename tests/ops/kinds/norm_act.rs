@@ -115,7 +115,11 @@ fn layers() -> Vec<Layer> {
     for level in 1..=8 {
         let side = 256 >> level;
         let normed = (2..8).contains(&level);
-        levels.push((format!("G.down{level}"), [1, side, side, channels(level)], op(normed, LeakyRelu, level >= 4)));
+        let shape = [1, side, side, channels(level)];
+        levels.push((format!("G.down{level}"), shape, op(normed, LeakyRelu, level >= 4)));
+        if normed {
+            levels.push((format!("G.down{level}, skip of isola"), shape, op(false, Relu, false)));
+        }
     }
     for up in 1..=7 {
         let side = 1 << up.min(7);
