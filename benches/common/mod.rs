@@ -1,13 +1,12 @@
-//! Helpers of the benches: threads, and draws to fill tensors.
+//! Helpers of the benches: threads, and the work of steps.
 
 pub mod rates;
 
-use criterion::Criterion;
+use criterion::{Criterion, Throughput};
 use pixtape::config::available_threads;
-use pixtape::engine::device::Device;
+use pixtape::engine::access::Access;
 use pixtape::engine::device::cpu::with_threads;
-use pixtape::engine::philox::{Purpose, Stream};
-use pixtape::engine::tensor::Tensor;
+use pixtape::engine::program::RecordedStep;
 use rates::StepTime;
 
 /// Runs `benches` with as many threads as the machine has.
@@ -20,13 +19,18 @@ pub fn run(benches: impl FnOnce(&mut Criterion<StepTime>) + Send) {
     with_threads(available_threads(), all).expect("the machine has these threads");
 }
 
-/// Draws that a large tensor repeats, so that setting up takes less time than measuring.
-const DRAWS: usize = 1 << 16;
-
-/// Fills `tensor` with draws from `low` to `high`. Zeros would not do: memory that was never written is not in memory.
-pub fn fill(device: &mut Device, tensor: Tensor, [low, high]: [f32; 2]) {
-    let mut stream = Stream::new(1, Purpose::Init, tensor.count() as u64);
-    let draws: Vec<f32> = (0..DRAWS.min(tensor.count())).map(|_| stream.range(low, high)).collect();
-    let values: Vec<f32> = draws.iter().copied().cycle().take(tensor.count()).collect();
-    device.write(tensor, &values).expect("the device works");
+/// What `steps` do together: floating-point operations (a multiplication and an addition are two) and bytes, those that
+/// are updated twice.
+pub fn throughput<'a>(steps: impl Iterator<Item = &'a RecordedStep> + Clone) -> Throughput {
+    let operations = 2 * steps.clone().map(|recorded| recorded.step().multiply_adds()).sum::<usize>();
+    let bytes = |access: &Access| match access {
+        Access::Update(tensor) => 2 * tensor.bytes(),
+        Access::Read(tensor) | Access::Write(tensor) => tensor.bytes(),
+        Access::ReadControl | Access::WriteControl => 0,
+    };
+    let bytes: usize = steps.flat_map(|recorded| recorded.accesses()).map(bytes).sum();
+    match operations {
+        0 => Throughput::BytesDecimal(bytes as u64),
+        _ => Throughput::ElementsAndBytes { elements: operations as u64, bytes: bytes as u64 },
+    }
 }

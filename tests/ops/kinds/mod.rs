@@ -1,6 +1,5 @@
 //! The ops, a file each: what an op computes, the rows that test it, its expression in PyTorch, and its shapes in the
-//! networks, which the benches time. Tests (`tests/ops`, `tests/cuda`) and benches (`benches/ops.rs`,
-//! `benches/cuda.rs`) go through [`KINDS`].
+//! networks, which a bench times. Tests (`tests/ops`, `tests/cuda`) and `benches/ops.rs` go through [`KINDS`].
 //!
 //! To add an op: a file here, and its name in the line below. Test data has no file: tensor T of row NAME is
 //! `values("NAME.T", shape, scale)` of `tools/reference/philox.py`, with shapes in PyTorch's layout (NCHW, OIHW; IOHW

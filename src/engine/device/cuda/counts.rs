@@ -119,23 +119,28 @@ impl Cuda {
     /// # Errors
     /// When the GPU is not the simulator's check build, or the driver refuses a launch.
     pub fn execute_counted(&mut self, blocks: usize, mut done: impl FnMut()) -> Result<Vec<Vec<LaunchCounts>>> {
+        let steps = 0..self.program.main;
+        steps.map(|step| self.count_steps(&[step], blocks).inspect(|_| done())).collect()
+    }
+
+    /// Runs about `blocks` blocks of the launches of `steps`, a step or a pair, on the simulated driver, and returns
+    /// their counts. The values of all buffers are meaningless afterwards.
+    ///
+    /// # Errors
+    /// When the GPU is not the simulator's check build, or the driver refuses a launch.
+    pub fn count_steps(&mut self, steps: &[usize], blocks: usize) -> Result<Vec<LaunchCounts>> {
         ensure!(
             self.gpu.info.is_simulated,
             "{} does not count: the simulator of tools/cudasim does",
             self.gpu.info.name
         );
+        let launches = self.launches_together(steps);
+        permit_shared_memory(&self.gpu, &launches)?;
         count_blocks(blocks)?;
-        let counts = (0..self.program.main).map(|step| {
-            let launches = self.launches(step);
-            permit_shared_memory(&self.gpu, &launches)?;
-            launches.iter().try_for_each(|launch| run(&self.stream, &self.gpu.functions, launch))?;
-            self.wait()?;
-            done();
-            take()
-        });
-        let counts = counts.collect();
+        let launched = launches.iter().try_for_each(|launch| run(&self.stream, &self.gpu.functions, launch));
+        let finished = launched.and_then(|()| self.wait());
         count_blocks(0)?;
-        counts
+        finished.and_then(|()| take())
     }
 }
 

@@ -34,8 +34,8 @@ use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 use half::bf16;
 
 use crate::engine::access::{Access, Control};
-use crate::engine::kernel::cuda::kernels::{ALL_FINITE, AllFinite};
-use crate::engine::kernel::cuda::{Context, DeviceControl, GpuFacts, Launch, Ptr, PtrMut, Scratch, to_int};
+use crate::engine::kernel::cuda::kernels::{ALL_FINITE, AllFinite, KERNELS};
+use crate::engine::kernel::cuda::{Context, DeviceControl, GpuFacts, Launch, Ptr, PtrMut, Scratch, beside, to_int};
 use crate::engine::plan::{Dependencies, Plan};
 use crate::engine::program::{HostCopy, Lifetime, Program, RecordedStep};
 use crate::engine::tensor::{BufferId, DType, Tensor};
@@ -201,6 +201,22 @@ impl Cuda {
             control: self.control.device_ptr(&self.stream).0,
         };
         recorded.step.launches(implementation, &context)
+    }
+
+    /// The launches of `steps`: one for both if they are a pair.
+    fn launches_together(&self, steps: &[usize]) -> Vec<Launch> {
+        let launches: Vec<Vec<Launch>> = steps.iter().map(|&step| self.launches(step)).collect();
+        let is_pair = |&&Pair { patch, wgrad }: &&Pair| steps == [patch, wgrad];
+        let shared = self.pairs.iter().find(is_pair).and_then(|_| beside(&launches[0][0], &launches[1][0]));
+        shared.map_or_else(|| launches.concat(), |both| vec![both])
+    }
+
+    /// Returns the names of the kernels that run `steps`, a step or a pair, in the order of their launches.
+    ///
+    /// # Panics
+    /// If the program has no such step.
+    pub fn kernels(&self, steps: &[usize]) -> Vec<&'static str> {
+        self.launches_together(steps).iter().map(|launch| KERNELS[launch.kernel].name).collect()
     }
 
     /// Returns the steps of the program's main part whose kernels share a launch when it is executed.

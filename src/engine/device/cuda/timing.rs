@@ -81,6 +81,25 @@ impl Cuda {
         stamps.iter().zip(&stamps[1..]).map(|(start, end)| between(start, end)).collect()
     }
 
+    /// Runs the launches of `steps`, a step or a pair, `executions` times by themselves, waits until all have finished,
+    /// and returns the sum of their durations on the GPU. For measurements: what the steps read is what was left in
+    /// memory.
+    ///
+    /// # Errors
+    /// When a kernel has failed, or the driver refuses the call.
+    pub fn time_steps(&mut self, steps: &[usize], executions: usize) -> Result<Duration> {
+        let launches = self.launches_together(steps);
+        permit_shared_memory(&self.gpu, &launches)?;
+        let stamps = self.events(1 + executions)?;
+        stamps[0].record(&self.stream).map_err(cannot)?;
+        for ended in &stamps[1..] {
+            launches.iter().try_for_each(|launch| run(&self.stream, &self.gpu.functions, launch))?;
+            ended.record(&self.stream).map_err(cannot)?;
+        }
+        self.wait()?;
+        between(&stamps[0], &stamps[executions])
+    }
+
     fn events(&self, count: usize) -> Result<Vec<CudaEvent>> {
         let event = |_| self.stream.context().new_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).map_err(cannot);
         (0..count).map(event).collect()
