@@ -15,6 +15,8 @@ use crate::support::values::values;
 
 const STRIDE_1: Geometry = Geometry { kernel: [4, 4], stride: 1, dilation: 1, pad: [2, 2] };
 
+const DILATED: Geometry = Geometry { kernel: [4, 4], stride: 4, dilation: 3, pad: [0, 0] };
+
 #[test]
 fn weights_are_updated_by_the_bits_of_their_gradients() {
     on_device(|| {
@@ -29,6 +31,7 @@ fn weights_are_updated_by_the_bits_of_their_gradients() {
             ("few", Geometry::HALVING, [1, 9, 10], 4, 8),
             ("few", Geometry::HALVING, [1, 9, 10], 6, 68),
             ("dot", STRIDE_1, [2, 5, 7], 132, 1),
+            ("map", DILATED, [2, 5, 7], 1, 68),
         ] {
             let run = |rewrite: bool| update(implementation, geometry, sizes, c, k, rewrite);
             let what = format!("{implementation} from {c} to {k}, {geometry:?}");

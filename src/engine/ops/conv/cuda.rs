@@ -1,6 +1,6 @@
 //! Convolutions on CUDA: the implementations of their steps, and the choice between them.
 
-use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, WgradAdam, dot, few, narrow, patch, wgrad_patch};
+use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, WgradAdam, dot, few, map, narrow, patch, wgrad_patch};
 use crate::engine::kernel::cuda::kernels::{
     self, BIAS_GRAD, BIAS_GRAD_SHARED, BiasGradShared, CONV_DGRAD_4X4S2, CONV_DGRAD_ANY, CONV_FPROP_4X4S2,
     CONV_FPROP_ANY, CONV_WGRAD_4X4S2, CONV_WGRAD_ANY, ConvDgrad, ConvFprop, ConvWgrad, ConvWgradAdam, ConvWgradGrad,
@@ -20,6 +20,7 @@ impl CudaKernel for Fprop {
         dot::FPROP,
         few::FPROP,
         patch::FPROP,
+        map::FPROP,
         Implementation::plain(|fprop, context| {
             let kernel = instance(fprop.geometry, &CONV_FPROP_4X4S2, &CONV_FPROP_ANY);
             vec![kernel.launch_for(fprop.y.tensor.count(), fprop.argument(context))]
@@ -32,6 +33,7 @@ impl CudaKernel for Dgrad {
         few::DGRAD,
         dot::DGRAD,
         patch::DGRAD,
+        map::DGRAD,
         Implementation::plain(|dgrad, context| {
             let kernel = instance(dgrad.geometry, &CONV_DGRAD_4X4S2, &CONV_DGRAD_ANY);
             vec![kernel.launch_for(dgrad.dx.tensor.count(), dgrad.argument(context))]
@@ -45,6 +47,7 @@ impl CudaKernel for Wgrad {
         dot::WGRAD,
         few::WGRAD,
         wgrad_patch::WGRAD,
+        map::WGRAD,
         Implementation::plain(|wgrad, context| vec![wgrad.launch(context, context.write(wgrad.dw.access()))]),
     ];
 }

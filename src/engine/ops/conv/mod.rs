@@ -19,6 +19,7 @@ mod dot;
 mod epilogue;
 mod few;
 mod geometry;
+mod map;
 mod narrow;
 mod patch;
 mod wgrad_adam;

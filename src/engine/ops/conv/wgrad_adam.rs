@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::cpu::{Shapes, wgrad};
-use super::{Geometry, Wgrad, dot, few, wgrad_patch};
+use super::{Geometry, Wgrad, dot, few, map, wgrad_patch};
 use crate::engine::access::{Access, Destination};
 use crate::engine::kernel::cpu::{self, CpuKernel, Real};
 use crate::engine::kernel::cuda::{CudaKernel, Implementation, Scratch};
@@ -119,6 +119,7 @@ impl CudaKernel for WgradAdam {
         dot::WGRAD_ADAM,
         few::WGRAD_ADAM,
         wgrad_patch::WGRAD_ADAM,
+        map::WGRAD_ADAM,
         // The two kernels one after the other, with the gradient in scratch memory.
         Implementation::plain(|step: &WgradAdam, context| {
             let WgradAdam { x, dy, weight, first, second, geometry, options } = *step;
