@@ -73,7 +73,12 @@ KERNEL(norm_act_forward, THREADS, NormActForward args) {
   for (unsigned p = work.first; p < unsigned(pixels); p += work.step) {
     const float value = affine((x[at(p, x_stride, 0)] - mean) * rstd);
     const float activated = value > 0.0f ? value : value * args.negative_slope;
-    y[at(p, args.y_stride, 0)] = mask.apply(activated, first + size_t(p) * channels);
+    const float dropped = mask.apply(activated, first + size_t(p) * channels);
+    y[at(p, args.y_stride, 0)] = dropped;
+    if (args.skip) {
+      args.skip[at(first_pixel + p, args.skip_stride, work.channel)] =
+          dropped > 0.0f ? dropped : dropped * args.skip_slope;
+    }
   }
 }
 
@@ -102,7 +107,12 @@ KERNEL(norm_act_grad, THREADS, NormActGrad args) {
   const auto recompute = [&](unsigned p, float& xhat, float& g) {
     xhat = (x[at(p, x_stride, 0)] - mean) * rstd;
     g = mask.apply(dy[at(p, dy_stride, 0)], first + size_t(p) * channels);
-    if (!(affine(xhat) > 0.0f)) g *= args.negative_slope;
+    const bool positive = affine(xhat) > 0.0f;
+    if (args.skip) {
+      const float skip = args.skip[at(first_pixel + p, args.skip_stride, work.channel)];
+      g = __fadd_rn(g, positive ? skip : skip * args.skip_slope);
+    }
+    if (!positive) g *= args.negative_slope;
   };
 
   float mean_g = 0.0f, mean_g_xhat = 0.0f;

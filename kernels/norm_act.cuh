@@ -7,7 +7,8 @@
 constexpr float EPSILON = 1e-5f;
 
 // x and y are [n, pixels, c], gain and bias [c] or null, mean_rstd [n, 2, c]: the mean of each channel of each image,
-// and 1 / sqrt(biased variance + EPSILON), or null without norm.
+// and 1 / sqrt(biased variance + EPSILON), or null without norm. `skip` is null, or a second output of the shape of y,
+// the activation of slope `skip_slope` of y.
 struct NormActForward {
   const float* x;
   const float* gain;
@@ -17,11 +18,14 @@ struct NormActForward {
   int pixels, channels, x_stride, y_stride, norm;
   float negative_slope;
   DropoutDraw dropout;
+  float* skip;
+  int skip_stride;
+  float skip_slope;
 };
 
 // dy and dx are [n, pixels, c], x, which is y without norm, has `x_images` images, and image i of dy belongs to image
-// i % x_images of x; dgain and
-// dbias, the gradients of gain and bias by image, are [n, c], or null without affine. The rest as in NormActForward.
+// i % x_images of x; dgain and dbias, the gradients of gain and bias by image, are [n, c], or null without affine;
+// `skip` is the gradient of the second output, or null. The rest as in NormActForward.
 struct NormActGrad {
   const float* x;
   const float* dy;
@@ -35,4 +39,7 @@ struct NormActGrad {
   float negative_slope;
   DropoutDraw dropout;
   int accumulate;
+  const float* skip;
+  int skip_stride;
+  float skip_slope;
 };

@@ -106,8 +106,10 @@ def find_tool(name):
     return str(found)
 
 
-# ---- loops
+# ---- instructions
 
+# Address, operation with its modifiers, operands.
+INSTRUCTION = re.compile(r"\s*/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)([^;]*);")
 MEMORY = re.compile(r"(LD|ST|LDG|STG|LDS|STS|LDGSTS|LDSM|STSM|ATOM|ATOMG|ATOMS|RED)$")
 PRODUCT = re.compile(r"(HMMA|HGMMA)$")
 # What a division of integers by a number that is not constant becomes: a reciprocal of floats and corrections.
@@ -118,7 +120,7 @@ def parse(lines):
     """[(address, operation with its modifiers, target of a branch or None)]"""
     parsed = []
     for line in lines:
-        found = re.match(r"\s*/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)([^;]*);", line)
+        found = INSTRUCTION.match(line)
         if found:
             branch = re.search(r"\b(0x[0-9a-f]+)\s*$", found[3].strip()) if found[2].startswith("BRA") else None
             parsed.append((int(found[1], 16), found[2], int(branch[1], 16) if branch else None))
@@ -142,7 +144,8 @@ def mix(code):
 
 def hot_loop(lines):
     """The mix of the innermost loop that has most products, or else most multiply-adds, or else most accesses to
-    memory; of the whole kernel if it has no loop."""
+    memory, the shortest of several: the others are for what is asked for more rarely. Of the whole kernel if it has no
+    loop."""
     code = parse(lines)
     ends = [(target, address) for address, _, target in code if target is not None and target <= address]
     # A kernel ends with a branch to itself.
@@ -154,7 +157,27 @@ def hot_loop(lines):
     ]
     mixes = [mix([part for part in code if first <= part[0] <= last]) for first, last in inner]
     mixes = [m for m in mixes if m["memory"]]
-    return max(mixes, key=lambda m: (m["products"], m["fma"], m["memory"]), default=mix(code))
+    return max(mixes, key=lambda m: (m["products"], m["fma"], m["memory"], -m["instructions"]), default=mix(code))
+
+
+def most_under_way(lines):
+    """The most bytes of loads from global memory that a thread has under way at once, in the code as it lies: a load is
+    under way until an instruction uses what it brings, and those before it are over by then. cp.async brings nothing
+    that an instruction uses; the simulator counts its bytes."""
+    under_way, most = [], 0
+    for line in lines:
+        found = INSTRUCTION.match(line)
+        if not found:
+            continue
+        operation, operands = found[2], found[3]
+        used = {int(register) for register in re.findall(r"\bR(\d+)\b", operands)}
+        last = max((i for i, registers in enumerate(under_way) if used & registers), default=-1)
+        under_way = under_way[last + 1 :]
+        if operation.split(".")[0] == "LDG" and (first := re.match(r"\s*R(\d+)", operands)):
+            words = 4 if ".128" in operation else 2 if ".64" in operation else 1
+            under_way.append(set(range(int(first[1]), int(first[1]) + words)))
+            most = max(most, 4 * sum(map(len, under_way)))
+    return most
 
 
 def table(kernels, reports, code):
@@ -169,6 +192,7 @@ def table(kernels, reports, code):
                 "shared": report.shared,
                 "spills": report.spills,
                 "instructions": mix(parse(lines))["instructions"],
+                "under_way": most_under_way(lines),
                 "loop": hot_loop(lines),
             }
     return rows

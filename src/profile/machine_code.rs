@@ -10,6 +10,8 @@ use serde::Deserialize;
 pub struct MachineCode {
     /// Registers of a thread.
     pub registers: usize,
+    /// Most bytes of loads from global memory that a thread has under way at once, without asynchronous copies.
+    pub under_way: usize,
     /// The loop that the kernel spends its time in; the whole kernel if it has no loop.
     #[serde(rename = "loop")]
     pub hot_loop: HotLoop,

@@ -262,6 +262,8 @@ fn with_counts(row: Row, launch: &LaunchCounts, machine_code: &HashMap<String, M
     let requests = scaled(launch, |line| if line.event.is_access() { line.requests } else { 0 });
     let code = machine_code.get(&launch.kernel);
     let lines: Vec<Line> = launch.lines.iter().map(|line| Line::new(line, scale(launch), launch.threads)).collect();
+    let waits = lines.iter().filter(|line| line.event == Event::Wait);
+    let of_copies = waits.map(|line| line.bytes_in_flight).max().unwrap_or(0);
     let load = Load {
         blocks: launch.blocks as usize,
         threads: launch.threads as usize,
@@ -274,12 +276,10 @@ fn with_counts(row: Row, launch: &LaunchCounts, machine_code: &HashMap<String, M
         l2_read_bytes: scaled(launch, |line| if line.event.reads_global() { line.l2_sectors * SECTOR } else { 0 }),
         memory_bytes: row.memory_bytes as f64,
         products: sum(|line| line.multiply_adds),
-        bytes_in_flight: lines
-            .iter()
-            .filter(|line| line.event == Event::Wait)
-            .map(|line| line.bytes_in_flight)
-            .max()
-            .unwrap_or(0) as f64,
+        bytes_in_flight: f64::max(
+            of_copies as f64,
+            code.map_or(0.0, |code| (launch.threads as usize * code.under_way) as f64),
+        ),
     };
     let (us, bound) = model.time(&load);
     let all_counted = launch.blocks_counted == launch.blocks;

@@ -54,7 +54,6 @@ pub struct TimeModel {
     pub l2: f64,
     products_of_one: f64,
     latency: f64,
-    in_flight: f64,
     ramp: f64,
 }
 
@@ -79,7 +78,7 @@ pub struct Load {
     pub memory_bytes: f64,
     /// Multiply-adds of matrix units.
     pub products: f64,
-    /// Bytes of asynchronous copies under way when a block waits; 0 without any.
+    /// Most bytes of reads of global memory that a block has under way at once.
     pub bytes_in_flight: f64,
 }
 
@@ -161,7 +160,6 @@ impl TimeModel {
             l2: get("l2_tb_per_s")? * 1e6,
             products_of_one: get("tensor_tflop_per_s")? * 1e6 / 2.0 / multiprocessors,
             latency: get("l2_latency_us")?,
-            in_flight: get("bytes_in_flight_per_thread")?,
             ramp: get("ramp_us")?,
             name: file.name,
         })
@@ -184,7 +182,9 @@ impl TimeModel {
         let of_one = blocks.div_ceil(self.multiprocessors);
         let share = of_one as f64 / blocks as f64;
         let at_once = self.resident(load).min(of_one) as f64;
-        let in_flight = at_once * load.bytes_in_flight.max(load.threads as f64 * self.in_flight);
+        let in_flight = at_once * load.bytes_in_flight;
+        let reads = load.l2_read_bytes * share;
+        let waits = if reads > 0.0 { reads / (in_flight / self.latency) } else { 0.0 };
         let times = [
             (load.issue_slots * share / self.issue, Bound::Issue),
             (load.wavefronts * share / self.wavefronts, Bound::Shared),
@@ -192,7 +192,7 @@ impl TimeModel {
             ((load.l2_bytes * share / self.l2_of_one).max(load.l2_bytes / self.l2), Bound::L2),
             (load.memory_bytes / self.memory, Bound::Memory),
             (load.products * share / self.products_of_one, Bound::Tensor),
-            (load.l2_read_bytes * share / (in_flight / self.latency), Bound::Latency),
+            (waits, Bound::Latency),
         ];
         let (longest, bound) = times.into_iter().max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((0.0, Bound::Issue));
         (self.gap + self.ramp + longest, bound)
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn each_resource_can_decide() {
         let model = model();
-        let small = Load { blocks: 132, threads: 256, registers: 32, ..Load::default() };
+        let small = Load { blocks: 132, threads: 256, registers: 32, bytes_in_flight: 4096.0, ..Load::default() };
         for (load, bound) in [
             (Load { issue_slots: 1e9, ..small }, Bound::Issue),
             (Load { wavefronts: 1e9, ..small }, Bound::Shared),

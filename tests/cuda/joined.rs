@@ -18,3 +18,8 @@ fn losses_that_do_not_wait_for_each_other_are_one_step() {
 fn a_shuffle_and_its_tanh_are_one_step() {
     on_device(|| joined::last_layers_are_joined(Engine::Cuda));
 }
+
+#[test]
+fn skips_with_an_activation_of_their_own_are_one_step_with_what_they_carry() {
+    on_device(|| joined::skips_are_joined(Engine::Cuda));
+}

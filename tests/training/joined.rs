@@ -5,6 +5,7 @@ use pixtape::engine::ops::activation::{sigmoid, tanh};
 use pixtape::engine::ops::adam::{AdamOptions, adam, advance};
 use pixtape::engine::ops::copy::{Upstream, copy};
 use pixtape::engine::ops::loss::{Criterion, Loss};
+use pixtape::engine::ops::norm_act::{Activation, Affine, Dropout, NormAct, norm_act};
 use pixtape::engine::ops::upsample::upsample_conv;
 use pixtape::engine::program::Program;
 use pixtape::engine::rewrite::PASSES;
@@ -307,5 +308,105 @@ pub fn last_layers_are_joined(engine: Engine) {
     ] {
         let steps = [("upsample_shuffle_tanh", forward), ("upsample_shuffle_tanh_grad", backward)];
         check(&format!("{change:?}"), engine, || last_layer(change), &steps);
+    }
+}
+
+/// A change of a program with a norm and an activation, of which a skip connection carries another activation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum SkipChange {
+    Plain,
+    /// There is no norm.
+    NoNorm,
+    /// The norm has gain and bias.
+    Affine,
+    /// There is dropout behind the activation.
+    Dropout,
+    /// The skip connection has a norm.
+    NormedSkip,
+    /// Nothing but the skip connection has a gradient.
+    SkipAlone,
+    /// The gradient of the activation is read.
+    GradientRead,
+    /// There are two skip connections.
+    TwoSkips,
+}
+
+fn skips(change: SkipChange, [n, h, w, c]: [usize; 4]) -> Toy {
+    let mut tape = Tape::new();
+    let (values, gradients) = tape.parameters(2 * c);
+    let [gain, bias] = [0, c].map(|first| values.channel_slice(first..first + c));
+    let shape = [n, h, w, c];
+    let [x, dy, ds] = [(); 3].map(|()| tape.persistent(shape));
+    // The skip connection ends in a slice of channels.
+    let concatenated = tape.persistent([n, h, w, 2 * c + 4]);
+    let skip = concatenated.channel_slice(4..4 + c);
+    let y = tape.transient(shape);
+    let dropout = Some(Dropout { probability: 0.5, layer: 1, pass: 0, first_image: 0, by_step: false });
+    let first = NormAct {
+        norm: change != SkipChange::NoNorm,
+        activation: Activation::LeakyRelu,
+        dropout: dropout.filter(|_| change == SkipChange::Dropout),
+    };
+    let affine = (change == SkipChange::Affine).then_some(Affine { gain, bias });
+    norm_act(&mut tape, x, y, affine, first);
+    let [shown, gradient] = [(); 2].map(|()| tape.persistent(shape));
+    copy(&mut tape, y, shown);
+    let rectified = NormAct { norm: change == SkipChange::NormedSkip, activation: Activation::Relu, dropout: None };
+    norm_act(&mut tape, y, skip, None, rectified);
+    let mut roots = vec![Upstream { y: skip, dy: ds }];
+    if change != SkipChange::SkipAlone {
+        roots.push(Upstream { y, dy });
+    }
+    if change == SkipChange::TwoSkips {
+        let second = concatenated.channel_slice(4 + c..4 + 2 * c);
+        norm_act(&mut tape, y, second, None, NormAct { activation: Activation::LeakyRelu, ..rectified });
+        roots.push(Upstream { y: second, dy: ds });
+    }
+    let roots: Vec<&dyn Root> = roots.iter().map(|root| root as &dyn Root).collect();
+    let more = match change {
+        SkipChange::Affine => Some(values),
+        SkipChange::GradientRead => Some(y),
+        _ => None,
+    };
+    let wrt: Vec<Tensor> = [x].into_iter().chain(more).collect();
+    let found = tape.backward(&roots, &wrt).expect("gradients");
+    let dx = tape.persistent(shape);
+    copy(&mut tape, found[0], dx);
+    if change == SkipChange::GradientRead {
+        copy(&mut tape, found[1], gradient);
+    }
+    let given = vec![("x", x), ("dy", dy), ("ds", ds), ("parameters", values)];
+    Toy { program: tape.finish(), given, seen: vec![concatenated, shown, dx, gradient, gradients] }
+}
+
+pub fn skips_are_joined(engine: Engine) {
+    let small = [2, 6, 7, 12];
+    // By change: steps of the forward pass and of the gradients, as they are recorded and after the rewrites.
+    for (change, shape, forward, gradients) in [
+        (SkipChange::Plain, small, [2, 1], [2, 1]),
+        (SkipChange::Plain, [3, 5, 7, 5], [2, 1], [2, 1]),
+        (SkipChange::Plain, [1, 9, 17, 12], [2, 1], [2, 1]),
+        (SkipChange::Plain, [2, 20, 30, 8], [2, 1], [2, 1]),
+        (SkipChange::Plain, [1, 50, 61, 12], [2, 1], [2, 1]),
+        (SkipChange::Plain, [2, 70, 66, 4], [2, 1], [2, 1]),
+        (SkipChange::NoNorm, small, [2, 1], [2, 1]),
+        (SkipChange::NoNorm, [1, 3, 5, 7], [2, 1], [2, 1]),
+        (SkipChange::Affine, small, [2, 1], [2, 1]),
+        (SkipChange::Affine, [1, 50, 61, 12], [2, 1], [2, 1]),
+        (SkipChange::Affine, [2, 70, 66, 4], [2, 1], [2, 1]),
+        (SkipChange::Dropout, small, [2, 2], [2, 2]),
+        (SkipChange::NormedSkip, small, [2, 2], [2, 2]),
+        (SkipChange::SkipAlone, small, [2, 1], [2, 2]),
+        (SkipChange::GradientRead, small, [2, 1], [2, 2]),
+        // One of the two is joined.
+        (SkipChange::TwoSkips, small, [3, 2], [3, 2]),
+    ] {
+        let what = format!("{change:?} {shape:?}");
+        for (name, [before, after]) in [("norm_act", forward), ("norm_act_grad", gradients)] {
+            let program = skips(change, shape).program;
+            assert_eq!(count(&program, name), before, "{what}: {name}");
+            assert_eq!(count(&program.rewritten(PASSES), name), after, "{what}: {name}");
+        }
+        check(&what, engine, || skips(change, shape), &[]);
     }
 }

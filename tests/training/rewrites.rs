@@ -102,8 +102,8 @@ fn activations_without_norm_are_epilogues() {
     for (recipe, forward, backward) in [
         // The innermost layer has dropout; the gradients through the discriminator are one batch.
         (Recipe::PytorchGan, 2, 2),
-        // Two passes of the discriminator. The gradient of the outermost skip is added behind that of the way down.
-        (Recipe::Isola, 4, 3),
+        // Two passes of the discriminator. The first layer's activation goes with that of its skip.
+        (Recipe::Isola, 3, 3),
         // Two passes of both networks.
         (Recipe::BlockCk, 6, 4),
     ] {
@@ -111,9 +111,13 @@ fn activations_without_norm_are_epilogues() {
         let before = ["norm_act", "norm_act_grad"].map(|name| count(&program, name));
         let rewritten = program.rewritten(PASSES);
         let after = ["norm_act", "norm_act_grad"].map(|name| count(&rewritten, name));
-        // Four more gradients are joined in pairs.
-        let joined = if recipe == Recipe::PytorchGan { 4 } else { 0 };
-        let found = [before[0] - after[0], before[1] - after[1] - joined];
+        // Gradients through the discriminator are joined in pairs, skips with what they carry.
+        let joined = match recipe {
+            Recipe::PytorchGan => [0, 4],
+            Recipe::Isola => [7, 7],
+            Recipe::BlockCk => [0, 0],
+        };
+        let found: [usize; 2] = std::array::from_fn(|i| before[i] - after[i] - joined[i]);
         assert_eq!(found, [forward, backward], "{recipe:?}");
     }
 }
@@ -306,4 +310,9 @@ fn losses_that_do_not_wait_for_each_other_are_one_step() {
 #[test]
 fn a_shuffle_and_its_tanh_are_one_step() {
     [Engine::F32, Engine::F64].into_iter().for_each(joined::last_layers_are_joined);
+}
+
+#[test]
+fn skips_with_an_activation_of_their_own_are_one_step_with_what_they_carry() {
+    [Engine::F32, Engine::F64].into_iter().for_each(joined::skips_are_joined);
 }

@@ -9,6 +9,7 @@ mod adam_together;
 mod batched_dgrads;
 mod copies_on_write;
 mod losses_together;
+mod skip_in_norm_act;
 mod tanh_in_shuffle;
 
 use std::any::Any;
@@ -22,12 +23,13 @@ use super::program::{Program, RecordedStep, Step, Touch};
 pub type Pass = fn(&mut Program);
 
 /// The rewrite passes in the order in which they are applied: copies of what the host writes leave the step, gradients
-/// through the same layers become one batch, activations become epilogues of convolutions, the weight gradients of
-/// convolutions are fused with their Adam updates, the last layer's pixel shuffle with its tanh, and what is left of
-/// Adam and the losses are put together.
+/// through the same layers become one batch, a level of the U-Net and its skip connection one step, activations become
+/// epilogues of convolutions, the weight gradients of convolutions are fused with their Adam updates, the last layer's
+/// pixel shuffle with its tanh, and what is left of Adam and the losses are put together.
 pub const PASSES: &[Pass] = &[
     copies_on_write::apply,
     batched_dgrads::apply,
+    skip_in_norm_act::apply,
     activation_in_conv::apply,
     adam_in_wgrad::apply,
     tanh_in_shuffle::apply,

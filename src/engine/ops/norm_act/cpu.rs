@@ -8,6 +8,7 @@ use crate::engine::access::{Access, Control};
 use crate::engine::kernel::cpu::{BLOCK_CHANNELS, Block, BlockMut, Context, CpuKernel, Real, View, for_each_block};
 use crate::engine::philox::{key, philox4x32};
 use crate::engine::simd::vectorized;
+use crate::engine::tensor::Tensor;
 
 /// Pixels of a partial sum. Long sums are added up from these, which keeps their rounding error small.
 const RUN: usize = 64;
@@ -97,8 +98,13 @@ impl<T: Real> CpuKernel<T> for NormActForward {
         let [_, height, width, channels] = x.shape;
         let pixels = height * width;
         let negative_slope = T::from_f64(self.op.activation.negative_slope());
-        let work = |task: Block, mut y: BlockMut<'_, T>, statistics: Option<BlockMut<'_, T>>| {
+        let skip_slope = T::from_f64(self.skip.map_or(1.0, |skip| skip.activation.negative_slope()));
+        let work = |task: Block,
+                    mut y: BlockMut<'_, T>,
+                    statistics: Option<BlockMut<'_, T>>,
+                    skip: Option<BlockMut<'_, T>>| {
             let x = block(&x, task);
+            let mut skip = skip;
             let [gain, bias] = affine_lanes(affine, task);
             let (later, first) = self.op.drawn_at(self.op.first_image() + task.image, pixels * channels);
             let (mask, first_element) = (masks(later), first + task.first);
@@ -124,17 +130,26 @@ impl<T: Real> CpuKernel<T> for NormActForward {
                         if let Some(mask) = &mask {
                             mask.apply(y, first_element + p * channels);
                         }
+                        if let Some(skip) = &mut skip {
+                            for (skip, &y) in skip.pixel(p).iter_mut().zip(y.iter()) {
+                                *skip = if y > T::zero() { y } else { y * skip_slope };
+                            }
+                        }
                     }
                 },
             );
         };
-        let y = context.write(Access::Write(self.y));
-        match self.mean_rstd {
-            None => for_each_block([y], |task, [y]| work(task, y, None)),
-            Some(statistics) => {
-                let outputs = [y, context.write(Access::Write(statistics))];
-                for_each_block(outputs, |task, [y, statistics]| work(task, y, Some(statistics)));
+        let write = |tensor: Tensor| context.write(Access::Write(tensor));
+        let y = write(self.y);
+        match (self.mean_rstd.map(write), self.skip.map(|skip| write(skip.tensor))) {
+            (None, None) => for_each_block([y], |task, [y]| work(task, y, None, None)),
+            (Some(statistics), None) => {
+                for_each_block([y, statistics], |task, [y, statistics]| work(task, y, Some(statistics), None));
             }
+            (None, Some(skip)) => for_each_block([y, skip], |task, [y, skip]| work(task, y, None, Some(skip))),
+            (Some(statistics), Some(skip)) => for_each_block([y, statistics, skip], |task, [y, statistics, skip]| {
+                work(task, y, Some(statistics), Some(skip));
+            }),
         }
     }
 }
@@ -184,6 +199,8 @@ struct Recomputed<'a, T> {
     /// Index of the task's first element among the draws.
     first_element: usize,
     channels: usize,
+    /// The gradient of the second output, and the slope of its activation.
+    skip: Option<(View<'a, T>, T)>,
 }
 
 impl<T: Real> Recomputed<'_, T> {
@@ -195,13 +212,18 @@ impl<T: Real> Recomputed<'_, T> {
         if let Some(mask) = &self.mask {
             mask.apply(g, self.first_element + p * self.channels);
         }
-        let lanes = self.mean.iter().zip(&self.rstd).zip(self.gain.iter().zip(&self.bias));
-        for (((xhat, g), &x), ((&mean, &rstd), (&gain, &bias))) in
-            xhat.iter_mut().zip(g).zip(self.x.pixel(p)).zip(lanes)
-        {
+        for ((xhat, &x), (&mean, &rstd)) in xhat.iter_mut().zip(self.x.pixel(p)).zip(self.mean.iter().zip(&self.rstd)) {
             *xhat = (x - mean) * rstd;
-            let is_positive = *xhat * gain + bias > T::zero();
-            *g = if is_positive { *g } else { *g * self.negative_slope };
+        }
+        let values =
+            xhat.iter().zip(self.gain.iter().zip(&self.bias)).map(|(&xhat, (&gain, &bias))| xhat * gain + bias);
+        if let Some((skip, slope)) = &self.skip {
+            for ((g, &skip), value) in g.iter_mut().zip(skip.pixel(p)).zip(values.clone()) {
+                *g += if value > T::zero() { skip } else { skip * *slope };
+            }
+        }
+        for (g, value) in g.iter_mut().zip(values) {
+            *g = if value > T::zero() { *g } else { *g * self.negative_slope };
         }
     }
 }
@@ -211,6 +233,7 @@ impl<T: Real> CpuKernel<T> for NormActGrad {
         let (x, dy) = (context.read(self.x), context.read(self.dy));
         let mean_rstd = self.mean_rstd.map(|statistics| context.read(statistics));
         let affine = read_affine(self.affine.map(|(affine, _)| affine), context);
+        let skip = self.skip.map(|skip| (context.read(skip.tensor), T::from_f64(skip.activation.negative_slope())));
         let masks = masks(self.op, context);
         let [_, height, width, channels] = x.shape;
         let pixels = height * width;
@@ -230,8 +253,9 @@ impl<T: Real> CpuKernel<T> for NormActGrad {
             let (x, dy) = (block(&x, Block { image: x_image, ..task }), block(&dy, task));
             let (mean, rstd) = (saved(0, T::zero()), saved(1, T::one()));
             let [gain, bias] = affine_lanes(affine, task);
+            let skip = skip.as_ref().map(|(skip, slope)| (block(skip, task), *slope));
             let recomputed =
-                Recomputed { x, dy, mean, rstd, gain, bias, negative_slope, mask, first_element, channels };
+                Recomputed { x, dy, mean, rstd, gain, bias, negative_slope, mask, first_element, channels, skip };
             vectorized(
                 #[inline(always)]
                 || self.run_block(&recomputed, task.count, dx, sums),

@@ -1,6 +1,6 @@
 //! Normalisation, activation and dropout on CUDA: a block owns 32 channels of one image.
 
-use super::{Affine, NormAct, NormActForward, NormActGrad, wide};
+use super::{Affine, NormAct, NormActForward, NormActGrad, Skip, wide};
 use crate::engine::access::Access;
 use crate::engine::kernel::cuda::kernels::{self, DropoutDraw, NORM_ACT_FORWARD, NORM_ACT_GRAD};
 use crate::engine::kernel::cuda::{Context, CudaKernel, Dim3, Implementation, Ptr, PtrMut, to_int};
@@ -52,6 +52,14 @@ fn draw(op: NormAct, first_image: usize, context: &Context<'_>) -> DropoutDraw {
     }
 }
 
+fn skip_stride(skip: Option<Skip>) -> i32 {
+    skip.map_or(0, |skip| to_int(skip.tensor.stride))
+}
+
+fn skip_slope(skip: Option<Skip>) -> f32 {
+    skip.map_or(1.0, |skip| skip.activation.negative_slope() as f32)
+}
+
 impl CudaKernel for NormActForward {
     const IMPLEMENTATIONS: &'static [Implementation<NormActForward>] = &[
         wide::FORWARD,
@@ -78,6 +86,9 @@ impl NormActForward {
             norm: i32::from(self.op.norm),
             negative_slope: self.op.activation.negative_slope() as f32,
             dropout: draw(self.op, self.op.first_image(), context),
+            skip: self.skip.map_or(PtrMut::NULL, |skip| context.write(Access::Write(skip.tensor))),
+            skip_stride: skip_stride(self.skip),
+            skip_slope: skip_slope(self.skip),
         }
     }
 }
@@ -117,6 +128,9 @@ impl NormActGrad {
             negative_slope: self.op.activation.negative_slope() as f32,
             dropout: draw(self.op, self.first_image, context),
             accumulate: i32::from(self.dx.accumulates()),
+            skip: self.skip.map_or(Ptr::NULL, |skip| context.read(skip.tensor)),
+            skip_stride: skip_stride(self.skip),
+            skip_slope: skip_slope(self.skip),
         }
     }
 }

@@ -122,19 +122,29 @@ pub fn norm_act(tape: &mut Tape, x: Tensor, y: Tensor, affine: Option<Affine>, o
         "a one-pixel map cannot be instance-normalised: it would be all zeros"
     );
     let mean_rstd = op.norm.then(|| tape.transient([x.shape[0], 1, 2, x.channels()]));
-    tape.push(NormActForward { x, y, mean_rstd, affine, op });
+    tape.push(NormActForward { x, y, mean_rstd, affine, op, skip: None });
+}
+
+/// A second output of [`norm_act`], `activation(y)`, of the shape of `y`: what a skip connection carries that has an
+/// activation of its own. Only a rewrite makes steps with one (`skip_in_norm_act`).
+#[derive(Clone, Copy, Debug)]
+struct Skip {
+    activation: Activation,
+    /// The output; in the backward pass its gradient.
+    tensor: Tensor,
 }
 
 /// The step of the forward pass of [`norm_act`]: it writes `y`, of the shape of `x`, and with a norm for the backward
 /// pass `mean_rstd`, `[n, 1, 2, c]`: the mean of each channel of each image, then `rstd = 1 / sqrt(variance +
 /// EPSILON)`.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct NormActForward {
     x: Tensor,
     y: Tensor,
     mean_rstd: Option<Tensor>,
     affine: Option<Affine>,
     op: NormAct,
+    skip: Option<Skip>,
 }
 
 /// The gradients of gain and bias by image, `[n, 1, 1, c]` each: sums over the pixels of one image.
@@ -161,6 +171,7 @@ pub struct NormActGrad {
     op: NormAct,
     /// Index of the first image in the batch that dropout draws for.
     first_image: usize,
+    skip: Option<Skip>,
 }
 
 /// The access to the control values that dropout needs.
@@ -179,13 +190,13 @@ impl Step for NormActForward {
     }
 
     fn accesses(&self) -> Vec<Access> {
-        let statistics = self.mean_rstd.map(Access::Write);
-        let tensors = [Access::Read(self.x), Access::Write(self.y)].into_iter().chain(statistics);
+        let more = self.mean_rstd.into_iter().chain(self.skip.map(|skip| skip.tensor)).map(Access::Write);
+        let tensors = [Access::Read(self.x), Access::Write(self.y)].into_iter().chain(more);
         tensors.chain(reads(self.affine)).chain(control(self.op)).collect()
     }
 
     fn rule(&self) -> Option<&dyn Rule> {
-        Some(self)
+        self.skip.is_none().then_some(self as &dyn Rule)
     }
 }
 
@@ -203,8 +214,17 @@ impl NormActForward {
     /// The epilogue by which a convolution that writes the input writes the output instead; `None` if there is more to
     /// do than an activation.
     pub fn as_epilogue(&self) -> Option<Epilogue> {
-        let is_activation = !self.op.norm && self.op.dropout.is_none();
+        let is_activation = !self.op.norm && self.op.dropout.is_none() && self.skip.is_none();
         is_activation.then_some(Epilogue::Activation(self.op.activation))
+    }
+
+    /// Returns the step that does the work of this one and of `skip`, an activation of the output. `None` if `skip` is
+    /// something else, or there is dropout: without it, the output is positive where the activation's input was.
+    pub fn with_skip(&self, skip: &NormActForward) -> Option<NormActForward> {
+        let is_activation = |step: &NormActForward| step.op.dropout.is_none() && step.skip.is_none();
+        let joins = skip.x == self.y && !skip.op.norm && is_activation(skip) && is_activation(self);
+        let skip = Skip { activation: skip.op.activation, tensor: skip.y };
+        joins.then_some(NormActForward { skip: Some(skip), ..*self })
     }
 }
 
@@ -222,7 +242,7 @@ impl Rule for NormActForward {
         let Some(affine) = self.affine else {
             if let Some(dx) = dx {
                 let x = if op.norm { x } else { backward.at(self.y) };
-                backward.push(NormActGrad { x, dy, mean_rstd, dx, affine: None, op, first_image });
+                backward.push(NormActGrad { x, dy, mean_rstd, dx, affine: None, op, first_image, skip: None });
             }
             return;
         };
@@ -232,7 +252,7 @@ impl Rule for NormActForward {
         let dx = dx.unwrap_or_else(|| Destination::overwrite(backward.transient(DType::F32, x.shape)));
         let [dgain, dbias] = [(); 2].map(|()| backward.transient(DType::F32, [x.shape[0], 1, 1, x.channels()]));
         let sums = AffineSums { dgain, dbias };
-        backward.push(NormActGrad { x, dy, mean_rstd, dx, affine: Some((affine, sums)), op, first_image });
+        backward.push(NormActGrad { x, dy, mean_rstd, dx, affine: Some((affine, sums)), op, first_image, skip: None });
         // The sum over images has the form of a bias gradient: one pixel for each image.
         for (sums, parameter) in [(dgain, gain), (dbias, bias)] {
             if let Some(parameter) = parameter {
@@ -248,20 +268,22 @@ impl Step for NormActGrad {
     }
 
     fn accesses(&self) -> Vec<Access> {
-        let reads_of = [Some(self.x), Some(self.dy), self.mean_rstd].into_iter().flatten().map(Access::Read);
+        let skip = self.skip.map(|skip| skip.tensor);
+        let reads_of = [Some(self.x), Some(self.dy), self.mean_rstd, skip].into_iter().flatten().map(Access::Read);
         let tensors = reads_of.chain([self.dx.access()]);
         let sums = self.affine.iter().flat_map(|(_, sums)| [sums.dgain, sums.dbias].map(Access::Write));
         tensors.chain(reads(self.affine.map(|(affine, _)| affine))).chain(sums).chain(control(self.op)).collect()
     }
 
     fn moved(&self, moved: &dyn Fn(Tensor) -> Tensor) -> Option<Arc<dyn Step>> {
-        let NormActGrad { x, dy, mean_rstd, dx, affine, op, first_image } = *self;
+        let NormActGrad { x, dy, mean_rstd, dx, affine, op, first_image, skip } = *self;
         let affine = affine.map(|(Affine { gain, bias }, AffineSums { dgain, dbias })| {
             let affine = Affine { gain: moved(gain), bias: moved(bias) };
             (affine, AffineSums { dgain: moved(dgain), dbias: moved(dbias) })
         });
         let (x, dy, mean_rstd) = (moved(x), moved(dy), mean_rstd.map(moved));
-        Some(Arc::new(NormActGrad { x, dy, mean_rstd, dx: dx.moved(moved), affine, op, first_image }))
+        let skip = skip.map(|Skip { activation, tensor }| Skip { activation, tensor: moved(tensor) });
+        Some(Arc::new(NormActGrad { x, dy, mean_rstd, dx: dx.moved(moved), affine, op, first_image, skip }))
     }
 }
 
@@ -279,8 +301,20 @@ impl NormActGrad {
     /// The epilogue by which a convolution that writes `dy` writes the gradient of the input instead. `addend` is added
     /// to what it computes. `None` if there is more to do than an activation, or the gradient adds to its destination.
     pub fn as_epilogue(&self, addend: Option<Tensor>) -> Option<Epilogue> {
-        let is_activation = !self.op.norm && self.op.dropout.is_none() && !self.dx.accumulates();
+        let is_activation = !self.op.norm && self.op.dropout.is_none() && self.skip.is_none() && !self.dx.accumulates();
         is_activation.then_some(Epilogue::ActivationGrad { activation: self.op.activation, y: self.x, addend })
+    }
+
+    /// Returns the step that does the work of this one and of `skip`, the gradient of the second output of `forward`,
+    /// which adds to the `dy` of this step. `None` if the two are not the gradients of `forward`.
+    pub fn with_skip(&self, skip: &NormActGrad, forward: &NormActForward) -> Option<NormActGrad> {
+        let of_skip = forward.skip?;
+        let adds = skip.dx.tensor == self.dy && skip.dx.accumulates();
+        let is_of_skip = !skip.op.norm && skip.x == of_skip.tensor && adds;
+        let x = if self.op.norm { forward.x } else { forward.y };
+        let is_of_forward = self.op == forward.op && self.x == x && self.mean_rstd == forward.mean_rstd;
+        let joins = is_of_skip && is_of_forward && self.skip.is_none() && skip.skip.is_none();
+        joins.then_some(NormActGrad { skip: Some(Skip { tensor: skip.dy, ..of_skip }), ..*self })
     }
 
     /// Returns the step that does the work of this one and of `more`, another gradient of the first images of the same
@@ -294,7 +328,8 @@ impl NormActGrad {
             && self.mean_rstd.map(|statistics| statistics.batch_slice(first)) == more.mean_rstd;
         let is_plain = [self, more]
             .into_iter()
-            .all(|step| step.affine.is_none() && step.op.dropout.is_none() && !step.dx.accumulates());
+            .all(|step| step.affine.is_none() && step.op.dropout.is_none() && step.skip.is_none())
+            && ![self, more].into_iter().any(|step| step.dx.accumulates());
         (is_same && is_plain).then_some(NormActGrad { dy, dx: Destination::overwrite(dx), ..*self })
     }
 }
