@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use pixtape::data::{Pair, Picture, Pictures, Size, Window};
-use pixtape::engine::access::Control;
+use pixtape::engine::access::{Control, Destination};
 use pixtape::engine::device::cuda::{Cuda, CudaOptions};
 use pixtape::engine::kernel::cuda::kernels::KERNELS;
 use pixtape::engine::ops::adam::{AdamOptions, adam, advance};
-use pixtape::engine::ops::conv::{Geometry, conv, conv_transpose};
+use pixtape::engine::ops::conv::{Dgrad, Epilogue, Geometry, Wgrad, conv, conv_transpose};
 use pixtape::engine::ops::copy::{Upstream, copy};
 use pixtape::engine::ops::loss::{Criterion, Loss};
 use pixtape::engine::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
@@ -20,7 +20,7 @@ use pixtape::gan::{ParameterSpec, Parameters, Role};
 
 use super::driver::{on_device, simulator};
 use crate::support::compare::{Tolerance, assert_close, assert_same_bits};
-use crate::support::machine::{Engine, FIRST_GPU, arena};
+use crate::support::machine::{Engine, Execution, FIRST_GPU, arena};
 use crate::support::values::values;
 
 const CONTROL: Control = Control { seed: 7, step: 0, learning_rate: 1e-3 };
@@ -282,6 +282,61 @@ fn a_transposed_convolution_has_any_geometry() {
             let tolerance = Tolerance { relative: 0.0, relative_to_largest: 16.0 * f64::from(f32::EPSILON) };
             assert_close(name, ours, &theirs, tolerance);
         }
+    });
+}
+
+/// Weight gradients of so many tiles of pixels that some blocks have three, as those of large pictures: images of one
+/// pixel are a tile each.
+#[test]
+fn blocks_of_weight_gradients_have_several_tiles() {
+    on_device(|| {
+        let narrow = Geometry { kernel: [3, 3], stride: 1, dilation: 1, pad: [1, 1] };
+        for (implementation, geometry, images, [c, k]) in [
+            ("few", Geometry::HALVING, 270, [2, 4]),
+            ("patch", Geometry::HALVING, 36, [4, 8]),
+            ("narrow", narrow, 270, [4, 4]),
+        ] {
+            let run = |engine: Engine| {
+                let mut tape = Tape::new();
+                let x = tape.persistent([images, geometry.stride, geometry.stride, c]);
+                let dy = tape.persistent([images, 1, 1, k]);
+                let dw = tape.persistent([k, geometry.kernel[0], geometry.kernel[1], c]);
+                tape.push(Wgrad { x, dy, dw: Destination::overwrite(dw), geometry });
+                let mut machine = arena(engine, tape.finish(), CONTROL);
+                for (tensor, name) in [(x, "tiles.x"), (dy, "tiles.dy")] {
+                    machine.write(tensor, &values(name, tensor.count(), 1.0));
+                }
+                machine.execute();
+                machine.read(dw)
+            };
+            // Sums of one term for each image; errors of so many roundings mostly cancel.
+            let tolerance = Tolerance { relative: 0.0, relative_to_largest: 16.0 * f64::from(f32::EPSILON) };
+            assert_close(implementation, &run(Engine::CudaForced(implementation)), &run(Engine::F64), tolerance);
+        }
+    });
+}
+
+/// An input gradient of so many pixels that a warp of its kernel has two, and of an odd number.
+#[test]
+fn a_warp_of_an_input_gradient_has_two_pixels() {
+    on_device(|| {
+        let geometry = Geometry { kernel: [2, 2], stride: 1, dilation: 1, pad: [1, 1] };
+        let run = |engine: Engine| {
+            let mut tape = Tape::new();
+            let (dy, weight) = (tape.persistent([1, 4, 368, 1]), tape.persistent([1, 2, 2, 4]));
+            let dx = tape.persistent([1, 3, 367, 4]);
+            let (bias, epilogue) = (None, Epilogue::None);
+            tape.push(Dgrad { dy, weight, bias, dx: Destination::overwrite(dx), geometry, epilogue });
+            let mut machine = Execution::Checked(1).machine(engine, tape.finish(), CONTROL);
+            for (tensor, name) in [(dy, "warp.dy"), (weight, "warp.w")] {
+                machine.write(tensor, &values(name, tensor.count(), 1.0));
+            }
+            Execution::Checked(1).run(&mut *machine);
+            machine.read(dx)
+        };
+        // Sums of four terms.
+        let tolerance = Tolerance { relative: 0.0, relative_to_largest: 4.0 * f64::from(f32::EPSILON) };
+        assert_close("dx", &run(Engine::CudaForced("dot")), &run(Engine::F64), tolerance);
     });
 }
 
