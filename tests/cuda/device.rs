@@ -294,6 +294,8 @@ fn blocks_of_weight_gradients_have_several_tiles() {
         for (implementation, geometry, images, [c, k]) in [
             ("few", Geometry::HALVING, 270, [2, 4]),
             ("patch", Geometry::HALVING, 36, [4, 8]),
+            // So many channels that the tiles of the gradient are wide.
+            ("patch", Geometry::HALVING, 1, [188, 676]),
             ("narrow", narrow, 270, [4, 4]),
         ] {
             let run = |engine: Engine| {
@@ -312,6 +314,30 @@ fn blocks_of_weight_gradients_have_several_tiles() {
             // Sums of one term for each image; errors of so many roundings mostly cancel.
             let tolerance = Tolerance { relative: 0.0, relative_to_largest: 16.0 * f64::from(f32::EPSILON) };
             assert_close(implementation, &run(Engine::CudaForced(implementation)), &run(Engine::F64), tolerance);
+        }
+    });
+}
+
+/// The sums of a weight gradient begin anew after two tiles of pixels: large numbers that cancel in two of them take
+/// nothing of the others along.
+#[test]
+fn blocks_of_weight_gradients_add_up_pairs_of_tiles() {
+    on_device(|| {
+        // Images of one pixel are a tile each, and sixteen blocks share them.
+        let mut tape = Tape::new();
+        let (x, dy) = (tape.persistent([64, 2, 2, 4]), tape.persistent([64, 1, 1, 4]));
+        let dw = tape.persistent([4, 4, 4, 4]);
+        tape.push(Wgrad { x, dy, dw: Destination::overwrite(dw), geometry: Geometry::HALVING });
+        let mut machine = arena(Engine::CudaForced("patch"), tape.finish(), CONTROL);
+        let large = f64::from(1 << 25);
+        let images = [1.0, 0.0, large, -large].into_iter().cycle().take(64);
+        machine.write(x, &images.flat_map(|value| [value; 16]).collect::<Vec<_>>());
+        machine.write(dy, &[1.0; 256]);
+        machine.execute();
+        // The pixel meets the four taps in the middle.
+        for (weight, sum) in machine.read(dw).into_iter().enumerate() {
+            let tap = weight / 4 % 16;
+            assert_eq!(sum, if [5, 6, 9, 10].contains(&tap) { 16.0 } else { 0.0 }, "tap {tap}");
         }
     });
 }

@@ -100,7 +100,12 @@ conv_k3s1_20x2_from_8_to_4                [1,20,2,8]   4    [3,3]   1       1   
 conv_k3s1_5x6_from_8_to_8                 [2,5,6,8]    8    [3,3]   1       1         [1,1,1,1]  false  false
 conv_k2x3s1_5x6_from_8_to_16              [1,5,6,8]    16   [2,3]   1       1         [1,1,0,1]  true   false
 
-# Tiles of the same kernels that the pixels of an image fill, with another image behind them.
+# Two rows and two columns of tiles.
+conv_k4s2_18x20_from_4_to_8               [1,18,20,4]  8    [4,4]   2       1         [1,1,1,1]  false  false
+conv_k3s1_9x17_from_4_to_4                [1,9,17,4]   4    [3,3]   1       1         [1,1,1,1]  false  false
+
+# Tiles of the same kernels that the channels or the pixels of an image fill, with another tile behind them.
+conv_k4s2_2x2_from_16_to_36               [1,2,2,16]   36   [4,4]   2       1         [1,1,1,1]  false  false
 conv_k4s2_16x16_from_4_to_8_batch2        [2,16,16,4]  8    [4,4]   2       1         [1,1,1,1]  false  false
 conv_k3s1_8x16_from_4_to_4_batch2         [2,8,16,4]   4    [3,3]   1       1         [1,1,1,1]  false  false
 
