@@ -109,7 +109,8 @@ conv_k4s2_2x2_from_16_to_36               [1,2,2,16]   36   [4,4]   2       1   
 conv_k4s2_16x16_from_4_to_8_batch2        [2,16,16,4]  8    [4,4]   2       1         [1,1,1,1]  false  false
 conv_k3s1_8x16_from_4_to_4_batch2         [2,8,16,4]   4    [3,3]   1       1         [1,1,1,1]  false  false
 
-# Fewer taps than the same kernels have, and a dilation of those that have one.
+# Fewer channels or taps than the same kernels have, and a dilation of those that have one.
+conv_transpose_k3s1_3x4_from_3_to_4       [1,3,4,3]    4    [3,3]   1       1         [1,1,1,1]  false  true
 conv_k3x2s1_4x5_from_8_to_12              [1,4,5,8]    12   [3,2]   1       1         [1,0,1,1]  false  false
 conv_k3x2s1d2_6x7_from_4_to_1_batch2      [2,6,7,4]    1    [3,2]   1       2         [1,2,2,1]  false  false
 conv_transpose_k3x2s1d2_3x4_from_1_to_132 [1,3,4,1]    132  [3,2]   1       2         [1,1,1,1]  true   true
