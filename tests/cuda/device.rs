@@ -324,16 +324,16 @@ fn blocks_of_weight_gradients_have_several_tiles() {
 #[test]
 fn blocks_of_weight_gradients_add_up_pairs_of_tiles() {
     on_device(|| {
-        // Images of one pixel are a tile each, and sixteen blocks share them.
+        // Images of one pixel are a tile each, and sixteen blocks have five of them.
         let mut tape = Tape::new();
-        let (x, dy) = (tape.persistent([64, 2, 2, 4]), tape.persistent([64, 1, 1, 4]));
+        let (x, dy) = (tape.persistent([80, 2, 2, 4]), tape.persistent([80, 1, 1, 4]));
         let dw = tape.persistent([4, 4, 4, 4]);
         tape.push(Wgrad { x, dy, dw: Destination::overwrite(dw), geometry: Geometry::HALVING });
         let mut machine = arena(Engine::CudaForced("patch"), tape.finish(), CONTROL);
         let large = f64::from(1 << 25);
-        let images = [1.0, 0.0, large, -large].into_iter().cycle().take(64);
+        let images = [1.0, 0.0, large, -large, 0.0].into_iter().cycle().take(80);
         machine.write(x, &images.flat_map(|value| [value; 16]).collect::<Vec<_>>());
-        machine.write(dy, &[1.0; 256]);
+        machine.write(dy, &[1.0; 320]);
         machine.execute();
         // The pixel meets the four taps in the middle.
         for (weight, sum) in machine.read(dw).into_iter().enumerate() {
