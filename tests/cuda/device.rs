@@ -14,6 +14,7 @@ use pixtape::engine::ops::loss::{Criterion, Loss};
 use pixtape::engine::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
 use pixtape::engine::philox::philox4x32;
 use pixtape::engine::program::Program;
+use pixtape::engine::rewrite::PASSES;
 use pixtape::engine::tape::{Root, Tape};
 use pixtape::engine::tensor::Tensor;
 use pixtape::gan::{ParameterSpec, Parameters, Role};
@@ -376,12 +377,46 @@ fn an_update_takes_the_learning_rate_of_its_step() {
     on_device(|| assert_close("parameters", &updated(Engine::Cuda, 3, 4), &updated(Engine::F64, 3, 4), UPDATES));
 }
 
-/// More parameters than the largest grid has threads.
+/// More parameters than the largest grid has threads, or than its threads have quads.
 #[test]
 fn an_update_reaches_every_parameter() {
-    let count = 4096 * 256 + 259;
+    const PERIOD: usize = 251;
+    let (threads, quads) = (4096 * 256, 4 * 4096 * 256);
+    let parameter = |i: usize| (i % PERIOD) as f32 / 256.0;
+    let gradient = |i: usize| parameter(7 * i) - 0.5;
+    let step = |count: usize| {
+        let mut tape = Tape::new();
+        let (parameters, gradients) = tape.parameters(count);
+        let moments = [tape.persistent(parameters.shape), tape.persistent(parameters.shape)];
+        adam(&mut tape, parameters, gradients, moments, AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 });
+        advance(&mut tape);
+        (tape.finish(), parameters, gradients)
+    };
+    let (program, parameters, gradients) = step(PERIOD);
+    let mut cpu = arena(Engine::F64, program, CONTROL);
+    cpu.write(parameters, &(0..PERIOD).map(parameter).map(f64::from).collect::<Vec<_>>());
+    cpu.write(gradients, &(0..PERIOD).map(gradient).map(f64::from).collect::<Vec<_>>());
+    cpu.execute();
+    let expected = cpu.read(parameters);
     on_device(|| {
-        assert_close("parameters", &updated(Engine::Cuda, count, 1), &updated(Engine::F64, count, 1), UPDATES)
+        for (forced, passes, count) in [
+            ("plain", &[][..], threads + 259),
+            ("wide", &[], quads + 1027),
+            // With the step that advances the step number.
+            ("plain", PASSES, quads + 1027),
+        ] {
+            let (program, parameters, gradients) = step(count);
+            let options = CudaOptions { forced: Some(forced), ..FIRST_GPU };
+            let mut device = Cuda::new(program.rewritten(passes), CONTROL, options).expect("a device");
+            device.write(parameters, &(0..count).map(parameter).collect::<Vec<_>>()).expect("memory");
+            device.write(gradients, &(0..count).map(gradient).collect::<Vec<_>>()).expect("memory");
+            device.execute().expect("an update");
+            let updated = device.read(parameters).expect("parameters");
+            for (ours, theirs) in updated.chunks(PERIOD).zip(std::iter::repeat(&expected)) {
+                let ours: Vec<f64> = ours.iter().copied().map(f64::from).collect();
+                assert_close(forced, &ours, &theirs[..ours.len()], UPDATES);
+            }
+        }
     });
 }
 

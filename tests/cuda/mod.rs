@@ -10,5 +10,6 @@ mod ops;
 mod pairs;
 mod program;
 mod resident;
+mod tiles;
 mod training;
 mod updates;

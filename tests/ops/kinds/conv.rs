@@ -101,6 +101,21 @@ conv_k3s1_20x2_from_8_to_4                [1,20,2,8]   4    [3,3]   1       1   
 conv_k3s1_5x6_from_8_to_8                 [2,5,6,8]    8    [3,3]   1       1         [1,1,1,1]  false  false
 conv_k2x3s1_5x6_from_8_to_16              [1,5,6,8]    16   [2,3]   1       1         [1,1,0,1]  true   false
 
+# Two rows and two columns of tiles.
+conv_k4s2_18x20_from_4_to_8               [1,18,20,4]  8    [4,4]   2       1         [1,1,1,1]  false  false
+conv_k3s1_9x17_from_4_to_4                [1,9,17,4]   4    [3,3]   1       1         [1,1,1,1]  false  false
+
+# Tiles of the same kernels that the channels or the pixels of an image fill, with another tile behind them.
+conv_k4s2_2x2_from_16_to_36               [1,2,2,16]   36   [4,4]   2       1         [1,1,1,1]  false  false
+conv_k4s2_16x16_from_4_to_8_batch2        [2,16,16,4]  8    [4,4]   2       1         [1,1,1,1]  false  false
+conv_k3s1_8x16_from_4_to_4_batch2         [2,8,16,4]   4    [3,3]   1       1         [1,1,1,1]  false  false
+
+# Fewer channels or taps than the same kernels have, and a dilation of those that have one.
+conv_transpose_k3s1_3x4_from_3_to_4       [1,3,4,3]    4    [3,3]   1       1         [1,1,1,1]  false  true
+conv_k3x2s1_4x5_from_8_to_12              [1,4,5,8]    12   [3,2]   1       1         [1,0,1,1]  false  false
+conv_k3x2s1d2_6x7_from_4_to_1_batch2      [2,6,7,4]    1    [3,2]   1       2         [1,2,2,1]  false  false
+conv_transpose_k3x2s1d2_3x4_from_1_to_132 [1,3,4,1]    132  [3,2]   1       2         [1,1,1,1]  true   true
+
 # The 70x70 discriminator's last convolutions, and those of one that looks at single pixels.
 conv_k4s1_head_7x9_batch2_to_1            [2,7,9,6]    1    [4,4]   1       1         [1,1,1,1]  true   false
 conv_k1s1_6x7_from_6_to_64                [1,6,7,6]    64   [1,1]   1       1         [0,0,0,0]  true   false
