@@ -71,7 +71,7 @@ conv_transpose_2_to_35                    [1,2,3,2]    35   [4,4]   2       1   
 # none; the two of stride 2 meet taps 2 apart, whose stride and dilation have a common divisor.
 conv_transpose_k4s4d3_16x16_to_70x70      [1,16,16,3]  1    [4,4]   4       3         [0,0,0,0]  true   true
 conv_transpose_k4s4d3_3x5_from_37_batch2  [2,3,5,37]   1    [4,4]   4       3         [0,0,0,0]  true   true
-conv_transpose_k4s4d3_3x3_from_132        [1,3,3,132]  1    [4,4]   4       3         [1,1,1,1]  true   true
+conv_transpose_k4s4d3_3x3_from_132_batch2 [2,3,3,132]  1    [4,4]   4       3         [1,1,1,1]  true   true
 conv_transpose_k3x4_s2d2_padded           [2,3,4,3]    5    [3,4]   2       2         [1,1,1,1]  false  true
 conv_k3x2_s2d2_lopsided_pad               [2,9,8,3]    4    [3,2]   2       2         [2,1,1,0]  true   false
 conv_k4s1d3_11x13                         [1,11,13,2]  3    [4,4]   1       3         [1,2,0,1]  true   false
