@@ -1,12 +1,12 @@
 // Instance normalisation, activation and dropout in accesses of 16 bytes, four channels a thread (see
 // src/engine/ops/norm_act). All channels and strides are multiples of 4, and all addresses of 16 bytes.
 //
-// Where a block can hold all pixels of some channels in its registers or in shared memory, it reads them once, sums
-// them up and writes the result. Larger images are summed up by several blocks, each of which holds 256 pixels of 16
+// A block that can hold all pixels of some channels, in its registers or in shared memory, reads them once, sums them
+// up and writes the result. Larger images are summed up by several blocks, each of which holds 256 pixels of 16
 // channels; a second kernel then goes through all elements, as it does where there is no norm.
 #include "norm_act_wide.cuh"
 
-// What the forward pass makes of four channels of one image.
+// The forward pass of four channels of one image: their statistics, gain, bias and mask.
 struct Normalised {
   float4 mean, rstd;
   WideAffine affine;

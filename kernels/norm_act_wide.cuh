@@ -1,5 +1,5 @@
-// What the kernels of instance normalisation have in common that take accesses of 16 bytes: the parts of an image that
-// blocks and threads have, and sums over them.
+// Common parts of the kernels of instance normalisation with accesses of 16 bytes: the share of an image that a block
+// and a thread have, and sums over it.
 #pragma once
 #include "norm_act.cuh"
 #include "tickets.cuh"

@@ -20,7 +20,7 @@ struct Gradient {
     rstd = load_vector<float4>(args.mean_rstd + at(2 * x_image + 1, args.channels, channel));
   }
 
-  // What is read of COUNT pixels; 0 where there is none.
+  // The elements of COUNT pixels that the gradient reads; 0 beyond the last pixel, and for a `skip` that is not there.
   template <int COUNT>
   struct Read {
     float4 x[COUNT], dy[COUNT], skip[COUNT];

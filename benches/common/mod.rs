@@ -19,8 +19,8 @@ pub fn run(benches: impl FnOnce(&mut Criterion<StepTime>) + Send) {
     with_threads(available_threads(), all).expect("the machine has these threads");
 }
 
-/// What `steps` do together: floating-point operations (a multiplication and an addition are two) and bytes, those that
-/// are updated twice.
+/// The work of `steps`, all together: floating-point operations (a multiplication and an addition are two) and bytes,
+/// those that are updated twice.
 pub fn throughput<'a>(steps: impl Iterator<Item = &'a RecordedStep> + Clone) -> Throughput {
     let operations = 2 * steps.clone().map(|recorded| recorded.step().multiply_adds()).sum::<usize>();
     let bytes = |access: &Access| match access {
