@@ -26,34 +26,48 @@ KERNEL(bias_grad, THREADS, BiasGrad args) {
 
 constexpr int SHARED_THREADS = 256;
 
-// `sums` and `tickets` are as add_shares needs them for each group of channels.
-struct BiasGradShared {
+// The most gradients of a launch.
+constexpr int BIAS_GRADS = 16;
+
+// A gradient whose channels are summed by groups of them, and each group by `shares` blocks. `sums` and `tickets` are
+// as add_shares needs them for each group; `first_block` is the gradient's first among the blocks of a launch.
+struct SharedBiasGrad {
   BiasGrad grad;
   float* sums;
   unsigned* tickets;
-  int shares;
+  int shares, first_block;
 };
 
-// The same gradient by `shares` blocks for each group of channels, each with a part of the pixels. A group is all
-// channels, or 256 of them; a thread has one channel of every `step`-th pixel. Grid: shares * ceil(channels / 256).
+struct BiasGradShared {
+  SharedBiasGrad grads[BIAS_GRADS];
+  int count;  // gradients
+};
+
+// The same gradient, or several, by `shares` blocks for each group of channels, each with a part of the pixels. A group
+// is all channels, or 256 of them; a thread has one channel of every `step`-th pixel. Grid: the sum of
+// shares * ceil(channels / 256) of all gradients.
 KERNEL(bias_grad_shared, SHARED_THREADS, BiasGradShared args) {
   STATIC_SMEM(float, sums, [SHARED_THREADS]);
   STATIC_SMEM(unsigned, is_last, [1]);
-  const BiasGrad& grad = args.grad;
-  const int share = blockIdx.x % args.shares, group = blockIdx.x / args.shares, t = threadIdx.x;
+  int index = 0;
+  while (index + 1 < args.count && int(blockIdx.x) >= args.grads[index + 1].first_block) index++;
+  const SharedBiasGrad of = args.grads[index];
+  const BiasGrad& grad = of.grad;
+  const int block = blockIdx.x - of.first_block, t = threadIdx.x;
+  const int share = block % of.shares, group = block / of.shares;
   const int channels = min(grad.channels, SHARED_THREADS), step = SHARED_THREADS / channels;
   const int channel = group * SHARED_THREADS + t % channels;
   const bool active = t < step * channels && channel < grad.channels;
-  const int end = int(size_t(share + 1) * grad.pixels / args.shares);
+  const int end = int(size_t(share + 1) * grad.pixels / of.shares);
   float sum = 0.0f;
   if (active) {
 #pragma unroll 8
-    for (int p = int(size_t(share) * grad.pixels / args.shares) + t / channels; p < end; p += step) {
+    for (int p = int(size_t(share) * grad.pixels / of.shares) + t / channels; p < end; p += step) {
       sum += grad.dy[at(p, grad.dy_stride, channel)];
     }
   }
   float4 total[1] = {make_float4(sum, 0.0f, 0.0f, 0.0f)};
-  if (!add_shares<1, SHARED_THREADS>(total, args.sums, args.tickets, group, share, args.shares, is_last)) return;
+  if (!add_shares<1, SHARED_THREADS>(total, of.sums, of.tickets, group, share, of.shares, is_last)) return;
   sums[t] = total[0].x;
   __syncthreads();
   if (t >= channels || !active) return;

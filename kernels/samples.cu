@@ -50,29 +50,53 @@ struct CropOutput {
 };
 
 // `inputs` and `targets` are the pictures of all pairs, one after the other, [height, width, channels] without gaps.
-// The outputs have equal heights and widths.
+// The outputs have `height` and `width`, and the channels of their side.
 struct SamplesCrop {
   const Crop* crops;
   const uint16_t* inputs;
   const uint16_t* targets;
   CropOutput outputs[OUTPUTS];
+  int count, height, width;  // outputs, pixels
 };
 
-// out = convert(crops of inputs or of targets), for each output. One block per row; grid: [n * height, outputs], with
-// n the most images of an output.
+// Elements of a row that a thread converts before it writes them to each output.
+constexpr int RUN = 3;
+
+// out = convert(crops of inputs or of targets), for each output. A block has a row of one side, which it converts once
+// for all outputs that show it. Grid: [images * height, 2], the inputs first.
 KERNEL(samples_crop, THREADS, SamplesCrop args) {
-  const CropOutput output = args.outputs[blockIdx.y];
-  const uint16_t* const samples = output.is_target ? args.targets : args.inputs;
-  float* const out = output.out;
-  const Shape shape = output.shape;
-  const int image = blockIdx.x / shape.height, row = blockIdx.x % shape.height;
-  if (image >= shape.images) return;
-  const Crop crop = args.crops[output.first_image + image];
-  const size_t start = (crop.pixel + size_t(row) * size_t(crop.width)) * size_t(shape.channels);
-  const size_t out_start = pixel_at(image, row, 0, shape);
-  for (unsigned element = threadIdx.x; element < unsigned(shape.width * shape.channels); element += THREADS) {
-    const unsigned column = element / shape.channels, channel = element % shape.channels;
-    const unsigned from = crop.mirrored ? shape.width - 1 - column : column;
-    out[out_start + at(column, shape.stride, channel)] = convert(samples[start + at(from, shape.channels, channel)]);
+  const int image = blockIdx.x / args.height, row = blockIdx.x % args.height, side = blockIdx.y;
+  // The outputs that show this row, a bit for each.
+  unsigned shows = 0, channels = 0;
+  for (int o = 0; o < args.count; o++) {
+    const CropOutput& output = args.outputs[o];
+    const int of_output = image - output.first_image;
+    if (output.is_target != side || of_output < 0 || of_output >= output.shape.images) continue;
+    shows |= 1u << o;
+    channels = output.shape.channels;
+  }
+  if (shows == 0) return;
+  const Crop crop = args.crops[image];
+  const uint16_t* const samples =
+      (side ? args.targets : args.inputs) + (crop.pixel + size_t(row) * size_t(crop.width)) * size_t(channels);
+  const unsigned width = args.width, elements = width * channels;
+  for (unsigned start = threadIdx.x; start < elements; start += RUN * THREADS) {
+    float values[RUN];
+#pragma unroll
+    for (int i = 0; i < RUN; i++) {
+      const unsigned element = start + i * THREADS, column = element / channels, channel = element % channels;
+      const unsigned from = crop.mirrored ? width - 1 - column : column;
+      values[i] = element < elements ? convert(samples[at(from, channels, channel)]) : 0.0f;
+    }
+    for (int o = 0; o < args.count; o++) {
+      if ((shows >> o & 1) == 0) continue;
+      const CropOutput& output = args.outputs[o];
+      float* const out = output.out + pixel_at(image - output.first_image, row, 0, output.shape);
+#pragma unroll
+      for (int i = 0; i < RUN; i++) {
+        const unsigned element = start + i * THREADS;
+        if (element < elements) out[at(element / channels, output.shape.stride, element % channels)] = values[i];
+      }
+    }
   }
 }

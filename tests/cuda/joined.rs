@@ -15,6 +15,11 @@ fn losses_that_do_not_wait_for_each_other_are_one_step() {
 }
 
 #[test]
+fn bias_gradients_that_nothing_waits_for_are_one_step() {
+    on_device(|| joined::bias_gradients_are_joined(Engine::Cuda));
+}
+
+#[test]
 fn a_shuffle_and_its_tanh_are_one_step() {
     on_device(|| joined::last_layers_are_joined(Engine::Cuda));
 }

@@ -1,8 +1,9 @@
 //! Steps that rewrite passes put in the place of several: what they join, what they leave alone, and the bits.
 
-use pixtape::engine::access::Control;
+use pixtape::engine::access::{Control, Destination, WriteMode};
 use pixtape::engine::ops::activation::{sigmoid, tanh};
 use pixtape::engine::ops::adam::{AdamOptions, adam, advance};
+use pixtape::engine::ops::conv::BiasGrad;
 use pixtape::engine::ops::copy::{Upstream, copy};
 use pixtape::engine::ops::loss::{Criterion, Loss};
 use pixtape::engine::ops::norm_act::{Activation, Affine, Dropout, NormAct, norm_act};
@@ -238,6 +239,79 @@ pub fn losses_are_joined(engine: Engine) {
     }
     check("20 losses", engine, many_losses, &[("losses", 2)]);
     assert_eq!(single(&many_losses().program.rewritten(PASSES)), 0);
+}
+
+/// A change of a program with bias gradients.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum BiasChange {
+    Plain,
+    /// The first gradient is read in between.
+    Read,
+    /// What the first one sums is written in between.
+    InputWritten,
+    /// The last one adds to the first.
+    Accumulates,
+    /// What the last one sums is computed from the first.
+    Chained,
+}
+
+fn bias_gradients(change: BiasChange) -> Toy {
+    let mut tape = Tape::new();
+    // Channels of one block and of several, and pixels for one share and for many.
+    let [few, many, wide] = [[1, 3, 5, 7], [2, 90, 80, 8], [1, 40, 30, 300]].map(|shape| tape.persistent(shape));
+    let sums = [7, 4, 300].map(|channels| tape.persistent([1, 1, 1, channels]));
+    let [seen, others] = [[1, 1, 1, 7], few.shape].map(|shape| tape.persistent(shape));
+    let push = |tape: &mut Tape, dy: Tensor, dbias: Destination| tape.push(BiasGrad { dy, dbias });
+    push(&mut tape, few, Destination::overwrite(sums[0]));
+    match change {
+        BiasChange::Read => copy(&mut tape, sums[0], seen),
+        BiasChange::InputWritten => copy(&mut tape, others, few),
+        _ => {}
+    }
+    push(&mut tape, many.channel_slice(3..7), Destination::overwrite(sums[1]));
+    let mut last = wide;
+    if change == BiasChange::Chained {
+        last = sums[0];
+    }
+    let to = match change {
+        BiasChange::Accumulates => {
+            last = others;
+            Destination { tensor: sums[0], mode: WriteMode::Accumulate }
+        }
+        BiasChange::Chained => Destination::overwrite(seen),
+        _ => Destination::overwrite(sums[2]),
+    };
+    push(&mut tape, last, to);
+    let given = vec![("few", few), ("many", many), ("wide", wide), ("others", others)];
+    Toy { program: tape.finish(), given, seen: [sums.to_vec(), vec![seen]].concat() }
+}
+
+/// More gradients than one launch takes.
+fn many_bias_gradients() -> Toy {
+    let mut tape = Tape::new();
+    let dy = tape.persistent([20, 33, 40, 12]);
+    let sums = tape.persistent([1, 1, 1, 240]);
+    for image in 0..20 {
+        let dbias = Destination::overwrite(sums.channel_slice(12 * image..12 * (image + 1)));
+        tape.push(BiasGrad { dy: dy.batch_slice(image..image + 1), dbias });
+    }
+    Toy { program: tape.finish(), given: vec![("dy", dy)], seen: vec![sums] }
+}
+
+pub fn bias_gradients_are_joined(engine: Engine) {
+    for (change, joined, alone) in [
+        (BiasChange::Plain, 1, 0),
+        // The last two.
+        (BiasChange::Read, 1, 1),
+        (BiasChange::InputWritten, 1, 1),
+        (BiasChange::Accumulates, 1, 1),
+        (BiasChange::Chained, 1, 1),
+    ] {
+        check(&format!("{change:?}"), engine, || bias_gradients(change), &[("bias_grads", joined)]);
+        assert_eq!(count(&bias_gradients(change).program.rewritten(PASSES), "bias_grad"), alone, "{change:?}");
+    }
+    check("20 gradients", engine, many_bias_gradients, &[("bias_grads", 2)]);
+    assert_eq!(count(&many_bias_gradients().program.rewritten(PASSES), "bias_grad"), 0);
 }
 
 /// A change of a program with the last layer of a generator: a folded convolution and a tanh.

@@ -313,6 +313,11 @@ fn a_shuffle_and_its_tanh_are_one_step() {
 }
 
 #[test]
+fn bias_gradients_that_nothing_waits_for_are_one_step() {
+    [Engine::F32, Engine::F64].into_iter().for_each(joined::bias_gradients_are_joined);
+}
+
+#[test]
 fn skips_with_an_activation_of_their_own_are_one_step_with_what_they_carry() {
     [Engine::F32, Engine::F64].into_iter().for_each(joined::skips_are_joined);
 }

@@ -7,6 +7,7 @@ mod activation_in_conv;
 mod adam_in_wgrad;
 mod adam_together;
 mod batched_dgrads;
+mod bias_grads_together;
 mod copies_on_write;
 mod losses_together;
 mod skip_in_norm_act;
@@ -25,7 +26,7 @@ pub type Pass = fn(&mut Program);
 /// The rewrite passes in the order in which they are applied: copies of what the host writes leave the step, gradients
 /// through the same layers become one batch, a level of the U-Net and its skip connection one step, activations become
 /// epilogues of convolutions, the weight gradients of convolutions are fused with their Adam updates, the last layer's
-/// pixel shuffle with its tanh, and what is left of Adam and the losses are put together.
+/// pixel shuffle with its tanh, and what is left of Adam, the losses and the bias gradients are put together.
 pub const PASSES: &[Pass] = &[
     copies_on_write::apply,
     batched_dgrads::apply,
@@ -34,6 +35,7 @@ pub const PASSES: &[Pass] = &[
     adam_in_wgrad::apply,
     tanh_in_shuffle::apply,
     losses_together::apply,
+    bias_grads_together::apply,
     adam_together::apply,
 ];
 

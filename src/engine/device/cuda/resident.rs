@@ -4,9 +4,9 @@
 use anyhow::Result;
 use cudarc::driver::{CudaSlice, DevicePtr};
 
-use super::Cuda;
 use super::errors::explain;
 use super::pinned::Upload;
+use super::{Cuda, Unit};
 use crate::engine::kernel::cuda::kernels::samples::OUTPUTS;
 use crate::engine::kernel::cuda::kernels::{CropOutput, SAMPLES_CROP, SamplesCrop};
 use crate::engine::kernel::cuda::{DeviceCrop, Launch, Ptr, PtrMut, to_int};
@@ -26,6 +26,8 @@ pub struct ResidentPairs {
     /// A crop for each image of the tensors.
     crops: CudaSlice<DeviceCrop>,
     upload: Upload<DeviceCrop>,
+    /// What fills the tensors with the crops.
+    pub launches: Vec<Launch>,
 }
 
 /// The pixels of a pair among those of all pairs, the same for both of its pictures.
@@ -76,23 +78,28 @@ impl Cuda {
         let crops = self.stream.alloc_zeros::<DeviceCrop>(images).map_err(cannot)?;
         let (outputs, copies) = self.crop_outputs(tensors);
         let launch = |outputs: &[CropOutput]| {
-            let most = outputs.iter().map(|output| output.shape.images).max().unwrap_or(0) as usize;
             // Elements behind the last output are not read.
             let mut all = [outputs[0]; OUTPUTS];
             all[..outputs.len()].copy_from_slice(outputs);
+            let [count, rows, columns] = [outputs.len(), height, width].map(to_int);
             let argument = SamplesCrop {
                 crops: Ptr::new(crops.device_ptr(&self.stream).0),
                 inputs: Ptr::new(inputs.device_ptr(&self.stream).0),
                 targets: Ptr::new(targets.device_ptr(&self.stream).0),
                 outputs: all,
+                count,
+                height: rows,
+                width: columns,
             };
-            SAMPLES_CROP.launch([most * height, outputs.len(), 1], argument)
+            SAMPLES_CROP.launch([images * height, 2, 1], argument)
         };
         let launches: Vec<Launch> = outputs.chunks(OUTPUTS).map(launch).chain(copies).collect();
-        self.main.prepend(launches);
+        self.main.prepend(launches.clone());
+        self.units.insert(0, Unit::Crops);
         let upload = Upload::new(&self.stream, images)?;
         let shown = [images, height, width];
-        self.resident = Some(ResidentPairs { sides: [inputs, targets], channels, pairs, shown, crops, upload });
+        self.resident =
+            Some(ResidentPairs { sides: [inputs, targets], channels, pairs, shown, crops, upload, launches });
         Ok(())
     }
 

@@ -44,9 +44,17 @@ impl Context<'_> {
     /// # Panics
     /// If the step's scratch memory is not that of `shares`.
     pub fn shared(&self, shares: &Shares) -> (PtrMut<f32>, PtrMut<u32>) {
+        self.shared_behind(shares, Scratch::default())
+    }
+
+    /// As [`Context::shared`], behind the scratch memory and the tickets that other tiles of the step use.
+    ///
+    /// # Panics
+    /// If the step's scratch memory ends before that of `shares`.
+    pub fn shared_behind(&self, shares: &Shares, used: Scratch) -> (PtrMut<f32>, PtrMut<u32>) {
         match shares.shares {
             1 => (PtrMut::NULL, PtrMut::NULL),
-            _ => (self.workspace(), self.tickets()),
+            _ => (self.workspace().offset(used.bytes / size_of::<f32>()), self.tickets().offset(used.tickets)),
         }
     }
 }

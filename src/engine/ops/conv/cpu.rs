@@ -291,10 +291,17 @@ impl<T: Real> CpuKernel<T> for BiasGrad {
     }
 
     fn run(&self, context: &Context<'_, T>) {
+        self.compute(context, context.workspace(CpuKernel::<T>::workspace(self)));
+    }
+}
+
+impl BiasGrad {
+    /// Computes the gradient; `sums` is scratch memory, as long as the workspace or longer.
+    pub(super) fn compute<T: Real>(&self, context: &Context<'_, T>, sums: &mut [T]) {
         let dy = context.read(self.dy);
         let dbias = context.write(self.dbias.access()).data;
         let channels = dy.channels();
-        let sums = context.workspace(CpuKernel::<T>::workspace(self));
+        let sums = &mut sums[..CpuKernel::<T>::workspace(self)];
         sums.par_chunks_mut(channels).enumerate().for_each(|(block, sums)| {
             sums.fill(T::zero());
             for p in block * BLOCK..((block + 1) * BLOCK).min(dy.pixels()) {

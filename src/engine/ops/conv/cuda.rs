@@ -1,18 +1,13 @@
 //! Convolutions on CUDA: the implementations of their steps, and the choice between them.
 
-use super::{BiasGrad, Dgrad, Fprop, Geometry, Wgrad, WgradAdam, dot, few, map, narrow, patch, wgrad_patch};
+use super::{Dgrad, Fprop, Geometry, Wgrad, WgradAdam, dot, few, map, narrow, patch, wgrad_patch};
 use crate::engine::kernel::cuda::kernels::{
-    self, BIAS_GRAD, BIAS_GRAD_SHARED, BiasGradShared, CONV_DGRAD_4X4S2, CONV_DGRAD_ANY, CONV_FPROP_4X4S2,
-    CONV_FPROP_ANY, CONV_WGRAD_4X4S2, CONV_WGRAD_ANY, ConvDgrad, ConvFprop, ConvWgrad, ConvWgradAdam, ConvWgradGrad,
+    self, CONV_DGRAD_4X4S2, CONV_DGRAD_ANY, CONV_FPROP_4X4S2, CONV_FPROP_ANY, CONV_WGRAD_4X4S2, CONV_WGRAD_ANY,
+    ConvDgrad, ConvFprop, ConvWgrad, ConvWgradAdam, ConvWgradGrad,
 };
-use crate::engine::kernel::cuda::{
-    Context, CudaKernel, GpuFacts, Implementation, Kernel, Launch, Ptr, PtrMut, Shares, to_int,
-};
+use crate::engine::kernel::cuda::{Context, CudaKernel, Implementation, Kernel, Launch, Ptr, PtrMut, Shares, to_int};
 use crate::engine::ops::adam::adam_state;
 use crate::engine::tensor::Tensor;
-
-/// Channels that a block of `bias_grad` sums.
-const BIAS_CHANNELS: usize = 32;
 
 impl CudaKernel for Fprop {
     const IMPLEMENTATIONS: &'static [Implementation<Fprop>] = &[
@@ -66,51 +61,6 @@ impl Wgrad {
         };
         let kernel = instance(self.geometry, &CONV_WGRAD_4X4S2, &CONV_WGRAD_ANY);
         kernel.launch_for(self.dw.tensor.count(), argument)
-    }
-}
-
-impl CudaKernel for BiasGrad {
-    const IMPLEMENTATIONS: &'static [Implementation<BiasGrad>] = &[
-        Implementation {
-            name: "shared",
-            runs: |_, _| true,
-            pays: |_, _| true,
-            scratch: |step, gpu| step.shares(gpu).scratch(),
-            launches: |step, context| {
-                let shares = step.shares(context.gpu);
-                let (sums, tickets) = context.shared(&shares);
-                let argument =
-                    BiasGradShared { grad: step.argument(context), sums, tickets, shares: to_int(shares.shares) };
-                vec![BIAS_GRAD_SHARED.launch(shares.blocks(), argument)]
-            },
-        },
-        Implementation::plain(|step, context| {
-            vec![BIAS_GRAD.launch(step.dy.channels().div_ceil(BIAS_CHANNELS), step.argument(context))]
-        }),
-    ];
-}
-
-impl BiasGrad {
-    fn argument(&self, context: &Context<'_>) -> kernels::BiasGrad {
-        kernels::BiasGrad {
-            dy: context.read(self.dy),
-            dbias: context.write(self.dbias.access()),
-            pixels: to_int(self.dy.pixels()),
-            channels: to_int(self.dy.channels()),
-            dy_stride: to_int(self.dy.stride),
-            accumulate: i32::from(self.dbias.accumulates()),
-        }
-    }
-
-    /// The blocks that share the pixels: one for each multiprocessor, but none with fewer than 32 terms for a thread.
-    fn shares(&self, gpu: &GpuFacts) -> Shares {
-        let threads = BIAS_GRAD_SHARED.threads();
-        let least = 32 * threads / self.dy.channels().clamp(1, threads);
-        Shares {
-            tiles: self.dy.channels().div_ceil(threads),
-            shares: self.dy.pixels().div_ceil(least).clamp(1, gpu.multiprocessors.max(1)),
-            elements: 4 * threads,
-        }
     }
 }
 

@@ -12,6 +12,7 @@
 //! | [`Dgrad`] | transposed convolution forward, convolution's input gradient | taps and k |
 //! | [`Wgrad`] | both weight gradients | pixels of the convolution's output |
 
+mod bias_grad;
 mod columns;
 mod cpu;
 mod cuda;
@@ -25,6 +26,7 @@ mod patch;
 mod wgrad_adam;
 mod wgrad_patch;
 
+pub use bias_grad::{BiasGrads, MAX_BIAS_GRADS};
 pub use epilogue::Epilogue;
 pub use geometry::Geometry;
 pub use wgrad_adam::WgradAdam;
@@ -75,7 +77,7 @@ pub struct Wgrad {
 }
 
 /// The step of a bias gradient: `dbias[c] = sum over p of dy[p, c]`, over the pixels p of all images.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct BiasGrad {
     pub dy: Tensor,
     pub dbias: Destination,
