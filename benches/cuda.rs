@@ -15,17 +15,17 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use common::rates::StepTime;
-use criterion::Criterion;
+use criterion::{Criterion, Throughput};
 use pixtape::engine::access::Control;
-use pixtape::engine::device::cuda::Cuda;
 use pixtape::engine::device::cuda::counts::{LaunchCounts, LineCounts};
+use pixtape::engine::device::cuda::{Cuda, Unit};
 use pixtape::engine::device::{Device, DeviceChoice, DeviceId, DeviceOptions};
 use pixtape::engine::ops::copy::copy;
 use pixtape::engine::program::Program;
 use pixtape::engine::tape::Tape;
 use pixtape::engine::tensor::Tensor;
 use pixtape::gan::{Pix2Pix, Recipe, RecordedNetwork, TrainingStep};
-use pixtape::profile::fill;
+use pixtape::profile::{fill, show_pictures};
 
 /// Elements of f32 whose copy, 256 MB read and written, leaves nothing else in the cache of a GPU.
 const FLUSH: usize = 1 << 25;
@@ -59,24 +59,23 @@ fn bench(criterion: &mut Criterion<StepTime>, recipe: Recipe, id: DeviceId) {
     group.sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
     // The same work may be done several times in a step.
     let mut names = HashSet::new();
-    for steps in launched(step.cuda()) {
-        let name = name_of(step.cuda(), &steps);
+    for unit in step.cuda().units().to_vec() {
+        let name = step.name_of(unit);
         if !names.insert(name.clone()) {
             continue;
         }
-        let program = step.device.program().steps();
-        group.throughput(common::throughput(steps.iter().map(|&step| &program[step])));
+        group.throughput(step.throughput(unit));
         group.bench_function(format!("{name} warm"), |bencher| {
             step.prepare();
             if step.is_simulated() {
-                print_counts(&name, step.cuda().count_steps(&steps, COUNTED_BLOCKS).expect("the simulator counts"));
+                print_counts(&name, step.cuda().count(unit, COUNTED_BLOCKS).expect("the simulator counts"));
             }
-            bencher.iter_custom(|executions| step.time(&steps, executions));
+            bencher.iter_custom(|executions| step.time(unit, executions));
         });
         if !step.is_simulated() {
             group.bench_function(format!("{name} cold"), |bencher| {
                 step.prepare();
-                bencher.iter_custom(|executions| (0..executions).map(|_| step.time_cold(&steps)).sum());
+                bencher.iter_custom(|executions| (0..executions).map(|_| step.time_cold(unit)).sum());
             });
         }
     }
@@ -98,7 +97,8 @@ impl Step {
     fn new(recipe: Recipe, id: DeviceId) -> Step {
         let recorded = TrainingStep::record(&Pix2Pix::published(recipe)).expect("the recipe can be differentiated");
         let TrainingStep { program, networks, input, target, .. } = recorded;
-        let device = on_gpu(program, id);
+        let mut device = on_gpu(program, id);
+        show_pictures(&mut device, [input, target]).expect("the device works");
         Step { id, device, networks, pictures: [input, target], is_prepared: false, flush: None }
     }
 
@@ -117,40 +117,54 @@ impl Step {
     /// GPU does not need it.
     fn prepare(&mut self) {
         if !self.is_simulated() && !std::mem::replace(&mut self.is_prepared, true) {
-            fill(&mut self.device, &self.networks, self.pictures).expect("the device works");
+            fill(&mut self.device, &self.networks).expect("the device works");
             self.device.execute().expect("the device works");
         }
     }
 
-    /// The time of `steps`, `executions` times one behind the other.
-    fn time(&mut self, steps: &[usize], executions: u64) -> Duration {
-        self.cuda().time_steps(steps, executions as usize).expect("the device works")
+    /// The time of `unit`, `executions` times one behind the other. The simulated GPU is asked for counts alone, and
+    /// takes none.
+    fn time(&mut self, unit: Unit, executions: u64) -> Duration {
+        if self.is_simulated() {
+            return Duration::from_nanos(executions);
+        }
+        self.cuda().time(unit, executions as usize).expect("the device works")
     }
 
-    /// The time of `steps` behind writes to more memory than a cache holds.
-    fn time_cold(&mut self, steps: &[usize]) -> Duration {
+    /// The time of `unit` behind writes to more memory than a cache holds.
+    fn time_cold(&mut self, unit: Unit) -> Duration {
         let flush = self.flush.get_or_insert_with(|| on_gpu(flush_program(), self.id));
         flush.execute().and_then(|()| flush.wait()).expect("the device works");
-        self.time(steps, 1)
+        self.time(unit, 1)
     }
-}
 
-/// The steps of the main part as they are launched: one by one, or as a pair.
-fn launched(cuda: &Cuda) -> Vec<Vec<usize>> {
-    let steps = (0..cuda.program().main_steps()).filter(|step| cuda.pairs().iter().all(|pair| pair.wgrad != *step));
-    let partner = |step: usize| cuda.pairs().iter().find(|pair| pair.patch == step).map(|pair| pair.wgrad);
-    steps.map(|step| [step].into_iter().chain(partner(step)).collect()).collect()
-}
+    /// Layers, kernels and the shape of the first result, as in `generator.down2 conv_fprop_patch_4x4s2 1x64x64x128`.
+    fn name_of(&mut self, unit: Unit) -> String {
+        let pictures = self.pictures;
+        let cuda = self.cuda();
+        let steps: Vec<_> = unit.steps().iter().map(|&step| &cuda.program().steps()[step]).collect();
+        let layers: Vec<&str> = steps.iter().map(|recorded| recorded.layer()).collect();
+        let layers = match &layers[..] {
+            [] => "pictures".to_owned(),
+            [""] => "step".to_owned(),
+            _ => layers.join(" beside "),
+        };
+        let written = steps.first().and_then(|recorded| {
+            recorded.accesses().iter().filter(|access| access.writes()).find_map(|access| access.tensor())
+        });
+        let written = if unit == Unit::Crops { Some(pictures[0]) } else { written };
+        let shape = written.map_or(String::new(), |tensor| tensor.shape.map(|size| size.to_string()).join("x"));
+        format!("{layers} {} {shape}", cuda.kernels(unit).join(" and ")).trim_end().to_owned()
+    }
 
-/// Layer, kernels and the shape of the first result, as in `generator.down2 conv_fprop_patch_4x4s2 1x64x64x128`.
-fn name_of(cuda: &Cuda, steps: &[usize]) -> String {
-    let recorded = &cuda.program().steps()[steps[0]];
-    let layers: Vec<&str> = steps.iter().map(|&step| cuda.program().steps()[step].layer()).collect();
-    let layers = if layers == [""] { "step".to_owned() } else { layers.join(" beside ") };
-    let kernels = cuda.kernels(steps).join(" and ");
-    let written = recorded.accesses().iter().filter(|access| access.writes()).find_map(|access| access.tensor());
-    let shape = written.map_or(String::new(), |tensor| tensor.shape.map(|size| size.to_string()).join("x"));
-    format!("{layers} {kernels} {shape}").trim_end().to_owned()
+    fn throughput(&mut self, unit: Unit) -> Throughput {
+        if unit == Unit::Crops {
+            return Throughput::BytesDecimal(self.pictures.iter().map(|picture| picture.bytes() as u64).sum());
+        }
+        let steps = unit.steps();
+        let program = self.device.program().steps();
+        common::throughput(steps.iter().map(|&step| &program[step]))
+    }
 }
 
 /// A program whose execution writes more memory than a cache holds.

@@ -14,7 +14,7 @@ use common::rates::StepTime;
 use criterion::{BenchmarkGroup, Criterion};
 use kinds::{KINDS, Layer, Recording};
 use pixtape::engine::access::Control;
-use pixtape::engine::device::{Device, DeviceId, DeviceOptions};
+use pixtape::engine::device::cpu::Cpu;
 use pixtape::engine::philox::{Purpose, Stream};
 use pixtape::engine::tensor::Tensor;
 
@@ -33,7 +33,7 @@ fn all(criterion: &mut Criterion<StepTime>) {
 
 /// Times the steps of `layer`; the others run beside them, as in training, and are not counted.
 fn bench(group: &mut BenchmarkGroup<'_, StepTime>, layer: &Layer) {
-    let mut device = None;
+    let mut cpu = None;
     let mut recording = Recording::default();
     (layer.record)(&mut recording);
     let program = recording.tape.finish();
@@ -41,8 +41,8 @@ fn bench(group: &mut BenchmarkGroup<'_, StepTime>, layer: &Layer) {
     group.throughput(common::throughput(timed));
     group.bench_function(&layer.name, |bencher| {
         // Only a bench that was asked for is set up.
-        let device = device.get_or_insert_with(|| ready(layer));
-        bencher.iter_custom(|executions| (0..executions).map(|_| time_of(device, &layer.steps)).sum());
+        let cpu = cpu.get_or_insert_with(|| ready(layer));
+        bencher.iter_custom(|executions| (0..executions).map(|_| time_of(cpu, &layer.steps)).sum());
     });
 }
 
@@ -50,29 +50,27 @@ fn bench(group: &mut BenchmarkGroup<'_, StepTime>, layer: &Layer) {
 const DRAWS: usize = 1 << 16;
 
 /// Fills `tensor` with draws from `low` to `high`. Zeros would not do: memory that was never written is not in memory.
-fn fill(device: &mut Device, tensor: Tensor, [low, high]: [f32; 2]) {
+fn fill(cpu: &mut Cpu<f32>, tensor: Tensor, [low, high]: [f32; 2]) {
     let mut stream = Stream::new(1, Purpose::Init, tensor.count() as u64);
     let draws: Vec<f32> = (0..DRAWS.min(tensor.count())).map(|_| stream.range(low, high)).collect();
     let values: Vec<f32> = draws.iter().copied().cycle().take(tensor.count()).collect();
-    device.write(tensor, &values).expect("the device works");
+    cpu.write(tensor, &values);
 }
 
-fn ready(layer: &Layer) -> Device {
+fn ready(layer: &Layer) -> Cpu<f32> {
     let mut recording = Recording::default();
     (layer.record)(&mut recording);
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
-    let options = DeviceOptions { cuda_graph: false, rewrite: false };
-    let mut device =
-        Device::new(recording.tape.finish(), control, DeviceId::Cpu, options).expect("there is enough memory");
+    let mut cpu = Cpu::new(recording.tape.finish(), control).expect("there is enough memory");
     for (tensor, range) in recording.given {
-        fill(&mut device, tensor, range);
+        fill(&mut cpu, tensor, range);
     }
-    device
+    cpu
 }
 
 /// The time that the steps called `steps` take in one execution.
-fn time_of(device: &mut Device, steps: &[&str]) -> Duration {
-    let times = device.execute_timed().expect("the device works");
-    let named = device.program().steps().iter().zip(times);
+fn time_of(cpu: &mut Cpu<f32>, steps: &[&str]) -> Duration {
+    let times = cpu.execute_timed();
+    let named = cpu.program().steps().iter().zip(times);
     named.filter(|(recorded, _)| steps.contains(&recorded.step().name())).map(|(_, time)| time).sum()
 }

@@ -10,7 +10,7 @@ use criterion::{Criterion, SamplingMode};
 use pixtape::engine::access::Control;
 use pixtape::engine::device::{Device, DeviceId, DeviceOptions};
 use pixtape::gan::{Pix2Pix, Recipe, TrainingStep};
-use pixtape::profile::fill;
+use pixtape::profile::{fill, show_pictures};
 
 fn main() {
     common::run(|criterion| {
@@ -35,7 +35,8 @@ fn bench(criterion: &mut Criterion<StepTime>, size: usize, width: usize, samples
             let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
             let device = Device::new(program.clone(), control, DeviceId::Cpu, DeviceOptions::default());
             let mut device = device.expect("there is enough memory");
-            fill(&mut device, &networks, [input, target]).expect("the CPU works");
+            fill(&mut device, &networks).expect("the CPU works");
+            show_pictures(&mut device, [input, target]).expect("the CPU works");
             device
         });
         bencher.iter(|| device.execute().expect("the CPU works"));

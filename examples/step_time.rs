@@ -56,7 +56,8 @@ fn run(options: &Options) -> anyhow::Result<()> {
     let TrainingStep { program, networks, input, target, .. } = recorded;
     let device_id = options.device.choose()?.device;
     let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
-    let device_options = DeviceOptions { cuda_graph: !options.no_graph, rewrite: !options.no_rewrite };
+    let device_options =
+        DeviceOptions { cuda_graph: !options.no_graph, rewrite: !options.no_rewrite, ..DeviceOptions::default() };
     let mut device = Device::new(program, control, device_id, device_options)?;
     let all = networks
         .iter()

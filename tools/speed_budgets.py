@@ -1,8 +1,8 @@
 """Budgets of a launch on the modelled GPU, derived from the shapes and the number format of its tensors and from the
 tile of its kernel. tools/check-speed compares them with what the simulated GPU counts.
 
-A row is one of `pixtape profile --json`: launches of one kernel in one layer. Numbers of a row are of all of its
-launches together, but for `blocks`.
+A row is one of `pixtape profile --json`, or a part of one whose launches do the work of two kernels: launches of one
+kernel in one layer. Numbers of a row are of all of its launches together, but for `blocks`.
 """
 
 import math
@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 MULTIPROCESSORS = 132
 SECTOR = 32
 
-# Kernels of which a faster one stands beside: oracles, and what runs where no other one can. They have no budgets, but
-# their modelled time is a part of the step's.
+# Kernels of which a faster one stands beside: oracles, and what runs where no other one can. They have no budgets; no
+# step of a recipe may need one.
 PLAIN = re.compile(r"conv_(fprop|dgrad|wgrad)_(any|4x4s2)|norm_act_(forward|grad)|bias_grad|adam_update")
 
-# The largest modelled time of a step in microseconds, and the most launches that it may have.
-STEP_US = 3500
-LAUNCHES = {"pytorch-gan": 90, "block-ck": 141, "isola": 110}
+# By recipe, the largest modelled time of a step in microseconds, 4 % above what it has, and the most launches.
+STEP_US = {"pytorch-gan": 2150, "block-ck": 2760, "isola": 2960}
+LAUNCHES = {"pytorch-gan": 90, "block-ck": 139, "isola": 108}
 
 # Counts may exceed what was derived by this much: borders of tiles and pictures, biases, statistics of channels.
 SLACK = 1.1
@@ -225,7 +225,7 @@ def budgets(row):
         # Inputs come once for each tile; what is written, and the sums that blocks share, as they are.
         padded = row["flop"] / 2 / filled(row, tile)
         written = launches * sum(moved(operand) for operand in operands if operand["access"] != "read")
-        least = padded * 4 * tile.floats / tile.products + written + launches * sum(map(moved, epilogue(row)))
+        least = padded * operands[0]["element"] * tile.floats / tile.products + written + launches * sum(map(moved, epilogue(row)))
     found.append(Budget("l2_excess", row["l2_bytes"] / least, SLACK, worst(row, lambda line: line["l2_sectors"])))
     if bytes_once >= SMALL_BYTES * launches:
         rounds = math.ceil(row["blocks"] / MULTIPROCESSORS)
@@ -302,7 +302,7 @@ WAIVERS = [
     Waiver("conv_(fprop|wgrad_adam)_map", ANY, "useful_slots", 0.03, "a sum is of 16 products"),
     Waiver("conv_dgrad_few_[48]", ANY, "padding", 0.75, "three channels of four, or six of eight"),
     Waiver("conv_wgrad_adam_few_[36]", ANY, "shared_excess", 1.45, "the groups' sums are exchanged once a block"),
-    Waiver("bias_grad_shared", "generator.last", "coalesced", 0.85, "three channels: 252 of 256 threads have one"),
+    Waiver("bias_grad_shared", "", "waves", 0.5, "a few blocks more than multiprocessors, which have room for several"),
     Waiver("upsample_shuffle_tanh(_grad)?", "generator.last", "coalesced", 0.48, "twelve channels become three of six"),
     Waiver("upsample_shuffle_tanh(_grad)?", "generator.last", "l2_excess", 1.45, "as above"),
     Waiver("upsample_shuffle_tanh", "generator.last", "slots_per_sector", 9, "an index and a tanh for each element"),

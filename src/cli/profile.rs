@@ -35,6 +35,11 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=4096))]
     pub batch: Option<u64>,
 
+    /// Run every step by its plain kernels, of which faster ones may stand beside, to see by how much these are faster
+    /// and why. On a GPU or the simulated one alone.
+    #[arg(long)]
+    pub plain_kernels: bool,
+
     /// Print one JSON object instead of a table, with all counts by line of source.
     #[arg(long)]
     pub json: bool,
@@ -47,7 +52,7 @@ pub struct ProfileArgs {
 
 impl ProfileArgs {
     pub fn request(self) -> Request {
-        let ProfileArgs { what, device, batch, json, out } = self;
-        Request { what, device, batch: batch.map(|batch| batch as usize), json, out }
+        let ProfileArgs { what, device, batch, plain_kernels, json, out } = self;
+        Request { what, device, batch: batch.map(|batch| batch as usize), plain_kernels, json, out }
     }
 }

@@ -42,17 +42,15 @@ const NAMES: [Column; 3] = [
     Column {
         head: "layer",
         source: Source::Recorded,
-        meaning: "network and layer; the steps of a gradient belong to the layer that they differentiate",
+        meaning: "network and layer; the steps of a gradient belong to the layer that they differentiate. A launch that \
+                  does the work of two kernels has two",
         cell: |row| Some(row.layer.clone()),
     },
     Column {
         head: "kernel",
         source: Source::Recorded,
-        meaning: "the kernel that is launched, or that runs beside another in its launch; on the CPU the recorded step",
-        cell: |row| {
-            let beside = row.beside.as_ref().map(|layer| format!(", beside {layer}"));
-            Some(row.kernel.clone() + &beside.unwrap_or_default())
-        },
+        meaning: "the kernel that is launched; on the CPU the recorded step",
+        cell: |row| Some(row.kernel.clone()),
     },
     Column {
         head: "bound",
@@ -63,7 +61,7 @@ const NAMES: [Column; 3] = [
     },
 ];
 
-const NUMBERS: [Column; 13] = [
+const NUMBERS: [Column; 14] = [
     Column {
         head: "us modelled",
         source: Source::Modelled,
@@ -73,8 +71,14 @@ const NUMBERS: [Column; 13] = [
     Column {
         head: "us",
         source: Source::Measured,
-        meaning: "microseconds, the least of five executions; on a GPU between CUDA events, one launch at a time",
-        cell: |row| row.us.map(|us| format!("{us:.1}")),
+        meaning: "microseconds between CUDA events, one launch at a time: the least of five executions",
+        cell: |row| row.us.filter(|_| row.blocks.is_some()).map(|us| format!("{us:.1}")),
+    },
+    Column {
+        head: "ms",
+        source: Source::Measured,
+        meaning: "milliseconds, the least of five executions",
+        cell: |row| row.us.filter(|_| row.blocks.is_none()).map(|us| format!("{:.3}", us / 1e3)),
     },
     Column {
         head: "launches",
@@ -103,7 +107,8 @@ const NUMBERS: [Column; 13] = [
     Column {
         head: "least MB",
         source: Source::Recorded,
-        meaning: "what has to be read or written once at least",
+        meaning: "what has to be read or written once at least; of a step of several launches, in the row of the launch \
+                  that moves most",
         cell: |row| Some(megabytes(row.distinct_bytes)),
     },
     Column {

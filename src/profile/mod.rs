@@ -6,12 +6,16 @@
 
 mod cache;
 mod columns;
+mod counted;
+mod inputs;
 mod machine_code;
 mod measure;
 mod model;
 mod page;
+mod recorded;
 mod rows;
 mod text;
+mod timed;
 
 use std::io::{Write, stdout};
 use std::path::PathBuf;
@@ -20,11 +24,11 @@ use anyhow::{Result, ensure};
 
 use crate::base::files::{is_same_file, make_folder_of, target, write_atomically};
 use crate::base::progress::{say, tell};
-use crate::engine::device::DeviceChoice;
+use crate::engine::device::{DeviceChoice, DeviceId, DeviceOptions};
 use crate::gan::Pix2Pix;
 use crate::inspect::Subject;
 
-pub use measure::fill;
+pub use inputs::{fill, show_pictures};
 pub use model::{Bound, Load, TimeModel};
 pub use rows::{Launch, Operand, Profile, Row, Total};
 
@@ -35,6 +39,7 @@ pub struct Request {
     pub device: DeviceChoice,
     /// Pairs in a batch; `None` for the batch of the recipe or run.
     pub batch: Option<usize>,
+    pub plain_kernels: bool,
     pub json: bool,
     /// The file for a page of the profile.
     pub out: Option<PathBuf>,
@@ -65,7 +70,12 @@ pub fn run(request: &Request) -> Result<()> {
     let batch = request.batch.unwrap_or(subject.objective.batch);
     let objective = Pix2Pix { batch, ..subject.objective };
     let model = TimeModel::new()?;
-    let profile = measure::profile(subject.title, &objective, chosen.device, &model)?;
+    ensure!(
+        !request.plain_kernels || chosen.device != DeviceId::Cpu,
+        "--plain-kernels is about the kernels of a GPU: give --device cuda; the CPU has one kernel for each step"
+    );
+    let options = DeviceOptions { plain_kernels: request.plain_kernels, ..DeviceOptions::default() };
+    let profile = measure::profile(subject.title, &objective, chosen.device, options, &model)?;
     if let Some(out) = &request.out {
         let gpu = profile.modelled.as_ref().map(|_| &model);
         make_folder_of(out)?;

@@ -7,13 +7,13 @@ use crate::engine::device::cuda::counts::{Event, LineCounts};
 
 /// Launches of one kernel in one layer that are alike. Numbers are of all of them together, except where they are of
 /// one launch, a block or a thread; `None` is not known on this device.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Row {
-    /// Network and layer, as in `generator.down3`; empty for a step of no layer.
+    /// Network and layer, as in `generator.down3`; two of them where a launch does the work of two, as in
+    /// `generator.up7 + generator.up6`; empty for a step of no layer.
     pub layer: String,
     /// The kernel; on the CPU the step.
     pub kernel: String,
-    /// Launches, or where the kernel runs beside another, parts of these.
     pub launches: usize,
     /// Blocks of a launch.
     pub blocks: Option<usize>,
@@ -21,7 +21,8 @@ pub struct Row {
     pub waves: Option<f64>,
     /// Floating-point operations of convolutions: two for each multiply-add.
     pub flop: u64,
-    /// Bytes that have to be read or written at least once.
+    /// Bytes that have to be read or written at least once: of a step of several launches, in the row of the launch
+    /// that moves most.
     pub distinct_bytes: u64,
     /// Bytes between the multiprocessors and L2.
     pub l2_bytes: Option<u64>,
@@ -37,10 +38,8 @@ pub struct Row {
     pub shared_bytes: Option<usize>,
     /// Microseconds, measured.
     pub us: Option<f64>,
-    /// Microseconds, modelled; of a kernel that runs beside another, what it adds to the launch of that one.
+    /// Microseconds, modelled.
     pub model_us: Option<f64>,
-    /// The layer in whose launch the kernel runs, beside the kernel of that layer; `None` for launches of its own.
-    pub beside: Option<String>,
     /// The load of the launch on the GPU, of which the time is modelled.
     #[serde(skip)]
     pub load: Option<Load>,
@@ -48,12 +47,15 @@ pub struct Row {
     pub bound: Option<&'static str>,
     /// Bytes between L2 and memory.
     pub memory_bytes: u64,
-    /// The tensors that the step reads and writes.
+    /// The tensors that the launch reads and writes.
     pub operands: Vec<Operand>,
     /// The implementation of the step that was chosen on the GPU.
     pub implementation: Option<&'static str>,
     /// The counts of one launch by line of source, scaled to all of its blocks.
     pub lines: Vec<Line>,
+    /// The two kernels whose work the blocks of the launch do, each as if it had a launch of its own; empty for a launch
+    /// of one.
+    pub parts: Vec<Row>,
 }
 
 /// A tensor that a step reads or writes.
@@ -158,6 +160,33 @@ impl Row {
         self.layer == other.layer && self.kernel == other.kernel && key(self) == key(other)
     }
 
+    /// The row of the launches whose blocks do the work of two rows.
+    pub fn side_by_side(first: Row, second: Row) -> Row {
+        let sum = |of: fn(&Row) -> Option<u64>| of(&first).zip(of(&second)).map(|(a, b)| a + b);
+        let max = |of: fn(&Row) -> Option<usize>| of(&first).zip(of(&second)).map(|(a, b)| a.max(b));
+        let lines = [first.lines.clone(), second.lines.clone()].concat();
+        Row {
+            layer: format!("{} + {}", first.layer, second.layer),
+            kernel: format!("{} + {}", first.kernel, second.kernel),
+            blocks: first.blocks.zip(second.blocks).map(|(a, b)| a + b),
+            waves: first.waves.zip(second.waves).map(|(a, b)| a + b),
+            flop: first.flop + second.flop,
+            distinct_bytes: first.distinct_bytes + second.distinct_bytes,
+            l2_bytes: sum(|row| row.l2_bytes),
+            coalesced: coalesced(&lines),
+            shared_excess: shared_excess(&lines),
+            issue_slots: sum(|row| row.issue_slots),
+            registers: max(|row| row.registers),
+            shared_bytes: max(|row| row.shared_bytes),
+            memory_bytes: first.memory_bytes + second.memory_bytes,
+            operands: [first.operands.clone(), second.operands.clone()].concat(),
+            load: first.load.zip(second.load).map(|(a, b)| a.and(&b)),
+            lines,
+            parts: vec![first.clone(), second],
+            ..first
+        }
+    }
+
     fn add(&mut self, other: &Row) {
         let sum = |a: Option<f64>, b: Option<f64>| Some(a? + b?);
         self.launches += other.launches;
@@ -168,7 +197,23 @@ impl Row {
         self.issue_slots = self.issue_slots.zip(other.issue_slots).map(|(a, b)| a + b);
         self.us = sum(self.us, other.us);
         self.model_us = sum(self.model_us, other.model_us);
+        self.parts.iter_mut().zip(&other.parts).for_each(|(part, other)| part.add(other));
     }
+}
+
+/// The share of the sectors that requests touch which they would need at least; `None` where none touches one.
+pub fn coalesced(lines: &[Line]) -> Option<f64> {
+    ratio(lines, |line| line.least_sectors, |line| line.sectors)
+}
+
+/// Wavefronts of shared memory over those without conflicts of banks; `None` where there are none.
+pub fn shared_excess(lines: &[Line]) -> Option<f64> {
+    ratio(lines, |line| line.wavefronts, |line| line.least_wavefronts)
+}
+
+fn ratio(lines: &[Line], part: fn(&Line) -> u64, whole: fn(&Line) -> u64) -> Option<f64> {
+    let sum = |of: fn(&Line) -> u64| lines.iter().map(of).sum::<u64>() as f64;
+    (sum(whole) > 0.0).then(|| sum(part) / sum(whole))
 }
 
 /// Joins rows that are alike, in the order of their first, and returns the index of the joined row of each.

@@ -74,7 +74,7 @@ fn on_the_cpu_times_are_measured() {
     assert!(lines[0].contains("weights of step 1") && lines[0].ends_with(", batch 1, on the CPU"), "{said}");
     assert!(lines[1].starts_with("Times are measured"), "{said}");
     let heads: Vec<&str> = lines[3].split_whitespace().collect();
-    assert_eq!(heads, ["layer", "kernel", "us", "launches", "GFLOP", "least", "MB"]);
+    assert_eq!(heads, ["layer", "kernel", "ms", "launches", "GFLOP", "least", "MB"]);
     assert!(lines[4].starts_with("generator.down1") && lines[4].contains(" conv_fprop "), "{said}");
     assert!(lines.last().is_some_and(|line| line.ends_with("ms  measured")), "{said}");
 
@@ -119,6 +119,12 @@ fn on_the_simulated_gpu_requests_are_counted_and_times_modelled() {
         assert!(row["bound"].is_string() && row["lines"].as_array().is_some_and(|lines| !lines.is_empty()), "{row}");
     }
     assert!(rows(&profile).iter().any(|row| !row["shared_excess"].is_null()), "no kernel has shared memory");
+    let plain = json(&scene.run("profile run --device cuda --plain-kernels --json").stdout);
+    assert_consistent(&plain, "model_us");
+    for row in rows(&plain) {
+        assert!(row["layer"] == "pictures" || row["implementation"] == "plain", "{}", row["kernel"]);
+    }
+    assert_ne!(plain["step"]["model_us"], profile["step"]["model_us"]);
     let step = &profile["step"];
     assert!(step["us"].is_null());
     assert_near(number(step, "model_us"), sum(rows(&profile), "model_us"));
@@ -127,6 +133,37 @@ fn on_the_simulated_gpu_requests_are_counted_and_times_modelled() {
     assert_near(number(step, "critical_us"), sum(critical, "us"));
     let times = ["floor_us", "critical_us", "model_us"].map(|field| number(step, field));
     assert!(0.0 < times[0] && times[0] < times[1] && times[1] < times[2], "{times:?}");
+}
+
+#[test]
+fn kernels_that_share_a_launch_are_one_row_with_two_parts() {
+    let scene = Scene::simulated();
+    scene.run("train --image-size 64 --ngf 64 --ndf 64 --batch 1 --steps 1 --device cpu --out run");
+    let profile = json(&scene.run("profile run --device cuda --json --out page.html").stdout);
+    let parts = |row: &Value| row["parts"].as_array().expect("parts").clone();
+    let pairs: Vec<&Value> = rows(&profile).iter().filter(|row| !parts(row).is_empty()).collect();
+    assert!(!pairs.is_empty(), "no launch is shared");
+    for row in pairs {
+        let parts = parts(row);
+        assert_eq!(parts.len(), 2, "{}", row["kernel"]);
+        assert!(row["kernel"].as_str().is_some_and(|kernel| kernel.contains("_beside_wgrad_")), "{}", row["kernel"]);
+        let layers: Vec<&str> = parts.iter().filter_map(|part| part["layer"].as_str()).collect();
+        assert_eq!(row["layer"], layers.join(" + "));
+        for field in ["flop", "distinct_bytes", "l2_bytes", "memory_bytes", "issue_slots"] {
+            assert_near(number(row, field), sum(&parts, field));
+        }
+        assert_near(number(row, "blocks"), sum(&parts, "blocks"));
+        // It takes as long as the longer one at least, and less long than one after the other.
+        let [us, of_parts] = [number(row, "model_us"), sum(&parts, "model_us")];
+        assert!(us < of_parts && parts.iter().all(|part| number(part, "model_us") <= us), "{us}, {of_parts}");
+    }
+    let step = &profile["step"];
+    assert_eq!(sum(rows(&profile), "launches"), number(step, "launches"));
+    assert_near(number(step, "model_us"), sum(rows(&profile), "model_us"));
+    // Every launch is drawn once, with both of its layers.
+    let html = std::fs::read_to_string(scene.path("page.html")).expect("the page");
+    assert_eq!(html.matches("<g class=\"launch ").count() as f64, number(step, "launches"));
+    assert!(html.contains("<g class=\"launch beside\"") && html.contains(" + generator."));
 }
 
 /// Checks that every element of a page is closed where it has to be, and that its texts and attributes have no stray
@@ -216,6 +253,8 @@ fn what_cannot_be_profiled_or_written_is_one_line() {
     assert!(error.contains("folder is a folder, which is not replaced"), "{error}");
     let error = scene.refused("profile run --device cpu --out run/checkpoints/step-00000001.safetensors");
     assert!(error.contains("is what is profiled: choose another file"), "{error}");
+    let error = scene.refused("profile run --device cpu --plain-kernels");
+    assert!(error.contains("give --device cuda"), "{error}");
     let error = scene.refused("profile run --device cuda:7");
     assert!(error.contains("--device cuda:7"), "{error}");
     scene.command("profile run --batch 0").assert().code(2);

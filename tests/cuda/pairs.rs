@@ -1,7 +1,10 @@
 //! Kernels that share a launch: each pair computes what its two kernels compute one after the other.
 
+use std::collections::BTreeMap;
+
 use pixtape::engine::access::{Control, Destination};
-use pixtape::engine::device::cuda::{Cuda, CudaOptions};
+use pixtape::engine::device::cuda::counts::LaunchCounts;
+use pixtape::engine::device::cuda::{Cuda, CudaOptions, Unit};
 use pixtape::engine::ops::adam::{AdamOptions, adam};
 use pixtape::engine::ops::conv::{Dgrad, Epilogue, Fprop, Geometry, WgradAdam, conv, conv_transpose};
 use pixtape::engine::ops::copy::{Upstream, copy};
@@ -82,6 +85,15 @@ fn device(toy: Toy, side: usize, [c, k]: [usize; 2]) -> (Cuda, Vec<Tensor>) {
     (Cuda::new(tape.finish(), CONTROL, options).expect("a device"), tensors)
 }
 
+/// The pairs of steps of which each is one launch, the convolution first.
+fn pairs(cuda: &Cuda) -> Vec<[usize; 2]> {
+    let pair = |unit: &Unit| match *unit {
+        Unit::Pair { patch, wgrad } => Some([patch, wgrad]),
+        Unit::Crops | Unit::Step(_) => None,
+    };
+    cuda.units().iter().filter_map(pair).collect()
+}
+
 /// The values of `tensors` after two executions, side by side or step by step in an order drawn by a seed.
 fn run((cuda, tensors): &mut (Cuda, Vec<Tensor>), seed: Option<u64>) -> Vec<f64> {
     for (index, &tensor) in tensors.iter().enumerate() {
@@ -116,7 +128,7 @@ fn kernels_side_by_side_compute_what_they_compute_apart() {
             (Toy::WgradBehind, 9, narrow),
         ] {
             let start = || device(toy, side, channels);
-            assert_eq!(start().0.pairs().len(), 1, "{toy:?} {side} {channels:?}");
+            assert_eq!(pairs(&start().0).len(), 1, "{toy:?} {side} {channels:?}");
             assert_same_bits(
                 &format!("{toy:?} {side} {channels:?}"),
                 &run(&mut start(), None),
@@ -126,11 +138,56 @@ fn kernels_side_by_side_compute_what_they_compute_apart() {
     });
 }
 
+/// By line and kind of request: requests, threads, sectors and wavefronts, over all blocks of a launch.
+fn counts(launches: &[LaunchCounts]) -> BTreeMap<(String, String), [u64; 4]> {
+    let mut counts = BTreeMap::new();
+    for launch in launches {
+        assert_eq!(launch.blocks_counted, launch.blocks, "all blocks of {} are counted", launch.kernel);
+        for line in &launch.lines {
+            let of_line: &mut [u64; 4] = counts.entry((line.line.clone(), format!("{:?}", line.event))).or_default();
+            let more = [line.requests, line.lanes, line.sectors, line.wavefronts];
+            of_line.iter_mut().zip(more).for_each(|(count, more)| *count += more);
+        }
+    }
+    counts
+}
+
+/// A profile counts the two kernels of a pair apart, and takes the sum.
+#[test]
+fn a_pair_asks_the_memory_for_what_its_kernels_ask_for_apart() {
+    on_device(|| {
+        for (toy, channels) in [(Toy::Fprop, [20, 68]), (Toy::Dgrad, [520, 260])] {
+            let (mut cuda, _) = device(toy, 9, channels);
+            if !cuda.info().is_simulated {
+                return;
+            }
+            let [patch, wgrad] = pairs(&cuda)[0];
+            let mut count = |unit: Unit| cuda.count(unit, usize::MAX >> 1).expect("the simulator counts");
+            let apart = [count(Unit::Step(patch)), count(Unit::Step(wgrad))].concat();
+            let together = count(Unit::Pair { patch, wgrad });
+            assert_eq!((apart.len(), together.len()), (2, 1));
+            assert_eq!(together[0].blocks, apart[0].blocks + apart[1].blocks);
+            // Each has some words of its own beside the memory that both use in turn.
+            let more = together[0].shared_bytes - apart[0].shared_bytes.max(apart[1].shared_bytes);
+            assert!(more <= 64, "{more}");
+            assert_eq!(counts(&together), counts(&apart), "{toy:?}");
+            let l2 = |launches: &[LaunchCounts]| {
+                let lines = launches.iter().flat_map(|launch| &launch.lines);
+                lines.map(|line| line.l2_sectors).sum::<u64>() as f64
+            };
+            // Which blocks follow each other on a multiprocessor, and find in its L1 what the earlier ones have read,
+            // is another matter beside others.
+            let ratio = l2(&together) / l2(&apart);
+            assert!((ratio - 1.0).abs() <= 0.05, "{toy:?}: {ratio}");
+        }
+    });
+}
+
 #[test]
 fn steps_that_wait_for_each_other_do_not_share_a_launch() {
     on_device(|| {
         for toy in [Toy::SameWeight, Toy::ReaderBetween] {
-            assert_eq!(device(toy, 9, [36, 68]).0.pairs(), [], "{toy:?}");
+            assert_eq!(pairs(&device(toy, 9, [36, 68]).0), Vec::<[usize; 2]>::new(), "{toy:?}");
         }
     });
 }
@@ -159,7 +216,7 @@ fn a_chain_of_layers_is_trained_to_the_same_bits() {
             (cuda, vec![x, dy, parameters.values, parameters.moments[0], parameters.moments[1]])
         };
         // The gradients of d's, c's and b's weights, beside the input gradients of c, b and none.
-        assert_eq!(start().0.pairs().len(), 2);
+        assert_eq!(pairs(&start().0).len(), 2);
         let expected = run(&mut start(), None);
         for seed in 0..3 {
             assert_same_bits(&format!("seed {seed}"), &run(&mut start(), Some(seed)), &expected);

@@ -5,6 +5,7 @@ import math
 import re
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from part import FAILED, PAIRS, REFERENCE, SKIPPED, Problem, ensure, json_lines, last_line, needs, no_result, simulated
@@ -68,14 +69,19 @@ def compare_losses(ours, reference):
 
 
 def trained_alike(part, folder, settings, limit):
-    """Trains on both devices, and on the GPU as a graph and launch by launch."""
-    gpu = train(part, folder, "gpu", "cuda", settings, limit)
-    cpu = train(part, folder, "cpu", "cpu", settings, limit)
+    """Trains on both devices, and on the GPU as a graph and launch by launch, in `limit` seconds altogether."""
+    end = time.monotonic() + limit
+
+    def train_in_time(name, device, settings):
+        return train(part, folder, name, device, settings, end - time.monotonic())
+
+    gpu = train_in_time("gpu", "cuda", settings)
+    cpu = train_in_time("cpu", "cpu", settings)
     detail, data = compare_losses(losses(gpu), losses(cpu))
-    plain = train(part, folder, "gpu-one-by-one", "cuda", {**settings, "cuda-graph": "false"}, limit)
+    plain = train_in_time("gpu-one-by-one", "cuda", {**settings, "cuda-graph": "false"})
     if (plain / "losses.csv").read_bytes() != (gpu / "losses.csv").read_bytes():
         raise Problem("launched one by one the losses have other bits than as a graph")
-    again = train(part, folder, "gpu-again", "cuda", settings, limit)
+    again = train_in_time("gpu-again", "cuda", settings)
     if (again / "losses.csv").read_bytes() != (gpu / "losses.csv").read_bytes():
         raise Problem("a second run has other bits")
     return f"{detail}; as a graph, one by one and once more: the same bits", data

@@ -106,7 +106,7 @@ def lease_ours(part):
     part.check("constants of the time model", lambda: model_constants(part, 60))
     part.check("probes of instructions", lambda: probes(part, 20))
     # In a dry run part correct does the op table.
-    tests = ["cuda::cast"] if tiny else ["cuda::cast", "cuda::ops"]
+    tests = ["cuda::cast"] if tiny else ["cuda::cast", "cuda::ops", "cuda::pairs"]
     part.check("op table on the GPU", lambda: gpu_tests(part, tests, 50))
     settings = {"data": PAIRS, "direction": "a-to-b", "sample-every": 1000, "save-every": 1000, "keep": 1}
     size, width, steps = (64, 8, 3) if tiny else (256, 16, 10)

@@ -120,7 +120,7 @@ def our_kernels(part, batch, run, limit):
     if not profile or not profile["kernels"]:
         raise Problem(f"pixtape profile printed no profile: {last_line(text)}")
     key = "model_us" if part.options.dry_run else "us"
-    rows = [{**row, "lines": None} for row in profile["kernels"]]
+    rows = [{**row, "lines": None, "parts": None} for row in profile["kernels"]]
     missing = sum(row[key] is None for row in rows)
     if missing:
         raise Problem(f"{missing} of {len(rows)} kernels have no {key}")

@@ -9,20 +9,19 @@ pub mod cuda;
 
 pub use choice::{ChosenDevice, DeviceChoice, DeviceId};
 
-use std::time::{Duration, Instant};
-
 use anyhow::Result;
 
 use crate::engine::access::Control;
+use crate::engine::kernel::cuda::PLAIN;
 use crate::engine::program::Program;
 use crate::engine::rewrite::{self, Pass};
 use crate::engine::samples::{Crop, Samples};
 use crate::engine::tensor::Tensor;
 use cpu::Cpu;
-use cuda::{Cuda, CudaOptions, PendingCopy, TimedLaunch};
+use cuda::{Cuda, CudaOptions, PendingCopy};
 
-/// The optimisations that a [`Device`] applies: CUDA graphs on a GPU, and rewrite passes over the program. Both are on
-/// by default.
+/// The optimisations that a [`Device`] applies: CUDA graphs and fast kernels on a GPU, and rewrite passes over the
+/// program. All are on by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceOptions {
     /// True if a GPU runs each execution as one CUDA graph, false if it launches the kernels one by one. Without effect
@@ -31,11 +30,14 @@ pub struct DeviceOptions {
     /// True if the rewrite passes ([`mod@rewrite`]) are applied to the program, which changes no bit of parameters,
     /// moments, losses and pictures. Gradients that only Adam reads can then not be read by the host.
     pub rewrite: bool,
+    /// True if a GPU runs every step by its plain kernels, of which faster ones may stand beside: they run on tensors of
+    /// any shape, and the others are tested against them. Without effect on the CPU.
+    pub plain_kernels: bool,
 }
 
 impl Default for DeviceOptions {
     fn default() -> DeviceOptions {
-        DeviceOptions { cuda_graph: true, rewrite: true }
+        DeviceOptions { cuda_graph: true, rewrite: true, plain_kernels: false }
     }
 }
 
@@ -78,7 +80,8 @@ impl Device {
         Ok(match device {
             DeviceId::Cpu => Device::Cpu(Box::new(Cpu::new(program, control)?)),
             DeviceId::Cuda(ordinal) => {
-                let options = CudaOptions { ordinal, cuda_graph: options.cuda_graph, forced: None };
+                let forced = options.plain_kernels.then_some(PLAIN);
+                let options = CudaOptions { ordinal, cuda_graph: options.cuda_graph, forced };
                 Device::Cuda(Box::new(Cuda::new(program, control, options)?))
             }
         })
@@ -111,30 +114,6 @@ impl Device {
                 Ok(())
             }
             Device::Cuda(cuda) => cuda.execute_on_demand(),
-        }
-    }
-
-    /// Runs every step of the program's main part (all but its on-demand steps) once, waits until all have finished,
-    /// and returns the duration of each step, in recorded order. A GPU launches the steps one by one for this, without
-    /// a CUDA graph. For measurements.
-    ///
-    /// # Errors
-    /// When a kernel has failed on the GPU, or the driver refuses the call; never on the CPU.
-    pub fn execute_timed(&mut self) -> Result<Vec<Duration>> {
-        match self {
-            Device::Cpu(cpu) => {
-                let (mut times, mut last) = (Vec::new(), Instant::now());
-                cpu.execute_observed(|_, _| {
-                    let now = Instant::now();
-                    times.push(now - last);
-                    last = now;
-                });
-                Ok(times)
-            }
-            Device::Cuda(cuda) => {
-                let of_step = |launches: &Vec<TimedLaunch>| launches.iter().map(|launch| launch.time).sum();
-                Ok(cuda.execute_timed()?.iter().map(of_step).collect())
-            }
         }
     }
 

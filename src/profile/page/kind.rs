@@ -6,6 +6,7 @@ pub enum Kind {
     Fprop,
     Dgrad,
     Wgrad,
+    Beside,
     Norm,
     Update,
     Loss,
@@ -13,12 +14,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 7] =
-        [Kind::Fprop, Kind::Dgrad, Kind::Wgrad, Kind::Norm, Kind::Update, Kind::Loss, Kind::Other];
+    pub const ALL: [Kind; 8] =
+        [Kind::Fprop, Kind::Dgrad, Kind::Wgrad, Kind::Beside, Kind::Norm, Kind::Update, Kind::Loss, Kind::Other];
 
     /// The kind of the kernel called `kernel`; [`Kind::Other`] for activations, copies and the like.
     pub fn of(kernel: &str) -> Kind {
         let kinds = [
+            ("beside", Kind::Beside),
             ("fprop", Kind::Fprop),
             ("dgrad", Kind::Dgrad),
             ("wgrad", Kind::Wgrad),
@@ -37,6 +39,7 @@ impl Kind {
             Kind::Fprop => "fprop",
             Kind::Dgrad => "dgrad",
             Kind::Wgrad => "wgrad",
+            Kind::Beside => "beside",
             Kind::Norm => "norm",
             Kind::Update => "update",
             Kind::Loss => "loss",
@@ -49,6 +52,7 @@ impl Kind {
             Kind::Fprop => "fprop, or the input gradient of a transposed convolution",
             Kind::Dgrad => "dgrad, or a transposed convolution",
             Kind::Wgrad => "wgrad, with its update where they are one kernel, and bias gradients",
+            Kind::Beside => "an input gradient, and the wgrad and update of another layer beside it",
             Kind::Norm => "norm and activation, and their gradients",
             Kind::Update => "Adam",
             Kind::Loss => "losses",
@@ -67,6 +71,7 @@ mod tests {
             ("conv_fprop_patch_4x4s2", Kind::Fprop),
             ("conv_dgrad_few_8", Kind::Dgrad),
             ("conv_wgrad_adam_dot", Kind::Wgrad),
+            ("conv_dgrad_beside_wgrad_32", Kind::Beside),
             ("bias_grad_shared", Kind::Wgrad),
             ("norm_act_grad_held_64", Kind::Norm),
             ("adam_update_wide", Kind::Update),

@@ -87,7 +87,7 @@ fn kinds(profile: &Profile) -> Markup {
                 @if rows().next().is_some() {
                     tr {
                         td { i.swatch.(kind.class()) {} (kind.describe()) }
-                        td.number { (rows().filter(|row| row.beside.is_none()).map(|row| row.launches).sum::<usize>()) }
+                        td.number { (rows().map(|row| row.launches).sum::<usize>()) }
                         td.number { (format!("{time:.1}")) }
                         td.number { (format!("{:.0} %", 100.0 * time / total)) }
                         td { (bar(time / total, kind)) }
@@ -114,8 +114,7 @@ fn roofline(profile: &Profile, gpu: Option<&TimeModel>) -> Markup {
                     "that is what the tiles of a kernel decide. The line beside it ends at the arithmetic for each "
                     "byte of memory, which depends on what the steps before have left in L2, and on what has to be "
                     "written back for it. No dot can be above the roof of L2, and no end of a line above that of "
-                    "memory, but for kernels that run beside another: their time is what they add to that launch. A "
-                    "dot far below its roofs waits, or has too few blocks."
+                    "memory. A dot far below its roofs waits, or has too few blocks."
                 }
                 None => {
                     "Its place from left to right is the arithmetic for each byte that has to move at least once. "

@@ -24,6 +24,12 @@ fn lane(row: &Row) -> &str {
     }
 }
 
+/// The layers of a row, without their networks.
+fn label(row: &Row) -> String {
+    let of_layer = |layer: &str| layer.rsplit('.').next().unwrap_or_default().to_owned();
+    row.layer.split(" + ").map(of_layer).collect::<Vec<_>>().join(" + ")
+}
+
 /// The picture of the launches of `profile`.
 pub fn svg(profile: &Profile) -> Markup {
     let row = |launch: &Launch| &profile.kernels[launch.row];
@@ -63,7 +69,7 @@ pub fn svg(profile: &Profile) -> Markup {
                 g class={ "launch " (Kind::of(&row.kernel).class()) } {
                     title { (title(row, start, launch)) }
                     rect x=(round2(x)) y=(y) width=(round2(width)) height=(LANE) {}
-                    @let label = row.layer.rsplit('.').next().unwrap_or_default();
+                    @let label = label(row);
                     @if !label.is_empty() && (label.len() as f64 + 1.0) * LETTER < width {
                         text.x x=(round(x + width / 2.0)) y=(y + LANE / 2.0 + 4.0) { (label) }
                     }

@@ -10,6 +10,7 @@ pub use allocator::Allocator;
 use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use rayon::prelude::*;
@@ -99,6 +100,18 @@ where
             self.run(index);
             after(index, self.program.steps[index].step.name());
         }
+    }
+
+    /// Runs the program's main part as [`Cpu::execute`] does, and returns the duration of each step, in recorded order.
+    /// For measurements.
+    pub fn execute_timed(&mut self) -> Vec<Duration> {
+        let (mut times, mut last) = (Vec::new(), Instant::now());
+        self.execute_observed(|_, _| {
+            let now = Instant::now();
+            times.push(now - last);
+            last = now;
+        });
+        times
     }
 
     fn run(&mut self, index: usize) {

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use cudarc::driver::sys;
 use serde::{Deserialize, Serialize};
 
-use super::Cuda;
 use super::launching::{permit_shared_memory, run};
+use super::{Cuda, Unit};
 
 /// The counts of one launch. Some of its blocks stand for all.
 #[derive(Clone, Debug, Deserialize)]
@@ -112,29 +112,18 @@ impl Event {
 type ReceiveLine = extern "C" fn(*mut c_void, *const c_char);
 
 impl Cuda {
-    /// Runs about `blocks` blocks of every launch of the program's main part on the simulated driver, and returns the
-    /// counts of each step's launches, in recorded order; `done` is called behind each step. The values of all buffers
-    /// are meaningless afterwards.
+    /// Runs about `blocks` blocks of each launch of `unit` on the simulated driver, and returns the counts of the
+    /// launches. The values of all buffers are meaningless afterwards.
     ///
     /// # Errors
     /// When the GPU is not the simulator's check build, or the driver refuses a launch.
-    pub fn execute_counted(&mut self, blocks: usize, mut done: impl FnMut()) -> Result<Vec<Vec<LaunchCounts>>> {
-        let steps = 0..self.program.main;
-        steps.map(|step| self.count_steps(&[step], blocks).inspect(|_| done())).collect()
-    }
-
-    /// Runs about `blocks` blocks of the launches of `steps`, a step or a pair, on the simulated driver, and returns
-    /// their counts. The values of all buffers are meaningless afterwards.
-    ///
-    /// # Errors
-    /// When the GPU is not the simulator's check build, or the driver refuses a launch.
-    pub fn count_steps(&mut self, steps: &[usize], blocks: usize) -> Result<Vec<LaunchCounts>> {
+    pub fn count(&mut self, unit: Unit, blocks: usize) -> Result<Vec<LaunchCounts>> {
         ensure!(
             self.gpu.info.is_simulated,
             "{} does not count: the simulator of tools/cudasim does",
             self.gpu.info.name
         );
-        let launches = self.launches_together(steps);
+        let launches = self.launches_of_unit(unit);
         permit_shared_memory(&self.gpu, &launches)?;
         count_blocks(blocks)?;
         let launched = launches.iter().try_for_each(|launch| run(&self.stream, &self.gpu.functions, launch));

@@ -13,18 +13,18 @@ mod launching;
 mod library;
 mod memory;
 mod nvtx;
-mod pairs;
 mod pinned;
 mod resident;
 mod samples;
 mod tensor_map;
 mod timing;
+mod units;
 
 pub use driver::{Info, check_gpu, devices, prepare_gpu};
 pub use library::FUNCTIONS;
-pub use pairs::Pair;
 pub use pinned::PendingCopy;
 pub use timing::TimedLaunch;
+pub use units::Unit;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,11 +44,11 @@ use errors::explain;
 use graph::Sequence;
 use launching::{permit_shared_memory, run};
 use memory::Memory;
-use pairs::side_by_side;
 use pinned::Pinned;
 use resident::ResidentPairs;
 use samples::Staging;
 use tensor_map::tensor_map;
+use units::side_by_side;
 
 /// The GPU of a [`Cuda`] device, and the way in which its steps are launched: as a CUDA graph or one by one, and by
 /// which implementations of the kernels.
@@ -92,8 +92,8 @@ pub struct Cuda {
     read_buffers: Vec<Pinned<u8>>,
     /// The launches of an execution.
     main: Sequence,
-    /// The steps of the main part that share a launch there.
-    pairs: Vec<Pair>,
+    /// What these launches do, in their order.
+    units: Vec<Unit>,
     /// The launches of the on-demand steps.
     on_demand: Sequence,
 }
@@ -115,9 +115,10 @@ impl Cuda {
         };
         let on_demand = sequence((main..all).flat_map(|step| cuda.launches(step)).collect())?;
         let steps = (0..main).map(|step| cuda.launches(step)).collect();
-        let (launches, pairs) = side_by_side(steps, &cuda.dependencies);
-        let main = sequence(launches)?;
-        Ok(Cuda { main, on_demand, pairs, ..cuda })
+        let (units, launches): (Vec<Unit>, Vec<Vec<Launch>>) =
+            side_by_side(steps, &cuda.dependencies).into_iter().unzip();
+        let main = sequence(launches.concat())?;
+        Ok(Cuda { main, on_demand, units, ..cuda })
     }
 
     /// Creates a device with a separate allocation for each buffer, so that the simulator or compute-sanitizer sees
@@ -167,7 +168,7 @@ impl Cuda {
             resident: None,
             read_buffers: Vec::new(),
             main,
-            pairs: Vec::new(),
+            units: Vec::new(),
             on_demand,
         })
     }
@@ -203,25 +204,28 @@ impl Cuda {
         recorded.step.launches(implementation, &context)
     }
 
-    /// The launches of `steps`: one for both if they are a pair.
-    fn launches_together(&self, steps: &[usize]) -> Vec<Launch> {
-        let launches: Vec<Vec<Launch>> = steps.iter().map(|&step| self.launches(step)).collect();
-        let is_pair = |&&Pair { patch, wgrad }: &&Pair| steps == [patch, wgrad];
-        let shared = self.pairs.iter().find(is_pair).and_then(|_| beside(&launches[0][0], &launches[1][0]));
-        shared.map_or_else(|| launches.concat(), |both| vec![both])
+    fn launches_of_unit(&self, unit: Unit) -> Vec<Launch> {
+        match unit {
+            Unit::Crops => self.resident.as_ref().map_or_else(Vec::new, |pairs| pairs.launches.clone()),
+            Unit::Step(step) => self.launches(step),
+            Unit::Pair { patch, wgrad } => {
+                let [patch, wgrad] = [patch, wgrad].map(|step| self.launches(step).remove(0));
+                beside(&patch, &wgrad).into_iter().collect()
+            }
+        }
     }
 
-    /// Returns the names of the kernels that run `steps`, a step or a pair, in the order of their launches.
+    /// Returns the names of the kernels of `unit`, in the order of their launches.
     ///
     /// # Panics
     /// If the program has no such step.
-    pub fn kernels(&self, steps: &[usize]) -> Vec<&'static str> {
-        self.launches_together(steps).iter().map(|launch| KERNELS[launch.kernel].name).collect()
+    pub fn kernels(&self, unit: Unit) -> Vec<&'static str> {
+        self.launches_of_unit(unit).iter().map(|launch| KERNELS[launch.kernel].name).collect()
     }
 
-    /// Returns the steps of the program's main part whose kernels share a launch when it is executed.
-    pub fn pairs(&self) -> &[Pair] {
-        &self.pairs
+    /// Returns what an execution of the main part launches, in this order; of a device of [`Cuda::checked`] nothing.
+    pub fn units(&self) -> &[Unit] {
+        &self.units
     }
 
     /// Enqueues every step of the program's main part (all but its on-demand steps) once, in an order that keeps the

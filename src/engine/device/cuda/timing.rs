@@ -6,10 +6,10 @@ use anyhow::{Error, Result};
 use cudarc::driver::sys::{CUevent_flags, CUfunction_attribute};
 use cudarc::driver::{CudaEvent, DriverError};
 
-use super::Cuda;
 use super::errors::explain;
 use super::launching::{permit_shared_memory, run};
 use super::nvtx::Range;
+use super::{Cuda, Unit};
 use crate::engine::kernel::cuda::Launch;
 use crate::engine::kernel::cuda::kernels::KERNELS;
 
@@ -28,25 +28,28 @@ pub struct TimedLaunch {
 }
 
 impl Cuda {
-    /// Runs every step of the program's main part (all but its on-demand steps) once, in recorded order and launched
-    /// one by one, waits until all have finished, and returns the launches of each step, in this order, with their
-    /// durations on the GPU. The launches of a layer are in a range of NVTX with its name. For measurements.
+    /// Runs the program's main part (all but its on-demand steps) once, its units one by one, waits until all have
+    /// finished, and returns the launches of each unit, in the order of [`Cuda::units`], with their durations on the
+    /// GPU. The launches of a layer are in a range of NVTX with its name. For measurements.
     ///
     /// # Errors
     /// When a kernel has failed, or the driver refuses the call.
     pub fn execute_timed(&mut self) -> Result<Vec<Vec<TimedLaunch>>> {
-        let steps: Vec<_> = (0..self.program.main).map(|step| self.launches(step)).collect();
-        steps.iter().try_for_each(|launches| permit_shared_memory(&self.gpu, launches))?;
-        let stamps = self.events(1 + steps.iter().map(Vec::len).sum::<usize>())?;
+        let units: Vec<Vec<Launch>> = self.units.iter().map(|&unit| self.launches_of_unit(unit)).collect();
+        units.iter().try_for_each(|launches| permit_shared_memory(&self.gpu, launches))?;
+        let stamps = self.events(1 + units.iter().map(Vec::len).sum::<usize>())?;
         let mut later = stamps.iter();
         let mut stamp = || later.next().map_or(Ok(()), |event| event.record(&self.stream)).map_err(cannot);
         stamp()?;
-        let indices: Vec<usize> = (0..steps.len()).collect();
-        let layer = |step: &usize| self.program.steps[*step].layer();
+        let indices: Vec<usize> = (0..units.len()).collect();
+        let layer = |unit: &usize| match self.units[*unit].steps().first() {
+            Some(&step) => self.program.steps[step].layer(),
+            None => "pictures",
+        };
         for of_layer in indices.chunk_by(|a, b| layer(a) == layer(b)) {
             let name = layer(&of_layer[0]);
             let _range = Range::new(if name.is_empty() { "no layer" } else { name });
-            for launch in of_layer.iter().flat_map(|&step| &steps[step]) {
+            for launch in of_layer.iter().flat_map(|&unit| &units[unit]) {
                 run(&self.stream, &self.gpu.functions, launch)?;
                 stamp()?;
             }
@@ -57,7 +60,7 @@ impl Cuda {
             let (start, end) = spans.next().expect("there is a stamp behind every launch");
             self.timed(launch, between(start, end)?)
         };
-        steps.iter().map(|launches| launches.iter().map(&mut timed).collect()).collect()
+        units.iter().map(|launches| launches.iter().map(&mut timed).collect()).collect()
     }
 
     /// Runs the program's main part `executions` times as a training does ([`Cuda::execute`]: from the second time on
@@ -81,14 +84,13 @@ impl Cuda {
         stamps.iter().zip(&stamps[1..]).map(|(start, end)| between(start, end)).collect()
     }
 
-    /// Runs the launches of `steps`, a step or a pair, `executions` times by themselves, waits until all have finished,
-    /// and returns the sum of their durations on the GPU. For measurements: what the steps read is what was left in
-    /// memory.
+    /// Runs the launches of `unit` `executions` times by themselves, waits until all have finished, and returns the sum
+    /// of their durations on the GPU. For measurements: what they read is what was left in memory.
     ///
     /// # Errors
     /// When a kernel has failed, or the driver refuses the call.
-    pub fn time_steps(&mut self, steps: &[usize], executions: usize) -> Result<Duration> {
-        let launches = self.launches_together(steps);
+    pub fn time(&mut self, unit: Unit, executions: usize) -> Result<Duration> {
+        let launches = self.launches_of_unit(unit);
         permit_shared_memory(&self.gpu, &launches)?;
         let stamps = self.events(1 + executions)?;
         stamps[0].record(&self.stream).map_err(cannot)?;

@@ -1,27 +1,43 @@
-//! Steps whose kernels share a launch: an input gradient, and the weight gradient of another layer beside it.
+//! The units of an execution: what is launched together. Most are a step; an input gradient and the weight gradient of
+//! another layer beside it share a launch.
+
+use std::collections::HashMap;
 
 use crate::engine::kernel::cuda::{Launch, beside};
 use crate::engine::plan::Dependencies;
 
-/// Two steps, by their indices in the program, whose kernels run side by side in one launch: that of a convolution and
-/// that of a weight gradient.
+/// What is launched together in an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pair {
-    pub patch: usize,
-    pub wgrad: usize,
+pub enum Unit {
+    /// The crops of the pairs that the GPU keeps, in the tensors of the step.
+    Crops,
+    /// A step, by its index in the program.
+    Step(usize),
+    /// Two steps, of a convolution and of a weight gradient, whose kernels run side by side in one launch.
+    Pair { patch: usize, wgrad: usize },
 }
 
-/// Returns the launches of all steps in an order that keeps the dependencies, and the pairs of steps of which each has
-/// one launch. `steps` has the launches of each step in recorded order.
+impl Unit {
+    /// Returns the steps of the unit, by their indices in the program.
+    pub fn steps(self) -> Vec<usize> {
+        match self {
+            Unit::Crops => Vec::new(),
+            Unit::Step(step) => vec![step],
+            Unit::Pair { patch, wgrad } => vec![patch, wgrad],
+        }
+    }
+}
+
+/// Returns the units of a program with their launches, in an order that keeps the dependencies. `steps` has the
+/// launches of each step in recorded order.
 ///
 /// A weight gradient moves to a convolution after it, since the gradients behind it wait for that; else to one before
 /// it. The plan of the memory holds for any such order.
-pub fn side_by_side(steps: Vec<Vec<Launch>>, dependencies: &Dependencies) -> (Vec<Launch>, Vec<Pair>) {
+pub fn side_by_side(steps: Vec<Vec<Launch>>, dependencies: &Dependencies) -> Vec<(Unit, Vec<Launch>)> {
     let count = steps.len();
     // The position of each step in the new order: its own index, or that of the convolution whose launch it shares.
     let mut positions: Vec<usize> = (0..count).collect();
-    let mut pairs: Vec<Pair> = Vec::new();
-    let mut launches = steps.clone();
+    let mut shared: HashMap<usize, (usize, Launch)> = HashMap::new();
     for patch in 0..count {
         let [alone] = &steps[patch][..] else { continue };
         let partner = (0..patch).rev().chain(patch + 1..count).find_map(|wgrad| {
@@ -30,12 +46,16 @@ pub fn side_by_side(steps: Vec<Vec<Launch>>, dependencies: &Dependencies) -> (Ve
             is_free.then(|| beside(alone, other)).flatten().map(|both| (wgrad, both))
         });
         if let Some((wgrad, both)) = partner {
-            pairs.push(Pair { patch, wgrad });
             positions[wgrad] = patch;
-            (launches[patch], launches[wgrad]) = (vec![both], Vec::new());
+            shared.insert(patch, (wgrad, both));
         }
     }
-    (launches.concat(), pairs)
+    let units = steps.into_iter().enumerate().filter(|(step, _)| positions[*step] == *step);
+    let unit = |(step, launches)| match shared.remove(&step) {
+        Some((wgrad, both)) => (Unit::Pair { patch: step, wgrad }, vec![both]),
+        None => (Unit::Step(step), launches),
+    };
+    units.map(unit).collect()
 }
 
 /// True if `step` can run at `position`, with every other step at its own, without breaking a dependency.

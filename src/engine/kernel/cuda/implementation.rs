@@ -49,12 +49,15 @@ pub struct Implementation<S> {
     pub launches: fn(&S, &Context<'_>) -> Vec<Launch>,
 }
 
+/// The name of the implementation that every step has.
+pub const PLAIN: &str = "plain";
+
 impl<S> Implementation<S> {
-    /// Creates the implementation that every step has, named `plain`, from its `launches`. It runs on every GPU,
+    /// Creates the implementation that every step has, named [`PLAIN`], from its `launches`. It runs on every GPU,
     /// without scratch memory, and is the last of its table.
     pub const fn plain(launches: fn(&S, &Context<'_>) -> Vec<Launch>) -> Implementation<S> {
         Implementation {
-            name: "plain",
+            name: PLAIN,
             runs: |_, _| true,
             pays: |_, _| true,
             scratch: |_, _| Scratch::bytes(0),

@@ -14,7 +14,7 @@ pub(in crate::engine) use beside::beside;
 pub use context::{Context, DeviceElement};
 pub use control::DeviceControl;
 pub use crop::DeviceCrop;
-pub use implementation::{CudaKernel, CudaStep, GpuFacts, Implementation, Scratch};
+pub use implementation::{CudaKernel, CudaStep, GpuFacts, Implementation, PLAIN, Scratch};
 pub use launch::{Attribute, Dim3, Kernel, Launch, to_int};
 pub use pack::{Pack, Ptr, PtrMut, TensorMap};
 pub use shares::Shares;

@@ -1,0 +1,78 @@
+//! The rows of what is launched together, with what follows from the recorded step alone.
+
+use super::rows::{Operand, Row};
+use crate::engine::access::Access;
+use crate::engine::device::cuda::{Cuda, Unit};
+use crate::engine::program::{Program, RecordedStep};
+use crate::engine::tensor::Tensor;
+
+/// The row of a step, without anything that is counted or measured.
+pub fn row(recorded: &RecordedStep) -> Row {
+    let tensors = || recorded.accesses().iter().filter_map(|access| Some((access, access.tensor()?)));
+    let operands: Vec<Operand> = tensors().map(|(access, tensor)| operand(access, tensor)).collect();
+    let bytes = |(access, tensor): (&Access, Tensor)| match access {
+        Access::Update(_) => 2 * tensor.bytes(),
+        _ => tensor.bytes(),
+    };
+    Row {
+        layer: recorded.layer().to_owned(),
+        kernel: recorded.step().name().to_owned(),
+        flop: 2 * recorded.step().multiply_adds() as u64,
+        distinct_bytes: tensors().map(bytes).sum::<usize>() as u64,
+        operands,
+        launches: 1,
+        ..Row::default()
+    }
+}
+
+fn operand(access: &Access, tensor: Tensor) -> Operand {
+    let access = match access {
+        Access::Update(_) => "update",
+        access if access.writes() => "write",
+        _ => "read",
+    };
+    Operand { access, shape: tensor.shape, stride: tensor.stride, element: tensor.dtype().bytes() }
+}
+
+/// The row of the launches that fill `pictures` with crops, and the tensors that the program copies of them.
+fn crops_row(program: &Program, pictures: [Tensor; 2]) -> Row {
+    let samples = |picture: Tensor| {
+        let (shape, stride, element) = (picture.shape, picture.channels(), size_of::<u16>());
+        Operand { access: "read", shape, stride, element }
+    };
+    let copies = |picture: Tensor| program.host_copies_of(picture).map(|copy| copy.to);
+    let written = pictures.into_iter().flat_map(|picture| [picture].into_iter().chain(copies(picture)));
+    let write = |tensor: Tensor| operand(&Access::Write(tensor), tensor);
+    let operands: Vec<Operand> = pictures.map(samples).into_iter().chain(written.map(write)).collect();
+    let bytes = operands.iter().map(|operand| operand.shape.iter().product::<usize>() * operand.element).sum::<usize>();
+    // They were written, and the samples read, a whole step ago.
+    let bytes = bytes as u64;
+    Row {
+        layer: "pictures".to_owned(),
+        distinct_bytes: bytes,
+        memory_bytes: bytes,
+        operands,
+        launches: 1,
+        ..Row::default()
+    }
+}
+
+/// The row of a unit on a GPU, without anything that is counted or measured but `memory`, the bytes of each step between
+/// L2 and memory.
+pub fn row_of(cuda: &Cuda, unit: Unit, pictures: [Tensor; 2], memory: &[u64]) -> Row {
+    let of_step = |step: usize| Row {
+        implementation: Some(cuda.implementations(step).1),
+        memory_bytes: memory.get(step).copied().unwrap_or(0),
+        ..row(&cuda.program().steps()[step])
+    };
+    match unit {
+        Unit::Crops => crops_row(cuda.program(), pictures),
+        Unit::Step(step) => of_step(step),
+        Unit::Pair { patch, wgrad } => Row::side_by_side(of_step(patch), of_step(wgrad)),
+    }
+}
+
+/// `row` for a launch of its step: what the step needs once counts for one of them, the `main` one.
+pub fn of_launch(row: Row, main: bool) -> Row {
+    if main { row } else { Row { flop: 0, distinct_bytes: 0, memory_bytes: 0, ..row } }
+}
