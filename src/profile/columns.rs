@@ -42,8 +42,8 @@ const NAMES: [Column; 3] = [
     Column {
         head: "layer",
         source: Source::Recorded,
-        meaning: "network and layer; the steps of a gradient belong to the layer that they differentiate. A launch that \
-                  does the work of two kernels has two",
+        meaning: "network and layer; the steps of a gradient belong to the layer that they differentiate; two of \
+                  them where a launch does the work of two",
         cell: |row| Some(row.layer.clone()),
     },
     Column {
@@ -107,8 +107,8 @@ const NUMBERS: [Column; 14] = [
     Column {
         head: "least MB",
         source: Source::Recorded,
-        meaning: "what has to be read or written once at least; of a step of several launches, in the row of the launch \
-                  that moves most",
+        meaning: "what has to be read or written once at least; of several launches of a step, in the row of that \
+                  which moves most",
         cell: |row| Some(megabytes(row.distinct_bytes)),
     },
     Column {

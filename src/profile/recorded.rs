@@ -57,8 +57,8 @@ fn crops_row(program: &Program, pictures: [Tensor; 2]) -> Row {
     }
 }
 
-/// The row of a unit on a GPU, without anything that is counted or measured but `memory`, the bytes of each step between
-/// L2 and memory.
+/// The row of a unit on a GPU, without anything that is counted or measured but `memory`, the bytes of each step
+/// between L2 and memory.
 pub fn row_of(cuda: &Cuda, unit: Unit, pictures: [Tensor; 2], memory: &[u64]) -> Row {
     let of_step = |step: usize| Row {
         implementation: Some(cuda.implementations(step).1),

@@ -53,8 +53,8 @@ pub struct Row {
     pub implementation: Option<&'static str>,
     /// The counts of one launch by line of source, scaled to all of its blocks.
     pub lines: Vec<Line>,
-    /// The two kernels whose work the blocks of the launch do, each as if it had a launch of its own; empty for a launch
-    /// of one.
+    /// The two kernels whose work the blocks of the launch do, each as if it had a launch of its own; empty for a
+    /// launch of one.
     pub parts: Vec<Row>,
 }
 

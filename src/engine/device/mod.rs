@@ -30,8 +30,8 @@ pub struct DeviceOptions {
     /// True if the rewrite passes ([`mod@rewrite`]) are applied to the program, which changes no bit of parameters,
     /// moments, losses and pictures. Gradients that only Adam reads can then not be read by the host.
     pub rewrite: bool,
-    /// True if a GPU runs every step by its plain kernels, of which faster ones may stand beside: they run on tensors of
-    /// any shape, and the others are tested against them. Without effect on the CPU.
+    /// True if a GPU runs every step by its plain kernels, of which faster ones may stand beside: they run on tensors
+    /// of any shape, and the others are tested against them. Without effect on the CPU.
     pub plain_kernels: bool,
 }
 

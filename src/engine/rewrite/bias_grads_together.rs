@@ -32,8 +32,8 @@ pub fn apply(program: &mut Program) {
     }
 }
 
-/// The bias gradients that may be put in the place of the one at `last`, which is among them, in recorded order; none if
-/// that is another step.
+/// The bias gradients that may be put in the place of the one at `last`, which is among them, in recorded order; none
+/// if that is another step.
 fn members(program: &Program, last: usize) -> Vec<usize> {
     let mut found: Vec<usize> = as_a::<BiasGrad>(program, last).map(|_| last).into_iter().collect();
     for index in (0..last).rev() {
