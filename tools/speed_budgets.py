@@ -223,9 +223,9 @@ def budgets(row):
     least = bytes_once
     if tile:
         # Inputs come once for each tile; what is written, and the sums that blocks share, as they are.
-        padded = row["flop"] / 2 / filled(row, tile)
+        inputs = row["flop"] / 2 / filled(row, tile) * tile.floats / tile.products * operands[0]["element"]
         written = launches * sum(moved(operand) for operand in operands if operand["access"] != "read")
-        least = padded * operands[0]["element"] * tile.floats / tile.products + written + launches * sum(map(moved, epilogue(row)))
+        least = inputs + written + launches * sum(map(moved, epilogue(row)))
     found.append(Budget("l2_excess", row["l2_bytes"] / least, SLACK, worst(row, lambda line: line["l2_sectors"])))
     if bytes_once >= SMALL_BYTES * launches:
         rounds = math.ceil(row["blocks"] / MULTIPROCESSORS)

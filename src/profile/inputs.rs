@@ -51,7 +51,7 @@ pub fn show_pictures(device: &mut Device, pictures: [Tensor; 2]) -> Result<()> {
     let mut crops = Vec::new();
     for pair in 0..images {
         let [input, target] = pictures.map(&mut samples);
-        device.write_pair(pair, [&input, &target])?;
+        device.write_pairs(pair, [&input, &target])?;
         crops.push(Crop { pair, left, top, mirrored: pair % 2 == 1 });
     }
     device.show(&crops)

@@ -188,7 +188,7 @@ impl Trainer {
     /// # Panics
     /// If there is no pair `index`, or it has another size or other channels.
     pub fn write_pair(&mut self, index: usize, pair: &Pair) -> Result<()> {
-        self.device.write_pair(index, [&pair.input.samples, &pair.target.samples])
+        self.device.write_pairs(index, [&pair.input.samples, &pair.target.samples])
     }
 
     /// Executes one training step with `learning_rate` on `pictures`, which hold as many pairs as one update takes
@@ -206,8 +206,8 @@ impl Trainer {
         }
         match pictures {
             StepPictures::Host(batch) => {
-                self.device.write_samples(self.input, batch.pictures.inputs())?;
-                self.device.write_samples(self.target, batch.pictures.targets())?;
+                let samples = [batch.pictures.inputs(), batch.pictures.targets()];
+                self.device.show_samples([self.input, self.target], samples)?;
             }
             StepPictures::Resident(crops) => self.device.show(crops)?,
         }

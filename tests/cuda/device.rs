@@ -88,12 +88,12 @@ fn a_forced_implementation_runs_and_computes_the_same() {
 fn pictures_are_the_cpus_to_the_bit() {
     on_device(|| {
         let (n, size) = (3, Size { width: 9, height: 7 });
-        let mut tape = Tape::new();
-        let wide = |tape: &mut Tape, channels: usize| tape.persistent([n, size.height, size.width, channels]);
-        let (inputs, targets) = (wide(&mut tape, 5), wide(&mut tape, 4));
-        let mut device = cuda(tape, CONTROL);
         // Cut out of larger pictures or as they are; the sides have any numbers of channels.
         for (have, channels) in [((13, 11), [3, 3]), ((20, 17), [1, 2]), ((9, 7), [4, 1])] {
+            let mut tape = Tape::new();
+            let wide = |tape: &mut Tape, channels: usize| tape.persistent([n, size.height, size.width, channels]);
+            let (inputs, targets) = (wide(&mut tape, 5), wide(&mut tape, 4));
+            let mut device = cuda(tape, CONTROL);
             let have = Size { width: have.0, height: have.1 };
             let (input, target) = (inputs.channel_slice(1..1 + channels[0]), targets.channel_slice(0..channels[1]));
             let mut pictures = Pictures::default();
@@ -106,8 +106,12 @@ fn pictures_are_the_cpus_to_the_bit() {
             for whole in [inputs, targets] {
                 device.write(whole, &vec![f32::NAN; whole.count()]).expect("memory");
             }
-            device.write_samples(input, pictures.inputs()).expect("pictures");
-            device.write_samples(target, pictures.targets()).expect("pictures");
+            // The second time, pairs are kept for them.
+            for _ in 0..2 {
+                let samples = [pictures.inputs(), pictures.targets()];
+                device.show_samples([input, target], samples).expect("pictures");
+                device.execute().expect("a step");
+            }
             let mut expected = [vec![0.0; input.count()], vec![0.0; target.count()]];
             pictures.inputs().normalize(&mut expected[0]);
             pictures.targets().normalize(&mut expected[1]);

@@ -34,7 +34,7 @@ fn keep(device: &mut Cuda, pairs: &[Pair], tensors: [Tensor; 2]) {
     let sizes: Vec<[usize; 2]> = pairs.iter().map(|pair| [pair.input.size.height, pair.input.size.width]).collect();
     device.keep_pairs(&sizes, tensors).expect("memory");
     for (index, pair) in pairs.iter().enumerate() {
-        device.write_pair(index, [&pair.input.samples, &pair.target.samples]).expect("memory");
+        device.write_pairs(index, [&pair.input.samples, &pair.target.samples]).expect("memory");
     }
 }
 
@@ -158,10 +158,6 @@ fn copies_show_the_crops_too() {
             device.execute().expect("a step");
             check(&device, &format!("step {step}"), expected(&copied(&pairs, &crops(step), size)));
         }
-        let pictures = copied(&pairs, &crops(7), size);
-        device.write_samples(input, pictures.inputs()).expect("pictures");
-        device.write_samples(target, pictures.targets()).expect("pictures");
-        check(&device, "samples", expected(&pictures));
         let mut values = expected(&copied(&pairs, &crops(8), size));
         device.write(input, &values[0]).expect("pictures");
         device.write(target, &values[1]).expect("pictures");
@@ -219,8 +215,20 @@ fn a_host_that_runs_ahead_is_shown_and_told_each_step() {
     });
 }
 
+/// The way of a step's pictures to the GPU.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    /// As floats that the CPU has made.
+    Floats,
+    /// As samples, for each step.
+    Samples,
+    /// As samples, before the first step.
+    Resident,
+}
+
 /// Random crops and mirror images, dropout and two batches a step, in steps that are not waited for: the losses of each
-/// step and all weights and moments are those of a run whose pictures are copied. So are they behind a resume.
+/// step and all weights and moments are those of a run that is given the floats of the CPU. So are they where the
+/// samples of each step are copied, and behind a resume.
 #[test]
 fn a_run_on_resident_pairs_is_that_with_copies() {
     const STEPS: u64 = 6;
@@ -235,10 +243,10 @@ fn a_run_on_resident_pairs_is_that_with_copies() {
         .map(|(index, (width, height))| pair(index, Size { width, height }, [3, 3]))
         .collect();
     // From what a checkpoint holds, or from the start.
-    let run = |is_resident: bool, cuda_graph: bool, steps: std::ops::Range<u64>, from: Option<&[Vec<f32>]>| {
+    let run = |way: Way, cuda_graph: bool, steps: std::ops::Range<u64>, from: Option<&[Vec<f32>]>| {
         let (program, handles) = state::record(&options);
         // The kernel that crops fills the discriminator's input as well, which a step of the plain program copies.
-        let program = if is_resident { program.rewritten(PASSES) } else { program };
+        let program = if way == Way::Floats { program } else { program.rewritten(PASSES) };
         let control = Control { step: steps.start, ..CONTROL };
         let options = CudaOptions { cuda_graph, ..FIRST_GPU };
         let mut device = Cuda::new(program, control, options).unwrap_or_else(|error| panic!("{error:#}"));
@@ -250,7 +258,7 @@ fn a_run_on_resident_pairs_is_that_with_copies() {
                 states.iter().zip(from).for_each(|(tensor, values)| device.write(*tensor, values).expect("memory"))
             }
         }
-        if is_resident {
+        if way == Way::Resident {
             keep(&mut device, &pairs, [handles.input, handles.target]);
         }
         let mut draws = Draws::new(pairs.len(), config).expect("enough pairs");
@@ -262,12 +270,18 @@ fn a_run_on_resident_pairs_is_that_with_copies() {
                     Crop { pair, left, top, mirrored: flip }
                 };
                 let crops: Vec<Crop> = draws.step(step).into_iter().map(crop).collect();
-                if is_resident {
-                    device.show(&crops).expect("crops");
-                } else {
-                    let pictures = copied(&pairs, &crops, size);
-                    device.write_samples(handles.input, pictures.inputs()).expect("pictures");
-                    device.write_samples(handles.target, pictures.targets()).expect("pictures");
+                let pictures = copied(&pairs, &crops, size);
+                let tensors = [handles.input, handles.target];
+                match way {
+                    Way::Floats => tensors
+                        .iter()
+                        .zip(expected(&pictures))
+                        .for_each(|(tensor, values)| device.write(*tensor, &values).expect("memory")),
+                    Way::Samples => {
+                        let samples = [pictures.inputs(), pictures.targets()];
+                        device.show_samples(tensors, samples).expect("pictures");
+                    }
+                    Way::Resident => device.show(&crops).expect("crops"),
                 }
                 device.execute().expect("a step");
                 device.read_later(handles.losses).expect("a copy")
@@ -279,17 +293,18 @@ fn a_run_on_resident_pairs_is_that_with_copies() {
     };
     let wide = |values: &[Vec<f32>]| values.iter().flatten().map(|&x| f64::from(x)).collect::<Vec<f64>>();
     on_device(|| {
-        let (losses, states) = run(false, true, 0..STEPS, None);
+        let (losses, states) = run(Way::Floats, true, 0..STEPS, None);
         assert!(wide(&losses).iter().chain(&wide(&states)).all(|x| x.is_finite()));
         let assert_same = |what: &str, run: (Vec<Vec<f32>>, Vec<Vec<f32>>), from: usize| {
             assert_same_bits(&format!("{what}: losses"), &wide(&run.0), &wide(&losses[from..]));
             assert_same_bits(&format!("{what}: weights and moments"), &wide(&run.1), &wide(&states));
         };
-        assert_same("resident", run(true, true, 0..STEPS, None), 0);
-        assert_same("resident, launched one by one", run(true, false, 0..STEPS, None), 0);
+        assert_same("samples", run(Way::Samples, true, 0..STEPS, None), 0);
+        assert_same("resident", run(Way::Resident, true, 0..STEPS, None), 0);
+        assert_same("resident, launched one by one", run(Way::Resident, false, 0..STEPS, None), 0);
         // In the middle of an epoch.
-        let (_, half) = run(true, true, 0..3, None);
-        assert_same("resumed", run(true, true, 3..STEPS, Some(&half)), 3);
+        let (_, half) = run(Way::Resident, true, 0..3, None);
+        assert_same("resumed", run(Way::Resident, true, 3..STEPS, Some(&half)), 3);
         digest::note("losses of a run on resident pairs", &wide(&losses));
     });
 }

@@ -213,22 +213,27 @@ impl Device {
         }
     }
 
-    /// Sets `tensor`, which is of f32, to `samples`: normalised to [-1, 1], and an image flipped left to right if it is
-    /// marked in `samples.mirrored`. On the CPU, `tensor` has to be contiguous.
+    /// Shows `samples`, of the inputs and of the targets, in `tensors`, of f32, in the executions from now on:
+    /// normalised to [-1, 1], and an image flipped left to right if it is marked in `mirrored`, the floats of
+    /// [`Samples::normalize`], bit for bit. The CPU writes them to the tensors at once; on a GPU an execution begins
+    /// with that. On the CPU, the tensors have to be contiguous.
     ///
     /// # Errors
-    /// When a kernel has failed on the GPU, or the driver refuses the call; never on the CPU.
+    /// When a kernel has failed on the GPU, its memory does not suffice, or the driver refuses the call; never on the
+    /// CPU.
     ///
     /// # Panics
-    /// If `tensor` is not of f32, or has another number of elements than `samples`; on the CPU also if it is not
-    /// contiguous, on a GPU also if the shapes differ.
-    pub fn write_samples(&mut self, tensor: Tensor, samples: Samples<'_>) -> Result<()> {
+    /// If a tensor is not of f32, or has another number of elements than its samples; on the CPU also if it is not
+    /// contiguous, on a GPU also if the shapes differ, the two sides are not mirrored alike, or it keeps other pairs
+    /// ([`Device::keep_pairs`]).
+    pub fn show_samples(&mut self, tensors: [Tensor; 2], samples: [Samples<'_>; 2]) -> Result<()> {
         match self {
             Device::Cpu(cpu) => {
-                cpu.write_with(tensor, |values| samples.normalize(values));
+                let sides = tensors.into_iter().zip(samples);
+                sides.for_each(|(tensor, samples)| cpu.write_with(tensor, |values| samples.normalize(values)));
                 Ok(())
             }
-            Device::Cuda(cuda) => cuda.write_samples(tensor, samples),
+            Device::Cuda(cuda) => cuda.show_samples(tensors, samples),
         }
     }
 
@@ -245,7 +250,7 @@ impl Device {
     }
 
     /// Allocates memory on a GPU for pairs of pictures of `sizes`, height and width, to be filled by
-    /// [`Device::write_pair`]. From now on each execution of the main part begins by filling `tensors`, of f32, and
+    /// [`Device::write_pairs`]. From now on each execution of the main part begins by filling `tensors`, of f32, and
     /// what the program copies of them when they are written, with the crops of them that [`Device::show`] has set:
     /// normalised to [-1, 1], and mirrored left to right if that is asked for, the floats of [`Samples::normalize`],
     /// bit for bit.
@@ -254,23 +259,24 @@ impl Device {
     /// When the GPU does not have enough memory.
     ///
     /// # Panics
-    /// On the CPU, which is shown pictures by [`Device::write_samples`] alone. Also if pairs are kept already, a
+    /// On the CPU, which is shown pictures by [`Device::show_samples`] alone. Also if pairs are kept already, a
     /// picture is smaller than an image of the tensors, the tensors differ in more than their channels, or one is not
     /// of f32.
     pub fn keep_pairs(&mut self, sizes: &[[usize; 2]], tensors: [Tensor; 2]) -> Result<()> {
         self.gpu().keep_pairs(sizes, tensors)
     }
 
-    /// Copies the two pictures of pair `index` to the memory that [`Device::keep_pairs`] has allocated: samples
-    /// `[h, w, c]` in row-major order.
+    /// Copies the pictures of pair `first` and of those behind it to the memory that [`Device::keep_pairs`] has
+    /// allocated, as many as there are samples for: the inputs and the targets, `[h, w, c]` in row-major order, one
+    /// after the other.
     ///
     /// # Errors
     /// When a kernel has failed on the GPU, or the driver refuses the call.
     ///
     /// # Panics
-    /// If no pairs are kept, there is no pair `index`, or a picture has another number of samples than the pair.
-    pub fn write_pair(&mut self, index: usize, pictures: [&[u16]; 2]) -> Result<()> {
-        self.gpu().write_pair(index, pictures)
+    /// If no pairs are kept, there is no pair `first`, or the samples do not end with a pair.
+    pub fn write_pairs(&mut self, first: usize, pictures: [&[u16]; 2]) -> Result<()> {
+        self.gpu().write_pairs(first, pictures)
     }
 
     /// Sets the crops that the executions from now on show, one for each image of the tensors of

@@ -15,7 +15,6 @@ mod memory;
 mod nvtx;
 mod pinned;
 mod resident;
-mod samples;
 mod tensor_map;
 mod timing;
 mod units;
@@ -26,7 +25,6 @@ pub use pinned::PendingCopy;
 pub use timing::TimedLaunch;
 pub use units::Unit;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
@@ -38,7 +36,7 @@ use crate::engine::kernel::cuda::kernels::{ALL_FINITE, AllFinite, KERNELS};
 use crate::engine::kernel::cuda::{Context, DeviceControl, GpuFacts, Launch, Ptr, PtrMut, Scratch, beside, to_int};
 use crate::engine::plan::{Dependencies, Plan};
 use crate::engine::program::{HostCopy, Lifetime, Program, RecordedStep};
-use crate::engine::tensor::{BufferId, DType, Tensor};
+use crate::engine::tensor::{DType, Tensor};
 use driver::Gpu;
 use errors::explain;
 use graph::Sequence;
@@ -46,7 +44,6 @@ use launching::{permit_shared_memory, run};
 use memory::Memory;
 use pinned::Pinned;
 use resident::ResidentPairs;
-use samples::Staging;
 use tensor_map::tensor_map;
 use units::side_by_side;
 
@@ -84,8 +81,6 @@ pub struct Cuda {
     control: CudaSlice<DeviceControl>,
     /// The result of the kernel `all_finite`: 1 if it has found a value that is not finite.
     not_finite: CudaSlice<i32>,
-    /// Staging memory for samples, by the buffer that they are converted into.
-    staging: HashMap<BufferId, Staging>,
     /// Pairs of pictures of which each execution shows crops; `None` if none are kept.
     resident: Option<ResidentPairs>,
     /// Host memory of finished reads, for later ones.
@@ -164,7 +159,6 @@ impl Cuda {
             memory,
             control,
             not_finite,
-            staging: HashMap::new(),
             resident: None,
             read_buffers: Vec::new(),
             main,

@@ -1,5 +1,6 @@
-//! Pairs of pictures that stay in GPU memory, and the kernel that fills the tensors of a step with crops of them: per
-//! step, 16 bytes for each image are all that the host sends.
+//! Pairs of pictures in GPU memory as 16-bit samples, and the kernel that fills the tensors of a step with crops of
+//! them. Where all pairs of a training stay there, 16 bytes for each image are all that the host sends for a step; else
+//! it sends the samples that the step shows, half the bytes of floats.
 
 use anyhow::Result;
 use cudarc::driver::{CudaSlice, DevicePtr};
@@ -10,7 +11,7 @@ use super::{Cuda, Unit};
 use crate::engine::kernel::cuda::kernels::samples::OUTPUTS;
 use crate::engine::kernel::cuda::kernels::{CropOutput, SAMPLES_CROP, SamplesCrop};
 use crate::engine::kernel::cuda::{DeviceCrop, Launch, Ptr, PtrMut, to_int};
-use crate::engine::samples::Crop;
+use crate::engine::samples::{Crop, Samples};
 use crate::engine::tensor::{DType, Tensor};
 
 /// The 16-bit samples of pairs of pictures in GPU memory, and the crops of them that the next execution shows.
@@ -125,23 +126,48 @@ impl Cuda {
         (outputs, launches)
     }
 
-    /// Copies the two pictures of pair `index` to the GPU: samples `[h, w, c]` in row-major order.
+    /// Copies the pictures of pair `first` and of those behind it to the GPU, as many as there are samples for: the
+    /// inputs and the targets, `[h, w, c]` in row-major order, one after the other.
     ///
     /// # Errors
     /// When an earlier kernel has failed, or the driver refuses.
     ///
     /// # Panics
-    /// If no pairs are kept, there is no pair `index`, or a picture has another number of samples than the pair.
-    pub fn write_pair(&mut self, index: usize, pictures: [&[u16]; 2]) -> Result<()> {
+    /// If no pairs are kept, there is no pair `first`, or the samples do not end with a pair.
+    pub fn write_pairs(&mut self, first: usize, pictures: [&[u16]; 2]) -> Result<()> {
         let ResidentPairs { sides, channels, pairs, .. } = self.resident.as_mut().expect("pairs are kept");
-        let ResidentPair { start, height, width } = pairs[index];
-        for ((side, channels), picture) in sides.iter_mut().zip(channels).zip(pictures) {
-            assert_eq!(picture.len(), height * width * *channels, "the samples of pair {index}");
-            let mut to = side.slice_mut(start * *channels..(start + height * width) * *channels);
-            let sent = self.stream.memcpy_htod(picture, &mut to);
+        let start = pairs[first].start;
+        for ((side, channels), pictures) in sides.iter_mut().zip(channels).zip(pictures) {
+            let end = start + pictures.len() / *channels;
+            let is_end = |pair: &ResidentPair| pair.start + pair.height * pair.width == end;
+            assert!(pictures.len() % *channels == 0 && pairs.iter().any(is_end), "samples of whole pictures");
+            let sent = self.stream.memcpy_htod(pictures, &mut side.slice_mut(start * *channels..end * *channels));
             sent.map_err(|error| explain("cannot write pictures to GPU memory", error))?;
         }
         Ok(())
+    }
+
+    /// Copies `samples`, of the inputs and of the targets, to the GPU. The executions from now on show them in
+    /// `tensors`, of f32: normalised to [-1, 1], and an image flipped left to right if it is marked. The floats are
+    /// those of [`Samples::normalize`], bit for bit. The first call keeps pairs for them ([`Cuda::keep_pairs`]).
+    ///
+    /// # Errors
+    /// When an earlier kernel has failed, the GPU does not have enough memory, or the driver refuses.
+    ///
+    /// # Panics
+    /// If the shapes differ, the two sides are not mirrored alike, or other pairs are kept.
+    pub fn show_samples(&mut self, tensors: [Tensor; 2], samples: [Samples<'_>; 2]) -> Result<()> {
+        assert_eq!(samples.map(|samples| samples.shape), tensors.map(|tensor| tensor.shape), "samples to show");
+        assert_eq!(samples[0].mirrored, samples[1].mirrored, "a pair is mirrored as a whole");
+        let [images, height, width, _] = tensors[0].shape;
+        if self.resident.is_none() {
+            self.keep_pairs(&vec![[height, width]; images], tensors)?;
+        }
+        let kept = self.resident.iter().flat_map(|resident| &resident.pairs);
+        assert!(kept.map(|pair| [pair.height, pair.width]).eq(vec![[height, width]; images]), "other pairs are kept");
+        self.write_pairs(0, samples.map(|samples| samples.values))?;
+        let crop = |(pair, &mirrored): (usize, &bool)| Crop { pair, left: 0, top: 0, mirrored };
+        self.show(&samples[0].mirrored.iter().enumerate().map(crop).collect::<Vec<Crop>>())
     }
 
     /// Sets the crops that the executions from now on show, one for each image of the tensors of [`Cuda::keep_pairs`].
