@@ -327,8 +327,10 @@ BATCH_WAIVERS = [
         12.5,
         "one or two pixels a thread: the sums of its block are as many instructions",
     ),
-    Waiver("norm_act_grad_held_64", ANY, "slots_per_sector", 8, "as above"),
+    Waiver("norm_act_grad_held_64", ANY, "slots_per_sector", 15, "as above"),
     Waiver("conv_fprop_dot", ANY, "l2_excess", 9.5, "as at batch 1, and fewer pixels are left in L1"),
     Waiver("conv_dgrad_few_4", r"discriminator\.conv1", "coalesced", 0.67, "as at batch 1"),
-    Waiver("bias_grad_shared", "generator.last", "coalesced", 0.83, "as at batch 1"),
+    Waiver("bias_grad_shared", "generator.last", "coalesced", 0.83, "three channels: 252 of 256 threads have one"),
+    Waiver("bias_grad_shared", "", "l2_excess", 1.15, "the sums of many shares of several gradients"),
+    Waiver("conv_(fprop|wgrad_adam)_map", ANY, "coalesced", 0.63, "as at batch 1, with more borders of rows"),
 ]

@@ -24,10 +24,12 @@ fn lane(row: &Row) -> &str {
     }
 }
 
-/// The layers of a row, without their networks.
-fn label(row: &Row) -> String {
+/// The layers of a row without their networks, or the first of them, whatever has room in `width` pixels.
+fn label(row: &Row, width: f64) -> Option<String> {
     let of_layer = |layer: &str| layer.rsplit('.').next().unwrap_or_default().to_owned();
-    row.layer.split(" + ").map(of_layer).collect::<Vec<_>>().join(" + ")
+    let layers: Vec<String> = row.layer.split(" + ").map(of_layer).collect();
+    let fits = |label: &String| !label.is_empty() && (label.len() as f64 + 1.0) * LETTER < width;
+    [layers.join(" + "), layers[0].clone()].into_iter().find(fits)
 }
 
 /// The picture of the launches of `profile`.
@@ -69,8 +71,7 @@ pub fn svg(profile: &Profile) -> Markup {
                 g class={ "launch " (Kind::of(&row.kernel).class()) } {
                     title { (title(row, start, launch)) }
                     rect x=(round2(x)) y=(y) width=(round2(width)) height=(LANE) {}
-                    @let label = label(row);
-                    @if !label.is_empty() && (label.len() as f64 + 1.0) * LETTER < width {
+                    @if let Some(label) = label(row, width) {
                         text.x x=(round(x + width / 2.0)) y=(y + LANE / 2.0 + 4.0) { (label) }
                     }
                 }
