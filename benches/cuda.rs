@@ -18,7 +18,7 @@ use common::rates::StepTime;
 use criterion::{Criterion, Throughput};
 use pixtape::engine::access::Control;
 use pixtape::engine::device::cuda::counts::{LaunchCounts, LineCounts};
-use pixtape::engine::device::cuda::{Cuda, Unit};
+use pixtape::engine::device::cuda::{Cuda, PICTURES, Unit};
 use pixtape::engine::device::{Device, DeviceChoice, DeviceId, DeviceOptions};
 use pixtape::engine::ops::copy::copy;
 use pixtape::engine::program::Program;
@@ -145,7 +145,7 @@ impl Step {
         let steps: Vec<_> = unit.steps().iter().map(|&step| &cuda.program().steps()[step]).collect();
         let layers: Vec<&str> = steps.iter().map(|recorded| recorded.layer()).collect();
         let layers = match &layers[..] {
-            [] => "pictures".to_owned(),
+            [] => PICTURES.to_owned(),
             [""] => "step".to_owned(),
             _ => layers.join(" beside "),
         };

@@ -9,8 +9,8 @@ use clap::Parser;
 use pixtape::engine::access::Control;
 use pixtape::engine::device::cpu::with_threads;
 use pixtape::engine::device::{Device, DeviceChoice, DeviceId, DeviceOptions};
-use pixtape::engine::philox::{Purpose, Stream};
-use pixtape::gan::{Init, InitKind, Pix2Pix, Recipe, TrainingStep};
+use pixtape::gan::{Pix2Pix, Recipe, TrainingStep};
+use pixtape::profile::{fill, show_pictures};
 
 #[derive(Parser)]
 struct Options {
@@ -42,8 +42,6 @@ struct Options {
     width: usize,
 }
 
-const INIT: Init = Init { kind: InitKind::Normal, gain: 0.02 };
-
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     with_threads(options.threads, || run(&options))?
@@ -59,19 +57,8 @@ fn run(options: &Options) -> anyhow::Result<()> {
     let device_options =
         DeviceOptions { cuda_graph: !options.no_graph, rewrite: !options.no_rewrite, ..DeviceOptions::default() };
     let mut device = Device::new(program, control, device_id, device_options)?;
-    let all = networks
-        .iter()
-        .map(|trained| &trained.parameters)
-        .flat_map(|p| (0..p.specs.len()).map(move |index| (p, index)));
-    for (number, (parameters, index)) in all.enumerate() {
-        let values = INIT.values(&parameters.specs[index], 1, number as u64);
-        device.write(parameters.part(parameters.values, index), &values)?;
-    }
-    let mut draws = Stream::new(1, Purpose::Facade, 0);
-    for image in [input, target] {
-        let values: Vec<f32> = (0..image.count()).map(|_| draws.range(-1.0, 1.0)).collect();
-        device.write(image, &values)?;
-    }
+    fill(&mut device, &networks)?;
+    show_pictures(&mut device, [input, target])?;
 
     // The first step touches every page for the first time and sizes gemm's buffers; on a GPU it loads the kernels and
     // captures the graph, which the second one is the first to replay.

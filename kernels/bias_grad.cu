@@ -51,23 +51,23 @@ KERNEL(bias_grad_shared, SHARED_THREADS, BiasGradShared args) {
   STATIC_SMEM(unsigned, is_last, [1]);
   int index = 0;
   while (index + 1 < args.count && int(blockIdx.x) >= args.grads[index + 1].first_block) index++;
-  const SharedBiasGrad of = args.grads[index];
-  const BiasGrad& grad = of.grad;
-  const int block = blockIdx.x - of.first_block, t = threadIdx.x;
-  const int share = block % of.shares, group = block / of.shares;
+  const SharedBiasGrad shared = args.grads[index];
+  const BiasGrad& grad = shared.grad;
+  const int block = blockIdx.x - shared.first_block, t = threadIdx.x;
+  const int share = block % shared.shares, group = block / shared.shares;
   const int channels = min(grad.channels, SHARED_THREADS), step = SHARED_THREADS / channels;
   const int channel = group * SHARED_THREADS + t % channels;
   const bool active = t < step * channels && channel < grad.channels;
-  const int end = int(size_t(share + 1) * grad.pixels / of.shares);
+  const int end = int(size_t(share + 1) * grad.pixels / shared.shares);
   float sum = 0.0f;
   if (active) {
 #pragma unroll 8
-    for (int p = int(size_t(share) * grad.pixels / of.shares) + t / channels; p < end; p += step) {
+    for (int p = int(size_t(share) * grad.pixels / shared.shares) + t / channels; p < end; p += step) {
       sum += grad.dy[at(p, grad.dy_stride, channel)];
     }
   }
   float4 total[1] = {make_float4(sum, 0.0f, 0.0f, 0.0f)};
-  if (!add_shares<1, SHARED_THREADS>(total, of.sums, of.tickets, group, share, of.shares, is_last)) return;
+  if (!add_shares<1, SHARED_THREADS>(total, shared.sums, shared.tickets, group, share, shared.shares, is_last)) return;
   sums[t] = total[0].x;
   __syncthreads();
   if (t >= channels || !active) return;

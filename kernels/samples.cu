@@ -45,15 +45,15 @@ constexpr int RUN = 3;
 KERNEL(samples_crop, THREADS, SamplesCrop args) {
   const int image = blockIdx.x / args.height, row = blockIdx.x % args.height, side = blockIdx.y;
   // The outputs that show this row, a bit for each.
-  unsigned shows = 0, channels = 0;
+  unsigned shown_by = 0, channels = 0;
   for (int o = 0; o < args.count; o++) {
     const CropOutput& output = args.outputs[o];
-    const int of_output = image - output.first_image;
-    if (output.is_target != side || of_output < 0 || of_output >= output.shape.images) continue;
-    shows |= 1u << o;
+    const int image_of_output = image - output.first_image;
+    if (output.is_target != side || image_of_output < 0 || image_of_output >= output.shape.images) continue;
+    shown_by |= 1u << o;
     channels = output.shape.channels;
   }
-  if (shows == 0) return;
+  if (shown_by == 0) return;
   const Crop crop = args.crops[image];
   const uint16_t* const samples =
       (side ? args.targets : args.inputs) + (crop.pixel + size_t(row) * size_t(crop.width)) * size_t(channels);
@@ -67,7 +67,7 @@ KERNEL(samples_crop, THREADS, SamplesCrop args) {
       values[i] = element < elements ? convert(samples[at(from, channels, channel)]) : 0.0f;
     }
     for (int o = 0; o < args.count; o++) {
-      if ((shows >> o & 1) == 0) continue;
+      if ((shown_by >> o & 1) == 0) continue;
       const CropOutput& output = args.outputs[o];
       float* const out = output.out + pixel_at(image - output.first_image, row, 0, output.shape);
 #pragma unroll

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 MULTIPROCESSORS = 132
 SECTOR = 32
 
-# Kernels of which a faster one stands beside: oracles, and what runs where no other one can. They have no budgets; no
-# step of a recipe may need one.
+# The plain kernels: oracles of the faster ones, and what runs where no other one can. They have no budgets; no step of
+# a recipe may need one.
 PLAIN = re.compile(r"conv_(fprop|dgrad|wgrad)_(any|4x4s2)|norm_act_(forward|grad)|bias_grad|adam_update")
 
 # By recipe, the largest modelled time of a step in microseconds, 4 % above what it has, and the most launches.
@@ -330,7 +330,6 @@ BATCH_WAIVERS = [
     Waiver("norm_act_grad_held_64", ANY, "slots_per_sector", 15, "as above"),
     Waiver("conv_fprop_dot", ANY, "l2_excess", 9.5, "as at batch 1, and fewer pixels are left in L1"),
     Waiver("conv_dgrad_few_4", r"discriminator\.conv1", "coalesced", 0.67, "as at batch 1"),
-    Waiver("bias_grad_shared", "generator.last", "coalesced", 0.83, "three channels: 252 of 256 threads have one"),
     Waiver("bias_grad_shared", "", "l2_excess", 1.15, "the sums of many shares of several gradients"),
     Waiver("conv_(fprop|wgrad_adam)_map", ANY, "coalesced", 0.63, "as at batch 1, with more borders of rows"),
 ]

@@ -35,8 +35,8 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=4096))]
     pub batch: Option<u64>,
 
-    /// Run every step by its plain kernels, of which faster ones may stand beside, to see by how much these are faster
-    /// and why. On a GPU or the simulated one alone.
+    /// Run every step by its plain kernels, to see by how much the faster ones are faster, and why. On a GPU or the
+    /// simulated one alone.
     #[arg(long)]
     pub plain_kernels: bool,
 

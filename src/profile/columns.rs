@@ -108,7 +108,7 @@ const NUMBERS: [Column; 14] = [
         head: "least MB",
         source: Source::Recorded,
         meaning: "what has to be read or written once at least; of several launches of a step, in the row of that \
-                  which moves most",
+                  which moves most (of the others: what was counted)",
         cell: |row| Some(megabytes(row.distinct_bytes)),
     },
     Column {

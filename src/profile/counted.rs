@@ -52,10 +52,10 @@ pub fn counted(cuda: &mut Cuda, pictures: [Tensor; 2], model: &TimeModel) -> Res
                 let main =
                     (0..launches.len()).max_by(|&a, &b| l2(&launches[a]).total_cmp(&l2(&launches[b]))).unwrap_or(0);
                 let row = row_of(cuda, unit, pictures, &memory);
-                let of_launch = |(number, launch): (usize, &LaunchCounts)| {
+                let counted_row = |(number, launch): (usize, &LaunchCounts)| {
                     with_counts(of_launch(row.clone(), number == main), launch, &machine_code, model)
                 };
-                launches.iter().enumerate().map(of_launch).collect()
+                launches.iter().enumerate().map(counted_row).collect()
             }
         });
         progress.advance(1);

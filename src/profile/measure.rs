@@ -85,7 +85,7 @@ pub struct Rows {
 fn longest_chain(units: &[Unit], of_units: &[f64], dependencies: &Dependencies) -> Vec<bool> {
     let steps: Vec<Vec<usize>> = units.iter().map(|unit| unit.steps()).collect();
     let waits = |earlier: usize, later: usize| {
-        // All that is computed depends on the pictures.
+        // Crops come first, and every launch is taken to wait for them.
         let ordered = |&a: &usize| steps[later].iter().any(|&b| a < b && dependencies.ordered(a, b));
         units[earlier] == Unit::Crops || steps[earlier].iter().any(ordered)
     };

@@ -39,6 +39,7 @@ pub struct Request {
     pub device: DeviceChoice,
     /// Pairs in a batch; `None` for the batch of the recipe or run.
     pub batch: Option<usize>,
+    /// True if a GPU runs every step by its plain kernels.
     pub plain_kernels: bool,
     pub json: bool,
     /// The file for a page of the profile.
@@ -75,7 +76,8 @@ pub fn run(request: &Request) -> Result<()> {
         "--plain-kernels is about the kernels of a GPU: give --device cuda; the CPU has one kernel for each step"
     );
     let options = DeviceOptions { plain_kernels: request.plain_kernels, ..DeviceOptions::default() };
-    let profile = measure::profile(subject.title, &objective, chosen.device, options, &model)?;
+    let title = subject.title + if request.plain_kernels { ", by its plain kernels" } else { "" };
+    let profile = measure::profile(title, &objective, chosen.device, options, &model)?;
     if let Some(out) = &request.out {
         let gpu = profile.modelled.as_ref().map(|_| &model);
         make_folder_of(out)?;

@@ -2,7 +2,7 @@
 
 use super::rows::{Operand, Row};
 use crate::engine::access::Access;
-use crate::engine::device::cuda::{Cuda, Unit};
+use crate::engine::device::cuda::{Cuda, PICTURES, Unit};
 use crate::engine::program::{Program, RecordedStep};
 use crate::engine::tensor::Tensor;
 
@@ -45,11 +45,11 @@ fn crops_row(program: &Program, pictures: [Tensor; 2]) -> Row {
     let write = |tensor: Tensor| operand(&Access::Write(tensor), tensor);
     let operands: Vec<Operand> = pictures.map(samples).into_iter().chain(written.map(write)).collect();
     let bytes = operands.iter().map(|operand| operand.shape.iter().product::<usize>() * operand.element).sum::<usize>();
-    // They were written, and the samples read, a whole step ago.
     let bytes = bytes as u64;
     Row {
-        layer: "pictures".to_owned(),
+        layer: PICTURES.to_owned(),
         distinct_bytes: bytes,
+        // Samples and tensors have left L2 since the step before.
         memory_bytes: bytes,
         operands,
         launches: 1,

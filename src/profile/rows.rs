@@ -21,8 +21,8 @@ pub struct Row {
     pub waves: Option<f64>,
     /// Floating-point operations of convolutions: two for each multiply-add.
     pub flop: u64,
-    /// Bytes that have to be read or written at least once: of a step of several launches, in the row of the launch
-    /// that moves most.
+    /// Bytes that have to be read or written at least once. Of a step of several launches this is what the step needs,
+    /// in the row of the launch that moves most, on a real GPU of the first; of the other launches what was counted.
     pub distinct_bytes: u64,
     /// Bytes between the multiprocessors and L2.
     pub l2_bytes: Option<u64>,
@@ -179,6 +179,10 @@ impl Row {
             registers: max(|row| row.registers),
             shared_bytes: max(|row| row.shared_bytes),
             memory_bytes: first.memory_bytes + second.memory_bytes,
+            us: None,
+            model_us: None,
+            bound: None,
+            implementation: None,
             operands: [first.operands.clone(), second.operands.clone()].concat(),
             load: first.load.zip(second.load).map(|(a, b)| a.and(&b)),
             lines,

@@ -37,7 +37,7 @@ pub fn totals(step: &Total) -> Vec<(f64, &'static str)> {
         (step.us, "measured"),
         (step.model_us, "modelled, one launch after another"),
         (step.critical_us, "modelled, the longest chain of launches that wait for each other"),
-        (step.floor_us, "floor of f32 arithmetic and memory"),
+        (step.floor_us, "modelled, the floor of f32 arithmetic and memory"),
     ];
     times.into_iter().filter_map(|(us, what)| Some((us?, what))).collect()
 }

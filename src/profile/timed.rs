@@ -63,7 +63,7 @@ pub fn on_a_gpu(cuda: &mut Cuda, pictures: [Tensor; 2]) -> Result<Rows> {
         let timed = cuda.execute_timed()?;
         let of_unit = |(&unit, launches): (&Unit, &Vec<TimedLaunch>)| -> Vec<Row> {
             let row = row_of(cuda, unit, pictures, &[]);
-            let timed = |(number, launch): (usize, &TimedLaunch)| Row {
+            let timed_row = |(number, launch): (usize, &TimedLaunch)| Row {
                 kernel: launch.kernel.to_owned(),
                 blocks: Some(launch.blocks),
                 waves: Some(launch.blocks as f64 / cuda.info().facts.multiprocessors as f64),
@@ -72,7 +72,7 @@ pub fn on_a_gpu(cuda: &mut Cuda, pictures: [Tensor; 2]) -> Result<Rows> {
                 us: Some(microseconds(launch.time)),
                 ..of_launch(row.clone(), number == 0)
             };
-            launches.iter().enumerate().map(timed).collect()
+            launches.iter().enumerate().map(timed_row).collect()
         };
         let next = units.iter().zip(&timed).map(of_unit).collect();
         keep_least(&mut rows, next);

@@ -186,7 +186,7 @@ impl Trainer {
     /// When the device has failed.
     ///
     /// # Panics
-    /// If there is no pair `index`, or it has another size or other channels.
+    /// If there is no pair `index`, or its samples are not those of whole pairs.
     pub fn write_pair(&mut self, index: usize, pair: &Pair) -> Result<()> {
         self.device.write_pairs(index, [&pair.input.samples, &pair.target.samples])
     }

@@ -15,6 +15,7 @@ use pixtape::engine::ops::norm_act::{Activation, Dropout, NormAct, norm_act};
 use pixtape::engine::philox::philox4x32;
 use pixtape::engine::program::Program;
 use pixtape::engine::rewrite::PASSES;
+use pixtape::engine::samples::Samples;
 use pixtape::engine::tape::{Root, Tape};
 use pixtape::engine::tensor::Tensor;
 use pixtape::gan::{ParameterSpec, Parameters, Role};
@@ -106,12 +107,23 @@ fn pictures_are_the_cpus_to_the_bit() {
             for whole in [inputs, targets] {
                 device.write(whole, &vec![f32::NAN; whole.count()]).expect("memory");
             }
-            // The second time, pairs are kept for them.
-            for _ in 0..2 {
-                let samples = [pictures.inputs(), pictures.targets()];
+            // Pairs are kept for others, which the samples then take the place of.
+            let values = [vec![7; input.count()], vec![9; target.count()]];
+            let mirrored = vec![false; n];
+            let others = [(input.shape, &values[0]), (target.shape, &values[1])];
+            let others = others.map(|(shape, values)| Samples { shape, values, mirrored: &mirrored });
+            for samples in [others, [pictures.inputs(), pictures.targets()]] {
                 device.show_samples([input, target], samples).expect("pictures");
                 device.execute().expect("a step");
             }
+            let mut refused = |tensors: [Tensor; 2], samples: [Samples<'_>; 2]| {
+                let show = || device.show_samples(tensors, samples);
+                assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(show)).is_err(), "{samples:?}");
+            };
+            refused([target, input], [pictures.targets(), pictures.inputs()]);
+            refused([input, target], [pictures.inputs(), others[1]]);
+            let short = &pictures.inputs().values[..input.count() / n];
+            refused([input, target], [Samples { values: short, ..pictures.inputs() }, pictures.targets()]);
             let mut expected = [vec![0.0; input.count()], vec![0.0; target.count()]];
             pictures.inputs().normalize(&mut expected[0]);
             pictures.targets().normalize(&mut expected[1]);

@@ -30,8 +30,8 @@ pub struct DeviceOptions {
     /// True if the rewrite passes ([`mod@rewrite`]) are applied to the program, which changes no bit of parameters,
     /// moments, losses and pictures. Gradients that only Adam reads can then not be read by the host.
     pub rewrite: bool,
-    /// True if a GPU runs every step by its plain kernels, of which faster ones may stand beside: they run on tensors
-    /// of any shape, and the others are tested against them. Without effect on the CPU.
+    /// True if a GPU runs every step by its plain kernels, which run on tensors of any shape, and which the faster ones
+    /// are tested against. Without effect on the CPU.
     pub plain_kernels: bool,
 }
 
@@ -225,7 +225,7 @@ impl Device {
     /// # Panics
     /// If a tensor is not of f32, or has another number of elements than its samples; on the CPU also if it is not
     /// contiguous, on a GPU also if the shapes differ, the two sides are not mirrored alike, or it keeps other pairs
-    /// ([`Device::keep_pairs`]).
+    /// ([`Device::keep_pairs`]), or pairs for other tensors.
     pub fn show_samples(&mut self, tensors: [Tensor; 2], samples: [Samples<'_>; 2]) -> Result<()> {
         match self {
             Device::Cpu(cpu) => {
@@ -274,7 +274,7 @@ impl Device {
     /// When a kernel has failed on the GPU, or the driver refuses the call.
     ///
     /// # Panics
-    /// If no pairs are kept, there is no pair `first`, or the samples do not end with a pair.
+    /// If no pairs are kept, there is no pair `first`, or the samples of the two sides do not end with the same pair.
     pub fn write_pairs(&mut self, first: usize, pictures: [&[u16]; 2]) -> Result<()> {
         self.gpu().write_pairs(first, pictures)
     }

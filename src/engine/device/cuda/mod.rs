@@ -23,7 +23,7 @@ pub use driver::{Info, check_gpu, devices, prepare_gpu};
 pub use library::FUNCTIONS;
 pub use pinned::PendingCopy;
 pub use timing::TimedLaunch;
-pub use units::Unit;
+pub use units::{PICTURES, Unit};
 
 use std::sync::Arc;
 

@@ -19,7 +19,8 @@ use crate::engine::tensor::{DType, Tensor};
 pub struct ResidentPairs {
     /// The pictures of the first side and of the second, one after the other, each `[h, w, c]`.
     sides: [CudaSlice<u16>; 2],
-    /// Channels of the sides.
+    /// The tensors that are filled, and their channels.
+    tensors: [Tensor; 2],
     channels: [usize; 2],
     pairs: Vec<ResidentPair>,
     /// `[n, height, width]` of the tensors that are filled.
@@ -95,12 +96,12 @@ impl Cuda {
             SAMPLES_CROP.launch([images * height, 2, 1], argument)
         };
         let launches: Vec<Launch> = outputs.chunks(OUTPUTS).map(launch).chain(copies).collect();
+        let upload = Upload::new(&self.stream, images)?;
         self.main.prepend(launches.clone());
         self.units.insert(0, Unit::Crops);
-        let upload = Upload::new(&self.stream, images)?;
         let shown = [images, height, width];
         self.resident =
-            Some(ResidentPairs { sides: [inputs, targets], channels, pairs, shown, crops, upload, launches });
+            Some(ResidentPairs { sides: [inputs, targets], tensors, channels, pairs, shown, crops, upload, launches });
         Ok(())
     }
 
@@ -133,14 +134,17 @@ impl Cuda {
     /// When an earlier kernel has failed, or the driver refuses.
     ///
     /// # Panics
-    /// If no pairs are kept, there is no pair `first`, or the samples do not end with a pair.
+    /// If no pairs are kept, there is no pair `first`, or the samples of the two sides do not end with the same pair.
     pub fn write_pairs(&mut self, first: usize, pictures: [&[u16]; 2]) -> Result<()> {
         let ResidentPairs { sides, channels, pairs, .. } = self.resident.as_mut().expect("pairs are kept");
         let start = pairs[first].start;
+        let [pixels, others] = [0, 1].map(|side| pictures[side].len() / channels[side]);
+        let end_of = |pair: &ResidentPair| pair.start + pair.height * pair.width;
+        let is_whole = pairs[first..].binary_search_by_key(&(start + pixels), end_of).is_ok();
+        assert!(is_whole && pixels == others, "{pixels} and {others} pixels for the pictures from pair {first} on");
         for ((side, channels), pictures) in sides.iter_mut().zip(channels).zip(pictures) {
-            let end = start + pictures.len() / *channels;
-            let is_end = |pair: &ResidentPair| pair.start + pair.height * pair.width == end;
-            assert!(pictures.len() % *channels == 0 && pairs.iter().any(is_end), "samples of whole pictures");
+            assert_eq!(pictures.len(), pixels * *channels, "the samples from pair {first} on");
+            let end = start + pixels;
             let sent = self.stream.memcpy_htod(pictures, &mut side.slice_mut(start * *channels..end * *channels));
             sent.map_err(|error| explain("cannot write pictures to GPU memory", error))?;
         }
@@ -155,16 +159,22 @@ impl Cuda {
     /// When an earlier kernel has failed, the GPU does not have enough memory, or the driver refuses.
     ///
     /// # Panics
-    /// If the shapes differ, the two sides are not mirrored alike, or other pairs are kept.
+    /// If the shapes differ, there is not one sample for each element and one flag for each image, the two sides are
+    /// not mirrored alike, or other pairs are kept, or for other tensors.
     pub fn show_samples(&mut self, tensors: [Tensor; 2], samples: [Samples<'_>; 2]) -> Result<()> {
         assert_eq!(samples.map(|samples| samples.shape), tensors.map(|tensor| tensor.shape), "samples to show");
         assert_eq!(samples[0].mirrored, samples[1].mirrored, "a pair is mirrored as a whole");
+        for (tensor, samples) in tensors.iter().zip(&samples) {
+            assert_eq!(samples.values.len(), tensor.count(), "a sample for every element");
+            assert_eq!(samples.mirrored.len(), tensor.shape[0], "a flag for every image");
+        }
         let [images, height, width, _] = tensors[0].shape;
         if self.resident.is_none() {
             self.keep_pairs(&vec![[height, width]; images], tensors)?;
         }
-        let kept = self.resident.iter().flat_map(|resident| &resident.pairs);
-        assert!(kept.map(|pair| [pair.height, pair.width]).eq(vec![[height, width]; images]), "other pairs are kept");
+        let kept = self.resident.as_ref().expect("pairs are kept");
+        let sizes = kept.pairs.iter().map(|pair| [pair.height, pair.width]);
+        assert!(kept.tensors == tensors && sizes.eq(vec![[height, width]; images]), "other pairs are kept");
         self.write_pairs(0, samples.map(|samples| samples.values))?;
         let crop = |(pair, &mirrored): (usize, &bool)| Crop { pair, left: 0, top: 0, mirrored };
         self.show(&samples[0].mirrored.iter().enumerate().map(crop).collect::<Vec<Crop>>())

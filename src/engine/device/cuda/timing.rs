@@ -9,7 +9,7 @@ use cudarc::driver::{CudaEvent, DriverError};
 use super::errors::explain;
 use super::launching::{permit_shared_memory, run};
 use super::nvtx::Range;
-use super::{Cuda, Unit};
+use super::{Cuda, PICTURES, Unit};
 use crate::engine::kernel::cuda::Launch;
 use crate::engine::kernel::cuda::kernels::KERNELS;
 
@@ -44,7 +44,7 @@ impl Cuda {
         let indices: Vec<usize> = (0..units.len()).collect();
         let layer = |unit: &usize| match self.units[*unit].steps().first() {
             Some(&step) => self.program.steps[step].layer(),
-            None => "pictures",
+            None => PICTURES,
         };
         for of_layer in indices.chunk_by(|a, b| layer(a) == layer(b)) {
             let name = layer(&of_layer[0]);

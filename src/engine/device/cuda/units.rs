@@ -6,6 +6,9 @@ use std::collections::HashMap;
 use crate::engine::kernel::cuda::{Launch, beside};
 use crate::engine::plan::Dependencies;
 
+/// The name of the layer of [`Unit::Crops`].
+pub const PICTURES: &str = "pictures";
+
 /// What is launched together in an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {

@@ -44,9 +44,16 @@ impl<T: Real> CpuKernel<T> for BiasGrads {
 }
 
 impl CudaKernel for BiasGrads {
-    const IMPLEMENTATIONS: &'static [Implementation<BiasGrads>] =
-        &[Implementation::plain(|step: &BiasGrads, context| vec![shared(&step.grads, context)])
-            .with_scratch(|step, gpu| scratch(&step.grads, gpu))];
+    const IMPLEMENTATIONS: &'static [Implementation<BiasGrads>] = &[
+        Implementation {
+            name: "shared",
+            runs: |_, _| true,
+            pays: |_, _| true,
+            scratch: |step, gpu| scratch(&step.grads, gpu),
+            launches: |step, context| vec![shared(&step.grads, context)],
+        },
+        Implementation::plain(|step, context| step.grads.iter().map(|grad| grad.plain(context)).collect()),
+    ];
 }
 
 impl CudaKernel for BiasGrad {
@@ -58,9 +65,7 @@ impl CudaKernel for BiasGrad {
             scratch: |step, gpu| scratch(std::slice::from_ref(step), gpu),
             launches: |step, context| vec![shared(std::slice::from_ref(step), context)],
         },
-        Implementation::plain(|step, context| {
-            vec![BIAS_GRAD.launch(step.dy.channels().div_ceil(BIAS_CHANNELS), step.argument(context))]
-        }),
+        Implementation::plain(|step, context| vec![step.plain(context)]),
     ];
 }
 
@@ -74,6 +79,10 @@ impl BiasGrad {
             dy_stride: to_int(self.dy.stride),
             accumulate: i32::from(self.dbias.accumulates()),
         }
+    }
+
+    fn plain(&self, context: &cuda::Context<'_>) -> Launch {
+        BIAS_GRAD.launch(self.dy.channels().div_ceil(BIAS_CHANNELS), self.argument(context))
     }
 
     /// The blocks that share the pixels: one for each multiprocessor, but none with fewer than 32 terms for a thread.
