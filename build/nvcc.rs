@@ -25,8 +25,8 @@ const LINE_NUMBERS: &str = "PIXTAPE_CUDA_LINE_NUMBERS";
 /// yet, so the tool touches `build.rs` when it is done.
 const OWN_ENVIRONMENT: &str = ".venv-nvcc";
 
-/// Variables that affect the choice and the options of the compiler.
-const VARIABLES: [&str; 6] = ["NVCC", "CUDA_HOME", "PATH", REQUIRE, ARCHITECTURES, LINE_NUMBERS];
+/// Variables that affect the choice and the options of the compiler. `PATH` does so only where [`find`] comes to it.
+const VARIABLES: [&str; 5] = ["NVCC", "CUDA_HOME", REQUIRE, ARCHITECTURES, LINE_NUMBERS];
 
 /// Variable that, set to 1, makes it an error if there is no nvcc that works.
 const REQUIRE: &str = "PIXTAPE_REQUIRE_NVCC";
@@ -96,23 +96,28 @@ fn is_set_to_1(environment: Environment<'_>, variable: &str) -> bool {
     environment(variable).is_some_and(|value| value == "1")
 }
 
-/// Finds nvcc by `NVCC`, then `CUDA_HOME`, then the search path, then the project's own environment.
+/// Finds nvcc by `NVCC`, then `CUDA_HOME`, then in the project's own environment, then by the search path. That is
+/// asked last, and watched only when it is asked: it differs from one shell to the next, and each time all kernels would
+/// be compiled again.
 fn find(root: &Path, environment: Environment<'_>) -> Result<Option<PathBuf>, String> {
-    let path = environment("PATH").unwrap_or_default();
+    let search_path = || {
+        println!("cargo::rerun-if-env-changed=PATH");
+        env::split_paths(&environment("PATH").unwrap_or_default()).collect::<Vec<PathBuf>>()
+    };
     let first = |folders: &mut dyn Iterator<Item = PathBuf>, name: &Path| {
         folders.map(|folder| folder.join(name)).find(|program| program.is_file())
     };
     if let Some(nvcc) = environment("NVCC").map(PathBuf::from) {
         // A bare name is searched for in the search path, as by a shell.
         let found = match nvcc.file_name() == Some(nvcc.as_os_str()) {
-            true => first(&mut env::split_paths(&path), &nvcc),
+            true => first(&mut search_path().into_iter(), &nvcc),
             false => nvcc.is_file().then(|| nvcc.clone()),
         };
         return found.map(Some).ok_or_else(|| format!("NVCC names {}, which is not there", nvcc.display()));
     }
     let home = environment("CUDA_HOME").map(|home| PathBuf::from(home).join("bin"));
-    let mut folders = home.into_iter().chain(env::split_paths(&path)).chain(own_folders(root));
-    Ok(first(&mut folders, Path::new("nvcc")))
+    let known = first(&mut home.into_iter().chain(own_folders(root)), Path::new("nvcc"));
+    Ok(known.or_else(|| first(&mut search_path().into_iter(), Path::new("nvcc"))))
 }
 
 /// The folders into which the wheels put the compiler: `lib/python3.x/site-packages/nvidia/cu13/bin`.

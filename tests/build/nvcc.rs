@@ -27,6 +27,17 @@ fn nvcc(compiles: &str) -> String {
     )
 }
 
+/// Writes a program.
+fn install(script: &str, program: &Path) {
+    // Another process writes it. If this one opened it for writing, programs started by other tests meanwhile would
+    // inherit the open file, and Linux runs no program that is open for writing.
+    let text = program.with_extension("txt");
+    fs::create_dir_all(program.parent().unwrap()).unwrap();
+    fs::write(&text, script).unwrap();
+    let installed = Command::new("install").args(["-m", "755"]).args([&text, program]).status().unwrap();
+    assert!(installed.success(), "install: {installed}");
+}
+
 impl Project {
     fn new(nvcc: Option<&str>) -> Project {
         let folder = tempfile::tempdir().unwrap();
@@ -34,12 +45,8 @@ impl Project {
         fs::create_dir(folder.path().join("out")).unwrap();
         let mut variables = HashMap::from([("PATH", OsString::from("/nowhere"))]);
         if let Some(script) = nvcc {
-            // The script is written by another process. If this one opened it for writing, programs started by other
-            // tests meanwhile would inherit the open file, and Linux runs no program that is open for writing.
-            let (text, program) = (folder.path().join("nvcc.txt"), folder.path().join("nvcc"));
-            fs::write(&text, script).unwrap();
-            let installed = Command::new("install").args(["-m", "755"]).args([&text, &program]).status().unwrap();
-            assert!(installed.success(), "install: {installed}");
+            let program = folder.path().join("nvcc");
+            install(script, &program);
             variables.insert("NVCC", program.into());
         }
         Project { folder, variables }
@@ -57,8 +64,8 @@ impl Project {
     /// The files of machine code; `None` for a build without CUDA.
     fn build(&self) -> Result<Option<Vec<PathBuf>>, String> {
         let variable = |name: &str| self.variables.get(name).cloned();
-        let root = Path::new("/nowhere");
-        let compiled = compiler::compile_all(&[self.path("scale.cu")], root, &self.path("out"), &variable)?;
+        let compiled =
+            compiler::compile_all(&[self.path("scale.cu")], self.folder.path(), &self.path("out"), &variable)?;
         Ok(compiled.map(|fatbins| fatbins.files))
     }
 
@@ -96,6 +103,23 @@ fn an_nvcc_that_compiles_no_empty_kernel_counts_as_none() {
     Project::new(Some(&old)).with("PIXTAPE_CUDA_ARCHS", "hopper").assert_refused(&["hopper", "sm_NN"]);
     // A compiler that does not work at all is not the fault of the architectures.
     assert_eq!(Project::new(Some(&broken)).with("PIXTAPE_CUDA_ARCHS", "sm_90a").build(), Ok(None));
+}
+
+/// The search path differs between shells, and must not decide where there is an nvcc for the project.
+#[test]
+fn the_nvcc_of_the_project_comes_before_that_of_the_search_path() {
+    let (works, broken) = (nvcc("*.cu"), nvcc("nothing"));
+    for (own, on_path, compiles) in [(&works, &broken, true), (&broken, &works, false)] {
+        let project = Project::new(None);
+        install(own, &project.path(".venv-nvcc/lib/python3.11/site-packages/nvidia/cu13/bin/nvcc"));
+        install(on_path, &project.path("bin/nvcc"));
+        let project = Project { variables: HashMap::from([("PATH", project.path("bin").into())]), ..project };
+        assert_eq!(project.build().map(|files| files.is_some()), Ok(compiles));
+    }
+    let project = Project::new(None);
+    install(&works, &project.path("bin/nvcc"));
+    let project = Project { variables: HashMap::from([("PATH", project.path("bin").into())]), ..project };
+    assert!(project.build().is_ok_and(|files| files.is_some()));
 }
 
 #[test]
