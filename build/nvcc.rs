@@ -97,8 +97,8 @@ fn is_set_to_1(environment: Environment<'_>, variable: &str) -> bool {
 }
 
 /// Finds nvcc by `NVCC`, then `CUDA_HOME`, then in the project's own environment, then by the search path. That is
-/// asked last, and watched only when it is asked: it differs from one shell to the next, and each time all kernels would
-/// be compiled again.
+/// asked last, and watched only when it is asked: it differs from one shell to the next, and each time all kernels
+/// would be compiled again.
 fn find(root: &Path, environment: Environment<'_>) -> Result<Option<PathBuf>, String> {
     let search_path = || {
         println!("cargo::rerun-if-env-changed=PATH");
