@@ -47,7 +47,7 @@ pub fn counted(cuda: &mut Cuda, pictures: [Tensor; 2], model: &TimeModel) -> Res
             }
             _ => {
                 let launches = cuda.count(unit, COUNTED_BLOCKS)?;
-                // What a step needs once counts for the launch that moves most.
+                // The needs of the step count for the launch that moves most.
                 let l2 = |launch: &LaunchCounts| scaled(launch, |line| line.l2_sectors);
                 let main =
                     (0..launches.len()).max_by(|&a, &b| l2(&launches[a]).total_cmp(&l2(&launches[b]))).unwrap_or(0);
@@ -99,7 +99,7 @@ fn with_counts(row: Row, launch: &LaunchCounts, machine_code: &HashMap<String, M
         ),
     };
     let (us, bound) = model.time(&load);
-    // What other launches of the step need is not among what the step is recorded to need.
+    // The needs of other launches of the step are not recorded: the counted sectors stand for them.
     let distinct = launch.distinct_sectors as f64 * SECTOR as f64 * scale(launch);
     Row {
         kernel: launch.kernel.clone(),

@@ -1,4 +1,4 @@
-//! What a profiled training step computes with: parameters of an early training, and pictures.
+//! Inputs of a profiled training step: parameters of an early training, and pictures.
 
 use anyhow::Result;
 

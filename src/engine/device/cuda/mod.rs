@@ -87,7 +87,7 @@ pub struct Cuda {
     read_buffers: Vec<Pinned<u8>>,
     /// The launches of an execution.
     main: Sequence,
-    /// What these launches do, in their order.
+    /// The units of these launches, in their order.
     units: Vec<Unit>,
     /// The launches of the on-demand steps.
     on_demand: Sequence,

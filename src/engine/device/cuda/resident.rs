@@ -28,7 +28,7 @@ pub struct ResidentPairs {
     /// A crop for each image of the tensors.
     crops: CudaSlice<DeviceCrop>,
     upload: Upload<DeviceCrop>,
-    /// What fills the tensors with the crops.
+    /// The launches that fill the tensors with the crops.
     pub launches: Vec<Launch>,
 }
 

@@ -9,7 +9,7 @@ use crate::engine::plan::Dependencies;
 /// The name of the layer of [`Unit::Crops`].
 pub const PICTURES: &str = "pictures";
 
-/// What is launched together in an execution.
+/// Work that an execution launches together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// The crops of the pairs that the GPU keeps, in the tensors of the step.
