@@ -71,9 +71,9 @@ pub fn profile(
     })
 }
 
-/// What was found of an execution.
+/// The rows of an execution.
 pub struct Rows {
-    /// What was launched together, in this order.
+    /// The units of the execution, in their order.
     pub units: Vec<Unit>,
     /// The rows of each unit, one for each launch; on the CPU one.
     pub rows: Vec<Vec<Row>>,
