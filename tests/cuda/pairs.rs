@@ -175,8 +175,8 @@ fn a_pair_asks_the_memory_for_what_its_kernels_ask_for_apart() {
                 let lines = launches.iter().flat_map(|launch| &launch.lines);
                 lines.map(|line| line.l2_sectors).sum::<u64>() as f64
             };
-            // Which blocks follow each other on a multiprocessor, and find in its L1 what the earlier ones have read,
-            // is another matter beside others.
+            // The modelled L1 is smaller where blocks have more shared memory, as those of the lesser kernel have
+            // beside the other.
             let ratio = l2(&together) / l2(&apart);
             assert!((ratio - 1.0).abs() <= 0.05, "{toy:?}: {ratio}");
         }

@@ -247,11 +247,11 @@ enum BiasChange {
     Plain,
     /// The first gradient is read in between.
     Read,
-    /// What the first one sums is written in between.
+    /// The input of the first one is written in between.
     InputWritten,
     /// The last one adds to the first.
     Accumulates,
-    /// What the last one sums is computed from the first.
+    /// The input of the last one is the result of the first.
     Chained,
 }
 
