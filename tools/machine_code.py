@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,11 +107,46 @@ def find_tool(name):
     return str(found)
 
 
+def local_memory_line(source, kernel, architecture):
+    """The line of source to which most loads and stores of local memory of a kernel belong, as file and line; empty if
+    there are none. Compiles `source` anew: the machine code of a build has no line numbers."""
+    with tempfile.TemporaryDirectory() as folder:
+        cubin = Path(folder) / "kernel.cubin"
+        nvcc = [os.environ.get("NVCC") or find_tool("nvcc"), "--cubin", "-std=c++20", "-O3", "-lineinfo"]
+        nvcc += [f"-arch={architecture}", "-I", source.parent, "-o", cubin, source]
+        for command in [nvcc, [find_tool("nvdisasm"), "--print-line-info", "--print-code", cubin]]:
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise Failed(f"{source.name}: {done.stderr.strip()}")
+    counts, function, line, was_place = Counter(), None, "", False
+    for text in done.stdout.splitlines():
+        place = re.search(r'//## File "(.*)", line (\d+)', text)
+        if section := re.match(r"\.text\.(\w+):", text):
+            function = section[1]
+        elif place and not was_place:
+            # Code that was inlined has a place in every function around it; its own comes first.
+            line = f"{Path(place[1]).name}:{place[2]}"
+        elif function == kernel and LOCAL_MEMORY.search(text):
+            counts[line] += 1
+        was_place = bool(place)
+    return max(counts, key=counts.get, default="")
+
+
+def declaration(kernel):
+    """The source that declares a kernel, and the line, from 1."""
+    for path in sorted((ROOT / "kernels").glob("*.cu")):
+        for number, line in enumerate(path.read_text().splitlines(), start=1):
+            if re.match(rf"(KERNEL|INSTANCE)\({kernel},", line):
+                return path, number
+    raise Failed(f"no source declares {kernel}")
+
+
 # ---- instructions
 
 # Address, operation with its modifiers, operands.
 INSTRUCTION = re.compile(r"\s*/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)([^;]*);")
 MEMORY = re.compile(r"(LD|ST|LDG|STG|LDS|STS|LDGSTS|LDSM|STSM|ATOM|ATOMG|ATOMS|RED)$")
+LOCAL_MEMORY = re.compile(r"\b(LDL|STL)\b")
 PRODUCT = re.compile(r"(HMMA|HGMMA)$")
 # What a division of integers by a number that is not constant becomes: a reciprocal of floats and corrections.
 DIVISION = re.compile(r"(I2F|F2I)\b.*\bU?RP?\b|F2I\.FTZ\.U32\.TRUNC")
