@@ -60,13 +60,13 @@ fn assert_same(what: &str, ours: &[f32], theirs: &[f32]) {
     assert!(ours.iter().map(|x| x.to_bits()).eq(theirs.iter().map(|x| x.to_bits())), "{what}");
 }
 
-/// Pictures of several sizes, one of them that of the images, and images whose rows are and are not longer than a block
-/// has threads. Each is shown from its corners and from its middle, as it is and mirrored, by launches and by a graph.
+/// Pictures of several sizes, one of them that of the images, and images whose rows have and do not have more elements
+/// than a block has threads or converts at once. Each is shown from its corners and from its middle, as it is and mirrored, by launches and by a graph.
 #[test]
 fn crops_are_the_cpus_to_the_bit() {
     on_device(|| {
         for (size, channels) in
-            [((9, 7), [3, 3]), ((9, 7), [1, 4]), ((101, 2), [4, 1]), ((101, 3), [3, 3]), ((300, 2), [1, 2])]
+            [((9, 7), [3, 3]), ((9, 7), [1, 4]), ((101, 2), [4, 1]), ((101, 3), [3, 3]), ((300, 2), [3, 2])]
         {
             let size = Size { width: size.0, height: size.1 };
             let sizes = [(0, 0), (4, 3), (11, 1), (0, 5)]

@@ -1,7 +1,8 @@
-//! Gradients of convolutions on CUDA whose blocks and warps have several tiles or pixels, as those of large pictures.
+//! Gradients of convolutions on CUDA whose blocks and warps have several tiles or pixels, or whose pixels several blocks
+//! share, as those of large pictures.
 
-use pixtape::engine::access::{Control, Destination};
-use pixtape::engine::ops::conv::{Dgrad, Epilogue, Geometry, Wgrad};
+use pixtape::engine::access::{Control, Destination, WriteMode};
+use pixtape::engine::ops::conv::{BiasGrad, Dgrad, Epilogue, Geometry, Wgrad};
 use pixtape::engine::tape::Tape;
 
 use super::driver::on_device;
@@ -64,6 +65,30 @@ fn blocks_of_weight_gradients_add_up_pairs_of_tiles() {
         for (weight, sum) in machine.read(dw).into_iter().enumerate() {
             let tap = weight / 4 % 16;
             assert_eq!(sum, if [5, 6, 9, 10].contains(&tap) { 16.0 } else { 0.0 }, "tap {tap}");
+        }
+    });
+}
+
+/// Bias gradients of so many pixels that several blocks share them: of few channels, of a number that does not divide
+/// the threads of a block, and of more than it has.
+#[test]
+fn blocks_share_the_pixels_of_bias_gradients() {
+    on_device(|| {
+        for (shape, slice) in [([2, 90, 80, 8], 3..7), ([3, 61, 40, 24], 0..24), ([1, 40, 30, 300], 0..300)] {
+            let run = |engine: Engine| {
+                let mut tape = Tape::new();
+                let whole = tape.persistent(shape);
+                let (dy, dbias) = (whole.channel_slice(slice.clone()), tape.persistent([1, 1, 1, slice.len()]));
+                tape.push(BiasGrad { dy, dbias: Destination { tensor: dbias, mode: WriteMode::Accumulate } });
+                let mut machine = arena(engine, tape.finish(), CONTROL);
+                machine.write(whole, &values("shares.dy", whole.count(), 1.0));
+                machine.write(dbias, &values("shares.dbias", dbias.count(), 1.0));
+                machine.execute();
+                machine.read(dbias)
+            };
+            // Sums of sums; errors of so many roundings mostly cancel.
+            let tolerance = Tolerance { relative: 0.0, relative_to_largest: 16.0 * f64::from(f32::EPSILON) };
+            assert_close(&format!("{shape:?}"), &run(Engine::Cuda), &run(Engine::F64), tolerance);
         }
     });
 }
