@@ -61,7 +61,8 @@ fn assert_same(what: &str, ours: &[f32], theirs: &[f32]) {
 }
 
 /// Pictures of several sizes, one of them that of the images, and images whose rows have and do not have more elements
-/// than a block has threads or converts at once. Each is shown from its corners and from its middle, as it is and mirrored, by launches and by a graph.
+/// than a block has threads or converts at once. Each is shown from its corners and from its middle, as it is and
+/// mirrored, by launches and by a graph.
 #[test]
 fn crops_are_the_cpus_to_the_bit() {
     on_device(|| {

@@ -1,5 +1,5 @@
-//! Gradients of convolutions on CUDA whose blocks and warps have several tiles or pixels, or whose pixels several blocks
-//! share, as those of large pictures.
+//! Gradients of convolutions on CUDA whose blocks and warps have several tiles or pixels, or whose pixels are shared by
+//! several blocks, as those of large pictures.
 
 use pixtape::engine::access::{Control, Destination, WriteMode};
 use pixtape::engine::ops::conv::{BiasGrad, Dgrad, Epilogue, Geometry, Wgrad};
