@@ -1,5 +1,6 @@
 //! Every kernel of the published recipes' training steps, in full size and at batch 1, by layer, on the first GPU: the
-//! launches that a training makes, with warm and with cold caches. A time is that between two CUDA events.
+//! launches that a training makes, with warm and with cold caches. A time is that between two CUDA events; the two
+//! launches of a large norm have one time.
 //!
 //! A kernel that follows itself finds in the L2 cache what it read before, if that fits (`warm`); behind writes to more
 //! memory than the cache holds, it finds nothing (`cold`). In training the truth lies between.

@@ -148,8 +148,6 @@ INSTRUCTION = re.compile(r"\s*/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.
 MEMORY = re.compile(r"(LD|ST|LDG|STG|LDS|STS|LDGSTS|LDSM|STSM|ATOM|ATOMG|ATOMS|RED)$")
 LOCAL_MEMORY = re.compile(r"\b(LDL|STL)\b")
 PRODUCT = re.compile(r"(HMMA|HGMMA)$")
-# What a division of integers by a number that is not constant becomes: a reciprocal of floats and corrections.
-DIVISION = re.compile(r"(I2F|F2I)\b.*\bU?RP?\b|F2I\.FTZ\.U32\.TRUNC")
 
 
 def parse(lines):
@@ -174,14 +172,14 @@ def mix(code):
         "products": sum(1 for base in bases if PRODUCT.match(base)),
         "memory": len(memory),
         "wide": sum(1 for operation in memory if ".128" in operation or operation.startswith("LDSM")),
-        "divisions": sum(1 for _, operation, _ in code if operation.startswith("F2I.FTZ.U32.TRUNC")),
     }
 
 
-def hot_loop(lines):
-    """The mix of the innermost loop that has most products, or else most multiply-adds, or else most accesses to
-    memory, the shortest of several: the others are for what is asked for more rarely. Of the whole kernel if it has no
-    loop."""
+def hot_loops(lines):
+    """The mixes of the innermost loops, the hottest first: that with most products, or else most multiply-adds, or else
+    most accesses to memory, the shortest of several, since the others are for what is asked for more rarely. Behind it
+    stand those with a tenth of its multiply-adds or more: a kernel that does the work of two has a loop of each. The
+    mix of the whole kernel if it has no loop."""
     code = parse(lines)
     ends = [(target, address) for address, _, target in code if target is not None and target <= address]
     # A kernel ends with a branch to itself.
@@ -192,8 +190,10 @@ def hot_loop(lines):
         if not any((a, b) != (first, last) and first <= a and b <= last for a, b in loops)
     ]
     mixes = [mix([part for part in code if first <= part[0] <= last]) for first, last in inner]
-    mixes = [m for m in mixes if m["memory"]]
-    return max(mixes, key=lambda m: (m["products"], m["fma"], m["memory"], -m["instructions"]), default=mix(code))
+    mixes = [m for m in mixes if m["memory"]] or [mix(code)]
+    mixes.sort(key=lambda m: (m["products"], m["fma"], m["memory"], -m["instructions"]), reverse=True)
+    first, *others = mixes
+    return [first, *(m for m in others if m["fma"] >= max(first["fma"] / 10, 1))]
 
 
 def most_under_way(lines):
@@ -229,6 +229,6 @@ def table(kernels, reports, code):
                 "spills": report.spills,
                 "instructions": mix(parse(lines))["instructions"],
                 "under_way": most_under_way(lines),
-                "loop": hot_loop(lines),
+                "loops": hot_loops(lines),
             }
     return rows

@@ -31,10 +31,9 @@ ADAM_SLOTS = 20
 LEAST_USEFUL = 0.4
 # Instructions of a warp that a kernel without products may issue for a sector of its tensors.
 STREAM_SLOTS = 7.5
-# Launches that move less than this are ready before their grid matters: about a microsecond of all multiprocessors.
+# Launches that move less than this are ready before their grid, and instructions that are no products, matter: about a
+# microsecond of all multiprocessors.
 SMALL_BYTES = 2e6
-# Launches of smaller tensors take the time of a launch, whatever they do.
-TINY_BYTES = 1e5
 
 
 @dataclass
@@ -208,8 +207,6 @@ def worst(row, excess):
 def budgets(row):
     """The budgets of a row."""
     operands, launches = row["operands"], row["launches"]
-    if not sum(map(size, operands)) >= TINY_BYTES:
-        return []
     tile = tile_of(row)
     bytes_once = launches * sum(traffic(row, operand) for operand in operands)
     found = []
@@ -313,6 +310,8 @@ WAIVERS = [
         9.3,
         "counted by the longest of its loops, that of a cross-entropy, which few of the elements run",
     ),
+    Waiver("upsample_fold(_grad)?", "generator.last", "l2_excess", 2, "a weight is in the sums of several blocks"),
+    Waiver("losses_grad", "losses", "coalesced", 0.88, "maps of a few hundred pixels, whose ends share sectors"),
     Waiver("conv_wgrad_narrow_12", "generator.last", "l2_excess", 1.7, "the input is read for each row of taps"),
     Waiver("conv_dgrad_patch_3x3s1", "generator.last", "padding", 0.75, "12 channels of dy in chunks of 16"),
     Waiver("conv_dgrad_patch_3x3s1", "generator.last", "useful_slots", 0.53, "a single chunk: nothing overlaps"),

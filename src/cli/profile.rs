@@ -15,7 +15,7 @@ use crate::profile::Request;
 ///
 /// On the simulated GPU of tools/cudasim nothing is measured. It executes some blocks of each launch and counts what
 /// they ask of the memory system: sectors, L2 traffic, conflicts in shared memory. A model says how long one H200 would
-/// take for that, and which resource decides. A recipe takes one to four minutes.
+/// take for that, and which resource decides. A recipe takes a minute or two, at batch 16 some more.
 ///
 /// Reading a row: few waves leave multiprocessors idle; little coalesced means that requests touch more sectors
 /// than they use; L2 MB far above the least MB is data that is read again and again; conflicts above 1 are passes

@@ -1,11 +1,9 @@
 //! Rows of a training step on the simulated GPU: counts, and the times that a model makes of them.
 
-use std::collections::HashMap;
-
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::cache::memory_bytes;
-use super::machine_code::MachineCode;
+use super::machine_code::{HotLoop, MachineCode};
 use super::measure::Rows;
 use super::model::{Load, TimeModel};
 use super::recorded::{of_launch, row_of};
@@ -36,14 +34,19 @@ pub fn counted(cuda: &mut Cuda, pictures: [Tensor; 2], model: &TimeModel) -> Res
         rows.push(match unit {
             Unit::Pair { patch, wgrad } => {
                 let kernel = cuda.kernels(unit).join(" ");
-                let mut of_step = |step: usize| -> Result<Row> {
+                let joint = machine_code.get(&kernel);
+                let mut of_step = |step: usize, part: usize| -> Result<Row> {
                     let unit = Unit::Step(step);
                     let launches = cuda.count(unit, COUNTED_BLOCKS)?;
                     let row = row_of(cuda, unit, pictures, &memory);
-                    Ok(with_counts(row, &launches[0], &machine_code, model))
+                    let own = machine_code.get(&launches[0].kernel);
+                    // The loops of a part are those that the compiler has made of it beside the other.
+                    let hot =
+                        joint.map(|joint| joint.loops.get(part).with_context(|| format!("{kernel}: no loop {part}")));
+                    Ok(with_counts(row, &launches[0], own, hot.transpose()?, model))
                 };
-                let (patch, wgrad) = (of_step(patch)?, of_step(wgrad)?);
-                vec![side_by_side(patch, wgrad, kernel, &machine_code, model)]
+                let (patch, wgrad) = (of_step(patch, 0)?, of_step(wgrad, 1)?);
+                vec![side_by_side(patch, wgrad, kernel, joint, model)]
             }
             _ => {
                 let launches = cuda.count(unit, COUNTED_BLOCKS)?;
@@ -53,7 +56,9 @@ pub fn counted(cuda: &mut Cuda, pictures: [Tensor; 2], model: &TimeModel) -> Res
                     (0..launches.len()).max_by(|&a, &b| l2(&launches[a]).total_cmp(&l2(&launches[b]))).unwrap_or(0);
                 let row = row_of(cuda, unit, pictures, &memory);
                 let counted_row = |(number, launch): (usize, &LaunchCounts)| {
-                    with_counts(of_launch(row.clone(), number == main), launch, &machine_code, model)
+                    let code = machine_code.get(&launch.kernel);
+                    let hot = code.and_then(|code| code.loops.first());
+                    with_counts(of_launch(row.clone(), number == main), launch, code, hot, model)
                 };
                 launches.iter().enumerate().map(counted_row).collect()
             }
@@ -72,12 +77,18 @@ fn scale(launch: &LaunchCounts) -> f64 {
     launch.blocks as f64 / launch.blocks_counted.max(1) as f64
 }
 
-fn with_counts(row: Row, launch: &LaunchCounts, machine_code: &HashMap<String, MachineCode>, model: &TimeModel) -> Row {
+/// `row` with the counts of its launch, whose kernel has this machine code and spends its time in this loop.
+fn with_counts(
+    row: Row,
+    launch: &LaunchCounts,
+    code: Option<&MachineCode>,
+    hot: Option<&HotLoop>,
+    model: &TimeModel,
+) -> Row {
     let sum = |count: fn(&LineCounts) -> u64| scaled(launch, count);
     let wavefronts = sum(|line| line.wavefronts);
     let l2_bytes = sum(|line| line.l2_sectors) * SECTOR as f64;
     let requests = scaled(launch, |line| if line.event.is_access() { line.requests } else { 0 });
-    let code = machine_code.get(&launch.kernel);
     let lines: Vec<Line> = launch.lines.iter().map(|line| Line::new(line, scale(launch), launch.threads)).collect();
     let waits = lines.iter().filter(|line| line.event == Event::Wait);
     let of_copies = waits.map(|line| line.bytes_in_flight).max().unwrap_or(0);
@@ -86,7 +97,7 @@ fn with_counts(row: Row, launch: &LaunchCounts, machine_code: &HashMap<String, M
         threads: launch.threads as usize,
         registers: code.map_or(0, |code| code.registers),
         shared_bytes: launch.shared_bytes as usize,
-        issue_slots: code.map_or(0.0, |code| code.issue_slots(requests)),
+        issue_slots: hot.map_or(0.0, |hot| hot.issue_slots(requests)),
         wavefronts,
         lines: sum(|line| line.lines),
         l2_bytes,
@@ -109,7 +120,7 @@ fn with_counts(row: Row, launch: &LaunchCounts, machine_code: &HashMap<String, M
         l2_bytes: Some(l2_bytes.round() as u64),
         coalesced: coalesced(&lines),
         shared_excess: shared_excess(&lines),
-        issue_slots: code.map(|_| load.issue_slots.round() as u64),
+        issue_slots: hot.map(|_| load.issue_slots.round() as u64),
         registers: code.map(|code| code.registers),
         shared_bytes: Some(load.shared_bytes),
         model_us: Some(us),
@@ -122,15 +133,9 @@ fn with_counts(row: Row, launch: &LaunchCounts, machine_code: &HashMap<String, M
 
 /// The row of a launch of `kernel`, whose blocks do the work of two rows: they ask for the sum of both, have the
 /// registers of the kernel, and take as long as the longer of the two at least.
-fn side_by_side(
-    patch: Row,
-    wgrad: Row,
-    kernel: String,
-    machine_code: &HashMap<String, MachineCode>,
-    model: &TimeModel,
-) -> Row {
+fn side_by_side(patch: Row, wgrad: Row, kernel: String, code: Option<&MachineCode>, model: &TimeModel) -> Row {
     let row = Row::side_by_side(patch, wgrad);
-    let registers = machine_code.get(&kernel).map(|code| code.registers);
+    let registers = code.map(|code| code.registers);
     let load = row.load.map(|load| Load { registers: registers.unwrap_or(load.registers), ..load });
     let of_sum = load.map(|load| model.time(&load)).map(|(us, bound)| (us, bound.name()));
     let of_parts = row.parts.iter().filter_map(|part| part.model_us.zip(part.bound));

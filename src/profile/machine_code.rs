@@ -12,9 +12,9 @@ pub struct MachineCode {
     pub registers: usize,
     /// Most bytes of loads from global memory that a thread has under way at once, without asynchronous copies.
     pub under_way: usize,
-    /// The loop that the kernel spends its time in; the whole kernel if it has no loop.
-    #[serde(rename = "loop")]
-    pub hot_loop: HotLoop,
+    /// The loops that the kernel spends its time in, the hottest first; the whole kernel if it has no loop. Of a kernel
+    /// that does the work of two it is a loop of each, in the order of its parts.
+    pub loops: Vec<HotLoop>,
 }
 
 /// The instructions of a loop.
@@ -34,10 +34,12 @@ impl MachineCode {
         let table = include_str!("../../kernels/machine-code.json");
         serde_json::from_str(table).context("kernels/machine-code.json")
     }
+}
 
+impl HotLoop {
     /// Returns the instructions of warps of a launch whose warps make `requests` accesses to memory: as many for each
-    /// as in the hot loop.
+    /// as in the loop.
     pub fn issue_slots(&self, requests: f64) -> f64 {
-        requests * self.hot_loop.instructions as f64 / self.hot_loop.memory.max(1) as f64
+        requests * self.instructions as f64 / self.memory.max(1) as f64
     }
 }

@@ -79,7 +79,8 @@ pub fn run(request: &Request) -> Result<()> {
     let title = subject.title + if request.plain_kernels { ", by its plain kernels" } else { "" };
     let profile = measure::profile(title, &objective, chosen.device, options, &model)?;
     if let Some(out) = &request.out {
-        let gpu = profile.modelled.as_ref().map(|_| &model);
+        let is_modelled_gpu = profile.modelled.is_some() || profile.device.contains(&model.name);
+        let gpu = is_modelled_gpu.then_some(&model);
         make_folder_of(out)?;
         write_atomically(out, page::html(&profile, gpu).as_bytes())?;
     }

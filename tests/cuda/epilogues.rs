@@ -91,5 +91,6 @@ fn results_and_gradients_go_through_activations() {
         check(Engine::CudaForced("patch"), true, 36);
         check(Engine::CudaForced("patch"), false, 36);
         check(Engine::CudaForced("few"), true, 3);
+        check(Engine::CudaForced("map"), false, 1);
     });
 }

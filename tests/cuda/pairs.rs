@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pixtape::engine::access::{Control, Destination};
-use pixtape::engine::device::cuda::counts::LaunchCounts;
+use pixtape::engine::device::cuda::counts::{ALL_BLOCKS, LaunchCounts};
 use pixtape::engine::device::cuda::{Cuda, CudaOptions, Unit};
 use pixtape::engine::ops::adam::{AdamOptions, adam};
 use pixtape::engine::ops::conv::{Dgrad, Epilogue, Fprop, Geometry, WgradAdam, conv, conv_transpose};
@@ -34,13 +34,19 @@ enum Toy {
     ReaderBetween,
 }
 
-/// A device with a convolution of images of `side` pixels and a weight gradient from c to k channels, and the tensors
-/// that they read and write.
-fn device(toy: Toy, side: usize, [c, k]: [usize; 2]) -> (Cuda, Vec<Tensor>) {
+/// The shape of dy of a weight gradient, and the channels of its x: four tiles of pixels by narrow tiles of channels,
+/// or a single one by so many wide tiles of channels that every multiprocessor has one.
+const NARROW: ([usize; 4], usize) = ([1, 9, 11, 68], 20);
+const WIDE: ([usize; 4], usize) = ([1, 4, 3, 260], 520);
+
+/// A device with a convolution of images of `side` pixels and a weight gradient, and the tensors that they read and
+/// write.
+fn device(toy: Toy, side: usize, (dy_shape, c): ([usize; 4], usize)) -> (Cuda, Vec<Tensor>) {
     let mut tape = Tape::new();
     let geometry = Geometry::HALVING;
-    let [x, dy] = [[1, 18, 14, c], [1, 9, 7, k]].map(|shape| tape.persistent(shape));
-    let weight = |channels: [usize; 2]| [channels[1], 4, 4, channels[0]];
+    let [n, height, width, k] = dy_shape;
+    let [x, dy] = [[n, 2 * height, 2 * width, c], dy_shape].map(|shape| tape.persistent(shape));
+    let weight = |[c, k]: [usize; 2]| [k, 4, 4, c];
     let [updated, first, second] = [(); 3].map(|()| tape.persistent(weight([c, k])));
     let wgrad = WgradAdam { x, dy, weight: updated, first, second, geometry, options: ADAM };
     let channels = if matches!(toy, Toy::SameWeight | Toy::ReaderBetween) { [c, k] } else { [36, 68] };
@@ -94,15 +100,15 @@ fn pairs(cuda: &Cuda) -> Vec<[usize; 2]> {
     cuda.units().iter().filter_map(pair).collect()
 }
 
-/// The values of `tensors` after two executions, side by side or step by step in an order drawn by a seed.
-fn run((cuda, tensors): &mut (Cuda, Vec<Tensor>), seed: Option<u64>) -> Vec<f64> {
+/// The values of `tensors` after so many executions, side by side or step by step in an order drawn by a seed.
+fn run((cuda, tensors): &mut (Cuda, Vec<Tensor>), executions: usize, seed: Option<u64>) -> Vec<f64> {
     for (index, &tensor) in tensors.iter().enumerate() {
         let values = values(&format!("pairs.{index}"), tensor.count(), 1.0);
         // Second moments are not negative.
         let values: Vec<f32> = values.iter().map(|&x| x.abs() as f32).collect();
         cuda.write(tensor, &values).expect("a device");
     }
-    for _ in 0..2 {
+    for _ in 0..executions {
         match seed {
             None => cuda.execute(),
             Some(seed) => cuda.execute_shuffled(seed),
@@ -116,23 +122,21 @@ fn run((cuda, tensors): &mut (Cuda, Vec<Tensor>), seed: Option<u64>) -> Vec<f64>
 #[test]
 fn kernels_side_by_side_compute_what_they_compute_apart() {
     on_device(|| {
-        // Tiles of 32 and of 64 output channels: the wide ones are enough for every multiprocessor.
-        let (narrow, wide) = ([20, 68], [520, 260]);
-        for (toy, side, channels) in [
-            (Toy::Fprop, 9, narrow),
-            (Toy::Fprop, 9, wide),
-            (Toy::Fprop, 3, wide),
-            (Toy::Dgrad, 9, narrow),
-            (Toy::Dgrad, 9, wide),
-            (Toy::Dgrad, 3, wide),
-            (Toy::WgradBehind, 9, narrow),
+        for (toy, side, gradient, executions) in [
+            (Toy::Fprop, 9, NARROW, 2),
+            (Toy::Fprop, 9, WIDE, 1),
+            (Toy::Fprop, 3, WIDE, 1),
+            (Toy::Dgrad, 9, NARROW, 2),
+            (Toy::Dgrad, 9, WIDE, 1),
+            (Toy::Dgrad, 3, WIDE, 1),
+            (Toy::WgradBehind, 9, NARROW, 2),
         ] {
-            let start = || device(toy, side, channels);
-            assert_eq!(pairs(&start().0).len(), 1, "{toy:?} {side} {channels:?}");
+            let start = || device(toy, side, gradient);
+            assert_eq!(pairs(&start().0).len(), 1, "{toy:?} {side} {gradient:?}");
             assert_same_bits(
-                &format!("{toy:?} {side} {channels:?}"),
-                &run(&mut start(), None),
-                &run(&mut start(), Some(1)),
+                &format!("{toy:?} {side} {gradient:?}"),
+                &run(&mut start(), executions, None),
+                &run(&mut start(), executions, Some(1)),
             );
         }
     });
@@ -156,13 +160,13 @@ fn counts(launches: &[LaunchCounts]) -> BTreeMap<(String, String), [u64; 4]> {
 #[test]
 fn a_pair_asks_the_memory_for_what_its_kernels_ask_for_apart() {
     on_device(|| {
-        for (toy, channels) in [(Toy::Fprop, [20, 68]), (Toy::Dgrad, [520, 260])] {
-            let (mut cuda, _) = device(toy, 9, channels);
+        for (toy, gradient) in [(Toy::Fprop, NARROW), (Toy::Dgrad, WIDE)] {
+            let (mut cuda, _) = device(toy, 9, gradient);
             if !cuda.info().is_simulated {
                 return;
             }
             let [patch, wgrad] = pairs(&cuda)[0];
-            let mut count = |unit: Unit| cuda.count(unit, usize::MAX >> 1).expect("the simulator counts");
+            let mut count = |unit: Unit| cuda.count(unit, ALL_BLOCKS).expect("the simulator counts");
             let apart = [count(Unit::Step(patch)), count(Unit::Step(wgrad))].concat();
             let together = count(Unit::Pair { patch, wgrad });
             assert_eq!((apart.len(), together.len()), (2, 1));
@@ -187,7 +191,7 @@ fn a_pair_asks_the_memory_for_what_its_kernels_ask_for_apart() {
 fn steps_that_wait_for_each_other_do_not_share_a_launch() {
     on_device(|| {
         for toy in [Toy::SameWeight, Toy::ReaderBetween] {
-            assert_eq!(pairs(&device(toy, 9, [36, 68]).0), Vec::<[usize; 2]>::new(), "{toy:?}");
+            assert_eq!(pairs(&device(toy, 9, ([1, 9, 7, 68], 36)).0), Vec::<[usize; 2]>::new(), "{toy:?}");
         }
     });
 }
@@ -217,9 +221,9 @@ fn a_chain_of_layers_is_trained_to_the_same_bits() {
         };
         // The gradients of d's, c's and b's weights, beside the input gradients of c, b and none.
         assert_eq!(pairs(&start().0).len(), 2);
-        let expected = run(&mut start(), None);
+        let expected = run(&mut start(), 2, None);
         for seed in 0..3 {
-            assert_same_bits(&format!("seed {seed}"), &run(&mut start(), Some(seed)), &expected);
+            assert_same_bits(&format!("seed {seed}"), &run(&mut start(), 2, Some(seed)), &expected);
         }
     });
 }

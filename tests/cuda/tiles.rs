@@ -18,11 +18,13 @@ const CONTROL: Control = Control { seed: 7, step: 0, learning_rate: 1e-3 };
 fn blocks_of_weight_gradients_have_several_tiles() {
     on_device(|| {
         let narrow = Geometry { kernel: [3, 3], stride: 1, dilation: 1, pad: [1, 1] };
+        let stride_1 = Geometry { kernel: [4, 4], ..narrow };
         for (implementation, geometry, images, [c, k]) in [
             ("few", Geometry::HALVING, 270, [2, 4]),
             ("patch", Geometry::HALVING, 36, [4, 8]),
             // So many channels that the tiles of the gradient are wide.
             ("patch", Geometry::HALVING, 1, [188, 676]),
+            ("patch", stride_1, 1, [188, 676]),
             ("narrow", narrow, 270, [4, 4]),
         ] {
             let run = |engine: Engine| {

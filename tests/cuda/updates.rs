@@ -25,6 +25,7 @@ fn weights_are_updated_by_the_bits_of_their_gradients() {
             ("patch", Geometry::HALVING, [2, 9, 11], 20, 68),
             ("patch", Geometry::HALVING, [1, 4, 5], 520, 260),
             ("patch", STRIDE_1, [1, 9, 7], 12, 36),
+            ("patch", STRIDE_1, [1, 4, 5], 520, 260),
             ("few", Geometry::HALVING, [2, 18, 34], 1, 8),
             ("few", Geometry::HALVING, [1, 9, 10], 2, 68),
             ("few", Geometry::HALVING, [1, 9, 10], 3, 8),

@@ -14,6 +14,8 @@ SANITIZED = [
     *((tool, "cuda::cast", 20) for tool in ("memcheck", "racecheck", "synccheck", "initcheck")),
     *((tool, "cuda::device", 40) for tool in ("memcheck", "racecheck", "synccheck", "initcheck")),
     *((tool, "cuda::ops", 80) for tool in ("memcheck", "racecheck", "synccheck", "initcheck")),
+    *((tool, "cuda::updates", 60) for tool in ("memcheck", "racecheck")),
+    *((tool, "cuda::pairs", 60) for tool in ("memcheck", "racecheck")),
     *((tool, "orders_and_memory_change_no_bit", 60) for tool in ("memcheck", "racecheck")),
 ]
 DRY_SANITIZED = [("memcheck", "cuda::device::copies", 20), ("racecheck", "cuda::ops::adam", 20)]

@@ -90,7 +90,8 @@ def build(words, device, batch, size, width):
 
     loss_of_generator = generator_loss
     if "autotuned" in words:
-        # Without CUDA graphs of the compiler's own: the whole step is one.
+        # Forward and backward passes are compiled together with their losses. Adam is one fused kernel already. Without
+        # CUDA graphs of the compiler's own: the whole step is one.
         options = {"dynamic": False, "mode": "max-autotune-no-cudagraphs"}
         loss_of_generator, paired_loss = (torch.compile(loss, **options) for loss in (generator_loss, paired_loss))
 

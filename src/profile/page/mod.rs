@@ -13,7 +13,7 @@ use super::text::{milliseconds, totals};
 use crate::report::{page, tile};
 use kind::Kind;
 
-/// Returns the page of `profile` as HTML; `gpu` is the GPU that was modelled, `None` if times were measured.
+/// Returns the page of `profile` as HTML; `gpu` is the model of its GPU, `None` if there is none.
 pub fn html(profile: &Profile, gpu: Option<&TimeModel>) -> String {
     let is_gpu = profile.kernels.iter().any(|row| row.blocks.is_some());
     let body = html! {
@@ -61,7 +61,7 @@ fn sources(profile: &Profile) -> Markup {
         ],
         None => vec![
             (Source::Recorded, "arithmetic and bytes, from the shapes of the step".to_owned()),
-            (Source::Modelled, "nothing".to_owned()),
+            (Source::Modelled, "nothing but the roofs of the roofline, where there are any".to_owned()),
             (Source::Measured, "all times: the least of five executions".to_owned()),
         ],
     };
@@ -108,15 +108,19 @@ fn roofline(profile: &Profile, gpu: Option<&TimeModel>) -> Markup {
     html! {
         p {
             "A dot for each row of the table that has arithmetic; its area is its time. "
-            @match gpu {
-                Some(_) => {
+            @match (&profile.modelled, gpu) {
+                (Some(_), _) => {
                     "Its place from left to right is the arithmetic for each byte between the multiprocessors and L2: "
                     "that is what the tiles of a kernel decide. The line beside it ends at the arithmetic for each "
                     "byte of memory, which depends on what the steps before have left in L2, and on what has to be "
                     "written back for it. No dot can be above the roof of L2, and no end of a line above that of "
                     "memory. A dot far below its roofs waits, or has too few blocks."
                 }
-                None => {
+                (None, Some(_)) => {
+                    "Its place from left to right is the arithmetic for each byte that has to move at least once. The "
+                    "roofs are those of the time model, which nobody has measured on this machine."
+                }
+                (None, None) => {
                     "Its place from left to right is the arithmetic for each byte that has to move at least once. "
                     "There are no roofs, because nobody has measured the peaks of this machine."
                 }

@@ -84,7 +84,8 @@ impl Dot<'_> {
     }
 }
 
-/// The picture of the rows of `profile`, with the roofs of `gpu`; empty if no row has arithmetic that is counted.
+/// The picture of the rows of `profile`, with the roofs of `gpu`, if there is a model of it; empty if no row has
+/// arithmetic that is counted.
 pub fn svg(profile: &Profile, gpu: Option<&TimeModel>) -> Markup {
     let mut dots: Vec<Dot> = profile.kernels.iter().filter_map(Dot::new).collect();
     if dots.is_empty() {
@@ -102,8 +103,10 @@ pub fn svg(profile: &Profile, gpu: Option<&TimeModel>) -> Markup {
     // The area of a dot is proportional to its time.
     let radius = |us: f64| round((RADII[1] * (us / longest).sqrt()).max(RADII[0]));
     let [width, height] = [SIDES[0] - left - right, SIDES[1] - top - bottom];
-    let bytes = if gpu.is_some() { "byte of L2, counted" } else { "byte that has to move at least once" };
-    let rate = if gpu.is_some() { "GFLOP/s, modelled" } else { "GFLOP/s, measured" };
+    let [bytes, rate] = match profile.modelled {
+        Some(_) => ["byte of L2, counted", "GFLOP/s, modelled"],
+        None => ["byte that has to move at least once", "GFLOP/s, measured"],
+    };
     html! {
         svg viewBox={ "0 0 " (SIDES[0]) " " (SIDES[1]) } role="img" aria-label="Roofline" {
             @for tick in y.ticks() {

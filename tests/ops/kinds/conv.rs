@@ -87,6 +87,7 @@ conv_k4s1_10x4_from_12_to_8               [1,10,4,12]  8    [4,4]   1       1   
 conv_k4s2_18x4_from_6_to_68               [1,18,4,6]   68   [4,4]   2       1         [1,1,1,1]  true   false
 conv_k4s2_2x272_from_3_to_8               [1,2,272,3]  8    [4,4]   2       1         [1,1,1,1]  true   false
 conv_k4s2_10x12_from_1_to_8               [1,10,12,1]  8    [4,4]   2       1         [1,1,1,1]  false  false
+conv_k4s2_10x12_from_1_to_68_batch2       [2,10,12,1]  68   [4,4]   2       1         [1,1,1,1]  true   false
 conv_k4s2_10x12_from_2_to_8               [1,10,12,2]  8    [4,4]   2       1         [1,1,1,1]  false  false
 conv_k4s2_10x12_from_4_to_8               [1,10,12,4]  8    [4,4]   2       1         [1,1,1,1]  false  false
 conv_transpose_9x2_from_36_to_12          [1,9,2,36]   12   [4,4]   2       1         [1,1,1,1]  true   true

@@ -109,11 +109,18 @@ impl Event {
     }
 }
 
+/// As many blocks as a launch has.
+pub const ALL_BLOCKS: usize = usize::MAX >> 1;
+
+/// Blocks that follow one another in a sample of the simulator's.
+const SAMPLE: usize = 16;
+
 type ReceiveLine = extern "C" fn(*mut c_void, *const c_char);
 
 impl Cuda {
-    /// Runs about `blocks` blocks of each launch of `unit` on the simulated driver, and returns the counts of the
-    /// launches. The values of all buffers are meaningless afterwards.
+    /// Runs about `blocks` blocks of each launch of `unit` on the simulated driver, or all of them where more than
+    /// [`SAMPLE`] share a sum, which the last of them adds up; returns the counts of the launches. The values of all
+    /// buffers are meaningless afterwards.
     ///
     /// # Errors
     /// When the GPU is not the simulator's check build, or the driver refuses a launch.
@@ -123,6 +130,12 @@ impl Cuda {
             "{} does not count: the simulator of tools/cudasim does",
             self.gpu.info.name
         );
+        let shares = match unit {
+            Unit::Crops => 0,
+            Unit::Step(step) => self.chosen[step].shares,
+            Unit::Pair { patch, wgrad } => self.chosen[patch].shares.max(self.chosen[wgrad].shares),
+        };
+        let blocks = if shares > SAMPLE { ALL_BLOCKS } else { blocks };
         let launches = self.launches_of_unit(unit);
         permit_shared_memory(&self.gpu, &launches)?;
         count_blocks(blocks)?;

@@ -109,7 +109,7 @@ pub fn too_old(version: i32) -> String {
 }
 
 /// True if `library` has a function of this name.
-pub fn has(library: &Library, function: &str) -> bool {
+fn has(library: &Library, function: &str) -> bool {
     // SAFETY: the address is not used.
     unsafe { library.get::<unsafe extern "C" fn()>(function) }.is_ok()
 }

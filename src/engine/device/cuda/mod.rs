@@ -60,12 +60,14 @@ pub struct CudaOptions {
     pub forced: Option<&'static str>,
 }
 
-/// The chosen implementation of a step, and its scratch memory and tickets (`None` if it needs none).
+/// The chosen implementation of a step, its scratch memory and tickets (`None` if it needs none), and the blocks that
+/// share sums ([`Scratch::shares`]).
 #[derive(Clone, Copy, Debug)]
 struct ChosenImplementation {
     implementation: &'static str,
     workspace: Option<Tensor>,
     tickets: Option<Tensor>,
+    shares: usize,
 }
 
 /// A program with its memory on a GPU, ready to execute.
@@ -175,7 +177,8 @@ impl Cuda {
     /// The launches of a host copy, whose step has one implementation and needs no scratch memory.
     fn copy_launches(&self, copy: &HostCopy) -> Vec<Launch> {
         let implementation = copy.step.step.implementations(&self.gpu.facts)[0];
-        self.launches_of(&copy.step, ChosenImplementation { implementation, workspace: None, tickets: None })
+        let chosen = ChosenImplementation { implementation, workspace: None, tickets: None, shares: 0 };
+        self.launches_of(&copy.step, chosen)
     }
 
     /// Enqueues the copies of `written`, which the host has just written.
@@ -185,7 +188,7 @@ impl Cuda {
     }
 
     fn launches_of(&self, recorded: &RecordedStep, chosen: ChosenImplementation) -> Vec<Launch> {
-        let ChosenImplementation { implementation, workspace, tickets } = chosen;
+        let ChosenImplementation { implementation, workspace, tickets, .. } = chosen;
         let context = Context {
             accesses: &recorded.accesses,
             address: &|tensor| self.memory.address(&self.stream, tensor),
@@ -387,14 +390,14 @@ fn choose(program: &mut Program, gpu: &GpuFacts, forced: Option<&str>) -> Vec<Ch
     let choose = |recorded: &mut RecordedStep| {
         let names = recorded.step.implementations(gpu);
         let implementation = names.iter().find(|name| Some(**name) == forced).unwrap_or(&names[0]);
-        let Scratch { bytes, tickets } = recorded.step.scratch(implementation, gpu);
+        let Scratch { bytes, tickets, shares } = recorded.step.scratch(implementation, gpu);
         let mut add = |words: usize, lifetime| (words > 0).then(|| buffers.add(DType::F32, [1, 1, 1, words], lifetime));
         let workspace = add(bytes.div_ceil(DType::F32.bytes()), Lifetime::Transient);
         // Zero at first, as all persistent memory is, and whenever no launch is under way.
         let tickets = add(tickets, Lifetime::Persistent);
         recorded.accesses.extend(workspace.map(Access::Write));
         recorded.accesses.extend(tickets.map(Access::Update));
-        ChosenImplementation { implementation, workspace, tickets }
+        ChosenImplementation { implementation, workspace, tickets, shares }
     };
     steps.iter_mut().map(choose).collect()
 }

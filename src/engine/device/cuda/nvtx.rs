@@ -1,21 +1,29 @@
-//! Ranges of NVTX, by which profilers such as Nsight Systems name what they see. Its library, `libnvToolsExt`, is
-//! looked for when the first range begins; where it is absent there are no ranges, and nothing else changes.
+//! Ranges of NVTX, by which profilers such as Nsight Systems name what they see. Its library is looked for when the
+//! first range begins; where it is absent there are no ranges, and nothing else changes.
 
+use std::ffi::{CString, c_char, c_int};
 use std::sync::LazyLock;
 
-use cudarc::nvtx::{result, sys};
+use libloading::Library;
 
-use super::library::has;
+/// Files of the library: that of CUDA 12.9 and later, and that of earlier versions.
+const FILES: [&str; 4] = ["libnvtx3interop.so", "libnvtx3interop.so.1", "libnvToolsExt.so", "libnvToolsExt.so.1"];
 
-/// True if NVTX's library is there with the functions that are called.
-static IS_PRESENT: LazyLock<bool> = LazyLock::new(|| {
-    // SAFETY: runs the initialisers of the library, which are NVIDIA's own, and unloads it again.
-    if !unsafe { sys::is_culib_present() } {
-        return false;
-    }
-    // SAFETY: as above. It is the one that was just found, and stays loaded.
-    let library = unsafe { sys::culib() };
-    ["nvtxRangePushA", "nvtxRangePop"].into_iter().all(|function| has(library, function))
+/// The functions that are called, in a library that stays loaded.
+struct Nvtx {
+    push: unsafe extern "C" fn(*const c_char) -> c_int,
+    pop: unsafe extern "C" fn() -> c_int,
+    _library: Library,
+}
+
+static NVTX: LazyLock<Option<Nvtx>> = LazyLock::new(|| {
+    FILES.into_iter().find_map(|file| {
+        // SAFETY: runs the initialisers of the library, which are NVIDIA's own.
+        let library = unsafe { Library::new(file) }.ok()?;
+        // SAFETY: the functions have these signatures in every version (nvToolsExt.h).
+        let (push, pop) = unsafe { (*library.get(c"nvtxRangePushA").ok()?, *library.get(c"nvtxRangePop").ok()?) };
+        Some(Nvtx { push, pop, _library: library })
+    })
 });
 
 /// A range around what this thread enqueues until it is dropped. Ranges nest.
@@ -23,10 +31,13 @@ static IS_PRESENT: LazyLock<bool> = LazyLock::new(|| {
 pub struct Range;
 
 impl Range {
-    /// Begins a range. `name` has no zero byte.
+    /// Begins a range. A zero byte ends its name.
     pub fn new(name: &str) -> Range {
-        if *IS_PRESENT {
-            result::range_push(name);
+        if let Some(nvtx) = &*NVTX {
+            let until_zero: Vec<u8> = name.bytes().take_while(|&byte| byte != 0).collect();
+            let name = CString::new(until_zero).unwrap_or_default();
+            // SAFETY: a text that ends with a zero byte and lives through the call, which copies it.
+            unsafe { (nvtx.push)(name.as_ptr()) };
         }
         Range
     }
@@ -34,8 +45,9 @@ impl Range {
 
 impl Drop for Range {
     fn drop(&mut self) {
-        if *IS_PRESENT {
-            result::range_pop();
+        if let Some(nvtx) = &*NVTX {
+            // SAFETY: ends the innermost range of this thread, which `new` has begun.
+            unsafe { (nvtx.pop)() };
         }
     }
 }

@@ -26,12 +26,14 @@ pub struct Scratch {
     pub bytes: usize,
     /// Words that are zero when a launch begins, and that it leaves at zero: [`Context::tickets`] hands them out.
     pub tickets: usize,
+    /// The most blocks that add up sums by tickets, for one part of a result; 0 without tickets.
+    pub shares: usize,
 }
 
 impl Scratch {
     /// Returns scratch memory of `bytes` bytes, without tickets.
     pub const fn bytes(bytes: usize) -> Scratch {
-        Scratch { bytes, tickets: 0 }
+        Scratch { bytes, tickets: 0, shares: 0 }
     }
 }
 

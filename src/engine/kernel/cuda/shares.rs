@@ -33,6 +33,7 @@ impl Shares {
             shares => Scratch {
                 bytes: self.tiles * (shares + self.runs()) * self.elements * size_of::<f32>(),
                 tickets: self.tiles * (self.runs() + 1),
+                shares,
             },
         }
     }

@@ -47,7 +47,27 @@ impl<T: Real> CpuKernel<T> for AdamRanges {
 
 impl CudaKernel for AdamRanges {
     const IMPLEMENTATIONS: &'static [Implementation<AdamRanges>] = &[Implementation::plain(AdamRanges::launches)
-        .with_scratch(|step, _| Scratch { bytes: 0, tickets: usize::from(step.advances) })];
+        .with_scratch(|step, _| match step.advances {
+            // The last block moves the step number on.
+            true => Scratch { bytes: 0, tickets: 1, shares: step.updates.iter().map(blocks_of).sum() },
+            false => Scratch::default(),
+        })];
+}
+
+/// The quads of the parameters of a range; none where one of its tensors does not begin with a quad.
+fn quads_of(adam: &Adam) -> usize {
+    let Adam { parameters, gradients, first, second, .. } = *adam;
+    let in_quads = [parameters, gradients, first, second].into_iter().all(begins_with_quad);
+    if in_quads { parameters.count() / 4 } else { 0 }
+}
+
+/// The blocks of a range.
+fn blocks_of(adam: &Adam) -> usize {
+    let items = match quads_of(adam) {
+        0 => adam.parameters.count(),
+        quads => quads,
+    };
+    blocks_for(items, ADAM_UPDATE_RANGES.threads())
 }
 
 impl AdamRanges {
@@ -55,10 +75,7 @@ impl AdamRanges {
         let mut first_block = 0;
         let ranges = self.updates.iter().map(|adam| {
             let Adam { parameters, gradients, first, second, .. } = *adam;
-            let count = parameters.count();
-            let in_quads = [parameters, gradients, first, second].into_iter().all(begins_with_quad);
-            let quads = if in_quads { count / 4 } else { 0 };
-            let blocks = blocks_for(if in_quads { quads } else { count }, ADAM_UPDATE_RANGES.threads());
+            let blocks = blocks_of(adam);
             let [parameters, first, second] =
                 [parameters, first, second].map(|tensor| context.write(Access::Update(tensor)));
             first_block += blocks;
@@ -67,8 +84,8 @@ impl AdamRanges {
                 first,
                 second,
                 gradients: context.read(gradients),
-                count: to_int(count),
-                quads: to_int(quads),
+                count: to_int(adam.parameters.count()),
+                quads: to_int(quads_of(adam)),
                 first_block: to_int(first_block - blocks),
                 blocks: to_int(blocks),
             }

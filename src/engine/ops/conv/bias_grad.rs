@@ -100,7 +100,16 @@ impl BiasGrad {
 /// The scratch memory and tickets of all gradients, one behind the other.
 fn scratch(grads: &[BiasGrad], gpu: &GpuFacts) -> Scratch {
     let each = grads.iter().map(|grad| grad.shares(gpu).scratch());
-    each.fold(Scratch::default(), |sum, of| Scratch { bytes: sum.bytes + of.bytes, tickets: sum.tickets + of.tickets })
+    each.fold(Scratch::default(), behind)
+}
+
+/// The scratch memory of `first` and then of `next`.
+fn behind(first: Scratch, next: Scratch) -> Scratch {
+    Scratch {
+        bytes: first.bytes + next.bytes,
+        tickets: first.tickets + next.tickets,
+        shares: first.shares.max(next.shares),
+    }
 }
 
 /// The launch that computes all of `grads`.
@@ -109,8 +118,7 @@ fn shared(grads: &[BiasGrad], context: &cuda::Context<'_>) -> Launch {
     let each = grads.iter().map(|grad| {
         let shares = grad.shares(context.gpu);
         let (sums, tickets) = context.shared_behind(&shares, used);
-        let Scratch { bytes, tickets: count } = shares.scratch();
-        used = Scratch { bytes: used.bytes + bytes, tickets: used.tickets + count };
+        used = behind(used, shares.scratch());
         first_block += shares.blocks();
         SharedBiasGrad {
             grad: grad.argument(context),

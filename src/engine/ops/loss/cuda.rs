@@ -11,12 +11,9 @@ pub(super) const RUN: usize = 1536;
 
 impl CudaKernel for LossGrad {
     const IMPLEMENTATIONS: &'static [Implementation<LossGrad>] = &[Implementation::plain(LossGrad::launches)
-        .with_scratch(|loss, _| Scratch {
-            bytes: match loss.loss.criterion {
-                Criterion::Ssim { target } => ssim::cuda::workspace(target),
-                _ => loss.blocks() * size_of::<f32>(),
-            },
-            tickets: 1,
+        .with_scratch(|loss, _| match loss.loss.criterion {
+            Criterion::Ssim { target } => ssim::cuda::scratch(target),
+            _ => Scratch { bytes: loss.blocks() * size_of::<f32>(), tickets: 1, shares: loss.blocks() },
         })];
 }
 

@@ -44,6 +44,7 @@ impl CudaKernel for Losses {
         &[Implementation::plain(Losses::launches).with_scratch(|step, _| Scratch {
             bytes: step.losses.iter().map(LossGrad::blocks).sum::<usize>() * size_of::<f32>(),
             tickets: step.losses.len(),
+            shares: step.losses.iter().map(LossGrad::blocks).max().unwrap_or(0),
         })];
 }
 

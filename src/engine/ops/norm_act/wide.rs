@@ -99,7 +99,8 @@ fn scratch(x: Tensor, norm: bool, more: usize, gpu: &GpuFacts) -> Scratch {
     if !norm || image.is_held(gpu) {
         return Scratch::default();
     }
-    Scratch { bytes: (image.sums() + more) * size_of::<f32>(), tickets: image.parts()[1] }
+    let [shares, tickets] = image.parts();
+    Scratch { bytes: (image.sums() + more) * size_of::<f32>(), tickets, shares }
 }
 
 /// Number, pixels and channels of the images of a step.

@@ -3,7 +3,7 @@
 use super::super::LossGrad;
 use super::Windows;
 use crate::engine::kernel::cuda::kernels::{SSIM_GRAD, SSIM_WINDOWS, SsimGrad, SsimWindows};
-use crate::engine::kernel::cuda::{Context, Launch, to_int};
+use crate::engine::kernel::cuda::{Context, Launch, Scratch, to_int};
 use crate::engine::tensor::Tensor;
 
 /// Threads of a block of `ssim_windows`, each of which sums what its threads find.
@@ -12,14 +12,15 @@ const THREADS: usize = 256;
 /// Derivatives of a window.
 const DERIVATIVES: usize = 3;
 
-/// Size in bytes of the scratch memory that the SSIM loss and its gradient need for pictures of `target`'s shape: for
-/// the derivatives of all windows, and a sum for every block.
+/// The scratch memory of the SSIM loss and its gradient for pictures of `target`'s shape: the derivatives of all
+/// windows, and a sum for every block.
 ///
 /// # Panics
 /// If a side of the pictures is below [`WINDOW`](super::WINDOW).
-pub fn workspace(target: Tensor) -> usize {
+pub fn scratch(target: Tensor) -> Scratch {
     let count = Windows::new(target).count();
-    (DERIVATIVES * count + count.div_ceil(THREADS)) * size_of::<f32>()
+    let shares = count.div_ceil(THREADS);
+    Scratch { bytes: (DERIVATIVES * count + shares) * size_of::<f32>(), tickets: 1, shares }
 }
 
 impl LossGrad {
