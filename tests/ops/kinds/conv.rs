@@ -102,6 +102,9 @@ conv_k3s1_20x2_from_8_to_4                [1,20,2,8]   4    [3,3]   1       1   
 conv_k3s1_5x6_from_8_to_8                 [2,5,6,8]    8    [3,3]   1       1         [1,1,1,1]  false  false
 conv_k2x3s1_5x6_from_8_to_16              [1,5,6,8]    16   [2,3]   1       1         [1,1,0,1]  true   false
 
+# One tile more for the even rows of dx than for the odd ones.
+conv_k4s2_17x9_from_4_to_8_batch2         [2,17,9,4]   8    [4,4]   2       1         [1,1,1,1]  false  false
+
 # Two rows and two columns of tiles.
 conv_k4s2_18x20_from_4_to_8               [1,18,20,4]  8    [4,4]   2       1         [1,1,1,1]  false  false
 conv_k3s1_9x17_from_4_to_4                [1,9,17,4]   4    [3,3]   1       1         [1,1,1,1]  false  false
