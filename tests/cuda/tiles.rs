@@ -2,7 +2,7 @@
 //! several blocks, as those of large pictures.
 
 use pixtape::engine::access::{Control, Destination, WriteMode};
-use pixtape::engine::ops::conv::{BiasGrad, Dgrad, Epilogue, Geometry, Wgrad};
+use pixtape::engine::ops::conv::{BiasGrad, Dgrad, Epilogue, Fprop, Geometry, Wgrad};
 use pixtape::engine::tape::Tape;
 
 use super::driver::on_device;
@@ -68,6 +68,31 @@ fn blocks_of_weight_gradients_add_up_pairs_of_tiles() {
             let tap = weight / 4 % 16;
             assert_eq!(sum, if [5, 6, 9, 10].contains(&tap) { 16.0 } else { 0.0 }, "tap {tap}");
         }
+    });
+}
+
+/// The sums of a convolution begin anew after four chunks of input channels: large numbers that cancel in some of them
+/// take nothing of the others along.
+#[test]
+fn tiles_of_convolutions_add_up_runs_of_chunks() {
+    on_device(|| {
+        // Sixteen blocks share the tile, each with six chunks of eight channels.
+        let mut tape = Tape::new();
+        let inputs = 16 * 6 * 8;
+        let (x, weight) = (tape.persistent([1, 2, 2, inputs]), tape.persistent([4, 4, 4, inputs]));
+        let y = tape.persistent([1, 1, 1, 4]);
+        let (bias, geometry, epilogue) = (None, Geometry::HALVING, Epilogue::None);
+        tape.push(Fprop { x, weight, bias, y: Destination::overwrite(y), geometry, epilogue });
+        let mut machine = arena(Engine::CudaForced("patch"), tape.finish(), CONTROL);
+        let large = f64::from(1 << 25);
+        // The first four chunks of a block and the last two; cut elsewhere, each loses its 1.
+        let of_blocks = [[1.0, 0.0, 0.0, 0.0, large, -large], [0.0, large, -large, 1.0, 0.0, 0.0]];
+        let chunks = of_blocks.into_iter().cycle().take(16).flatten();
+        let first_pixel = chunks.flat_map(|value| std::iter::once(value).chain([0.0; 7]));
+        machine.write(x, &first_pixel.chain(std::iter::repeat(0.0)).take(x.count()).collect::<Vec<_>>());
+        machine.write(weight, &vec![1.0; weight.count()]);
+        machine.execute();
+        assert_eq!(machine.read(y), [16.0; 4]);
     });
 }
 

@@ -100,6 +100,7 @@ conv_k3s1_1x17_from_8_to_12               [1,1,17,8]   12   [3,3]   1       1   
 conv_k3s1_17x1_from_132_to_4              [1,17,1,132] 4    [3,3]   1       1         [1,1,1,1]  false  false
 conv_k3s1_20x2_from_8_to_4                [1,20,2,8]   4    [3,3]   1       1         [1,1,1,1]  false  false
 conv_k3s1_5x6_from_8_to_8                 [2,5,6,8]    8    [3,3]   1       1         [1,1,1,1]  false  false
+conv_k3s1_4x5_from_8_to_12_lopsided_pad   [1,4,5,8]    12   [3,3]   1       1         [2,0,0,2]  false  false
 conv_k2x3s1_5x6_from_8_to_16              [1,5,6,8]    16   [2,3]   1       1         [1,1,0,1]  true   false
 
 # One tile more for the even rows of dx than for the odd ones.
