@@ -1,6 +1,6 @@
 //! Rows of a training step on the simulated GPU: counts, and the times that a model makes of them.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::cache::memory_bytes;
 use super::machine_code::{HotLoop, MachineCode};
@@ -35,17 +35,16 @@ pub fn counted(cuda: &mut Cuda, pictures: [Tensor; 2], model: &TimeModel) -> Res
             Unit::Pair { patch, wgrad } => {
                 let kernel = cuda.kernels(unit).join(" ");
                 let joint = machine_code.get(&kernel);
-                let mut of_step = |step: usize, part: usize| -> Result<Row> {
+                let mut of_step = |step: usize| -> Result<Row> {
                     let unit = Unit::Step(step);
                     let launches = cuda.count(unit, COUNTED_BLOCKS)?;
                     let row = row_of(cuda, unit, pictures, &memory);
                     let own = machine_code.get(&launches[0].kernel);
-                    // The loops of a part are those that the compiler has made of it beside the other.
-                    let hot =
-                        joint.map(|joint| joint.loops.get(part).with_context(|| format!("{kernel}: no loop {part}")));
-                    Ok(with_counts(row, &launches[0], own, hot.transpose()?, model))
+                    // The loop of a part is what the compiler has made of it beside the other.
+                    let hot = joint.zip(own).and_then(|(joint, own)| joint.loop_like(own));
+                    Ok(with_counts(row, &launches[0], own, hot, model))
                 };
-                let (patch, wgrad) = (of_step(patch, 0)?, of_step(wgrad, 1)?);
+                let (patch, wgrad) = (of_step(patch)?, of_step(wgrad)?);
                 vec![side_by_side(patch, wgrad, kernel, joint, model)]
             }
             _ => {

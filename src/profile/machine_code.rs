@@ -12,8 +12,8 @@ pub struct MachineCode {
     pub registers: usize,
     /// Most bytes of loads from global memory that a thread has under way at once, without asynchronous copies.
     pub under_way: usize,
-    /// The loops that the kernel spends its time in, the hottest first; the whole kernel if it has no loop. Of a kernel
-    /// that does the work of two it is a loop of each, in the order of its parts.
+    /// The loops that the kernel spends its time in, the hottest first, a loop of each part of a kernel that does the
+    /// work of two; the whole kernel if it has no loop.
     pub loops: Vec<HotLoop>,
 }
 
@@ -33,6 +33,12 @@ impl MachineCode {
     pub fn all() -> Result<HashMap<String, MachineCode>> {
         let table = include_str!("../../kernels/machine-code.json");
         serde_json::from_str(table).context("kernels/machine-code.json")
+    }
+
+    /// Returns the loop that is most like the hot one of `part`, by the number of its instructions.
+    pub fn loop_like(&self, part: &MachineCode) -> Option<&HotLoop> {
+        let hot = part.loops.first()?;
+        self.loops.iter().min_by_key(|of_both| of_both.instructions.abs_diff(hot.instructions))
     }
 }
 
