@@ -6,6 +6,7 @@ mod device;
 pub mod driver;
 mod epilogues;
 mod joined;
+mod norms;
 mod ops;
 mod pairs;
 mod program;

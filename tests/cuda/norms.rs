@@ -1,0 +1,44 @@
+//! Norms on CUDA over more pixels than the rows of the op have, as those of large pictures.
+
+use pixtape::engine::access::Control;
+use pixtape::engine::ops::copy::{Upstream, copy};
+use pixtape::engine::ops::norm_act::{Activation, NormAct, norm_act};
+use pixtape::engine::tape::Tape;
+
+use super::driver::on_device;
+use crate::support::compare::{Tolerance, assert_close};
+use crate::support::machine::{Engine, Execution};
+use crate::support::values::values;
+
+const CONTROL: Control = Control { seed: 7, step: 0, learning_rate: 0.0 };
+
+/// Threads that hold all but the last few of their pixels, of several images; and so many parts of an image that the
+/// threads which combine them have several, the last with a number of pixels that is odd. The mean is not 0, so that a
+/// pixel too many or too few in a sum of squares shows.
+#[test]
+fn norms_of_many_pixels_are_those_of_the_cpu() {
+    on_device(|| {
+        for shape in [[2, 64, 63, 4], [1, 131, 127, 4]] {
+            let run = |engine: Engine| {
+                let mut tape = Tape::new();
+                let [x, dy, shown, gradient] = [(); 4].map(|()| tape.persistent(shape));
+                let y = tape.transient(shape);
+                let op = NormAct { norm: true, activation: Activation::Identity, dropout: None };
+                norm_act(&mut tape, x, y, None, op);
+                copy(&mut tape, y, shown);
+                let dx = tape.backward(&[&Upstream { y, dy }], &[x]).expect("y depends on x")[0];
+                copy(&mut tape, dx, gradient);
+                let mut machine = Execution::Checked(1).machine(engine, tape.finish(), CONTROL);
+                machine.write(x, &values("norms.x", x.count(), 1.0).iter().map(|x| x + 1.0).collect::<Vec<_>>());
+                machine.write(dy, &values("norms.dy", dy.count(), 1.0));
+                Execution::Checked(1).run(&mut *machine);
+                [shown, gradient].map(|tensor| machine.read(tensor))
+            };
+            let [[y, dx], [expected_y, expected_dx]] = [Engine::Cuda, Engine::F64].map(run);
+            // A normalised pixel is the difference of numbers up to 2, which are rounded, over a deviation of 0.58.
+            let tolerance = Tolerance { relative: 0.0, relative_to_largest: 8.0 * f64::from(f32::EPSILON) };
+            assert_close(&format!("y of {shape:?}"), &y, &expected_y, tolerance);
+            assert_close(&format!("dx of {shape:?}"), &dx, &expected_dx, tolerance);
+        }
+    });
+}
