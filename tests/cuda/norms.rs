@@ -12,13 +12,13 @@ use crate::support::values::values;
 
 const CONTROL: Control = Control { seed: 7, step: 0, learning_rate: 0.0 };
 
-/// Threads that hold all but the last few of their pixels, of several images; and so many parts of an image that the
-/// threads which combine them have several, the last with a number of pixels that is odd. The mean is not 0, so that a
-/// pixel too many or too few in a sum of squares shows.
+/// Threads that hold all but the last few of their pixels, of several images and of all channels of a block; and so many
+/// parts of an image that the threads which combine them have several, the last with an odd number of pixels. The mean
+/// is not 0, so that a pixel too many or too few in a sum of squares shows.
 #[test]
 fn norms_of_many_pixels_are_those_of_the_cpu() {
     on_device(|| {
-        for shape in [[2, 64, 63, 4], [1, 131, 127, 4]] {
+        for shape in [[2, 64, 63, 8], [1, 131, 127, 4]] {
             let run = |engine: Engine| {
                 let mut tape = Tape::new();
                 let [x, dy, shown, gradient] = [(); 4].map(|()| tape.persistent(shape));
