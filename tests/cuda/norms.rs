@@ -1,20 +1,24 @@
 //! Norms on CUDA over more pixels than the rows of the op have, as those of large pictures.
 
 use pixtape::engine::access::Control;
+use pixtape::engine::ops::conv::{Geometry, conv};
 use pixtape::engine::ops::copy::{Upstream, copy};
+use pixtape::engine::ops::loss::{Criterion, Loss};
 use pixtape::engine::ops::norm_act::{Activation, NormAct, norm_act};
+use pixtape::engine::rewrite::PASSES;
 use pixtape::engine::tape::Tape;
 
 use super::driver::on_device;
-use crate::support::compare::{Tolerance, assert_close};
+use crate::support::compare::{Tolerance, assert_close, assert_same_bits};
 use crate::support::machine::{Engine, Execution};
 use crate::support::values::values;
+use crate::training::checks::count;
 
 const CONTROL: Control = Control { seed: 7, step: 0, learning_rate: 0.0 };
 
-/// Threads that hold all but the last few of their pixels, of several images and of all channels of a block; and so many
-/// parts of an image that the threads which combine them have several, the last with an odd number of pixels. The mean
-/// is not 0, so that a pixel too many or too few in a sum of squares shows.
+/// Threads that hold all but the last few of their pixels, of several images and of all channels of a block; and so
+/// many parts of an image that the threads which combine them have several, the last with an odd number of pixels. The
+/// mean is not 0, so that a pixel too many or too few in a sum of squares shows.
 #[test]
 fn norms_of_many_pixels_are_those_of_the_cpu() {
     on_device(|| {
@@ -39,6 +43,58 @@ fn norms_of_many_pixels_are_those_of_the_cpu() {
             let tolerance = Tolerance { relative: 0.0, relative_to_largest: 8.0 * f64::from(f32::EPSILON) };
             assert_close(&format!("y of {shape:?}"), &y, &expected_y, tolerance);
             assert_close(&format!("dx of {shape:?}"), &dx, &expected_dx, tolerance);
+        }
+    });
+}
+
+/// Two gradients through one norm, of all images and of the first, which a rewrite computes in one batch: each image of
+/// it belongs to one of the activations.
+#[test]
+fn gradients_of_one_batch_read_the_activations_of_their_images() {
+    on_device(|| {
+        // Blocks that hold the pixels in registers and in shared memory, and parts of an image.
+        for [height, width] in [[7, 9], [13, 15], [25, 30], [45, 50], [65, 64]] {
+            let run = |passes: &[_]| {
+                let mut tape = Tape::new();
+                let shape = [2, height, width, 4];
+                let (picture, weight) = (tape.persistent(shape), tape.persistent([4, 1, 1, 4]));
+                let [x, y] = [(); 2].map(|()| tape.transient(shape));
+                conv(
+                    &mut tape,
+                    picture,
+                    weight,
+                    None,
+                    x,
+                    Geometry { kernel: [1, 1], stride: 1, dilation: 1, pad: [0; 2] },
+                );
+                norm_act(
+                    &mut tape,
+                    x,
+                    y,
+                    None,
+                    NormAct { norm: true, activation: Activation::LeakyRelu, dropout: None },
+                );
+                let [target, seen] = [(); 2].map(|()| tape.persistent([3, height, width, 4]));
+                for images in [0..2, 2..3] {
+                    let of_first = 0..images.len();
+                    let criterion = Criterion::L2 { target: target.batch_slice(images.clone()) };
+                    let value = tape.persistent([1, 1, 1, 1]);
+                    let loss = Loss { x: y.batch_slice(of_first.clone()), criterion, weight: 1e3, value };
+                    let found = tape.backward(&[&loss], &[picture.batch_slice(of_first)]).expect("y depends on it");
+                    copy(&mut tape, found[0], seen.batch_slice(images));
+                }
+                let program = tape.finish().rewritten(passes);
+                let count = count(&program, "norm_act_grad");
+                let mut machine = Execution::Checked(1).machine(Engine::Cuda, program, CONTROL);
+                for (name, tensor) in [("picture", picture), ("weight", weight), ("target", target)] {
+                    machine.write(tensor, &values(&format!("norms.{name}"), tensor.count(), 1.0));
+                }
+                Execution::Checked(1).run(&mut *machine);
+                (count, machine.read(seen))
+            };
+            let [(one, batched), (two, apart)] = [run(PASSES), run(&[])];
+            assert_eq!([one, two], [1, 2]);
+            assert_same_bits(&format!("{height}x{width}"), &batched, &apart);
         }
     });
 }
