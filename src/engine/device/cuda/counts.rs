@@ -118,9 +118,9 @@ const SAMPLE: usize = 16;
 type ReceiveLine = extern "C" fn(*mut c_void, *const c_char);
 
 impl Cuda {
-    /// Runs about `blocks` blocks of each launch of `unit` on the simulated driver, or all of them where more than
-    /// [`SAMPLE`] share a sum, which the last of them adds up; returns the counts of the launches. The values of all
-    /// buffers are meaningless afterwards.
+    /// Runs about `blocks` blocks of each launch of `unit` on the simulated driver, or all of them where more than 16
+    /// share a sum, which the last of them adds up; returns the counts of the launches. The values of all buffers are
+    /// meaningless afterwards.
     ///
     /// # Errors
     /// When the GPU is not the simulator's check build, or the driver refuses a launch.
