@@ -177,9 +177,9 @@ def mix(code):
 
 def hot_loops(lines):
     """The mixes of the innermost loops, the hottest first: that with most products, or else most multiply-adds, or else
-    most accesses to memory, the shortest of several, since the others are for what is asked for more rarely. Behind it
-    stand those with a tenth of its multiply-adds or more: a kernel that does the work of two has a loop of each. The
-    mix of the whole kernel if it has no loop."""
+    most accesses to memory, the shortest of several with as many. Behind it stand those with a tenth of its
+    multiply-adds or more: a kernel that does the work of two has a loop of each. The mix of the whole kernel if it has
+    no loop."""
     code = parse(lines)
     ends = [(target, address) for address, _, target in code if target is not None and target <= address]
     # A kernel ends with a branch to itself.

@@ -7,9 +7,12 @@ kernel in one layer. Numbers of a row are of all of its launches together, but f
 
 import math
 import re
+import tomllib
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-MULTIPROCESSORS = 132
+MODEL = tomllib.loads((Path(__file__).resolve().parent.parent / "src/profile/gpu.toml").read_text())
+MULTIPROCESSORS = MODEL["multiprocessors"]["value"]
 SECTOR = 32
 
 # The plain kernels: oracles of the faster ones, and what runs where no other one can. They have no budgets; no step of
@@ -20,11 +23,17 @@ PLAIN = re.compile(r"conv_(fprop|dgrad|wgrad)_(any|4x4s2)|norm_act_(forward|grad
 STEP_US = {"pytorch-gan": 2150, "block-ck": 2760, "isola": 2960}
 LAUNCHES = {"pytorch-gan": 90, "block-ck": 139, "isola": 108}
 
+# Kernels that only copy or fill. No step of a recipe may need one either.
+COPIES = re.compile(r"copy|fill|fill_bf16")
+
 # Counts may exceed what was derived by this much: borders of tiles and pictures, biases, statistics of channels.
 SLACK = 1.1
 # The same for shares that may fall short.
 SHORT = 0.9
 
+# These three, and the shares `useful` of the tiles below, follow from no shape: they hold kernels to about what those
+# had on 2026-11-29.
+#
 # Instructions of a warp for a parameter of each thread that is updated behind its gradient.
 ADAM_SLOTS = 20
 # The least share of issue slots that are useful multiply-adds, of kernels without a tile.
@@ -129,7 +138,7 @@ class Budget:
     name: str
     found: float
     limit: float
-    # The line of the launch that is to blame, as file and line; empty where the grid is.
+    # The line of source that leaves the budget, as file and line; empty where the whole grid does.
     line: str = ""
     least: bool = False
 

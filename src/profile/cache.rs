@@ -1,9 +1,9 @@
-//! A model of the L2 cache between the steps of a program: which of their bytes come from memory.
+//! A model of the L2 cache between the launches of a step: which of their bytes come from memory.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::engine::access::Access;
-use crate::engine::program::Program;
+use crate::engine::device::cuda::Unit;
 use crate::engine::tensor::BufferId;
 
 /// Bytes of the pieces of buffers that are in the cache or not.
@@ -48,19 +48,16 @@ impl Cache {
     }
 }
 
-/// Returns, for each step of the program's main part, the bytes between memory and an L2 cache of `capacity` bytes, in
-/// an execution that follows another one.
-pub fn memory_bytes(program: &Program, capacity: usize) -> Vec<u64> {
+/// Returns the bytes between memory and an L2 cache of `capacity` bytes that come with the accesses of each unit, one
+/// after another, in an execution that follows another one.
+pub fn memory_bytes(accesses: &[(Unit, Vec<Access>)], capacity: usize) -> HashMap<Unit, u64> {
     let mut cache = Cache { capacity: capacity as f64, ..Cache::default() };
-    let steps = &program.steps()[..program.main_steps()];
-    let mut moved = Vec::new();
-    for _ in 0..2 {
-        moved = steps.iter().map(|recorded| of_step(&mut cache, recorded.accesses()).round() as u64).collect();
-    }
-    moved
+    let mut execution = || accesses.iter().map(|(unit, of_unit)| (*unit, moved(&mut cache, of_unit))).collect();
+    let _first: HashMap<Unit, u64> = execution();
+    execution()
 }
 
-fn of_step(cache: &mut Cache, accesses: &[Access]) -> f64 {
+fn moved(cache: &mut Cache, accesses: &[Access]) -> u64 {
     let mut moved = 0.0;
     for access in accesses {
         let Some(tensor) = access.tensor() else { continue };
@@ -73,7 +70,7 @@ fn of_step(cache: &mut Cache, accesses: &[Access]) -> f64 {
             moved += cache.touch((tensor.buffer(), piece), bytes, reads, access.writes());
         }
     }
-    moved
+    moved.round() as u64
 }
 
 #[cfg(test)]

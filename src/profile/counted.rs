@@ -1,12 +1,14 @@
 //! Rows of a training step on the simulated GPU: counts, and the times that a model makes of them.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 
 use super::cache::memory_bytes;
 use super::machine_code::{HotLoop, MachineCode};
 use super::measure::Rows;
 use super::model::{Load, TimeModel};
-use super::recorded::{of_launch, row_of};
+use super::recorded::{accesses_in_order, of_launch, row_of};
 use super::rows::{Line, Row, coalesced, shared_excess};
 use crate::base::progress::Progress;
 use crate::engine::device::cuda::counts::{Event, LaunchCounts, LineCounts};
@@ -26,7 +28,7 @@ const SECTOR: u64 = 32;
 /// When the GPU is not the simulator's check build, or it refuses a launch.
 pub fn counted(cuda: &mut Cuda, pictures: [Tensor; 2], model: &TimeModel) -> Result<Rows> {
     let machine_code = MachineCode::all()?;
-    let memory = memory_bytes(cuda.program(), model.l2_bytes);
+    let memory = memory_bytes(&accesses_in_order(cuda, pictures), model.l2_bytes);
     let units = cuda.units().to_vec();
     let progress = Progress::for_jobs("Counting", units.len() as u64);
     let mut rows = Vec::new();
@@ -124,6 +126,7 @@ fn with_counts(
         shared_bytes: Some(load.shared_bytes),
         model_us: Some(us),
         load: Some(load),
+        resource_us: by_name(model, &load),
         bound: Some(bound.name()),
         lines,
         ..row
@@ -139,5 +142,10 @@ fn side_by_side(patch: Row, wgrad: Row, kernel: String, code: Option<&MachineCod
     let of_sum = load.map(|load| model.time(&load)).map(|(us, bound)| (us, bound.name()));
     let of_parts = row.parts.iter().filter_map(|part| part.model_us.zip(part.bound));
     let (us, bound) = of_parts.chain(of_sum).max_by(|(a, _), (b, _)| a.total_cmp(b)).unzip();
-    Row { kernel, registers, load, model_us: us, bound, ..row }
+    let resource_us = load.map(|load| by_name(model, &load)).unwrap_or_default();
+    Row { kernel, registers, load, model_us: us, resource_us, bound, ..row }
+}
+
+fn by_name(model: &TimeModel, load: &Load) -> BTreeMap<&'static str, f64> {
+    model.times(load).into_iter().map(|(bound, us)| (bound.name(), us)).collect()
 }

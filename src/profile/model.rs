@@ -175,8 +175,8 @@ impl TimeModel {
         blocks.min(threads / load.threads.max(1)).min(by_registers).min(by_shared).max(1)
     }
 
-    /// Returns the modelled microseconds of a launch, gap and ramp included, and what decides them.
-    pub fn time(&self, load: &Load) -> (f64, Bound) {
+    /// Returns the microseconds that a launch would take if one resource alone mattered, by resource.
+    pub fn times(&self, load: &Load) -> [(Bound, f64); 7] {
         let blocks = load.blocks.max(1);
         // Blocks that the busiest multiprocessor executes, and the share of the launch that these are.
         let of_one = blocks.div_ceil(self.multiprocessors);
@@ -185,16 +185,21 @@ impl TimeModel {
         let in_flight = at_once * load.bytes_in_flight;
         let reads = load.l2_read_bytes * share;
         let waits = if reads > 0.0 { reads / (in_flight / self.latency) } else { 0.0 };
-        let times = [
-            (load.issue_slots * share / self.issue, Bound::Issue),
-            (load.wavefronts * share / self.wavefronts, Bound::Shared),
-            (load.lines * share / self.lines, Bound::L1),
-            ((load.l2_bytes * share / self.l2_of_one).max(load.l2_bytes / self.l2), Bound::L2),
-            (load.memory_bytes / self.memory, Bound::Memory),
-            (load.products * share / self.products_of_one, Bound::Tensor),
-            (waits, Bound::Latency),
-        ];
-        let (longest, bound) = times.into_iter().max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((0.0, Bound::Issue));
+        [
+            (Bound::Issue, load.issue_slots * share / self.issue),
+            (Bound::Shared, load.wavefronts * share / self.wavefronts),
+            (Bound::L1, load.lines * share / self.lines),
+            (Bound::L2, (load.l2_bytes * share / self.l2_of_one).max(load.l2_bytes / self.l2)),
+            (Bound::Memory, load.memory_bytes / self.memory),
+            (Bound::Tensor, load.products * share / self.products_of_one),
+            (Bound::Latency, waits),
+        ]
+    }
+
+    /// Returns the modelled microseconds of a launch, gap and ramp included, and what decides them.
+    pub fn time(&self, load: &Load) -> (f64, Bound) {
+        let longest = self.times(load).into_iter().max_by(|a, b| a.1.total_cmp(&b.1));
+        let (bound, longest) = longest.unwrap_or((Bound::Issue, 0.0));
         (self.gap + self.ramp + longest, bound)
     }
 
@@ -256,6 +261,15 @@ mod tests {
         assert_eq!(resident(32, 16, 0), 32);
         assert_eq!(resident(256, 32, 100 << 10), 2);
         assert_eq!(resident(1024, 255, 227 << 10), 1);
+    }
+
+    #[test]
+    fn the_simulator_counts_on_the_same_multiprocessors() {
+        let [threads, blocks, _] = RESIDENT;
+        let multiprocessors = model().multiprocessors;
+        let constants =
+            format!("RESIDENT_THREADS = {threads}, RESIDENT_BLOCKS = {blocks}, MULTIPROCESSORS = {multiprocessors};");
+        assert!(include_str!("../../tools/cudasim/runtime/counter.cpp").contains(&constants), "{constants}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The rows of a profile: launches of one kernel in one layer, with what was counted, modelled or measured.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::model::Load;
@@ -22,7 +24,8 @@ pub struct Row {
     /// Floating-point operations of convolutions: two for each multiply-add.
     pub flop: u64,
     /// Bytes that have to be read or written at least once. Of a step of several launches this is what the step needs,
-    /// in the row of the launch that moves most, on a real GPU of the first; of the other launches what was counted.
+    /// in the row of the launch that moves most, on a real GPU of the first; of the other launches the sectors of the
+    /// counted blocks, times all blocks over these.
     pub distinct_bytes: u64,
     /// Bytes between the multiprocessors and L2.
     pub l2_bytes: Option<u64>,
@@ -43,7 +46,9 @@ pub struct Row {
     /// The load of the launch on the GPU, of which the time is modelled.
     #[serde(skip)]
     pub load: Option<Load>,
-    /// What decides the modelled time.
+    /// Microseconds, modelled, that the launches would take if one resource alone mattered, by its name.
+    pub resource_us: BTreeMap<&'static str, f64>,
+    /// The resource that decides the modelled time.
     pub bound: Option<&'static str>,
     /// Bytes between L2 and memory.
     pub memory_bytes: u64,
@@ -76,10 +81,20 @@ pub struct Line {
     /// File and line.
     pub line: String,
     pub event: Event,
+    /// Instructions of warps; of waits and fences those of threads.
     pub requests: u64,
+    /// Threads that took part.
+    pub lanes: u64,
+    /// Distinct bytes of each request.
+    pub bytes: u64,
+    /// Lines of 128 bytes of global memory that the requests touch, sectors of 32 bytes, and as few sectors as would
+    /// hold their bytes.
+    pub lines: u64,
     pub sectors: u64,
     pub least_sectors: u64,
+    /// Sectors that are not in the modelled L1 cache, or are written.
     pub l2_sectors: u64,
+    /// Passes of 128 bytes through shared memory, and those without conflicts of banks.
     pub wavefronts: u64,
     pub least_wavefronts: u64,
     pub multiply_adds: u64,
@@ -95,6 +110,9 @@ impl Line {
             line: line.line.clone(),
             event: line.event,
             requests: scaled(line.requests),
+            lanes: scaled(line.lanes),
+            bytes: scaled(line.bytes),
+            lines: scaled(line.lines),
             sectors: scaled(line.sectors),
             least_sectors: scaled(line.least_sectors),
             l2_sectors: scaled(line.l2_sectors),
@@ -181,6 +199,7 @@ impl Row {
             memory_bytes: first.memory_bytes + second.memory_bytes,
             us: None,
             model_us: None,
+            resource_us: BTreeMap::new(),
             bound: None,
             implementation: None,
             operands: [first.operands.clone(), second.operands.clone()].concat(),
@@ -201,6 +220,7 @@ impl Row {
         self.issue_slots = self.issue_slots.zip(other.issue_slots).map(|(a, b)| a + b);
         self.us = sum(self.us, other.us);
         self.model_us = sum(self.model_us, other.model_us);
+        self.resource_us.iter_mut().for_each(|(name, us)| *us += other.resource_us.get(name).copied().unwrap_or(0.0));
         self.parts.iter_mut().zip(&other.parts).for_each(|(part, other)| part.add(other));
     }
 }

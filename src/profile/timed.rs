@@ -1,5 +1,6 @@
 //! Rows of a training step on the CPU or a real GPU: times, the least of several executions.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -62,7 +63,7 @@ pub fn on_a_gpu(cuda: &mut Cuda, pictures: [Tensor; 2]) -> Result<Rows> {
     for _ in 0..EXECUTIONS {
         let timed = cuda.execute_timed()?;
         let of_unit = |(&unit, launches): (&Unit, &Vec<TimedLaunch>)| -> Vec<Row> {
-            let row = row_of(cuda, unit, pictures, &[]);
+            let row = row_of(cuda, unit, pictures, &HashMap::new());
             let timed_row = |(number, launch): (usize, &TimedLaunch)| Row {
                 kernel: launch.kernel.to_owned(),
                 blocks: Some(launch.blocks),

@@ -116,7 +116,17 @@ fn on_the_simulated_gpu_requests_are_counted_and_times_modelled() {
         assert!(row["shared_excess"].is_null() || number(row, "shared_excess") >= 1.0, "{row}");
         assert!(number(row, "registers") >= 1.0, "{row}");
         assert!(number(row, "l2_bytes") > 0.0, "{row}");
-        assert!(row["bound"].is_string() && row["lines"].as_array().is_some_and(|lines| !lines.is_empty()), "{row}");
+        let lines = row["lines"].as_array().expect("lines of source");
+        for field in ["requests", "lanes", "bytes", "lines", "sectors"] {
+            assert!(lines.iter().any(|line| number(line, field) > 0.0), "{field}: {row}");
+        }
+        let of_resources = row["resource_us"].as_object().expect("times by resource");
+        let longest = of_resources.values().filter_map(Value::as_f64).fold(0.0, f64::max);
+        // Each launch has a gap and a ramp besides. One of two kernels may take longer by itself than both on average.
+        assert!(longest < number(row, "model_us"), "{row}");
+        let bound = row["bound"].as_str().expect("a resource");
+        let decides = of_resources[bound].as_f64().is_some_and(|us| us == longest);
+        assert!(decides || row["parts"].as_array().is_some_and(|parts| !parts.is_empty()), "{row}");
     }
     assert!(rows(&profile).iter().any(|row| !row["shared_excess"].is_null()), "no kernel has shared memory");
     let plain = json(&scene.run("profile run --device cuda --plain-kernels --json").stdout);

@@ -7,6 +7,7 @@ use pixtape::engine::tape::Tape;
 
 use super::driver::on_device;
 use crate::support::compare::{Tolerance, assert_close};
+use crate::support::digest;
 use crate::support::machine::{Engine, Execution, arena};
 use crate::support::values::values;
 
@@ -42,7 +43,9 @@ fn blocks_of_weight_gradients_have_several_tiles() {
             };
             // Sums of one term for each image; errors of so many roundings mostly cancel.
             let tolerance = Tolerance { relative: 0.0, relative_to_largest: 16.0 * f64::from(f32::EPSILON) };
-            assert_close(implementation, &run(Engine::CudaForced(implementation)), &run(Engine::F64), tolerance);
+            let found = run(Engine::CudaForced(implementation));
+            assert_close(implementation, &found, &run(Engine::F64), tolerance);
+            digest::note(&format!("dw of {images} images from {c} to {k} channels by {implementation}"), &found);
         }
     });
 }
@@ -115,7 +118,9 @@ fn blocks_share_the_pixels_of_bias_gradients() {
             };
             // Sums of sums; errors of so many roundings mostly cancel.
             let tolerance = Tolerance { relative: 0.0, relative_to_largest: 16.0 * f64::from(f32::EPSILON) };
-            assert_close(&format!("{shape:?}"), &run(Engine::Cuda), &run(Engine::F64), tolerance);
+            let (what, found) = (format!("dbias of {shape:?}"), run(Engine::Cuda));
+            assert_close(&what, &found, &run(Engine::F64), tolerance);
+            digest::note(&what, &found);
         }
     });
 }
@@ -140,6 +145,8 @@ fn a_warp_of_an_input_gradient_has_two_pixels() {
         };
         // Sums of four terms.
         let tolerance = Tolerance { relative: 0.0, relative_to_largest: 4.0 * f64::from(f32::EPSILON) };
-        assert_close("dx", &run(Engine::CudaForced("dot")), &run(Engine::F64), tolerance);
+        let found = run(Engine::CudaForced("dot"));
+        assert_close("dx", &found, &run(Engine::F64), tolerance);
+        digest::note("dx of two pixels a warp", &found);
     });
 }

@@ -395,6 +395,8 @@ enum SkipChange {
     Affine,
     /// There is dropout behind the activation.
     Dropout,
+    /// The skip connection's activation has a slope below zero too.
+    LeakySkip,
     /// The skip connection has a norm.
     NormedSkip,
     /// Nothing but the skip connection has a gradient.
@@ -425,7 +427,8 @@ fn skips(change: SkipChange, [n, h, w, c]: [usize; 4]) -> Toy {
     norm_act(&mut tape, x, y, affine, first);
     let [shown, gradient] = [(); 2].map(|()| tape.persistent(shape));
     copy(&mut tape, y, shown);
-    let rectified = NormAct { norm: change == SkipChange::NormedSkip, activation: Activation::Relu, dropout: None };
+    let activation = if change == SkipChange::LeakySkip { Activation::LeakyRelu } else { Activation::Relu };
+    let rectified = NormAct { norm: change == SkipChange::NormedSkip, activation, dropout: None };
     norm_act(&mut tape, y, skip, None, rectified);
     let mut roots = vec![Upstream { y: skip, dy: ds }];
     if change != SkipChange::SkipAlone {
@@ -469,6 +472,10 @@ pub fn skips_are_joined(engine: Engine) {
         (SkipChange::Affine, [1, 50, 61, 12], [2, 1], [2, 1]),
         (SkipChange::Affine, [2, 70, 66, 4], [2, 1], [2, 1]),
         (SkipChange::Dropout, small, [2, 2], [2, 2]),
+        (SkipChange::LeakySkip, small, [2, 1], [2, 1]),
+        (SkipChange::LeakySkip, [3, 5, 7, 5], [2, 1], [2, 1]),
+        (SkipChange::LeakySkip, [1, 50, 61, 12], [2, 1], [2, 1]),
+        (SkipChange::LeakySkip, [2, 70, 66, 4], [2, 1], [2, 1]),
         (SkipChange::NormedSkip, small, [2, 2], [2, 2]),
         (SkipChange::SkipAlone, small, [2, 1], [2, 2]),
         (SkipChange::GradientRead, small, [2, 1], [2, 2]),

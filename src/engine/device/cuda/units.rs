@@ -10,7 +10,7 @@ use crate::engine::plan::Dependencies;
 pub const PICTURES: &str = "pictures";
 
 /// Work that an execution launches together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unit {
     /// The crops of the pairs that the GPU keeps, in the tensors of the step.
     Crops,
@@ -34,8 +34,8 @@ impl Unit {
 /// Returns the units of a program with their launches, in an order that keeps the dependencies. `steps` has the
 /// launches of each step in recorded order.
 ///
-/// A weight gradient moves to a convolution after it, since the gradients behind it wait for that; else to one before
-/// it. The plan of the memory holds for any such order.
+/// Convolutions keep their positions, since later gradients wait for them. A weight gradient moves to a convolution
+/// after it, or else to one before it. The plan of the memory holds for any such order.
 pub fn side_by_side(steps: Vec<Vec<Launch>>, dependencies: &Dependencies) -> Vec<(Unit, Vec<Launch>)> {
     let count = steps.len();
     // The position of each step in the new order: its own index, or that of the convolution whose launch it shares.
