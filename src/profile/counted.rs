@@ -146,6 +146,7 @@ fn side_by_side(patch: Row, wgrad: Row, kernel: String, code: Option<&MachineCod
     Row { kernel, registers, load, model_us: us, resource_us, bound, ..row }
 }
 
+/// The modelled microseconds of a launch by the name of each resource.
 fn by_name(model: &TimeModel, load: &Load) -> BTreeMap<&'static str, f64> {
     model.times(load).into_iter().map(|(bound, us)| (bound.name(), us)).collect()
 }
