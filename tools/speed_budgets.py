@@ -338,6 +338,5 @@ BATCH_WAIVERS = [
     Waiver("norm_act_grad_held_64", ANY, "slots_per_sector", 15, "as above"),
     Waiver("conv_fprop_dot", ANY, "l2_excess", 9.5, "as at batch 1, and fewer pixels are left in L1"),
     Waiver("conv_dgrad_few_4", r"discriminator\.conv1", "coalesced", 0.67, "as at batch 1"),
-    Waiver("bias_grad_shared", "", "l2_excess", 1.15, "the sums of many shares of several gradients"),
     Waiver("conv_(fprop|wgrad_adam)_map", ANY, "coalesced", 0.63, "as at batch 1, with more borders of rows"),
 ]
