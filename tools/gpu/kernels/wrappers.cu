@@ -1,6 +1,6 @@
 // A probe for each function of ptx.cuh: it leaves in memory what the instruction leaves in registers, shared memory and
-// global memory. wrappers.py runs the probes; what a GPU leaves is committed (tools/cudasim/tests/wrappers.json), and a test
-// holds the simulator against that.
+// global memory. wrappers.py runs the probes; what a GPU leaves is committed (tools/cudasim/tests/wrappers.json), and a
+// test holds the simulator against that.
 //
 // Every value that a probe leaves is determined by the PTX ISA: no addresses, no order of threads, no rounding.
 #include "ptx.cuh"
