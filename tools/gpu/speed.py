@@ -170,7 +170,7 @@ def speed(part):
     peaks = peaks_of(part.check("peaks, by PyTorch", lambda: measured_peaks(part)))
     part.check("our launches and bandwidth", lambda: our_rates(part))
     for batch in batches:
-        # A step of batch 64 is modelled at a tenth of a second, and kernels may be slower than their model.
+        # A step of batch 64 has four times the work of one of batch 16.
         limit = 60 if batch > 16 else 40
         part.check(f"step, batch {batch}, as a graph", lambda: our_step(part, batch, True, limit, peaks))
     part.check("step, batch 1, one by one", lambda: our_step(part, 1, False, 40, peaks))
