@@ -1,4 +1,5 @@
-//! Times the full recipe's training step and prints a JSON line for each: `{"ms": 123.4}`, then `{"peak_mb": ...}`.
+//! Times a recipe's full training step, or the forward pass of its generator, and prints a JSON line for each
+//! execution: `{"ms": 123.4}`, then `{"peak_mb": ...}`.
 //!
 //!     cargo run --release --example step_time -- --steps 10 --threads 2 --batch 1 [--device cuda]
 
@@ -9,11 +10,20 @@ use clap::Parser;
 use pixtape::engine::access::Control;
 use pixtape::engine::device::cpu::with_threads;
 use pixtape::engine::device::{Device, DeviceChoice, DeviceId, DeviceOptions};
-use pixtape::gan::{Pix2Pix, Recipe, TrainingStep};
+use pixtape::engine::program::Program;
+use pixtape::engine::tape::Tape;
+use pixtape::gan::{Draws, Parameters, Pix2Pix, Precision, Recipe, TrainingStep, UNet};
 use pixtape::profile::{fill, show_pictures};
 
 #[derive(Parser)]
 struct Options {
+    #[arg(long, value_enum, default_value = "pytorch-gan")]
+    recipe: Recipe,
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Precision,
+    /// Time the generator's forward pass alone, with dropout, as `translate` runs it.
+    #[arg(long)]
+    forward: bool,
     #[arg(long, default_value_t = 10)]
     steps: usize,
     /// Take no further step once this many seconds have passed.
@@ -49,21 +59,18 @@ fn main() -> anyhow::Result<()> {
 
 fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(options.steps > 0, "--steps 0: there is nothing to time");
-    let recipe = Pix2Pix::with_size(Recipe::PytorchGan, options.size, options.width, 0.5);
-    let recorded = TrainingStep::record(&Pix2Pix { batch: options.batch, ..recipe })?;
-    let TrainingStep { program, networks, input, target, .. } = recorded;
-    let device_id = options.device.choose()?.device;
-    let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
-    let device_options =
-        DeviceOptions { cuda_graph: !options.no_graph, rewrite: !options.no_rewrite, ..DeviceOptions::default() };
-    let mut device = Device::new(program, control, device_id, device_options)?;
-    fill(&mut device, &networks)?;
-    show_pictures(&mut device, [input, target])?;
+    let recipe = Pix2Pix::with_size(options.recipe, options.size, options.width, 0.5);
+    let mut device = match options.forward {
+        true => forward(options, recipe.generator)?,
+        false => training_step(options, Pix2Pix { batch: options.batch, precision: options.precision, ..recipe })?,
+    };
+    let chosen = options.device.choose()?;
+    chosen.require(options.precision.activations())?;
 
-    // The first step touches every page for the first time and sizes gemm's buffers; on a GPU it loads the kernels and
-    // captures the graph, which the second one is the first to replay.
+    // The first step touches every page for the first time and sizes the scratch memory of the threads; on a GPU it
+    // loads the kernels and captures the graph, which the second one is the first to replay.
     let start = Instant::now();
-    let warm_up = if device_id == DeviceId::Cpu { 1 } else { 2 };
+    let warm_up = if chosen.device == DeviceId::Cpu { 1 } else { 2 };
     for _ in 0..warm_up {
         device.execute()?;
         device.wait()?;
@@ -84,6 +91,37 @@ fn run(options: &Options) -> anyhow::Result<()> {
         println!("{{\"replays\": {replays}, \"replay_ms\": {:.4}}}", seconds * 1e3 / replays.max(1) as f64);
     }
     Ok(())
+}
+
+/// The device with a training step, filled.
+fn training_step(options: &Options, recipe: Pix2Pix) -> anyhow::Result<Device> {
+    let TrainingStep { program, networks, input, target, .. } = TrainingStep::record(&recipe)?;
+    let mut device = device(options, program)?;
+    fill(&mut device, &networks)?;
+    show_pictures(&mut device, [input, target])?;
+    Ok(device)
+}
+
+/// The device with a generator's forward pass, filled with weights and inputs that repeat.
+fn forward(options: &Options, generator: UNet) -> anyhow::Result<Device> {
+    let mut tape = Tape::with_activations(options.precision.activations());
+    let parameters = Parameters::new(&mut tape, generator.specs());
+    let mut images = |channels| tape.persistent([options.batch, options.size, options.size, channels]);
+    let (input, output) = (images(generator.in_channels), images(generator.out_channels));
+    generator.forward(&mut tape, &parameters, input, output, Draws { pass: 0, first_image: 0, by_step: true });
+    let mut device = device(options, tape.finish())?;
+    for (tensor, scale) in [(parameters.values, 0.04), (input, 2.0)] {
+        let values: Vec<f32> = (0..tensor.count()).map(|i| ((i * 613 % 1021) as f32 / 1021.0 - 0.5) * scale).collect();
+        device.write(tensor, &values)?;
+    }
+    Ok(device)
+}
+
+fn device(options: &Options, program: Program) -> anyhow::Result<Device> {
+    let control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
+    let device_options =
+        DeviceOptions { cuda_graph: !options.no_graph, rewrite: !options.no_rewrite, ..DeviceOptions::default() };
+    Device::new(program, control, options.device.choose()?.device, device_options)
 }
 
 /// The largest resident size of this process so far, in MB; 0 if the system does not report it.

@@ -7,6 +7,7 @@ use crate::config::available_threads;
 use crate::engine::device::DeviceChoice;
 use crate::engine::device::DeviceId;
 use crate::engine::device::cuda::{Info, devices, prepare_gpu};
+use crate::engine::simd::InstructionSet;
 
 /// Prints a line for the CPU and for every GPU to stdout, and marks the one that `--device auto` takes.
 ///
@@ -16,7 +17,8 @@ pub fn run() -> Result<()> {
     let auto = DeviceChoice::Auto.choose()?.device;
     let mark = |device: DeviceId| if device == auto { "  <- auto" } else { "" };
     let threads = available_threads();
-    tell(format_args!("cpu     {threads} threads{}", mark(DeviceId::Cpu)))?;
+    let set = InstructionSet::chosen()?.name();
+    tell(format_args!("cpu     {threads} threads, {set} instructions{}", mark(DeviceId::Cpu)))?;
     match devices() {
         Ok(gpus) => {
             for gpu in gpus {

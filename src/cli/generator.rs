@@ -1,10 +1,11 @@
-//! Flags of every command that runs a trained generator: its noise, and the threads that compute.
+//! Flags of every command that runs a trained generator: its noise, its precision, and the threads that compute.
 
 use clap::{ArgAction, Args};
 
 use super::{on_off, threads};
 use crate::config::available_threads;
 use crate::engine::device::DeviceChoice;
+use crate::gan::Precision;
 use crate::translate::GeneratorOptions;
 
 #[derive(Debug, Args)]
@@ -19,6 +20,12 @@ pub struct GeneratorArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
 
+    /// Number format of activations and of the operands of convolutions; bf16 on the CPU alone.
+    ///
+    /// A run trained in either precision can be used in either.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "f32")]
+    pub precision: Precision,
+
     /// Device to compute on: auto, cpu, cuda, or cuda:N for the GPU with number N.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
@@ -31,7 +38,7 @@ pub struct GeneratorArgs {
 
 impl GeneratorArgs {
     pub fn options(self) -> GeneratorOptions {
-        let GeneratorArgs { dropout, seed, device, threads } = self;
-        GeneratorOptions { dropout, seed, device, threads }
+        let GeneratorArgs { dropout, seed, precision, device, threads } = self;
+        GeneratorOptions { dropout, seed, precision, device, threads }
     }
 }

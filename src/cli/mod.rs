@@ -206,8 +206,8 @@ mod tests {
         let command = command();
         let mut arguments = command.find_subcommand("train").unwrap().get_arguments();
         let help = arguments.find(|argument| argument.get_long() == Some("resume")).unwrap().get_long_help().unwrap();
-        let expected =
-            "--data, --epochs, --steps, --threads, --device, --cuda-graph, --sample-every, --save-every and --keep";
+        let expected = "--data, --epochs, --steps, --threads, --device, --cuda-graph, --precision, --sample-every, \
+                        --save-every and --keep";
         assert!(help.to_string().contains(&format!("only {expected} may be given anew")), "{help}");
     }
 

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::threads;
 use crate::engine::device::DeviceChoice;
+use crate::gan::Precision;
 use crate::profile::Request;
 
 /// Show where the time of a training step goes, by layer and kernel
@@ -12,6 +14,11 @@ use crate::profile::Request;
 /// Prints a row for each kernel of each layer, and the whole step. On the CPU and on a GPU the time is measured: of the
 /// CPU by step, of a GPU by kernel, launched one by one, and of the whole CUDA graph. A recipe is profiled at its
 /// published size, from the first step of a training; a run at its own settings.
+///
+/// On the CPU the peaks of the machine are measured as well, with the threads in use: f32 multiply-adds of registers,
+/// and memory that is read and written. Each row has its GFLOP/s, its GB/s and the larger of their shares of the peaks.
+/// Multiply-adds are those of a convolution's definition. Winograd's method needs fewer, so a share can be above 100 %,
+/// as it can where a cache holds what the steps before have written.
 ///
 /// On the simulated GPU of tools/cudasim nothing is measured. It executes some blocks of each launch and counts what
 /// they ask of the memory system: sectors, L2 traffic, conflicts in shared memory. A model says how long one H200 would
@@ -30,6 +37,15 @@ pub struct ProfileArgs {
     /// Device to profile: auto, cpu, cuda, or cuda:N for the GPU with number N.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
+
+    /// Number format of activations and of the operands of convolutions, instead of that of the recipe, f32, or of the
+    /// run; bf16 on the CPU alone.
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub precision: Option<Precision>,
+
+    /// Threads for the arithmetic on the CPU [default: all of this machine's]
+    #[arg(long, value_name = "N", value_parser = threads())]
+    pub threads: Option<usize>,
 
     /// Pairs in the batch, instead of those of the recipe or run.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=4096))]
@@ -52,7 +68,8 @@ pub struct ProfileArgs {
 
 impl ProfileArgs {
     pub fn request(self) -> Request {
-        let ProfileArgs { what, device, batch, plain_kernels, json, out } = self;
-        Request { what, device, batch: batch.map(|batch| batch as usize), plain_kernels, json, out }
+        let ProfileArgs { what, device, precision, threads, batch, plain_kernels, json, out } = self;
+        let batch = batch.map(|batch| batch as usize);
+        Request { what, device, precision, threads, batch, plain_kernels, json, out }
     }
 }

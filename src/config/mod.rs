@@ -19,7 +19,7 @@ mod train_config;
 
 pub(crate) use help::complete;
 pub use lr_schedule::LrSchedule;
-pub use options::{Precision, TrainConfig, TrainOptions};
+pub use options::{TrainConfig, TrainOptions};
 pub(crate) use train_config::{read_settings, value_name};
 
 /// Returns the number of threads that this process can run in parallel, the default of `--threads`; 1 if the system

@@ -6,7 +6,6 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::available_threads;
@@ -19,17 +18,9 @@ use crate::data::{Augment, Direction, Preprocess, ResizeFilter, Size};
 use crate::engine::device::DeviceChoice;
 use crate::gan::{
     BlockOrder, DropoutAt, GanLoss, GeneratorKind, InitKind, LastLayer, Norm, PUBLISHED_SIDE, Pix2Pix, PixelLoss,
-    ReceptiveField, Recipe, StepOrder,
+    Precision, ReceptiveField, Recipe, StepOrder,
 };
 use crate::metrics::Metric;
-
-/// The number format of activations and gradients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Precision {
-    /// 32-bit floats throughout.
-    F32,
-}
 
 const DEFAULT_RECIPE: Recipe = Recipe::PytorchGan;
 
@@ -346,7 +337,7 @@ options! {
     "Run" {
         /// Seed of everything random: weights, order, augmentation, dropout, built-in facades
         ///
-        /// The same seed and number of threads give the same bits.
+        /// The same seed gives the same bits, with any number of threads.
         // TOML has no larger numbers.
         #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
         seed: u64 = 1;
@@ -368,8 +359,13 @@ options! {
         #[arg(value_name = "true|false")]
         cuda_graph: bool = true, resume may_change;
 
-        /// Number format of activations and gradients
-        precision: Precision = Precision::F32;
+        /// Number format of activations, gradients and the operands of convolutions; bf16 on the CPU alone
+        ///
+        /// Sums, statistics, losses, weights and Adam's moments are f32 in any case, and so are checkpoints: a run may
+        /// change its precision when it is resumed. bf16 has 8 of f32's 24 bits, and takes half of the memory for
+        /// activations.
+        #[arg(value_name = "FORMAT")]
+        precision: Precision = Precision::F32, resume may_change;
     }
 
     "Output" {

@@ -114,6 +114,7 @@ impl TrainConfig {
             halve_d: self.halve_d,
             // The second moment's decay and the epsilon of the division are those of every recipe.
             adam: AdamOptions { beta1: self.beta1, ..Pix2Pix::published(self.recipe).adam },
+            precision: self.precision,
         }
     }
 }

@@ -23,6 +23,28 @@ pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     c
 }
 
+/// The results of [`philox4x32`] for `N` counters: `counter`, and those that follow it in its first word. They are
+/// computed side by side, in vector instructions.
+#[inline(always)]
+pub fn philox4x32_groups<const N: usize>(counter: [u32; 4], key: [u32; 2]) -> [[u32; 4]; N] {
+    // Words of 64 bits, of which the upper halves have no meaning: products are as wide, and vector instructions
+    // multiply the lower halves.
+    let low = |word: u64| word & 0xFFFF_FFFF;
+    let [first, c1, c2, c3] = counter;
+    let mut c0: [u64; N] = std::array::from_fn(|i| u64::from(first.wrapping_add(i as u32)));
+    let [mut c1, mut c2, mut c3] = [c1, c2, c3].map(|word| [u64::from(word); N]);
+    let mut k = key;
+    for _ in 0..10 {
+        let p0: [u64; N] = std::array::from_fn(|i| u64::from(MULTIPLIERS[0]) * low(c0[i]));
+        let p1: [u64; N] = std::array::from_fn(|i| u64::from(MULTIPLIERS[1]) * low(c2[i]));
+        c0 = std::array::from_fn(|i| (p1[i] >> 32) ^ c1[i] ^ u64::from(k[0]));
+        c2 = std::array::from_fn(|i| (p0[i] >> 32) ^ c3[i] ^ u64::from(k[1]));
+        (c1, c3) = (p1, p0);
+        k = [k[0].wrapping_add(WEYL[0]), k[1].wrapping_add(WEYL[1])];
+    }
+    std::array::from_fn(|i| [c0[i], c1[i], c2[i], c3[i]].map(|word| word as u32))
+}
+
 /// Splits a seed into the two words of a Philox key, the low 32 bits first.
 pub fn key(seed: u64) -> [u32; 2] {
     [seed as u32, (seed >> 32) as u32]
@@ -142,6 +164,11 @@ mod tests {
         ];
         for (counter, key, expected) in cases {
             assert_eq!(philox4x32(counter, key), expected);
+            let groups = philox4x32_groups::<4>(counter, key);
+            for (i, words) in groups.into_iter().enumerate() {
+                let [first, a, b, c] = counter;
+                assert_eq!(words, philox4x32([first.wrapping_add(i as u32), a, b, c], key));
+            }
         }
     }
 

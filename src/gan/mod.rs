@@ -10,6 +10,7 @@ mod objective;
 mod parameters;
 mod patchgan;
 mod pix2pix;
+mod precision;
 mod recipe;
 mod recorder;
 mod unet;
@@ -20,6 +21,7 @@ pub use objective::{Architecture, Network, Objective, StepShape, Term, TermValue
 pub use parameters::{ParameterSpec, Parameters, Role};
 pub use patchgan::{PatchGan, PatchGanOutput};
 pub use pix2pix::{GanLoss, Pix2Pix, PixelLoss, StepOrder};
+pub use precision::Precision;
 pub use recipe::{PUBLISHED_CHANNELS, PUBLISHED_SIDE, Recipe};
 pub use recorder::{MicroBatch, RecordedNetwork, Recorder, TrainingStep};
 pub(crate) use unet::Way;

@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 
-use super::{ParameterSpec, Parameters, PatchGan, Recorder, UNet};
+use super::{ParameterSpec, Parameters, PatchGan, Precision, Recorder, UNet};
 use crate::engine::kernel::cpu::Real;
 use crate::engine::ops::adam::AdamOptions;
 use crate::engine::tape::Tape;
@@ -22,6 +22,9 @@ pub trait Objective {
 
     /// The number, size and channels of the pictures of one training step.
     fn shape(&self) -> StepShape;
+
+    /// The precision in which its networks compute.
+    fn precision(&self) -> Precision;
 
     /// Records the losses, gradients and updates of one training step.
     ///

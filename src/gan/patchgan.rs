@@ -164,7 +164,8 @@ impl PatchGan {
         self.layers().len() - 1
     }
 
-    /// Records the forward pass over `x`, `[n, h, w, in_channels]`, and returns its output tensors.
+    /// Records the forward pass over `x`, `[n, h, w, in_channels]`, and returns its output tensors: the map of f32, the
+    /// features in the number format of the tape's activations.
     ///
     /// # Panics
     /// When [`PatchGan::map_size`] refuses the size, or `parameters` are not those of [`PatchGan::specs`].
@@ -175,7 +176,7 @@ impl PatchGan {
             let [n, height, width, _] = from.shape;
             let [height, width] = layer.output_size([height, width]).expect("map_size accepts the size");
             let shape = [n, height, width, layer.out_channels];
-            let hidden = tape.transient(shape);
+            let hidden = if layer.is_last { tape.transient(shape) } else { tape.activation(shape) };
             let name = self.name(layer.index);
             let weight = parameters.value(&format!("{name}.weight"));
             let bias = layer.has_bias.then(|| {
@@ -191,7 +192,7 @@ impl PatchGan {
                     let [gain, bias] = ["weight", "bias"].map(|kind| parameters.value(&format!("{norm}.{kind}")));
                     Affine { gain, bias }
                 });
-                from = tape.transient(shape);
+                from = tape.activation(shape);
                 let op = NormAct { norm: layer.is_normed, activation: Activation::LeakyRelu, dropout: None };
                 norm_act(tape, hidden, from, affine, op);
                 features.push(from);

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::objective::{Architecture, StepShape, TermValue};
 use super::recorder::MicroBatch;
-use super::{Draws, Network, Objective, PatchGan, PatchGanOutput, Recorder, Term, UNet};
+use super::{Draws, Network, Objective, PatchGan, PatchGanOutput, Precision, Recorder, Term, UNet};
 use crate::engine::ops::adam::AdamOptions;
 use crate::engine::ops::copy::copy;
 use crate::engine::ops::loss::Criterion;
@@ -123,6 +123,7 @@ pub struct Pix2Pix {
     /// True if the discriminator's total is half the sum of its losses on real and on fake pictures, and not the sum.
     pub halve_d: bool,
     pub adam: AdamOptions,
+    pub precision: Precision,
 }
 
 const GENERATOR: &str = "generator";
@@ -229,6 +230,10 @@ impl Objective for Pix2Pix {
             }
         }
         terms
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
     }
 
     fn shape(&self) -> StepShape {

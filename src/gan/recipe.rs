@@ -4,8 +4,8 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BlockOrder, DropoutAt, GanLoss, GeneratorKind, LastLayer, Norm, PatchGan, Pix2Pix, PixelLoss, ReceptiveField,
-    StepOrder, UNet,
+    BlockOrder, DropoutAt, GanLoss, GeneratorKind, LastLayer, Norm, PatchGan, Pix2Pix, PixelLoss, Precision,
+    ReceptiveField, StepOrder, UNet,
 };
 use crate::engine::ops::adam::AdamOptions;
 
@@ -91,6 +91,7 @@ impl Pix2Pix {
             step_order,
             halve_d: true,
             adam: AdamOptions { beta1: 0.5, beta2: 0.999, epsilon: 1e-8 },
+            precision: Precision::F32,
         }
     }
 

@@ -51,7 +51,7 @@ impl TrainingStep {
         let losses: usize = terms.iter().map(Term::loss_count).sum();
         ensure!(losses > 0, "a step without any loss learns nothing");
 
-        let mut tape = Tape::new();
+        let mut tape = Tape::with_activations(objective.precision().activations());
         let recorded = |network: Network| {
             let parameters = Parameters::new(&mut tape, network.architecture.specs());
             RecordedNetwork { network, parameters }

@@ -218,8 +218,9 @@ impl UNet {
         }
     }
 
-    /// Records `out = G(x)`. `x` is `[n, h, w, in_channels]`, `out` `[n, h, w, out_channels]`, both with values in
-    /// [-1, 1]; h and w are multiples of 2^`depth`. `draws` selects the dropout masks.
+    /// Records `out = G(x)`. `x` is `[n, h, w, in_channels]`, `out` `[n, h, w, out_channels]`, both of f32 with values
+    /// in [-1, 1]; what lies between them has the number format of the tape's activations. h and w are multiples of
+    /// 2^`depth`. `draws` selects the dropout masks.
     ///
     /// # Panics
     /// If channels or `parameters` are not those of this generator, or an instance norm gets images of one pixel.
@@ -227,7 +228,7 @@ impl UNet {
         let [n, height, width, _] = x.shape;
         let grid = |level: usize, channels: usize| [n, height >> level, width >> level, channels];
         let joined: Vec<Tensor> =
-            (1..=self.depth).map(|level| tape.transient(grid(level, self.decoder_in_channels(level)))).collect();
+            (1..=self.depth).map(|level| tape.activation(grid(level, self.decoder_in_channels(level)))).collect();
         // The halves of a joined tensor: the skip, which the way down writes, and that of the way up.
         let halves = |level: usize| {
             let (joined, one) = (joined[level - 1], self.channels(level));
@@ -239,7 +240,7 @@ impl UNet {
 
         let mut from = x;
         for level in 1..=self.depth {
-            let hidden = tape.transient(grid(level, self.channels(level)));
+            let hidden = tape.activation(grid(level, self.channels(level)));
             tape.layer(&format!("down{level}"));
             let (weight, bias) = self.weight_and_bias(parameters, Way::Down, level);
             conv(tape, from, weight, bias, hidden, Geometry::HALVING);
@@ -248,7 +249,7 @@ impl UNet {
             let rectified = self.block_order == BlockOrder::ActConvNormDropout;
             // The values that go on down have a buffer of their own where the skip is rectified or there is none.
             let is_kept_apart = !innermost && (rectified || self.kind == GeneratorKind::EncoderDecoder);
-            let to = if is_kept_apart { tape.transient(hidden.shape) } else { skip };
+            let to = if is_kept_apart { tape.activation(hidden.shape) } else { skip };
             let activation = if innermost && rectified { Activation::Relu } else { Activation::LeakyRelu };
             self.norm_act(tape, parameters, Way::Down, level, hidden, to, activation, draws, &mut layer);
             if is_kept_apart && self.kind == GeneratorKind::Unet {
@@ -259,7 +260,7 @@ impl UNet {
             from = to;
         }
         for level in (1..self.depth).rev() {
-            let hidden = tape.transient(grid(level, self.channels(level)));
+            let hidden = tape.activation(grid(level, self.channels(level)));
             tape.layer(&format!("up{}", self.depth - level));
             let (weight, bias) = self.weight_and_bias(parameters, Way::Up, level);
             conv_transpose(tape, joined[level], weight, bias, hidden, Geometry::HALVING);

@@ -38,7 +38,7 @@ impl Source {
 }
 
 /// Columns of names, which stand first.
-const NAMES: [Column; 3] = [
+const NAMES: [Column; 4] = [
     Column {
         head: "layer",
         source: Source::Recorded,
@@ -57,11 +57,17 @@ const NAMES: [Column; 3] = [
         source: Source::Modelled,
         meaning: "the resource that decides the time: issue slots, shared memory, look-ups in L1, traffic of L2 or of \
                   memory, matrix units (tensor), or the latency of the loads under way",
-        cell: |row| row.bound.map(str::to_owned),
+        cell: |row| row.bound.filter(|_| row.blocks.is_some()).map(str::to_owned),
+    },
+    Column {
+        head: "bound",
+        source: Source::Measured,
+        meaning: "the resource whose peak the kernel comes closer to: arithmetic (f32 multiply-adds) or memory",
+        cell: |row| row.bound.filter(|_| row.blocks.is_none()).map(str::to_owned),
     },
 ];
 
-const NUMBERS: [Column; 14] = [
+const NUMBERS: [Column; 17] = [
     Column {
         head: "us modelled",
         source: Source::Modelled,
@@ -79,6 +85,26 @@ const NUMBERS: [Column; 14] = [
         source: Source::Measured,
         meaning: "milliseconds, the least of five executions",
         cell: |row| row.us.filter(|_| row.blocks.is_none()).map(|us| format!("{:.3}", us / 1e3)),
+    },
+    Column {
+        head: "GFLOP/s",
+        source: Source::Measured,
+        meaning: "GFLOP over the time: the multiply-adds of a convolution's definition, of which Winograd's method \
+                  needs fewer",
+        cell: |row| row.gflop_per_s.map(|rate| format!("{rate:.1}")),
+    },
+    Column {
+        head: "GB/s",
+        source: Source::Measured,
+        meaning: "least MB over the time, be they in memory or still in a cache",
+        cell: |row| row.gb_per_s.map(|rate| format!("{rate:.1}")),
+    },
+    Column {
+        head: "of peak",
+        source: Source::Measured,
+        meaning: "share of the peak of arithmetic or of memory, the larger of the two, as the peaks were measured on \
+                  this machine; Winograd's method and caches can bring it above 100 %",
+        cell: |row| row.peak_share.map(|share| format!("{:.0} %", share * 100.0)),
     },
     Column {
         head: "launches",

@@ -5,8 +5,10 @@ use anyhow::Result;
 use super::counted::counted;
 use super::inputs::{fill, show_pictures};
 use super::model::TimeModel;
+use super::peaks::Peaks;
 use super::rows::{Launch, Profile, Row, Total, joined};
 use super::timed::{on_a_gpu, on_the_cpu};
+use crate::base::words::count;
 use crate::engine::access::Control;
 use crate::engine::device::cuda::Unit;
 use crate::engine::device::{Device, DeviceId, DeviceOptions};
@@ -16,7 +18,7 @@ use crate::gan::{Pix2Pix, TrainingStep};
 const CONTROL: Control = Control { seed: 1, step: 0, learning_rate: 2e-4 };
 
 /// Profiles the training step of `objective`, which is called `subject`, on `device` with `options`; times on the
-/// simulated GPU are those of `model`.
+/// simulated GPU are those of `model`, and the CPU has the threads of the current rayon pool.
 ///
 /// # Errors
 /// When the memory does not suffice, or the device cannot be used.
@@ -27,12 +29,13 @@ pub fn profile(
     options: DeviceOptions,
     model: &TimeModel,
 ) -> Result<Profile> {
+    let peaks = (device == DeviceId::Cpu).then(Peaks::measure).transpose()?;
     let recorded = TrainingStep::record(objective)?;
     let TrainingStep { program, networks, input, target, .. } = recorded;
     let mut device = Device::new(program, CONTROL, device, options)?;
     show_pictures(&mut device, [input, target])?;
     let (name, is_simulated) = match &device {
-        Device::Cpu(_) => ("the CPU".to_owned(), false),
+        Device::Cpu(_) => (format!("the CPU with {}", count(rayon::current_num_threads(), "thread")), false),
         Device::Cuda(cuda) => (cuda.info().name.clone(), cuda.info().is_simulated),
     };
     if !is_simulated {
@@ -57,7 +60,10 @@ pub fn profile(
         floor_us: modelled(floor(&rows, model)),
     };
     let times: Vec<f64> = rows.iter().map(|row| row.time().unwrap_or(0.0)).collect();
-    let (kernels, indices) = joined(rows);
+    let (mut kernels, indices) = joined(rows);
+    if let Some(peaks) = peaks {
+        kernels = kernels.into_iter().map(|row| peaks.rated(row)).collect();
+    }
     let launch = |((row, us), critical)| Launch { row, us, critical };
     let timeline = indices.into_iter().zip(times).zip(critical).map(launch).collect();
     Ok(Profile {
@@ -65,6 +71,7 @@ pub fn profile(
         device: name,
         batch: objective.pairs_per_step(),
         modelled: modelled(0.0).map(|_| model.name.clone()),
+        peaks,
         kernels,
         timeline,
         step,

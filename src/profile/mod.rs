@@ -1,8 +1,8 @@
 //! `pixtape profile`: where the time of a training step goes, by layer and kernel.
 //!
-//! On the CPU and on a GPU the time is measured. On the simulated GPU (`tools/cudasim`) the kernels' requests are
-//! counted, and [`TimeModel`] says how long a GPU would take for them. The result is a [`Profile`], printed as a table
-//! or as JSON, and drawn on a page.
+//! On the CPU and on a GPU the time is measured, on the CPU beside the [`Peaks`] of the machine. On the simulated GPU
+//! (`tools/cudasim`) the kernels' requests are counted, and [`TimeModel`] says how long a GPU would take for them. The
+//! result is a [`Profile`], printed as a table or as JSON, and drawn on a page.
 
 mod cache;
 mod columns;
@@ -12,6 +12,7 @@ mod machine_code;
 mod measure;
 mod model;
 mod page;
+mod peaks;
 mod recorded;
 mod rows;
 mod text;
@@ -24,12 +25,14 @@ use anyhow::{Result, ensure};
 
 use crate::base::files::{is_same_file, make_folder_of, target, write_atomically};
 use crate::base::progress::{say, tell};
+use crate::engine::device::cpu::with_threads;
 use crate::engine::device::{DeviceChoice, DeviceId, DeviceOptions};
-use crate::gan::Pix2Pix;
+use crate::gan::{Pix2Pix, Precision};
 use crate::inspect::Subject;
 
 pub use inputs::{fill, show_pictures};
 pub use model::{Bound, Load, TimeModel};
+pub use peaks::Peaks;
 pub use rows::{Launch, Operand, Profile, Row, Total};
 
 /// A request to `profile`; each field is the flag or argument of its name.
@@ -37,6 +40,10 @@ pub use rows::{Launch, Operand, Profile, Row, Total};
 pub struct Request {
     pub what: String,
     pub device: DeviceChoice,
+    /// The precision; `None` for that of the recipe or run.
+    pub precision: Option<Precision>,
+    /// Threads for the arithmetic on the CPU; `None` for all of this machine's.
+    pub threads: Option<usize>,
     /// Pairs in a batch; `None` for the batch of the recipe or run.
     pub batch: Option<usize>,
     /// True if a GPU runs every step by its plain kernels.
@@ -65,19 +72,29 @@ pub fn run(request: &Request) -> Result<()> {
         ensure!(!is_same_file(out, file), "{} is what is profiled: choose another file", out.display());
     }
     let chosen = request.device.choose()?;
+    let precision = request.precision.unwrap_or(subject.objective.precision);
+    chosen.require(precision.activations())?;
+    if let Some(threads) = request.threads {
+        ensure!(
+            chosen.device == DeviceId::Cpu,
+            "--threads {threads}: only the CPU uses it; leave it out, or give --device cpu"
+        );
+    }
     if let Some(note) = &chosen.note {
         say(note);
     }
     let batch = request.batch.unwrap_or(subject.objective.batch);
-    let objective = Pix2Pix { batch, ..subject.objective };
+    let objective = Pix2Pix { batch, precision, ..subject.objective };
     let model = TimeModel::new()?;
     ensure!(
         !request.plain_kernels || chosen.device != DeviceId::Cpu,
         "--plain-kernels is about the kernels of a GPU: give --device cuda; the CPU has one kernel for each step"
     );
+    let threads = request.threads.unwrap_or_else(rayon::current_num_threads);
     let options = DeviceOptions { plain_kernels: request.plain_kernels, ..DeviceOptions::default() };
-    let title = subject.title + if request.plain_kernels { ", by its plain kernels" } else { "" };
-    let profile = measure::profile(title, &objective, chosen.device, options, &model)?;
+    let in_bf16 = if precision == Precision::Bf16 { ", in bf16" } else { "" };
+    let title = subject.title + in_bf16 + if request.plain_kernels { ", by its plain kernels" } else { "" };
+    let profile = with_threads(threads, || measure::profile(title, &objective, chosen.device, options, &model))??;
     if let Some(out) = &request.out {
         let is_modelled_gpu = profile.modelled.is_some() || profile.device.contains(&model.name);
         let gpu = is_modelled_gpu.then_some(&model);

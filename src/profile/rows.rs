@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::model::Load;
+use super::peaks::Peaks;
 use crate::engine::device::cuda::counts::{Event, LineCounts};
 
 /// Launches of one kernel in one layer that are alike. Numbers are of all of them together, except where they are of
@@ -41,6 +42,12 @@ pub struct Row {
     pub shared_bytes: Option<usize>,
     /// Microseconds, measured.
     pub us: Option<f64>,
+    /// Arithmetic of convolutions, measured on the CPU, in GFLOP/s.
+    pub gflop_per_s: Option<f64>,
+    /// `distinct_bytes` over the time, measured on the CPU, in GB/s.
+    pub gb_per_s: Option<f64>,
+    /// Share of the CPU's peak of arithmetic or of memory, of which it is the larger: 1 is the peak.
+    pub peak_share: Option<f64>,
     /// Microseconds, modelled.
     pub model_us: Option<f64>,
     /// The load of the launch on the GPU, of which the time is modelled.
@@ -48,7 +55,7 @@ pub struct Row {
     pub load: Option<Load>,
     /// Microseconds, modelled, that the launches would take if one resource alone mattered, by its name.
     pub resource_us: BTreeMap<&'static str, f64>,
-    /// The resource that decides the modelled time.
+    /// The resource that decides the modelled time; on the CPU the one that `peak_share` is of.
     pub bound: Option<&'static str>,
     /// Bytes between L2 and memory.
     pub memory_bytes: u64,
@@ -159,6 +166,8 @@ pub struct Profile {
     pub batch: usize,
     /// The GPU that modelled times are of; `None` if there are none.
     pub modelled: Option<String>,
+    /// The peaks of the CPU, where it was profiled.
+    pub peaks: Option<Peaks>,
     /// In the order of the step.
     pub kernels: Vec<Row>,
     /// All launches, in the order of the step.

@@ -7,7 +7,9 @@ use crate::inspect::table;
 /// Formats `profile`: what it is of, a line for each row, and the whole step.
 pub fn lines(profile: &Profile) -> Vec<String> {
     let Profile { subject, device, batch, step, .. } = profile;
-    let mut lines = vec![format!("{subject}, batch {batch}, on {device}"), provenance(profile), String::new()];
+    let mut lines = vec![format!("{subject}, batch {batch}, on {device}"), provenance(profile)];
+    lines.extend(profile.peaks.map(|peaks| format!("Peaks, measured: {peaks}")));
+    lines.push(String::new());
     let [names, numbers] = columns(profile);
     let columns = || names.iter().chain(&numbers);
     let mut cells: Vec<Vec<String>> = vec![columns().map(|column| column.head.to_owned()).collect()];

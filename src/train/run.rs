@@ -49,6 +49,7 @@ const HOW_TO_HOLD_OUT: &str = "put pairs into val/ beside train/, or hold a shar
 pub fn run(request: TrainRequest) -> Result<()> {
     let TrainRequest { config, resume } = request;
     let chosen = config.device.choose()?;
+    chosen.require(config.precision.activations())?;
     let cache_bytes = memory::check(&config, chosen.device, CACHE_BYTES)?;
     let data = RunData::open(&config, resume.is_some(), cache_bytes)?;
     with_threads(config.threads, || Run::start(config, resume, data, chosen)?.train())?

@@ -13,13 +13,15 @@ use crate::engine::program::Program;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
 use crate::exchange::Weights;
-use crate::gan::{Draws, PUBLISHED_SIDE, ParameterSpec, Parameters};
+use crate::gan::{Draws, PUBLISHED_SIDE, ParameterSpec, Parameters, Precision};
 
-/// The flags `--dropout`, `--seed`, `--device` and `--threads` of the commands that run a trained generator.
+/// The flags `--dropout`, `--seed`, `--precision`, `--device` and `--threads` of the commands that run a trained
+/// generator.
 #[derive(Clone, Debug)]
 pub struct GeneratorOptions {
     pub dropout: bool,
     pub seed: u64,
+    pub precision: Precision,
     pub device: DeviceChoice,
     pub threads: usize,
 }
@@ -32,6 +34,7 @@ pub struct Model {
     note: Option<String>,
     dropout: bool,
     seed: u64,
+    precision: Precision,
     threads: usize,
     chosen: ChosenDevice,
     recorded: Option<Recorded>,
@@ -55,12 +58,14 @@ impl Model {
     /// When there is no such file, it is of another format version or has no known generator, or the device cannot be
     /// used.
     pub fn open(run_or_checkpoint: &Path, generator: &GeneratorOptions) -> Result<Model> {
-        let GeneratorOptions { dropout, seed, device, threads } = *generator;
+        let GeneratorOptions { dropout, seed, precision, device, threads } = *generator;
         let checkpoint = resolve(run_or_checkpoint)?;
         let weights = Weights::open_generator(&checkpoint)?;
         let about = weights.about()?;
         let note = weights.note();
-        Ok(Model { checkpoint, about, note, dropout, seed, threads, chosen: device.choose()?, recorded: None })
+        let chosen = device.choose()?;
+        chosen.require(precision.activations())?;
+        Ok(Model { checkpoint, about, note, dropout, seed, precision, threads, chosen, recorded: None })
     }
 
     /// The direction in which the generator translates pairs: from A to B, or from B to A.
@@ -128,8 +133,12 @@ impl Model {
             true => format!("on (seed {})", self.seed),
             false => "off".to_owned(),
         };
+        let precision = match self.precision {
+            Precision::F32 => "",
+            Precision::Bf16 => ", in bf16",
+        };
         let device = self.chosen.describe(self.threads);
-        format!("{}, dropout {dropout}, on {device}", self.about.describe())
+        format!("{}, dropout {dropout}{precision}, on {device}", self.about.describe())
     }
 
     /// Runs the generator on `inputs`, one image or several of `size`, `[images, h, w, input channels]` in [-1, 1], and
@@ -163,7 +172,7 @@ impl Model {
         if !self.dropout {
             unet.dropout = 0.0;
         }
-        let mut tape = Tape::new();
+        let mut tape = Tape::with_activations(self.precision.activations());
         let parameters = Parameters::new(&mut tape, unet.specs());
         let mut images = |channels| tape.persistent([count, size.height, size.width, channels]);
         let (input, output) = (images(unet.in_channels), images(unet.out_channels));

@@ -27,6 +27,28 @@ fn without_a_gpu_there_is_the_cpu() {
     assert!(said.stderr.contains("the CPU with 1 thread") && said.stderr.contains("NVIDIA driver"), "{}", said.stderr);
 }
 
+/// `PIXTAPE_CPU` forces an instruction set; the first line of a run names it, and the numbers are the same.
+#[test]
+fn instruction_sets_can_be_forced() {
+    let mut scene = Scene::new();
+    scene.run(&format!("train {TINY} --steps 3 --out fastest --device cpu"));
+    scene.set("PIXTAPE_CPU", "portable");
+    let said = scene.run(&format!("train {TINY} --steps 3 --out portable --device cpu"));
+    assert!(said.stderr.contains("the CPU with 1 thread and portable instructions"), "{}", said.stderr);
+    scene.assert_same_run("fastest", "portable", 3);
+
+    scene.set("PIXTAPE_CPU", "sse9");
+    refused(&scene, "cpu", &["PIXTAPE_CPU is \"sse9\"", "one of portable, avx2, avx512"]);
+}
+
+#[test]
+fn bf16_is_for_the_cpu() {
+    let scene = Scene::simulated();
+    let error = scene.refused(&format!("train {TINY} --steps 1 --out run --device cuda --precision bf16"));
+    assert!(error.contains("--precision bf16: only the CPU computes in bf16 so far"), "{error}");
+    assert!(error.contains("cuda:0") && error.contains("--device cpu"), "{error}");
+}
+
 #[test]
 fn a_simulated_gpu_is_named_as_one_and_never_chosen() {
     let scene = Scene::simulated();

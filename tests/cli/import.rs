@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use pixtape::data::Size;
+use pixtape::gan::Precision;
 use pixtape::translate::{GeneratorOptions, Model};
 
 use super::scene::{Checkpoint, Scene, half};
@@ -17,7 +18,13 @@ fn fixture(name: &str) -> String {
 
 /// The output for the fixtures' picture, `[32, 32, 3]`, without dropout.
 fn output(model: &Path) -> Vec<f64> {
-    let options = GeneratorOptions { dropout: false, seed: 1, device: "cpu".parse().expect("a device"), threads: 1 };
+    let options = GeneratorOptions {
+        dropout: false,
+        seed: 1,
+        precision: Precision::F32,
+        device: "cpu".parse().expect("a device"),
+        threads: 1,
+    };
     let mut model = Model::open(model, &options).unwrap();
     let x: Vec<f32> = image_values("x", [1, 32, 32, 3], 1.0).into_iter().map(|x| x as f32).collect();
     model.generate(x, Size { width: 32, height: 32 }, 0).unwrap().into_iter().map(f64::from).collect()

@@ -97,7 +97,7 @@ fn what_is_too_large_for_the_machine_is_refused_with_numbers_and_the_cure() {
     let scene = Scene::new();
     scene.run(&format!("train {TINY} --steps 1 --out a"));
     scene.draw("large.png", &plain(3000, 2000));
-    let output = limited(&scene, megabytes(700), "translate a large.png --threads 1 --out out");
+    let output = limited(&scene, megabytes(400), "translate a large.png --threads 1 --out out");
     let text = errors(&output);
     assert_eq!((output.status.code(), text.lines().count()), (Some(1), 1), "{text}");
     for words in
@@ -106,7 +106,7 @@ fn what_is_too_large_for_the_machine_is_refused_with_numbers_and_the_cure() {
         assert!(text.contains(words), "{words} is missing: {text}");
     }
     assert!(!scene.path("out").exists());
-    let output = limited(&scene, megabytes(700), "translate a large.png --tile 256 --threads 1 --out out");
+    let output = limited(&scene, megabytes(400), "translate a large.png --tile 256 --threads 1 --out out");
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
 
     let large = "train --image-size 512 --batch 8 --ngf 32 --ndf 32 --threads 1 --out run";

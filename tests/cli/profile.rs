@@ -1,5 +1,6 @@
 //! `pixtape profile`: the table, the JSON and the page, of times on the CPU and of counts on the simulated GPU.
 
+use pixtape::engine::simd::InstructionSet;
 use serde_json::Value;
 
 use super::scene::{Scene, TINY};
@@ -8,8 +9,11 @@ use super::scene::{Scene, TINY};
 const MULTIPROCESSORS: f64 = 132.0;
 
 /// The fields of a row that are null where nothing is known.
-const UNKNOWN_ON_THE_CPU: [&str; 9] =
-    ["blocks", "waves", "l2_bytes", "coalesced", "shared_excess", "registers", "shared_bytes", "model_us", "bound"];
+const UNKNOWN_ON_THE_CPU: [&str; 8] =
+    ["blocks", "waves", "l2_bytes", "coalesced", "shared_excess", "registers", "shared_bytes", "model_us"];
+
+/// The fields of a row that only the CPU has.
+const OF_THE_CPU: [&str; 3] = ["gflop_per_s", "gb_per_s", "peak_share"];
 
 /// A scene with a tiny run, and the simulated GPU.
 fn scene() -> Scene {
@@ -66,24 +70,58 @@ fn assert_consistent(profile: &Value, time: &str) {
     assert_eq!(number(rows(profile).iter().find(conv).expect("a convolution"), "flop"), batch * 2.0 * 512.0 * 48.0);
 }
 
+/// Asserts that the rates of a row on the CPU follow from its numbers, and its share from them and the `peaks`.
+fn assert_rated(row: &Value, peaks: &Value) {
+    let mut shares = Vec::new();
+    for (rate, amount, bound) in [("gflop_per_s", "flop", "arithmetic"), ("gb_per_s", "distinct_bytes", "memory")] {
+        let peak = number(peaks, rate);
+        assert!(peak > 0.0 && peak.is_finite(), "{peaks}");
+        match number(row, amount) {
+            0.0 => assert!(row[rate].is_null(), "{row}"),
+            amount => {
+                assert_near(number(row, rate), amount / number(row, "us") / 1e3);
+                shares.push((number(row, rate) / peak, bound));
+            }
+        }
+    }
+    match shares.into_iter().max_by(|(a, _), (b, _)| a.total_cmp(b)) {
+        Some((share, bound)) => {
+            assert_near(number(row, "peak_share"), share);
+            assert_eq!(row["bound"], bound);
+        }
+        None => assert!(row["peak_share"].is_null() && row["bound"].is_null(), "{row}"),
+    }
+}
+
 #[test]
 fn on_the_cpu_times_are_measured() {
     let scene = scene();
-    let said = scene.run("profile run --device cpu").stdout;
+    let said = scene.run("profile run --device cpu --threads 3").stdout;
     let lines: Vec<&str> = said.lines().collect();
-    assert!(lines[0].contains("weights of step 1") && lines[0].ends_with(", batch 1, on the CPU"), "{said}");
+    assert!(lines[0].contains("weights of step 1"), "{said}");
+    assert!(lines[0].ends_with(", batch 1, on the CPU with 3 threads"), "{said}");
     assert!(lines[1].starts_with("Times are measured"), "{said}");
-    let heads: Vec<&str> = lines[3].split_whitespace().collect();
-    assert_eq!(heads, ["layer", "kernel", "ms", "launches", "GFLOP", "least", "MB"]);
-    assert!(lines[4].starts_with("generator.down1") && lines[4].contains(" conv_fprop "), "{said}");
+    assert!(lines[2].starts_with("Peaks, measured: ") && lines[2].contains(" on 3 threads, "), "{said}");
+    let heads: Vec<&str> = lines[4].split("  ").map(str::trim).filter(|head| !head.is_empty()).collect();
+    let expected = ["layer", "kernel", "bound", "ms", "GFLOP/s", "GB/s", "of peak", "launches", "GFLOP", "least MB"];
+    assert_eq!(heads, expected);
+    assert!(lines[5].starts_with("generator.down1") && lines[5].contains(" conv_fprop "), "{said}");
+    assert!(lines[5].contains(" % "), "{said}");
     assert!(lines.last().is_some_and(|line| line.ends_with("ms  measured")), "{said}");
+
+    let said = scene.run("profile run --device cpu --precision bf16").stdout;
+    assert!(said.lines().next().is_some_and(|line| line.contains(", in bf16, batch 1, ")), "{said}");
 
     let profile = json(&scene.run("profile run --device cpu --json --batch 2").stdout);
     assert_eq!(profile["batch"], 2);
     assert!(profile["modelled"].is_null(), "{profile}");
     assert_consistent(&profile, "us");
+    let peaks = &profile["peaks"];
+    assert!(InstructionSet::ALL.iter().any(|set| peaks["instruction_set"] == set.name()), "{peaks}");
+    assert!(number(peaks, "threads") >= 1.0);
     for row in rows(&profile) {
         assert!(UNKNOWN_ON_THE_CPU.iter().all(|field| row[field].is_null()), "{row}");
+        assert_rated(row, peaks);
     }
     let step = &profile["step"];
     assert!(number(step, "us") > 0.0);
@@ -106,10 +144,12 @@ fn on_the_simulated_gpu_requests_are_counted_and_times_modelled() {
 
     let profile = json(&scene.run("profile run --device cuda --json").stdout);
     assert_eq!(profile["modelled"], "H200");
+    assert!(profile["peaks"].is_null(), "{}", profile["peaks"]);
     assert_consistent(&profile, "model_us");
     let is_share = |value: &Value| value.as_f64().is_some_and(|share| share > 0.0 && share <= 1.0);
     for row in rows(&profile) {
         assert!(row["us"].is_null(), "{row}");
+        assert!(OF_THE_CPU.iter().all(|field| row[field].is_null()), "{row}");
         assert_near(number(row, "waves"), number(row, "blocks") / MULTIPROCESSORS);
         assert!(number(row, "blocks") >= 1.0 && number(row, "shared_bytes") >= 0.0, "{row}");
         assert!(row["coalesced"].is_null() || is_share(&row["coalesced"]), "{row}");
@@ -218,7 +258,7 @@ fn a_page_that_is_not_well_formed_is_found() {
 #[test]
 fn the_page_is_one_file_with_every_launch() {
     let scene = scene();
-    for (device, name, roofs) in [("cpu", "page/of/cpu.html", 0), ("cuda", "old.html", 3)] {
+    for (device, name, roofs) in [("cpu", "page/of/cpu.html", 2), ("cuda", "old.html", 3)] {
         scene.write("old.html", "an earlier page");
         let said = scene.run(&format!("profile run --device {device} --json --out {name}")).stdout;
         let profile = json(&said);
@@ -242,6 +282,7 @@ fn the_page_is_one_file_with_every_launch() {
         let table = html.split("<tbody>").nth(1).and_then(|after| after.split("</tbody>").next()).expect("a table");
         assert_eq!(table.matches("<tr>").count(), rows(&profile).len());
         assert_eq!(html.contains("nothing: no GPU was used"), device == "cuda");
+        assert_eq!(html.contains("the peaks of this machine: "), device == "cpu");
     }
     assert_eq!(scene.names("page/of"), ["cpu.html"]);
     let said = scene.run("profile run --device cpu --out again.html").stdout;
@@ -265,7 +306,10 @@ fn what_cannot_be_profiled_or_written_is_one_line() {
     assert!(error.contains("is what is profiled: choose another file"), "{error}");
     let error = scene.refused("profile run --device cpu --plain-kernels");
     assert!(error.contains("give --device cuda"), "{error}");
+    let error = scene.refused("profile run --device cuda --threads 2");
+    assert!(error.contains("--threads 2: only the CPU uses it"), "{error}");
     let error = scene.refused("profile run --device cuda:7");
     assert!(error.contains("--device cuda:7"), "{error}");
     scene.command("profile run --batch 0").assert().code(2);
+    scene.command("profile run --threads 0").assert().code(2);
 }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use pixtape::config::TrainConfig;
+use pixtape::gan::Precision;
 
 use super::scene::{Scene, TINY, checkpoint};
 
@@ -37,6 +38,35 @@ fn a_resumed_run_is_the_uninterrupted_one_bit_for_bit() {
 
     // The comparison would fail for a run whose draws start over.
     assert_ne!(scene.column("a", 4)[..3], scene.column("a", 4)[3..6]);
+}
+
+/// A run in bf16 repeats itself too. Its checkpoints are of f32, so that it may go on in the other precision, and each
+/// precision translates them.
+#[test]
+fn a_run_in_bf16_goes_on_bit_for_bit_or_in_f32() {
+    let scene = scene();
+    scene.run(&format!("train {RESTLESS} {TINY} --precision bf16 --steps 8 --out a"));
+    scene.run(&format!("train {RESTLESS} {TINY} --precision bf16 --steps 5 --out b"));
+    scene.run("train --resume b --steps 8");
+    scene.assert_same_run("a", "b", 8);
+    scene.run(&format!("train {RESTLESS} {TINY} --steps 8 --out c"));
+    assert_ne!(scene.rows("a"), scene.rows("c"), "8 bits round");
+
+    scene.run(&format!("train {RESTLESS} {TINY} --precision bf16 --steps 5 --out d"));
+    scene.run("train --resume d --steps 8 --precision f32");
+    assert_eq!(scene.rows("d")[..5], scene.rows("a")[..5]);
+    assert_ne!(scene.rows("d")[5..], scene.rows("a")[5..], "the rest is of another precision");
+    let config = fs::read_to_string(scene.path("d/config.toml")).unwrap();
+    assert_eq!(TrainConfig::from_toml(&config).unwrap().precision, Precision::F32);
+
+    for precision in ["f32", "bf16"] {
+        let translate = format!("translate a data --pairs --dropout off --precision {precision} --out {precision}");
+        let said = scene.run(&translate).stdout;
+        assert_eq!(said.contains("in bf16"), precision == "bf16", "{said}");
+    }
+    let pixels = |folder: &str| image::open(scene.path(&format!("{folder}/a.png"))).unwrap().to_rgb8().into_raw();
+    let difference = pixels("f32").iter().zip(pixels("bf16")).map(|(&a, b)| a.abs_diff(b)).max();
+    assert!(difference.is_some_and(|levels| levels <= 4), "{difference:?} levels of 255");
 }
 
 #[test]

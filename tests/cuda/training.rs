@@ -237,7 +237,9 @@ fn steps_of_every_kind_are_the_cpus() {
                 (0..2).map(step).collect::<Vec<_>>()
             };
             let (exact, ours) = (run(Engine::F64), run(Engine::Cuda));
-            for (step, tolerance) in traces::f32_tolerances(64, traces::USUAL_LOSSES).into_iter().take(2).enumerate() {
+            for (step, tolerance) in
+                traces::f32_tolerances(Engine::Cuda, 64, traces::USUAL_LOSSES).into_iter().take(2).enumerate()
+            {
                 // The distance that PyTorch's f32 strays in as many steps of networks as deep, which sum over twice the
                 // channels.
                 for (a, e) in ours[step].iter().zip(&exact[step]) {

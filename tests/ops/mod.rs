@@ -3,8 +3,10 @@
 
 pub mod adam;
 mod affine;
+mod bf16;
 pub mod cast;
 pub mod checks;
+mod convolutions;
 mod differences;
 pub mod kinds;
 pub mod losses;

@@ -1,4 +1,4 @@
-//! Same seed and same number of threads, same bits.
+//! Same seed, same bits, with any number of threads.
 
 use clap::ValueEnum;
 use pixtape::engine::access::Control;
@@ -6,7 +6,7 @@ use pixtape::engine::device::cpu::with_threads;
 use pixtape::engine::plan::{Dependencies, Plan};
 use pixtape::engine::program::Lifetime;
 use pixtape::engine::tensor::DType;
-use pixtape::gan::{Pix2Pix, Recipe};
+use pixtape::gan::{Pix2Pix, Precision, Recipe};
 
 use super::checks;
 use super::state::{self, CONTROL};
@@ -14,9 +14,10 @@ use crate::support::compare::assert_same_bits;
 use crate::support::machine::{Engine, arena};
 
 /// Everything that training changes, after a few steps.
-fn train(threads: usize, seed: u64) -> Vec<f64> {
+fn train(precision: Precision, threads: usize, seed: u64) -> Vec<f64> {
     let work = || {
-        let (program, handles) = state::record(&Pix2Pix::with_size(Recipe::PytorchGan, 64, 8, 0.5));
+        let options = Pix2Pix { precision, ..Pix2Pix::with_size(Recipe::PytorchGan, 64, 8, 0.5) };
+        let (program, handles) = state::record(&options);
         let mut machine = arena(Engine::F32, program, Control { seed, ..CONTROL });
         handles.load(&mut *machine);
         for step in 0..4 {
@@ -30,10 +31,13 @@ fn train(threads: usize, seed: u64) -> Vec<f64> {
 
 #[test]
 fn runs_repeat_to_the_bit() {
-    for threads in [1, 2] {
-        assert_same_bits(&format!("{threads} threads"), &train(threads, 7), &train(threads, 7));
+    for precision in [Precision::F32, Precision::Bf16] {
+        let first = train(precision, 1, 7);
+        for threads in [1, 2, 3, 16] {
+            assert_same_bits(&format!("{precision:?}, {threads} threads"), &train(precision, threads, 7), &first);
+        }
+        assert_ne!(first, train(precision, 1, 8), "the seed decides about dropout");
     }
-    assert_ne!(train(1, 7), train(1, 8), "the seed decides about dropout");
 }
 
 /// The whole step of every recipe, from one arena and from buffers that are NaN when they are not in use, in recorded
@@ -42,8 +46,10 @@ fn runs_repeat_to_the_bit() {
 fn orders_and_memory_change_no_bit() {
     for recipe in Recipe::value_variants() {
         for accumulate in [1, 2] {
-            let options = Pix2Pix { accumulate, ..Pix2Pix::with_size(*recipe, 64, 8, 0.5) };
-            checks::orders(&format!("{recipe:?} of {accumulate}"), &options, Engine::F32);
+            for precision in [Precision::F32, Precision::Bf16] {
+                let options = Pix2Pix { accumulate, precision, ..Pix2Pix::with_size(*recipe, 64, 8, 0.5) };
+                checks::orders(&format!("{recipe:?} of {accumulate} in {precision:?}"), &options, Engine::F32);
+            }
         }
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! PyTorch's f64 is what our f64 must reproduce, to the last digits: that is the sharp test. f32 strays. A ReLU whose
 //! input is nearly zero falls on the other side, which changes gradients by 1e-3, or Adam's first step, the sign of the
-//! gradient, goes the other way, and the norms over 2x2 maps amplify it. So f32 may stray as far as PyTorch's own f32
-//! does.
+//! gradient, goes the other way, and the norms over 2x2 maps amplify it. So the CPU's f32 may stray as far as PyTorch's
+//! own f32 does.
 
 use pixtape::gan::{Norm, PatchGan, Pix2Pix, PixelLoss, ReceptiveField, Recipe, UNet, term_values};
 use serde::Deserialize;
@@ -115,17 +115,21 @@ fn train(trace: &Trace, traces: &Traces, engine: Engine) -> (Vec<Vec<f64>>, Box<
 /// The losses of a trace without feature matching: d, adv, pixel.
 pub const USUAL_LOSSES: usize = 3;
 
-/// The tolerance of f32 by step, relative to the loss: three times the largest spread so far of any trace of the size
-/// with as many losses. In which trace and at which step a ReLU flips is chance. Feature matching, an L1 of
-/// activations, adds signs that flip: its traces have tolerances of their own.
-pub fn f32_tolerances(size: usize, losses: usize) -> Vec<f64> {
+/// The tolerance of f32 by step, relative to the loss, from the largest spread so far of any trace of the size with as
+/// many losses: in which trace and at which step a ReLU flips is chance. Feature matching, an L1 of activations, adds
+/// signs that flip: its traces have tolerances of their own.
+///
+/// The CPU strays as far as PyTorch does: where the same ReLU flips, both are as far off, to two digits. CUDA sums in
+/// other orders, and may stray three times as far.
+pub fn f32_tolerances(engine: Engine, size: usize, losses: usize) -> Vec<f64> {
     let traces = traces().traces;
     let is_alike = |trace: &&Trace| trace.size == size && trace.f64[0].len() == losses;
     let of_size: Vec<&Trace> = traces.iter().filter(is_alike).collect();
+    let spreads = if engine == Engine::F32 { 1.02 } else { 3.0 };
     let mut largest = 0.0_f64;
     let tolerance = (0..10).map(|step| {
         largest = of_size.iter().map(|trace| trace.f32_spread[step]).fold(largest, f64::max);
-        3.0 * largest
+        spreads * largest
     });
     tolerance.collect()
 }
@@ -139,8 +143,8 @@ pub fn check(size: usize, engines: &[Engine]) {
     assert!(of_size.iter().any(|t| t.dropout == 0.0) && of_size.iter().any(|t| t.dropout > 0.0), "both kinds of trace");
     for trace in of_size {
         assert_eq!(trace.f64.len(), 10);
-        let tolerances = f32_tolerances(size, trace.f64[0].len());
         for &engine in engines {
+            let tolerances = f32_tolerances(engine, size, trace.f64[0].len());
             let what = format!("{}, {size}, dropout {}, {engine:?}", trace.recipe, trace.dropout);
             let (rows, machine, handles) = train(trace, &traces, engine);
             for (step, (row, expected)) in rows.iter().zip(&trace.f64).enumerate() {

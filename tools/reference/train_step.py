@@ -26,10 +26,10 @@ def logits_to(prediction, target):
     return F.binary_cross_entropy_with_logits(prediction, torch.full_like(prediction, target))
 
 
-def generator_loss(generator, discriminator, condition, image):
+def generator_loss(generator, discriminator, condition, image, loss=mse_to):
     """(fake, adv, pixel); the generator minimises adv + LAMBDA_PIXEL * pixel."""
     fake = generator(condition)
-    return fake, mse_to(discriminator(fake, condition), 1.0), F.l1_loss(fake, image)
+    return fake, loss(discriminator(fake, condition), 1.0), F.l1_loss(fake, image)
 
 
 def discriminator_loss(discriminator, condition, image, fake, loss=mse_to):
@@ -61,8 +61,7 @@ def block_ck(generator, discriminator, optimiser_g, optimiser_d, condition, imag
     update(optimiser_d, d)
     if masks:
         masks.forward = 1
-    fake = generator(condition)
-    adv, pixel = bce_to(discriminator(fake, condition), 1.0), F.l1_loss(fake, image)
+    _, adv, pixel = generator_loss(generator, discriminator, condition, image, bce_to)
     update(optimiser_g, adv + LAMBDA_PIXEL * pixel)
     return d, adv, pixel
 

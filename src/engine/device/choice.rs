@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Error, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::DeviceOptions;
@@ -11,9 +11,11 @@ use super::cpu::Cpu;
 use super::cuda::{Info, devices, prepare_gpu};
 use crate::base::words::count;
 use crate::engine::program::Program;
+use crate::engine::simd::InstructionSet;
+use crate::engine::tensor::DType;
 
-/// Approximate bytes of the packing buffers of matrix products, which depend on the caches of the machine.
-const PACKING_BYTES: u64 = 8 << 20;
+/// Approximate bytes of the scratch memory of all threads, for what a task of a convolution packs or sums.
+const SCRATCH_BYTES: u64 = 8 << 20;
 
 /// The device that a user asks for by `--device`: parsed from and written as `auto`, `cpu`, `cuda` (the GPU with number
 /// 0) or `cuda:N`.
@@ -37,11 +39,11 @@ pub enum DeviceId {
 
 impl DeviceId {
     /// Returns the number of bytes of host memory that `program` takes when it is executed on this device: buffers,
-    /// scratch memory and the packing buffers of matrix products. It is 0 for a GPU, whose own memory
+    /// scratch memory and that of the threads. It is 0 for a GPU, whose own memory
     /// [`Device::new`](super::Device::new) checks.
     pub fn program_bytes(self, program: Program, options: DeviceOptions) -> u64 {
         match self {
-            DeviceId::Cpu => Cpu::<f32>::bytes_of(&program.rewritten(options.passes())) as u64 + PACKING_BYTES,
+            DeviceId::Cpu => Cpu::<f32>::bytes_of(&program.rewritten(options.passes())) as u64 + SCRATCH_BYTES,
             DeviceId::Cuda(_) => 0,
         }
     }
@@ -58,15 +60,33 @@ pub struct ChosenDevice {
 }
 
 impl ChosenDevice {
-    /// Returns the device in words, for the first line of a run: `the CPU with 8 threads`, followed by the note in
-    /// parentheses if there is one, or `cuda:0, NVIDIA H200`. `threads` is the number of CPU threads.
+    /// Returns the device in words, for the first line of a run: `the CPU with 8 threads and avx2 instructions`,
+    /// followed by the note in parentheses if there is one, or `cuda:0, NVIDIA H200`. `threads` is the number of CPU
+    /// threads.
     pub fn describe(&self, threads: usize) -> String {
-        let threads = count(threads, "thread");
-        match (self.device, &self.note) {
-            (DeviceId::Cpu, None) => format!("the CPU with {threads}"),
-            (DeviceId::Cpu, Some(why)) => format!("the CPU with {threads} ({why})"),
-            (DeviceId::Cuda(ordinal), name) => format!("cuda:{ordinal}, {}", name.as_deref().unwrap_or("a GPU")),
+        if let DeviceId::Cuda(ordinal) = self.device {
+            return format!("cuda:{ordinal}, {}", self.note.as_deref().unwrap_or("a GPU"));
         }
+        // A set that cannot be used has been refused by `choose`.
+        let set = InstructionSet::chosen().unwrap_or(InstructionSet::Portable);
+        let note = self.note.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        format!("the CPU with {} and {} instructions{note}", count(threads, "thread"), set.name())
+    }
+}
+
+impl ChosenDevice {
+    /// Checks that the device computes with activations of this number format.
+    ///
+    /// # Errors
+    /// When it does not: a GPU has kernels for f32 alone.
+    pub fn require(&self, activations: DType) -> Result<()> {
+        ensure!(
+            activations == DType::F32 || self.device == DeviceId::Cpu,
+            "--precision bf16: only the CPU computes in bf16 so far, and this is {}; give --device cpu, or leave \
+             --precision out",
+            self.describe(1)
+        );
+        Ok(())
     }
 }
 
@@ -75,9 +95,17 @@ impl DeviceChoice {
     /// the CPU. To see if a GPU can be used, it creates a context on it and loads the kernels.
     ///
     /// # Errors
-    /// When the choice is a GPU that does not exist or cannot be used, with the reason and the cure. Never for `auto`
-    /// and `cpu`.
+    /// When the choice is a GPU that does not exist or cannot be used, with the reason and the cure; when it is the CPU
+    /// and `PIXTAPE_CPU` asks for instructions that this machine does not have.
     pub fn choose(self) -> Result<ChosenDevice> {
+        let chosen = self.find()?;
+        if chosen.device == DeviceId::Cpu {
+            InstructionSet::chosen()?;
+        }
+        Ok(chosen)
+    }
+
+    fn find(self) -> Result<ChosenDevice> {
         let on_gpu = |info: &Info| ChosenDevice { device: DeviceId::Cuda(info.ordinal), note: Some(info.name.clone()) };
         match self {
             DeviceChoice::Cpu => Ok(ChosenDevice { device: DeviceId::Cpu, note: None }),

@@ -29,7 +29,7 @@ impl<T: Real> CpuKernel<T> for Fill {
         let (access, value) = (Access::Write(self.tensor), T::from_f64(self.value));
         match self.tensor.dtype {
             DType::F32 => fill(context.write(access), value),
-            DType::Bf16 => fill(context.write_bf16(access), value.to_bf16()),
+            DType::Bf16 => fill(context.write_as::<T::Bf16>(access), value.to_bf16()),
         }
     }
 }

@@ -18,6 +18,12 @@ use crate::engine::program::{Backward, Buffer, Buffers, Lifetime, Program, Recor
 use crate::engine::tensor::{BufferId, DType, Region, Shape, Tensor};
 use fill::Fill;
 
+impl Default for Tape {
+    fn default() -> Tape {
+        Tape::new()
+    }
+}
+
 /// A starting point of a backward pass: a loss, or a tensor whose gradient is given.
 pub trait Root {
     /// The tensor that the root's gradient flows into: the argument of a loss.
@@ -48,9 +54,11 @@ impl Gradient {
 
 /// A recording of program steps over buffers. [`Tape::backward`] appends the steps that compute gradients;
 /// [`Tape::finish`] makes a [`Program`] of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tape {
     buffers: Buffers,
+    /// The number format of activations.
+    activations: DType,
     steps: Vec<RecordedStep>,
     /// Gradients of parameters, by parameter buffer. They accumulate over several backward passes until an update uses
     /// them.
@@ -63,8 +71,29 @@ pub struct Tape {
 }
 
 impl Tape {
+    /// Creates a tape whose activations are of f32.
     pub fn new() -> Tape {
-        Tape::default()
+        Tape::with_activations(DType::F32)
+    }
+
+    /// Creates a tape whose activations ([`Tape::activation`]), and with them their gradients, have the number format
+    /// `activations`.
+    pub fn with_activations(activations: DType) -> Tape {
+        Tape {
+            buffers: Buffers::default(),
+            activations,
+            steps: Vec::new(),
+            parameter_gradients: HashMap::new(),
+            main: None,
+            network: String::new(),
+            layer: "".into(),
+        }
+    }
+
+    /// Adds a buffer as [`Tape::transient`] does, for what a network computes between its input and its output, in the
+    /// number format of the tape's activations.
+    pub fn activation(&mut self, shape: Shape) -> Tensor {
+        self.transient_of(self.activations, shape)
     }
 
     /// Adds a buffer of f32 whose values last from its first writer to its last reader within one execution, and

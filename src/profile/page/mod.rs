@@ -12,6 +12,7 @@ use super::rows::{Profile, Row};
 use super::text::{milliseconds, totals};
 use crate::report::{page, tile};
 use kind::Kind;
+use roofline::Roofs;
 
 /// Returns the page of `profile` as HTML; `gpu` is the model of its GPU, `None` if there is none.
 pub fn html(profile: &Profile, gpu: Option<&TimeModel>) -> String {
@@ -61,7 +62,10 @@ fn sources(profile: &Profile) -> Markup {
         ],
         None => vec![
             (Source::Recorded, "arithmetic and bytes, from the shapes of the step".to_owned()),
-            (Source::Modelled, "nothing but the roofs of the roofline, where there are any".to_owned()),
+            match profile.peaks {
+                Some(peaks) => (Source::Measured, format!("the peaks of this machine: {peaks}")),
+                None => (Source::Modelled, "nothing but the roofs of the roofline, where there are any".to_owned()),
+            },
             (Source::Measured, "all times: the least of five executions".to_owned()),
         ],
     };
@@ -104,30 +108,37 @@ fn bar(share: f64, kind: Kind) -> Markup {
 }
 
 fn roofline(profile: &Profile, gpu: Option<&TimeModel>) -> Markup {
+    let roofs = gpu.map(Roofs::of_gpu).or(profile.peaks.as_ref().map(Roofs::of_cpu));
     let without = profile.kernels.iter().filter(|row| row.flop == 0).count();
     html! {
         p {
             "A dot for each row of the table that has arithmetic; its area is its time. "
-            @match (&profile.modelled, gpu) {
-                (Some(_), _) => {
+            @match (&profile.modelled, gpu, profile.peaks) {
+                (Some(_), ..) => {
                     "Its place from left to right is the arithmetic for each byte between the multiprocessors and L2: "
                     "that is what the tiles of a kernel decide. The line beside it ends at the arithmetic for each "
                     "byte of memory, which depends on what the steps before have left in L2, and on what has to be "
                     "written back for it. No dot can be above the roof of L2, and no end of a line above that of "
                     "memory. A dot far below its roofs waits, or has too few blocks."
                 }
-                (None, Some(_)) => {
+                (None, Some(_), _) => {
                     "Its place from left to right is the arithmetic for each byte that has to move at least once. The "
                     "roofs are those of the time model, which nobody has measured on this machine."
                 }
-                (None, None) => {
+                (None, None, Some(_)) => {
+                    "Its place from left to right is the arithmetic for each byte that has to move at least once. The "
+                    "roofs are the measured peaks of this machine. A dot can be above them: the arithmetic is that of "
+                    "a convolution's definition, of which Winograd's method needs less, and caches hold what the steps "
+                    "before have written."
+                }
+                (None, None, None) => {
                     "Its place from left to right is the arithmetic for each byte that has to move at least once. "
                     "There are no roofs, because nobody has measured the peaks of this machine."
                 }
             }
             " The other " (without) " rows are in the table alone."
         }
-        figure.chart { div.scroll { (roofline::svg(profile, gpu)) } }
+        figure.chart { div.scroll { (roofline::svg(profile, roofs)) } }
     }
 }
 

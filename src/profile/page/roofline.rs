@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::Kind;
 use crate::profile::model::TimeModel;
+use crate::profile::peaks::Peaks;
 use crate::profile::rows::{Profile, Row};
 use crate::report::{compact, round};
 
@@ -84,16 +85,15 @@ impl Dot<'_> {
     }
 }
 
-/// The picture of the rows of `profile`, with the roofs of `gpu`, if there is a model of it; empty if no row has
+/// The picture of the rows of `profile`, with the roofs of its device, if these are known; empty if no row has
 /// arithmetic that is counted.
-pub fn svg(profile: &Profile, gpu: Option<&TimeModel>) -> Markup {
+pub fn svg(profile: &Profile, roofs: Option<Roofs>) -> Markup {
     let mut dots: Vec<Dot> = profile.kernels.iter().filter_map(Dot::new).collect();
     if dots.is_empty() {
         return html! {};
     }
     // Small dots are drawn above large ones.
     dots.sort_by(|a, b| b.us.total_cmp(&a.us));
-    let roofs = gpu.map(Roofs::new);
     let [left, right, top, bottom] = MARGINS;
     let ridge = roofs.as_ref().map(|roofs| roofs.peak / roofs.memory);
     let peak = roofs.as_ref().map(|roofs| roofs.peak);
@@ -138,42 +138,58 @@ pub fn svg(profile: &Profile, gpu: Option<&TimeModel>) -> Markup {
     }
 }
 
-/// The roofs of a GPU: GFLOP/s, and GB/s.
-struct Roofs {
+/// The roofs of a device: GFLOP/s, and GB/s.
+pub struct Roofs {
     peak: f64,
-    l2: f64,
+    /// `None` on the CPU, whose caches were not measured.
+    l2: Option<f64>,
     memory: f64,
 }
 
 impl Roofs {
-    fn new(gpu: &TimeModel) -> Roofs {
+    pub fn of_gpu(gpu: &TimeModel) -> Roofs {
         let per_second = |per_microsecond: f64| per_microsecond / 1e3;
-        Roofs { peak: per_second(2.0 * gpu.fma), l2: per_second(gpu.l2), memory: per_second(gpu.memory) }
+        Roofs { peak: per_second(2.0 * gpu.fma), l2: Some(per_second(gpu.l2)), memory: per_second(gpu.memory) }
+    }
+
+    pub fn of_cpu(peaks: &Peaks) -> Roofs {
+        Roofs { peak: peaks.gflop_per_s, l2: None, memory: peaks.gb_per_s }
     }
 
     fn lines(&self, x: &Axis, y: &Axis) -> Markup {
         let [low, high] = x.ends();
-        let ends = |bandwidth: f64| [[low, low * bandwidth], [self.peak / bandwidth, self.peak]];
+        // A roof begins at the left or at the lower edge.
+        let start = |bandwidth: f64| low.max(y.ends()[0] / bandwidth);
+        let ends = |bandwidth: f64| [start(bandwidth), self.peak / bandwidth].map(|x| [x, x * bandwidth]);
         let line = |class: &str, [from, to]: [[f64; 2]; 2]| {
             let ([x1, x2], [y1, y2]) = ([from[0], to[0]].map(|v| x.at(v)), [from[1], to[1]].map(|v| y.at(v)));
             html! { line.roof.(class) x1=(x1) x2=(x2) y1=(y1) y2=(y2) {} }
         };
-        // The label begins where the upper roof has left the lower edge, and is turned like it.
-        let upper = self.l2.max(self.memory);
-        let start = low.max(y.ends()[0] / upper) * 1.6;
+        // The label begins where the upper roof does, and is turned like it.
+        let upper = self.l2.map_or(self.memory, |l2| l2.max(self.memory));
+        let label = start(upper) * 1.6;
         let rise = (y.at(1.0) - y.at(10.0)) / (x.at(10.0) - x.at(1.0));
         let turned =
-            format!("translate({} {}) rotate({})", x.at(start), y.at(start * upper), round(-rise.atan().to_degrees()));
+            format!("translate({} {}) rotate({})", x.at(label), y.at(label * upper), round(-rise.atan().to_degrees()));
+        let l2 = self.l2.map_or(String::new(), |l2| format!("L2 {}B/s; dashed: ", with_prefix(l2)));
         html! {
-            (line("l2", ends(self.l2)))
+            @if let Some(l2) = self.l2 { (line("l2", ends(l2))) }
             (line("memory", ends(self.memory)))
             (line("peak", [[self.peak / upper, self.peak], [high, self.peak]]))
             text transform=(turned) y="-7" {
-                "L2 " (compact(self.l2 / 1e3)) " TB/s; dashed: memory " (compact(self.memory / 1e3)) " TB/s"
+                (l2) "memory " (with_prefix(self.memory)) "B/s"
             }
             text x=(x.at(high) - 6.0) y=(y.at(self.peak) - 6.0) text-anchor="end" {
-                "f32 multiply-adds " (compact(round(self.peak / 1e3))) " TFLOP/s"
+                "f32 multiply-adds " (with_prefix(self.peak)) "FLOP/s"
             }
         }
+    }
+}
+
+/// A number of `giga` billions with the prefix of its unit: `4.7 T`, or `201.3 G`.
+fn with_prefix(giga: f64) -> String {
+    match giga {
+        giga if giga >= 1e3 => format!("{} T", compact((giga / 10.0).round() / 100.0)),
+        giga => format!("{} G", compact(round(giga))),
     }
 }

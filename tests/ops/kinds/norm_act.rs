@@ -47,6 +47,9 @@ norm_none_dropout_45x50_of_4                 [1,45,50,4]  true   false   none   
 affine_none_dropout_65x64_of_4_batch2        [2,65,64,4]  true   true    none        0.5      0
 leaky_dropout_9x7_of_20_batch2_from_image_3  [2,9,7,20]   false  false   leaky_relu  0.5      3
 
+# Blocks of the CPU's kernels hold 64 pixels, and here the last of an image 15; 16 channels are computed at once.
+affine_leaky_dropout_17x31_of_21_batch2      [2,17,31,21] true   true    leaky_relu  0.5      0
+
 # Norms with gain and bias, and dropout for a batch that is computed in several.
 affine_relu_2x2                              [1,2,2,6]    true   true    relu        0.0      0
 affine_leaky_5x7_batch3                      [3,5,7,3]    true   true    leaky_relu  0.0      0

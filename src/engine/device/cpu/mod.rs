@@ -17,9 +17,10 @@ use rayon::prelude::*;
 
 use crate::base::memory::require_stacks;
 use crate::engine::access::{Access, Control};
-use crate::engine::kernel::cpu::{Context, CpuKernel, Real};
+use crate::engine::kernel::cpu::{Bf16Products, Context, CpuKernel, Real, Stored, reserve_scratch};
 use crate::engine::plan::{Dependencies, Plan};
 use crate::engine::program::{Lifetime, Program, RecordedStep, Step};
+use crate::engine::simd::InstructionSet;
 use crate::engine::tensor::{BufferId, DType, Tensor};
 use memory::{Memory, Workspace};
 
@@ -32,14 +33,17 @@ pub struct Cpu<T> {
     workspace: Workspace,
     number: PhantomData<T>,
     control: Control,
+    set: InstructionSet,
+    bf16_products: Bf16Products,
 }
 
 impl<T: Real> Cpu<T>
 where
     dyn Step: CpuKernel<T>,
 {
-    /// Plans and allocates the memory of `program`: one arena for all buffers, and scratch memory. Persistent buffers
-    /// are zero at first; `control` has the control values of the first execution.
+    /// Plans and allocates the memory of `program`: one arena for all buffers, and scratch memory, of which each thread
+    /// of the caller's rayon pool has some of its own. Persistent buffers are zero at first; `control` has the control
+    /// values of the first execution.
     ///
     /// # Errors
     /// When the system refuses the memory.
@@ -75,7 +79,31 @@ where
 
     fn with_memory(program: Program, dependencies: Dependencies, memory: Memory, control: Control) -> Result<Cpu<T>> {
         let workspace = Workspace::new(workspace::<T>(&program) * size_of::<T>())?;
-        Ok(Cpu { program, dependencies, memory, workspace, control, number: PhantomData })
+        let scratch = program.steps.iter().map(|s| CpuKernel::<T>::task_scratch(&*s.step)).max().unwrap_or(0);
+        reserve_scratch(scratch * size_of::<T>());
+        let set = InstructionSet::chosen()?;
+        let bf16_products = Bf16Products::of(set);
+        Ok(Cpu { program, dependencies, memory, workspace, control, set, bf16_products, number: PhantomData })
+    }
+
+    /// Has the kernels run by instruction set `set` instead of the one that [`InstructionSet::chosen`] returns. For
+    /// tests.
+    ///
+    /// # Panics
+    /// If the machine does not have the set.
+    pub fn set_instructions(&mut self, set: InstructionSet) {
+        assert!(set.is_available(), "this machine does not have {set:?}");
+        self.set = set;
+        self.bf16_products = Bf16Products::of(set);
+    }
+
+    /// Has products of numbers of bf16 made in this way instead of the fastest of the instruction set. For tests.
+    ///
+    /// # Panics
+    /// If the machine does not have the instructions.
+    pub fn set_bf16_products(&mut self, products: Bf16Products) {
+        assert!(products.is_available(), "this machine does not have {products:?}");
+        self.bf16_products = products;
     }
 
     /// Runs every step of the program's main part (all but its on-demand steps) once, in recorded order.
@@ -115,13 +143,15 @@ where
     }
 
     fn run(&mut self, index: usize) {
-        run::<T>(&self.program.steps[index], &mut self.memory, &mut self.workspace, &mut self.control);
+        let Cpu { program, memory, workspace, control, set, bf16_products, .. } = self;
+        run::<T>(&program.steps[index], memory, workspace, control, *set, *bf16_products);
     }
 
     /// Makes the copies of `written`, which the host has just written.
     fn copy_on(&mut self, written: Tensor) {
-        for copy in self.program.host_copies_of(written) {
-            run::<T>(&copy.step, &mut self.memory, &mut self.workspace, &mut self.control);
+        let Cpu { program, memory, workspace, control, set, bf16_products, .. } = self;
+        for copy in program.host_copies_of(written) {
+            run::<T>(&copy.step, memory, workspace, control, *set, *bf16_products);
         }
     }
 
@@ -149,7 +179,7 @@ where
         match tensor.dtype {
             DType::F32 if tensor.stride == tensor.channels() => self.memory.f32s(tensor.buffer)[span].to_vec(),
             DType::F32 => gather(&self.memory.f32s::<T>(tensor.buffer)[span], tensor, |value| value),
-            DType::Bf16 => gather(&self.memory.bf16s::<T>(tensor.buffer)[span], tensor, T::from_bf16),
+            DType::Bf16 => gather(&self.memory.bf16s::<T>(tensor.buffer)[span], tensor, T::Bf16::load),
         }
     }
 
@@ -160,9 +190,7 @@ where
     pub fn is_finite(&self, tensor: Tensor) -> bool {
         match tensor.dtype {
             DType::F32 => self.memory.f32s::<T>(tensor.buffer).par_iter().all(|value| value.is_finite()),
-            DType::Bf16 => {
-                self.memory.bf16s::<T>(tensor.buffer).par_iter().all(|&value| T::from_bf16(value).is_finite())
-            }
+            DType::Bf16 => self.memory.bf16s::<T>(tensor.buffer).par_iter().all(|&value| value.load().is_finite()),
         }
     }
 
@@ -225,13 +253,20 @@ where
 }
 
 /// Runs a step of the program that `memory` is the memory of.
-fn run<T: Real>(recorded: &RecordedStep, memory: &mut Memory, workspace: &mut Workspace, control: &mut Control)
-where
+fn run<T: Real>(
+    recorded: &RecordedStep,
+    memory: &mut Memory,
+    workspace: &mut Workspace,
+    control: &mut Control,
+    set: InstructionSet,
+    bf16_products: Bf16Products,
+) where
     dyn Step: CpuKernel<T>,
 {
     let start = |id| memory.raw(id);
     // SAFETY: the memory is borrowed mutably while the step runs, so it is the step's alone.
-    let context = unsafe { Context::new(&recorded.accesses, start, workspace.elements_mut::<T>(), control) };
+    let context =
+        unsafe { Context::new(&recorded.accesses, start, workspace.elements_mut::<T>(), control, set, bf16_products) };
     recorded.step.run(&context);
 }
 

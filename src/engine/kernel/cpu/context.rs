@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use super::{Element, Real};
+use super::{Bf16Products, Element, Operand, Output, Real, SharedMut, Stored};
 use crate::engine::access::{Access, Control};
+use crate::engine::simd::InstructionSet;
 use crate::engine::tensor::{BufferId, DType, Shape, Tensor};
 
 /// The memory that a step may use while it runs: its tensors as slices, scratch memory and the control values. Tensors
@@ -19,6 +20,8 @@ pub struct Context<'a, T> {
     handed: [Cell<bool>; MAX_ACCESSES + 1],
     workspace: (NonNull<T>, usize),
     control: &'a Cell<Control>,
+    set: InstructionSet,
+    bf16_products: Bf16Products,
     memory: PhantomData<&'a mut T>,
 }
 
@@ -42,6 +45,8 @@ impl<'a, T: Real> Context<'a, T> {
         mut memory: impl FnMut(BufferId) -> (NonNull<u8>, usize),
         workspace: &'a mut [T],
         control: &'a mut Control,
+        set: InstructionSet,
+        bf16_products: Bf16Products,
     ) -> Context<'a, T> {
         assert!(accesses.len() <= MAX_ACCESSES, "a step has at most {MAX_ACCESSES} accesses");
         let mut starts = [None; MAX_ACCESSES];
@@ -55,6 +60,8 @@ impl<'a, T: Real> Context<'a, T> {
             handed: [const { Cell::new(false) }; MAX_ACCESSES + 1],
             workspace: (NonNull::from(workspace).cast(), length),
             control: Cell::from_mut(control),
+            set,
+            bf16_products,
             memory: PhantomData,
         }
     }
@@ -68,13 +75,25 @@ impl<'a, T: Real> Context<'a, T> {
         self.view(DType::F32, tensor)
     }
 
-    /// Returns `tensor`, which is of bf16, for reading, any number of times. The elements are `T::Bf16`, the type in
-    /// which the device stores bf16 (f64 in tests).
+    /// Returns `tensor`, of either number format, for reading, any number of times. The elements are `E`, the type in
+    /// which the device stores that format: `T`, or `T::Bf16`.
     ///
     /// # Panics
-    /// If the step has not declared [`Access::Read`] for this very tensor, or the tensor is of f32.
-    pub fn read_bf16(&self, tensor: Tensor) -> View<'_, T::Bf16> {
-        self.view(DType::Bf16, tensor)
+    /// If the step has not declared [`Access::Read`] for this very tensor, or `E` is not its storage type.
+    pub fn read_as<E: Stored<T>>(&self, tensor: Tensor) -> View<'_, E> {
+        assert!(size_of::<E>() == T::bytes(tensor.dtype), "a step reads {tensor:?} as elements of another size");
+        self.view(tensor.dtype, tensor)
+    }
+
+    /// Returns `tensor`, of either number format, for reading as numbers of type `T`.
+    ///
+    /// # Panics
+    /// If the step has not declared [`Access::Read`] for this very tensor.
+    pub(crate) fn operand(&self, tensor: Tensor) -> Operand<'_, T> {
+        match tensor.dtype {
+            DType::F32 => Operand::F32(self.read_as(tensor)),
+            DType::Bf16 => Operand::Bf16(self.read_as(tensor)),
+        }
     }
 
     fn view<E: Element>(&self, dtype: DType, tensor: Tensor) -> View<'_, E> {
@@ -95,14 +114,29 @@ impl<'a, T: Real> Context<'a, T> {
         self.view_mut(DType::F32, access)
     }
 
-    /// Returns the tensor of `access`, which is of bf16, for writing, once. The elements are `T::Bf16`; those of an
-    /// [`Access::Write`] have arbitrary values, and the step has to set all of them.
+    /// Returns the tensor of `access`, of either number format, for writing, once. The elements are `E`, the type in
+    /// which the device stores that format: `T`, or `T::Bf16`; those of an [`Access::Write`] have arbitrary values, and
+    /// the step has to set all of them.
     ///
     /// # Panics
-    /// If `access` is not an [`Access::Write`] or [`Access::Update`] that the step has declared, its tensor is of f32,
-    /// or an earlier call has returned it.
-    pub fn write_bf16(&self, access: Access) -> ViewMut<'_, T::Bf16> {
-        self.view_mut(DType::Bf16, access)
+    /// If `access` is not an [`Access::Write`] or [`Access::Update`] that the step has declared, `E` is not the storage
+    /// type of its tensor, or an earlier call has returned it.
+    pub fn write_as<E: Stored<T>>(&self, access: Access) -> ViewMut<'_, E> {
+        let dtype = access.tensor().map_or(DType::F32, |tensor| tensor.dtype);
+        assert!(size_of::<E>() == T::bytes(dtype), "a step writes {access:?} as elements of another size");
+        self.view_mut(dtype, access)
+    }
+
+    /// Returns the tensor of `access`, of either number format, for tasks to write side by side, once.
+    ///
+    /// # Panics
+    /// If `access` is not an [`Access::Write`] or [`Access::Update`] that the step has declared, or an earlier call has
+    /// returned it.
+    pub(crate) fn output(&self, access: Access) -> Output<'_, T> {
+        match access.tensor().map(|tensor| tensor.dtype) {
+            Some(DType::Bf16) => Output::Bf16(SharedMut::of(self.write_as(access))),
+            _ => Output::F32(SharedMut::of(self.write(access))),
+        }
     }
 
     fn view_mut<E: Element>(&self, dtype: DType, access: Access) -> ViewMut<'_, E> {
@@ -147,6 +181,16 @@ impl<'a, T: Real> Context<'a, T> {
         assert!(count <= length, "a step asked for less scratch memory than it uses");
         // SAFETY: inside the workspace by the line above, borrowed for 'a and handed out only once.
         unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), count) }
+    }
+
+    /// Returns the instruction set of the device's kernels.
+    pub fn set(&self) -> InstructionSet {
+        self.set
+    }
+
+    /// Returns the way in which products of numbers of bf16 are made.
+    pub fn bf16_products(&self) -> Bf16Products {
+        self.bf16_products
     }
 
     /// Returns the control values (seed, number of executions so far, learning rate).

@@ -1,17 +1,29 @@
-//! Steps on the CPU: their tensors as slices, matrix products, and blocks of channels.
+//! Steps on the CPU: their tensors as slices, the micro-kernel of products, and blocks of pixels.
 //!
 //! Everything is generic over the number type, so that the code which trains in f32 is the code whose gradients are
 //! checked by finite differences in f64.
 
 mod blocks;
 mod context;
-mod matmul;
+mod operand;
+mod packed;
 mod real;
+mod scratch;
+mod shared;
+mod tile;
+mod tiles;
 
-pub(crate) use blocks::{BLOCK_CHANNELS, Block, BlockMut, for_each_block};
+pub(crate) use blocks::{Block, Blocks};
 pub use context::{Context, View, ViewMut};
-pub use matmul::{Matrix, inside_gemm, matmul};
-pub use real::{Element, Real};
+pub use operand::Operand;
+pub(crate) use operand::Output;
+pub use packed::{Bf16Products, Packed, Pair};
+pub(crate) use packed::{DOT, DOT_MODEL, TILES, TILES_MODEL, as_packed};
+pub use real::{Element, Real, Stored};
+pub(crate) use scratch::{reserve_scratch, with_scratch};
+pub(crate) use shared::SharedMut;
+pub(crate) use tile::tile;
+pub use tile::{Run, Target};
 
 /// A step that the CPU can execute in numbers of type `T`: f32, or f64 in tests.
 pub trait CpuKernel<T: Real> {
@@ -20,6 +32,11 @@ pub trait CpuKernel<T: Real> {
 
     /// Returns the number of elements of scratch memory that the step takes from [`Context::workspace`].
     fn workspace(&self) -> usize {
+        0
+    }
+
+    /// Returns the most elements of scratch memory of its thread that a task of the step uses.
+    fn task_scratch(&self) -> usize {
         0
     }
 }

@@ -1,12 +1,12 @@
 //! Epilogues of convolutions: what a convolution does to its result before it writes it, in the place of a step behind
 //! it.
 
-use rayon::prelude::*;
+use std::ops::Range;
 
-use crate::engine::access::Access;
-use crate::engine::kernel::cpu::{self, Real, ViewMut};
+use crate::engine::access::{Access, Destination};
+use crate::engine::kernel::cpu::{self, Operand, Output, Real};
 use crate::engine::kernel::cuda::{self, Ptr, kernels, to_int};
-use crate::engine::ops::norm_act::Activation;
+use crate::engine::ops::norm_act::{Activation, activated};
 use crate::engine::tensor::Tensor;
 
 /// The epilogue of a convolution: the function of its result that it writes. Recorded convolutions have none; a rewrite
@@ -26,14 +26,55 @@ pub enum Epilogue {
     },
 }
 
-/// Elements of one task.
-const TASK: usize = 1 << 14;
+/// The end of a convolution on the CPU, which makes pixels of sums: an [`Epilogue`], the bias, and the output.
+pub(super) struct PixelEpilogue<'a, T: Real> {
+    output: Output<'a, T>,
+    bias: Option<&'a [T]>,
+    slope: T,
+    y: Option<Operand<'a, T>>,
+    addend: Option<Operand<'a, T>>,
+    accumulates: bool,
+}
 
-/// Calls `work` with the index and the values of each pixel, in parallel.
-fn for_each_pixel<T: Real>(out: &mut ViewMut<'_, T>, work: impl Fn(usize, &mut [T]) + Send + Sync) {
-    let (channels, stride) = (out.channels(), out.stride);
-    let pixels = out.data.par_chunks_mut(stride).with_min_len(TASK.div_ceil(channels)).enumerate();
-    pixels.for_each(|(p, pixel)| work(p, &mut pixel[..channels]));
+impl<T: Real> PixelEpilogue<'_, T> {
+    /// Writes some channels of pixel `p` of the output from their `sums`, which change: the addend, or the output
+    /// itself if the convolution adds to it, is added to them, then the bias, and the activation or the gradient of one
+    /// is applied.
+    ///
+    /// # Safety
+    /// Nobody else accesses these channels of the output.
+    #[inline(always)]
+    pub unsafe fn write(&self, p: usize, channels: Range<usize>, sums: &mut [T]) {
+        if let Some(addend) = &self.addend {
+            addend.zip(
+                p,
+                channels.clone(),
+                &mut *sums,
+                #[inline(always)]
+                |sum, addend| *sum += addend,
+            );
+        } else if self.accumulates {
+            // SAFETY: the caller's promise.
+            unsafe { self.output.add_to(p, channels.start, sums) };
+        }
+        if let Some(bias) = self.bias {
+            sums.iter_mut().zip(&bias[channels.clone()]).for_each(|(x, &bias)| *x += bias);
+        }
+        let slope = self.slope;
+        match &self.y {
+            None if slope == T::one() => {}
+            None => sums.iter_mut().for_each(|x| *x = activated(*x, *x, slope)),
+            Some(y) => y.zip(
+                p % y.pixels(),
+                channels.clone(),
+                &mut *sums,
+                #[inline(always)]
+                |sum, y| *sum = activated(y, *sum, slope),
+            ),
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.output.write(p, channels.start, sums) };
+    }
 }
 
 impl Epilogue {
@@ -56,35 +97,22 @@ impl Epilogue {
         }
     }
 
-    /// Writes the addend to `out`, where there is one. The convolution has to add its result then, and returns true.
-    pub(super) fn begin<T: Real>(self, context: &cpu::Context<'_, T>, out: &mut ViewMut<'_, T>) -> bool {
-        let Epilogue::ActivationGrad { addend: Some(addend), .. } = self else { return false };
-        let addend = context.read(addend);
-        for_each_pixel(out, |p, pixel| pixel.copy_from_slice(addend.pixel(p)));
-        true
-    }
-
-    /// Applies the epilogue to `out`, which has the result with the addend.
-    pub(super) fn finish<T: Real>(self, context: &cpu::Context<'_, T>, out: &mut ViewMut<'_, T>) {
-        match self {
-            Epilogue::None => {}
-            Epilogue::Activation(activation) => {
-                let slope = T::from_f64(activation.negative_slope());
-                for_each_pixel(out, |_, pixel| {
-                    for value in pixel {
-                        *value = if *value > T::zero() { *value } else { *value * slope };
-                    }
-                });
-            }
-            Epilogue::ActivationGrad { activation, y, .. } => {
-                let (y, slope) = (context.read(y), T::from_f64(activation.negative_slope()));
-                for_each_pixel(out, |p, pixel| {
-                    for (gradient, &y) in pixel.iter_mut().zip(y.pixel(p % y.pixels())) {
-                        *gradient = if y > T::zero() { *gradient } else { *gradient * slope };
-                    }
-                });
-            }
-        }
+    /// The epilogue with the tensors that it accesses, for a convolution to `output` with this bias.
+    pub(super) fn by_pixel<'a, T: Real>(
+        self,
+        context: &'a cpu::Context<'_, T>,
+        bias: Option<&'a [T]>,
+        output: Destination,
+    ) -> PixelEpilogue<'a, T> {
+        let (activation, y, addend) = match self {
+            Epilogue::None => (Activation::Identity, None, None),
+            Epilogue::Activation(activation) => (activation, None, None),
+            Epilogue::ActivationGrad { activation, y, addend } => (activation, Some(y), addend),
+        };
+        let slope = T::from_f64(activation.negative_slope());
+        let [y, addend] = [y, addend].map(|tensor| tensor.map(|tensor| context.operand(tensor)));
+        let accumulates = output.accumulates();
+        PixelEpilogue { output: context.output(output.access()), bias, slope, y, addend, accumulates }
     }
 
     /// The argument of the kernels.

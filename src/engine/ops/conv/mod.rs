@@ -13,7 +13,6 @@
 //! | [`Wgrad`] | both weight gradients | pixels of the convolution's output |
 
 mod bias_grad;
-mod columns;
 mod cpu;
 mod cuda;
 mod dot;

@@ -1,12 +1,10 @@
 //! The weight gradient of a convolution fused with the Adam update of the weight. Only a rewrite uses this step
 //! ([`adam_in_wgrad`](crate::engine::rewrite)).
 
-use rayon::prelude::*;
-
-use super::cpu::{Shapes, wgrad};
+use super::cpu::{for_each_weight_gradient, weight_gradient_scratch, weight_gradient_workspace};
 use super::{Geometry, Wgrad, dot, few, map, wgrad_patch};
 use crate::engine::access::{Access, Destination};
-use crate::engine::kernel::cpu::{self, CpuKernel, Real};
+use crate::engine::kernel::cpu::{self, CpuKernel, Real, SharedMut};
 use crate::engine::kernel::cuda::{CudaKernel, Implementation, Scratch};
 use crate::engine::ops::adam::{AdamOptions, Update, adam_launch, adam_state};
 use crate::engine::program::Step;
@@ -41,76 +39,26 @@ impl Step for WgradAdam {
     }
 }
 
-/// Elements of a tile of the gradient: 2 MB of f32, which stay in the cache between product and update. With smaller
-/// tiles the matrix product would pack its other operand too often.
-const TILE: usize = 1 << 19;
-
-/// The least filters of a tile: the matrix product adds in another order if there is only one.
-const LEAST: usize = 2;
-
-/// Columns of the gradient up to which it is one tile: `gemm` adds in another order in products of at most this many
-/// rows and columns, which the last tile of a narrow gradient might be.
-const NARROW: usize = 64;
-
-/// Elements of one task of the update.
-const CHUNK: usize = 1 << 14;
-
-impl WgradAdam {
-    fn shapes(&self) -> Shapes {
-        let WgradAdam { x, dy, geometry, .. } = *self;
-        Shapes { input: x.shape, output: dy.shape, geometry, writes_pixels: false }
-    }
-
-    /// Columns of the gradient, `(tap, c)`.
-    fn width(&self) -> usize {
-        self.weight.count() / self.dy.channels().max(1)
-    }
-
-    /// Filters of a tile: rows of the gradient `[k, (tap, c)]`. With a batch of several groups of images the gradient
-    /// is one tile, because it has to be added up over the groups before it is used.
-    fn filters_at_once(&self) -> usize {
-        let shapes = self.shapes();
-        let (filters, width) = (self.dy.channels(), self.width());
-        match shapes.gathers_input() && shapes.images_per_group() >= self.x.shape[0] && width > NARROW {
-            true => (TILE / width).clamp(LEAST, filters.max(LEAST)),
-            false => filters,
-        }
-    }
-}
-
 impl<T: Real> CpuKernel<T> for WgradAdam {
     fn workspace(&self) -> usize {
-        // A tile has one filter more where that would be left over.
-        self.shapes().workspace_elements() + (self.filters_at_once() + 1).min(self.dy.channels()) * self.width()
+        weight_gradient_workspace::<T>(self.x, self.dy, self.geometry)
+    }
+
+    fn task_scratch(&self) -> usize {
+        weight_gradient_scratch::<T>(self.x, self.dy, self.geometry)
     }
 
     fn run(&self, context: &cpu::Context<'_, T>) {
-        let (shapes, at_once) = (self.shapes(), self.filters_at_once());
         let update = Update::<T>::new(self.options, context.control());
-        let (x, dy) = (context.read(self.x), context.read(self.dy));
-        let [weight, first, second] =
-            [self.weight, self.first, self.second].map(|tensor| context.write(Access::Update(tensor)).data);
-        let (columns, gradient) =
-            context.workspace(CpuKernel::<T>::workspace(self)).split_at_mut(shapes.workspace_elements());
-        let (filters, width) = (dy.channels(), self.width());
-        let mut filter = 0;
-        while filter < filters {
-            let left = filters - filter;
-            let at_once = if left < at_once + LEAST { left } else { at_once };
-            let gradient = &mut gradient[..at_once * width];
-            shapes.for_each_group(|first, count| {
-                let (x, dy) = (x.images(first, count), dy.images(first, count));
-                let columns = &mut columns[..count * shapes.column_elements()];
-                wgrad(shapes, x, dy, filter..filter + at_once, columns, gradient, first > 0);
-            });
-            let tile = filter * width..(filter + at_once) * width;
-            let weight = weight[tile.clone()].par_chunks_mut(CHUNK);
-            let moments = first[tile.clone()].par_chunks_mut(CHUNK).zip(second[tile].par_chunks_mut(CHUNK));
-            weight.zip(moments).zip(gradient.par_chunks(CHUNK)).for_each(|((weight, (first, second)), gradient)| {
-                update.apply(weight, gradient, first, second);
-            });
-            filter += at_once;
-        }
+        let state = [self.weight, self.first, self.second];
+        let [weight, first, second] = state.map(|tensor| SharedMut::new(context.write(Access::Update(tensor)).data));
+        let row = self.geometry.taps() * self.x.channels();
+        for_each_weight_gradient(context, self.x, self.dy, self.geometry, |filter, columns, gradient| {
+            let range = filter * row + columns.start..filter * row + columns.end;
+            // SAFETY: each range of a filter is handed out once.
+            let [weight, first, second] = [weight, first, second].map(|state| unsafe { state.slice(range.clone()) });
+            update.apply(weight, gradient, first, second);
+        });
     }
 }
 

@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use super::{Criterion, LossGrad, ssim};
 use crate::engine::access::Access;
-use crate::engine::kernel::cpu::{Context, CpuKernel, Real};
+use crate::engine::kernel::cpu::{Context, CpuKernel, Real, Stored};
+use crate::engine::tensor::DType;
 
 /// Pixels of one task. The sums of the tasks are added up in order, so that the value does not depend on the number of
 /// threads.
@@ -33,60 +34,69 @@ impl LossGrad {
     /// # Panics
     /// If the criterion is SSIM.
     pub(super) fn compute<T: Real>(&self, context: &Context<'_, T>, sums: &mut [T]) {
-        let x = context.read(self.loss.x);
+        match self.loss.x.dtype() {
+            DType::F32 => self.compute_as::<T, T>(context, sums),
+            DType::Bf16 => self.compute_as::<T, T::Bf16>(context, sums),
+        }
+    }
+
+    /// Does the work of `compute` on activations that are stored as `E`.
+    fn compute_as<T: Real, E: Stored<T>>(&self, context: &Context<'_, T>, sums: &mut [T]) {
         let count = self.loss.x.count();
         let weight_per_element = T::from_f64(self.loss.weight / count as f64);
         let sum = match self.loss.criterion {
             Criterion::Mse { target } => {
                 let target = T::from_f64(target);
-                self.sum(context, sums, |p, c| squared(x.pixel(p)[c] - target, weight_per_element))
+                self.sum::<T, E>(context, sums, |x, _| squared(x - target, weight_per_element))
             }
             Criterion::Bce { target } => {
                 let target = T::from_f64(target);
-                self.sum(context, sums, |p, c| cross_entropy(x.pixel(p)[c], target, weight_per_element))
+                self.sum::<T, E>(context, sums, |x, _| cross_entropy(x, target, weight_per_element))
             }
             Criterion::BceLogits { target } => {
                 let target = T::from_f64(target);
-                self.sum(context, sums, |p, c| cross_entropy_of_logit(x.pixel(p)[c], target, weight_per_element))
+                self.sum::<T, E>(context, sums, |x, _| cross_entropy_of_logit(x, target, weight_per_element))
             }
-            Criterion::L2 { target } => {
-                let target = context.read(target);
-                self.sum(context, sums, |p, c| squared(x.pixel(p)[c] - target.pixel(p)[c], weight_per_element))
+            Criterion::L2 { .. } => {
+                self.sum::<T, E>(context, sums, |x, target| squared(x - target, weight_per_element))
             }
-            Criterion::L1 { target } => {
-                let target = context.read(target);
-                self.sum(context, sums, |p, c| {
-                    let error = x.pixel(p)[c] - target.pixel(p)[c];
-                    let sign = if error == T::zero() { T::zero() } else { error.signum() };
-                    (error.abs(), sign * weight_per_element)
-                })
-            }
+            Criterion::L1 { .. } => self.sum::<T, E>(context, sums, |x, target| {
+                let error = x - target;
+                let sign = if error == T::zero() { T::zero() } else { error.signum() };
+                (error.abs(), sign * weight_per_element)
+            }),
             Criterion::Ssim { .. } => unreachable!("SSIM is computed by windows"),
         };
         context.write(Access::Write(self.loss.value)).data[0] = T::from_f64(sum / count as f64);
     }
 
-    /// The sum over all elements of the first result of `terms(pixel, channel)`; the second result is written as the
-    /// gradient.
-    fn sum<T: Real>(
+    /// The sum over all elements of the first result of `terms(element, element of the target)`; the second result is
+    /// written as the gradient. A loss without a tensor as target gets zeros.
+    fn sum<T: Real, E: Stored<T>>(
         &self,
         context: &Context<'_, T>,
         sums: &mut [T],
-        terms: impl Fn(usize, usize) -> (T, T) + Sync,
+        terms: impl Fn(T, T) -> (T, T) + Sync,
     ) -> f64 {
-        let dx = context.write(self.dx.access());
+        let x = context.read_as::<E>(self.loss.x);
+        let target = self.loss.criterion.target().map(|target| context.operand(target));
+        let dx = context.write_as::<E>(self.dx.access());
         let (channels, stride) = (dx.channels(), dx.stride);
         let sums = &mut sums[..self.loss.x.pixels().div_ceil(PIXELS)];
         let tasks = dx.data.par_chunks_mut(stride * PIXELS).zip(&mut *sums).enumerate();
         tasks.for_each(|(task, (pixels, sum))| {
-            *sum = T::zero();
-            for (p, pixel) in pixels.chunks_mut(stride).enumerate() {
-                for (c, dx) in pixel[..channels].iter_mut().enumerate() {
-                    let (term, gradient) = terms(task * PIXELS + p, c);
-                    *sum += term;
-                    *dx = if self.dx.accumulates() { *dx + gradient } else { gradient };
+            // In f64: sums of hundreds of terms lose digits of f32.
+            let mut total = 0.0;
+            for (i, pixel) in pixels.chunks_mut(stride).enumerate() {
+                let p = task * PIXELS + i;
+                for (c, (dx, x)) in pixel[..channels].iter_mut().zip(x.pixel(p)).enumerate() {
+                    let of_target = target.as_ref().map_or(T::zero(), |target| target.at(p, c));
+                    let (term, gradient) = terms(x.load(), of_target);
+                    total += term.widen();
+                    *dx = E::store(if self.dx.accumulates() { dx.load() + gradient } else { gradient });
                 }
             }
+            *sum = T::from_f64(total);
         });
         sums.iter().map(|sum| sum.widen()).sum()
     }

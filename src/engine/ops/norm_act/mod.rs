@@ -9,6 +9,8 @@ mod cpu;
 mod cuda;
 mod wide;
 
+pub(super) use cpu::activated;
+
 use std::sync::Arc;
 
 use super::conv::{BiasGrad, Epilogue};
@@ -249,7 +251,7 @@ impl Rule for NormActForward {
         let [gain, bias] = [affine.gain, affine.bias].map(|parameter| backward.destination(parameter));
         // One step computes all three gradients: where that of x is not wanted, it goes to a transient tensor that
         // nothing reads.
-        let dx = dx.unwrap_or_else(|| Destination::overwrite(backward.transient(DType::F32, x.shape)));
+        let dx = dx.unwrap_or_else(|| Destination::overwrite(backward.transient(x.dtype(), x.shape)));
         let [dgain, dbias] = [(); 2].map(|()| backward.transient(DType::F32, [x.shape[0], 1, 1, x.channels()]));
         let sums = AffineSums { dgain, dbias };
         backward.push(NormActGrad { x, dy, mean_rstd, dx, affine: Some((affine, sums)), op, first_image, skip: None });
@@ -338,7 +340,9 @@ impl NormActGrad {
 mod tests {
     use super::*;
     use crate::engine::access::Control;
-    use crate::engine::device::cpu::Cpu;
+    use crate::engine::device::cpu::{Cpu, with_threads};
+    use crate::engine::ops::copy::Upstream;
+    use crate::engine::philox::{Purpose, Stream};
 
     #[test]
     fn by_step_an_image_draws_the_same_in_whatever_batch_it_is_run() {
@@ -361,5 +365,40 @@ mod tests {
         }
         assert_eq!(batch[..15], drawn(1, step, false), "the first image draws the same either way");
         assert_ne!(batch, drawn(4, step, false));
+    }
+
+    #[test]
+    fn results_do_not_depend_on_the_number_of_threads_or_images() {
+        // Nine blocks of pixels of an image, the last one with fewer; channels that no vector divides.
+        let (shape, channels) = ([3, 17, 31, 21], 21);
+        let dropout = Some(Dropout { probability: 0.5, layer: 1, pass: 0, first_image: 0, by_step: false });
+        let op = NormAct { norm: true, activation: Activation::LeakyRelu, dropout };
+        let run = |threads: usize, images: usize| {
+            let mut tape = Tape::new();
+            let batch = |tape: &mut Tape| tape.persistent([images, shape[1], shape[2], channels]);
+            let [x, y, dy] = std::array::from_fn(|_| batch(&mut tape));
+            let (parameters, parameter_gradients) = tape.parameters(2 * channels);
+            let [gain, bias] = [0, channels].map(|first| parameters.channel_slice(first..first + channels));
+            norm_act(&mut tape, x, y, Some(Affine { gain, bias }), op);
+            let gradients =
+                tape.backward(&[&Upstream { y, dy }], &[x, gain, bias]).expect("one op can be differentiated");
+            let control = Control { seed: 9, step: 0, learning_rate: 0.0 };
+            let mut cpu = Cpu::<f32>::new(tape.finish(), control).expect("memory");
+            for (index, tensor) in [x, dy, parameters].into_iter().enumerate() {
+                let mut stream = Stream::new(1, Purpose::Init, index as u64);
+                let values: Vec<f32> = (0..tensor.count()).map(|_| stream.range(-1.0, 1.0)).collect();
+                cpu.write(tensor, &values);
+            }
+            with_threads(threads, || cpu.execute()).expect("threads");
+            let image = channels * shape[1] * shape[2];
+            [(y, image), (gradients[0], image), (parameter_gradients, 2 * channels)].map(|(tensor, count)| {
+                cpu.read(tensor)[..count].iter().map(|value| value.to_bits()).collect::<Vec<u32>>()
+            })
+        };
+        let expected = run(1, 3);
+        for threads in [2, 3] {
+            assert!(run(threads, 3) == expected, "{threads} threads");
+        }
+        assert!(run(2, 1)[..2] == expected[..2], "the first image alone");
     }
 }

@@ -44,7 +44,7 @@ impl<T: Real> CpuKernel<T> for FoldGrad {
 }
 
 /// Calls `visit(y pixel, x pixel, first channel of its phase in x)` for every pixel of the output y, `[n, h, w, c]`.
-pub(super) fn for_each_pixel([images, height, width, channels]: Shape, mut visit: impl FnMut(usize, usize, usize)) {
+fn for_each_pixel([images, height, width, channels]: Shape, mut visit: impl FnMut(usize, usize, usize)) {
     for row in 0..images * height {
         for w in 0..width {
             // Images have an even number of rows, so half the row among all images is the row of x.

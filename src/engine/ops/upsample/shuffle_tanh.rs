@@ -3,7 +3,6 @@
 
 use rayon::prelude::*;
 
-use super::cpu::for_each_pixel;
 use super::cuda::argument;
 use crate::engine::access::{Access, Destination};
 use crate::engine::kernel::cpu::{self, CpuKernel, Real};
@@ -72,12 +71,20 @@ impl<T: Real> CpuKernel<T> for ShuffleTanh {
 impl<T: Real> CpuKernel<T> for ShuffleTanhGrad {
     fn run(&self, context: &cpu::Context<'_, T>) {
         let (y, dy) = (context.read(self.y), context.read(self.dy));
-        let (mut dshuffled, mut dx) = (context.write(Access::Write(self.dshuffled)), context.write(self.dx.access()));
-        for_each_pixel(dy.shape, |y_pixel, x_pixel, phase| {
-            let gradients = dshuffled.pixel(y_pixel).iter_mut().zip(&mut dx.pixel(x_pixel)[phase..]);
-            for ((dshuffled, dx), (&y, &dy)) in gradients.zip(y.pixel(y_pixel).iter().zip(dy.pixel(y_pixel))) {
-                *dshuffled = dy * (T::one() - y * y);
-                *dx = if self.dx.accumulates() { *dx + *dshuffled } else { *dshuffled };
+        let (dshuffled, dx) = (context.write(Access::Write(self.dshuffled)), context.write(self.dx.access()));
+        let [_, _, width, channels] = dy.shape;
+        let (stride, x_stride) = (dshuffled.stride, dx.stride);
+        // A row of x becomes two of y, each twice as wide.
+        let rows = dshuffled.data.par_chunks_mut(2 * width * stride);
+        rows.zip(dx.data.par_chunks_mut(width / 2 * x_stride)).enumerate().for_each(|(row, (dshuffled, dx))| {
+            for (p, dshuffled) in dshuffled.chunks_mut(stride).enumerate() {
+                let (a, w) = (p / width, p % width);
+                let dx = &mut dx[w / 2 * x_stride + (2 * a + w % 2) * channels..];
+                let given = y.pixel(2 * row * width + p).iter().zip(dy.pixel(2 * row * width + p));
+                for ((dshuffled, dx), (&y, &dy)) in dshuffled.iter_mut().zip(dx).zip(given) {
+                    *dshuffled = dy * (T::one() - y * y);
+                    *dx = if self.dx.accumulates() { *dx + *dshuffled } else { *dshuffled };
+                }
             }
         });
     }
