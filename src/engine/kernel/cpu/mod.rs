@@ -7,6 +7,7 @@ mod blocks;
 mod context;
 mod operand;
 mod packed;
+mod prefetch;
 mod real;
 mod scratch;
 mod shared;
@@ -19,11 +20,12 @@ pub use operand::Operand;
 pub(crate) use operand::Output;
 pub use packed::{Bf16Products, Packed, Pair};
 pub(crate) use packed::{DOT, DOT_MODEL, TILES, TILES_MODEL, as_packed};
+pub(crate) use prefetch::prefetch;
 pub use real::{Element, Real, Stored};
 pub(crate) use scratch::{reserve_scratch, with_scratch};
 pub(crate) use shared::SharedMut;
-pub(crate) use tile::tile;
 pub use tile::{Run, Target};
+pub(crate) use tile::{inner_products, tile};
 
 /// A step that the CPU can execute in numbers of type `T`: f32, or f64 in tests.
 pub trait CpuKernel<T: Real> {

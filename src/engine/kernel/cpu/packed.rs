@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use half::bf16;
 use pulp::{Simd, WithSimd};
 
 use super::{Element, Operand, Real, Run, Target, tile, tiles};
@@ -33,12 +34,28 @@ pub trait Packed<T: Real>: Element {
     ) where
         Self: 't;
 
+    /// Sets `to` to the channels `channels` of pixel `p` of `operand`, with zeros behind the last one: what
+    /// [`Packed::pack_channels`] does for neighbours in memory.
+    ///
+    /// # Panics
+    /// If `to` has another number of elements than the channels fill.
+    fn pack_row(operand: &Operand<'_, T>, p: usize, channels: Range<usize>, to: &mut [Self]);
+
     /// Sets the front of `to` to the channels `channels` of [`Packed::STEPS`] pixels of `operand`: each element takes
     /// one channel of all of them, and zero for a pixel that is `None`.
     fn pack_pixels(operand: &Operand<'_, T>, pixels: &[Option<usize>], channels: Range<usize>, to: &mut [Self]);
 
     /// The elements of `operand`, if these are packed as they lie in memory.
     fn as_they_lie<'a>(operand: &Operand<'a, T>) -> Option<&'a [Self]>;
+
+    /// The element of two numbers, rounded; of single numbers, the first one.
+    fn pack(numbers: [T; 2]) -> Self;
+
+    /// The elements of the lanes of two vectors of numbers, rounded; of single numbers, the first vector.
+    fn pack_vectors<S: Simd>(simd: S, numbers: [T::Vector<S>; 2]) -> Self::Vector<S>;
+
+    /// The two numbers of an element; of single numbers, the number and zero.
+    fn unpack(self) -> [T; 2];
 
     /// The vector of `element` in every lane.
     fn splat<S: Simd>(simd: S, element: Self) -> Self::Vector<S>;
@@ -90,6 +107,12 @@ impl<T: Real> Packed<T> for T {
     }
 
     #[inline(always)]
+    fn pack_row(operand: &Operand<'_, T>, p: usize, channels: Range<usize>, to: &mut [T]) {
+        assert!(to.len() == channels.len());
+        operand.copy(p, channels, to);
+    }
+
+    #[inline(always)]
     fn pack_pixels(operand: &Operand<'_, T>, pixels: &[Option<usize>], channels: Range<usize>, to: &mut [T]) {
         match pixels[0] {
             Some(p) => operand.copy(p, channels, to),
@@ -102,6 +125,21 @@ impl<T: Real> Packed<T> for T {
             Operand::F32(view) => Some(view.data),
             Operand::Bf16(_) | Operand::Rounded(_) => None,
         }
+    }
+
+    #[inline(always)]
+    fn pack(numbers: [T; 2]) -> T {
+        numbers[0]
+    }
+
+    #[inline(always)]
+    fn pack_vectors<S: Simd>(_: S, numbers: [<T as Real>::Vector<S>; 2]) -> <T as Real>::Vector<S> {
+        numbers[0]
+    }
+
+    #[inline(always)]
+    fn unpack(self) -> [T; 2] {
+        [self, T::ZERO]
     }
 
     #[inline(always)]
@@ -181,6 +219,25 @@ impl<const BY: u8> Packed<f32> for Pair<BY> {
     }
 
     #[inline(always)]
+    fn pack_row(operand: &Operand<'_, f32>, p: usize, channels: Range<usize>, to: &mut [Self]) {
+        assert!(to.len() == channels.len().div_ceil(2));
+        if cfg!(target_endian = "big") {
+            return Self::pack_channels(operand, p, channels, to);
+        }
+        if channels.len() % 2 == 1 {
+            to[channels.len() / 2] = Pair(0);
+        }
+        // SAFETY: pairs are two numbers of bf16 each, the first one in front, and every bit pattern is a value of both.
+        let to = unsafe { std::slice::from_raw_parts_mut(to.as_mut_ptr().cast::<bf16>(), channels.len()) };
+        match operand {
+            Operand::Bf16(view) => to.copy_from_slice(&view.pixel(p)[channels]),
+            Operand::F32(view) | Operand::Rounded(view) => {
+                to.iter_mut().zip(&view.pixel(p)[channels]).for_each(|(to, &x)| *to = x.to_bf16());
+            }
+        }
+    }
+
+    #[inline(always)]
     fn pack_pixels(operand: &Operand<'_, f32>, pixels: &[Option<usize>], channels: Range<usize>, to: &mut [Self]) {
         let to = &mut to[..channels.len()];
         to.fill(Pair(0));
@@ -199,6 +256,24 @@ impl<const BY: u8> Packed<f32> for Pair<BY> {
 
     fn as_they_lie<'a>(_: &Operand<'a, f32>) -> Option<&'a [Self]> {
         None
+    }
+
+    #[inline(always)]
+    fn pack(numbers: [f32; 2]) -> Self {
+        let [lower, upper] = numbers.map(|x| u32::from(x.to_bf16().to_bits()));
+        Pair(lower | upper << 16)
+    }
+
+    #[inline(always)]
+    fn pack_vectors<S: Simd>(simd: S, numbers: [S::f32s; 2]) -> S::u32s {
+        let (lower, upper) = (rounded(simd, numbers[0]), rounded(simd, numbers[1]));
+        let lower = simd.wrapping_dyn_shr_u32s(lower, simd.splat_u32s(16));
+        simd.or_u32s(lower, simd.and_u32s(upper, simd.splat_u32s(0xFFFF_0000)))
+    }
+
+    #[inline(always)]
+    fn unpack(self) -> [f32; 2] {
+        [f32::from_bits(self.0 << 16), f32::from_bits(self.0 & 0xFFFF_0000)]
     }
 
     #[inline(always)]
@@ -250,6 +325,18 @@ impl<const BY: u8> Packed<f32> for Pair<BY> {
             }
         }
     }
+}
+
+/// Numbers of bf16 in the upper halves of words, rounded as [`Stored`](super::Stored) does; the lower halves are
+/// arbitrary.
+#[inline(always)]
+fn rounded<S: Simd>(simd: S, x: S::f32s) -> S::u32s {
+    let bits = simd.transmute_u32s_f32s(x);
+    let odd = simd.and_u32s(simd.wrapping_dyn_shr_u32s(bits, simd.splat_u32s(16)), simd.splat_u32s(1));
+    let rounded = simd.add_u32s(bits, simd.add_u32s(odd, simd.splat_u32s(0x7FFF)));
+    // A quiet NaN stays one when it is cut off, while rounding might carry it over to zero.
+    let nan = simd.or_u32s(bits, simd.splat_u32s(0x0040_0000));
+    simd.select_u32s(simd.equal_f32s(x, x), rounded, nan)
 }
 
 /// `vdpbf16ps` on vectors of 64 bytes: of pairs of bf16, and of sums of f32.

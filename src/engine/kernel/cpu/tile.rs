@@ -91,6 +91,57 @@ pub(crate) unsafe fn tile<T: Real, P: Packed<T>, S: Simd, const M: usize, const 
     }
 }
 
+/// Computes `totals[r][q]`, lane by lane, as `sum over i of a[r][i] * b[q][i]`, or adds that to it, for `count` elements
+/// of `M` rows and `N` columns, which both are contiguous.
+///
+/// Each lane of a sum is a chain of fused multiply-adds in the order of i, as in [`tile`].
+///
+/// # Safety
+/// The elements are readable, and whole vectors.
+///
+/// # Panics
+/// If `totals` has not as many vectors.
+#[expect(clippy::needless_range_loop, reason = "as above")]
+#[inline(always)]
+pub(crate) unsafe fn inner_products<T: Real, P: Packed<T>, S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    a: &[*const P; M],
+    b: &[*const P; N],
+    count: usize,
+    totals: &mut [T],
+    adds: bool,
+) {
+    assert!(totals.len() == M * N * T::LANES);
+    let zero = T::splat(simd, T::ZERO);
+    let mut sums = [[zero; N]; M];
+    for i in (0..count).step_by(T::LANES) {
+        let mut columns = [P::splat(simd, P::ZERO); N];
+        // SAFETY: the caller's promise.
+        unsafe {
+            for q in 0..N {
+                columns[q] = b[q].add(i).cast::<P::Vector<S>>().read_unaligned();
+            }
+            for r in 0..M {
+                let row = a[r].add(i).cast::<P::Vector<S>>().read_unaligned();
+                for q in 0..N {
+                    sums[r][q] = P::multiply_add(simd, row, columns[q], sums[r][q]);
+                }
+            }
+        }
+    }
+    let to = totals.as_mut_ptr().cast::<T::Vector<S>>();
+    for r in 0..M {
+        for q in 0..N {
+            // SAFETY: `totals` has so many vectors by the first line.
+            unsafe {
+                let to = to.add(r * N + q);
+                let sum = sums[r][q];
+                to.write_unaligned(if adds { T::add_vectors(simd, to.read_unaligned(), sum) } else { sum });
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use pulp::WithSimd;

@@ -10,6 +10,9 @@ use crate::engine::simd::vectorized;
 /// Elements of one task.
 const CHUNK: usize = 1 << 16;
 
+/// Elements that are left as they are if none of them has a gradient or moments.
+const RANGE: usize = 256;
+
 /// The scalars of one Adam update, which are the same for all parameters: betas, epsilon, and the learning rate with
 /// the bias corrections.
 #[derive(Clone, Copy)]
@@ -43,6 +46,9 @@ impl<T: Real> Update<T> {
 
     /// Updates `parameters`, first moments and second moments in place by `gradients`. All four slices have one length.
     ///
+    /// Ranges without gradient or moments stay as they are, and are not written: on a map of one pixel, most taps of a
+    /// kernel meet padding alone, and millions of weights never have a gradient.
+    ///
     /// Moments below the least normal number become zero. Those of a weight without gradient fade, by half in each step
     /// or by a thousandth, and would stay subnormal numbers, which CPUs compute with many times as slowly.
     pub fn apply(&self, parameters: &mut [T], gradients: &[T], first: &mut [T], second: &mut [T]) {
@@ -51,16 +57,29 @@ impl<T: Real> Update<T> {
         vectorized(
             #[inline(always)]
             || {
-                let moments = first.iter_mut().zip(second.iter_mut());
-                for ((parameter, &gradient), (first, second)) in parameters.iter_mut().zip(gradients).zip(moments) {
-                    *first = flushed(*first * beta1 + gradient * one_minus_beta1);
-                    *second = flushed(*second * beta2 + gradient * gradient * one_minus_beta2);
-                    let denominator = second.sqrt() / sqrt_bias_correction2 + epsilon;
-                    *parameter -= step_size * *first / denominator;
+                let moments = first.chunks_mut(RANGE).zip(second.chunks_mut(RANGE));
+                let weights = parameters.chunks_mut(RANGE).zip(gradients.chunks(RANGE));
+                for ((parameters, gradients), (first, second)) in weights.zip(moments) {
+                    if are_zero(gradients) && are_zero(first) && are_zero(second) {
+                        continue;
+                    }
+                    let moments = first.iter_mut().zip(second);
+                    for ((parameter, &gradient), (first, second)) in parameters.iter_mut().zip(gradients).zip(moments) {
+                        *first = flushed(*first * beta1 + gradient * one_minus_beta1);
+                        *second = flushed(*second * beta2 + gradient * gradient * one_minus_beta2);
+                        let denominator = second.sqrt() / sqrt_bias_correction2 + epsilon;
+                        *parameter -= step_size * *first / denominator;
+                    }
                 }
             },
         );
     }
+}
+
+/// True if all of `numbers` are zero. It looks at the first one before all others, which are compared without a branch.
+#[inline(always)]
+fn are_zero<T: Real>(numbers: &[T]) -> bool {
+    numbers[0].is_zero() && numbers.iter().fold(true, |zero, x| zero & x.is_zero())
 }
 
 /// The number, or zero where it is subnormal.

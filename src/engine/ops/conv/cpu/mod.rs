@@ -33,20 +33,23 @@ fn most_of_all_sets(elements: impl Fn(InstructionSet) -> usize) -> usize {
 
 /// The way in which a forward pass or an input gradient is computed.
 enum Method {
+    /// With operands of single numbers, whatever the others are packed as.
+    FewPixelsOfSingles(FewPixels),
     FewPixels(FewPixels),
     Winograd(Winograd),
     Direct(Direct),
 }
 
 impl Method {
-    /// The method for operands that are packed as `P`. F(2x2, 2x2) is for single numbers.
+    /// The method for operands that are packed as `P`.
     fn new<T: Real, P: Packed<T>>(correlation: Correlation, set: InstructionSet) -> Method {
+        if let Some(few) = FewPixels::of_singles::<T>(correlation, set) {
+            return Method::FewPixelsOfSingles(few);
+        }
         if let Some(few) = FewPixels::new::<T, P>(correlation, set) {
             return Method::FewPixels(few);
         }
-        if P::STEPS == 1
-            && let Some(winograd) = Winograd::new::<T>(correlation, set)
-        {
+        if let Some(winograd) = Winograd::new::<T, P>(correlation, set) {
             return Method::Winograd(winograd);
         }
         Method::Direct(Direct::new::<T, P>(correlation, set))
@@ -54,7 +57,7 @@ impl Method {
 
     fn workspace(&self) -> usize {
         match self {
-            Method::FewPixels(few) => few.workspace(),
+            Method::FewPixelsOfSingles(few) | Method::FewPixels(few) => few.workspace(),
             Method::Winograd(winograd) => winograd.workspace(),
             Method::Direct(direct) => direct.workspace(),
         }
@@ -62,7 +65,7 @@ impl Method {
 
     fn scratch(&self) -> usize {
         match self {
-            Method::FewPixels(few) => few.scratch(),
+            Method::FewPixelsOfSingles(few) | Method::FewPixels(few) => few.scratch(),
             Method::Winograd(winograd) => winograd.scratch(),
             Method::Direct(direct) => direct.scratch(),
         }
@@ -136,8 +139,16 @@ impl Correlation {
         let method = Method::new::<T, P>(self, set);
         let workspace = context.workspace(method.workspace());
         match method {
+            // Products of f32 weights, which rounding would only make less accurate.
+            Method::FewPixelsOfSingles(few) => {
+                let weight = match weight {
+                    Operand::Rounded(view) => Operand::F32(view),
+                    weight => weight,
+                };
+                few.run::<T, T>(set, Operands { weight, ..operands }, workspace, epilogue);
+            }
             Method::FewPixels(few) => few.run::<T, P>(set, operands, workspace, epilogue),
-            Method::Winograd(winograd) => winograd.run(set, operands, workspace, epilogue),
+            Method::Winograd(winograd) => winograd.run::<T, P>(set, operands, workspace, epilogue),
             Method::Direct(direct) => direct.run::<T, P>(set, operands, workspace, epilogue),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use pulp::{Simd, WithSimd};
+
 use super::phases::Correlation;
 use crate::engine::kernel::cpu::{Operand, Packed, Real};
 
@@ -73,7 +75,26 @@ impl PatchAt {
         to[end * count..].fill(P::ZERO);
         let first = (n * height + y as usize) * width + (start as isize + self.left) as usize;
         for (i, pixel) in to[start * count..end * count].chunks_exact_mut(count).enumerate() {
-            P::pack_channels(source, first + i, channels.clone(), pixel);
+            P::pack_row(source, first + i, channels.clone(), pixel);
         }
+    }
+}
+
+/// A row of a patch to be filled, as [`PatchAt::fill_row`] does.
+pub(super) struct FillRow<'a, T: Real, P> {
+    pub patch: &'a PatchAt,
+    pub source: &'a Operand<'a, T>,
+    pub index: usize,
+    pub channels: Range<usize>,
+    pub to: &'a mut [P],
+}
+
+impl<T: Real, P: Packed<T>> WithSimd for FillRow<'_, T, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let FillRow { patch, source, index, channels, to } = self;
+        patch.fill_row(source, index, &channels, to);
     }
 }

@@ -70,10 +70,10 @@ struct Tiled<W> {
 }
 
 /// True for instruction sets with registers for the larger shapes, which are compiled for these alone.
-struct HasManyRegisters<S>(S);
+pub(super) struct HasManyRegisters<S>(S);
 
 impl<S: Simd> HasManyRegisters<S> {
-    const VALUE: bool = S::REGISTER_COUNT >= 32;
+    pub const VALUE: bool = S::REGISTER_COUNT >= 32;
 }
 
 impl<W: TiledWork> WithSimd for Tiled<W> {

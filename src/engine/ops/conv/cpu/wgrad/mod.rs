@@ -32,16 +32,14 @@ pub(super) enum WeightProducts {
 }
 
 impl WeightProducts {
-    /// The products with operands that are packed as `P`. F(2x2, 2x2) is for single numbers.
+    /// The products with operands that are packed as `P`.
     pub fn new<T: Real, P: Packed<T>>(
         input: Shape,
         output: Shape,
         geometry: Geometry,
         set: InstructionSet,
     ) -> WeightProducts {
-        if P::STEPS == 1
-            && let Some(winograd) = WinogradWgrad::new::<T>(input, output, geometry, set)
-        {
+        if let Some(winograd) = WinogradWgrad::new::<T, P>(input, output, geometry, set) {
             return WeightProducts::Winograd(winograd);
         }
         match DirectWgrad::new::<T, P>(input, output, geometry, set) {
@@ -76,7 +74,7 @@ impl WeightProducts {
         emit: impl Fn(usize, Range<usize>, &[T]) + Sync,
     ) {
         match self {
-            WeightProducts::Winograd(winograd) => winograd.run(set, x, dy, workspace, emit),
+            WeightProducts::Winograd(winograd) => winograd.run::<T, P>(set, x, dy, workspace, emit),
             WeightProducts::Direct(direct) => direct.run::<T, P>(set, x, dy, workspace, emit),
             WeightProducts::Single(direct) => direct.run::<T, T>(set, x, dy, workspace, emit),
         }

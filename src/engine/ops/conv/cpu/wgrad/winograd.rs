@@ -1,8 +1,8 @@
 //! Weight gradient of a convolution by F(2x2, 2x2): the gradient of 2x2 taps is a filter of 2x2 pixels of the output's
 //! gradient over 3x3 pixels of the input, so it takes the same nine products as the forward pass, summed over tiles.
 //!
-//! Both operands are transformed and packed once for all tasks: the output's gradient in panels of as many filters as a
-//! tile has rows, the input, for each pair of pairs of taps, in panels of as many channels as it has columns.
+//! Both operands are transformed and packed once for all tasks: the output's gradient with all filters of a tile side by
+//! side, the input, for each pair of pairs of taps, in panels of as many channels as a product has columns.
 
 use std::ops::Range;
 
@@ -10,22 +10,23 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::super::super::Geometry;
+use super::super::patch::Patch;
 use super::super::phases::{Correlation, Direction};
 use super::super::shape::{TileShape, TiledWork};
 use super::super::winograd::{KINDS, LEAST_CHANNELS, LEAST_TILES, Pairs};
 use super::{FILTERS, SEGMENT};
-use crate::engine::kernel::cpu::{Operand, Real, Run, SharedMut, Target, tile, with_scratch};
+use crate::engine::kernel::cpu::{Operand, Packed, Real, Run, SharedMut, Target, as_packed, with_scratch};
 use crate::engine::simd::InstructionSet;
 use crate::engine::tensor::Shape;
 
 /// The least filters: with fewer, the transformed operands take more time than the products save.
-const LEAST_FILTERS: usize = 256;
+const LEAST_FILTERS: usize = 128;
+
+/// Elements that a vector of the last pixel's channels reaches behind them.
+const SLACK: usize = 16;
 
 /// Tasks that a gradient of few filters is cut into, by its channels.
 const TASKS: usize = 16;
-
-/// Elements that are transformed at once.
-const LANES: usize = 8;
 
 /// A weight gradient by F(2x2, 2x2), with its cut into tasks.
 #[derive(Clone, Copy)]
@@ -39,22 +40,59 @@ pub(in crate::engine::ops::conv::cpu) struct WinogradWgrad {
     /// Rows and columns of a tile of the product.
     rows: usize,
     width: usize,
-    /// Rows and columns of tiles of an image.
+    /// Rows of tiles of an image, and packed elements of a row: tiles, or pairs of neighbours.
     tiles: [usize; 2],
+    /// Filters of a tile in the transformed output, some of which are behind the last one.
+    filters: usize,
+    /// The input pixels that a row of tiles meets.
+    patch: Patch,
+    /// Pixels of the output along a row of tiles.
+    pixels: usize,
+}
+
+/// The forward pass.
+fn forward(source: Shape, target: Shape, geometry: Geometry) -> Correlation {
+    Correlation { source, target, geometry, direction: Direction::Fprop }
 }
 
 impl WinogradWgrad {
-    /// The gradient, if this method computes it and pays.
-    pub fn new<T: Real>(input: Shape, output: Shape, geometry: Geometry, set: InstructionSet) -> Option<WinogradWgrad> {
+    /// The gradient with operands that are packed as `P`, if this method computes it and pays.
+    pub fn new<T: Real, P: Packed<T>>(
+        input: Shape,
+        output: Shape,
+        geometry: Geometry,
+        set: InstructionSet,
+    ) -> Option<WinogradWgrad> {
         let tiles = [output[1].div_ceil(2), output[2].div_ceil(2)];
-        if input[3] < LEAST_CHANNELS || output[3] < LEAST_FILTERS || tiles[0] * tiles[1] < LEAST_TILES {
+        if P::IN_TILES || input[3] < LEAST_CHANNELS || output[3] < LEAST_FILTERS || tiles[0] * tiles[1] < LEAST_TILES {
             return None;
         }
-        let forward = Correlation { source: input, target: output, geometry, direction: Direction::Fprop };
+        let forward = forward(input, output, geometry);
         let [rows, columns] = forward.taps(0).map(|taps| Pairs::new(&taps, forward.step()));
-        let shape = TileShape::new::<T>(set, input[3]);
+        let shape = TileShape::of::<T, P>(set, input[3]);
+        let tiles = [tiles[0], tiles[1].div_ceil(P::STEPS)];
+        let pixels = 2 * tiles[1] * P::STEPS;
+        let patch = Patch::new(&forward, [1, 2, pixels]);
+        // Not a power of two: the filters of all tiles would meet in a few sets of the L1 cache.
+        let filters = output[3].next_multiple_of(T::LANES) + T::LANES;
         let (pairs, width) = ([rows?, columns?], shape.vectors() * T::LANES);
-        Some(WinogradWgrad { input, output, geometry, shape, pairs, rows: shape.rows(), width, tiles })
+        Some(WinogradWgrad {
+            input,
+            output,
+            geometry,
+            shape,
+            pairs,
+            rows: shape.rows(),
+            width,
+            tiles,
+            filters,
+            patch,
+            pixels,
+        })
+    }
+
+    fn forward(&self) -> Correlation {
+        forward(self.input, self.output, self.geometry)
     }
 
     fn groups(&self) -> usize {
@@ -65,6 +103,7 @@ impl WinogradWgrad {
         self.input[3].div_ceil(self.width)
     }
 
+    /// Packed elements of the tiles of all images.
     fn all_tiles(&self) -> usize {
         self.output[0] * self.tiles[0] * self.tiles[1]
     }
@@ -74,9 +113,9 @@ impl WinogradWgrad {
         self.pairs.iter().map(|pairs| pairs.as_slice().len()).product()
     }
 
-    /// Elements of the transformed output, `[kind][group][tile][rows]`.
+    /// Elements of the transformed output, `[kind][tile][filter]`.
     fn packed_output(&self) -> usize {
-        KINDS * self.groups() * self.all_tiles() * self.rows
+        KINDS * self.all_tiles() * self.filters
     }
 
     /// Elements of the transformed input, `[panel][quad][kind][tile][width]`.
@@ -99,11 +138,22 @@ impl WinogradWgrad {
     /// Elements of scratch memory of a task: its gradient, and the sums of a panel.
     pub fn scratch(&self) -> usize {
         let [groups, panels] = self.of_task();
-        groups * self.rows * self.width * (self.geometry.taps() * panels + KINDS)
+        let products = groups * self.rows * self.width * (self.geometry.taps() * panels + KINDS);
+        products.max(self.source_pixels() + self.output_pixels())
+    }
+
+    /// Elements of the input pixels that a row of tiles meets, and what the last vector reads behind them.
+    fn source_pixels(&self) -> usize {
+        self.patch.pixels() * self.input[3] + SLACK
+    }
+
+    /// Elements of the output pixels of a row of tiles, and what the last vector reads behind them.
+    fn output_pixels(&self) -> usize {
+        2 * self.pixels * self.output[3] + SLACK
     }
 
     /// Calls `emit` with every filter, a range of its elements (tap, channel), and the gradient there, in parallel.
-    pub fn run<T: Real>(
+    pub fn run<T: Real, P: Packed<T>>(
         &self,
         set: InstructionSet,
         x: Operand<'_, T>,
@@ -111,10 +161,15 @@ impl WinogradWgrad {
         workspace: &mut [T],
         emit: impl Fn(usize, Range<usize>, &[T]) + Sync,
     ) {
-        let (output, input) = workspace.split_at_mut(self.packed_output());
+        let (output, input) = as_packed::<T, P>(workspace).split_at_mut(self.packed_output());
         let (to_output, to_input) = (SharedMut::new(output), SharedMut::new(input));
         let rows = self.output[0] * self.tiles[0];
-        (0..rows).into_par_iter().for_each(|row| set.run(Pack { wgrad: self, x, dy, row, to_output, to_input }));
+        (0..rows).into_par_iter().for_each(|row| {
+            with_scratch(self.scratch(), |scratch| {
+                let (source, output) = scratch.split_at_mut(self.source_pixels());
+                P::run(set, Pack { wgrad: self, x, dy, row, source, output, to_output, to_input });
+            });
+        });
         let (output, input) = (&*output, &*input);
         let [groups_at_once, panels_at_once] = self.of_task();
         let blocks = self.groups().div_ceil(groups_at_once);
@@ -141,7 +196,7 @@ impl WinogradWgrad {
                     gradient: &mut *gradient,
                     sums,
                 };
-                self.shape.run::<T, T>(set, task);
+                self.shape.run::<T, P>(set, task);
                 let all = self.input[3];
                 for (filter, row) in filters.clone().zip(gradient.chunks_exact(taps * channels.len())) {
                     if channels.len() == all {
@@ -158,121 +213,129 @@ impl WinogradWgrad {
 }
 
 /// Transforms and packs both operands of a row of tiles.
-struct Pack<'a, T: Real> {
+struct Pack<'a, T: Real, P> {
     wgrad: &'a WinogradWgrad,
     x: Operand<'a, T>,
     dy: Operand<'a, T>,
     /// Index of the row of tiles in all images.
     row: usize,
-    to_output: SharedMut<'a, T>,
-    to_input: SharedMut<'a, T>,
+    /// Scratch memory for the pixels of both.
+    source: &'a mut [T],
+    output: &'a mut [T],
+    to_output: SharedMut<'a, P>,
+    to_input: SharedMut<'a, P>,
 }
 
-impl<T: Real> WithSimd for Pack<'_, T> {
+impl<T: Real, P: Packed<T>> WithSimd for Pack<'_, T, P> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let [rows, columns] = self.wgrad.tiles;
-        for column in 0..columns {
-            self.pack_output(self.row / rows, self.row % rows, column);
-            self.pack_input(self.row / rows, self.row % rows, column);
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        self.copy();
+        for column in 0..self.wgrad.tiles[1] {
+            self.pack_output(simd, column);
+            self.pack_input(simd, column);
         }
     }
 }
 
-impl<T: Real> Pack<'_, T> {
-    /// Index of a tile in all images.
-    fn tile(&self, image: usize, row: usize, column: usize) -> usize {
-        let [rows, columns] = self.wgrad.tiles;
-        (image * rows + row) * columns + column
+impl<T: Real, P: Packed<T>> Pack<'_, T, P> {
+    /// Copies the pixels of both operands, with zeros for those outside of them.
+    #[inline(always)]
+    fn copy(&mut self) {
+        let wgrad = self.wgrad;
+        let ([_, height, width, filters], rows) = (wgrad.output, wgrad.tiles[0]);
+        let (image, row) = (self.row / rows, self.row % rows);
+        let patch = wgrad.patch.at(&wgrad.forward(), [image, 2 * row, 0]);
+        let (channels, length) = (wgrad.input[3], wgrad.patch.columns * wgrad.input[3]);
+        for (index, to) in self.source.chunks_exact_mut(length).take(wgrad.patch.rows).enumerate() {
+            patch.fill_row::<T, T>(&self.x, index, &(0..channels), to);
+        }
+        for (y, to) in self.output.chunks_exact_mut(wgrad.pixels * filters).take(2).enumerate() {
+            let valid = if 2 * row + y < height { width } else { 0 };
+            let (inside, behind) = to.split_at_mut(valid * filters);
+            for (x, to) in inside.chunks_exact_mut(filters).enumerate() {
+                self.dy.copy((image * height + 2 * row + y) * width + x, 0..filters, to);
+            }
+            behind.fill(T::ZERO);
+        }
     }
 
-    /// The nine sums of the 2x2 pixels of a tile: along an axis, those of -y0, y0 + y1 and y1.
+    /// Index of the packed element of a tile in all images.
+    fn tile(&self, column: usize) -> usize {
+        self.row * self.wgrad.tiles[1] + column
+    }
+
+    /// The nine sums of the 2x2 pixels of each tile of an element: along an axis, those of -y0, y0 + y1 and y1.
     #[inline(always)]
-    fn pack_output(&self, image: usize, row: usize, column: usize) {
+    fn pack_output<S: Simd>(&self, simd: S, column: usize) {
         let wgrad = self.wgrad;
-        let [_, height, width, filters] = wgrad.output;
-        let pixel = |y: usize, x: usize| {
-            let (y, x) = (2 * row + y, 2 * column + x);
-            (y < height && x < width).then_some((image * height + y) * width + x)
-        };
-        let quad = [pixel(0, 0), pixel(0, 1), pixel(1, 0), pixel(1, 1)];
-        let (tile, tiles, groups) = (self.tile(image, row, column), wgrad.all_tiles(), wgrad.groups());
-        for group in 0..groups {
-            let first = group * wgrad.rows;
-            let count = wgrad.rows.min(filters - first);
-            let mut values = [[T::zero(); MOST_ROWS]; 4];
-            for (values, pixel) in values.iter_mut().zip(quad) {
-                if let Some(p) = pixel {
-                    self.dy.copy(p, first..first + count, &mut values[..count]);
-                }
-            }
-            let mut kinds = [[T::zero(); MOST_ROWS]; KINDS];
-            for r in 0..MOST_ROWS {
-                let three = |y0: T, y1: T| [-y0, y0 + y1, y1];
-                let [upper, lower] = [three(values[0][r], values[1][r]), three(values[2][r], values[3][r])];
+        let (filters, tiles, tile) = (wgrad.output[3], wgrad.all_tiles(), self.tile(column));
+        let zero = T::splat(simd, T::ZERO);
+        for first in (0..filters).step_by(T::LANES) {
+            let mut kinds = [[zero; KINDS]; 2];
+            for step in 0..P::STEPS {
+                let pixel = 2 * (column * P::STEPS + step);
+                let at = |y: usize, x: usize| {
+                    vector::<T, S>(&self.output[(y * wgrad.pixels + pixel + x) * filters + first..])
+                };
+                let upper = sums::<T, S>(simd, at(0, 0), at(0, 1));
+                let lower = sums::<T, S>(simd, at(1, 0), at(1, 1));
                 for j in 0..3 {
-                    let column = three(upper[j], lower[j]);
+                    let column = sums::<T, S>(simd, upper[j], lower[j]);
                     for i in 0..3 {
-                        kinds[i * 3 + j][r] = column[i];
+                        kinds[step][i * 3 + j] = column[i];
                     }
                 }
             }
-            for (kind, values) in kinds.iter().enumerate() {
-                let start = ((kind * groups + group) * tiles + tile) * wgrad.rows;
+            for kind in 0..KINDS {
+                let start = (kind * tiles + tile) * wgrad.filters + first;
                 // SAFETY: each tile is one task's.
-                unsafe { self.to_output.slice(start..start + wgrad.rows) }.copy_from_slice(&values[..wgrad.rows]);
+                let to = unsafe { self.to_output.slice(start..start + T::LANES) };
+                store::<T, P, S>(to, P::pack_vectors(simd, [kinds[0][kind], kinds[P::STEPS - 1][kind]]));
             }
         }
     }
 
-    /// The nine differences of the 3x3 pixels that each quad of taps meets: along an axis, d1 - d0, d1 and d2 - d1.
+    /// The nine differences of the 3x3 pixels that each quad of taps meets, for each tile of an element: along an axis,
+    /// d1 - d0, d1 and d2 - d1.
     #[inline(always)]
-    fn pack_input(&self, image: usize, row: usize, column: usize) {
+    fn pack_input<S: Simd>(&self, simd: S, column: usize) {
         let wgrad = self.wgrad;
-        let [_, height, width, channels] = wgrad.input;
-        let stride = wgrad.geometry.stride as isize;
+        let (channels, step, patch) = (wgrad.input[3], wgrad.geometry.stride, wgrad.patch);
         let [rows, columns] = &wgrad.pairs;
-        let (tile, tiles) = (self.tile(image, row, column), wgrad.all_tiles());
+        let (tile, tiles) = (self.tile(column), wgrad.all_tiles());
+        let zero = T::splat(simd, T::ZERO);
         let mut quad = 0;
         for &(_, down) in rows.as_slice() {
             for &(_, right) in columns.as_slice() {
-                let pixel = |y: usize, x: usize| {
-                    let y = (2 * row + y) as isize * stride + down;
-                    let x = (2 * column + x) as isize * stride + right;
-                    let inside = y >= 0 && x >= 0 && y < height as isize && x < width as isize;
-                    inside.then_some((image * height + y as usize) * width + x as usize)
-                };
-                let mut window = [None; 9];
-                for (index, pixel_of) in window.iter_mut().enumerate() {
-                    *pixel_of = pixel(index / 3, index % 3);
-                }
-                for panel in 0..wgrad.panels() {
-                    let start = ((panel * wgrad.quads() + quad) * KINDS * tiles + tile) * wgrad.width;
-                    for lane in (0..wgrad.width).step_by(LANES) {
-                        let first = panel * wgrad.width + lane;
-                        let count = LANES.min(channels.saturating_sub(first));
-                        let mut values = [[T::zero(); LANES]; 9];
-                        for (values, pixel) in values.iter_mut().zip(window) {
-                            match pixel {
-                                Some(p) if count == LANES => self.x.copy(p, first..first + LANES, values),
-                                Some(p) if count > 0 => self.x.copy(p, first..first + count, &mut values[..count]),
-                                _ => {}
+                let window = [down - patch.first[0], right - patch.first[1]].map(|offset| offset as usize);
+                for first in (0..channels).step_by(T::LANES) {
+                    let mut kinds = [[zero; KINDS]; 2];
+                    for nth in 0..P::STEPS {
+                        let left = window[1] + 2 * (column * P::STEPS + nth) * step;
+                        let at = |y: usize, x: usize| {
+                            let pixel = patch.pixel(0, window[0] + y * step, left + x * step);
+                            vector::<T, S>(&self.source[pixel * channels + first..])
+                        };
+                        let mut along = [[zero; 3]; 3];
+                        for y in 0..3 {
+                            along[y] = differences::<T, S>(simd, [at(y, 0), at(y, 1), at(y, 2)]);
+                        }
+                        for j in 0..3 {
+                            let column = differences::<T, S>(simd, [along[0][j], along[1][j], along[2][j]]);
+                            for i in 0..3 {
+                                kinds[nth][i * 3 + j] = column[i];
                             }
                         }
-                        for kind in 0..KINDS {
-                            let [i, j] = [kind / 3, kind % 3];
-                            let along = |row: usize| difference(&values[row * 3..row * 3 + 3], j);
-                            let lanes = match i {
-                                0 => minus(along(1), along(0)),
-                                1 => along(1),
-                                _ => minus(along(2), along(1)),
-                            };
-                            let to = start + kind * tiles * wgrad.width + lane;
-                            // SAFETY: each tile is one task's.
-                            unsafe { self.to_input.slice(to..to + LANES) }.copy_from_slice(&lanes);
-                        }
+                    }
+                    let (panel, lane) = (first / wgrad.width, first % wgrad.width);
+                    let start = ((panel * wgrad.quads() + quad) * KINDS * tiles + tile) * wgrad.width + lane;
+                    for kind in 0..KINDS {
+                        let start = start + kind * tiles * wgrad.width;
+                        // SAFETY: each tile is one task's.
+                        let to = unsafe { self.to_input.slice(start..start + T::LANES) };
+                        store::<T, P, S>(to, P::pack_vectors(simd, [kinds[0][kind], kinds[P::STEPS - 1][kind]]));
                     }
                 }
                 quad += 1;
@@ -281,42 +344,50 @@ impl<T: Real> Pack<'_, T> {
     }
 }
 
-/// The most rows of a tile of the product.
-const MOST_ROWS: usize = 12;
-
+/// Of two pixels along an axis, -y0, y0 + y1 and y1.
 #[inline(always)]
-fn minus<T: Real>(a: [T; LANES], b: [T; LANES]) -> [T; LANES] {
-    let mut difference = a;
-    difference.iter_mut().zip(b).for_each(|(a, b)| *a -= b);
-    difference
+fn sums<T: Real, S: Simd>(simd: S, y0: T::Vector<S>, y1: T::Vector<S>) -> [T::Vector<S>; 3] {
+    [T::sub_vectors(simd, T::splat(simd, T::ZERO), y0), T::add_vectors(simd, y0, y1), y1]
 }
 
-/// Of three pixels in a row, d1 - d0, d1 or d2 - d1.
+/// Of three pixels along an axis, d1 - d0, d1 and d2 - d1.
 #[inline(always)]
-fn difference<T: Real>(pixels: &[[T; LANES]], which: usize) -> [T; LANES] {
-    match which {
-        0 => minus(pixels[1], pixels[0]),
-        1 => pixels[1],
-        _ => minus(pixels[2], pixels[1]),
-    }
+fn differences<T: Real, S: Simd>(simd: S, [d0, d1, d2]: [T::Vector<S>; 3]) -> [T::Vector<S>; 3] {
+    [T::sub_vectors(simd, d1, d0), d1, T::sub_vectors(simd, d2, d1)]
+}
+
+/// The vector at the front of `numbers`.
+#[inline(always)]
+fn vector<T: Real, S: Simd>(numbers: &[T]) -> T::Vector<S> {
+    assert!(numbers.len() >= T::LANES);
+    // SAFETY: the line above; a vector is made of its lanes.
+    unsafe { numbers.as_ptr().cast::<T::Vector<S>>().read_unaligned() }
+}
+
+/// Writes a vector to the front of `to`.
+#[inline(always)]
+fn store<T: Real, P: Packed<T>, S: Simd>(to: &mut [P], vector: P::Vector<S>) {
+    assert!(to.len() >= T::LANES);
+    // SAFETY: the line above; a vector is made of its lanes.
+    unsafe { to.as_mut_ptr().cast::<P::Vector<S>>().write_unaligned(vector) }
 }
 
 /// The gradient of some groups of filters for some panels of channels.
-struct Task<'a, T> {
+struct Task<'a, T, P> {
     wgrad: &'a WinogradWgrad,
     groups: Range<usize>,
     panels: Range<usize>,
     filters: &'a Range<usize>,
     channels: &'a Range<usize>,
-    output: &'a [T],
-    input: &'a [T],
+    output: &'a [P],
+    input: &'a [P],
     /// `[filter][tap][channel]`.
     gradient: &'a mut [T],
     /// `[kind][filter][width]`.
     sums: &'a mut [T],
 }
 
-impl<T: Real> TiledWork for Task<'_, T> {
+impl<T: Real, P: Packed<T>> TiledWork for Task<'_, T, P> {
     #[inline(always)]
     fn run<S: Simd, const M: usize, const N: usize>(self, simd: S) {
         let Task { wgrad, groups, panels, filters, channels, output, input, gradient, sums } = self;
@@ -330,22 +401,23 @@ impl<T: Real> TiledWork for Task<'_, T> {
                 let of_quad = (panel * wgrad.quads() + quad) * KINDS;
                 for tile_of_segment in (0..tiles).step_by(SEGMENT) {
                     let count = SEGMENT.min(tiles - tile_of_segment);
-                    let runs = [Run { a: tile_of_segment * M, b: tile_of_segment * width, count }];
+                    let runs = [Run { a: tile_of_segment * wgrad.filters, b: tile_of_segment * width, count }];
                     for kind in 0..KINDS {
                         let b = input[(of_quad + kind) * tiles * width..].as_ptr();
                         for group in groups.clone() {
-                            let start = (kind * wgrad.groups() + group) * tiles * M;
+                            let start = kind * tiles * wgrad.filters + group * M;
+                            let valid = M.min(wgrad.output[3] - group * M);
                             let (mut a, mut start_of) = ([output.as_ptr(); M], [std::ptr::null_mut(); M]);
                             for r in 0..M {
-                                a[r] = output[start + r..].as_ptr();
+                                a[r] = output[start + r.min(valid - 1)..].as_ptr();
                                 let row = kind * rows + (group - groups.start) * M + r;
                                 start_of[r] = to.at(row * width);
                             }
                             let adds = tile_of_segment > 0;
                             let target = Target { start: start_of, rows: M, columns: width, adds };
-                            // SAFETY: a panel of the output has M values for each tile, one of the input `width`; the
-                            // sums are this task's.
-                            unsafe { tile::<T, T, S, M, N>(simd, &a, b, [M, width], &runs, target) };
+                            // SAFETY: the output has all filters of each tile, a panel of the input `width` channels;
+                            // the sums are this task's.
+                            unsafe { P::tile::<S, M, N>(simd, &a, b, [wgrad.filters, width], &runs, target) };
                         }
                     }
                 }

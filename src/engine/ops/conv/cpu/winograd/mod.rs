@@ -31,9 +31,9 @@ use super::Operands;
 use super::patch::Patch;
 use super::phases::{Correlation, Taps};
 use super::shape::TileShape;
-use crate::engine::kernel::cpu::{Operand, Real, Run, SharedMut, with_scratch};
+use crate::engine::kernel::cpu::{Operand, Packed, Real, Run, SharedMut, as_packed, with_scratch};
 use crate::engine::simd::InstructionSet;
-use planes::{DifferenceRow, PixelRow, Planes};
+use planes::{PlaneRow, Planes};
 use tasks::{Call, OneBlock, OnePanel};
 use weights::Weights;
 
@@ -97,9 +97,11 @@ pub(super) struct Winograd {
     shape: TileShape,
     /// Columns of a panel.
     width: usize,
+    /// Numbers of an element that is packed.
+    steps: usize,
     /// Pairs of pairs of taps, the same number in every phase.
     pairs: usize,
-    /// Channels of the source at a time.
+    /// Channels of the source at a time: packed elements of a pixel.
     channels: usize,
     /// True if the planes are made once for all tasks.
     shares_planes: bool,
@@ -111,10 +113,10 @@ pub(super) struct Winograd {
 }
 
 impl Winograd {
-    /// The convolution, if this method computes it and pays.
-    pub fn new<T: Real>(correlation: Correlation, set: InstructionSet) -> Option<Winograd> {
+    /// The convolution with operands that are packed as `P`, if this method computes it and pays.
+    pub fn new<T: Real, P: Packed<T>>(correlation: Correlation, set: InstructionSet) -> Option<Winograd> {
         let ([images, _, _, columns], source) = (correlation.target, correlation.source[3]);
-        if source < LEAST_CHANNELS || columns < LEAST_CHANNELS {
+        if P::IN_TILES || source < LEAST_CHANNELS || columns < LEAST_CHANNELS {
             return None;
         }
         let mut pairs = 0;
@@ -132,7 +134,7 @@ impl Winograd {
         if of_image < LEAST_TILES {
             return None;
         }
-        let shape = TileShape::new::<T>(set, columns);
+        let shape = TileShape::of::<T, P>(set, columns);
         let width = shape.vectors() * T::LANES;
         let shares_planes = of_image <= FEW_TILES;
         let even = |size: usize, most: usize| size.div_ceil(size.div_ceil(most.max(1)));
@@ -151,12 +153,23 @@ impl Winograd {
             shape,
             width,
             pairs,
-            channels: (steps / pairs).min(source),
+            steps: P::STEPS,
+            channels: (steps / pairs).min(source.div_ceil(P::STEPS)),
             shares_planes,
             block,
             blocks: [images.div_ceil(block[0]), tiles[0].div_ceil(block[1]), tiles[1].div_ceil(block[2])],
             patch: Patch::new(&correlation, [block[0], 2 * block[1], 2 * block[2]]),
         })
+    }
+
+    /// Packed elements of a pixel of the source.
+    fn all_channels(&self) -> usize {
+        self.correlation.source[3].div_ceil(self.steps)
+    }
+
+    /// The channels of a range of packed elements.
+    fn numbers(&self, channels: &Range<usize>) -> Range<usize> {
+        channels.start * self.steps..self.correlation.source[3].min(channels.end * self.steps)
     }
 
     fn panels(&self) -> usize {
@@ -169,7 +182,7 @@ impl Winograd {
 
     /// Channels of a pixel of the planes.
     fn plane_channels(&self) -> usize {
-        if self.shares_planes { self.correlation.source[3] } else { self.channels }
+        if self.shares_planes { self.all_channels() } else { self.channels }
     }
 
     /// Elements of one plane.
@@ -186,7 +199,7 @@ impl Winograd {
     pub fn workspace(&self) -> usize {
         match self.shares_planes {
             true => self.blocks[0] * PLANES * self.plane(),
-            false => self.correlation.phases() * self.panels() * self.weights(self.correlation.source[3]),
+            false => self.correlation.phases() * self.panels() * self.weights(self.all_channels()),
         }
     }
 
@@ -199,8 +212,8 @@ impl Winograd {
         }
     }
 
-    /// Computes the target.
-    pub fn run<T: Real>(
+    /// Computes the target, with operands that are packed as `P`.
+    pub fn run<T: Real, P: Packed<T>>(
         &self,
         set: InstructionSet,
         Operands { source, weight }: Operands<'_, T>,
@@ -208,16 +221,18 @@ impl Winograd {
         epilogue: &PixelEpilogue<'_, T>,
     ) {
         let call = Call { winograd: self, weight, epilogue };
-        let (phases, panels, all) = (self.correlation.phases(), self.panels(), self.correlation.source[3]);
-        let shared = SharedMut::new(workspace);
+        let (phases, panels, all) = (self.correlation.phases(), self.panels(), self.all_channels());
+        let shared = SharedMut::new(as_packed::<T, P>(workspace));
         if self.shares_planes {
             let (blocks, length) = (self.blocks[0], PLANES * self.plane());
             for block in 0..blocks {
                 // SAFETY: nobody else accesses the planes of this block yet.
                 let planes = unsafe { shared.slice(block * length..(block + 1) * length) };
                 let planes = self.planes(&source, SharedMut::new(planes), block, 0..all);
-                (0..planes.rows()).into_par_iter().for_each(|row| set.run(PixelRow { planes: &planes, row }));
-                (0..planes.rows()).into_par_iter().for_each(|row| set.run(DifferenceRow { planes: &planes, row }));
+                for differences in [false, true] {
+                    let rows = (0..planes.rows()).into_par_iter();
+                    rows.for_each(|row| P::run(set, PlaneRow { planes: &planes, row, differences }));
+                }
             }
             // SAFETY: all planes have been written.
             let planes = unsafe { shared.slice(0..self.workspace()) };
@@ -226,10 +241,11 @@ impl Winograd {
                 with_scratch(self.scratch(), |scratch| {
                     let (quads, scratch) = scratch.split_at_mut(self.quads());
                     let (weights, products) = scratch.split_at_mut(self.weights(self.channels));
+                    let weights = as_packed(weights);
                     let [phase, panel] = [index / blocks / panels, index / blocks % panels];
                     let planes = &planes[block * length..(block + 1) * length];
                     let task = OnePanel { call: &call, block, phase, panel, planes, quads, weights, products };
-                    self.shape.run::<T, T>(set, task);
+                    self.shape.run::<T, P>(set, task);
                 });
             });
         } else {
@@ -241,7 +257,7 @@ impl Winograd {
                     with_scratch(self.scratch(), |scratch| {
                         let [phase, panel] = [index / panels, index % panels];
                         let quads = &mut scratch[..self.quads()];
-                        set.run(Weights { winograd: self, weight, phase, panel, channels, quads, made });
+                        P::run(set, Weights { winograd: self, weight, phase, panel, channels, quads, made });
                     });
                     rest = behind;
                 }
@@ -251,24 +267,26 @@ impl Winograd {
             (0..self.blocks.iter().product()).into_par_iter().with_max_len(1).for_each(|block| {
                 with_scratch(self.scratch(), |scratch| {
                     let (planes, products) = scratch.split_at_mut(PLANES * self.plane());
-                    self.shape.run::<T, T>(set, OneBlock { call: &call, source, block, planes, weights, products });
+                    let planes = as_packed(planes);
+                    self.shape.run::<T, P>(set, OneBlock { call: &call, source, block, planes, weights, products });
                 });
             });
         }
     }
 
     /// The planes of a block, for some channels of the source.
-    fn planes<'a, T: Real>(
+    fn planes<'a, T: Real, P>(
         &self,
         source: &'a Operand<'a, T>,
-        planes: SharedMut<'a, T>,
+        planes: SharedMut<'a, P>,
         block: usize,
         channels: Range<usize>,
-    ) -> Planes<'a, T> {
+    ) -> Planes<'a, T, P> {
         let [image, row, column] = self.first_tile(block);
         let patch = self.patch.at(&self.correlation, [image, 2 * row, 2 * column]);
         let step = self.correlation.step();
-        Planes { source, shape: self.patch, patch, planes, channels, step }
+        let (elements, channels) = (channels.len(), self.numbers(&channels));
+        Planes { source, shape: self.patch, patch, planes, channels, elements, step }
     }
 
     /// The first image, row and column of tiles of a block.
@@ -288,7 +306,7 @@ impl Winograd {
         let [rows, columns] = self.axes(phase);
         let (pitch, step) = (self.patch.columns, self.correlation.step());
         let offset = if self.shares_planes { channels.start } else { 0 };
-        let pixel_channels = if self.shares_planes { self.correlation.source[3] } else { channels.len() };
+        let pixel_channels = if self.shares_planes { self.all_channels() } else { channels.len() };
         let plane = self.patch.pixels() * pixel_channels;
         let mut runs = [([Run::default(); MAX_PAIRS], 0); KINDS];
         for (kind, (runs, count)) in runs.iter_mut().enumerate() {

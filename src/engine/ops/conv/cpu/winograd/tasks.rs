@@ -7,7 +7,7 @@ use pulp::Simd;
 use super::super::super::epilogue::PixelEpilogue;
 use super::super::shape::TiledWork;
 use super::{KINDS, MOST_TILES, Runs, Winograd, chunks};
-use crate::engine::kernel::cpu::{Operand, Real, SharedMut, Target, tile};
+use crate::engine::kernel::cpu::{Operand, Packed, Real, SharedMut, Target};
 
 /// One execution.
 pub(super) struct Call<'a, T: Real> {
@@ -17,39 +17,39 @@ pub(super) struct Call<'a, T: Real> {
 }
 
 /// All tiles of a phase, for one panel of weights.
-pub(super) struct OnePanel<'a, T: Real> {
+pub(super) struct OnePanel<'a, T: Real, P> {
     pub call: &'a Call<'a, T>,
     pub block: usize,
     pub phase: usize,
     pub panel: usize,
-    pub planes: &'a [T],
+    pub planes: &'a [P],
     pub quads: &'a mut [T],
-    pub weights: &'a mut [T],
+    pub weights: &'a mut [P],
     pub products: &'a mut [T],
 }
 
 /// A block of tiles, for all phases and panels.
-pub(super) struct OneBlock<'a, T: Real> {
+pub(super) struct OneBlock<'a, T: Real, P> {
     pub call: &'a Call<'a, T>,
     pub source: Operand<'a, T>,
     pub block: usize,
-    pub planes: &'a mut [T],
-    pub weights: &'a [T],
+    pub planes: &'a mut [P],
+    pub weights: &'a [P],
     pub products: &'a mut [T],
 }
 
-impl<T: Real> TiledWork for OnePanel<'_, T> {
+impl<T: Real, P: Packed<T>> TiledWork for OnePanel<'_, T, P> {
     #[inline(always)]
     fn run<S: Simd, const M: usize, const N: usize>(self, simd: S) {
         let OnePanel { call, block, phase, panel, planes, quads, weights, products } = self;
         let winograd = call.winograd;
-        let all = winograd.correlation.source[3];
+        let all = winograd.all_channels();
         let tiles = call.tiles(all);
         for channels in chunks(all, winograd.channels) {
             winograd.transform_weights(call.weight, phase, panel, channels.clone(), quads, weights);
             let runs = winograd.runs(phase, &channels);
             let to = Products { values: SharedMut::new(products), pitch: winograd.width, adds: channels.start > 0 };
-            call.multiply::<S, M, N>(simd, &runs, &tiles, planes, weights, to);
+            call.multiply::<S, P, M, N>(simd, &runs, &tiles, planes, weights, to);
         }
         let first = panel * winograd.width;
         let columns = first..winograd.correlation.target[3].min(first + winograd.width);
@@ -57,12 +57,12 @@ impl<T: Real> TiledWork for OnePanel<'_, T> {
     }
 }
 
-impl<T: Real> TiledWork for OneBlock<'_, T> {
+impl<T: Real, P: Packed<T>> TiledWork for OneBlock<'_, T, P> {
     #[inline(always)]
     fn run<S: Simd, const M: usize, const N: usize>(self, simd: S) {
         let OneBlock { call, source, block, planes, weights, products } = self;
         let winograd = call.winograd;
-        let (all, panels) = (winograd.correlation.source[3], winograd.panels());
+        let (all, panels) = (winograd.all_channels(), winograd.panels());
         let pitch = panels * winograd.width;
         let of_phase = KINDS * winograd.tiles() * pitch;
         for channels in chunks(all, winograd.channels) {
@@ -83,7 +83,7 @@ impl<T: Real> TiledWork for OneBlock<'_, T> {
                     let weights = &weights[start..start + winograd.weights(channels.len())];
                     let values = &mut products[phase * of_phase + panel * winograd.width..];
                     let to = Products { values: SharedMut::new(values), pitch, adds: channels.start > 0 };
-                    call.multiply::<S, M, N>(simd, &runs, &tiles, planes, weights, to);
+                    call.multiply::<S, P, M, N>(simd, &runs, &tiles, planes, weights, to);
                 }
             }
         }
@@ -122,13 +122,13 @@ impl<T: Real> Call<'_, T> {
 
     /// Adds the products of all kinds over some channels for one panel of weights.
     #[inline(always)]
-    fn multiply<S: Simd, const M: usize, const N: usize>(
+    fn multiply<S: Simd, P: Packed<T>, const M: usize, const N: usize>(
         &self,
         simd: S,
         runs: &Runs,
         tiles: &Tiles,
-        planes: &[T],
-        weights: &[T],
+        planes: &[P],
+        weights: &[P],
         products: Products<'_, T>,
     ) {
         for (kind, (runs, count)) in runs.iter().enumerate() {
@@ -143,9 +143,7 @@ impl<T: Real> Call<'_, T> {
                 let target = Target { start, rows, columns: N * T::LANES, adds: products.adds };
                 // SAFETY: windows of tiles lie in the planes with all of their runs, and the weights have all steps of
                 // all kinds. The products are this task's.
-                unsafe {
-                    tile::<T, T, S, M, N>(simd, &a, weights.as_ptr(), [1, N * T::LANES], &runs[..*count], target)
-                };
+                unsafe { P::tile::<S, M, N>(simd, &a, weights.as_ptr(), [1, N * T::LANES], &runs[..*count], target) };
             }
         }
     }

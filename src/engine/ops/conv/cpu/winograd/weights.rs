@@ -6,30 +6,31 @@ use pulp::{Simd, WithSimd};
 
 use super::super::phases::{Correlation, Direction};
 use super::Winograd;
-use crate::engine::kernel::cpu::{Operand, Real};
+use crate::engine::kernel::cpu::{Operand, Packed, Real};
 
 impl Winograd {
     /// Elements of the weights of 2x2 taps for a panel.
     pub(super) fn quads(&self) -> usize {
-        4 * self.channels * self.width
+        4 * self.channels * self.steps * self.width
     }
 
     /// Transforms the weights of a panel for some channels of the source: `[kind][pair][channel][width]`, columns
-    /// behind the last one zero. `quads` is scratch memory.
+    /// behind the last one zero. `channels` are packed elements; `quads` is scratch memory.
     #[inline(always)]
-    pub(super) fn transform_weights<T: Real>(
+    pub(super) fn transform_weights<T: Real, P: Packed<T>>(
         &self,
         weight: Operand<'_, T>,
         phase: usize,
         panel: usize,
         channels: Range<usize>,
         quads: &mut [T],
-        made: &mut [T],
+        made: &mut [P],
     ) {
         let Correlation { geometry, direction, target, .. } = self.correlation;
         let first = panel * self.width;
         let valid = self.width.min(target[3] - first);
-        let length = channels.len() * self.width;
+        let numbers = self.numbers(&channels);
+        let (length, of_quad) = (channels.len() * self.width, channels.len() * P::STEPS * self.width);
         let kind = self.pairs * length;
         let [rows, columns] = self.axes(phase);
         let mut nth = 0;
@@ -37,41 +38,34 @@ impl Winograd {
             for (columns, _) in columns.as_slice() {
                 for tap in 0..4 {
                     let (row, column) = (rows[tap / 2], columns[tap % 2]);
-                    let taps = &mut quads[tap * length..(tap + 1) * length];
+                    let taps = &mut quads[tap * of_quad..(tap + 1) * of_quad];
                     let tap_of = |k: usize| (k * geometry.kernel[0] + row) * geometry.kernel[1] + column;
-                    if valid < self.width {
+                    if valid < self.width || numbers.len() * self.width < of_quad {
                         taps.fill(T::zero());
                     }
                     match direction {
                         Direction::Fprop => {
                             for j in 0..valid {
                                 let to = taps[j..].iter_mut().step_by(self.width);
-                                weight.scatter(tap_of(first + j), channels.clone(), to);
+                                weight.scatter(tap_of(first + j), numbers.clone(), to);
                             }
                         }
                         Direction::Dgrad => {
-                            for (i, k) in channels.clone().enumerate() {
+                            for (i, k) in numbers.clone().enumerate() {
                                 weight.copy(tap_of(k), first..first + valid, &mut taps[i * self.width..]);
                             }
                         }
                     }
                 }
-                let (upper, lower) = quads[..4 * length].split_at(2 * length);
-                let ((g00, g01), (g10, g11)) = (upper.split_at(length), lower.split_at(length));
-                let start = nth * length;
+                let quads = &quads[..4 * of_quad];
                 for row in 0..3 {
-                    let (left, rest) = made[row * 3 * kind + start..].split_at_mut(kind);
+                    let (left, rest) = made[row * 3 * kind + nth * length..].split_at_mut(kind);
                     let (middle, right) = rest.split_at_mut(kind);
-                    let (left, middle, right) = (&mut left[..length], &mut middle[..length], &mut right[..length]);
-                    for i in 0..length {
-                        let [g0, g1] = match row {
-                            0 => [-g00[i], -g01[i]],
-                            1 => [g00[i] + g10[i], g01[i] + g11[i]],
-                            _ => [g10[i], g11[i]],
-                        };
-                        left[i] = -g0;
-                        middle[i] = g0 + g1;
-                        right[i] = g1;
+                    let to = [&mut left[..length], &mut middle[..length], &mut right[..length]];
+                    match row {
+                        0 => self.combine(quads, to, |upper, _| -upper),
+                        1 => self.combine(quads, to, |upper, lower| upper + lower),
+                        _ => self.combine(quads, to, |_, lower| lower),
                     }
                 }
                 nth += 1;
@@ -80,18 +74,48 @@ impl Winograd {
     }
 }
 
+impl Winograd {
+    /// Writes three of the nine sums of 2x2 taps: along a column those that `along` makes of upper and lower tap, along
+    /// a row -g0, g0 + g1 and g1 of these.
+    #[inline(always)]
+    fn combine<T: Real, P: Packed<T>>(
+        &self,
+        quads: &[T],
+        [left, middle, right]: [&mut [P]; 3],
+        along: impl Fn(T, T) -> T,
+    ) {
+        let (upper, lower) = quads.split_at(quads.len() / 2);
+        let ((g00, g01), (g10, g11)) = (upper.split_at(upper.len() / 2), lower.split_at(lower.len() / 2));
+        let width = self.width;
+        let to = left.chunks_exact_mut(width).zip(middle.chunks_exact_mut(width)).zip(right.chunks_exact_mut(width));
+        for (i, ((left, middle), right)) in to.enumerate() {
+            // The numbers of an element are rows of the quads; a single one is given twice.
+            let (a, b) = (i * P::STEPS * width, (i * P::STEPS + P::STEPS - 1) * width);
+            let (a00, a01, a10, a11) = (&g00[a..][..width], &g01[a..][..width], &g10[a..][..width], &g11[a..][..width]);
+            let (b00, b01, b10, b11) = (&g00[b..][..width], &g01[b..][..width], &g10[b..][..width], &g11[b..][..width]);
+            for j in 0..width {
+                let (a0, a1) = (along(a00[j], a10[j]), along(a01[j], a11[j]));
+                let (b0, b1) = (along(b00[j], b10[j]), along(b01[j], b11[j]));
+                left[j] = P::pack([-a0, -b0]);
+                middle[j] = P::pack([a0 + a1, b0 + b1]);
+                right[j] = P::pack([a1, b1]);
+            }
+        }
+    }
+}
+
 /// The transformed weights of a panel.
-pub(super) struct Weights<'a, T: Real> {
+pub(super) struct Weights<'a, T: Real, P> {
     pub winograd: &'a Winograd,
     pub weight: Operand<'a, T>,
     pub phase: usize,
     pub panel: usize,
     pub channels: Range<usize>,
     pub quads: &'a mut [T],
-    pub made: &'a mut [T],
+    pub made: &'a mut [P],
 }
 
-impl<T: Real> WithSimd for Weights<'_, T> {
+impl<T: Real, P: Packed<T>> WithSimd for Weights<'_, T, P> {
     type Output = ();
 
     #[inline(always)]
