@@ -1,8 +1,8 @@
 //! Forward pass and input gradient where the target has few pixels, as in the deep levels of a U-Net.
 //!
-//! There the weights are most of what is read, and each meets a few pixels only: a task reads its own from start to end,
-//! once. As single numbers they are taken as they lie in memory wherever that is as fast as a packed copy. The source is
-//! copied once for all tasks, to a patch with zeros for the padding.
+//! There the weights are most of what is read, and each meets a few pixels only: a task reads its own once, from start
+//! to end, and takes single numbers as they lie in memory. The source is copied once for all tasks, to a patch with
+//! zeros for the padding.
 
 mod dgrad;
 mod fprop;

@@ -239,6 +239,7 @@ impl<T: Real, P: Packed<T>> WithSimd for Pack<'_, T, P> {
     }
 }
 
+#[expect(clippy::needless_range_loop, reason = "loops over constants are unrolled, which keeps vectors in registers")]
 impl<T: Real, P: Packed<T>> Pack<'_, T, P> {
     /// Copies the pixels of both operands, with zeros for those outside of them.
     #[inline(always)]
