@@ -84,8 +84,8 @@ fn results(case: &Case, engine: Engine, rounds_weights: bool) -> Results {
 }
 
 /// Images are rounded once where they are written, to 8 bits; what is of f32 (a loss, the gradients of parameters) has
-/// the error of f32 on the same numbers. Weights are rounded as well, but for those of convolutions with few pixels; and
-/// F(2x2, 2x2), if this machine makes its products by pairs of bf16, rounds its differences and sums.
+/// the error of f32 on the same numbers. Weights are rounded as well, but for those of convolutions with few pixels;
+/// and F(2x2, 2x2), if this machine makes its products by pairs of bf16, rounds its differences and sums.
 #[test]
 fn every_row_between_activations_of_bf16_is_rounded_once() {
     let fixture = fixture();

@@ -14,9 +14,6 @@ use crate::engine::program::Program;
 use crate::engine::simd::InstructionSet;
 use crate::engine::tensor::DType;
 
-/// Approximate bytes of the scratch memory of all threads, for what a task of a convolution packs or sums.
-const SCRATCH_BYTES: u64 = 8 << 20;
-
 /// The device that a user asks for by `--device`: parsed from and written as `auto`, `cpu`, `cuda` (the GPU with number
 /// 0) or `cuda:N`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,11 +36,11 @@ pub enum DeviceId {
 
 impl DeviceId {
     /// Returns the number of bytes of host memory that `program` takes when it is executed on this device: buffers,
-    /// scratch memory and that of the threads. It is 0 for a GPU, whose own memory
+    /// scratch memory and that of the caller's threads. It is 0 for a GPU, whose own memory
     /// [`Device::new`](super::Device::new) checks.
     pub fn program_bytes(self, program: Program, options: DeviceOptions) -> u64 {
         match self {
-            DeviceId::Cpu => Cpu::<f32>::bytes_of(&program.rewritten(options.passes())) as u64 + SCRATCH_BYTES,
+            DeviceId::Cpu => Cpu::<f32>::bytes_of(&program.rewritten(options.passes())) as u64,
             DeviceId::Cuda(_) => 0,
         }
     }

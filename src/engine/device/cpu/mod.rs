@@ -64,9 +64,9 @@ where
         Cpu::with_memory(program, dependencies, memory, control)
     }
 
-    /// Returns the number of bytes of memory that `program` takes: arena and scratch memory. Persistent buffers that no
-    /// step accesses (the gradients and moments of a network that only translates) do not count: they have addresses in
-    /// the arena, but never get pages of memory.
+    /// Returns the number of bytes of memory that `program` takes: arena, scratch memory and that of each thread of the
+    /// caller's rayon pool. Persistent buffers that no step accesses (the gradients and moments of a network that only
+    /// translates) do not count: they have addresses in the arena, but never get pages of memory.
     pub fn bytes_of(program: &Program) -> usize {
         let plan = Plan::new(program, &Dependencies::new(program), T::bytes);
         let accesses = || program.steps.iter().flat_map(|recorded| &recorded.accesses);
@@ -74,13 +74,13 @@ where
         let untouched = program.buffers.iter().filter(|(id, _)| !touched.contains(id));
         let untouched = untouched.filter(|(_, buffer)| buffer.lifetime == Lifetime::Persistent);
         let untouched: usize = untouched.map(|(_, buffer)| buffer.count() * T::bytes(buffer.dtype)).sum();
-        plan.total() - untouched + workspace::<T>(program) * size_of::<T>()
+        let scratch = workspace::<T>(program) + task_scratch::<T>(program) * rayon::current_num_threads();
+        plan.total() - untouched + scratch * size_of::<T>()
     }
 
     fn with_memory(program: Program, dependencies: Dependencies, memory: Memory, control: Control) -> Result<Cpu<T>> {
         let workspace = Workspace::new(workspace::<T>(&program) * size_of::<T>())?;
-        let scratch = program.steps.iter().map(|s| CpuKernel::<T>::task_scratch(&*s.step)).max().unwrap_or(0);
-        reserve_scratch(scratch * size_of::<T>());
+        reserve_scratch(task_scratch::<T>(&program) * size_of::<T>());
         let set = InstructionSet::chosen()?;
         let bf16_products = Bf16Products::of(set);
         Ok(Cpu { program, dependencies, memory, workspace, control, set, bf16_products, number: PhantomData })
@@ -276,6 +276,14 @@ where
     dyn Step: CpuKernel<T>,
 {
     program.steps.iter().map(|s| CpuKernel::<T>::workspace(&*s.step)).max().unwrap_or(0)
+}
+
+/// Elements of the scratch memory of a thread that executes tasks of `program`: the most that one of its steps needs.
+fn task_scratch<T: Real>(program: &Program) -> usize
+where
+    dyn Step: CpuKernel<T>,
+{
+    program.steps.iter().map(|s| CpuKernel::<T>::task_scratch(&*s.step)).max().unwrap_or(0)
 }
 
 /// Starts rayon's global pool with `threads` threads, for all parallel work outside of [`with_threads`]. Without this

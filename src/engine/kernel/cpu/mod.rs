@@ -13,19 +13,21 @@ mod scratch;
 mod shared;
 mod tile;
 mod tiles;
+mod transpose;
 
 pub(crate) use blocks::{Block, Blocks};
 pub use context::{Context, View, ViewMut};
 pub use operand::Operand;
 pub(crate) use operand::Output;
 pub use packed::{Bf16Products, Packed, Pair};
-pub(crate) use packed::{DOT, DOT_MODEL, TILES, TILES_MODEL, as_packed};
-pub(crate) use prefetch::prefetch;
+pub(crate) use packed::{PackedWork, as_packed};
+pub(crate) use prefetch::prefetch_lines;
 pub use real::{Element, Real, Stored};
 pub(crate) use scratch::{reserve_scratch, with_scratch};
 pub(crate) use shared::SharedMut;
 pub use tile::{Run, Target};
 pub(crate) use tile::{inner_products, tile};
+pub(crate) use transpose::{BLOCK, transpose};
 
 /// A step that the CPU can execute in numbers of type `T`: f32, or f64 in tests.
 pub trait CpuKernel<T: Real> {

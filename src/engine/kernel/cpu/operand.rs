@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Real, SharedMut, Stored, View};
+use super::{Real, SharedMut, Stored, View, prefetch_lines};
 use crate::engine::tensor::Shape;
 
 /// A tensor to read, whose elements are handed out as `T` whatever the number format of its buffer. It is laid out like
@@ -16,6 +16,14 @@ pub enum Operand<'a, T: Real> {
 }
 
 impl<T: Real> Operand<'_, T> {
+    /// The same elements without rounding.
+    pub fn unrounded(self) -> Self {
+        match self {
+            Operand::Rounded(view) => Operand::F32(view),
+            operand => operand,
+        }
+    }
+
     pub fn shape(&self) -> Shape {
         match self {
             Operand::F32(view) | Operand::Rounded(view) => view.shape,
@@ -82,6 +90,24 @@ impl<T: Real> Operand<'_, T> {
         match self {
             Operand::F32(view) => to.copy_from_slice(&view.pixel(p)[channels]),
             Operand::Bf16(_) | Operand::Rounded(_) => self.scatter(p, channels, to),
+        }
+    }
+
+    /// Asks for the cache lines of a range of channels of pixel `p`, without waiting for them.
+    ///
+    /// # Panics
+    /// If the tensor has no such pixel or channels.
+    #[inline(always)]
+    pub fn prefetch(&self, p: usize, channels: Range<usize>) {
+        match self {
+            Operand::F32(view) | Operand::Rounded(view) => {
+                let elements = &view.pixel(p)[channels];
+                prefetch_lines(elements.as_ptr(), elements.len());
+            }
+            Operand::Bf16(view) => {
+                let elements = &view.pixel(p)[channels];
+                prefetch_lines(elements.as_ptr(), elements.len());
+            }
         }
     }
 

@@ -175,13 +175,13 @@ impl<T: Real> Packed<T> for T {
 pub struct Pair<const BY: u8>(u32);
 
 /// `vdpbf16ps`.
-pub(crate) const DOT: u8 = 0;
+const DOT: u8 = 0;
 /// Its model.
-pub(crate) const DOT_MODEL: u8 = 1;
+const DOT_MODEL: u8 = 1;
 /// `tdpbf16ps`, on tiles of AMX.
-pub(crate) const TILES: u8 = 2;
+const TILES: u8 = 2;
 /// Its model.
-pub(crate) const TILES_MODEL: u8 = 3;
+const TILES_MODEL: u8 = 3;
 
 // SAFETY: a word, of which every pattern is two numbers of bf16.
 unsafe impl<const BY: u8> Element for Pair<BY> {}
@@ -240,6 +240,11 @@ impl<const BY: u8> Packed<f32> for Pair<BY> {
     #[inline(always)]
     fn pack_pixels(operand: &Operand<'_, f32>, pixels: &[Option<usize>], channels: Range<usize>, to: &mut [Self]) {
         let to = &mut to[..channels.len()];
+        if let (&[Some(lower), Some(upper)], Operand::F32(view) | Operand::Rounded(view)) = (pixels, operand) {
+            let halves = view.pixel(lower)[channels.clone()].iter().zip(&view.pixel(upper)[channels]);
+            to.iter_mut().zip(halves).for_each(|(to, (&lower, &upper))| *to = Self::pack([lower, upper]));
+            return;
+        }
         to.fill(Pair(0));
         for (index, &p) in pixels.iter().enumerate() {
             if let Some(p) = p {
@@ -382,7 +387,34 @@ pub enum Bf16Products {
     TilesModel,
 }
 
+/// Work on operands that are packed as some [`Packed`].
+pub(crate) trait PackedWork<T: Real> {
+    type Output;
+
+    fn run<P: Packed<T>>(self) -> Self::Output;
+}
+
 impl Bf16Products {
+    /// All ways.
+    pub(crate) const ALL: [Bf16Products; 5] = [
+        Bf16Products::Widened,
+        Bf16Products::Dot,
+        Bf16Products::DotModel,
+        Bf16Products::Tiles,
+        Bf16Products::TilesModel,
+    ];
+
+    /// Runs `work` on the elements that products made in this way take.
+    pub(crate) fn run<T: Real, W: PackedWork<T>>(self, work: W) -> W::Output {
+        match self {
+            Bf16Products::Widened => work.run::<T>(),
+            Bf16Products::Dot => work.run::<T::Pair<DOT>>(),
+            Bf16Products::DotModel => work.run::<T::Pair<DOT_MODEL>>(),
+            Bf16Products::Tiles => work.run::<T::Pair<TILES>>(),
+            Bf16Products::TilesModel => work.run::<T::Pair<TILES_MODEL>>(),
+        }
+    }
+
     /// The fastest that `set` has.
     pub fn of(set: InstructionSet) -> Bf16Products {
         match set {

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::ViewMut;
+use super::{ViewMut, prefetch_lines};
 
 /// Elements that tasks on several threads write, each its own ones.
 #[derive(Clone, Copy)]
@@ -44,6 +44,16 @@ impl<'a, T> SharedMut<'a, T> {
     pub fn at(&self, index: usize) -> *mut T {
         assert!(index < self.length);
         self.start.wrapping_add(index)
+    }
+
+    /// Asks for the cache lines of the elements of `range`, without waiting for them.
+    ///
+    /// # Panics
+    /// If the range ends behind the last element.
+    #[inline(always)]
+    pub fn prefetch(&self, range: Range<usize>) {
+        assert!(range.start <= range.end && range.end <= self.length);
+        prefetch_lines(self.start.wrapping_add(range.start), range.len());
     }
 
     /// The elements of `range`, to be written.

@@ -91,8 +91,8 @@ pub(crate) unsafe fn tile<T: Real, P: Packed<T>, S: Simd, const M: usize, const 
     }
 }
 
-/// Computes `totals[r][q]`, lane by lane, as `sum over i of a[r][i] * b[q][i]`, or adds that to it, for `count` elements
-/// of `M` rows and `N` columns, which both are contiguous.
+/// Computes `totals[r][q]`, lane by lane, as `sum over i of a[r][i] * b[q][i]`, or adds that to it, for `count`
+/// elements of `M` rows and `N` columns, which both are contiguous.
 ///
 /// Each lane of a sum is a chain of fused multiply-adds in the order of i, as in [`tile`].
 ///

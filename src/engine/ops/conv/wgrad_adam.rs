@@ -1,6 +1,8 @@
 //! The weight gradient of a convolution fused with the Adam update of the weight. Only a rewrite uses this step
 //! ([`adam_in_wgrad`](crate::engine::rewrite)).
 
+use std::ops::Range;
+
 use super::cpu::{for_each_weight_gradient, weight_gradient_scratch, weight_gradient_workspace};
 use super::{Geometry, Wgrad, dot, few, map, wgrad_patch};
 use crate::engine::access::{Access, Destination};
@@ -53,7 +55,11 @@ impl<T: Real> CpuKernel<T> for WgradAdam {
         let state = [self.weight, self.first, self.second];
         let [weight, first, second] = state.map(|tensor| SharedMut::new(context.write(Access::Update(tensor)).data));
         let row = self.geometry.taps() * self.x.channels();
-        for_each_weight_gradient(context, self.x, self.dy, self.geometry, |filter, columns, gradient| {
+        let ahead = |filter: usize, columns: Range<usize>| {
+            let range = filter * row + columns.start..filter * row + columns.end;
+            [weight, first, second].iter().for_each(|state| state.prefetch(range.clone()));
+        };
+        for_each_weight_gradient(context, self.x, self.dy, self.geometry, ahead, |filter, columns, gradient| {
             let range = filter * row + columns.start..filter * row + columns.end;
             // SAFETY: each range of a filter is handed out once.
             let [weight, first, second] = [weight, first, second].map(|state| unsafe { state.slice(range.clone()) });

@@ -15,9 +15,7 @@ use rayon::prelude::*;
 use super::epilogue::PixelEpilogue;
 use super::{BiasGrad, Dgrad, Epilogue, Fprop, Geometry, Wgrad};
 use crate::engine::access::Destination;
-use crate::engine::kernel::cpu::{
-    Bf16Products, Context, CpuKernel, DOT, DOT_MODEL, Operand, Packed, Real, SharedMut, TILES, TILES_MODEL,
-};
+use crate::engine::kernel::cpu::{Bf16Products, Context, CpuKernel, Operand, Packed, PackedWork, Real, SharedMut};
 use crate::engine::simd::InstructionSet;
 use crate::engine::tensor::{DType, Tensor};
 use direct::Direct;
@@ -26,9 +24,18 @@ use phases::{Correlation, Direction};
 use wgrad::WeightProducts;
 use winograd::Winograd;
 
-/// The scratch memory of a step for any instruction set, so that a program takes the same memory on every machine.
-fn most_of_all_sets(elements: impl Fn(InstructionSet) -> usize) -> usize {
-    InstructionSet::ALL.map(elements).into_iter().max().unwrap_or(0)
+/// The most elements of scratch memory that `elements` counts for any instruction set and any way in which products of
+/// bf16 are made, so that a program takes the same memory on every machine.
+fn most<T: Real, W: PackedWork<T, Output = usize>>(elements: impl Fn(InstructionSet) -> W) -> usize {
+    let of_set = |set| Bf16Products::ALL.map(|products| products.run(elements(set))).into_iter().max();
+    InstructionSet::ALL.into_iter().filter_map(of_set).max().unwrap_or(0)
+}
+
+/// Scratch memory of a task, or that of all tasks.
+#[derive(Clone, Copy)]
+enum Memory {
+    Task,
+    Workspace,
 }
 
 /// The way in which a forward pass or an input gradient is computed.
@@ -55,19 +62,15 @@ impl Method {
         Method::Direct(Direct::new::<T, P>(correlation, set))
     }
 
-    fn workspace(&self) -> usize {
-        match self {
-            Method::FewPixelsOfSingles(few) | Method::FewPixels(few) => few.workspace(),
-            Method::Winograd(winograd) => winograd.workspace(),
-            Method::Direct(direct) => direct.workspace(),
-        }
-    }
-
-    fn scratch(&self) -> usize {
-        match self {
-            Method::FewPixelsOfSingles(few) | Method::FewPixels(few) => few.scratch(),
-            Method::Winograd(winograd) => winograd.scratch(),
-            Method::Direct(direct) => direct.scratch(),
+    /// Elements of scratch memory.
+    fn elements(&self, memory: Memory) -> usize {
+        match (self, memory) {
+            (Method::FewPixelsOfSingles(few) | Method::FewPixels(few), Memory::Workspace) => few.workspace(),
+            (Method::FewPixelsOfSingles(few) | Method::FewPixels(few), Memory::Task) => few.scratch(),
+            (Method::Winograd(winograd), Memory::Workspace) => winograd.workspace(),
+            (Method::Winograd(winograd), Memory::Task) => winograd.scratch(),
+            (Method::Direct(direct), Memory::Workspace) => direct.workspace(),
+            (Method::Direct(direct), Memory::Task) => direct.scratch(),
         }
     }
 }
@@ -85,6 +88,11 @@ fn rounds(tensors: [Tensor; 2]) -> bool {
     tensors.iter().any(|tensor| tensor.dtype() == DType::Bf16)
 }
 
+/// The way in which products are made, of numbers of bf16 with `rounds`.
+fn products<T: Real>(context: &Context<'_, T>, rounds: bool) -> Bf16Products {
+    if rounds { context.bf16_products() } else { Bf16Products::Widened }
+}
+
 /// The tensors that a forward pass or an input gradient reads.
 #[derive(Clone, Copy)]
 struct Operands<'a, T: Real> {
@@ -92,18 +100,21 @@ struct Operands<'a, T: Real> {
     weight: Operand<'a, T>,
 }
 
+/// Elements of scratch memory of a forward pass or an input gradient.
+struct CorrelationMemory(Correlation, InstructionSet, Memory);
+
+impl<T: Real> PackedWork<T> for CorrelationMemory {
+    type Output = usize;
+
+    fn run<P: Packed<T>>(self) -> usize {
+        let CorrelationMemory(correlation, set, memory) = self;
+        Method::new::<T, P>(correlation, set).elements(memory)
+    }
+}
+
 impl Correlation {
-    /// The most of `elements` for any instruction set and any way in which products of bf16 are made.
-    fn most<T: Real>(self, elements: impl Fn(&Method) -> usize) -> usize {
-        most_of_all_sets(|set| {
-            let methods = [
-                Method::new::<T, T>(self, set),
-                Method::new::<T, T::Pair<DOT>>(self, set),
-                Method::new::<T, T::Pair<DOT_MODEL>>(self, set),
-                Method::new::<T, T::Pair<TILES>>(self, set),
-            ];
-            methods.iter().map(&elements).max().unwrap_or(0)
-        })
+    fn elements<T: Real>(self, memory: Memory) -> usize {
+        most::<T, _>(|set| CorrelationMemory(self, set, memory))
     }
 
     /// Computes `target` from `source`, with the bias and the epilogue of a step.
@@ -116,36 +127,35 @@ impl Correlation {
         epilogue: Epilogue,
     ) {
         let rounds = rounds([tensors[0], target.tensor]);
-        let operands = tensors.map(|tensor| operand(context, tensor, rounds));
+        let [source, weight] = tensors.map(|tensor| operand(context, tensor, rounds));
         let bias = bias.map(|bias| context.read(bias).data);
-        let epilogue = epilogue.by_pixel(context, bias, target);
-        match context.bf16_products() {
-            _ if !rounds => self.run_packed::<T, T>(context, operands, &epilogue),
-            Bf16Products::Widened => self.run_packed::<T, T>(context, operands, &epilogue),
-            Bf16Products::Dot => self.run_packed::<T, T::Pair<DOT>>(context, operands, &epilogue),
-            Bf16Products::DotModel => self.run_packed::<T, T::Pair<DOT_MODEL>>(context, operands, &epilogue),
-            Bf16Products::Tiles => self.run_packed::<T, T::Pair<TILES>>(context, operands, &epilogue),
-            Bf16Products::TilesModel => self.run_packed::<T, T::Pair<TILES_MODEL>>(context, operands, &epilogue),
-        }
+        let epilogue = &epilogue.by_pixel(context, bias, target);
+        let operands = Operands { source, weight };
+        products(context, rounds).run(Correlate { correlation: self, context, operands, epilogue });
     }
+}
 
-    fn run_packed<T: Real, P: Packed<T>>(
-        self,
-        context: &Context<'_, T>,
-        [source, weight]: [Operand<'_, T>; 2],
-        epilogue: &PixelEpilogue<'_, T>,
-    ) {
-        let (set, operands) = (context.set(), Operands { source, weight });
-        let method = Method::new::<T, P>(self, set);
-        let workspace = context.workspace(method.workspace());
+/// A forward pass or an input gradient.
+struct Correlate<'a, T: Real> {
+    correlation: Correlation,
+    context: &'a Context<'a, T>,
+    operands: Operands<'a, T>,
+    epilogue: &'a PixelEpilogue<'a, T>,
+}
+
+impl<T: Real> PackedWork<T> for Correlate<'_, T> {
+    type Output = ();
+
+    fn run<P: Packed<T>>(self) {
+        let Correlate { correlation, context, operands, epilogue } = self;
+        let set = context.set();
+        let method = Method::new::<T, P>(correlation, set);
+        let workspace = context.workspace(method.elements(Memory::Workspace));
         match method {
             // Products of f32 weights, which rounding would only make less accurate.
             Method::FewPixelsOfSingles(few) => {
-                let weight = match weight {
-                    Operand::Rounded(view) => Operand::F32(view),
-                    weight => weight,
-                };
-                few.run::<T, T>(set, Operands { weight, ..operands }, workspace, epilogue);
+                let operands = Operands { weight: operands.weight.unrounded(), ..operands };
+                few.run::<T, T>(set, operands, workspace, epilogue);
             }
             Method::FewPixels(few) => few.run::<T, P>(set, operands, workspace, epilogue),
             Method::Winograd(winograd) => winograd.run::<T, P>(set, operands, workspace, epilogue),
@@ -163,11 +173,11 @@ impl Fprop {
 
 impl<T: Real> CpuKernel<T> for Fprop {
     fn workspace(&self) -> usize {
-        self.correlation().most::<T>(Method::workspace)
+        self.correlation().elements::<T>(Memory::Workspace)
     }
 
     fn task_scratch(&self) -> usize {
-        self.correlation().most::<T>(Method::scratch)
+        self.correlation().elements::<T>(Memory::Task)
     }
 
     fn run(&self, context: &Context<'_, T>) {
@@ -184,11 +194,11 @@ impl Dgrad {
 
 impl<T: Real> CpuKernel<T> for Dgrad {
     fn workspace(&self) -> usize {
-        self.correlation().most::<T>(Method::workspace)
+        self.correlation().elements::<T>(Memory::Workspace)
     }
 
     fn task_scratch(&self) -> usize {
-        self.correlation().most::<T>(Method::scratch)
+        self.correlation().elements::<T>(Memory::Task)
     }
 
     fn run(&self, context: &Context<'_, T>) {
@@ -208,76 +218,90 @@ impl<T: Real> CpuKernel<T> for Wgrad {
     fn run(&self, context: &Context<'_, T>) {
         let dw = SharedMut::new(context.write(self.dw.access()).data);
         let (row, accumulates) = (self.geometry.taps() * self.x.channels(), self.dw.accumulates());
-        for_each_weight_gradient(context, self.x, self.dy, self.geometry, |filter, columns, gradient| {
-            // SAFETY: each range of a filter is handed out once.
-            let dw = unsafe { dw.slice(filter * row + columns.start..filter * row + columns.end) };
-            if accumulates {
-                dw.iter_mut().zip(gradient).for_each(|(dw, &gradient)| *dw += gradient);
-            } else {
-                dw.copy_from_slice(gradient);
-            }
-        });
+        for_each_weight_gradient(
+            context,
+            self.x,
+            self.dy,
+            self.geometry,
+            |_, _| {},
+            |filter, columns, gradient| {
+                // SAFETY: each range of a filter is handed out once.
+                let dw = unsafe { dw.slice(filter * row + columns.start..filter * row + columns.end) };
+                if accumulates {
+                    dw.iter_mut().zip(gradient).for_each(|(dw, &gradient)| *dw += gradient);
+                } else {
+                    dw.copy_from_slice(gradient);
+                }
+            },
+        );
     }
 }
 
-/// The most of `elements` for any instruction set and any way in which products of bf16 are made.
-fn most_of_weight_products<T: Real>(
-    x: Tensor,
-    dy: Tensor,
-    geometry: Geometry,
-    elements: impl Fn(&WeightProducts) -> usize,
-) -> usize {
-    most_of_all_sets(|set| {
-        let products = [
-            WeightProducts::new::<T, T>(x.shape, dy.shape, geometry, set),
-            WeightProducts::new::<T, T::Pair<DOT>>(x.shape, dy.shape, geometry, set),
-            WeightProducts::new::<T, T::Pair<DOT_MODEL>>(x.shape, dy.shape, geometry, set),
-            WeightProducts::new::<T, T::Pair<TILES>>(x.shape, dy.shape, geometry, set),
-        ];
-        products.iter().map(&elements).max().unwrap_or(0)
-    })
+/// Elements of scratch memory of a weight gradient.
+struct WeightGradientMemory(Tensor, Tensor, Geometry, InstructionSet, Memory);
+
+impl<T: Real> PackedWork<T> for WeightGradientMemory {
+    type Output = usize;
+
+    fn run<P: Packed<T>>(self) -> usize {
+        let WeightGradientMemory(x, dy, geometry, set, memory) = self;
+        let products = WeightProducts::new::<T, P>(x.shape, dy.shape, geometry, set);
+        match memory {
+            Memory::Task => products.scratch(),
+            Memory::Workspace => products.workspace(),
+        }
+    }
 }
 
 /// Elements of scratch memory of [`for_each_weight_gradient`].
 pub(super) fn weight_gradient_workspace<T: Real>(x: Tensor, dy: Tensor, geometry: Geometry) -> usize {
-    most_of_weight_products::<T>(x, dy, geometry, WeightProducts::workspace)
+    most::<T, _>(|set| WeightGradientMemory(x, dy, geometry, set, Memory::Workspace))
 }
 
 /// Elements of scratch memory of a task of [`for_each_weight_gradient`].
 pub(super) fn weight_gradient_scratch<T: Real>(x: Tensor, dy: Tensor, geometry: Geometry) -> usize {
-    most_of_weight_products::<T>(x, dy, geometry, WeightProducts::scratch)
+    most::<T, _>(|set| WeightGradientMemory(x, dy, geometry, set, Memory::Task))
 }
 
 /// The weight gradient of a convolution from `x` and `dy`, as [`Wgrad`] computes it, row by row: calls `emit` with
-/// every filter, a range of its elements (tap, channel), and the gradient there, in parallel.
+/// every filter, a range of its elements (tap, channel), and the gradient there, in parallel. `ahead` is called with
+/// filters and ranges some time before, so that memory can be asked for.
 pub(super) fn for_each_weight_gradient<T: Real>(
     context: &Context<'_, T>,
     x: Tensor,
     dy: Tensor,
     geometry: Geometry,
+    ahead: impl Fn(usize, Range<usize>) + Sync,
     emit: impl Fn(usize, Range<usize>, &[T]) + Sync,
 ) {
     let rounds = rounds([x, dy]);
-    let operands = [x, dy].map(|tensor| operand(context, tensor, rounds));
-    match context.bf16_products() {
-        _ if !rounds => weight_gradient::<T, T>(context, operands, geometry, emit),
-        Bf16Products::Widened => weight_gradient::<T, T>(context, operands, geometry, emit),
-        Bf16Products::Dot => weight_gradient::<T, T::Pair<DOT>>(context, operands, geometry, emit),
-        Bf16Products::DotModel => weight_gradient::<T, T::Pair<DOT_MODEL>>(context, operands, geometry, emit),
-        Bf16Products::Tiles => weight_gradient::<T, T::Pair<TILES>>(context, operands, geometry, emit),
-        Bf16Products::TilesModel => weight_gradient::<T, T::Pair<TILES_MODEL>>(context, operands, geometry, emit),
-    }
+    let [x, dy] = [x, dy].map(|tensor| operand(context, tensor, rounds));
+    products(context, rounds).run(WeightGradient { context, x, dy, geometry, ahead, emit });
 }
 
-fn weight_gradient<T: Real, P: Packed<T>>(
-    context: &Context<'_, T>,
-    [x, dy]: [Operand<'_, T>; 2],
+/// The weight gradient of a convolution.
+struct WeightGradient<'a, T: Real, A, E> {
+    context: &'a Context<'a, T>,
+    x: Operand<'a, T>,
+    dy: Operand<'a, T>,
     geometry: Geometry,
-    emit: impl Fn(usize, Range<usize>, &[T]) + Sync,
-) {
-    let products = WeightProducts::new::<T, P>(x.shape(), dy.shape(), geometry, context.set());
-    let workspace = context.workspace(products.workspace());
-    products.run::<T, P>(context.set(), x, dy, workspace, emit);
+    ahead: A,
+    emit: E,
+}
+
+impl<T: Real, A, E> PackedWork<T> for WeightGradient<'_, T, A, E>
+where
+    A: Fn(usize, Range<usize>) + Sync,
+    E: Fn(usize, Range<usize>, &[T]) + Sync,
+{
+    type Output = ();
+
+    fn run<P: Packed<T>>(self) {
+        let WeightGradient { context, x, dy, geometry, ahead, emit } = self;
+        let products = WeightProducts::new::<T, P>(x.shape(), dy.shape(), geometry, context.set());
+        let workspace = context.workspace(products.workspace());
+        products.run::<T, P>(context.set(), x, dy, workspace, ahead, emit);
+    }
 }
 
 /// Pixels of a partial sum of a bias gradient. Long sums are added up from these, which keeps their rounding error

@@ -63,6 +63,16 @@ pub(super) trait TiledWork {
     fn run<S: Simd, const M: usize, const N: usize>(self, simd: S);
 }
 
+/// Rows of a smaller tile, for what is left over.
+pub(super) const FEW_ROWS: usize = 4;
+
+/// True if the next of `rest` rows are best computed by a tile of [`FEW_ROWS`] rows, and not of `M`: a tile of six
+/// would compute rows that are not there.
+#[inline(always)]
+pub(super) fn takes_few_rows<const M: usize>(rest: usize) -> bool {
+    M == 6 && matches!(rest, 1..=4 | 8)
+}
+
 /// A work with the shape of its tiles.
 struct Tiled<W> {
     shape: TileShape,

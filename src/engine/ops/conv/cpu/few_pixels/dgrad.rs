@@ -7,8 +7,8 @@ use pulp::Simd;
 use super::super::super::epilogue::PixelEpilogue;
 use super::super::phases::Correlation;
 use super::super::shape::TiledWork;
-use super::{COLUMNS, FewPixels};
-use crate::engine::kernel::cpu::{Operand, Packed, Real, Run, SharedMut, Target, as_packed, prefetch};
+use super::{COLUMNS, FewPixels, PIXELS_AT_ONCE};
+use crate::engine::kernel::cpu::{Operand, Packed, Real, Run, SharedMut, Target, as_packed};
 
 /// Packed elements of a sum in registers, where the weights are taken as they lie: rows that are read side by side.
 const ROWS: usize = 16;
@@ -41,14 +41,9 @@ struct Block {
     adds: bool,
 }
 
-/// Pixels of a sum.
-fn pixels(few: &FewPixels) -> usize {
-    few.pixels_of_phase(0)
-}
-
 /// Elements of scratch memory: the sums, `[pixel][column]`, and a packed block.
 pub(super) fn scratch(few: &FewPixels) -> usize {
-    pixels(few) * COLUMNS.max(few.width) + PACKED_ROWS * few.width
+    few.pixels_of_phase(0) * COLUMNS.max(few.width) + PACKED_ROWS * few.width
 }
 
 impl<T: Real, P: Packed<T>> TiledWork for Task<'_, T, P> {
@@ -62,7 +57,9 @@ impl<T: Real, P: Packed<T>> TiledWork for Task<'_, T, P> {
         let to = SharedMut::new(&mut *sums);
         let as_they_lie = P::as_they_lie(&weight);
         let rows = if as_they_lie.is_some() { ROWS } else { PACKED_ROWS };
-        let row_of = |block: &Block, row: usize| (block.first + row) * P::STEPS * geometry.taps() + block.tap;
+        // Each group of pixels asks for some rows of the next block.
+        let groups = pixels.min(PIXELS_AT_ONCE).div_ceil(M);
+        let ahead = (rows * P::STEPS).div_ceil(groups.max(1));
         for (first, windows, count) in few.windows(phase) {
             let mut blocks = blocks(few, phase, rows, &columns).peekable();
             if blocks.peek().is_none() {
@@ -73,13 +70,7 @@ impl<T: Real, P: Packed<T>> TiledWork for Task<'_, T, P> {
                 let columns_of_block = columns.start + block.column..columns.start + block.column + width;
                 let (b, step) = match as_they_lie {
                     Some(weights) => {
-                        if let Some(next) = blocks.peek() {
-                            for row in 0..next.rows {
-                                let start = row_of(next, row) * channels + columns.start + next.column;
-                                weights[start..start + width].iter().step_by(T::LANES).for_each(|x| prefetch(x));
-                            }
-                        }
-                        let start = row_of(&block, 0) * channels + columns_of_block.start;
+                        let start = (block.first * geometry.taps() + block.tap) * channels + columns_of_block.start;
                         let step = geometry.taps() * channels;
                         (weights[start..][..(block.rows - 1) * step + width].as_ptr(), step)
                     }
@@ -93,7 +84,15 @@ impl<T: Real, P: Packed<T>> TiledWork for Task<'_, T, P> {
                     }
                 };
                 let runs = [Run { a: block.source, b: 0, count: block.rows }];
+                let next = blocks.peek();
                 for group in (0..count).step_by(M) {
+                    if let Some(next) = next {
+                        let first = next.first * P::STEPS + group / M * ahead;
+                        let columns = columns.start + next.column..columns.start + next.column + width;
+                        for filter in first..filters.min(first + ahead) {
+                            weight.prefetch(filter * geometry.taps() + next.tap, columns.clone());
+                        }
+                    }
                     let rows = M.min(count - group);
                     let (mut a, mut start) = ([patch.as_ptr(); M], [std::ptr::null_mut(); M]);
                     for r in 0..M {

@@ -49,8 +49,8 @@ pub(super) struct FewPixels {
 }
 
 impl FewPixels {
-    /// The pass with operands that are packed as `P`, if an image of its target has few pixels, and it has large filters
-    /// and channels that vectors divide.
+    /// The pass with operands that are packed as `P`, if an image of its target has few pixels, and it has large
+    /// filters and channels that vectors divide.
     pub fn new<T: Real, P: Packed<T>>(correlation: Correlation, set: InstructionSet) -> Option<FewPixels> {
         let Correlation { source, target, geometry, direction } = correlation;
         let grid = [0, 1].map(|axis| correlation.grid(axis, 0));
@@ -146,8 +146,8 @@ impl FewPixels {
         [0, 1].map(|axis| self.correlation.grid(axis, first[axis]))
     }
 
-    /// The pixels of a phase, some at a time: for each the element of the patch where its window begins. The first of them
-    /// and their number stand beside.
+    /// The pixels of a phase, some at a time: for each the element of the patch where its window begins. The first of
+    /// them and their number stand beside.
     fn windows(&self, phase: usize) -> impl Iterator<Item = (usize, [usize; PIXELS_AT_ONCE], usize)> + '_ {
         let pixels = self.pixels_of_phase(phase);
         (0..pixels).step_by(PIXELS_AT_ONCE).map(move |first| {

@@ -1,10 +1,11 @@
 //! Weight gradient of a convolution as its definition has it.
 //!
-//! Both operands are packed first, for all tasks: the output in panels of as many filters as a tile has rows, the input
-//! with zeros for the padding, in panels of as many channels as a tile has columns, so that neighbouring output pixels
-//! of a row meet neighbours. Where there are fewer channels than that, all columns of a kernel row are one panel
-//! instead, a window of the padded input. A task computes the gradient of some filters for a range of (tap, channel),
-//! and hands on its rows while they are in the cache.
+//! Both operands are packed first, for all tasks ([`packing`](super::packing)): the output with all filters of a pixel
+//! side by side, the input with zeros for the padding, in panels of as many channels as a tile has columns, so that
+//! neighbouring output pixels of a row meet neighbours. Where there are fewer channels than that, all columns of a
+//! kernel row are one panel instead: a window of the padded input, or, where elements are pairs of output pixels, a copy
+//! of their windows. A task computes the gradient of some filters for a range of (tap, channel), and hands on its rows
+//! while they are in the cache.
 
 use std::ops::Range;
 
@@ -24,28 +25,25 @@ const FEW_CHANNELS: usize = 16;
 /// Elements (tap, channel) of a task.
 const COLUMNS: usize = 1024;
 
-/// Output pixels that are packed at a time.
-const PACKED_PIXELS: usize = 64;
-
 /// The most rows of a tile.
-const MOST_ROWS: usize = 32;
+pub(super) const MOST_ROWS: usize = 32;
 
 /// The products of a weight gradient, with their cut into tasks.
 #[derive(Clone, Copy)]
 pub(in crate::engine::ops::conv::cpu) struct DirectWgrad {
-    input: Shape,
-    output: Shape,
-    geometry: Geometry,
+    pub(super) input: Shape,
+    pub(super) output: Shape,
+    pub(super) geometry: Geometry,
     shape: TileShape,
     /// Rows and columns of a tile.
     rows: usize,
-    width: usize,
+    pub(super) width: usize,
     /// True if the columns of a kernel row are one panel.
-    merges: bool,
+    pub(super) merges: bool,
     /// Numbers of an element that is packed: output pixels of a row that are neighbours.
-    steps: usize,
+    pub(super) steps: usize,
     /// True if the pixels of a filter are packed side by side, and not the filters of a pixel.
-    in_tiles: bool,
+    pub(super) in_tiles: bool,
 }
 
 /// A panel of the gradient's columns: those of a tap, or of a kernel row.
@@ -59,36 +57,19 @@ struct Panel {
 }
 
 impl DirectWgrad {
-    /// The products with operands that are packed as `P`, if they can be.
+    /// The products with operands that are packed as `P`.
     pub fn new<T: Real, P: Packed<T>>(
         input: Shape,
         output: Shape,
         geometry: Geometry,
         set: InstructionSet,
-    ) -> Option<DirectWgrad> {
-        let single =
-            DirectWgrad::with_shape(input, output, geometry, |columns| TileShape::of::<T, P>(set, columns), T::LANES);
-        // Windows over a kernel row have no pairs of pixels.
-        (P::STEPS == 1 || !single.merges).then_some(DirectWgrad { steps: P::STEPS, in_tiles: P::IN_TILES, ..single })
-    }
-
-    /// The products with operands of single numbers.
-    pub fn single<T: Real>(input: Shape, output: Shape, geometry: Geometry, set: InstructionSet) -> DirectWgrad {
-        DirectWgrad::with_shape(input, output, geometry, |columns| TileShape::new::<T>(set, columns), T::LANES)
-    }
-
-    fn with_shape(
-        input: Shape,
-        output: Shape,
-        geometry: Geometry,
-        shape: impl Fn(usize) -> TileShape,
-        lanes: usize,
     ) -> DirectWgrad {
         let merges = input[3] < FEW_CHANNELS && geometry.dilation == 1;
         let columns = if merges { geometry.kernel[1] * input[3] } else { input[3] };
-        let shape = shape(columns);
-        let width = shape.vectors() * lanes;
-        DirectWgrad { input, output, geometry, shape, rows: shape.rows(), width, merges, steps: 1, in_tiles: false }
+        let shape = TileShape::of::<T, P>(set, columns);
+        let (rows, width) = (shape.rows(), shape.vectors() * T::LANES);
+        let (steps, in_tiles) = (P::STEPS, P::IN_TILES);
+        DirectWgrad { input, output, geometry, shape, rows, width, merges, steps, in_tiles }
     }
 
     fn groups(&self) -> usize {
@@ -96,47 +77,71 @@ impl DirectWgrad {
     }
 
     /// Packed elements of a row of output pixels.
-    fn row_of_output(&self) -> usize {
+    pub(super) fn row_of_output(&self) -> usize {
         self.output[2].div_ceil(self.steps)
     }
 
     /// Packed elements of all output pixels.
-    fn pixels(&self) -> usize {
+    pub(super) fn pixels(&self) -> usize {
         self.output[0] * self.output[1] * self.row_of_output()
     }
 
-    /// Elements of the packed output, `[group][pixel][rows]`, or `[group][row][pixel]` for tiles.
-    fn packed_output(&self) -> usize {
-        self.groups() * self.pixels() * self.rows
+    /// Elements from one filter, and from one pixel, to the next in the packed output: `[pixel][filter]`, or for tiles
+    /// `[filter][pixel]`.
+    pub(super) fn output_steps(&self) -> [usize; 2] {
+        if self.in_tiles { [self.pixels(), 1] } else { [1, self.filters()] }
+    }
+
+    /// Filters in the packed output, some of which are behind the last one. Many are no power of two: those of all pixels
+    /// would meet in a few sets of the L1 cache.
+    pub(super) fn filters(&self) -> usize {
+        let all = self.groups() * self.rows;
+        if self.in_tiles || all < 64 { all } else { all + 16 }
+    }
+
+    /// Elements of the packed output.
+    pub(super) fn packed_output(&self) -> usize {
+        self.filters() * self.pixels()
     }
 
     /// Rows (`axis` 0) or columns (`axis` 1) of the padded input that the output meets.
-    fn padded(&self, axis: usize) -> usize {
+    pub(super) fn padded(&self, axis: usize) -> usize {
         let Geometry { kernel, stride, dilation, .. } = self.geometry;
         (self.output[1 + axis].max(1) - 1) * stride + (kernel[axis] - 1) * dilation + 1
     }
 
     /// Panels of a tap, or of a kernel row.
-    fn panels(&self) -> usize {
+    pub(super) fn panels(&self) -> usize {
         let columns = if self.merges { self.geometry.kernel[1] * self.input[3] } else { self.input[3] };
         columns.div_ceil(self.width)
     }
 
+    /// True if windows are packed as they lie in the padded input: those of single pixels, of a merged panel.
+    pub(super) fn packs_rows(&self) -> bool {
+        self.merges && self.steps == 1
+    }
+
     /// Elements of a row of the padded input in one panel. Unless panels are merged, its columns are sorted by their
-    /// remainder by the stride: `[remainder][column / stride][width]`.
-    fn row(&self) -> usize {
+    /// remainder by the stride: `[remainder][column / stride][width]`. Windows of pairs are `[pair][width]`.
+    pub(super) fn row(&self) -> usize {
         let stride = self.geometry.stride;
-        match self.merges {
-            true => self.padded(1) * self.input[3],
-            false => stride * self.padded(1).div_ceil(stride) * self.width,
+        match (self.merges, self.steps) {
+            (true, 1) => self.padded(1) * self.input[3],
+            (true, _) => self.row_of_output() * self.width,
+            (false, _) => stride * self.padded(1).div_ceil(stride) * self.width,
         }
     }
 
-    /// Elements of the packed input: `[panel][image][row]`, or `[image][row]` of merged panels and what the last
-    /// windows read behind it.
-    fn packed_input(&self) -> usize {
+    /// Elements of the packed input: `[panel][image][row]`, or `[image][row]` of merged panels that are packed as they
+    /// lie, and what the last windows read behind it.
+    pub(super) fn packed_input(&self) -> usize {
         let rows = self.input[0] * self.padded(0) * self.row();
-        if self.merges { rows + self.width } else { rows * self.panels() }
+        if self.packs_rows() { rows + self.width } else { rows * self.panels() }
+    }
+
+    /// Elements of a row of the padded input as numbers.
+    pub(super) fn padded_row(&self) -> usize {
+        self.padded(1) * self.input[3]
     }
 
     /// Elements of the packed operands.
@@ -149,30 +154,36 @@ impl DirectWgrad {
         [FILTERS.div_ceil(self.rows), (COLUMNS / self.width).max(1)]
     }
 
-    /// Elements of scratch memory of a task: its gradient.
+    /// Elements of scratch memory of a task: its gradient, or a row of the input.
     pub fn scratch(&self) -> usize {
         let [groups, panels] = self.of_task();
-        groups * self.rows * panels * self.width
+        (groups * self.rows * panels * self.width).max(self.padded_row())
     }
 
-    /// Elements from one output pixel to the next in the packed input.
+    /// Elements from one packed output pixel to the next in the packed input.
     fn input_step(&self) -> usize {
-        if self.merges { self.geometry.stride * self.input[3] } else { self.width }
+        match (self.merges, self.steps) {
+            (true, 1) => self.geometry.stride * self.input[3],
+            (true, _) => self.width,
+            // Pairs begin at each pixel, since each tap of a row meets them at other pixels.
+            (false, steps) => steps * self.width,
+        }
     }
 
-    /// Calls `emit` with every filter, a range of its elements (tap, channel), and the gradient there, in parallel. The
-    /// operands are packed as `P`.
+    /// Calls `emit` with every filter, a range of its elements (tap, channel), and the gradient there, in parallel, and
+    /// `ahead` with parts of these ranges some time before, so that memory can be asked for. The operands are packed as
+    /// `P`.
     pub fn run<T: Real, P: Packed<T>>(
         &self,
         set: InstructionSet,
         x: Operand<'_, T>,
         dy: Operand<'_, T>,
         workspace: &mut [T],
+        ahead: impl Fn(usize, Range<usize>) + Sync,
         emit: impl Fn(usize, Range<usize>, &[T]) + Sync,
     ) {
         let (output, input) = as_packed::<T, P>(workspace).split_at_mut(self.packed_output());
-        self.pack_output(dy, SharedMut::new(output));
-        self.pack_input(x, SharedMut::new(input));
+        self.pack(set, x, dy, SharedMut::new(output), SharedMut::new(input));
         let (output, input) = (&*output, &*input);
         let panels = self.all_panels();
         let [groups, at_once] = self.of_task();
@@ -195,6 +206,7 @@ impl DirectWgrad {
                     gradient: SharedMut::new(gradient),
                     filters: &filters,
                     columns: &columns,
+                    ahead: &ahead,
                 };
                 self.shape.run::<T, P>(set, task);
                 for (filter, row) in filters.clone().zip(gradient.chunks_exact(columns.len().max(1))) {
@@ -216,11 +228,11 @@ impl DirectWgrad {
         let (channels, inside) = (self.input[3], panel * self.width);
         if self.merges {
             let all = kernel[1] * channels;
-            return Panel {
-                first: tap * all + inside,
-                columns: self.width.min(all - inside),
-                start: tap * self.row() + inside,
+            let start = match self.packs_rows() {
+                true => tap * self.row() + inside,
+                false => (panel * self.input[0] * self.padded(0) + tap) * self.row(),
             };
+            return Panel { first: tap * all + inside, columns: self.width.min(all - inside), start };
         }
         let [row, column] = [tap / kernel[1], tap % kernel[1]].map(|tap| tap * dilation);
         let plane = self.padded(1).div_ceil(stride);
@@ -231,88 +243,10 @@ impl DirectWgrad {
             start: row * self.row() + (column % stride * plane + column / stride) * self.width,
         }
     }
-
-    /// Copies the output to its panels: `rows` filters of each pixel side by side, with zeros for those behind the
-    /// last.
-    fn pack_output<T: Real, P: Packed<T>>(&self, dy: Operand<'_, T>, packed: SharedMut<'_, P>) {
-        let (pixels, rows, row, width) = (self.pixels(), self.rows, self.row_of_output(), self.output[2]);
-        (0..pixels.div_ceil(PACKED_PIXELS)).into_par_iter().for_each(|chunk| {
-            let range = chunk * PACKED_PIXELS..pixels.min((chunk + 1) * PACKED_PIXELS);
-            for group in 0..self.groups() {
-                let start = group * pixels;
-                let filters = group * rows..self.output[3].min((group + 1) * rows);
-                let pack = |index: usize, to: &mut [P]| {
-                    let column = index % row * self.steps;
-                    let pixel = |step: usize| (column + step < width).then_some(index / row * width + column + step);
-                    P::pack_pixels(&dy, &[pixel(0), pixel(1)][..self.steps], filters.clone(), &mut *to);
-                    to[filters.len()..].fill(P::ZERO);
-                };
-                if self.in_tiles {
-                    for index in range.clone() {
-                        let mut filters = [P::ZERO; MOST_ROWS];
-                        pack(index, &mut filters[..rows]);
-                        for (r, &value) in filters[..rows].iter().enumerate() {
-                            // SAFETY: each pixel is one task's.
-                            unsafe { *packed.at((group * rows + r) * pixels + index) = value };
-                        }
-                    }
-                    continue;
-                }
-                // SAFETY: each range of pixels of a panel is one task's.
-                let panel = unsafe { packed.slice((start + range.start) * rows..(start + range.end) * rows) };
-                panel.chunks_exact_mut(rows).zip(range.clone()).for_each(|(to, index)| pack(index, to));
-            }
-        });
-    }
-
-    /// Copies the input to its panels, with zeros for the padding and for channels behind the last.
-    fn pack_input<T: Real, P: Packed<T>>(&self, x: Operand<'_, T>, packed: SharedMut<'_, P>) {
-        let [images, height, width, channels] = self.input;
-        let Geometry { stride, pad, .. } = self.geometry;
-        let (rows, columns) = (self.padded(0), self.padded(1));
-        // A column of the padded input, if it is one of the input.
-        let inside = |row: usize, column: usize| {
-            let row = row.checked_sub(pad[0]).filter(|&row| row < height)?;
-            let column = column.checked_sub(pad[1]).filter(|&column| column < width)?;
-            Some(row * width + column)
-        };
-        if self.merges {
-            // SAFETY: nobody else writes yet.
-            unsafe { packed.slice(images * rows * self.row()..self.packed_input()) }.fill(P::ZERO);
-        }
-        (0..images * rows).into_par_iter().with_min_len(2).for_each(|index| {
-            let (n, row) = (index / rows, index % rows);
-            let pixel = |column: usize| inside(row, column).map(|p| n * height * width + p);
-            if self.merges {
-                // SAFETY: each row is one task's.
-                let packed = unsafe { packed.slice(index * self.row()..(index + 1) * self.row()) };
-                for (to, column) in packed.chunks_exact_mut(channels).zip(0..columns) {
-                    P::pack_pixels(&x, &[pixel(column)], 0..channels, to);
-                }
-                return;
-            }
-            let plane = columns.div_ceil(stride);
-            for panel in 0..self.panels() {
-                let range = panel * self.width..channels.min((panel + 1) * self.width);
-                let start = (panel * images * rows + index) * self.row();
-                // SAFETY: each row of a panel is one task's.
-                let packed = unsafe { packed.slice(start..start + self.row()) };
-                for (i, to) in packed.chunks_exact_mut(self.width).enumerate() {
-                    // A pair is for neighbouring output pixels, which meet pixels a stride apart.
-                    let position = |step: usize| {
-                        let index = i % plane + step;
-                        if index < plane { pixel(index * stride + i / plane) } else { None }
-                    };
-                    P::pack_pixels(&x, &[position(0), position(1)][..self.steps], range.clone(), &mut *to);
-                    to[range.len()..].fill(P::ZERO);
-                }
-            }
-        });
-    }
 }
 
 /// The gradient of some groups of filters for a range of panels.
-struct Task<'a, T, P> {
+struct Task<'a, T, P, A> {
     products: &'a DirectWgrad,
     groups: Range<usize>,
     panels: Range<usize>,
@@ -322,24 +256,24 @@ struct Task<'a, T, P> {
     /// The filters of the groups, and the columns of the panels.
     filters: &'a Range<usize>,
     columns: &'a Range<usize>,
+    ahead: &'a A,
 }
 
-impl<T: Real, P: Packed<T>> TiledWork for Task<'_, T, P> {
+impl<T: Real, P: Packed<T>, A: Fn(usize, Range<usize>)> TiledWork for Task<'_, T, P, A> {
     const IN_TILES: bool = P::IN_TILES;
 
     #[inline(always)]
     fn run<S: Simd, const M: usize, const N: usize>(self, simd: S) {
-        let Task { gradient, filters, columns, .. } = self;
+        let Task { gradient, filters, columns, ahead, .. } = self;
         let products = self.products;
         let [images, height, width, _] = products.output;
-        let (rows, pixels) = (images * height, products.pixels());
+        let rows = images * height;
         // Rows of pixels of a segment, and columns of them where a row is longer than a segment.
         let (rows_at_once, columns_at_once) = ((SEGMENT / width.max(1)).max(1), width.clamp(1, SEGMENT));
         let padded = products.padded(0);
         let (step, in_pair) = (products.input_step(), products.steps);
-        // Elements of the packed output from one pixel to the next, and from one filter to the next.
-        let [pixel, filter] = if products.in_tiles { [1, pixels] } else { [M, 1] };
-        let steps = [pixel, in_pair * step];
+        let [filter, pixel] = products.output_steps();
+        let steps = [pixel, step];
         let mut adds = false;
         for first in (0..rows).step_by(rows_at_once) {
             for column in (0..width).step_by(columns_at_once) {
@@ -349,7 +283,7 @@ impl<T: Real, P: Packed<T>> TiledWork for Task<'_, T, P> {
                     let input = row / height * padded + row % height * products.geometry.stride;
                     *run = Run {
                         a: (row * products.row_of_output() + column / in_pair) * pixel,
-                        b: input * products.row() + column * step,
+                        b: input * products.row() + column / in_pair * step,
                         count: columns_at_once.min(width - column).div_ceil(in_pair),
                     };
                 }
@@ -357,16 +291,20 @@ impl<T: Real, P: Packed<T>> TiledWork for Task<'_, T, P> {
                     let panel = products.panel(panel);
                     let b = self.input[panel.start..].as_ptr();
                     for group in self.groups.clone() {
-                        let start = group * pixels * M;
                         let valid = M.min(filters.end - group * M);
+                        if !adds {
+                            for filter in group * M..group * M + valid {
+                                ahead(filter, panel.first..panel.first + panel.columns);
+                            }
+                        }
                         let (mut a, mut to) = ([self.output.as_ptr(); M], [std::ptr::null_mut(); M]);
                         for r in 0..M {
                             let row = group * M - filters.start + r.min(valid - 1);
-                            a[r] = self.output[start + r * filter..].as_ptr();
+                            a[r] = self.output[(group * M + r) * filter..].as_ptr();
                             to[r] = gradient.at(row * columns.len() + panel.first - columns.start);
                         }
                         let target = Target { start: to, rows: valid, columns: panel.columns, adds };
-                        // SAFETY: the panel of the output has M values for each pixel, and the padded input the window
+                        // SAFETY: the packed output has more filters than `M` rows reach, and the padded input the window
                         // of each; the gradient is this task's.
                         unsafe { P::tile::<S, M, N>(simd, &a, b, steps, &runs[..count], target) };
                     }

@@ -1,6 +1,7 @@
 //! Weight gradient of a convolution: products over the pixels of its output.
 
 mod direct;
+mod packing;
 mod winograd;
 
 use std::ops::Range;
@@ -27,8 +28,6 @@ const SEGMENT: usize = 256;
 pub(super) enum WeightProducts {
     Winograd(WinogradWgrad),
     Direct(DirectWgrad),
-    /// The direct method with operands of single numbers, whatever the others are packed as.
-    Single(DirectWgrad),
 }
 
 impl WeightProducts {
@@ -42,17 +41,14 @@ impl WeightProducts {
         if let Some(winograd) = WinogradWgrad::new::<T, P>(input, output, geometry, set) {
             return WeightProducts::Winograd(winograd);
         }
-        match DirectWgrad::new::<T, P>(input, output, geometry, set) {
-            Some(direct) => WeightProducts::Direct(direct),
-            None => WeightProducts::Single(DirectWgrad::single::<T>(input, output, geometry, set)),
-        }
+        WeightProducts::Direct(DirectWgrad::new::<T, P>(input, output, geometry, set))
     }
 
     /// Elements of the packed operands.
     pub fn workspace(&self) -> usize {
         match self {
             WeightProducts::Winograd(winograd) => winograd.workspace(),
-            WeightProducts::Direct(direct) | WeightProducts::Single(direct) => direct.workspace(),
+            WeightProducts::Direct(direct) => direct.workspace(),
         }
     }
 
@@ -60,23 +56,24 @@ impl WeightProducts {
     pub fn scratch(&self) -> usize {
         match self {
             WeightProducts::Winograd(winograd) => winograd.scratch(),
-            WeightProducts::Direct(direct) | WeightProducts::Single(direct) => direct.scratch(),
+            WeightProducts::Direct(direct) => direct.scratch(),
         }
     }
 
-    /// Calls `emit` with every filter, a range of its elements (tap, channel), and the gradient there, in parallel.
+    /// Calls `emit` with every filter, a range of its elements (tap, channel), and the gradient there, in parallel; and
+    /// `ahead` some time before that with the filter and the range, or parts of it, so that memory can be asked for.
     pub fn run<T: Real, P: Packed<T>>(
         &self,
         set: InstructionSet,
         x: Operand<'_, T>,
         dy: Operand<'_, T>,
         workspace: &mut [T],
+        ahead: impl Fn(usize, Range<usize>) + Sync,
         emit: impl Fn(usize, Range<usize>, &[T]) + Sync,
     ) {
         match self {
             WeightProducts::Winograd(winograd) => winograd.run::<T, P>(set, x, dy, workspace, emit),
-            WeightProducts::Direct(direct) => direct.run::<T, P>(set, x, dy, workspace, emit),
-            WeightProducts::Single(direct) => direct.run::<T, T>(set, x, dy, workspace, emit),
+            WeightProducts::Direct(direct) => direct.run::<T, P>(set, x, dy, workspace, ahead, emit),
         }
     }
 }

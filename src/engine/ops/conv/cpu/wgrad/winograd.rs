@@ -1,8 +1,8 @@
 //! Weight gradient of a convolution by F(2x2, 2x2): the gradient of 2x2 taps is a filter of 2x2 pixels of the output's
 //! gradient over 3x3 pixels of the input, so it takes the same nine products as the forward pass, summed over tiles.
 //!
-//! Both operands are transformed and packed once for all tasks: the output's gradient with all filters of a tile side by
-//! side, the input, for each pair of pairs of taps, in panels of as many channels as a product has columns.
+//! Both operands are transformed and packed once for all tasks: the output's gradient with all filters of a tile side
+//! by side, the input, for each pair of pairs of taps, in panels of as many channels as a product has columns.
 
 use std::ops::Range;
 

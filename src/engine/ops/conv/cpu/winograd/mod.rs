@@ -220,6 +220,8 @@ impl Winograd {
         workspace: &mut [T],
         epilogue: &PixelEpilogue<'_, T>,
     ) {
+        // Sums of weights are rounded themselves.
+        let weight = if P::STEPS > 1 { weight.unrounded() } else { weight };
         let call = Call { winograd: self, weight, epilogue };
         let (phases, panels, all) = (self.correlation.phases(), self.panels(), self.all_channels());
         let shared = SharedMut::new(as_packed::<T, P>(workspace));

@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
 use super::super::super::epilogue::PixelEpilogue;
-use super::super::shape::TiledWork;
+use super::super::shape::{FEW_ROWS, TiledWork, takes_few_rows};
+use super::weights::Weights;
 use super::{KINDS, MOST_TILES, Runs, Winograd, chunks};
-use crate::engine::kernel::cpu::{Operand, Packed, Real, SharedMut, Target};
+use crate::engine::kernel::cpu::{Operand, Packed, Real, Run, SharedMut, Target};
 
 /// One execution.
 pub(super) struct Call<'a, T: Real> {
@@ -46,7 +47,9 @@ impl<T: Real, P: Packed<T>> TiledWork for OnePanel<'_, T, P> {
         let all = winograd.all_channels();
         let tiles = call.tiles(all);
         for channels in chunks(all, winograd.channels) {
-            winograd.transform_weights(call.weight, phase, panel, channels.clone(), quads, weights);
+            let (quads, made) = (&mut *quads, &mut *weights);
+            let weight = call.weight;
+            Weights { winograd, weight, phase, panel, channels: channels.clone(), quads, made }.with_simd(simd);
             let runs = winograd.runs(phase, &channels);
             let to = Products { values: SharedMut::new(products), pitch: winograd.width, adds: channels.start > 0 };
             call.multiply::<S, P, M, N>(simd, &runs, &tiles, planes, weights, to);
@@ -101,6 +104,12 @@ struct Products<'a, T> {
     adds: bool,
 }
 
+/// One of the nine kinds of products: its runs, and the first of its tiles among the products.
+struct Kind<'a> {
+    runs: &'a [Run],
+    first: usize,
+}
+
 /// The starts of the tiles of a block in the planes.
 struct Tiles {
     windows: [usize; MOST_TILES],
@@ -132,20 +141,44 @@ impl<T: Real> Call<'_, T> {
         products: Products<'_, T>,
     ) {
         for (kind, (runs, count)) in runs.iter().enumerate() {
-            for group in (0..tiles.count).step_by(M) {
-                let rows = M.min(tiles.count - group);
-                let (mut a, mut start) = ([planes.as_ptr(); M], [std::ptr::null_mut(); M]);
-                for r in 0..M {
-                    let index = group + r.min(rows - 1);
-                    a[r] = planes[tiles.windows[index]..].as_ptr();
-                    start[r] = products.values.at((kind * tiles.count + index) * products.pitch);
+            let kind = Kind { runs: &runs[..*count], first: kind * tiles.count };
+            let mut group = 0;
+            while group < tiles.count {
+                if takes_few_rows::<M>(tiles.count - group) {
+                    self.multiply_rows::<S, P, FEW_ROWS, N>(simd, &kind, tiles, group, planes, weights, &products);
+                    group += FEW_ROWS;
+                } else {
+                    self.multiply_rows::<S, P, M, N>(simd, &kind, tiles, group, planes, weights, &products);
+                    group += M;
                 }
-                let target = Target { start, rows, columns: N * T::LANES, adds: products.adds };
-                // SAFETY: windows of tiles lie in the planes with all of their runs, and the weights have all steps of
-                // all kinds. The products are this task's.
-                unsafe { P::tile::<S, M, N>(simd, &a, weights.as_ptr(), [1, N * T::LANES], &runs[..*count], target) };
             }
         }
+    }
+
+    /// Adds the products of one kind for up to `M` tiles from `group` on.
+    #[expect(clippy::too_many_arguments, reason = "a part of a loop, which is there for two numbers of rows")]
+    #[inline(always)]
+    fn multiply_rows<S: Simd, P: Packed<T>, const M: usize, const N: usize>(
+        &self,
+        simd: S,
+        kind: &Kind<'_>,
+        tiles: &Tiles,
+        group: usize,
+        planes: &[P],
+        weights: &[P],
+        products: &Products<'_, T>,
+    ) {
+        let rows = M.min(tiles.count - group);
+        let (mut a, mut start) = ([planes.as_ptr(); M], [std::ptr::null_mut(); M]);
+        for r in 0..M {
+            let index = group + r.min(rows - 1);
+            a[r] = planes[tiles.windows[index]..].as_ptr();
+            start[r] = products.values.at((kind.first + index) * products.pitch);
+        }
+        let target = Target { start, rows, columns: N * T::LANES, adds: products.adds };
+        // SAFETY: windows of tiles lie in the planes with all of their runs, and the weights have all steps of all
+        // kinds. The products are this task's.
+        unsafe { P::tile::<S, M, N>(simd, &a, weights.as_ptr(), [1, N * T::LANES], kind.runs, target) };
     }
 
     /// Adds up the products of each tile of a block to its pixels in a phase, for the channels `columns`. The products

@@ -6,7 +6,7 @@ use pulp::{Simd, WithSimd};
 
 use super::super::phases::{Correlation, Direction};
 use super::Winograd;
-use crate::engine::kernel::cpu::{Operand, Packed, Real};
+use crate::engine::kernel::cpu::{BLOCK, Operand, Packed, Real, transpose};
 
 impl Winograd {
     /// Elements of the weights of 2x2 taps for a panel.
@@ -14,67 +14,42 @@ impl Winograd {
         4 * self.channels * self.steps * self.width
     }
 
-    /// Transforms the weights of a panel for some channels of the source: `[kind][pair][channel][width]`, columns
-    /// behind the last one zero. `channels` are packed elements; `quads` is scratch memory.
+    /// Sets columns of `to`, a row of [`Winograd::width`] for each channel, to the channels `channels` of the pixels
+    /// `pixel_of` of the weights.
     #[inline(always)]
-    pub(super) fn transform_weights<T: Real, P: Packed<T>>(
+    fn transpose<S: Simd, T: Real>(
         &self,
-        weight: Operand<'_, T>,
-        phase: usize,
-        panel: usize,
+        simd: S,
+        weight: &Operand<'_, T>,
+        pixel_of: impl Fn(usize) -> usize,
+        columns: usize,
         channels: Range<usize>,
-        quads: &mut [T],
-        made: &mut [P],
+        to: &mut [T],
     ) {
-        let Correlation { geometry, direction, target, .. } = self.correlation;
-        let first = panel * self.width;
-        let valid = self.width.min(target[3] - first);
-        let numbers = self.numbers(&channels);
-        let (length, of_quad) = (channels.len() * self.width, channels.len() * P::STEPS * self.width);
-        let kind = self.pairs * length;
-        let [rows, columns] = self.axes(phase);
-        let mut nth = 0;
-        for (rows, _) in rows.as_slice() {
-            for (columns, _) in columns.as_slice() {
-                for tap in 0..4 {
-                    let (row, column) = (rows[tap / 2], columns[tap % 2]);
-                    let taps = &mut quads[tap * of_quad..(tap + 1) * of_quad];
-                    let tap_of = |k: usize| (k * geometry.kernel[0] + row) * geometry.kernel[1] + column;
-                    if valid < self.width || numbers.len() * self.width < of_quad {
-                        taps.fill(T::zero());
+        let (mut whole_columns, mut whole_channels) = (0, 0);
+        if let Operand::F32(weights) = weight {
+            (whole_columns, whole_channels) = (columns / BLOCK * BLOCK, channels.len() / BLOCK * BLOCK);
+            for j in (0..whole_columns).step_by(BLOCK) {
+                for c in (0..whole_channels).step_by(BLOCK) {
+                    let mut rows = [to.as_ptr(); BLOCK];
+                    for (r, row) in rows.iter_mut().enumerate() {
+                        let start = channels.start + c;
+                        *row = weights.pixel(pixel_of(j + r))[start..start + BLOCK].as_ptr();
                     }
-                    match direction {
-                        Direction::Fprop => {
-                            for j in 0..valid {
-                                let to = taps[j..].iter_mut().step_by(self.width);
-                                weight.scatter(tap_of(first + j), numbers.clone(), to);
-                            }
-                        }
-                        Direction::Dgrad => {
-                            for (i, k) in numbers.clone().enumerate() {
-                                weight.copy(tap_of(k), first..first + valid, &mut taps[i * self.width..]);
-                            }
-                        }
-                    }
+                    let to = &mut to[c * self.width + j..][..(BLOCK - 1) * self.width + BLOCK];
+                    // SAFETY: the rows and `to` have the elements by the lines above.
+                    unsafe { transpose(simd, &rows, to.as_mut_ptr(), self.width) };
                 }
-                let quads = &quads[..4 * of_quad];
-                for row in 0..3 {
-                    let (left, rest) = made[row * 3 * kind + nth * length..].split_at_mut(kind);
-                    let (middle, right) = rest.split_at_mut(kind);
-                    let to = [&mut left[..length], &mut middle[..length], &mut right[..length]];
-                    match row {
-                        0 => self.combine(quads, to, |upper, _| -upper),
-                        1 => self.combine(quads, to, |upper, lower| upper + lower),
-                        _ => self.combine(quads, to, |_, lower| lower),
-                    }
-                }
-                nth += 1;
             }
         }
+        for j in 0..columns {
+            let done = if j < whole_columns { whole_channels } else { 0 };
+            let rest = &mut to[done * self.width..];
+            let to = rest.iter_mut().skip(j).step_by(self.width);
+            weight.scatter(pixel_of(j), channels.start + done..channels.end, to);
+        }
     }
-}
 
-impl Winograd {
     /// Writes three of the nine sums of 2x2 taps: along a column those that `along` makes of upper and lower tap, along
     /// a row -g0, g0 + g1 and g1 of these.
     #[inline(always)]
@@ -104,7 +79,8 @@ impl Winograd {
     }
 }
 
-/// The transformed weights of a panel.
+/// The transformed weights of a panel for some channels of the source, which are packed elements. They are written to
+/// `made` as `[kind][pair][channel][width]`, columns behind the last one zero; `quads` is scratch memory.
 pub(super) struct Weights<'a, T: Real, P> {
     pub winograd: &'a Winograd,
     pub weight: Operand<'a, T>,
@@ -119,8 +95,49 @@ impl<T: Real, P: Packed<T>> WithSimd for Weights<'_, T, P> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Weights { winograd, weight, phase, panel, channels, quads, made } = self;
-        winograd.transform_weights(weight, phase, panel, channels, quads, made);
+        let Correlation { geometry, direction, target, .. } = winograd.correlation;
+        let first = panel * winograd.width;
+        let valid = winograd.width.min(target[3] - first);
+        let numbers = winograd.numbers(&channels);
+        let (length, of_quad) = (channels.len() * winograd.width, channels.len() * P::STEPS * winograd.width);
+        let kind = winograd.pairs * length;
+        let [rows, columns] = winograd.axes(phase);
+        let mut nth = 0;
+        for (rows, _) in rows.as_slice() {
+            for (columns, _) in columns.as_slice() {
+                for tap in 0..4 {
+                    let (row, column) = (rows[tap / 2], columns[tap % 2]);
+                    let taps = &mut quads[tap * of_quad..(tap + 1) * of_quad];
+                    let tap_of = |k: usize| (k * geometry.kernel[0] + row) * geometry.kernel[1] + column;
+                    if valid < winograd.width || numbers.len() * winograd.width < of_quad {
+                        taps.fill(T::zero());
+                    }
+                    match direction {
+                        Direction::Fprop => {
+                            winograd.transpose(simd, &weight, |j| tap_of(first + j), valid, numbers.clone(), taps);
+                        }
+                        Direction::Dgrad => {
+                            for (i, k) in numbers.clone().enumerate() {
+                                weight.copy(tap_of(k), first..first + valid, &mut taps[i * winograd.width..]);
+                            }
+                        }
+                    }
+                }
+                let quads = &quads[..4 * of_quad];
+                for row in 0..3 {
+                    let (left, rest) = made[row * 3 * kind + nth * length..].split_at_mut(kind);
+                    let (middle, right) = rest.split_at_mut(kind);
+                    let to = [&mut left[..length], &mut middle[..length], &mut right[..length]];
+                    match row {
+                        0 => winograd.combine(quads, to, |upper, _| -upper),
+                        1 => winograd.combine(quads, to, |upper, lower| upper + lower),
+                        _ => winograd.combine(quads, to, |_, lower| lower),
+                    }
+                }
+                nth += 1;
+            }
+        }
     }
 }
