@@ -3,9 +3,9 @@
 //! Both operands are packed first, for all tasks ([`packing`](super::packing)): the output with all filters of a pixel
 //! side by side, the input with zeros for the padding, in panels of as many channels as a tile has columns, so that
 //! neighbouring output pixels of a row meet neighbours. Where there are fewer channels than that, all columns of a
-//! kernel row are one panel instead: a window of the padded input, or, where elements are pairs of output pixels, a copy
-//! of their windows. A task computes the gradient of some filters for a range of (tap, channel), and hands on its rows
-//! while they are in the cache.
+//! kernel row are one panel instead: a window of the padded input, or, where elements are pairs of output pixels, a
+//! copy of their windows. A task computes the gradient of some filters for a range of (tap, channel), and hands on its
+//! rows while they are in the cache.
 
 use std::ops::Range;
 
@@ -92,8 +92,8 @@ impl DirectWgrad {
         if self.in_tiles { [self.pixels(), 1] } else { [1, self.filters()] }
     }
 
-    /// Filters in the packed output, some of which are behind the last one. Many are no power of two: those of all pixels
-    /// would meet in a few sets of the L1 cache.
+    /// Filters in the packed output, some of which are behind the last one. Many are no power of two: those of all
+    /// pixels would meet in a few sets of the L1 cache.
     pub(super) fn filters(&self) -> usize {
         let all = self.groups() * self.rows;
         if self.in_tiles || all < 64 { all } else { all + 16 }
@@ -304,8 +304,8 @@ impl<T: Real, P: Packed<T>, A: Fn(usize, Range<usize>)> TiledWork for Task<'_, T
                             to[r] = gradient.at(row * columns.len() + panel.first - columns.start);
                         }
                         let target = Target { start: to, rows: valid, columns: panel.columns, adds };
-                        // SAFETY: the packed output has more filters than `M` rows reach, and the padded input the window
-                        // of each; the gradient is this task's.
+                        // SAFETY: the packed output has as many filters as `M` rows reach, and the padded input the
+                        // window of each pixel; the gradient is this task's.
                         unsafe { P::tile::<S, M, N>(simd, &a, b, steps, &runs[..count], target) };
                     }
                 }
