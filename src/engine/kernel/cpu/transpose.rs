@@ -15,7 +15,7 @@ pub(crate) unsafe fn transpose<S: Simd, E: Copy>(_: S, rows: &[*const E; BLOCK],
     #[cfg(target_arch = "x86_64")]
     if const { S::REGISTER_COUNT >= 32 && size_of::<E>() == 4 } {
         // SAFETY: the caller's promise.
-        unsafe { by_shuffles(&rows.map(|row| row.cast()), to.cast(), pitch) };
+        unsafe { by_shuffles(rows, to, pitch) };
         return;
     }
     for (r, row) in rows.iter().enumerate() {
@@ -33,14 +33,15 @@ pub(crate) unsafe fn transpose<S: Simd, E: Copy>(_: S, rows: &[*const E; BLOCK],
 /// As there.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn by_shuffles(rows: &[*const f32; BLOCK], to: *mut f32, pitch: usize) {
+unsafe fn by_shuffles<E>(rows: &[*const E; BLOCK], to: *mut E, pitch: usize) {
     use std::arch::x86_64::*;
 
+    let to: *mut f32 = to.cast();
     // SAFETY: the caller's promise, and code that is compiled for a set of so many registers is run where it is there.
     unsafe {
         let mut a = [_mm512_setzero_ps(); BLOCK];
         for r in 0..BLOCK {
-            a[r] = _mm512_loadu_ps(rows[r]);
+            a[r] = _mm512_loadu_ps(rows[r].cast());
         }
         let mut b = a;
         for r in 0..BLOCK / 2 {
@@ -48,11 +49,12 @@ unsafe fn by_shuffles(rows: &[*const f32; BLOCK], to: *mut f32, pitch: usize) {
             b[2 * r + 1] = _mm512_unpackhi_ps(a[2 * r], a[2 * r + 1]);
         }
         for r in (0..BLOCK).step_by(4) {
-            let [even, odd] = [[b[r], b[r + 2]], [b[r + 1], b[r + 3]]].map(|pair| pair.map(|x| _mm512_castps_pd(x)));
-            a[r] = _mm512_castpd_ps(_mm512_unpacklo_pd(even[0], even[1]));
-            a[r + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(even[0], even[1]));
-            a[r + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(odd[0], odd[1]));
-            a[r + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(odd[0], odd[1]));
+            let (first, third) = (_mm512_castps_pd(b[r]), _mm512_castps_pd(b[r + 2]));
+            let (second, fourth) = (_mm512_castps_pd(b[r + 1]), _mm512_castps_pd(b[r + 3]));
+            a[r] = _mm512_castpd_ps(_mm512_unpacklo_pd(first, third));
+            a[r + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(first, third));
+            a[r + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(second, fourth));
+            a[r + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(second, fourth));
         }
         // Quarter l of a[4 * i + q] is column 4 * l + q of the rows 4 * i to 4 * i + 3.
         for q in 0..4 {
