@@ -8,6 +8,9 @@ use super::super::phases::{Correlation, Direction};
 use super::Winograd;
 use crate::engine::kernel::cpu::{BLOCK, Operand, Packed, Real, transpose};
 
+/// Rows of the weights that are asked for before they are copied.
+const ROWS_AHEAD: usize = 8;
+
 impl Winograd {
     /// Elements of the weights of 2x2 taps for a panel.
     pub(super) fn quads(&self) -> usize {
@@ -120,6 +123,10 @@ impl<T: Real, P: Packed<T>> WithSimd for Weights<'_, T, P> {
                         }
                         Direction::Dgrad => {
                             for (i, k) in numbers.clone().enumerate() {
+                                // Rows of one tap lie far apart.
+                                if k + ROWS_AHEAD < numbers.end {
+                                    weight.prefetch(tap_of(k + ROWS_AHEAD), first..first + valid);
+                                }
                                 weight.copy(tap_of(k), first..first + valid, &mut taps[i * winograd.width..]);
                             }
                         }
